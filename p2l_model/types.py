@@ -1,0 +1,94 @@
+"""The nouns that all three packages share. Nothing heavier than numpy is imported here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+
+
+class PreferenceFamily(StrEnum):
+    """How coefficients become the probabilities of a vote's outcomes (paper, section 2)."""
+
+    BT = "bt"
+    BT_TIE = "bt-tie"
+    RK = "rk"
+    RK_REPARAM = "rk-reparam"
+    GRK = "grk"
+    BA = "ba"
+
+
+class Outcome(StrEnum):
+    """What a vote says."""
+
+    MODEL_A = "model_a"
+    MODEL_B = "model_b"
+    TIE = "tie"
+    TIE_BOTHBAD = "tie_bothbad"
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """The user's turns, oldest first. Its repr never shows them: prompts stay out of logs."""
+
+    turns: tuple[str, ...] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class PromptLeaderboard:
+    """The leaderboard of one prompt.
+
+    models: M names. coefficients: (M,) natural log-odds. eta, gamma: the raw per-prompt
+    tie parameters of the families that have them. expected_output_tokens: (M,), NaN for a
+    model whose answer lengths the checkpoint never saw, or None when it predicts none.
+    """
+
+    family: PreferenceFamily
+    models: tuple[str, ...]
+    coefficients: FloatArray
+    eta: float | None = None
+    gamma: float | None = None
+    expected_output_tokens: FloatArray | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Vote:
+    """One comparison of two models on one prompt.
+
+    p_model_a: the probability that A wins where the judge gave one (a soft label).
+    """
+
+    conversation: Conversation
+    model_a: str
+    model_b: str
+    winner: Outcome
+    p_model_a: float | None = None
+    weight: float = 1.0
+    source: str = ""
+    category: str = ""
+    output_tokens_a: float | None = None
+    output_tokens_b: float | None = None
+
+
+def user_turns(messages: Sequence[object]) -> tuple[str, ...]:
+    """The text of the user turns of OpenAI-style messages; parts that are not text are left out."""
+    turns: list[str] = []
+    for message in messages:
+        if not isinstance(message, dict) or message.get("role") != "user":
+            continue
+        turns.append(_text(message.get("content")))
+    return tuple(turns)
+
+
+def _text(content: object) -> str:
+    if isinstance(content, str):
+        return content
+    if not isinstance(content, list):
+        return ""
+    texts = (part.get("text") for part in content if isinstance(part, dict))
+    return "\n".join(text for text in texts if isinstance(text, str))
