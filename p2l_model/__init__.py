@@ -1,1 +1,1 @@
-"""Predicts: a prompt goes in, a leaderboard for exactly that prompt comes out (arXiv 2502.14855)."""
+"""Predicts: a prompt goes in, a leaderboard for exactly that prompt comes out."""

@@ -1,0 +1,167 @@
+"""A checkpoint folder: Hugging Face layout, a manifest, and a check that the two agree."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from p2l_model.errors import CheckpointError
+from p2l_model.heads import ETA_FAMILIES, Heads
+from p2l_model.manifest import Manifest, parse_manifest
+from p2l_model.prompt import PromptEncoder, PromptFormat
+from p2l_model.types import PromptLeaderboard
+
+MANIFEST: Final = "p2l.json"
+WEIGHTS: Final = "model.safetensors"
+GRAPH: Final = "onnx/model.onnx"
+BUNDLED: Final = "bundled"
+_TOKENIZER: Final = "tokenizer.json"
+
+Tensors = Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A checkpoint ready to serve. tensors: all weights by name, int8 ones with `_scale` twins."""
+
+    path: Path
+    manifest: Manifest
+    config: Mapping[str, Any]
+    heads: Heads
+    prompt: PromptEncoder
+    tensors: Tensors
+
+    def leaderboard(self, features: NDArray[np.float32]) -> PromptLeaderboard:
+        """The leaderboard of a prompt from its pooled features (H,). Raises ScoringError."""
+        return self.heads.leaderboard(features, self.manifest)
+
+    @property
+    def marginal(self) -> PromptLeaderboard:
+        """The same leaderboard for every prompt: the fallback when scoring fails."""
+        marginal = self.manifest.marginal
+        return PromptLeaderboard(
+            family=self.manifest.family,
+            models=tuple(self.manifest.models),
+            coefficients=np.array(marginal.coefficients, dtype=np.float64),
+            eta=marginal.eta,
+            expected_output_tokens=self.heads.mean_output_tokens(self.manifest),
+        )
+
+
+def resolve_checkpoint(name: str) -> Path:
+    """The folder that a name means: `bundled` is the checkpoint that ships with the package."""
+    if name == BUNDLED:
+        return Path(__file__).parent / BUNDLED
+    return Path(name)
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Reads and checks a folder. Needs no torch; never reads a pickle.
+
+    Raises CheckpointError naming what is missing or does not fit.
+    """
+    manifest = parse_manifest(_read_text(path / MANIFEST), str(path / MANIFEST))
+    config = _read_json(path / "config.json")
+    tensors = _read_tensors(path / WEIGHTS)
+    heads = Heads.from_tensors(tensors, str(path / WEIGHTS))
+    prompt = PromptEncoder(
+        path / _TOKENIZER, PromptFormat(manifest.prompt_format, manifest.max_tokens)
+    )
+    _check_fit(path, manifest, config, heads, prompt)
+    return Checkpoint(path, manifest, config, heads, prompt, tensors)
+
+
+def save_checkpoint(
+    out: Path, *, base: Path, manifest: Manifest, tensors: Tensors, graph: bytes
+) -> None:
+    """Writes a folder; what was there is replaced only when all is written.
+
+    base: where config.json and the tokenizer's files are copied from. Raises CheckpointError
+    where the result would not load.
+    """
+    fresh = out.with_name(out.name + ".partial")
+    shutil.rmtree(fresh, ignore_errors=True)
+    (fresh / GRAPH).parent.mkdir(parents=True)
+    for name in (_TOKENIZER, "tokenizer_config.json", "special_tokens_map.json"):
+        if (base / name).exists():
+            shutil.copyfile(base / name, fresh / name)
+    _write_json(fresh / "config.json", _read_json(base / "config.json"))
+    _write_json(fresh / "model_list.json", manifest.models)
+    _write_json(fresh / MANIFEST, manifest.model_dump(mode="json"))
+    save_file(dict(tensors), fresh / WEIGHTS)
+    (fresh / GRAPH).write_bytes(graph)
+    load_checkpoint(fresh)
+    _replace(out, fresh)
+
+
+def _replace(out: Path, fresh: Path) -> None:
+    old = out.with_name(out.name + ".old")
+    shutil.rmtree(old, ignore_errors=True)
+    if out.exists():
+        out.rename(old)
+    fresh.rename(out)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _check_fit(
+    path: Path, manifest: Manifest, config: Mapping[str, Any], heads: Heads, prompt: PromptEncoder
+) -> None:
+    listed = _read_json(path / "model_list.json")
+    width = int(config.get("hidden_size", 0)) * len(manifest.feature_layers)
+    positions = int(config.get("max_position_embeddings", manifest.max_tokens))
+    n_models = len(manifest.models)
+    needs_eta = manifest.family in ETA_FAMILIES
+    complaints = {
+        "model_list.json and the manifest name different models": listed != manifest.models,
+        f"the head has {heads.n_models} rows for {n_models} models": heads.n_models != n_models,
+        f"the head takes {heads.width} features, the backbone gives {width}": heads.width != width,
+        f"max_tokens {manifest.max_tokens} is over the backbone's {positions} positions": (
+            manifest.max_tokens > positions
+        ),
+        f"family {manifest.family} and the eta head do not fit": needs_eta != heads.has_eta,
+        "length_sigma and the length head do not fit": (
+            (manifest.length_sigma is not None) != (heads.length_weight is not None)
+        ),
+        "the prompt format or the tokenizer is not the one it was trained with": (
+            prompt.hash != manifest.prompt_format_hash
+        ),
+    }
+    for complaint, holds in complaints.items():
+        if holds:
+            raise CheckpointError(f"{path}: {complaint}")
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise CheckpointError(
+            f"{path}: cannot be read; is this a checkpoint folder (see p2l-router train)?"
+        ) from error
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(_read_text(path))
+    except json.JSONDecodeError as error:
+        raise CheckpointError(f"{path}: is not JSON") from error
+
+
+def _read_tensors(path: Path) -> dict[str, NDArray[Any]]:
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{path}: cannot be read: {error}") from error
+
+
+def _write_json(path: Path, value: object) -> None:
+    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -1,0 +1,1 @@
+"""Runs the backbone: token ids go in, pooled features come out."""

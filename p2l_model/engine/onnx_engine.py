@@ -1,0 +1,57 @@
+"""The default engine: onnxruntime on a CPU, one prompt a run, no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from p2l_model.checkpoint import GRAPH, Checkpoint
+from p2l_model.engine.graph import initializers
+from p2l_model.errors import CheckpointError, ScoringError
+
+
+class OnnxEngine:
+    """Runs the checkpoint's graph with the checkpoint's own weights."""
+
+    def __init__(self, checkpoint: Checkpoint, *, n_threads: int = 0) -> None:
+        """n_threads: 0 lets onnxruntime take every core. Raises CheckpointError."""
+        graph = checkpoint.path / GRAPH
+        if not graph.exists():
+            raise CheckpointError(
+                f"{graph} is missing: this checkpoint has no CPU graph; use --engine torch"
+            )
+        weights = initializers(checkpoint.tensors, checkpoint.manifest.engine_precision)
+        # onnxruntime reads these buffers as long as the session lives
+        self._weights = [onnxruntime.OrtValue.ortvalue_from_numpy(w) for w in weights.values()]
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = n_threads
+        options.log_severity_level = 3
+        options.add_external_initializers(list(weights), self._weights)
+        try:
+            self._session = onnxruntime.InferenceSession(
+                str(graph), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # onnxruntime's errors share no base
+            raise CheckpointError(f"{graph}: does not fit the weights: {error}") from error
+
+    def features(self, batch: Sequence[Sequence[int]]) -> NDArray[np.float32]:
+        """Token ids of B prompts -> (B, H), one run each: padding would only cost."""
+        return np.stack([self._one(ids) for ids in batch])
+
+    def _one(self, ids: Sequence[int]) -> NDArray[np.float32]:
+        feed = {"input_ids": np.asarray(ids, dtype=np.int64)}
+        try:
+            features: NDArray[np.float32] = self._session.run(None, feed)[0]
+        except Exception as error:  # onnxruntime's errors share no base
+            raise ScoringError("onnxruntime failed on a prompt") from error
+        return features
+
+    def warm_up(self) -> None:
+        """The first run of a length allocates."""
+        self.features([[0] * 8])
+
+    def close(self) -> None:
+        """Nothing is held beyond memory."""

@@ -1,0 +1,45 @@
+"""The likelihoods of `preference.py` in torch, for training. A test ties the two together."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn.functional import logsigmoid
+
+from p2l_model.preference import REPARAM_SHIFT, TRAINABLE
+from p2l_model.types import PreferenceFamily
+
+
+def log_probabilities(family: PreferenceFamily, a: Tensor, b: Tensor, eta: Tensor) -> Tensor:
+    """Log-probabilities (N, K) from coefficients a, b (N,) and raw eta (N,).
+
+    Raises ValueError for a family that is not in TRAINABLE.
+    """
+    if family is PreferenceFamily.BT:
+        return torch.stack([logsigmoid(a - b), logsigmoid(b - a)], dim=-1)
+    if family is PreferenceFamily.GRK:
+        return _grounded(a, b, eta)
+    known = ", ".join(TRAINABLE)
+    raise ValueError(f"the family {family} is not available in this version: use one of {known}")
+
+
+def _grounded(a: Tensor, b: Tensor, eta: Tensor) -> Tensor:
+    zero = torch.zeros_like(a)
+    add = torch.logaddexp
+    log_tau = add(eta, torch.full_like(eta, math.log(REPARAM_SHIFT)))
+    log_den_a = add(add(a, log_tau + b), zero)
+    log_den_b = add(add(b, log_tau + a), zero)
+    log_pair = add(a, b)
+    log_den_bad = add(log_pair, zero)
+    log_t_minus = log_tau + torch.log1p(-torch.exp(-log_tau))
+    rest = add(add(log_tau, zero) + log_pair, torch.full_like(a, math.log(2.0)))
+    log_tie = a + b + log_t_minus + rest - log_den_a - log_den_b - log_den_bad
+    return torch.stack([a - log_den_a, b - log_den_b, log_tie, -log_den_bad], dim=-1)
+
+
+def cross_entropy(log_probs: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+    """Weighted mean of -sum_k target_k log p_k: log_probs, targets (N, K), weights (N,)."""
+    losses = -(targets * log_probs).sum(dim=-1)
+    return (weights * losses).sum() / weights.sum()

@@ -1,0 +1,74 @@
+"""The manifest of a checkpoint (p2l.json): everything that serving it needs to know."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from p2l_model.errors import CheckpointError
+from p2l_model.types import PreferenceFamily
+
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Marginal(_Strict):
+    """One leaderboard for all prompts, fitted on the checkpoint's own training votes.
+
+    coefficients: one per model, natural log-odds. eta: raw, as the network's own would be.
+    """
+
+    coefficients: list[Finite]
+    eta: Finite | None = None
+
+
+class Manifest(_Strict):
+    """What p2l.json holds.
+
+    feature_layers: the hidden states whose pooled vectors are joined (-1: the last).
+    prompt_format_hash: SHA-256 over the prompt format and the tokenizer.
+    temperature: served coefficient = raw coefficient / temperature.
+    length_sigma: per model the standard deviation of log output tokens, None where unknown.
+    """
+
+    version: Literal[1] = 1
+    family: PreferenceFamily
+    backbone: str
+    pooling: Literal["mean"] = "mean"
+    feature_layers: list[int] = [-1]
+    max_tokens: Annotated[int, Field(ge=8)]
+    prompt_format: str
+    prompt_format_hash: str
+    models: list[str]
+    quantization: Literal["int8-rows"] = "int8-rows"
+    engine_precision: Literal["fp32", "int8"] = "fp32"
+    temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
+    marginal: Marginal
+    length_sigma: list[Finite | None] | None = None
+    training_data: dict[str, Any] = Field(default_factory=dict)
+    metrics: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _counts_agree(self) -> Manifest:
+        n_models = len(self.models)
+        if n_models == 0 or len(set(self.models)) != n_models:
+            raise ValueError("models must be at least one, each named once")
+        if len(self.marginal.coefficients) != n_models:
+            raise ValueError("marginal.coefficients must be one per model")
+        if self.length_sigma is not None and len(self.length_sigma) != n_models:
+            raise ValueError("length_sigma must be one per model")
+        return self
+
+
+def parse_manifest(text: str, source: str) -> Manifest:
+    """Raises CheckpointError naming the file and the field."""
+    try:
+        return Manifest.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise CheckpointError(f"{source}: {field}: {first['msg']}") from error

@@ -1,0 +1,85 @@
+"""What a vote's probability is: each family's formula, once, in log space (numpy).
+
+Source: Prompt-to-Leaderboard, arXiv 2502.14855, section 2 and its appendix on preference
+families. `losses.py` has the same likelihoods in torch; a test ties the two together.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from p2l_model.types import FloatArray, Outcome, PreferenceFamily
+
+DECISIVE: Final = (Outcome.MODEL_A, Outcome.MODEL_B)
+_THREE: Final = (*DECISIVE, Outcome.TIE)
+_FOUR: Final = (*_THREE, Outcome.TIE_BOTHBAD)
+
+# Families with a likelihood of their own here; the others are refused by name, not guessed.
+TRAINABLE: Final = (PreferenceFamily.BT, PreferenceFamily.GRK)
+REPARAM_SHIFT: Final = 1.000001
+
+
+def outcomes(family: PreferenceFamily) -> tuple[Outcome, ...]:
+    """The outcomes that the family gives a probability to, in the order of its arrays."""
+    if family in (PreferenceFamily.BT, PreferenceFamily.BT_TIE):
+        return DECISIVE
+    if family in (PreferenceFamily.RK, PreferenceFamily.RK_REPARAM):
+        return _THREE
+    return _FOUR
+
+
+def log_probabilities(
+    family: PreferenceFamily, coef_a: ArrayLike, coef_b: ArrayLike, eta: ArrayLike = 0.0
+) -> FloatArray:
+    """Log-probabilities (..., K) of `outcomes(family)` from coefficients (...) and raw eta (...).
+
+    bt: P(a) = sigmoid(beta_a - beta_b).
+    grk: with pi = exp(beta) and tau = exp(eta) + 1.000001,
+    P(a) = pi_a / (pi_a + tau pi_b + 1), P(b) alike, P(bothbad) = 1 / (1 + pi_a + pi_b), and
+    P(tie) = the rest. Raises ValueError for a family that is not in TRAINABLE.
+    """
+    a, b = np.asarray(coef_a, dtype=np.float64), np.asarray(coef_b, dtype=np.float64)
+    if family is PreferenceFamily.BT:
+        return np.stack([-np.logaddexp(0.0, b - a), -np.logaddexp(0.0, a - b)], axis=-1)
+    if family is PreferenceFamily.GRK:
+        return _grounded(a, b, np.asarray(eta, dtype=np.float64))
+    known = ", ".join(TRAINABLE)
+    raise ValueError(f"the family {family} is not available in this version: use one of {known}")
+
+
+def _grounded(a: FloatArray, b: FloatArray, eta: FloatArray) -> FloatArray:
+    log_tau = np.logaddexp(eta, np.log(REPARAM_SHIFT))
+    zero = np.zeros_like(a)
+    log_a = a - np.logaddexp(np.logaddexp(a, log_tau + b), zero)
+    log_b = b - np.logaddexp(np.logaddexp(b, log_tau + a), zero)
+    log_bad = -np.logaddexp(np.logaddexp(a, b), zero)
+    return np.stack([log_a, log_b, _grounded_log_tie(a, b, log_tau), log_bad], axis=-1)
+
+
+def _grounded_log_tie(a: FloatArray, b: FloatArray, log_tau: FloatArray) -> FloatArray:
+    """log P(tie) without subtracting probabilities that nearly sum to one.
+
+    With x = pi_a, y = pi_b, t = tau the rest 1 - P(a) - P(b) - P(bothbad) has the numerator
+    x y (t - 1) ((t + 1)(x + y) + 2) over the product of the three denominators: all terms are
+    positive, so it is summed in log space.
+    """
+    log_pair = np.logaddexp(a, b)  # log(x + y)
+    log_t_minus = log_tau + np.log1p(-np.exp(-log_tau))  # log(t - 1)
+    log_t_plus = np.logaddexp(log_tau, 0.0)  # log(t + 1)
+    numerator = a + b + log_t_minus + np.logaddexp(log_t_plus + log_pair, np.log(2.0))
+    den_a = np.logaddexp(np.logaddexp(a, log_tau + b), 0.0)
+    den_b = np.logaddexp(np.logaddexp(b, log_tau + a), 0.0)
+    tie: FloatArray = numerator - den_a - den_b - np.logaddexp(log_pair, 0.0)
+    return tie
+
+
+def binary_log_odds(
+    family: PreferenceFamily, coef_a: ArrayLike, coef_b: ArrayLike, eta: ArrayLike = 0.0
+) -> FloatArray:
+    """log P(a beats b) - log P(b beats a), given that one of them wins."""
+    logs = log_probabilities(family, coef_a, coef_b, eta)
+    odds: FloatArray = logs[..., 0] - logs[..., 1]
+    return odds

@@ -1,0 +1,97 @@
+"""The one function from a conversation to token ids: training, evaluation and serving call it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+from tokenizers import Tokenizer
+
+from p2l_model.errors import CheckpointError
+from p2l_model.types import Conversation
+
+# Text beyond this many characters per token of the limit is not tokenised at all: megabytes of
+# text would be read only to be cut. No word piece vocabulary averages so many.
+_CHARS_PER_TOKEN: Final = 40
+TURNS_SEP: Final = "turns-sep"
+
+
+@dataclass(frozen=True, slots=True)
+class PromptFormat:
+    """How turns become ids.
+
+    kind: turns-sep, [CLS] turn [SEP] turn [SEP], for encoders without a chat template.
+    max_tokens: special tokens included; what is over is cut from the left.
+    """
+
+    kind: str
+    max_tokens: int
+    version: int = 1
+
+    def hash(self, tokenizer_json: bytes) -> str:
+        """SHA-256 of the format and the tokenizer: equal hashes, equal ids."""
+        settings = json.dumps(asdict(self), sort_keys=True).encode()
+        return hashlib.sha256(settings + b"\0" + tokenizer_json).hexdigest()
+
+
+class PromptEncoder:
+    """Makes token ids. The user's text never becomes a special token, whatever it says."""
+
+    def __init__(self, tokenizer_path: Path, prompt_format: PromptFormat) -> None:
+        """Raises CheckpointError where the tokenizer is missing or lacks [CLS] or [SEP]."""
+        if prompt_format.kind != TURNS_SEP:
+            raise CheckpointError(f"unknown prompt format {prompt_format.kind!r}")
+        try:
+            raw = tokenizer_path.read_bytes()
+        except OSError as error:
+            raise CheckpointError(f"{tokenizer_path}: cannot be read") from error
+        self.format = prompt_format
+        self.hash = prompt_format.hash(raw)
+        self._tokenizer = _plain_tokenizer(raw, tokenizer_path)
+        self._cls = self._special("[CLS]")
+        self._sep = self._special("[SEP]")
+
+    def encode(self, conversation: Conversation) -> list[int]:
+        """At most max_tokens ids. The end of the conversation is kept; [CLS] stays first and
+        [SEP] last, also where there is no text."""
+        room = self.format.max_tokens - 1
+        kept: list[int] = []
+        for turn in reversed(conversation.turns or ("",)):
+            if len(kept) >= room:
+                break
+            kept[:0] = [*self._ids(turn, room - len(kept)), self._sep]
+        return [self._cls, *kept[-room:]]
+
+    def count_tokens(self, text: str) -> int:
+        """How many tokens the text has for this tokenizer."""
+        return len(self._tokenizer.encode(_valid(text), add_special_tokens=False).ids)
+
+    def _ids(self, text: str, room: int) -> list[int]:
+        tail = text[-room * _CHARS_PER_TOKEN :]
+        ids: list[int] = self._tokenizer.encode(_valid(tail), add_special_tokens=False).ids
+        return ids
+
+    def _special(self, token: str) -> int:
+        found = self._tokenizer.token_to_id(token)
+        if found is None:
+            raise CheckpointError(f"the tokenizer has no {token}")
+        return int(found)
+
+
+def _plain_tokenizer(raw: bytes, path: Path) -> Tokenizer:
+    try:
+        tokenizer = Tokenizer.from_buffer(raw)
+    except Exception as error:  # tokenizers raises bare Exception
+        raise CheckpointError(f"{path}: is not a tokenizer") from error
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    tokenizer.encode_special_tokens = True
+    return tokenizer
+
+
+def _valid(text: str) -> str:
+    # JSON may carry lone surrogates, which no tokenizer can encode
+    return text.encode("utf-8", "replace").decode("utf-8")

@@ -1,0 +1,160 @@
+"""What a request costs: expected before, at worst before, and actually after. All decimal."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Final
+
+from router.catalog import ModelCard, Prices
+
+MTOK: Final = Decimal(1_000_000)
+# Where neither the checkpoint nor the catalogue says how long a model's answers are.
+DEFAULT_EXPECTED_OUTPUT_TOKENS: Final = 300
+# Below this an answer is cut so short that it is hardly one (interface, section 1).
+MIN_HARD_OUTPUT_TOKENS: Final = 256
+# What a hard budget allows at most where nothing else limits the output: 2^20 tokens.
+_NO_LIMIT: Final = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestShape:
+    """What a request needs of a model, in tokens.
+
+    input_tokens: an estimate; input_tokens_upper_bound: never less than the true count.
+    max_output_tokens: the caller's own cap. n: how many answers. needs: capabilities.
+    """
+
+    input_tokens: int
+    input_tokens_upper_bound: int
+    max_output_tokens: int | None = None
+    n: int = 1
+    needs: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """Tokens an upstream reports. The details are parts of prompt and completion tokens."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int = 0
+    cache_write_tokens: int = 0
+    reasoning_tokens: int = 0
+    audio_input_tokens: int = 0
+    audio_output_tokens: int = 0
+
+
+def expected_output_tokens(
+    card: ModelCard, shape: RequestShape, predicted: float | None
+) -> Decimal:
+    """Expected tokens of one answer: predicted, else the card's, else the default; capped."""
+    if predicted is not None and math.isfinite(predicted):
+        expected = Decimal(repr(float(predicted)))
+    elif card.expected_output_tokens is not None:
+        expected = Decimal(card.expected_output_tokens)
+    else:
+        expected = Decimal(DEFAULT_EXPECTED_OUTPUT_TOKENS)
+    caps = (shape.max_output_tokens, card.max_output_tokens)
+    return min([expected, *(Decimal(cap) for cap in caps if cap is not None)])
+
+
+def expected_cost_usd(
+    card: ModelCard, shape: RequestShape, predicted: float | None
+) -> Decimal | None:
+    """Mean cost in USD; None where the price is unknown. The input is billed once, n answers."""
+    if card.prices is None:
+        return None
+    output = expected_output_tokens(card, shape, predicted) * shape.n
+    tokens_usd = (
+        shape.input_tokens * card.prices.input_usd_per_mtok
+        + output * card.prices.output_usd_per_mtok
+    ) / MTOK
+    return tokens_usd + card.prices.request_usd
+
+
+def worst_case_cost_usd(card: ModelCard, shape: RequestShape, output_cap: int) -> Decimal | None:
+    """The most the request can cost with answers of output_cap tokens; None: price unknown.
+
+    Input is bounded from above and, like the output, taken n times at its dearest kind.
+    """
+    if card.prices is None:
+        return None
+    return _input_bound_usd(card.prices, shape) + output_cap * _output_usd(card.prices, shape)
+
+
+def largest_output_cap(card: ModelCard, shape: RequestShape, budget_usd: Decimal) -> int | None:
+    """The largest output cap in tokens whose worst case fits the budget; None: not eligible.
+
+    A cap of the caller's own is kept as it is. Otherwise the cap is at least
+    MIN_HARD_OUTPUT_TOKENS, or the model's own maximum where that is smaller.
+    """
+    if card.prices is None:
+        return None
+    floor = least_hard_cap(card, shape)
+    if floor * _output_usd(card.prices, shape) + _input_bound_usd(card.prices, shape) > budget_usd:
+        return None
+    if shape.max_output_tokens is not None:
+        return floor
+    ceiling = card.max_output_tokens or card.context_window or _NO_LIMIT
+    per_token = _output_usd(card.prices, shape)
+    if per_token == 0:
+        return max(floor, ceiling)
+    left = budget_usd - _input_bound_usd(card.prices, shape)
+    return max(floor, min(ceiling, int(left // per_token)))
+
+
+def least_hard_cap(card: ModelCard, shape: RequestShape) -> int:
+    """The smallest output cap in tokens with which a hard budget may send the request."""
+    ceiling = card.max_output_tokens
+    if shape.max_output_tokens is not None:
+        wanted = shape.max_output_tokens
+    else:
+        wanted = MIN_HARD_OUTPUT_TOKENS
+    return wanted if ceiling is None else min(wanted, ceiling)
+
+
+def actual_cost_usd(card: ModelCard, usage: Usage) -> Decimal | None:
+    """The cost of reported usage, each kind of token at its own price; None: price unknown."""
+    prices = card.prices
+    if prices is None:
+        return None
+    return (_input_usd(prices, usage) + _output_cost_usd(prices, usage)) / MTOK + prices.request_usd
+
+
+def _input_usd(prices: Prices, usage: Usage) -> Decimal:
+    left = usage.prompt_tokens
+    total = Decimal(0)
+    for tokens, price in (
+        (usage.cached_tokens, prices.cached_input_usd_per_mtok),
+        (usage.cache_write_tokens, prices.cache_write_usd_per_mtok),
+        (usage.audio_input_tokens, prices.audio_input_usd_per_mtok),
+    ):
+        part = min(max(tokens, 0), left)
+        left -= part
+        total += part * (prices.input_usd_per_mtok if price is None else price)
+    return total + left * prices.input_usd_per_mtok
+
+
+def _output_cost_usd(prices: Prices, usage: Usage) -> Decimal:
+    left = usage.completion_tokens
+    total = Decimal(0)
+    for tokens, price in (
+        (usage.reasoning_tokens, prices.reasoning_usd_per_mtok),
+        (usage.audio_output_tokens, prices.audio_output_usd_per_mtok),
+    ):
+        part = min(max(tokens, 0), left)
+        left -= part
+        total += part * (prices.output_usd_per_mtok if price is None else price)
+    return total + left * prices.output_usd_per_mtok
+
+
+def _input_bound_usd(prices: Prices, shape: RequestShape) -> Decimal:
+    bound = shape.input_tokens_upper_bound * shape.n * prices.dearest_input_usd_per_mtok
+    return bound / MTOK + prices.request_usd
+
+
+def _output_usd(prices: Prices, shape: RequestShape) -> Decimal:
+    """USD per token of the output cap."""
+    return shape.n * prices.dearest_output_usd_per_mtok / MTOK

@@ -1,0 +1,78 @@
+"""What the router maximises: the chance to win against a distribution of opponents."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import numpy as np
+
+from p2l_model.types import FloatArray
+from router.errors import InvalidRoutingError
+
+_MAX_STEPS: Final = 200
+
+
+def win_rates(
+    coefficients: FloatArray, opponent_coefficients: FloatArray, weights: FloatArray
+) -> FloatArray:
+    """W* q of Theorem 1: (M,) from coefficients (M,), opponents (K,) and their weights (K,).
+
+    W*_ba = sigmoid(theta_b - theta_a), written with tanh, which neither overflows nor underflows
+    to 0/0 however far the coefficients spread.
+    """
+    difference = coefficients[:, None] - opponent_coefficients[None, :]  # (M, K)
+    rates: FloatArray = (0.5 * (1.0 + np.tanh(0.5 * difference))) @ weights
+    return rates
+
+
+def opponent_weights(
+    models: Sequence[str], coefficients: FloatArray, opponents: Mapping[str, float] | None
+) -> tuple[FloatArray, FloatArray]:
+    """(coefficients (K,), weights (K,) that sum to 1) of the opponents. None: all alike.
+
+    Opponents without a coefficient are left out while others remain. Raises InvalidRoutingError.
+    """
+    finite = np.isfinite(coefficients)
+    if opponents is None:
+        known = coefficients[finite]
+        if known.size == 0:
+            raise InvalidRoutingError("The leaderboard has no finite coefficient.")
+        return known, np.full(known.size, 1.0 / known.size)
+    column = {name: index for index, name in enumerate(models) if finite[index]}
+    chosen = [(column[name], weight) for name, weight in opponents.items() if name in column]
+    weights = np.array([weight for _, weight in chosen])
+    if not np.all(np.isfinite(weights)) or np.any(weights < 0) or weights.sum() <= 0:
+        raise InvalidRoutingError(
+            "opponents must name models of the leaderboard with weights of at least 0, "
+            f"one of them above 0; got {', '.join(opponents)}."
+        )
+    return coefficients[[index for index, _ in chosen]], weights / weights.sum()
+
+
+def router_coefficient(
+    win_rate: float, opponent_coefficients: FloatArray, weights: FloatArray
+) -> float:
+    """The router's own Bradley-Terry coefficient (Algorithm 1): the root t of
+    sum_a q_a sigmoid(t - theta_a) = win_rate. Infinite where the win rate is 0 or 1.
+
+    Newton steps on the monotone left side, kept inside a shrinking bracket.
+    """
+    if win_rate <= 0.0 or win_rate >= 1.0:
+        return math.inf if win_rate >= 1.0 else -math.inf
+    logit = math.log(win_rate) - math.log1p(-win_rate)
+    low = float(opponent_coefficients.min()) + logit
+    high = float(opponent_coefficients.max()) + logit
+    root = 0.5 * (low + high)
+    for _ in range(_MAX_STEPS):
+        sigmoid = 0.5 * (1.0 + np.tanh(0.5 * (root - opponent_coefficients)))
+        excess = float(sigmoid @ weights) - win_rate
+        low, high = (low, root) if excess > 0 else (root, high)
+        slope = float((sigmoid * (1.0 - sigmoid)) @ weights)
+        step = root - excess / slope if slope > 0 else math.nan
+        following = step if low < step < high else 0.5 * (low + high)
+        if abs(following - root) <= 1e-13 * (1.0 + abs(root)):
+            return following
+        root = following
+    return root

@@ -1,0 +1,124 @@
+"""What leaves the gateway: an upstream's answer with our name for the model and its cost."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import aclosing
+from decimal import Decimal
+from typing import Any
+
+import orjson
+
+from router.catalog import ModelCard
+from router.cost import actual_cost_usd
+from server.chat_request import ChatRequest
+from server.decision_view import decision_headers, decision_json, plain
+from server.gateway import Exchange
+from server.sse import DONE, SseEvent, encode_event, error_event
+from server.upstream.base import UpstreamReply, UpstreamStream
+from server.upstream.errors import UpstreamError, UpstreamTimeoutError
+from server.usage import parse_usage
+
+
+def response_headers(exchange: Exchange) -> dict[str, str]:
+    """The headers of every answer, streamed or not."""
+    headers = decision_headers(exchange.decision, routed=exchange.plan.routed)
+    if exchange.plan.marginal:
+        headers["x-p2l-scoring"] = "marginal"
+    headers["server-timing"] = exchange.timings.header
+    return headers
+
+
+def attempted_headers(exchange: Exchange) -> dict[str, str]:
+    """The headers of an answer that came from an upstream."""
+    return response_headers(exchange) | {"x-p2l-attempts": str(exchange.attempts)}
+
+
+def whole_answer(
+    exchange: Exchange, reply: UpstreamReply, request_id: str
+) -> tuple[dict[str, Any], Decimal | None]:
+    """The body for the caller and what it cost in USD (None where no usage was reported)."""
+    body = dict(reply.body)
+    card = exchange.decision.card
+    body["model"] = card.name
+    cost_usd = _cost_usd(card, body.get("usage"))
+    if cost_usd is not None:
+        body["usage"] = {**body["usage"], "cost": float(cost_usd)}
+    if exchange.plan.explain:
+        body["p2l"] = decision_json(exchange.decision, request_id)
+    return body, cost_usd
+
+
+async def streamed_answer(
+    exchange: Exchange,
+    request: ChatRequest,
+    stream: UpstreamStream,
+    request_id: str,
+    release: Callable[[], None],
+) -> AsyncIterator[bytes]:
+    """The events for the caller, `[DONE]` or an error event last. release: called at the end."""
+    rewrite = _Rewriter(exchange, request, request_id)
+    try:
+        async with aclosing(stream):
+            async for event in stream:
+                payload = rewrite(event)
+                if payload is not None:
+                    yield encode_event(payload)
+            yield DONE
+    except UpstreamError as error:
+        yield error_event(_broken(error))
+    finally:
+        release()
+
+
+class _Rewriter:
+    """Changes what must change in a chunk and passes on the bytes of every other."""
+
+    def __init__(self, exchange: Exchange, request: ChatRequest, request_id: str) -> None:
+        self._card = exchange.decision.card
+        self._include_usage = request.include_usage
+        self._explanation: dict[str, Any] | None = None
+        if exchange.plan.explain:
+            self._explanation = decision_json(exchange.decision, request_id)
+
+    def __call__(self, event: SseEvent) -> bytes | None:
+        chunk: dict[str, Any] = orjson.loads(event.data)
+        untouched = chunk.get("model") == self._card.name and self._explanation is None
+        if untouched and "usage" not in chunk:
+            return event.data
+        chunk["model"] = self._card.name
+        if self._explanation is not None:
+            chunk["p2l"], self._explanation = self._explanation, None
+        return self._with_usage(chunk)
+
+    def _with_usage(self, chunk: dict[str, Any]) -> bytes | None:
+        usage = chunk.get("usage")
+        if not self._include_usage:
+            chunk.pop("usage", None)
+            if usage is not None and not chunk.get("choices"):
+                return None
+        elif isinstance(usage, dict):
+            cost_usd = _cost_usd(self._card, usage)
+            if cost_usd is not None:
+                chunk["usage"] = {**usage, "cost": float(cost_usd)}
+        return orjson.dumps(chunk)
+
+
+def cost_header(cost_usd: Decimal | None) -> Mapping[str, str]:
+    """x-p2l-cost-usd, where the cost is known."""
+    return {} if cost_usd is None else {"x-p2l-cost-usd": plain(cost_usd)}
+
+
+def _cost_usd(card: ModelCard, usage: object) -> Decimal | None:
+    parsed = parse_usage(usage)
+    return None if parsed is None else actual_cost_usd(card, parsed)
+
+
+def _broken(error: UpstreamError) -> dict[str, Any]:
+    late = isinstance(error.__cause__, UpstreamTimeoutError)
+    return {
+        "message": f"The answer broke off: {error.message}",
+        "type": "upstream_error",
+        "param": None,
+        "code": "upstream_timeout" if late else "upstream_error",
+    }

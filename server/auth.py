@@ -1,0 +1,70 @@
+"""Who is calling. Keys are compared as hashes, all of them, in constant time."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from starlette.datastructures import Headers
+
+from server.errors import AuthenticationError
+from server.settings import AuthSettings
+
+
+class MissingKeyError(Exception):
+    """A variable that should hold a caller's key is not set."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """models: the catalogue names this caller may use, None for all."""
+
+    name: str
+    models: frozenset[str] | None = None
+    admin: bool = False
+
+
+class Authenticator:
+    """Knows the configured keys by their SHA-256 only."""
+
+    def __init__(self, keys: Sequence[tuple[bytes, Caller]]) -> None:
+        self._keys = tuple(keys)
+
+    @classmethod
+    def from_settings(cls, auth: AuthSettings, environ: Mapping[str, str]) -> Authenticator:
+        """Raises MissingKeyError naming the variable."""
+        keys = []
+        for key in auth.keys:
+            models = None if key.models is None else frozenset(key.models)
+            digest = key.key_sha256 or _digest_of(key.key_env or "", environ)
+            keys.append((bytes.fromhex(digest), Caller(key.name, models, key.admin)))
+        return cls(keys)
+
+    @property
+    def is_open(self) -> bool:
+        """No key is configured: anybody who can connect may call."""
+        return not self._keys
+
+    def caller(self, headers: Headers) -> Caller:
+        """Raises AuthenticationError."""
+        if self.is_open:
+            return Caller("anonymous", admin=True)
+        scheme, _, key = headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer":
+            raise AuthenticationError
+        digest = hashlib.sha256(key.strip().encode("utf-8", "surrogateescape")).digest()
+        found = [caller for known, caller in self._keys if hmac.compare_digest(known, digest)]
+        if not found:
+            raise AuthenticationError
+        return found[0]
+
+
+def _digest_of(variable: str, environ: Mapping[str, str]) -> str:
+    value = environ.get(variable, "")
+    if not value:
+        raise MissingKeyError(
+            f"auth.keys names the variable {variable}, which is not set: set it to the key"
+        )
+    return hashlib.sha256(value.encode()).hexdigest()

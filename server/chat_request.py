@@ -1,0 +1,225 @@
+"""A chat-completions body: what we need of it is checked, the rest goes on untouched."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, Final
+
+import orjson
+
+from p2l_model.types import Conversation, user_turns
+from server.errors import InvalidRequestError
+
+# What a caller may say to us and no upstream should hear.
+_OURS: Final = frozenset({"p2l", "cost"})
+_ROLES: Final = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
+_MAX_CHOICES: Final = 128
+# The template around each message (role markers) and around the whole prompt.
+_TOKENS_PER_MESSAGE: Final = 16
+# An image, sound or file whose token count only its provider knows: an estimate, and a bound.
+_MEDIA_TOKENS: Final = 1000
+_MEDIA_TOKENS_BOUND: Final = 50_000
+_MEDIA_NEEDS: Final = {"image_url": "vision", "input_audio": "audio"}
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """A parsed request. Its repr hides the body: prompts stay out of logs."""
+
+    body: Mapping[str, Any] = field(repr=False)
+    model: str
+    stream: bool
+    include_usage: bool
+    n: int
+    max_output_tokens: int | None
+    needs: frozenset[str]
+
+    @property
+    def messages(self) -> list[dict[str, Any]]:
+        """The conversation, as the caller sent it."""
+        messages: list[dict[str, Any]] = self.body["messages"]
+        return messages
+
+    @property
+    def conversation(self) -> Conversation:
+        """What is scored: the user's turns."""
+        return Conversation(user_turns(self.messages))
+
+    def upstream_body(self, model: str, output_cap: int | None) -> dict[str, Any]:
+        """The body for an upstream: its name for the model, our fields gone, the cap in force.
+
+        output_cap: tokens, for a request that must not cost more than its budget.
+        """
+        body = {key: value for key, value in self.body.items() if key not in _OURS}
+        body["model"] = model
+        if output_cap is not None:
+            body[self._cap_field] = output_cap
+        return body
+
+    @property
+    def _cap_field(self) -> str:
+        return "max_tokens" if "max_tokens" in self.body else "max_completion_tokens"
+
+
+def parse_body(raw: bytes) -> dict[str, Any]:
+    """The JSON object of a request. Raises InvalidRequestError."""
+    try:
+        body = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        raise InvalidRequestError(_not_json(raw)) from None
+    if not isinstance(body, dict):
+        raise InvalidRequestError("The body must be a JSON object.")
+    _keep_exact_budget(raw, body)
+    return body
+
+
+def parse_chat_request(body: Mapping[str, Any], *, default_model: str | None = None) -> ChatRequest:
+    """Raises InvalidRequestError naming the field."""
+    model = body.get("model", default_model)
+    if not isinstance(model, str) or not model:
+        raise InvalidRequestError("model must be a string, for example p2l.", param="model")
+    _check_messages(body.get("messages"))
+    stream = _flag(body, "stream")
+    return ChatRequest(
+        body=body,
+        model=model,
+        stream=stream,
+        include_usage=_include_usage(body, stream),
+        n=_count(body, "n", _MAX_CHOICES) or 1,
+        max_output_tokens=_output_cap(body),
+        needs=_needs(body),
+    )
+
+
+def count_text(request: ChatRequest) -> tuple[str, int, int]:
+    """(text whose tokens count as input, further tokens, an upper bound of all input tokens).
+
+    The bound is the UTF-8 bytes (no tokenizer makes more tokens than bytes) plus the template.
+    """
+    texts: list[str] = []
+    media = 0
+    for message in request.messages:
+        media += _collect(message, texts)
+    for key in ("tools", "functions", "response_format"):
+        if request.body.get(key) is not None:
+            texts.append(orjson.dumps(request.body[key]).decode())
+    text = "\n".join(texts)
+    framing = _TOKENS_PER_MESSAGE * (len(request.messages) + 1)
+    bound = len(text.encode("utf-8", "surrogatepass")) + framing + media * _MEDIA_TOKENS_BOUND
+    return text, media * _MEDIA_TOKENS + 4 * len(request.messages), bound
+
+
+def _collect(message: Mapping[str, Any], texts: list[str]) -> int:
+    """Adds a message's texts; returns how many parts are media."""
+    media = 0
+    content = message.get("content")
+    if isinstance(content, str):
+        texts.append(content)
+    for part in content if isinstance(content, list) else ():
+        if isinstance(part, dict) and isinstance(part.get("text"), str):
+            texts.append(part["text"])
+        elif isinstance(part, dict) and part.get("type") == "refusal":
+            texts.append(str(part.get("refusal", "")))
+        else:
+            media += 1
+    for key in ("tool_calls", "function_call", "name", "reasoning_content"):
+        if message.get(key) is not None:
+            texts.append(orjson.dumps(message[key]).decode())
+    return media
+
+
+def _check_messages(messages: object) -> None:
+    if not isinstance(messages, list) or not messages:
+        raise InvalidRequestError("messages must be a list of at least one.", param="messages")
+    for index, message in enumerate(messages):
+        param = f"messages[{index}]"
+        if not isinstance(message, dict):
+            raise InvalidRequestError(f"{param} must be an object.", param=param)
+        if message.get("role") not in _ROLES:
+            known = ", ".join(sorted(_ROLES))
+            raise InvalidRequestError(f"{param}.role must be one of {known}.", param=param)
+        content = message.get("content")
+        if content is not None and not isinstance(content, str | list):
+            raise InvalidRequestError(
+                f"{param}.content must be text or a list of parts.", param=f"{param}.content"
+            )
+        _check_parts(content, f"{param}.content")
+
+
+def _check_parts(content: object, param: str) -> None:
+    for index, part in enumerate(content if isinstance(content, list) else ()):
+        if not isinstance(part, dict) or not isinstance(part.get("type"), str):
+            raise InvalidRequestError(
+                f"{param}[{index}] must be an object with a type.", param=f"{param}[{index}]"
+            )
+
+
+def _flag(body: Mapping[str, Any], name: str) -> bool:
+    value = body.get(name)
+    if value is not None and not isinstance(value, bool):
+        raise InvalidRequestError(f"{name} must be true or false.", param=name)
+    return value is True
+
+
+def _include_usage(body: Mapping[str, Any], stream: bool) -> bool:
+    options = body.get("stream_options")
+    if options is None:
+        return False
+    if not isinstance(options, dict) or not stream:
+        raise InvalidRequestError(
+            "stream_options must be an object, and goes with stream: true.", param="stream_options"
+        )
+    return _flag(options, "include_usage")
+
+
+def _count(body: Mapping[str, Any], name: str, maximum: int) -> int | None:
+    value = body.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= maximum:
+        raise InvalidRequestError(f"{name} must be a whole number from 1 to {maximum}.", param=name)
+    return value
+
+
+def _output_cap(body: Mapping[str, Any]) -> int | None:
+    caps = [_count(body, name, 2**31) for name in ("max_completion_tokens", "max_tokens")]
+    return min((cap for cap in caps if cap is not None), default=None)
+
+
+def _needs(body: Mapping[str, Any]) -> frozenset[str]:
+    needs = set()
+    if body.get("tools") or body.get("functions"):
+        needs.add("tools")
+    response_format = body.get("response_format")
+    if isinstance(response_format, dict) and response_format.get("type") == "json_schema":
+        needs.add("json_schema")
+    for message in body["messages"]:
+        content = message.get("content")
+        for part in content if isinstance(content, list) else ():
+            if part["type"] in _MEDIA_NEEDS:
+                needs.add(_MEDIA_NEEDS[part["type"]])
+    return frozenset(needs)
+
+
+def _keep_exact_budget(raw: bytes, body: dict[str, Any]) -> None:
+    """Money is decimal: a budget given as a JSON number is read again as it was written."""
+    twin = body.get("p2l")
+    places = [body.get("cost"), twin.get("budget_usd") if isinstance(twin, dict) else None]
+    if not any(isinstance(place, float) for place in places):
+        return
+    exact = json.loads(raw, parse_float=Decimal)
+    if isinstance(body.get("cost"), float):
+        body["cost"] = str(exact["cost"])
+    if isinstance(twin, dict) and isinstance(twin.get("budget_usd"), float):
+        twin["budget_usd"] = str(exact["p2l"]["budget_usd"])
+
+
+def _not_json(raw: bytes) -> str:
+    try:
+        raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return "The body is not UTF-8."
+    return "The body is not valid JSON (NaN and Infinity are not JSON either)."

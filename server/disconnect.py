@@ -1,0 +1,74 @@
+"""A caller who hangs up must not leave an upstream generating, and billing, for nobody."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import aclosing
+from typing import TypeVar
+
+import anyio
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+T = TypeVar("T")
+
+
+async def run_while_connected(request: Request, work: Callable[[], Awaitable[T]]) -> T:
+    """The result of work(), which is cancelled when the caller hangs up (ClientDisconnect)."""
+    outcome: list[T] = []
+    failure: list[Exception] = []
+
+    async with anyio.create_task_group() as group:
+
+        async def watch() -> None:
+            await _disconnected(request.receive)
+            group.cancel_scope.cancel()
+
+        group.start_soon(watch)
+        # kept aside so that it leaves the task group as itself, not in an ExceptionGroup
+        try:
+            outcome.append(await work())
+        except Exception as error:
+            failure.append(error)
+        group.cancel_scope.cancel()
+    if failure:
+        raise failure[0]
+    if not outcome:
+        raise ClientDisconnect
+    return outcome[0]
+
+
+class EventStreamResponse(Response):
+    """Sends server-sent events as they come; stops reading them when the caller hangs up."""
+
+    media_type = "text/event-stream"
+
+    def __init__(self, events: AsyncIterator[bytes], headers: Mapping[str, str]) -> None:
+        self.status_code = 200
+        self.background = None
+        self.events = events
+        self.init_headers({"cache-control": "no-cache", "x-accel-buffering": "no", **headers})
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with anyio.create_task_group() as group:
+
+            async def watch() -> None:
+                await _disconnected(receive)
+                group.cancel_scope.cancel()
+
+            group.start_soon(watch)
+            await self._send_all(send)
+            group.cancel_scope.cancel()
+
+    async def _send_all(self, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+        async with aclosing(self.events) as events:  # type: ignore[type-var]
+            async for event in events:
+                await send({"type": "http.response.body", "body": event, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,175 @@
+"""What a caller can be told, in OpenAI's envelope, and the one place that maps errors to HTTP.
+
+ApiError
+├── InvalidRequestError   400  param names the field; also conflicting_routing_options and others
+├── AuthenticationError   401
+├── NotFoundError         404
+├── RequestTooLargeError  413
+├── RateLimitedError      429  with Retry-After
+├── OverloadedError       503  with Retry-After
+├── UpstreamFailedError   502 or 504
+└── PassedThroughError    an upstream's own verdict on the caller's request
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from p2l_model.errors import ScoringError
+from router.errors import (
+    BudgetInfeasibleError,
+    InvalidRoutingError,
+    NoEligibleModelError,
+    RouterError,
+)
+from server.upstream.errors import (
+    UpstreamError,
+    UpstreamRateLimitedError,
+    UpstreamRejectedError,
+    UpstreamTimeoutError,
+)
+
+
+class ApiError(Exception):
+    """An answer with an error. Raised anywhere below an endpoint, turned into HTTP by the app."""
+
+    status = 500
+    type = "server_error"
+
+    def __init__(self, message: str, *, code: str | None = None, param: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+        self.param = param
+        self.headers: dict[str, str] = {}
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """OpenAI's error envelope."""
+        error = {"message": self.message, "type": self.type, "param": self.param, "code": self.code}
+        return {"error": error}
+
+
+class InvalidRequestError(ApiError):
+    """The request cannot be served as it is."""
+
+    status = 400
+    type = "invalid_request_error"
+
+    def __init__(
+        self, message: str, *, param: str | None = None, code: str = "invalid_request"
+    ) -> None:
+        super().__init__(message, code=code, param=param)
+
+
+class AuthenticationError(ApiError):
+    """No key, or one that is not known."""
+
+    status = 401
+    type = "authentication_error"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The API key is missing or not known. Send it as: Authorization: Bearer KEY",
+            code="invalid_api_key",
+        )
+        self.headers["www-authenticate"] = "Bearer"
+
+
+class NotFoundError(ApiError):
+    """There is no such model or object."""
+
+    status = 404
+    type = "invalid_request_error"
+
+
+class RequestTooLargeError(ApiError):
+    """The body is over limits.max_body_bytes."""
+
+    status = 413
+    type = "invalid_request_error"
+
+    def __init__(self, limit_bytes: int) -> None:
+        super().__init__(f"The body is over {limit_bytes} bytes.", code="request_too_large")
+
+
+class RateLimitedError(ApiError):
+    """Every model that could answer asks to be left alone for a while."""
+
+    status = 429
+    type = "rate_limit_error"
+
+    def __init__(self, retry_after_s: float) -> None:
+        super().__init__(
+            "Every upstream that could answer is rate limited.", code="rate_limit_exceeded"
+        )
+        self.headers["retry-after"] = _whole_seconds(retry_after_s)
+
+
+class OverloadedError(ApiError):
+    """More is under way than this process takes on."""
+
+    status = 503
+    type = "server_error"
+
+    def __init__(self, message: str, retry_after_s: float = 1.0) -> None:
+        super().__init__(message, code="overloaded")
+        self.headers["retry-after"] = _whole_seconds(retry_after_s)
+
+
+class UpstreamFailedError(ApiError):
+    """Every attempt failed."""
+
+    type = "upstream_error"
+
+    def __init__(self, message: str, *, timed_out: bool) -> None:
+        super().__init__(message, code="upstream_timeout" if timed_out else "upstream_error")
+        self.status = 504 if timed_out else 502
+
+
+class PassedThroughError(ApiError):
+    """An upstream's own 4xx for what the caller asked; its envelope is kept."""
+
+    def __init__(self, status: int, envelope: dict[str, Any]) -> None:
+        super().__init__("The upstream refused the request.")
+        self.status = status
+        self._envelope = envelope
+
+    @property
+    def body(self) -> dict[str, Any]:
+        return self._envelope
+
+
+def from_router(error: RouterError) -> ApiError:
+    """The router's refusals are the caller's to mend."""
+    if isinstance(error, BudgetInfeasibleError):
+        return InvalidRequestError(str(error), param="X-Cost-Budget", code="budget_infeasible")
+    if isinstance(error, NoEligibleModelError):
+        return InvalidRequestError(str(error), param="model", code="no_eligible_model")
+    if isinstance(error, InvalidRoutingError):
+        return InvalidRequestError(str(error))
+    return ApiError("The decision failed.", code="internal_error")
+
+
+def from_scoring(_: ScoringError) -> ApiError:
+    """Scoring failed and the configuration says not to route without it."""
+    return OverloadedError("The prompt could not be scored.")
+
+
+def from_upstreams(failures: Mapping[str, UpstreamError]) -> ApiError:
+    """What the caller is told when all attempts failed: model name -> its failure, in order."""
+    errors = list(failures.values())
+    if isinstance(errors[-1], UpstreamRejectedError):
+        return PassedThroughError(errors[-1].status, errors[-1].body)
+    waits = [e.retry_after_s for e in errors if isinstance(e, UpstreamRateLimitedError)]
+    if len(waits) == len(errors):
+        return RateLimitedError(min((w for w in waits if w is not None), default=1.0))
+    told = "; ".join(f"{model}: {error.message}" for model, error in failures.items())
+    timed_out = all(isinstance(error, UpstreamTimeoutError) for error in errors)
+    return UpstreamFailedError(f"All attempts failed. {told}", timed_out=timed_out)
+
+
+def _whole_seconds(seconds: float) -> str:
+    return str(max(1, math.ceil(seconds)))

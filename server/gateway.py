@@ -1,0 +1,213 @@
+"""The whole path of a request: score, decide, send, and decide again where sending failed."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+from p2l_model.types import PromptLeaderboard
+from router.catalog import ModelCard
+from router.decide import Decision, RoutingRequest, decide
+from router.errors import NoEligibleModelError, RouterError
+from server.chat_request import ChatRequest
+from server.cooldown import Cooldowns
+from server.errors import (
+    ApiError,
+    OverloadedError,
+    RateLimitedError,
+    from_router,
+    from_upstreams,
+)
+from server.plan import Plan, Planner
+from server.spend import left_of_budget
+from server.upstream.base import Upstream, UpstreamReply, UpstreamRequest, UpstreamStream
+from server.upstream.errors import UpstreamError, UpstreamRateLimitedError, UpstreamRejectedError
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Timings:
+    """Milliseconds spent in each hop, for Server-Timing."""
+
+    score_ms: float = 0.0
+    decide_ms: float = 0.0
+    upstream_ms: float = 0.0
+
+    @property
+    def header(self) -> str:
+        """The value of Server-Timing."""
+        return (
+            f"score;dur={self.score_ms:.2f}, decide;dur={self.decide_ms:.2f}, "
+            f"upstream;dur={self.upstream_ms:.2f}"
+        )
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One request on its way: its plan, the decision in force and what happened so far."""
+
+    plan: Plan
+    decision: Decision
+    attempts: int = 0
+    failures: dict[str, UpstreamError] = field(default_factory=dict)
+    timings: Timings = field(default_factory=Timings)
+
+
+class Gateway:
+    """Ties the planner, the router and the upstreams together. One per process."""
+
+    def __init__(
+        self,
+        planner: Planner,
+        upstreams: Mapping[str, Upstream],
+        *,
+        max_concurrency: int,
+        fallbacks: int,
+        entropy: random.Random,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.planner = planner
+        self._upstreams = upstreams
+        self._max_concurrency = max_concurrency
+        self._fallbacks = fallbacks
+        self._entropy = entropy
+        self._cooldowns = Cooldowns(clock)
+        self._in_flight = 0
+
+    @contextmanager
+    def admitted(self) -> Iterator[None]:
+        """Counts a request as under way. Raises OverloadedError where there are too many."""
+        if self._in_flight >= self._max_concurrency:
+            raise OverloadedError(f"{self._max_concurrency} requests are already under way.")
+        self._in_flight += 1
+        try:
+            yield
+        finally:
+            self._in_flight -= 1
+
+    async def route(self, plan: Plan, leaderboard: PromptLeaderboard, score_ms: float) -> Exchange:
+        """The decision alone. Raises ApiError."""
+        rng = random.Random(self._seed(plan))
+        started = time.perf_counter()
+        decision = self._decide(plan, leaderboard, rng)
+        exchange = Exchange(plan, decision)
+        exchange.timings.score_ms = score_ms
+        exchange.timings.decide_ms = _ms_since(started)
+        return exchange
+
+    async def complete(self, request: ChatRequest, plan: Plan) -> tuple[Exchange, UpstreamReply]:
+        """A whole answer. Raises ApiError."""
+        return await self._attempt(request, plan, lambda up, body: up.complete(body))
+
+    async def stream(self, request: ChatRequest, plan: Plan) -> tuple[Exchange, UpstreamStream]:
+        """An answer whose first event has arrived. Raises ApiError."""
+        return await self._attempt(request, plan, lambda up, body: up.open_stream(body))
+
+    async def _attempt(
+        self,
+        request: ChatRequest,
+        plan: Plan,
+        send: Callable[[Upstream, UpstreamRequest], Awaitable[T]],
+    ) -> tuple[Exchange, T]:
+        """Sends to the chosen model; after a failure decides again among what is left."""
+        leaderboard, score_ms = await self.planner.leaderboard(plan)
+        exchange = await self.route(plan, leaderboard, score_ms)
+        rng = random.Random(self._seed(plan))
+        rng.random()  # the first draw was the decision's
+        while True:
+            started = time.perf_counter()
+            try:
+                exchange.attempts += 1
+                reply = await send(*self._outgoing(request, exchange.decision))
+            except UpstreamError as error:
+                exchange.timings.upstream_ms += _ms_since(started)
+                self._note_failure(exchange, error)
+                self._decide_again(exchange, leaderboard, rng)
+            else:
+                exchange.timings.upstream_ms += _ms_since(started)
+                return exchange, reply
+
+    def _outgoing(
+        self, request: ChatRequest, decision: Decision
+    ) -> tuple[Upstream, UpstreamRequest]:
+        card = decision.card
+        body = request.upstream_body(card.upstream_model, decision.max_output_tokens)
+        outgoing = UpstreamRequest(body, request.stream, card.upstream_model)
+        return self._upstreams[card.provider], outgoing
+
+    def _note_failure(self, exchange: Exchange, error: UpstreamError) -> None:
+        model = exchange.decision.model
+        exchange.failures[model] = error
+        if isinstance(error, UpstreamRejectedError):
+            raise from_upstreams(exchange.failures) from error
+        if isinstance(error, UpstreamRateLimitedError) or error.retry_after_s is not None:
+            self._cooldowns.start(model, error.retry_after_s)
+
+    def _decide_again(
+        self, exchange: Exchange, leaderboard: PromptLeaderboard, rng: random.Random
+    ) -> None:
+        failures = exchange.failures
+        last = list(failures.values())[-1]
+        if exchange.attempts > self._fallbacks or not exchange.plan.routed:
+            raise from_upstreams(failures) from last
+        excluded = dict.fromkeys(failures, "failed for this request")
+        request = exchange.plan.routing
+        remaining = left_of_budget(exchange.decision, last, request.budget_usd)
+        plan = replace(exchange.plan, routing=replace(request, budget_usd=remaining))
+        try:
+            again = self._decide(plan, leaderboard, rng, excluded)
+        except ApiError:
+            # nothing else fits what is left: the caller learns why the first choice failed
+            raise from_upstreams(failures) from last
+        exchange.plan = plan
+        exchange.decision = replace(again, budget_usd=exchange.decision.budget_usd)
+
+    def _decide(
+        self,
+        plan: Plan,
+        leaderboard: PromptLeaderboard,
+        rng: random.Random,
+        excluded: Mapping[str, str] | None = None,
+    ) -> Decision:
+        resting = self._cooldowns.active()
+        out = dict.fromkeys(resting, "asked to be left alone for a while")
+        request = replace(plan.routing, excluded={**out, **(excluded or {})})
+        try:
+            return decide(leaderboard, plan.catalogue, request, rng)
+        except RouterError as error:
+            self._blame_resting(plan.catalogue, request, resting, error)
+            raise from_router(error) from error
+
+    def _blame_resting(
+        self,
+        catalogue: Sequence[ModelCard],
+        request: RoutingRequest,
+        resting: Mapping[str, float],
+        error: RouterError,
+    ) -> None:
+        """Where only a Retry-After stands in the way, the caller is told to wait, not to change."""
+        allowed = {card.name for card in catalogue}
+        if request.allowed is not None:
+            allowed &= set(request.allowed)
+        waits = [seconds for model, seconds in resting.items() if model in allowed]
+        if isinstance(error, NoEligibleModelError) and waits:
+            raise RateLimitedError(min(waits)) from error
+
+    def _seed(self, plan: Plan) -> int:
+        if plan.seed is None:
+            plan.seed = self._entropy.getrandbits(63)
+        return plan.seed
+
+    async def close(self) -> None:
+        """Closes all upstreams."""
+        for upstream in self._upstreams.values():
+            await upstream.close()
+
+
+def _ms_since(started: float) -> float:
+    return (time.perf_counter() - started) * 1000.0

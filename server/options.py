@@ -1,0 +1,177 @@
+"""A request's routing options: headers and their body twins (interface, section 1)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from typing import Any, Final, TypeVar
+
+from starlette.datastructures import Headers
+
+from router.decide import BudgetMode
+from server.errors import InvalidRequestError
+
+_BUDGET: Final = re.compile(r"[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?|\.[0-9]+([eE][+-]?[0-9]+)?")
+_SEED: Final = re.compile(r"-?[0-9]{1,18}")
+# Beyond these a budget is a slip of the pen, and exact arithmetic on it could be made expensive.
+_MAX_BUDGET_EXPONENT: Final = 15
+_MAX_BUDGET_CHARS: Final = 64
+_MAX_SEED: Final = 2**63
+_BODY_FIELDS: Final = frozenset({"budget_usd", "budget_mode", "models", "seed", "explain"})
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class RoutingOptions:
+    """What the caller asked of the router; None where it asked nothing."""
+
+    budget_usd: Decimal | None = None
+    budget_mode: BudgetMode | None = None
+    models: tuple[str, ...] | None = None
+    seed: int | None = None
+    explain: bool = False
+
+
+def parse_options(headers: Headers, body: Mapping[str, Any]) -> RoutingOptions:
+    """Raises InvalidRequestError naming the header or field, also where two of them disagree."""
+    twin = body.get("p2l", {})
+    if not isinstance(twin, dict):
+        raise InvalidRequestError("p2l must be an object.", param="p2l")
+    unknown = sorted(set(twin) - _BODY_FIELDS)
+    if unknown:
+        known = ", ".join(sorted(_BODY_FIELDS))
+        raise InvalidRequestError(
+            f"p2l.{unknown[0]} is not known; known: {known}.", param=f"p2l.{unknown[0]}"
+        )
+    explain = twin.get("explain", False)
+    if not isinstance(explain, bool):
+        raise InvalidRequestError("p2l.explain must be true or false.", param="p2l.explain")
+    return RoutingOptions(
+        budget_usd=_budget(headers, body, twin),
+        budget_mode=_one_of(headers, "x-cost-budget-mode", twin, "budget_mode", _mode, _mode),
+        models=_one_of(headers, "x-route-models", twin, "models", _names_header, _names_list),
+        seed=_one_of(headers, "x-route-seed", twin, "seed", _seed_header, _seed_json),
+        explain=explain,
+    )
+
+
+def parse_budget(value: object, param: str) -> Decimal:
+    """The budget grammar of the interface, section 7. Raises invalid_cost_budget."""
+    if isinstance(value, str):
+        return _budget_text(value.strip(" \t"), param)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise _bad_budget(param)
+    return _budget_text(repr(value), param)
+
+
+def _budget_text(text: str, param: str) -> Decimal:
+    if len(text) > _MAX_BUDGET_CHARS or _BUDGET.fullmatch(text) is None:
+        raise _bad_budget(param)
+    try:
+        amount = Decimal(text)
+    except InvalidOperation:
+        raise _bad_budget(param) from None
+    if amount.is_zero():
+        return Decimal(0)
+    if abs(amount.adjusted()) > _MAX_BUDGET_EXPONENT:
+        raise _bad_budget(param)
+    return amount
+
+
+def _bad_budget(param: str) -> InvalidRequestError:
+    return InvalidRequestError(
+        f"{param} must be one finite decimal of at least 0, in USD, for example 0.002.",
+        param=param,
+        code="invalid_cost_budget",
+    )
+
+
+def _budget(headers: Headers, body: Mapping[str, Any], twin: Mapping[str, Any]) -> Decimal | None:
+    found: dict[str, Decimal] = {}
+    sent = headers.getlist("x-cost-budget")
+    if len(sent) > 1:
+        raise _bad_budget("X-Cost-Budget")
+    if sent:
+        found["X-Cost-Budget"] = parse_budget(sent[0], "X-Cost-Budget")
+    for param, place, key in (("p2l.budget_usd", twin, "budget_usd"), ("cost", body, "cost")):
+        if place.get(key) is not None:
+            found[param] = parse_budget(place[key], param)
+    return _agreed(found)
+
+
+def _one_of(
+    headers: Headers,
+    header: str,
+    twin: Mapping[str, Any],
+    key: str,
+    from_header: Callable[[Any, str], T],
+    from_body: Callable[[Any, str], T],
+) -> T | None:
+    found: dict[str, T] = {}
+    sent = headers.getlist(header)
+    if len(sent) > 1:
+        raise InvalidRequestError(f"{header} is given more than once.", param=header)
+    if sent:
+        found[header] = from_header(sent[0].strip(), header)
+    if twin.get(key) is not None:
+        found[f"p2l.{key}"] = from_body(twin[key], f"p2l.{key}")
+    return _agreed(found)
+
+
+def _agreed(found: Mapping[str, T]) -> T | None:
+    values = list(found.values())
+    if any(value != values[0] for value in values[1:]):
+        raise InvalidRequestError(
+            f"{' and '.join(found)} have different values: give one of them.",
+            param=next(iter(found)),
+            code="conflicting_routing_options",
+        )
+    return values[0] if values else None
+
+
+def _mode(value: object, param: str) -> BudgetMode:
+    if not isinstance(value, str) or value not in tuple(BudgetMode):
+        known = " or ".join(BudgetMode)
+        raise InvalidRequestError(f"{param} must be {known}, got {_shown(value)}.", param=param)
+    return BudgetMode(value)
+
+
+def _names_header(value: str, param: str) -> tuple[str, ...]:
+    return _names([name.strip() for name in value.split(",")], param)
+
+
+def _names_list(value: object, param: str) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise InvalidRequestError(f"{param} must be an array of model names.", param=param)
+    return _names(value, param)
+
+
+def _names(values: list[Any], param: str) -> tuple[str, ...]:
+    if not values or not all(isinstance(name, str) and name for name in values):
+        raise InvalidRequestError(f"{param} must name at least one model.", param=param)
+    return tuple(sorted(set(values)))
+
+
+def _seed_header(value: str, param: str) -> int:
+    if _SEED.fullmatch(value) is None:
+        raise _bad_seed(value, param)
+    return int(value)
+
+
+def _seed_json(value: object, param: str) -> int:
+    if isinstance(value, str):
+        return _seed_header(value, param)
+    if isinstance(value, bool) or not isinstance(value, int) or abs(value) > _MAX_SEED:
+        raise _bad_seed(value, param)
+    return value
+
+
+def _bad_seed(value: object, param: str) -> InvalidRequestError:
+    return InvalidRequestError(f"{param} must be an integer, got {_shown(value)}.", param=param)
+
+
+def _shown(value: object) -> str:
+    return ascii(value)[:40]

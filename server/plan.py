@@ -1,0 +1,165 @@
+"""From a parsed request to what the router is asked: rules, shape, candidates."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import anyio
+import numpy as np
+from p2l_model.engine.scorer import Scorer
+
+from p2l_model.errors import ScoringError
+from p2l_model.types import Conversation, PreferenceFamily, PromptLeaderboard
+from router.catalog import ModelCard
+from router.cost import RequestShape
+from router.decide import RoutingRequest
+from server.auth import Caller
+from server.chat_request import ChatRequest, count_text
+from server.errors import InvalidRequestError, NotFoundError, from_scoring
+from server.options import RoutingOptions
+from server.settings import RoutingRules, RoutingSettings, ScorerSettings
+
+_ROUTED_NAMES = ("p2l", "auto")
+# Counting is exact up to here; beyond, tokenising would cost more than the count is worth.
+_EXACT_COUNT_CHARS = 20_000
+
+
+@dataclass(slots=True)
+class Plan:
+    """A request ready to be decided. routed: false for a model asked for by its own name."""
+
+    conversation: Conversation
+    routing: RoutingRequest
+    catalogue: tuple[ModelCard, ...]
+    routed: bool
+    seed: int | None
+    explain: bool
+    marginal: bool = field(default=False)
+
+
+class Planner:
+    """Knows the catalogue, the rules and the scorer."""
+
+    def __init__(
+        self,
+        catalogue: Sequence[ModelCard],
+        routing: RoutingSettings,
+        scoring: ScorerSettings,
+        scorer: Scorer,
+    ) -> None:
+        self.catalogue: Mapping[str, ModelCard] = {card.name: card for card in catalogue}
+        self.scorer = scorer
+        self._routing = routing
+        self._scoring = scoring
+
+    async def plan(self, request: ChatRequest, options: RoutingOptions, caller: Caller) -> Plan:
+        """Raises NotFoundError for an unknown model, InvalidRequestError for bad options."""
+        direct = self._direct(request.model, caller)
+        rules = self._rules(request.model) if direct is None else RoutingRules()
+        budget = rules.budget_usd if options.budget_usd is None else options.budget_usd
+        if direct is not None and options.budget_usd is None:
+            budget = self._routing.budget_usd
+        routing = RoutingRequest(
+            shape=await self._shape(request),
+            budget_usd=budget,
+            budget_mode=options.budget_mode or rules.budget_mode,
+            allowed=(direct.name,) if direct else self._allowed(options, rules, caller),
+            opponents=None if direct else rules.opponent_weights,
+        )
+        return Plan(
+            conversation=request.conversation,
+            routing=routing,
+            catalogue=(direct,) if direct else tuple(self.catalogue.values()),
+            routed=direct is None,
+            seed=options.seed,
+            explain=options.explain,
+        )
+
+    async def leaderboard(self, plan: Plan) -> tuple[PromptLeaderboard, float]:
+        """The prompt's leaderboard and the milliseconds it took. Raises ApiError.
+
+        A model asked for by name is not scored: there is nothing to choose.
+        """
+        if not plan.routed:
+            return _leaderboard_of_one(plan.catalogue[0]), 0.0
+        started = time.perf_counter()
+        board = await self._scored(plan)
+        return board, (time.perf_counter() - started) * 1000.0
+
+    def visible(self, caller: Caller) -> list[ModelCard]:
+        """The models this caller may ask for."""
+        cards = self.catalogue.values()
+        return [card for card in cards if caller.models is None or card.name in caller.models]
+
+    async def _scored(self, plan: Plan) -> PromptLeaderboard:
+        try:
+            async with asyncio.timeout(self._scoring.timeout_ms / 1000.0):
+                return (await self.scorer.score(plan.conversation)).leaderboard
+        except (ScoringError, TimeoutError) as error:
+            marginal = self.scorer.marginal
+            if self._scoring.on_failure == "error" or marginal is None:
+                raise from_scoring(ScoringError(str(error))) from error
+            plan.marginal = True
+            return marginal
+
+    def _direct(self, model: str, caller: Caller) -> ModelCard | None:
+        if model in _ROUTED_NAMES or model.startswith("p2l:"):
+            return None
+        card = self.catalogue.get(model)
+        if card is None or (caller.models is not None and model not in caller.models):
+            raise NotFoundError(
+                f"The model {model[:200]!r} does not exist; ask for p2l to be routed, or for one "
+                "of GET /v1/models.",
+                code="model_not_found",
+                param="model",
+            )
+        return card
+
+    def _rules(self, model: str) -> RoutingRules:
+        profile = model.removeprefix("p2l:") if model.startswith("p2l:") else None
+        try:
+            return self._routing.rules(profile)
+        except KeyError:
+            known = ", ".join(self._routing.profiles) or "none are configured"
+            raise NotFoundError(
+                f"There is no routing profile {(profile or '')[:200]!r} ({known}).",
+                code="model_not_found",
+                param="model",
+            ) from None
+
+    def _allowed(
+        self, options: RoutingOptions, rules: RoutingRules, caller: Caller
+    ) -> tuple[str, ...] | None:
+        for name in options.models or ():
+            if name not in self.catalogue:
+                raise InvalidRequestError(
+                    f"X-Route-Models names {name[:200]!r}, which is not in the catalogue.",
+                    param="X-Route-Models",
+                )
+        allowed: set[str] | None = None
+        for names in (options.models, rules.models, caller.models):
+            if names is not None:
+                allowed = set(names) if allowed is None else allowed & set(names)
+        return None if allowed is None else tuple(sorted(allowed))
+
+    async def _shape(self, request: ChatRequest) -> RequestShape:
+        text, further, bound = count_text(request)
+        return RequestShape(
+            input_tokens=await self._count(text) + further,
+            input_tokens_upper_bound=bound,
+            max_output_tokens=request.max_output_tokens,
+            n=request.n,
+            needs=request.needs,
+        )
+
+    async def _count(self, text: str) -> int:
+        if len(text) > _EXACT_COUNT_CHARS:
+            return (len(text.encode("utf-8", "surrogatepass")) + 3) // 4
+        return await anyio.to_thread.run_sync(self.scorer.count_tokens, text)
+
+
+def _leaderboard_of_one(card: ModelCard) -> PromptLeaderboard:
+    return PromptLeaderboard(PreferenceFamily.BT, (card.leaderboard_name,), np.zeros(1))

@@ -1,0 +1,24 @@
+"""What is left of a request's budget after an attempt that failed."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from router.decide import Decision
+from server.upstream.errors import UpstreamError, UpstreamTimeoutError
+
+
+def left_of_budget(
+    decision: Decision, error: UpstreamError, budget_usd: Decimal | None
+) -> Decimal | None:
+    """The budget of the next attempt, in USD; None where there is no budget.
+
+    An attempt that timed out may be billed although nobody read the answer: its worst case (in
+    hard mode) or its expected cost is taken as spent. Every other failure is unbilled.
+    """
+    if budget_usd is None or not isinstance(error, UpstreamTimeoutError):
+        return budget_usd
+    spent = decision.worst_case_cost_usd
+    if spent is None:
+        spent = decision.expected_cost_usd or Decimal(0)
+    return max(Decimal(0), budget_usd - spent)

@@ -1,0 +1,121 @@
+"""Server-sent events, both directions. Pure: bytes in, events out, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import orjson
+
+DONE_PAYLOAD: Final = b"[DONE]"
+DONE: Final = b"data: [DONE]\n\n"
+MAX_EVENT_BYTES: Final = 16 * 1024 * 1024
+
+_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
+
+
+class SseTooLargeError(ValueError):
+    """One event is larger than the parser was told to hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class SseEvent:
+    """One event. data: its payload, lines joined by LF. name: its `event:` field, or empty.
+
+    parsed: the payload as JSON where whoever produced the event had to read it anyway.
+    """
+
+    data: bytes = field(repr=False)
+    name: bytes = b""
+    parsed: dict[str, Any] | None = field(default=None, repr=False, compare=False)
+
+
+class SseParser:
+    """Bytes as they come off the wire, cut anywhere, into events."""
+
+    def __init__(self, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
+        self._max_event_bytes = max_event_bytes
+        self._line = bytearray()
+        self._data: list[bytes] = []
+        self._held_bytes = 0
+        self._name = b""
+        self._after_cr = False
+        self._at_start = True
+
+    def feed(self, chunk: bytes) -> list[SseEvent]:
+        """The events that this chunk completes. Raises SseTooLargeError."""
+        if self._after_cr and chunk.startswith(b"\n"):
+            # the second half of a CRLF that was cut in two: its CR has ended the line already
+            chunk = chunk[1:]
+            self._after_cr = False
+        if chunk:
+            self._after_cr = chunk.endswith(b"\r")
+        events: list[SseEvent] = []
+        for piece in chunk.splitlines(keepends=True):
+            self._take(piece, events)
+        return events
+
+    def flush(self) -> list[SseEvent]:
+        """The event that the end of the input leaves unfinished, if any.
+
+        The standard drops it; providers exist that end on `data: [DONE]` with no blank line.
+        """
+        events: list[SseEvent] = []
+        self._take(b"\n", events)
+        self._take(b"\n", events)
+        return events
+
+    def _take(self, piece: bytes, events: list[SseEvent]) -> None:
+        self._hold(len(piece))
+        if not piece.endswith((b"\n", b"\r")):
+            self._line += piece
+            return
+        line = bytes(self._line) + piece.rstrip(b"\r\n")
+        self._line.clear()
+        if self._at_start:
+            line = line.removeprefix(_BYTE_ORDER_MARK)
+            self._at_start = False
+        if line:
+            self._take_field(line)
+        else:
+            self._dispatch(events)
+
+    def _hold(self, n_bytes: int) -> None:
+        self._held_bytes += n_bytes
+        if self._held_bytes > self._max_event_bytes:
+            raise SseTooLargeError(f"an event is larger than {self._max_event_bytes} bytes")
+
+    def _take_field(self, line: bytes) -> None:
+        if line.startswith(b":"):
+            # keep-alives may come for hours; they are not part of what is held
+            self._held_bytes = sum(map(len, self._data))
+            return
+        name, _, value = line.partition(b":")
+        value = value.removeprefix(b" ")
+        if name == b"data":
+            self._data.append(value)
+        elif name == b"event":
+            self._name = value
+
+    def _dispatch(self, events: list[SseEvent]) -> None:
+        if self._data:
+            events.append(SseEvent(b"\n".join(self._data), self._name))
+        self._data = []
+        self._name = b""
+        self._held_bytes = 0
+
+
+def encode_event(payload: bytes) -> bytes:
+    """One event on the wire. A payload with line ends becomes several `data:` lines."""
+    if b"\n" not in payload and b"\r" not in payload:
+        return b"data: " + payload + b"\n\n"
+    return b"".join(b"data: " + line + b"\n" for line in payload.splitlines()) + b"\n"
+
+
+def error_event(error: Mapping[str, Any]) -> bytes:
+    """The event that ends a failed stream, as OpenAI sends it; its SDKs raise APIError on it.
+
+    error: the inside of the envelope, {"message", "type", "param", "code"}.
+    """
+    return encode_event(orjson.dumps({"error": dict(error)}))

@@ -1,0 +1,1 @@
+"""Providers: one protocol (`base`), one way onto the network (`transport`), one kind a module."""

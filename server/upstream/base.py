@@ -1,0 +1,112 @@
+"""What every provider looks like to the gateway: one protocol, two ways to ask."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+import anyio
+
+from server.sse import SseEvent
+from server.upstream.errors import UpstreamError, UpstreamStreamBrokenError
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamRequest:
+    """An OpenAI chat-completions body as it goes out: `model` is the provider's own name for the
+    model, routing fields are gone. The repr hides the body: prompts stay out of logs."""
+
+    body: Mapping[str, Any] = field(repr=False)
+    stream: bool
+    upstream_model: str
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamReply:
+    """A whole answer: a parsed OpenAI `chat.completion` object."""
+
+    body: dict[str, Any] = field(repr=False)
+    status: int = 200
+
+
+class UpstreamStream:
+    """The events of a streamed answer, the first of which has already arrived.
+
+    Iterating yields each event's payload as the provider sent it; every one is a JSON object
+    (`event.parsed`). `[DONE]` is not yielded: it ends the iteration. A stream that ends too
+    early or turns to garbage raises UpstreamStreamBrokenError.
+
+    Closing it, or cancelling the task that iterates, closes the connection to the provider, so
+    that an answer nobody reads any more is not generated and billed to its end.
+    """
+
+    def __init__(self, first: SseEvent, rest: AsyncGenerator[SseEvent, None]) -> None:
+        self._first: SseEvent | None = first
+        self._rest = rest
+
+    @classmethod
+    async def start(cls, events: AsyncGenerator[SseEvent, None]) -> UpstreamStream:
+        """Waits for the first event; what the generator raises before it goes to the caller.
+
+        The generator must not end without an event: it raises an UpstreamError instead.
+        """
+        return cls(await anext(events), events)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> SseEvent:
+        if self._first is not None:
+            first, self._first = self._first, None
+            return first
+        try:
+            return await anext(self._rest)
+        except UpstreamStreamBrokenError:
+            raise
+        except UpstreamError as error:
+            # whatever it was, it now comes too late for another model to answer instead
+            raise UpstreamStreamBrokenError(
+                error.message, status=error.status, retry_after_s=error.retry_after_s
+            ) from error
+
+    async def aclose(self) -> None:
+        """Closes the connection to the provider; safe to call twice."""
+        self._first = None
+        # The web framework cancels us when the caller hangs up: the closing itself must finish.
+        with anyio.CancelScope(shield=True):
+            await self._rest.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+
+class Upstream(Protocol):
+    """A provider. One instance serves many requests at once, from one event loop."""
+
+    @property
+    def name(self) -> str:
+        """The provider's name in the configuration."""
+
+    async def complete(self, request: UpstreamRequest) -> UpstreamReply:
+        """The whole answer. Raises a leaf of UpstreamError."""
+
+    async def open_stream(self, request: UpstreamRequest) -> UpstreamStream:
+        """Returns once the first event has arrived, so that a failure before the first byte
+        raises (a leaf of UpstreamError) and the caller can turn to another model.
+
+        The stream has its usage chunk whether or not the body's stream_options ask for one:
+        without it the answer has no cost. Whether the caller sees it is the gateway's affair.
+        """
+
+    async def close(self) -> None:
+        """Gives back connections. Streams still open are cut."""
