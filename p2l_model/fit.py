@@ -1,0 +1,157 @@
+"""Fits linear heads on frozen features: a smooth, regularised maximum likelihood, by L-BFGS.
+
+Deterministic: the whole data in every step, double precision, no draw of random numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from p2l_model.data import VoteTable
+from p2l_model.errors import TrainingError
+from p2l_model.losses import cross_entropy, log_probabilities
+from p2l_model.targets import soft_targets
+from p2l_model.types import FloatArray, PreferenceFamily
+
+# Keeps the coefficient of a model that has won or lost everything finite.
+BIAS_L2: Final = 1e-6
+_HISTORY: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class FittedHeads:
+    """weight (M, H), bias (M,), eta_weight (H,), eta_bias: on the features as they were given."""
+
+    weight: FloatArray
+    bias: FloatArray
+    eta_weight: FloatArray
+    eta_bias: float
+
+
+@dataclass(frozen=True, slots=True)
+class FitOptions:
+    """What a fit is regularised by, on standardised features.
+
+    A model's weights are a part common to all models (how hard a prompt is touches everyone) plus
+    its own deviation: l2 is the penalty on the deviations and on eta's weights, l2_common on the
+    common part. max_steps: of L-BFGS, in all.
+    """
+
+    family: PreferenceFamily
+    l2: float
+    l2_common: float
+    max_steps: int = 200
+    tolerance: float = 1e-7
+
+
+@dataclass(slots=True)
+class FitState:
+    """Where a fit stands; enough to go on after a kill."""
+
+    parameters: Tensor
+    step: int = 0
+    loss: float = float("nan")
+
+
+class HeadFit:
+    """One fit. features: (P, H) of the votes' prompts; H may be 0 (the marginal leaderboard)."""
+
+    def __init__(self, features: FloatArray, votes: VoteTable, options: FitOptions) -> None:
+        self._options = options
+        self._mean = features[np.unique(votes.prompt)].mean(axis=0)
+        deviation = features[np.unique(votes.prompt)].std(axis=0)
+        self._scale = np.where(deviation > 0, deviation, 1.0)
+        self._x = torch.from_numpy((features - self._mean) / self._scale)  # (P, H)
+        self._targets, weights = soft_targets(options.family, votes)  # (N, K), (N,)
+        self._weights = torch.from_numpy(weights)
+        self._prompt = torch.from_numpy(votes.prompt)
+        self._a, self._b = torch.from_numpy(votes.model_a), torch.from_numpy(votes.model_b)
+        # one row per model (its deviation), then eta's, then the part common to all models
+        self._shape = (len(votes.models) + 2, features.shape[1] + 1)
+
+    def start(self) -> FitState:
+        """All zero: every model alike."""
+        return FitState(torch.zeros(self._shape[0] * self._shape[1], dtype=torch.float64))
+
+    def run(
+        self, state: FitState, n_steps: int, on_step: Callable[[FitState], None] | None = None
+    ) -> bool:
+        """Up to n_steps more; True when converged. Raises TrainingError where the loss is lost."""
+        while n_steps > 0 and state.step < self._options.max_steps:
+            before = state.loss
+            chunk = min(n_steps, _HISTORY)
+            self._descend(state, chunk)
+            n_steps -= chunk
+            if on_step is not None:
+                on_step(state)
+            if abs(before - state.loss) <= self._options.tolerance * abs(state.loss):
+                return True
+        return state.step >= self._options.max_steps
+
+    def heads(self, state: FitState) -> FittedHeads:
+        """The result, on features that are not standardised."""
+        rows, _ = self._rows(state.parameters)
+        table = rows.numpy()
+        weight = table[:, :-1] / self._scale
+        bias = table[:, -1] - weight @ self._mean
+        return FittedHeads(weight[:-1], bias[:-1], weight[-1], float(bias[-1]))
+
+    def _descend(self, state: FitState, n_steps: int) -> None:
+        parameters = state.parameters.clone().requires_grad_(True)
+        optimiser = torch.optim.LBFGS(
+            [parameters],
+            max_iter=n_steps,
+            max_eval=n_steps * 3,
+            history_size=_HISTORY,
+            tolerance_grad=1e-9,
+            tolerance_change=1e-14,
+            line_search_fn="strong_wolfe",
+        )
+
+        def closure() -> Tensor:
+            optimiser.zero_grad()
+            loss = self._objective(parameters)
+            loss.backward()  # type: ignore[no-untyped-call]
+            return loss
+
+        optimiser.step(closure)
+        state.parameters = parameters.detach()
+        state.step += n_steps
+        with torch.no_grad():
+            state.loss = float(self._objective(state.parameters))
+        if not np.isfinite(state.loss):
+            raise TrainingError("the loss is not finite: raise --l2 or look at the data")
+
+    def _objective(self, parameters: Tensor) -> Tensor:
+        rows, common = self._rows(parameters)
+        outputs = self._x @ rows[:, :-1].T + rows[:, -1]  # (P, M + 1)
+        a, b = outputs[self._prompt, self._a], outputs[self._prompt, self._b]
+        eta = outputs[self._prompt, -1]
+        logs = log_probabilities(self._options.family, a, b, eta)
+        table = parameters.reshape(self._shape)
+        penalty = self._options.l2 * table[:-1, :-1].square().sum()
+        penalty = penalty + self._options.l2_common * common.square().sum()
+        ridge = BIAS_L2 * rows[:, -1].square().sum()
+        return cross_entropy(logs, self._targets, self._weights) + penalty + ridge
+
+    def _rows(self, parameters: Tensor) -> tuple[Tensor, Tensor]:
+        """(M + 1, H + 1): every model's weights and bias, then eta's; and the common part (H,)."""
+        table = parameters.reshape(self._shape)
+        common = table[-1].clone()
+        common[-1] = 0.0  # biases are each model's own
+        models = table[:-2] + common
+        return torch.cat([models, table[-2:-1]]), common[:-1]
+
+
+def fit_heads(features: FloatArray, votes: VoteTable, options: FitOptions) -> FittedHeads:
+    """A fit from start to end. Raises TrainingError."""
+    fit = HeadFit(features, votes, options)
+    state = fit.start()
+    fit.run(state, options.max_steps)
+    return fit.heads(state)
