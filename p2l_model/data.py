@@ -132,8 +132,8 @@ def _from_comparisons(columns: Columns, path: Path) -> dict[str, Any]:
         "outcome": [_outcome(winner, path, row) for row, (_, _, winner) in enumerate(votes, 1)],
         "p_model_a": numbers(columns, "p_model_a", path, 0.0, 1.0),
         "weight": [1.0 if math.isnan(weight) else weight for weight in weights],
-        "source": texts(columns, "source", path, path.parent.name),
-        "category": texts(columns, "category", path, ""),
+        "source": texts(columns, "source", path.parent.name),
+        "category": texts(columns, "category", ""),
         "output_tokens_a": numbers(columns, "output_tokens_a", path, 0.0, _MAX_TOKENS),
         "output_tokens_b": numbers(columns, "output_tokens_b", path, 0.0, _MAX_TOKENS),
     }
@@ -172,8 +172,8 @@ def _from_scores(
     pairs = _pairs(by_prompt, seed)
     first = [a for a, _ in pairs]
     second = [b for _, b in pairs]
-    sources = texts(columns, "source", path, path.parent.name)
-    categories = texts(columns, "category", path, "")
+    sources = texts(columns, "source", path.parent.name)
+    categories = texts(columns, "category", "")
     models = columns["model"]
     return {
         "turns": [prompts[a] for a in first],

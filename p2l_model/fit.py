@@ -120,7 +120,7 @@ class HeadFit:
             loss.backward()  # type: ignore[no-untyped-call]
             return loss
 
-        optimiser.step(closure)
+        optimiser.step(closure)  # type: ignore[no-untyped-call]
         state.parameters = parameters.detach()
         state.step += n_steps
         with torch.no_grad():

@@ -46,7 +46,7 @@ def numbers(columns: Columns, name: str, path: Path, low: float, high: float) ->
     return [_number(value, name, path, row, low, high) for row, value in enumerate(values, 1)]
 
 
-def texts(columns: Columns, name: str, path: Path, default: str) -> list[str]:
+def texts(columns: Columns, name: str, default: str) -> list[str]:
     """A text column, `default` where it is empty or missing."""
     values = columns.get(name)
     if values is None:

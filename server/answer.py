@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -50,25 +49,18 @@ def whole_answer(
 
 
 async def streamed_answer(
-    exchange: Exchange,
-    request: ChatRequest,
-    stream: UpstreamStream,
-    request_id: str,
-    release: Callable[[], None],
+    exchange: Exchange, request: ChatRequest, stream: UpstreamStream, request_id: str
 ) -> AsyncIterator[bytes]:
-    """The events for the caller, `[DONE]` or an error event last. release: called at the end."""
+    """The events for the caller, `[DONE]` or an error event last."""
     rewrite = _Rewriter(exchange, request, request_id)
     try:
-        async with aclosing(stream):
-            async for event in stream:
-                payload = rewrite(event)
-                if payload is not None:
-                    yield encode_event(payload)
-            yield DONE
+        async for event in stream:
+            payload = rewrite(event)
+            if payload is not None:
+                yield encode_event(payload)
+        yield DONE
     except UpstreamError as error:
         yield error_event(_broken(error))
-    finally:
-        release()
 
 
 class _Rewriter:

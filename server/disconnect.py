@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import aclosing
 from typing import TypeVar
 
 import anyio
@@ -40,32 +39,47 @@ async def run_while_connected(request: Request, work: Callable[[], Awaitable[T]]
 
 
 class EventStreamResponse(Response):
-    """Sends server-sent events as they come; stops reading them when the caller hangs up."""
+    """Sends server-sent events as they come; stops reading them when the caller hangs up.
+
+    aclose: closes their source; release: called last. Both run whatever happens.
+    """
 
     media_type = "text/event-stream"
 
-    def __init__(self, events: AsyncIterator[bytes], headers: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        events: AsyncIterator[bytes],
+        aclose: Callable[[], Awaitable[None]],
+        release: Callable[[], None],
+        headers: Mapping[str, str],
+    ) -> None:
         self.status_code = 200
         self.background = None
-        self.events = events
+        self._events = events
+        self._aclose = aclose
+        self._release = release
         self.init_headers({"cache-control": "no-cache", "x-accel-buffering": "no", **headers})
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async with anyio.create_task_group() as group:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
+        try:
+            async with anyio.create_task_group() as group:
 
-            async def watch() -> None:
-                await _disconnected(receive)
+                async def watch() -> None:
+                    await _disconnected(receive)
+                    group.cancel_scope.cancel()
+
+                group.start_soon(watch)
+                await self._send_all(send)
                 group.cancel_scope.cancel()
-
-            group.start_soon(watch)
-            await self._send_all(send)
-            group.cancel_scope.cancel()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self._aclose()
+            self._release()
 
     async def _send_all(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-        async with aclosing(self.events) as events:  # type: ignore[type-var]
-            async for event in events:
-                await send({"type": "http.response.body", "body": event, "more_body": True})
+        async for event in self._events:
+            await send({"type": "http.response.body", "body": event, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 

@@ -90,7 +90,7 @@ class Gateway:
         finally:
             self._in_flight -= 1
 
-    async def route(self, plan: Plan, leaderboard: PromptLeaderboard, score_ms: float) -> Exchange:
+    def route(self, plan: Plan, leaderboard: PromptLeaderboard, score_ms: float) -> Exchange:
         """The decision alone. Raises ApiError."""
         rng = random.Random(self._seed(plan))
         started = time.perf_counter()
@@ -116,7 +116,7 @@ class Gateway:
     ) -> tuple[Exchange, T]:
         """Sends to the chosen model; after a failure decides again among what is left."""
         leaderboard, score_ms = await self.planner.leaderboard(plan)
-        exchange = await self.route(plan, leaderboard, score_ms)
+        exchange = self.route(plan, leaderboard, score_ms)
         rng = random.Random(self._seed(plan))
         rng.random()  # the first draw was the decision's
         while True:

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 import anyio
 import numpy as np
-from p2l_model.engine.scorer import Scorer
 
+from p2l_model.engine.scorer import Scorer
 from p2l_model.errors import ScoringError
 from p2l_model.types import Conversation, PreferenceFamily, PromptLeaderboard
 from router.catalog import ModelCard

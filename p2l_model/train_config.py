@@ -1,0 +1,53 @@
+"""The settings of a training run: a YAML file, with the command line's flags on top."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from p2l_model.errors import DataError
+from p2l_model.types import PreferenceFamily
+
+Penalty = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class TrainConfig(BaseModel):
+    """l2: penalties to choose among on validation. l2_common: on the weights common to all models.
+    balance: votes weigh 1 / (votes on their prompt) ** balance. length_l2: of the length head.
+    validation_fraction: of the prompts, where no validation files are given."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    family: PreferenceFamily = PreferenceFamily.GRK
+    base: str = "minilm"
+    feature_layers: list[int] = [-1]
+    max_tokens: Annotated[int, Field(ge=8)] = 512
+    engine_precision: Literal["fp32", "int8"] = "fp32"
+    l2: list[Penalty] = [0.01, 0.03, 0.1]
+    l2_common: Penalty = 0.03
+    balance: Annotated[float, Field(ge=0, le=1)] = 0.5
+    length_l2: Penalty = 0.3
+    max_steps: Annotated[int, Field(gt=0)] = 400
+    validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    seed: int = 0
+
+
+def load_train_config(path: Path | None, overrides: dict[str, Any]) -> TrainConfig:
+    """overrides: values that are not None win over the file. Raises DataError naming the key."""
+    stored: object = {}
+    try:
+        if path is not None:
+            stored = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        if not isinstance(stored, dict):
+            raise DataError(f"{path}: expected keys such as family and l2")
+        given = {key: value for key, value in overrides.items() if value is not None}
+        return TrainConfig.model_validate(stored | given)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise DataError(f"{path}: cannot be read: {error}") from error
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise DataError(f"{path or 'training options'}: {key}: {first['msg']}") from error

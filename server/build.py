@@ -1,0 +1,95 @@
+"""Puts the parts together that a configuration asks for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from p2l_model.engine.scorer import FixedScorer, Scorer
+from router.catalog import ModelCard
+from server.config_file import ConfigError, load_settings
+from server.defaults import default_settings
+from server.secret import Secret
+from server.settings import ProviderSettings, ScorerSettings, Settings
+from server.upstream.base import Upstream
+
+
+def settings_from(path: str | None, environ: Mapping[str, str] = os.environ) -> Settings:
+    """The file's settings, or the default ones. Raises ConfigError."""
+    settings = default_settings(environ) if path is None else load_settings(Path(path))
+    if not settings.models:
+        raise ConfigError(f"{path}: models is empty: name at least one model to route to")
+    return settings
+
+
+def build_scorer(scoring: ScorerSettings) -> Scorer:
+    """Raises CheckpointError, ExtraMissingError."""
+    if scoring.fixed is not None:
+        return FixedScorer(scoring.fixed)
+    from p2l_model.checkpoint import resolve_checkpoint
+    from p2l_model.engine.local import build_local_scorer
+
+    return build_local_scorer(resolve_checkpoint(scoring.checkpoint), scoring.engine)
+
+
+def build_upstreams(
+    settings: Settings, catalogue: Sequence[ModelCard], environ: Mapping[str, str] = os.environ
+) -> dict[str, Upstream]:
+    """The providers that a model uses, by name. Raises ConfigError where a key is missing."""
+    used = {card.provider for card in catalogue}
+    return {
+        name: _upstream(name, provider, catalogue, environ)
+        for name, provider in settings.providers.items()
+        if name in used
+    }
+
+
+def api_key(name: str, provider: ProviderSettings, environ: Mapping[str, str]) -> Secret | None:
+    """The provider's key. Raises ConfigError where its variable is not set."""
+    if provider.api_key_env is None:
+        return None
+    value = environ.get(provider.api_key_env, "").strip()
+    if not value:
+        raise ConfigError(
+            f"providers.{name}.api_key_env: the variable {provider.api_key_env} is not set: "
+            "set it to the provider's key, or leave the provider and its models out"
+        )
+    return Secret(value)
+
+
+def _upstream(
+    name: str,
+    provider: ProviderSettings,
+    catalogue: Sequence[ModelCard],
+    environ: Mapping[str, str],
+) -> Upstream:
+    if provider.kind == "sandbox":
+        return _sandbox(name, catalogue)
+    from server.upstream.openai import OpenAIUpstream
+    from server.upstream.transport import build_client
+
+    try:
+        return OpenAIUpstream(
+            name,
+            base_url=provider.base_url or "",
+            api_key=api_key(name, provider, environ),
+            client=build_client(max_concurrency=provider.max_concurrency),
+            connect_timeout_s=provider.connect_timeout_s,
+            first_byte_timeout_s=provider.first_byte_timeout_s,
+            idle_timeout_s=provider.idle_timeout_s,
+            max_concurrency=provider.max_concurrency,
+        )
+    except ValueError as error:
+        raise ConfigError(f"providers.{name}: {error}") from error
+
+
+def _sandbox(name: str, catalogue: Sequence[ModelCard]) -> Upstream:
+    from server.upstream.sandbox import SandboxUpstream
+
+    lengths = {
+        card.upstream_model: float(card.expected_output_tokens)
+        for card in catalogue
+        if card.provider == name and card.expected_output_tokens is not None
+    }
+    return SandboxUpstream(name, expected_output_tokens=lengths)

@@ -1,0 +1,65 @@
+"""`p2l-router`: one command, a verb each. Imports stay inside the verbs: start-up is quick."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+from p2l_model.errors import CheckpointError, DataError, ExtraMissingError, P2LError
+from server.config_file import ConfigError
+
+FAILED: Final = 1
+BAD_INPUT: Final = 2
+
+_VERBS: Final = {
+    "serve": "the gateway",
+    "check": "read the configuration and say what would be routed",
+    "leaderboard": "the leaderboard of a prompt",
+    "route": "the decision for a prompt, dry",
+    "train": "train a checkpoint on votes and scores",
+    "evaluate": "compare a checkpoint with one leaderboard for all prompts",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit status: 0, 1 for a job that failed, 2 for bad usage or input."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    parser = _parser(arguments[0] if arguments else None)
+    args = parser.parse_args(arguments)
+    if args.verb is None:
+        parser.print_help(sys.stderr)
+        return BAD_INPUT
+    try:
+        return int(args.run(args))
+    except (ConfigError, DataError, CheckpointError, ExtraMissingError) as error:
+        return _say(error, BAD_INPUT)
+    except P2LError as error:
+        return _say(error, FAILED)
+    except KeyboardInterrupt:
+        return _say("stopped; a run of train goes on where it stopped", FAILED)
+
+
+def _parser(verb: str | None) -> argparse.ArgumentParser:
+    """Only the verb that is asked for is imported."""
+    parser = argparse.ArgumentParser(
+        prog="p2l-router",
+        description="Sends each prompt to the model most likely to win it, within your budget.",
+    )
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB")
+    for name, summary in _VERBS.items():
+        sub = verbs.add_parser(name, help=summary, description=summary)
+        if name != verb:
+            continue
+        module = importlib.import_module(f"server.commands.{name}")
+        module.add_arguments(sub)
+        sub.add_argument("--json", action="store_true", help="one JSON document on standard output")
+        sub.set_defaults(run=module.run)
+    return parser
+
+
+def _say(error: object, status: int) -> int:
+    print(f"p2l-router: {error}", file=sys.stderr)
+    return status

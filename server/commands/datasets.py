@@ -1,0 +1,53 @@
+"""Which files a --data argument means."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from p2l_model.errors import DataError
+
+# Comparisons come first: where a set has both, its scores are the same answers once more.
+_KINDS = ("comparisons", "scores")
+
+
+def data_files(paths: Sequence[str], split: str) -> list[Path]:
+    """Files as they are; a folder stands for its comparisons.SPLIT.parquet, else its scores.
+    Raises DataError."""
+    return [_in_folder(path, split) if path.is_dir() else _file(path) for path in map(Path, paths)]
+
+
+def validation_twins(paths: Sequence[str]) -> list[Path]:
+    """The validation files of the folders among the paths."""
+    found = []
+    for path in map(Path, paths):
+        if path.is_dir() and any((path / f"{k}.validation.parquet").exists() for k in _KINDS):
+            found.append(_in_folder(path, "validation"))
+    return found
+
+
+def score_range(text: str | None) -> tuple[float, float]:
+    """`LO,HI` as numbers. Raises DataError."""
+    if text is None:
+        return 0.0, 1.0
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError:
+        low, high = 1.0, 0.0
+    if not low < high:
+        raise DataError(f"--score-range {text}: expected LO,HI with LO below HI, such as 1,10")
+    return low, high
+
+
+def _in_folder(path: Path, split: str) -> Path:
+    for kind in _KINDS:
+        file = path / f"{kind}.{split}.parquet"
+        if file.exists():
+            return file
+    raise DataError(f"{path}: has neither comparisons.{split}.parquet nor scores.{split}.parquet")
+
+
+def _file(path: Path) -> Path:
+    if not path.exists():
+        raise DataError(f"{path}: there is no such file or folder")
+    return path

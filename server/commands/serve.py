@@ -1,0 +1,110 @@
+"""`p2l-router serve`: the gateway."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from ipaddress import ip_address
+from typing import TextIO
+
+from router.catalog import ModelCard
+from server.auth import Authenticator, MissingKeyError
+from server.build import build_scorer, build_upstreams, settings_from
+from server.catalogue import build_catalogue, coverage
+from server.config_file import ConfigError
+from server.defaults import is_sandbox_only, known_variables
+from server.settings import Settings
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags, each with its twin in the environment."""
+    env = os.environ
+    parser.add_argument("--config", default=env.get("P2L_CONFIG"), help="YAML (env: P2L_CONFIG)")
+    parser.add_argument("--host", default=env.get("P2L_HOST", "127.0.0.1"), help="env: P2L_HOST")
+    parser.add_argument(
+        "--port", type=int, default=int(env.get("P2L_PORT", "8000")), help="env: P2L_PORT"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serves until it is told to stop. Raises ConfigError, CheckpointError."""
+    settings = settings_from(args.config)
+    try:
+        authenticator = Authenticator.from_settings(settings.auth, os.environ)
+    except MissingKeyError as error:
+        raise ConfigError(str(error)) from error
+    _check_host(args.host, authenticator)
+    catalogue = build_catalogue(settings)
+    upstreams = build_upstreams(settings, catalogue)
+    scorer = build_scorer(settings.scorer)
+
+    import uvicorn
+
+    from server.app import create_app
+
+    app = create_app(settings, scorer, upstreams, catalogue, authenticator)
+    announce(settings, catalogue, scorer.models, f"http://{args.host}:{args.port}", sys.stderr)
+    uvicorn.run(
+        app,
+        host=args.host,
+        port=args.port,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=30,
+    )
+    return 0
+
+
+def announce(
+    settings: Settings,
+    catalogue: Sequence[ModelCard],
+    leaderboard: Sequence[str],
+    url: str,
+    out: TextIO,
+) -> None:
+    """What a newcomer needs to see: where, what, what not, and a line that works."""
+    missing = coverage(catalogue, leaderboard)
+    routable = [card.name for card in catalogue if card.name not in missing.without_coefficient]
+    lines = [f"p2l-router serves {url}/v1", f"  routed: {', '.join(routable) or 'nothing'}"]
+    if missing.without_coefficient:
+        names = ", ".join(missing.without_coefficient)
+        lines.append(f"  by name only (the leaderboard does not know them): {names}")
+    if missing.without_price:
+        lines.append(f"  never under a budget (price unknown): {', '.join(missing.without_price)}")
+    if is_sandbox_only(settings):
+        lines += _sandbox_notice()
+    lines.append(f"  try: {_example(url)}")
+    print("\n".join(lines), file=out, flush=True)
+
+
+def _sandbox_notice() -> list[str]:
+    return [
+        "  *** SANDBOX: no model answers. Decisions, prices and headers are real; the text is not.",
+        f"  *** For real answers set one of {', '.join(known_variables())}, or write a --config.",
+    ]
+
+
+def _example(url: str) -> str:
+    body = '{"model":"p2l","messages":[{"role":"user","content":"Hello"}]}'
+    return (
+        f"curl -s {url}/v1/chat/completions -H 'content-type: application/json' "
+        f"-H 'X-Cost-Budget: 0.002' -d '{body}'"
+    )
+
+
+def _check_host(host: str, authenticator: Authenticator) -> None:
+    if authenticator.is_open and not _is_loopback(host):
+        raise ConfigError(
+            f"--host {host} would let anybody on the network spend your money: add a key under "
+            "auth.keys in the configuration ({name: me, key_env: MY_ROUTER_KEY}), or use 127.0.0.1"
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

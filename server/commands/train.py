@@ -1,0 +1,58 @@
+"""`p2l-router train`: votes in, a checkpoint out."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from server.commands.datasets import data_files, score_range, validation_twins
+from server.commands.progress import progress_bars
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags."""
+    parser.add_argument("--data", nargs="+", required=True, metavar="PATH",
+                        help="vote or score files, or folders with *.train.parquet")  # fmt: skip
+    parser.add_argument("--validation", nargs="+", metavar="PATH",
+                        help="files to choose on (default: the folders' *.validation.parquet, "
+                             "else a tenth of the prompts)")  # fmt: skip
+    parser.add_argument("--base", help="minilm, or a Hugging Face folder (default: minilm)")
+    parser.add_argument("--family", help="bt or grk (default: grk)")
+    parser.add_argument("--out", required=True, help="the checkpoint folder to write")
+    parser.add_argument("--config", help="YAML with the training options")
+    parser.add_argument("--seed", type=int)
+    parser.add_argument("--score-range", metavar="LO,HI", help="of score files (default: 0,1)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Raises P2LError."""
+    try:
+        from p2l_model.train import train
+    except ModuleNotFoundError as error:
+        from p2l_model.errors import ExtraMissingError
+
+        raise ExtraMissingError(error.name or "torch", "train") from error
+    from p2l_model.train_config import load_train_config
+
+    overrides = {"family": args.family, "base": args.base, "seed": args.seed}
+    config = load_train_config(Path(args.config) if args.config else None, overrides)
+    validation = args.validation and data_files(args.validation, "validation")
+    with progress_bars() as bars:
+        manifest = train(
+            config,
+            data_files(args.data, "train"),
+            validation or validation_twins(args.data),
+            Path(args.out),
+            bars,
+            score_range=score_range(args.score_range),
+        )
+    figures = manifest.metrics["validation"]
+    if args.json:
+        print(json.dumps({"checkpoint": args.out, "models": manifest.models, "metrics": figures}))
+    else:
+        print(f"{args.out}: {len(manifest.models)} models, family {manifest.family}")
+        print(f"validation log-loss {figures['log_loss']:.4f}, marginal leaderboard "
+              f"{figures['baseline']['log_loss']:.4f}", file=sys.stdout)  # fmt: skip
+    return 0

@@ -1,0 +1,24 @@
+"""GET /healthz and /readyz: never behind a key."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Response
+
+from server.endpoints.common import StateDep, json_response
+from server.errors import OverloadedError
+
+router = APIRouter()
+
+
+@router.get("/healthz")
+async def healthz() -> Response:
+    """The process answers."""
+    return json_response({"status": "ok"})
+
+
+@router.get("/readyz")
+async def readyz(state: StateDep) -> Response:
+    """Requests would be served. Raises OverloadedError before start-up is over and at the end."""
+    if not state.ready:
+        raise OverloadedError("not ready")
+    return json_response({"status": "ready"})

@@ -1,0 +1,69 @@
+"""POST /v1/leaderboard and /v1/route: what would be chosen, and why. Nothing is forwarded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+
+from p2l_model.types import PromptLeaderboard
+from router.decide import Decision
+from server.answer import response_headers
+from server.chat_request import ChatRequest, parse_chat_request
+from server.decision_view import decision_json
+from server.endpoints.common import CallerDep, StateDep, json_response, new_request_id, read_json
+from server.errors import ApiError, InvalidRequestError
+from server.leaderboard import leaderboard_json
+from server.options import parse_options
+
+router = APIRouter()
+
+
+@router.post("/v1/route")
+async def route(request: Request, caller: CallerDep, state: StateDep) -> Response:
+    """The decision for a chat-completions body."""
+    body = await read_json(request)
+    chat = parse_chat_request(body, default_model="p2l")
+    gateway = state.gateway
+    plan = await gateway.planner.plan(chat, parse_options(request.headers, body), caller)
+    leaderboard, score_ms = await gateway.planner.leaderboard(plan)
+    exchange = gateway.route(plan, leaderboard, score_ms)
+    request_id = new_request_id()
+    headers = response_headers(exchange) | {"x-request-id": request_id}
+    return json_response(decision_json(exchange.decision, request_id), headers)
+
+
+@router.post("/v1/leaderboard")
+async def leaderboard(request: Request, caller: CallerDep, state: StateDep) -> Response:
+    """The leaderboard of a prompt, with what each model of the catalogue would cost."""
+    body = await read_json(request)
+    chat = _as_chat(body)
+    planner = state.gateway.planner
+    plan = await planner.plan(chat, parse_options(request.headers, body), caller)
+    board, _ = await planner.leaderboard(plan)
+    decision = _decision(state.gateway, plan, board)
+    return json_response(
+        leaderboard_json(board, None if decision is None else decision.alternatives),
+        {"x-request-id": new_request_id()},
+    )
+
+
+def _decision(gateway: Any, plan: Any, board: PromptLeaderboard) -> Decision | None:
+    """For its table of costs; None where nothing in the catalogue is on the leaderboard."""
+    try:
+        decision: Decision = gateway.route(plan, board, 0.0).decision
+    except ApiError:
+        return None
+    return decision
+
+
+def _as_chat(body: dict[str, Any]) -> ChatRequest:
+    """`{"messages": [...]}` or `{"prompt": "..."}` as a chat request."""
+    if ("prompt" in body) == ("messages" in body):
+        raise InvalidRequestError("Give either messages or prompt.", param="messages")
+    if "messages" in body:
+        return parse_chat_request({**body, "model": "p2l", "stream": False})
+    prompt = body["prompt"]
+    if not isinstance(prompt, str):
+        raise InvalidRequestError("prompt must be a string.", param="prompt")
+    return parse_chat_request({"model": "p2l", "messages": [{"role": "user", "content": prompt}]})
