@@ -1,0 +1,63 @@
+# Everything a fresh machine needs: git, Python 3.11 or newer, make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DATA ?= ../shared/data
+HOST ?= 127.0.0.1
+PORT ?= 8000
+# The licensed sets: a checkpoint that ships is trained on these alone.
+TRAIN_SETS := zeroeval arena_bench_v1 pandalm judge_rewards mmlu_pair
+
+.PHONY: serve test test-fast lint bench train-default evaluate-default lock clean
+
+serve: $(VENV)/.serve
+	$(BIN)/p2l-router serve --host $(HOST) --port $(PORT) $(if $(CONFIG),--config $(CONFIG))
+
+test: $(VENV)/.dev
+	$(BIN)/pytest
+
+test-fast: $(VENV)/.dev
+	$(BIN)/pytest -m "not slow"
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.dev
+	$(BIN)/python tests/benchmarks/bench_lp.py
+	$(BIN)/python tests/benchmarks/bench_decision.py
+
+train-default: $(VENV)/.dev
+	$(BIN)/p2l-router train --config deploy/training/default.yaml \
+	  --data $(TRAIN_SETS:%=$(DATA)/%) --out p2l_model/bundled
+
+evaluate-default: $(VENV)/.dev
+	for set in $(DATA)/*/; do $(BIN)/p2l-router evaluate --checkpoint bundled --data $$set \
+	  $$(test -e $$set/comparisons.validation.parquet || echo --score-range 0,1); done
+
+# The default install: no torch, nothing that a CPU does not need.
+$(VENV)/.serve: requirements/base.txt pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements/base.txt
+	$(BIN)/pip install -q --disable-pip-version-check --no-deps -e .
+	touch $@
+
+# torch is pinned here and not in the lock: its CPU build has another file, and hash, per index.
+$(VENV)/.dev: requirements/dev.txt $(VENV)/.serve
+	$(BIN)/pip install -q --disable-pip-version-check torch==2.13.0
+	$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	touch $@
+
+# Needs uv. The override keeps torch, and with it several gigabytes of CUDA, out of the lock.
+LOCK := uv pip compile -q --universal --generate-hashes --python-version 3.11 --no-emit-index-url \
+  --no-header pyproject.toml
+lock:
+	$(LOCK) -o requirements/base.txt
+	echo "torch==2.13.0 ; sys_platform == 'never'" > requirements/.no-torch
+	$(LOCK) --extra dev --override requirements/.no-torch -o requirements/dev.txt
+	rm requirements/.no-torch
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
