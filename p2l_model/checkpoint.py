@@ -98,6 +98,7 @@ def save_checkpoint(
     _write_json(fresh / "model_list.json", manifest.models)
     _write_json(fresh / MANIFEST, manifest.model_dump(mode="json"))
     save_file(dict(tensors), fresh / WEIGHTS)
+    (fresh / WEIGHTS).chmod(0o644)  # others may serve what one user trained
     (fresh / GRAPH).write_bytes(graph)
     load_checkpoint(fresh)
     _replace(out, fresh)
