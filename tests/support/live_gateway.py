@@ -1,0 +1,80 @@
+"""A real gateway on a real port: uvicorn in a thread, as `p2l-router serve` runs it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from types import TracebackType
+from typing import Self
+
+import uvicorn
+
+from p2l_model.engine.scorer import Scorer
+from server.app import create_app
+from server.build import build_scorer, build_upstreams
+from server.catalogue import build_catalogue
+from server.config_file import parse_settings
+
+
+class LiveGateway:
+    """config: YAML. environ: what the configuration's variables hold."""
+
+    def __init__(
+        self, config: str, environ: dict[str, str] | None = None, scorer: Scorer | None = None
+    ) -> None:
+        from server.auth import Authenticator
+
+        settings = parse_settings(config)
+        catalogue = build_catalogue(settings)
+        app = create_app(
+            settings,
+            scorer or build_scorer(settings.scorer),
+            build_upstreams(settings, catalogue, environ or {}),
+            catalogue,
+            Authenticator.from_settings(settings.auth, environ or {}),
+        )
+        self._server = uvicorn.Server(
+            uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error", access_log=False)
+        )
+        self._thread = threading.Thread(target=self._server.run, daemon=True)
+
+    @property
+    def url(self) -> str:
+        port = self._server.servers[0].sockets[0].getsockname()[1]
+        return f"http://127.0.0.1:{port}"
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        deadline = time.monotonic() + 20
+        while not self._server.started:
+            if time.monotonic() > deadline:
+                raise TimeoutError("the gateway did not start")
+            time.sleep(0.01)
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._server.should_exit = True
+        self._thread.join(timeout=20)
+
+
+def config_for(base_url: str, extra: str = "") -> str:
+    """Three models at one provider: dear and good, middling, cheap and poor."""
+    return f"""
+providers:
+  main: {{kind: openai, base_url: "{base_url}", api_key_env: MAIN_KEY, connect_timeout_s: 1,
+         first_byte_timeout_s: 1, idle_timeout_s: 1}}
+models:
+  dear: {{provider: main, upstream_model: up-dear, input_usd_per_mtok: 5, output_usd_per_mtok: 15,
+         cached_input_usd_per_mtok: 2.5, context_window: 128000, expected_output_tokens: 100}}
+  middle: {{provider: main, upstream_model: up-middle, input_usd_per_mtok: 1,
+           output_usd_per_mtok: 3, capabilities: [tools], expected_output_tokens: 100}}
+  cheap: {{provider: main, upstream_model: up-cheap, input_usd_per_mtok: 0.1,
+          output_usd_per_mtok: 0.3, capabilities: [], expected_output_tokens: 100}}
+scorer: {{fixed: {{dear: 1.5, middle: 0.4, cheap: -0.7, elsewhere: 0.1}}}}
+{extra}
+"""
