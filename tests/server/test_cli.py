@@ -1,0 +1,95 @@
+"""The command line, run as a user runs it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+COMMAND = str(Path(sys.executable).parent / "p2l-router")
+CONFIG = """
+providers: {main: {kind: sandbox}, other: {kind: sandbox}}
+models:
+  dear: {provider: main, input_usd_per_mtok: 5, output_usd_per_mtok: 15}
+  cheap: {provider: main, input_usd_per_mtok: 0.1, output_usd_per_mtok: 0.3}
+  strange: {provider: other}
+scorer: {fixed: {dear: 1, cheap: -1}}
+"""
+
+
+def run(*args: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [COMMAND, *args], input=stdin, capture_output=True, text=True, check=False, timeout=120
+    )
+
+
+def result(*args: str, stdin: str = "") -> Any:
+    done = run(*args, "--json", stdin=stdin)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> str:
+    path = tmp_path / "config.yaml"
+    path.write_text(CONFIG)
+    return str(path)
+
+
+def test_leaderboard_of_an_argument() -> None:
+    board = result("leaderboard", "What is 12 * 12?", "--top", "3")
+    assert [row["rank"] for row in board["data"]] == [1, 2, 3]
+    assert board["family"] == "grk"
+
+
+def test_many_prompts_give_data(tmp_path: Path) -> None:
+    path = tmp_path / "prompts.jsonl"
+    lines = [{"prompt": "a"}, {"messages": [{"role": "user", "content": "b"}]}]
+    path.write_text("\n".join(map(json.dumps, lines)))
+    boards = result("leaderboard", "--file", str(path), "--top", "1")["data"]
+    assert len(boards) == 2
+    assert result("leaderboard", "-", "--top", "1", stdin="plain\ntext")["object"] == "leaderboard"
+
+
+def test_route_respects_budget_and_seed(config: str) -> None:
+    args = ("route", "Hello", "--config", config, "--budget", "0.002", "--seed", "7")
+    decision = result(*args)
+    assert decision["mix_expected_cost_usd"] <= 0.002
+    assert set(decision["mix"]) == {"dear", "cheap"}
+    assert result(*args)["model"] == decision["model"]
+
+
+def test_check_says_what_is_missing(config: str) -> None:
+    report = result("check", "--config", config)
+    routed = {row["model"]: row["routed"] for row in report["models"]}
+    assert routed == {"dear": True, "cheap": True, "strange": False}
+    assert report["without_price"] == ["strange"]
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["leaderboard"], "give a prompt"),
+        (["leaderboard", "--file", "/nonexistent"], "cannot be read"),
+        (["leaderboard", "x", "--checkpoint", "/nonexistent"], "is this a checkpoint folder"),
+        (["route", "x", "--budget", "many"], "invalid_cost_budget"),
+        (["route", "x", "--budget", "0"], "budget_infeasible"),
+        (["check", "--config", "/nonexistent.yaml"], "cannot be read"),
+        (["serve", "--host", "0.0.0.0"], "add a key under auth.keys"),
+        (["train", "--data", "/nonexistent", "--out", "/tmp/none"], "no such file"),
+        (["train", "--data", "/nonexistent", "--out", "x", "--family", "elo"], "family"),
+        (["evaluate", "--data", "/nonexistent"], "no such file"),
+        (["fly"], "invalid choice"),
+        ([], "usage"),
+    ],
+)
+def test_bad_input_exits_with_2_and_says_what_to_do(args: list[str], said: str) -> None:
+    done = run(*args)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,106 @@
+"""The configuration file: every complaint names file, line, key and fix."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from server.build import build_upstreams, settings_from
+from server.catalogue import build_catalogue, coverage
+from server.config_file import ConfigError, parse_settings
+from server.defaults import default_settings, is_sandbox_only
+
+ROOT = Path(__file__).parents[2]
+BASE = "providers:\n  main: {kind: sandbox}\nmodels:\n  a: {provider: main}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "said"),
+    [
+        (BASE + "  b: {provider: none}\n", 4, "no provider 'none'"),
+        (BASE + "routing:\n  budgit_usd: 1\n", 6, "routing.budgit_usd: unknown key"),
+        (BASE + "routing:\n  budget_usd: -1\n", 6, "at least 0"),
+        (BASE + "routing:\n  budget_usd: .nan\n", 6, "routing.budget_usd"),
+        (BASE + "routing: {budget_mode: soft}\n", 5, "expected"),
+        (BASE + "routing:\n  window_budgets: [{amount_usd: 1}]\n", 5, "not available"),
+        (BASE + "models: {}\n", 5, "given twice"),
+        (BASE + "scorer: {fixed: {}}\n", 5, "at least one model"),
+        ("providers:\n  x: {kind: openai}\n", 2, "needs a base_url"),
+        ("providers:\n  x: {kind: openai, base_url: ftp://h}\n", 2, "http://"),
+        ("providers: [\n", 2, ""),
+        ("- a\n", 1, "expected keys"),
+    ],
+)
+def test_complaints(text: str, line: int, said: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        parse_settings(text, "file.yaml")
+    assert said in str(error.value)
+    assert str(error.value).startswith("file.yaml:")
+    if line != 4:
+        assert f"file.yaml:{line}:" in str(error.value)
+
+
+def test_money_is_read_as_it_is_written() -> None:
+    settings = parse_settings(
+        BASE + "  b: {provider: main, input_usd_per_mtok: 0.1, output_usd_per_mtok: 2.50}\n"
+    )
+    card = build_catalogue(settings)[1]
+    assert card.prices is not None
+    assert card.prices.input_usd_per_mtok == Decimal("0.1")
+
+
+def test_list_prices_fill_in_and_can_be_overridden() -> None:
+    settings = parse_settings(
+        "providers: {p: {kind: sandbox}}\n"
+        "models:\n"
+        "  gpt-4o-2024-05-13: {provider: p}\n"
+        "  mine: {provider: p, upstream_model: gpt-4o-2024-05-13, input_usd_per_mtok: 1,"
+        " output_usd_per_mtok: 2}\n"
+        "  unheard-of: {provider: p}\n"
+    )
+    listed, mine, unknown = build_catalogue(settings)
+    assert listed.prices is not None
+    assert (listed.prices.input_usd_per_mtok, listed.prices.output_usd_per_mtok) == (5, 15)
+    assert mine.prices is not None
+    assert mine.prices.output_usd_per_mtok == 2
+    assert unknown.prices is None
+    missing = coverage((listed, mine, unknown), ["gpt-4o-2024-05-13", "other"])
+    assert missing.without_coefficient == ("mine", "unheard-of")
+    assert missing.without_model == ("other",)
+    assert missing.without_price == ("unheard-of",)
+
+
+def test_profiles_override_the_defaults() -> None:
+    settings = parse_settings(
+        BASE + "routing:\n  budget_usd: 0.5\n  profiles:\n    thrifty: {budget_usd: 0.001}\n"
+    )
+    assert settings.routing.rules(None).budget_usd == Decimal("0.5")
+    assert settings.routing.rules("thrifty").budget_usd == Decimal("0.001")
+    with pytest.raises(KeyError):
+        settings.routing.rules("none")
+
+
+def test_without_a_file_the_environments_keys_count() -> None:
+    assert is_sandbox_only(default_settings({}))
+    settings = default_settings({"OPENAI_API_KEY": "x"})
+    assert set(settings.providers) == {"openai"}
+    assert not is_sandbox_only(settings)
+
+
+def test_a_missing_key_is_named_and_its_value_never_shown() -> None:
+    settings = parse_settings(
+        "providers:\n  p: {base_url: 'http://127.0.0.1:1/v1', api_key_env: MY_KEY}\n"
+        "models:\n  a: {provider: p}\n"
+    )
+    with pytest.raises(ConfigError, match="MY_KEY"):
+        build_upstreams(settings, build_catalogue(settings), {})
+    with pytest.raises(ConfigError) as error:
+        build_upstreams(settings, build_catalogue(settings), {"MY_KEY": "se\ncret"})
+    assert "secret" not in str(error.value).replace("\n", "")
+
+
+@pytest.mark.parametrize("name", ["config.example.yaml", "config.sandbox.yaml"])
+def test_the_examples_are_valid(name: str) -> None:
+    assert settings_from(str(ROOT / "deploy" / name)).models

@@ -1,0 +1,52 @@
+"""Routing options from headers and body twins."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from starlette.datastructures import Headers
+
+from server.chat_request import parse_body
+from server.decision_view import encoded_name, plain
+from server.errors import InvalidRequestError
+from server.options import parse_budget, parse_options
+
+
+@pytest.mark.parametrize(("text", "value"), [(" 0.002 ", "0.002"), ("1e-3", "0.001"), ("0", "0")])
+def test_budget_grammar(text: str, value: str) -> None:
+    assert parse_budget(text, "X-Cost-Budget") == Decimal(value)
+
+
+@given(st.text(max_size=20))
+def test_any_text_is_a_budget_or_a_clean_refusal(text: str) -> None:
+    with suppress(InvalidRequestError):
+        budget = parse_budget(text, "X-Cost-Budget")
+        assert budget.is_finite()
+        assert budget >= 0
+
+
+@given(st.decimals(min_value=0, max_value=10**6, allow_nan=False, allow_infinity=False, places=9))
+def test_json_numbers_are_read_exactly(amount: Decimal) -> None:
+    body = parse_body(b'{"p2l": {"budget_usd": ' + format(amount, "f").encode() + b"}}")
+    assert parse_options(Headers({}), body).budget_usd == amount
+
+
+@pytest.mark.parametrize("value", [True, [1], {}, -1, -0.5])
+def test_other_json_values_are_refused(value: object) -> None:
+    with pytest.raises(InvalidRequestError):
+        parse_budget(value, "p2l.budget_usd")
+
+
+@given(st.floats(min_value=1e-12, max_value=1e9))
+def test_header_numbers_have_no_exponent_and_lose_nothing(number: float) -> None:
+    assert "e" not in plain(number).lower()
+    assert float(plain(number)) == number
+
+
+def test_names_in_headers_are_percent_encoded() -> None:
+    assert encoded_name("a,b=c%d ü") == "a%2Cb%3Dc%25d%20%C3%BC"
+    assert encoded_name("meta-llama/Llama-3@x") == "meta-llama/Llama-3@x"
