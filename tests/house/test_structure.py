@@ -79,3 +79,10 @@ def test_serving_needs_no_torch() -> None:
 def test_the_bundled_checkpoint_is_small() -> None:
     files = (ROOT / "p2l_model" / "bundled").rglob("*")
     assert sum(file.stat().st_size for file in files if file.is_file()) < 40_000_000
+
+
+def test_the_contract_names_every_module_that_the_router_must_not_know() -> None:
+    config = (ROOT / "pyproject.toml").read_text()
+    for module in (ROOT / "p2l_model").glob("*.py"):
+        if module.stem not in ("__init__", "types", "preference"):
+            assert f'"p2l_model.{module.stem}"' in config
