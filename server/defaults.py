@@ -15,14 +15,15 @@ SANDBOX = "sandbox"
 
 def default_settings(environ: Mapping[str, str]) -> Settings:
     """Providers whose keys are in the environment; without any, every model in the sandbox."""
-    found = {key: part for key, part in _catalogue().items() if environ.get(key)}
-    if not found:
-        return Settings.model_validate(_sandboxed(_catalogue()))
+    catalogue = _catalogue()
+    found = {key: part for key, part in catalogue.items() if environ.get(key)}
     providers: dict[str, Any] = {}
     models: dict[str, Any] = {}
-    for variable, part in found.items():
+    for variable, part in (found or catalogue).items():
         name = variable.removesuffix("_API_KEY").lower()
-        providers[name] = part["provider"] | {"api_key_env": variable}
+        # the sandbox keeps the provider's address: the model's list price there is looked up by it
+        real_or_not = {"api_key_env": variable} if found else {"kind": SANDBOX}
+        providers[name] = part["provider"] | real_or_not
         models |= {model: card | {"provider": name} for model, card in part["models"].items()}
     return Settings.model_validate({"providers": providers, "models": models})
 
@@ -35,15 +36,6 @@ def is_sandbox_only(settings: Settings) -> bool:
 def known_variables() -> list[str]:
     """The variables that are looked at for keys."""
     return list(_catalogue())
-
-
-def _sandboxed(catalogue: Mapping[str, Any]) -> dict[str, Any]:
-    models = {
-        model: card | {"provider": SANDBOX}
-        for part in catalogue.values()
-        for model, card in part["models"].items()
-    }
-    return {"providers": {SANDBOX: {"kind": SANDBOX}}, "models": models}
 
 
 def _catalogue() -> dict[str, Any]:

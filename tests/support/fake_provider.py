@@ -309,7 +309,7 @@ async def _chat(body: dict[str, Any], behaviour: Behaviour, wire: _Wire) -> None
         await wire.fail()
     if behaviour.garbage is not None:
         await wire.send_whole(behaviour.garbage, "application/json")
-    elif behaviour.status != 200 or behaviour.error is not None:
+    elif behaviour.status != 200 or (behaviour.error and behaviour.fault is not Fault.ERROR):
         await wire.send_json({"error": behaviour.error or {"message": "scripted", "code": None}})
     elif body.get("stream"):
         await _stream(body, behaviour, wire)
