@@ -48,12 +48,13 @@ class Checkpoint:
     def marginal(self) -> PromptLeaderboard:
         """The same leaderboard for every prompt: the fallback when scoring fails."""
         marginal = self.manifest.marginal
+        tokens = marginal.mean_output_tokens
         return PromptLeaderboard(
             family=self.manifest.family,
             models=tuple(self.manifest.models),
             coefficients=np.array(marginal.coefficients, dtype=np.float64),
             eta=marginal.eta,
-            expected_output_tokens=self.heads.mean_output_tokens(self.manifest),
+            expected_output_tokens=None if tokens is None else np.array(tokens, dtype=np.float64),
         )
 
 

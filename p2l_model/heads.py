@@ -95,10 +95,6 @@ class Heads:
             expected_output_tokens=self._expected_tokens(x, manifest),
         )
 
-    def mean_output_tokens(self, manifest: Manifest) -> FloatArray | None:
-        """Expected tokens where nothing is known of the prompt: the bias alone (M,)."""
-        return self._expected_tokens(np.zeros(self.width), manifest)
-
     def _expected_tokens(self, x: FloatArray, manifest: Manifest) -> FloatArray | None:
         """The log-normal's mean, exp(mu + sigma^2 / 2); NaN for models without lengths."""
         if self.length_weight is None or self.length_bias is None or manifest.length_sigma is None:

@@ -21,11 +21,13 @@ HIDDEN_REASONING: Final = frozenset({"o1-mini-2024-09-12", "o1-preview-2024-09-1
 
 @dataclass(frozen=True, slots=True)
 class LengthHead:
-    """weight (M, H), bias (M,), sigma: the residual's deviation per model, None: not known."""
+    """weight (M, H), bias (M,); per model the residual's deviation and the mean number of tokens,
+    None where not known."""
 
     weight: FloatArray
     bias: FloatArray
     sigma: list[float | None]
+    mean_tokens: list[float | None]
 
 
 def fit_lengths(features: FloatArray, votes: VoteTable, l2: float) -> LengthHead | None:
@@ -39,6 +41,7 @@ def fit_lengths(features: FloatArray, votes: VoteTable, l2: float) -> LengthHead
     n_models = len(votes.models)
     weight, bias = np.zeros((n_models, x.shape[1])), np.zeros(n_models)
     sigma: list[float | None] = [None] * n_models
+    mean_tokens: list[float | None] = [None] * n_models
     for model, name in enumerate(votes.models):
         prompts, logs = _answers(votes, model)
         if logs.size < MIN_ANSWERS or name in HIDDEN_REASONING:
@@ -46,10 +49,11 @@ def fit_lengths(features: FloatArray, votes: VoteTable, l2: float) -> LengthHead
         weight[model], bias[model] = _ridge(x[prompts], logs, l2 * logs.size)
         residual = logs - x[prompts] @ weight[model] - bias[model]
         sigma[model] = float(residual.std())
+        mean_tokens[model] = float(np.exp(logs).mean())
     if all(one is None for one in sigma):
         return None
     weight = weight / scale
-    return LengthHead(weight, bias - weight @ mean, sigma)
+    return LengthHead(weight, bias - weight @ mean, sigma, mean_tokens)
 
 
 def _answers(votes: VoteTable, model: int) -> tuple[IntArray, FloatArray]:

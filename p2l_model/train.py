@@ -93,6 +93,9 @@ def train(
         update={
             "temperature": temperature,
             "length_sigma": None if lengths is None else lengths.sigma,
+            "marginal": draft.marginal.model_copy(
+                update={"mean_output_tokens": None if lengths is None else lengths.mean_tokens}
+            ),
             "training_data": fingerprint(train_paths) | {"votes": len(split.train)},
         }
     )

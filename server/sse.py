@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -12,6 +13,7 @@ DONE_PAYLOAD: Final = b"[DONE]"
 DONE: Final = b"data: [DONE]\n\n"
 MAX_EVENT_BYTES: Final = 16 * 1024 * 1024
 
+_LINE_END: Final = re.compile(rb"\r\n|\r|\n")
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
 
@@ -110,7 +112,7 @@ def encode_event(payload: bytes) -> bytes:
     """One event on the wire. A payload with line ends becomes several `data:` lines."""
     if b"\n" not in payload and b"\r" not in payload:
         return b"data: " + payload + b"\n\n"
-    return b"".join(b"data: " + line + b"\n" for line in payload.splitlines()) + b"\n"
+    return b"".join(b"data: " + line + b"\n" for line in _LINE_END.split(payload)) + b"\n"
 
 
 def error_event(error: Mapping[str, Any]) -> bytes:

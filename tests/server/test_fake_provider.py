@@ -85,15 +85,14 @@ def test_a_cut_is_a_failure_of_the_connection(provider: FakeProvider, fault: Fau
     provider.script("m", Behaviour(fault=fault, fault_after=2, chunk_delay_s=0.01))
     body = {"model": "m", "messages": MESSAGES, "stream": True}
     url = f"{provider.base_url}/chat/completions"
-    seen = b""
+    seen: list[bytes] = []
     with (
-        pytest.raises((httpx.ReadError, httpx.RemoteProtocolError)),
         httpx.Client(trust_env=False) as client,
         client.stream("POST", url, json=body) as response,
+        pytest.raises((httpx.ReadError, httpx.RemoteProtocolError)),
     ):
-        for chunk in response.iter_bytes():
-            seen += chunk
-    assert seen.count(b"data:") == 2
+        seen.extend(response.iter_bytes())
+    assert b"".join(seen).count(b"data:") == 2
 
 
 def test_notices_a_client_that_hangs_up(provider: FakeProvider) -> None:

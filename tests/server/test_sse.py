@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import json
 
 import httpx2
@@ -21,8 +22,8 @@ from server.sse import (
 def parse(wire: bytes, cuts: list[int] | None = None) -> list[SseEvent]:
     parser = SseParser()
     at = sorted({0, len(wire), *(cut % (len(wire) + 1) for cut in cuts or [])})
-    pairs = zip(at, at[1:], strict=False)
-    return [event for start, end in pairs for event in parser.feed(wire[start:end])]
+    pieces = [wire[start:end] for start, end in itertools.pairwise(at)]
+    return [event for piece in pieces for event in parser.feed(piece)]
 
 
 def payloads(wire: bytes, cuts: list[int] | None = None) -> list[bytes]:
@@ -79,9 +80,10 @@ def test_flush_gives_the_event_that_the_end_cut_off() -> None:
 def test_a_huge_event_is_refused_and_a_large_one_is_not() -> None:
     parser = SseParser(max_event_bytes=1000)
     assert len(parser.feed(b"data: " + b"x" * 900 + b"\n\n")) == 1
+    for _ in range(10):
+        parser.feed(b"y" * 100)
     with pytest.raises(SseTooLargeError):
-        for _ in range(20):
-            parser.feed(b"y" * 100)
+        parser.feed(b"y")
 
 
 def test_comments_never_add_up_to_a_huge_event() -> None:
@@ -101,7 +103,7 @@ def test_no_bytes_make_the_parser_fail(wire: bytes) -> None:
 @given(st.text(alphabet="ab\r\n é"))
 def test_encoded_payloads_come_back(text: str) -> None:
     [event] = parse(encode_event(text.encode()))
-    assert event.data.splitlines() == text.encode().splitlines()
+    assert event.data.decode() == text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def test_the_repr_of_an_event_shows_no_payload() -> None:

@@ -25,6 +25,8 @@ from types import TracebackType
 from typing import Any, Self
 
 ANY_MODEL = "*"
+_CHAT = "/v1/chat/completions"
+_MODELS = "/v1/models"
 _POLL_S = 0.005
 
 
@@ -104,7 +106,7 @@ class FakeProvider:
         self.requests: list[Recorded] = []
         self.served: dict[str, Counter[str]] = {}
         self._scripts: dict[str, list[Behaviour]] = {}
-        self._n_connections = 0
+        self.n_connections = 0
         self._connections: set[asyncio.Task[None]] = set()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
         self._ready = threading.Event()
@@ -119,13 +121,9 @@ class FakeProvider:
         return f"http://127.0.0.1:{self.port}/v1"
 
     @property
-    def n_connections(self) -> int:
-        return self._n_connections
-
-    @property
     def chats(self) -> list[Recorded]:
         """The requests for an answer only."""
-        return [request for request in self.requests if request.path.endswith("/completions")]
+        return [request for request in self.requests if request.path == _CHAT]
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -156,8 +154,8 @@ class FakeProvider:
         await server.wait_closed()
 
     def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._n_connections += 1
-        task = asyncio.create_task(self._serve(reader, writer, self._n_connections))
+        self.n_connections += 1
+        task = asyncio.create_task(self._serve(reader, writer, self.n_connections))
         self._connections.add(task)
         task.add_done_callback(self._connections.discard)
 
@@ -179,7 +177,7 @@ class FakeProvider:
         try:
             behaviour = self._behaviour(request)
             wire = _Wire(reader, writer, behaviour)
-            if request.path.endswith("/models") and behaviour.status == 200:
+            if request.path == _MODELS and behaviour.status == 200:
                 await wire.send_json(self._model_list())
             else:
                 await _chat(request.body or {}, behaviour, wire)
@@ -195,9 +193,9 @@ class FakeProvider:
             f"Bearer {self.api_key}"
         ):
             return Behaviour(status=401, error={"message": "wrong key", "code": "invalid_api_key"})
-        if request.path.endswith("/models"):
+        if request.path == _MODELS:
             return Behaviour()
-        if not request.path.endswith("/chat/completions"):
+        if request.path != _CHAT:
             return Behaviour(status=404, garbage=b"<html>not here</html>", content_type="text/html")
         model = request.body.get("model") if isinstance(request.body, dict) else None
         if self.models is not None and model not in self.models:
@@ -379,13 +377,8 @@ def _texts(body: dict[str, Any], behaviour: Behaviour) -> tuple[str, ...]:
     texts = behaviour.texts
     if texts is None:
         texts = ("Hello", " from", f" {body.get('model')}")
-    cap = _cap(body)
+    cap = body.get("max_completion_tokens", body.get("max_tokens"))
     return texts if cap is None else texts[:cap]
-
-
-def _cap(body: dict[str, Any]) -> int | None:
-    cap = body.get("max_completion_tokens")
-    return body.get("max_tokens") if cap is None else cap
 
 
 def _finish_reason(body: dict[str, Any], behaviour: Behaviour) -> str:

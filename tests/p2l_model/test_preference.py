@@ -1,0 +1,83 @@
+"""The families' formulas: numpy against exact arithmetic, torch against numpy."""
+
+from __future__ import annotations
+
+from decimal import Decimal, getcontext
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from p2l_model import losses
+from p2l_model.preference import TRAINABLE, binary_log_odds, log_probabilities, outcomes
+from p2l_model.types import PreferenceFamily
+
+finite = st.floats(-500, 500)
+
+
+def exact_grounded(a: float, b: float, eta: float) -> list[Decimal]:
+    """Theory, section 1, in 1,200 digits: tie is the rest, by subtraction."""
+    getcontext().prec = 1200
+    x, y = Decimal(a).exp(), Decimal(b).exp()
+    tau = Decimal(eta).exp() + Decimal("1.000001")
+    win, loss = x / (x + tau * y + 1), y / (y + tau * x + 1)
+    bad = 1 / (1 + x + y)
+    return [win, loss, 1 - win - loss - bad, bad]
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "eta"),
+    [(0.0, 0.0, 0.0), (1.5, -0.7, 0.3), (40.0, -40.0, -5.0), (-200.0, 190.0, 3.0), (9, 9, -9)],
+)
+def test_grounded_against_exact_arithmetic(a: float, b: float, eta: float) -> None:
+    logs = log_probabilities(PreferenceFamily.GRK, a, b, eta)
+    for mine, theirs in zip(logs, exact_grounded(a, b, eta), strict=True):
+        assert mine == pytest.approx(float(theirs.ln()), rel=1e-9, abs=1e-12)
+
+
+@pytest.mark.parametrize("family", TRAINABLE)
+@given(a=finite, b=finite, eta=st.floats(-30, 30))
+def test_probabilities_sum_to_one_however_extreme(
+    family: PreferenceFamily, a: float, b: float, eta: float
+) -> None:
+    logs = log_probabilities(family, a, b, eta)
+    assert logs.shape == (len(outcomes(family)),)
+    assert np.all(np.isfinite(logs))
+    assert np.exp(logs).sum() == pytest.approx(1.0, abs=1e-9)
+
+
+@pytest.mark.parametrize("family", TRAINABLE)
+@given(a=finite, b=finite, eta=st.floats(-30, 30))
+def test_torch_says_the_same(family: PreferenceFamily, a: float, b: float, eta: float) -> None:
+    numbers = [torch.tensor([value], dtype=torch.float64) for value in (a, b, eta)]
+    theirs = losses.log_probabilities(family, *numbers).numpy()[0]
+    assert theirs == pytest.approx(log_probabilities(family, a, b, eta), rel=1e-9, abs=1e-9)
+
+
+@pytest.mark.parametrize("family", TRAINABLE)
+def test_gradients_against_finite_differences(family: PreferenceFamily) -> None:
+    chance = torch.Generator().manual_seed(0)
+    inputs = [
+        torch.randn(8, generator=chance, dtype=torch.float64, requires_grad=True) for _ in range(3)
+    ]
+    assert torch.autograd.gradcheck(
+        lambda a, b, eta: losses.log_probabilities(family, a, b, eta),
+        inputs if family is PreferenceFamily.GRK else (*inputs[:2], inputs[2].detach()),
+    )
+
+
+def test_swapping_sides_swaps_outcomes() -> None:
+    one = log_probabilities(PreferenceFamily.GRK, 1.0, -0.5, 0.2)
+    two = log_probabilities(PreferenceFamily.GRK, -0.5, 1.0, 0.2)
+    assert one[[1, 0, 2, 3]] == pytest.approx(two)
+    assert binary_log_odds(PreferenceFamily.BT, 1.0, -0.5) == pytest.approx(1.5)
+
+
+def test_families_that_are_not_there_yet_are_refused_by_name() -> None:
+    zero = torch.zeros(1)
+    with pytest.raises(ValueError, match="rk is not available"):
+        log_probabilities(PreferenceFamily.RK, 0.0, 0.0)
+    with pytest.raises(ValueError, match="ba is not available"):
+        losses.log_probabilities(PreferenceFamily.BA, zero, zero, zero)

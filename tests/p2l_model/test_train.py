@@ -1,0 +1,143 @@
+"""Training end to end on a tiny base: the checkpoint serves, beats the marginal, and resumes."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tiny_checkpoint import write_base
+
+from p2l_model.checkpoint import load_checkpoint
+from p2l_model.data import load_votes
+from p2l_model.engine.load import load_engine
+from p2l_model.errors import DataError
+from p2l_model.evaluate import evaluate
+from p2l_model.metrics import calibration_error, prompt_bootstrap
+from p2l_model.train import train
+from p2l_model.train_config import TrainConfig, load_train_config
+from p2l_model.types import PreferenceFamily
+
+
+def quiet(stage: str, done: float, total: float, note: str = "") -> None:
+    """Nothing to see."""
+
+
+def write_votes(path: Path, n_prompts: int, seed: int) -> Path:
+    """On prompts of a's `x` wins, on prompts of z's `y` does; `w` always loses."""
+    chance = random.Random(seed)
+    rows: list[dict[str, Any]] = []
+    for _ in range(n_prompts):
+        letter = chance.choice("az")
+        prompt = " ".join(letter * chance.randint(1, 3) for _ in range(chance.randint(2, 8)))
+        best = "x" if letter == "a" else "y"
+        for other in {"x", "y", "w"} - {best}:
+            sides = [best, other]
+            chance.shuffle(sides)
+            winner = "model_a" if (sides[0] == best) == (chance.random() < 0.9) else "model_b"
+            rows.append({"prompt": prompt, "model_a": sides[0], "model_b": sides[1],
+                         "winner": winner, "category": letter,
+                         "output_tokens_a": 100, "output_tokens_b": 200})  # fmt: skip
+    path.write_text("\n".join(json.dumps(row) for row in rows))
+    return path
+
+
+@pytest.fixture(scope="module")
+def paths(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    root = tmp_path_factory.mktemp("train")
+    return {
+        "base": write_base(root / "base"),
+        "train": write_votes(root / "train.jsonl", 400, 1),
+        "validation": write_votes(root / "validation.jsonl", 150, 2),
+        "root": root,
+    }
+
+
+def config(paths: dict[str, Path], family: str = "grk", **more: Any) -> TrainConfig:
+    return TrainConfig(
+        family=PreferenceFamily(family), base=str(paths["base"]), max_tokens=48, **more
+    )
+
+
+@pytest.mark.parametrize("family", ["bt", "grk"])
+def test_training_finds_what_the_prompt_says(paths: dict[str, Path], family: str) -> None:
+    out = paths["root"] / f"out-{family}"
+    train(config(paths, family), [paths["train"]], [paths["validation"]], out, quiet)
+    checkpoint = load_checkpoint(out)
+    votes = load_votes([paths["validation"]])
+    report = evaluate(checkpoint, load_engine(checkpoint), votes, lambda done, total: None)
+    assert report["log_loss"] < report["baseline"]["log_loss"] - 0.05
+    assert report["delta_ci95"][1] < 0
+    assert report["delta_log_loss"] == pytest.approx(
+        report["log_loss"] - report["baseline"]["log_loss"]
+    )
+    promised = checkpoint.manifest.metrics["validation"]
+    assert report["log_loss"] == pytest.approx(promised["log_loss"], abs=1e-4)
+    assert set(report["by_category"]) == {"a", "z"}
+    assert report["accuracy"] > 0.8
+    tokens = checkpoint.marginal.expected_output_tokens
+    assert tokens is not None
+    assert np.all((tokens > 90) & (tokens < 210)), "between the 100 and 200 of the data"
+
+
+def test_a_killed_run_goes_on_to_the_same_checkpoint(paths: dict[str, Path]) -> None:
+    whole, resumed = paths["root"] / "whole", paths["root"] / "resumed"
+    arguments = (config(paths), [paths["train"]], [paths["validation"]])
+    first = train(*arguments, whole, quiet)
+
+    class KilledError(Exception):
+        pass
+
+    def killed(stage: str, done: float, total: float, note: str = "") -> None:
+        if stage.startswith("heads"):
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        train(*arguments, resumed, killed)
+    assert not resumed.exists()
+    assert list((paths["root"] / ".resumed.work" / "fits").glob("*.npz"))
+    second = train(*arguments, resumed, quiet)
+    assert second.metrics == first.metrics
+    one, two = load_checkpoint(whole), load_checkpoint(resumed)
+    assert np.array_equal(one.heads.weight, two.heads.weight)
+
+
+def test_without_validation_files_prompts_are_held_back(paths: dict[str, Path]) -> None:
+    manifest = train(config(paths), [paths["train"]], [], paths["root"] / "held", quiet)
+    assert 10 < manifest.metrics["validation"]["n_prompts"] < 100
+
+
+def test_families_to_come_are_refused(paths: dict[str, Path]) -> None:
+    with pytest.raises(DataError, match="rk"):
+        train(config(paths, "rk"), [paths["train"]], [], paths["root"] / "no", quiet)
+
+
+def test_config_files_are_checked(tmp_path: Path) -> None:
+    path = tmp_path / "train.yaml"
+    path.write_text("l2: [0.1]\nsteps: 4\n")
+    with pytest.raises(DataError, match="steps"):
+        load_train_config(path, {})
+    path.write_text("family: bt\nseed: 3\n")
+    assert load_train_config(path, {"family": "grk", "seed": None}).family == "grk"
+    assert load_train_config(path, {}).seed == 3
+
+
+def test_the_bootstrap_resamples_prompts_not_rows() -> None:
+    chance = np.random.default_rng(0)
+    prompt = np.repeat(np.arange(40), 50)
+    shift = chance.normal(size=40)[prompt]  # rows of a prompt move together
+    low, high = prompt_bootstrap(shift, np.ones(2000), prompt, 0)
+    deviation = shift[::50].std() / np.sqrt(40)
+    assert high - low == pytest.approx(2 * 1.96 * deviation, rel=0.15)
+    assert low < shift.mean() < high
+
+
+def test_calibration_error() -> None:
+    p = np.array([0.9] * 10 + [0.1] * 10)
+    y = np.array([1.0] * 9 + [0.0] + [0.0] * 9 + [1.0])
+    assert calibration_error(p, y, np.ones(20)) == pytest.approx(0.0, abs=1e-12)
+    assert calibration_error(p, 1 - y, np.ones(20)) == pytest.approx(0.8)
+    assert calibration_error(p[:0], y[:0], np.ones(0)) is None
