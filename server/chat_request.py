@@ -16,6 +16,7 @@ from server.errors import InvalidRequestError
 # What a caller may say to us and no upstream should hear.
 _OURS: Final = frozenset({"p2l", "cost"})
 _ROLES: Final = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
+_CAPS: Final = ("max_completion_tokens", "max_tokens")
 _MAX_CHOICES: Final = 128
 # The template around each message (role markers) and around the whole prompt.
 _TOKENS_PER_MESSAGE: Final = 16
@@ -56,12 +57,10 @@ class ChatRequest:
         body = {key: value for key, value in self.body.items() if key not in _OURS}
         body["model"] = model
         if output_cap is not None:
-            body[self._cap_field] = output_cap
+            # an upstream may heed either field: none of those given may allow more than the cap
+            given = [name for name in _CAPS if body.get(name) is not None]
+            body |= dict.fromkeys(given or _CAPS[:1], output_cap)
         return body
-
-    @property
-    def _cap_field(self) -> str:
-        return "max_tokens" if "max_tokens" in self.body else "max_completion_tokens"
 
 
 def parse_body(raw: bytes) -> dict[str, Any]:
@@ -185,7 +184,7 @@ def _count(body: Mapping[str, Any], name: str, maximum: int) -> int | None:
 
 
 def _output_cap(body: Mapping[str, Any]) -> int | None:
-    caps = [_count(body, name, 2**31) for name in ("max_completion_tokens", "max_tokens")]
+    caps = [_count(body, name, 2**31) for name in _CAPS]
     return min((cap for cap in caps if cap is not None), default=None)
 
 

@@ -254,5 +254,5 @@ class Settings(Section):
         lists |= {f"auth.keys.{key.name}.models": key.models for key in self.auth.keys}
         for place, names in lists.items():
             for name in names or ():
-                if name not in self.models and not name.startswith(("p2l", "auto")):
+                if name not in self.models:
                     raise ValueError(f"{place}: there is no model {name!r} under models")

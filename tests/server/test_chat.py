@@ -96,6 +96,14 @@ def test_hard_mode_forwards_a_cap_that_fits_the_budget(
     assert tight.headers["x-p2l-model"] == "middle"
 
 
+def test_hard_mode_leaves_no_other_cap_open(client: httpx.Client, provider: FakeProvider) -> None:
+    caps = {"max_tokens": 300, "max_completion_tokens": 4000}
+    response = post(client, HELLO | caps, X_Cost_Budget="0.01", X_Cost_Budget_Mode="hard")
+    assert response.headers["x-p2l-max-output-tokens"] == "300"
+    sent = provider.chats[0].body
+    assert (sent["max_tokens"], sent["max_completion_tokens"]) == (300, 300)
+
+
 def test_every_field_of_the_caller_arrives_and_none_of_ours(
     client: httpx.Client, provider: FakeProvider
 ) -> None:
