@@ -24,13 +24,9 @@ def response_headers(exchange: Exchange) -> dict[str, str]:
     headers = decision_headers(exchange.decision, routed=exchange.plan.routed)
     if exchange.plan.marginal:
         headers["x-p2l-scoring"] = "marginal"
+    headers["x-p2l-attempts"] = str(exchange.attempts)
     headers["server-timing"] = exchange.timings.header
     return headers
-
-
-def attempted_headers(exchange: Exchange) -> dict[str, str]:
-    """The headers of an answer that came from an upstream."""
-    return response_headers(exchange) | {"x-p2l-attempts": str(exchange.attempts)}
 
 
 def whole_answer(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,15 +14,15 @@ from router.objective import opponent_weights, win_rates
 
 
 def leaderboard_json(
-    board: PromptLeaderboard, catalogue: Sequence[Alternative] | None = None
+    board: PromptLeaderboard, catalogue: Mapping[str, Alternative] | None = None
 ) -> dict[str, Any]:
     """Best first. win_rate: against an opponent drawn uniformly from the leaderboard.
 
-    catalogue: candidates whose expected cost is known, by catalogue name.
+    catalogue: candidates whose expected cost is known, by leaderboard name.
     """
     opponents, weights = opponent_weights(board.models, board.coefficients, None)
     rates = win_rates(board.coefficients, opponents, weights)
-    costs = {row.model: row for row in catalogue or ()}
+    costs = catalogue or {}
     order = np.argsort(-board.coefficients, kind="stable")
     rows = [
         _row(board, int(index), rank, float(rates[index]), costs.get(board.models[index]))

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 
 from fastapi import APIRouter, Request, Response
 
-from server.answer import attempted_headers, cost_header, streamed_answer, whole_answer
+from server.answer import response_headers, cost_header, streamed_answer, whole_answer
 from server.chat_request import ChatRequest, parse_chat_request
 from server.disconnect import EventStreamResponse, run_while_connected
 from server.endpoints.common import CallerDep, StateDep, json_response, new_request_id, read_json
@@ -30,7 +30,7 @@ async def chat_completions(request: Request, caller: CallerDep, state: StateDep)
         if not chat.stream:
             return await _whole(request, gateway, chat, plan, request_id)
         exchange, stream = await run_while_connected(request, lambda: gateway.stream(chat, plan))
-        headers = attempted_headers(exchange) | {"x-request-id": request_id}
+        headers = response_headers(exchange) | {"x-request-id": request_id}
         # the request stays counted as under way until its last event is sent
         release = stack.pop_all().close
         events = streamed_answer(exchange, chat, stream, request_id)
@@ -42,5 +42,5 @@ async def _whole(
 ) -> Response:
     exchange, reply = await run_while_connected(request, lambda: gateway.complete(chat, plan))
     answer, cost_usd = whole_answer(exchange, reply, request_id)
-    headers = attempted_headers(exchange) | {"x-request-id": request_id, **cost_header(cost_usd)}
+    headers = response_headers(exchange) | {"x-request-id": request_id, **cost_header(cost_usd)}
     return json_response(answer, headers)

@@ -42,10 +42,9 @@ async def leaderboard(request: Request, caller: CallerDep, state: StateDep) -> R
     plan = await planner.plan(chat, parse_options(request.headers, body), caller)
     board, _ = await planner.leaderboard(plan)
     decision = _decision(state.gateway, plan, board)
-    return json_response(
-        leaderboard_json(board, None if decision is None else decision.alternatives),
-        {"x-request-id": new_request_id()},
-    )
+    rows = () if decision is None else decision.alternatives
+    known = {planner.catalogue[row.model].leaderboard_name: row for row in rows}
+    return json_response(leaderboard_json(board, known), {"x-request-id": new_request_id()})
 
 
 def _decision(gateway: Any, plan: Any, board: PromptLeaderboard) -> Decision | None:

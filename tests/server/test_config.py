@@ -104,3 +104,49 @@ def test_a_missing_key_is_named_and_its_value_never_shown() -> None:
 @pytest.mark.parametrize("name", ["config.example.yaml", "config.sandbox.yaml"])
 def test_the_examples_are_valid(name: str) -> None:
     assert settings_from(str(ROOT / "deploy" / name)).models
+
+
+EVERY_KEY = """
+providers:
+  main: {kind: openai, base_url: "http://127.0.0.1:9000/v1", api_key_env: MAIN_API_KEY,
+         connect_timeout_s: 2, first_byte_timeout_s: 30, idle_timeout_s: 60, max_concurrency: 256}
+  claude: {kind: anthropic, api_key_env: ANTHROPIC_API_KEY}
+models:
+  gpt-4o-2024-05-13:
+    provider: main
+    upstream_model: gpt-4o-2024-05-13
+    leaderboard_name: gpt-4o-2024-05-13
+    input_usd_per_mtok: 5
+    output_usd_per_mtok: 15
+    cached_input_usd_per_mtok: 2.5
+    context_window: 128000
+    max_output_tokens: 4096
+    capabilities: [tools, vision, json_schema]
+    expected_output_tokens: 300
+routing:
+  budget_usd: null
+  budget_mode: expected
+  opponents: uniform
+  usd_per_win: null
+  profiles: {}
+  fallbacks: 2
+  window_budgets: []
+scorer: {checkpoint: bundled, engine: auto, on_failure: marginal}
+auth: {keys: []}
+storage: {url: "sqlite:///p2l-router.db"}
+redis: {url: null}
+limits: {max_body_bytes: 20000000, max_concurrency: 1000}
+telemetry: {otlp_endpoint: null}
+"""
+
+
+def test_every_key_of_the_contract_is_read() -> None:
+    settings = parse_settings(EVERY_KEY)
+    (card,) = build_catalogue(settings)
+    assert card.max_output_tokens == 4096
+    assert list(build_upstreams(settings, (card,), {"MAIN_API_KEY": "k"})) == ["main"]
+
+
+def test_a_model_of_a_dialect_to_come_is_refused() -> None:
+    with pytest.raises(ConfigError, match="kind anthropic is not available"):
+        parse_settings(EVERY_KEY.replace("provider: main", "provider: claude"))
