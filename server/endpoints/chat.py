@@ -6,7 +6,7 @@ from contextlib import ExitStack
 
 from fastapi import APIRouter, Request, Response
 
-from server.answer import response_headers, cost_header, streamed_answer, whole_answer
+from server.answer import cost_header, response_headers, streamed_answer, whole_answer
 from server.chat_request import ChatRequest, parse_chat_request
 from server.disconnect import EventStreamResponse, run_while_connected
 from server.endpoints.common import CallerDep, StateDep, json_response, new_request_id, read_json
