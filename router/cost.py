@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
@@ -124,30 +125,31 @@ def actual_cost_usd(card: ModelCard, usage: Usage) -> Decimal | None:
 
 
 def _input_usd(prices: Prices, usage: Usage) -> Decimal:
-    left = usage.prompt_tokens
-    total = Decimal(0)
-    for tokens, price in (
+    parts = (
         (usage.cached_tokens, prices.cached_input_usd_per_mtok),
         (usage.cache_write_tokens, prices.cache_write_usd_per_mtok),
         (usage.audio_input_tokens, prices.audio_input_usd_per_mtok),
-    ):
-        part = min(max(tokens, 0), left)
-        left -= part
-        total += part * (prices.input_usd_per_mtok if price is None else price)
-    return total + left * prices.input_usd_per_mtok
+    )
+    return _by_kind(usage.prompt_tokens, prices.input_usd_per_mtok, parts)
 
 
 def _output_cost_usd(prices: Prices, usage: Usage) -> Decimal:
-    left = usage.completion_tokens
-    total = Decimal(0)
-    for tokens, price in (
+    parts = (
         (usage.reasoning_tokens, prices.reasoning_usd_per_mtok),
         (usage.audio_output_tokens, prices.audio_output_usd_per_mtok),
-    ):
+    )
+    return _by_kind(usage.completion_tokens, prices.output_usd_per_mtok, parts)
+
+
+def _by_kind(n_tokens: int, price: Decimal, parts: Sequence[tuple[int, Decimal | None]]) -> Decimal:
+    """Each part of the tokens at its own price, the rest at the common one; no token counts twice,
+    whatever the upstream reports."""
+    left, total = n_tokens, Decimal(0)
+    for tokens, own_price in parts:
         part = min(max(tokens, 0), left)
         left -= part
-        total += part * (prices.output_usd_per_mtok if price is None else price)
-    return total + left * prices.output_usd_per_mtok
+        total += part * (price if own_price is None else own_price)
+    return total + left * price
 
 
 def _input_bound_usd(prices: Prices, shape: RequestShape) -> Decimal:
