@@ -71,7 +71,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     Raises CheckpointError naming what is missing or does not fit.
     """
     manifest = parse_manifest(_read_text(path / MANIFEST), str(path / MANIFEST))
-    config = _read_json(path / "config.json")
+    config = _read_config(path / "config.json")
     tensors = _read_tensors(path / WEIGHTS)
     heads = Heads.from_tensors(tensors, str(path / WEIGHTS))
     prompt = PromptEncoder(
@@ -118,14 +118,20 @@ def _check_fit(
     path: Path, manifest: Manifest, config: Mapping[str, Any], heads: Heads, prompt: PromptEncoder
 ) -> None:
     listed = _read_json(path / "model_list.json")
-    width = int(config.get("hidden_size", 0)) * len(manifest.feature_layers)
-    positions = int(config.get("max_position_embeddings", manifest.max_tokens))
+    width = config["hidden_size"] * len(manifest.feature_layers)
+    positions = config.get("max_position_embeddings", manifest.max_tokens)
+    n_layers = config["num_hidden_layers"]
     n_models = len(manifest.models)
     needs_eta = manifest.family in ETA_FAMILIES
     complaints = {
         "model_list.json and the manifest name different models": listed != manifest.models,
         f"the head has {heads.n_models} rows for {n_models} models": heads.n_models != n_models,
-        f"the head takes {heads.width} features, the backbone gives {width}": heads.width != width,
+        f"the heads take {heads.width} features, the backbone gives {width}": (
+            _widths(heads) != {width}
+        ),
+        f"feature_layers {manifest.feature_layers} are not all among {n_layers} layers": any(
+            not -n_layers <= layer + 1 <= n_layers + 1 for layer in manifest.feature_layers
+        ),
         f"max_tokens {manifest.max_tokens} is over the backbone's {positions} positions": (
             manifest.max_tokens > positions
         ),
@@ -140,6 +146,19 @@ def _check_fit(
     for complaint, holds in complaints.items():
         if holds:
             raise CheckpointError(f"{path}: {complaint}")
+
+
+def _widths(heads: Heads) -> set[int]:
+    weights = (heads.weight, heads.eta_weight, heads.length_weight)
+    return {weight.shape[-1] for weight in weights if weight is not None}
+
+
+def _read_config(path: Path) -> Mapping[str, Any]:
+    config = _read_json(path)
+    sizes = ("hidden_size", "num_hidden_layers")
+    if not isinstance(config, dict) or any(not isinstance(config.get(s), int) for s in sizes):
+        raise CheckpointError(f"{path}: must be an object with whole numbers for {sizes}")
+    return config
 
 
 def _read_text(path: Path) -> str:
@@ -160,9 +179,13 @@ def _read_json(path: Path) -> Any:
 
 def _read_tensors(path: Path) -> dict[str, NDArray[Any]]:
     try:
-        return load_file(path)
+        tensors = load_file(path)
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{path}: cannot be read: {error}") from error
+    for name, tensor in tensors.items():
+        if not np.all(np.isfinite(tensor)):
+            raise CheckpointError(f"{path}: {name} has values that are not finite")
+    return tensors
 
 
 def _write_json(path: Path, value: object) -> None:

@@ -57,6 +57,7 @@ class FitState:
     parameters: Tensor
     step: int = 0
     loss: float = float("nan")
+    converged: bool = False
 
 
 class HeadFit:
@@ -81,18 +82,18 @@ class HeadFit:
 
     def run(
         self, state: FitState, n_steps: int, on_step: Callable[[FitState], None] | None = None
-    ) -> bool:
-        """Up to n_steps more; True when converged. Raises TrainingError where the loss is lost."""
-        while n_steps > 0 and state.step < self._options.max_steps:
+    ) -> None:
+        """Up to n_steps more, or until it has converged. Raises TrainingError where the loss is
+        lost."""
+        while n_steps > 0 and state.step < self._options.max_steps and not state.converged:
             before = state.loss
             chunk = min(n_steps, _HISTORY)
             self._descend(state, chunk)
             n_steps -= chunk
+            change = abs(before - state.loss)
+            state.converged = change <= self._options.tolerance * abs(state.loss)
             if on_step is not None:
                 on_step(state)
-            if abs(before - state.loss) <= self._options.tolerance * abs(state.loss):
-                return True
-        return state.step >= self._options.max_steps
 
     def heads(self, state: FitState) -> FittedHeads:
         """The result, on features that are not standardised."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
@@ -16,6 +17,10 @@ from p2l_model.types import Conversation
 # Text beyond this many characters per token of the limit is not tokenised at all: megabytes of
 # text would be read only to be cut. No word piece vocabulary averages so many.
 _CHARS_PER_TOKEN: Final = 40
+# Up to here token counts are exact; a longer text is counted by evenly spread samples, so that
+# no text takes longer than this many characters do.
+_COUNTED_CHARS: Final = 65_536
+_SAMPLES: Final = 16
 TURNS_SEP: Final = "turns-sep"
 
 
@@ -66,12 +71,30 @@ class PromptEncoder:
         return [self._cls, *kept[-room:]]
 
     def count_tokens(self, text: str) -> int:
-        """How many tokens the text has for this tokenizer."""
-        return len(self._tokenizer.encode(_valid(text), add_special_tokens=False).ids)
+        """How many tokens the text has for this tokenizer; over 65,536 characters an estimate
+        from samples, so the time is bounded for any text."""
+        if len(text) <= _COUNTED_CHARS:
+            return len(self._all_ids(text))
+        size = _COUNTED_CHARS // _SAMPLES
+        step = (len(text) - size) // (_SAMPLES - 1)
+        samples = [text[i * step : i * step + size] for i in range(_SAMPLES)]
+        n_sampled = sum(len(self._all_ids(sample)) for sample in samples)
+        return math.ceil(n_sampled * len(text) / _COUNTED_CHARS)
 
     def _ids(self, text: str, room: int) -> list[int]:
-        tail = text[-room * _CHARS_PER_TOKEN :]
-        ids: list[int] = self._tokenizer.encode(_valid(tail), add_special_tokens=False).ids
+        """The ids of the text, or of its end where it is far longer than what there is room for.
+
+        The end is cut by characters: a word cut there differs from the whole text's only where
+        the end fills no more than the room (words of more than 40 characters a token).
+        """
+        longest = room * _CHARS_PER_TOKEN
+        if len(text) > longest:
+            # blanks make no token: a run of them must not push out what was said before
+            text = text.rstrip()[-longest:]
+        return self._all_ids(text)
+
+    def _all_ids(self, text: str) -> list[int]:
+        ids: list[int] = self._tokenizer.encode(_valid(text), add_special_tokens=False).ids
         return ids
 
     def _special(self, token: str) -> int:

@@ -239,14 +239,21 @@ def _stored_state(path: Path) -> FitState | None:
         return None
     with np.load(path, allow_pickle=False) as stored:
         parameters = torch.from_numpy(stored["parameters"])
-        return FitState(parameters, int(stored["step"]), float(stored["loss"]))
+        step, loss = int(stored["step"]), float(stored["loss"])
+        return FitState(parameters, step, loss, bool(stored["converged"]))
 
 
 def _store_state(path: Path, state: FitState) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_suffix(".partial")
     with fresh.open("wb") as file:
-        np.savez(file, parameters=state.parameters.numpy(), step=state.step, loss=state.loss)
+        np.savez(
+            file,
+            parameters=state.parameters.numpy(),
+            step=state.step,
+            loss=state.loss,
+            converged=state.converged,
+        )
     fresh.rename(path)
 
 

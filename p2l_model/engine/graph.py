@@ -13,11 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from p2l_model.errors import CheckpointError, ExtraMissingError
+from p2l_model.quantize import dequantize_rows
 
 INT8: Final = "int8"
 FP32: Final = "fp32"
 _OPSET: Final = 20
 _EMBEDDINGS: Final = "model.embeddings"
+WORDS: Final = f"{_EMBEDDINGS}.word_embeddings.weight"
 
 
 def build_graph(config: Mapping[str, Any], precision: str, feature_layers: Sequence[int]) -> bytes:
@@ -41,18 +43,15 @@ def initializers(tensors: Mapping[str, NDArray[Any]], precision: str) -> dict[st
         scale = tensors.get(f"{name}_scale")
         if scale is None:
             feeds[name] = tensor
-        elif precision == INT8 and not _is_small_table(name):
-            linear = _EMBEDDINGS not in name
-            feeds[name] = np.ascontiguousarray(tensor.T) if linear else tensor
-            feeds[f"{name}_scale"] = scale if linear else scale[:, None]
+        elif name == WORDS:
+            feeds[name], feeds[f"{name}_scale"] = tensor, scale[:, None]
+        elif _EMBEDDINGS in name:
+            feeds[name] = dequantize_rows(tensor, scale)
+        elif precision == INT8:
+            feeds[name], feeds[f"{name}_scale"] = np.ascontiguousarray(tensor.T), scale
         else:
-            weight = tensor.astype(np.float32) * scale[:, None]
-            feeds[name] = weight if _EMBEDDINGS in name else np.ascontiguousarray(weight.T)
+            feeds[name] = np.ascontiguousarray(dequantize_rows(tensor, scale).T)
     return feeds
-
-
-def _is_small_table(name: str) -> bool:
-    return "position_embeddings" in name or "token_type_embeddings" in name
 
 
 class _Builder:
@@ -103,7 +102,7 @@ class _Builder:
         return serialised
 
     def _embedded(self) -> str:
-        words = self._words(f"{_EMBEDDINGS}.word_embeddings.weight")
+        words = self._words(WORDS)
         length = self._op("Shape", ["input_ids"])
         table = f"{_EMBEDDINGS}.position_embeddings.weight"
         self._weight(table, [self._positions, self._width])
@@ -116,11 +115,8 @@ class _Builder:
         return self._norm(total, f"{_EMBEDDINGS}.LayerNorm")
 
     def _words(self, table: str) -> str:
-        shape = [self._vocabulary, self._width]
-        if self._precision == FP32:
-            self._weight(table, shape)
-            return self._op("Gather", [table, "input_ids"], axis=0)
-        self._weight(table, shape, self._onnx.TensorProto.INT8)
+        # int8 in both precisions: a row times its scale is exact, and the table is the largest
+        self._weight(table, [self._vocabulary, self._width], self._onnx.TensorProto.INT8)
         self._weight(f"{table}_scale", [self._vocabulary, 1])
         rows = self._op("Gather", [table, "input_ids"], axis=0)
         scale = self._op("Gather", [f"{table}_scale", "input_ids"], axis=0)  # (S, 1)

@@ -76,7 +76,7 @@ def announce(
         lines.append(f"  never under a budget (price unknown): {', '.join(missing.without_price)}")
     if is_sandbox_only(settings):
         lines += _sandbox_notice()
-    lines.append(f"  try: {_example(url)}")
+    lines.append(f"  try: {_example(url, needs_key=bool(settings.auth.keys))}")
     print("\n".join(lines), file=out, flush=True)
 
 
@@ -87,11 +87,12 @@ def _sandbox_notice() -> list[str]:
     ]
 
 
-def _example(url: str) -> str:
+def _example(url: str, *, needs_key: bool) -> str:
     body = '{"model":"p2l","messages":[{"role":"user","content":"Hello"}]}'
+    key = "-H 'Authorization: Bearer YOUR_KEY' " if needs_key else ""
     return (
-        f"curl -s {url}/v1/chat/completions -H 'content-type: application/json' "
-        f"-H 'X-Cost-Budget: 0.002' -d '{body}'"
+        f"curl -s {url}/v1/chat/completions {key}"
+        f"-H 'content-type: application/json' -H 'X-Cost-Budget: 0.002' -d '{body}'"
     )
 
 

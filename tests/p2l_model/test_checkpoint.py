@@ -23,6 +23,7 @@ from p2l_model.types import Conversation
 
 CLS, SEP, MASK = 2, 3, 4
 PARITY = 1e-5
+ENCODER_BIAS = "model.encoder.layer.0.output.dense.bias"
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +122,13 @@ def rewrite_tensor(name: str, change: Callable[[np.ndarray], np.ndarray]) -> Cal
         (lambda p: (p / "model.safetensors").write_bytes(b"no"), "safetensors"),
         (rewrite_tensor("head.head.bias", lambda t: t * np.float32(np.nan)), "not finite"),
         (rewrite_tensor("head.head.weight", lambda t: t[:2].copy()), "shapes"),
+        (rewrite_tensor("head.eta_head.weight", lambda t: t[:, :-1].copy()), "features"),
+        (rewrite_tensor("head.length_head.weight", lambda t: t[:, :-1].copy()), "features"),
+        (rewrite_tensor(ENCODER_BIAS, lambda t: t * np.float32(np.inf)), "not finite"),
+        (rewrite_json("p2l.json", {"feature_layers": [3]}), "feature_layers"),
+        (rewrite_json("p2l.json", {"feature_layers": [-4]}), "feature_layers"),
+        (lambda p: (p / "config.json").write_text("[]"), "config.json"),
+        (rewrite_json("config.json", {"hidden_size": "32"}), "config.json"),
         (lambda p: (p / "tokenizer.json").write_text("{}"), "tokenizer"),
     ],
 )

@@ -101,6 +101,8 @@ def test_a_killed_run_goes_on_to_the_same_checkpoint(paths: dict[str, Path]) -> 
     assert list((paths["root"] / ".resumed.work" / "fits").glob("*.npz"))
     second = train(*arguments, resumed, quiet)
     assert second.metrics == first.metrics
+    third = train(*arguments, resumed, quiet)
+    assert third == second, "a run that was finished changes nothing"
     one, two = load_checkpoint(whole), load_checkpoint(resumed)
     assert np.array_equal(one.heads.weight, two.heads.weight)
 
