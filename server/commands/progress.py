@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TextIO
 
 from rich.console import Console
 from rich.progress import (
@@ -29,9 +31,26 @@ class Bars:
         self._progress.update(self._tasks[stage], completed=done, total=total, note=note)
 
 
+class Lines:
+    """A line per tenth of a stage, for logs and pipes, where a bar cannot move."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+        self._tenths: dict[str, int] = {}
+
+    def __call__(self, stage: str, done: float, total: float, note: str = "") -> None:
+        tenth = int(10 * done / total) if total > 0 else 10
+        if self._tenths.get(stage) != tenth:
+            self._tenths[stage] = tenth
+            print(f"{stage}: {done:g}/{total:g} {note}".rstrip(), file=self._out, flush=True)
+
+
 @contextmanager
-def progress_bars() -> Iterator[Bars]:
-    """Bars while the work goes on."""
+def progress_bars() -> Iterator[Bars | Lines]:
+    """Bars while the work goes on; lines where standard error is not a terminal."""
+    if not sys.stderr.isatty():
+        yield Lines(sys.stderr)
+        return
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
