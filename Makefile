@@ -28,6 +28,7 @@ lint: $(VENV)/.dev
 bench: $(VENV)/.dev
 	$(BIN)/python tests/benchmarks/bench_lp.py
 	$(BIN)/python tests/benchmarks/bench_decision.py
+	$(BIN)/python tests/benchmarks/bench_engine.py
 
 train-default: $(VENV)/.dev
 	$(BIN)/p2l-router train --config deploy/training/default.yaml \

@@ -20,6 +20,7 @@ FP32: Final = "fp32"
 _OPSET: Final = 20
 _EMBEDDINGS: Final = "model.embeddings"
 WORDS: Final = f"{_EMBEDDINGS}.word_embeddings.weight"
+_LAYER: Final = "model.encoder.layer."
 
 
 def build_graph(config: Mapping[str, Any], precision: str, feature_layers: Sequence[int]) -> bytes:
@@ -34,11 +35,18 @@ def build_graph(config: Mapping[str, Any], precision: str, feature_layers: Seque
     return _Builder(config, precision).build(feature_layers)
 
 
-def initializers(tensors: Mapping[str, NDArray[Any]], precision: str) -> dict[str, NDArray[Any]]:
-    """The graph's weights, by name, from the checkpoint's tensors (int8 rows with scales)."""
+def layers_used(feature_layers: Sequence[int], n_layers: int) -> int:
+    """How many of the backbone's layers the features need: what lies above is never computed."""
+    return max(_state(layer, n_layers) for layer in feature_layers)
+
+
+def initializers(
+    tensors: Mapping[str, NDArray[Any]], precision: str, n_layers: int
+) -> dict[str, NDArray[Any]]:
+    """The weights, by name, of a graph of n_layers layers, from the checkpoint's tensors."""
     feeds: dict[str, NDArray[Any]] = {}
     for name, tensor in tensors.items():
-        if not name.startswith("model.") or name.endswith("_scale"):
+        if not _is_used(name, n_layers):
             continue
         scale = tensors.get(f"{name}_scale")
         if scale is None:
@@ -52,6 +60,18 @@ def initializers(tensors: Mapping[str, NDArray[Any]], precision: str) -> dict[st
         else:
             feeds[name] = np.ascontiguousarray(dequantize_rows(tensor, scale).T)
     return feeds
+
+
+def _state(layer: int, n_layers: int) -> int:
+    """The index from the front: 0 the embeddings, n_layers the last layer's output."""
+    return layer if layer >= 0 else n_layers + 1 + layer
+
+
+def _is_used(name: str, n_layers: int) -> bool:
+    if not name.startswith("model.") or name.endswith("_scale"):
+        return False
+    layer = name.removeprefix(_LAYER)
+    return layer == name or int(layer.split(".")[0]) < n_layers
 
 
 class _Builder:
@@ -78,11 +98,11 @@ class _Builder:
     def build(self, feature_layers: Sequence[int]) -> bytes:
         """The serialised model."""
         hidden = [self._embedded()]  # (S, H) each
-        for layer in range(self._layers):
-            hidden.append(self._layer(hidden[-1], f"model.encoder.layer.{layer}"))
+        for layer in range(layers_used(feature_layers, self._layers)):
+            hidden.append(self._layer(hidden[-1], f"{_LAYER}{layer}"))
         means = [
             self._op("ReduceMean", [hidden[index], self._ints("axis0", [0])], keepdims=0)
-            for index in feature_layers
+            for index in (_state(layer, self._layers) for layer in feature_layers)
         ]
         self._nodes.append(self._onnx.helper.make_node("Concat", means, ["features"], axis=0))
         return self._serialised(self._width * len(means))

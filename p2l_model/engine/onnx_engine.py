@@ -9,7 +9,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from p2l_model.checkpoint import GRAPH, Checkpoint
-from p2l_model.engine.graph import initializers
+from p2l_model.engine.graph import initializers, layers_used
 from p2l_model.errors import CheckpointError, ScoringError
 
 
@@ -23,7 +23,9 @@ class OnnxEngine:
             raise CheckpointError(
                 f"{graph} is missing: this checkpoint has no CPU graph; use --engine torch"
             )
-        weights = initializers(checkpoint.tensors, checkpoint.manifest.engine_precision)
+        manifest = checkpoint.manifest
+        n_layers = layers_used(manifest.feature_layers, checkpoint.config["num_hidden_layers"])
+        weights = initializers(checkpoint.tensors, manifest.engine_precision, n_layers)
         # onnxruntime reads these buffers as long as the session lives
         self._weights = [onnxruntime.OrtValue.ortvalue_from_numpy(w) for w in weights.values()]
         options = onnxruntime.SessionOptions()

@@ -1,0 +1,101 @@
+"""Engines: one weight file, two precisions, the same features as torch."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from tiny_checkpoint import write_checkpoint
+
+from p2l_model.checkpoint import Checkpoint, load_checkpoint, resolve_checkpoint
+from p2l_model.engine.graph import build_graph
+from p2l_model.engine.load import load_engine
+from p2l_model.errors import CheckpointError, ScoringError
+from p2l_model.types import Conversation
+
+PROMPTS = [
+    "",
+    "x",
+    "Prove that there are infinitely many primes.",
+    "请用中文写一首关于秋天的诗。",
+    "[CLS] [SEP] [MASK] </s> <|endoftext|> \ud800",
+    "word " * 509,
+    "word " * 510,
+    "word " * 511,
+    "A long one, far over what is kept. " * 400,
+]
+# Measured with the bundled backbone on a CPU with VNNI: float32 differs by 2e-6 at most; int8
+# activations are 6.5% off on average, 8.3% at worst (relative, per prompt), which moves
+# coefficients by up to 0.33: why fp32 is the default. The int8 bound only catches a broken graph.
+FP32_PARITY = 1e-4
+INT8_RELATIVE = 0.12
+
+
+def as_precision(source: Path, target: Path, precision: str, layers: list[int]) -> Path:
+    """A copy of a checkpoint whose graph has another precision or other feature layers."""
+    shutil.copytree(source, target)
+    manifest = json.loads((target / "p2l.json").read_text())
+    manifest["engine_precision"] = precision
+    (target / "p2l.json").write_text(json.dumps(manifest))
+    config = json.loads((target / "config.json").read_text())
+    (target / "onnx" / "model.onnx").write_bytes(build_graph(config, precision, layers))
+    return target
+
+
+def encoded(checkpoint: Checkpoint) -> list[list[int]]:
+    return [checkpoint.prompt.encode(Conversation((text,))) for text in PROMPTS]
+
+
+def relative(mine: NDArray[np.float32], theirs: NDArray[np.float32]) -> NDArray[np.float32]:
+    error: NDArray[np.float32] = np.linalg.norm(mine - theirs, axis=1)
+    return error / np.linalg.norm(theirs, axis=1)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_the_real_backbone_agrees_with_torch_in_both_precisions(tmp_path: Path) -> None:
+    checkpoint = load_checkpoint(resolve_checkpoint("bundled"))
+    ids = encoded(checkpoint)
+    assert [len(one) for one in ids[5:]] == [511, 512, 512, 512]
+    torch = load_engine(checkpoint, "torch").features(ids)
+    exact = load_engine(checkpoint, "onnx").features(ids)
+    assert np.abs(exact - torch).max() < FP32_PARITY
+    layers = checkpoint.manifest.feature_layers
+    other = as_precision(checkpoint.path, tmp_path / "int8", "int8", layers)
+    rounded = load_engine(load_checkpoint(other), "onnx").features(ids)
+    assert relative(rounded, torch).max() < INT8_RELATIVE
+    assert np.abs(rounded - torch).max() > FP32_PARITY  # it is int8 that was measured
+
+
+def test_features_do_not_depend_on_the_batch_or_the_threads(tmp_path: Path) -> None:
+    checkpoint = load_checkpoint(write_checkpoint(tmp_path / "checkpoint"))
+    ids = encoded(checkpoint)
+    engine = load_engine(checkpoint, n_threads=1)
+    together = engine.features(ids)
+    alone = [engine.features([one])[0] for one in reversed(ids)][::-1]
+    assert np.array_equal(together, np.stack(alone))
+    np.testing.assert_allclose(load_engine(checkpoint, n_threads=2).features(ids), together, 1e-5)
+
+
+def test_a_prompt_the_model_cannot_read_is_a_scoring_error(tmp_path: Path) -> None:
+    engine = load_engine(load_checkpoint(write_checkpoint(tmp_path / "checkpoint")))
+    with pytest.raises(ScoringError):
+        engine.features([[2, 10**6, 3]])
+    assert engine.features([[2, 5, 3]]).shape == (1, 32)
+
+
+def test_a_graph_for_other_weights_is_refused(tmp_path: Path) -> None:
+    source = write_checkpoint(tmp_path / "checkpoint")
+    path = as_precision(source, tmp_path / "mixed", "int8", [-1])
+    manifest = json.loads((path / "p2l.json").read_text()) | {"engine_precision": "fp32"}
+    (path / "p2l.json").write_text(json.dumps(manifest))
+    with pytest.raises(CheckpointError, match="does not fit the weights"):
+        load_engine(load_checkpoint(path))
+
+
+def test_other_architectures_have_no_graph() -> None:
+    with pytest.raises(CheckpointError, match="BERT"):
+        build_graph({"model_type": "llama", "hidden_act": "silu"}, "fp32", [-1])
