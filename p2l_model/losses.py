@@ -6,9 +6,9 @@ import math
 
 import torch
 from torch import Tensor
-from torch.nn.functional import logsigmoid
+from torch.nn.functional import logsigmoid, softplus
 
-from p2l_model.preference import REPARAM_SHIFT, TRAINABLE
+from p2l_model.preference import REPARAM_SHIFT, RK_BETA, RK_FLOOR, RK_SHIFT, TRAINABLE
 from p2l_model.types import PreferenceFamily
 
 
@@ -17,12 +17,34 @@ def log_probabilities(family: PreferenceFamily, a: Tensor, b: Tensor, eta: Tenso
 
     Raises ValueError for a family that is not in TRAINABLE.
     """
-    if family is PreferenceFamily.BT:
+    if family in (PreferenceFamily.BT, PreferenceFamily.BT_TIE):
         return torch.stack([logsigmoid(a - b), logsigmoid(b - a)], dim=-1)
+    if family is PreferenceFamily.RK:
+        return _rao_kupper(a - b, eta)
+    if family is PreferenceFamily.RK_REPARAM:
+        return _reparametrised(a, b, eta)
     if family is PreferenceFamily.GRK:
         return _grounded(a, b, eta)
     known = ", ".join(TRAINABLE)
     raise ValueError(f"the family {family} is not available in this version: use one of {known}")
+
+
+def _rao_kupper(delta: Tensor, raw: Tensor) -> Tensor:
+    eta = softplus(raw - RK_SHIFT, beta=RK_BETA, threshold=1e9).clamp(min=RK_FLOOR)
+    log_a, log_b = logsigmoid(delta - eta), logsigmoid(-delta - eta)
+    log_tie = 2 * eta + torch.log1p(-torch.exp(-2 * eta)) + log_a + log_b
+    return torch.stack([log_a, log_b, log_tie], dim=-1)
+
+
+def _reparametrised(a: Tensor, b: Tensor, raw: Tensor) -> Tensor:
+    add, zero = torch.logaddexp, torch.zeros_like(a)
+    log_tau = add(raw, torch.full_like(raw, math.log(REPARAM_SHIFT)))
+    log_den_a = add(add(a, log_tau + b), zero)
+    log_den_b = add(add(b, log_tau + a), zero)
+    log_square = 2 * log_tau + torch.log1p(-torch.exp(-2 * log_tau))
+    numerator = add(add(a + b + log_square, log_tau + add(a, b)), zero)
+    log_tie = numerator - log_den_a - log_den_b
+    return torch.stack([a - log_den_a, b - log_den_b, log_tie], dim=-1)
 
 
 def _grounded(a: Tensor, b: Tensor, eta: Tensor) -> Tensor:

@@ -18,8 +18,18 @@ _THREE: Final = (*DECISIVE, Outcome.TIE)
 _FOUR: Final = (*_THREE, Outcome.TIE_BOTHBAD)
 
 # Families with a likelihood of their own here; the others are refused by name, not guessed.
-TRAINABLE: Final = (PreferenceFamily.BT, PreferenceFamily.GRK)
+TRAINABLE: Final = (
+    PreferenceFamily.BT,
+    PreferenceFamily.BT_TIE,
+    PreferenceFamily.RK,
+    PreferenceFamily.RK_REPARAM,
+    PreferenceFamily.GRK,
+)
 REPARAM_SHIFT: Final = 1.000001
+# How rk makes its eta of the raw one: shift and sharpness of the softplus, and its floor.
+RK_SHIFT: Final = 22.5
+RK_BETA: Final = 0.1
+RK_FLOOR: Final = 0.02
 
 
 def outcomes(family: PreferenceFamily) -> tuple[Outcome, ...]:
@@ -36,18 +46,49 @@ def log_probabilities(
 ) -> FloatArray:
     """Log-probabilities (..., K) of `outcomes(family)` from coefficients (...) and raw eta (...).
 
-    bt: P(a) = sigmoid(beta_a - beta_b).
+    bt: P(a) = sigmoid(beta_a - beta_b); bt-tie alike, a tie counting as half a win for each.
+    rk: P(a) = sigmoid(delta - eta), P(b) = sigmoid(-delta - eta), P(tie) = the rest, with
+    eta = max(softplus(eta_raw - 22.5, beta = 0.1), 0.02).
+    rk-reparam: as grk without bothbad, whose probability goes to tie.
     grk: with pi = exp(beta) and tau = exp(eta) + 1.000001,
     P(a) = pi_a / (pi_a + tau pi_b + 1), P(b) alike, P(bothbad) = 1 / (1 + pi_a + pi_b), and
     P(tie) = the rest. Raises ValueError for a family that is not in TRAINABLE.
     """
     a, b = np.asarray(coef_a, dtype=np.float64), np.asarray(coef_b, dtype=np.float64)
-    if family is PreferenceFamily.BT:
+    if family in (PreferenceFamily.BT, PreferenceFamily.BT_TIE):
         return np.stack([-np.logaddexp(0.0, b - a), -np.logaddexp(0.0, a - b)], axis=-1)
+    raw = np.asarray(eta, dtype=np.float64)
+    if family is PreferenceFamily.RK:
+        return _rao_kupper(a - b, raw)
+    if family is PreferenceFamily.RK_REPARAM:
+        return _reparametrised(a, b, raw)
     if family is PreferenceFamily.GRK:
-        return _grounded(a, b, np.asarray(eta, dtype=np.float64))
+        return _grounded(a, b, raw)
     known = ", ".join(TRAINABLE)
     raise ValueError(f"the family {family} is not available in this version: use one of {known}")
+
+
+def _rao_kupper(delta: FloatArray, raw: FloatArray) -> FloatArray:
+    """With t = exp(eta) the tie is exp(delta) (t^2 - 1) over both denominators."""
+    softplus = np.logaddexp(0.0, RK_BETA * (raw - RK_SHIFT)) / RK_BETA
+    eta = np.maximum(softplus, RK_FLOOR)
+    log_a = -np.logaddexp(0.0, eta - delta)
+    log_b = -np.logaddexp(0.0, eta + delta)
+    # exp(delta) over (exp(delta) + t)(1 + t exp(delta)) is P(a) P(b)
+    log_tie = 2 * eta + np.log1p(-np.exp(-2 * eta)) + log_a + log_b
+    return np.stack([log_a, log_b, log_tie], axis=-1)
+
+
+def _reparametrised(a: FloatArray, b: FloatArray, raw: FloatArray) -> FloatArray:
+    """With x, y, t as in _grounded_log_tie the tie is (t^2 - 1) x y + t (x + y) + 1 over both
+    denominators."""
+    log_tau = np.logaddexp(raw, np.log(REPARAM_SHIFT))
+    log_a = a - np.logaddexp(np.logaddexp(a, log_tau + b), 0.0)
+    log_b = b - np.logaddexp(np.logaddexp(b, log_tau + a), 0.0)
+    log_square = 2 * log_tau + np.log1p(-np.exp(-2 * log_tau))  # log(t^2 - 1)
+    numerator = np.logaddexp(a + b + log_square, log_tau + np.logaddexp(a, b))
+    log_tie = np.logaddexp(numerator, 0.0) + (log_a - a) + (log_b - b)
+    return np.stack([log_a, log_b, log_tie], axis=-1)
 
 
 def _grounded(a: FloatArray, b: FloatArray, eta: FloatArray) -> FloatArray:

@@ -8,11 +8,15 @@ import pytest
 from p2l_model.data import VoteTable
 from p2l_model.fit import FitOptions, FitState, HeadFit, fit_heads
 from p2l_model.lengths import fit_lengths
-from p2l_model.preference import log_probabilities, outcomes
+from p2l_model.preference import TRAINABLE, log_probabilities, outcomes
 from p2l_model.targets import balanced, target_matrix
 from p2l_model.types import Conversation, FloatArray, Outcome, PreferenceFamily
 
 MODELS = ("a", "b", "c", "d")
+# the family whose coefficients have an absolute zero that votes speak of (bothbad); in
+# rk-reparam the level shows in the ties alone, so faintly that differences are judged
+GROUNDED = (PreferenceFamily.GRK,)
+N_SEEDS = 8
 
 
 def simulate(
@@ -54,22 +58,22 @@ def _table(prompt: FloatArray, a: FloatArray, b: FloatArray, outcome: FloatArray
 def error(family: PreferenceFamily, n_votes: int) -> float:
     """Mean squared error of coefficient differences."""
     errors = []
-    for seed in range(3):
+    for seed in range(N_SEEDS):
         votes, features, theta = simulate(family, n_votes, seed)
         heads = fit_heads(features, votes, FitOptions(family, 1e-6, 1e-6))
         found = features @ heads.weight.T + heads.bias
-        if family is PreferenceFamily.BT:  # only differences are identified
+        if family not in GROUNDED:  # the level is free
             found, theta = (t - t.mean(axis=1, keepdims=True) for t in (found, theta))
         errors.append(float(((found - theta) ** 2).mean()))
     return float(np.mean(errors))
 
 
-@pytest.mark.parametrize("family", [PreferenceFamily.BT, PreferenceFamily.GRK])
+@pytest.mark.parametrize("family", TRAINABLE)
 def test_recovery_improves_at_the_right_rate(family: PreferenceFamily) -> None:
     small, large = error(family, 1500), error(family, 24000)
     assert large < 0.01
     # squared error falls like 1 / n: 16 times the votes, about a sixteenth of the error
-    assert 6 < small / large < 45
+    assert 8 < small / large < 32
 
 
 def test_the_tie_parameter_is_recovered() -> None:

@@ -64,7 +64,7 @@ def test_gradients_against_finite_differences(family: PreferenceFamily) -> None:
     ]
     assert torch.autograd.gradcheck(
         lambda a, b, eta: losses.log_probabilities(family, a, b, eta),
-        inputs if family is PreferenceFamily.GRK else (*inputs[:2], inputs[2].detach()),
+        inputs if len(outcomes(family)) > 2 else (*inputs[:2], inputs[2].detach()),
     )
 
 
@@ -77,7 +77,37 @@ def test_swapping_sides_swaps_outcomes() -> None:
 
 def test_families_that_are_not_there_yet_are_refused_by_name() -> None:
     zero = torch.zeros(1)
-    with pytest.raises(ValueError, match="rk is not available"):
-        log_probabilities(PreferenceFamily.RK, 0.0, 0.0)
+    with pytest.raises(ValueError, match="ba is not available"):
+        log_probabilities(PreferenceFamily.BA, 0.0, 0.0)
     with pytest.raises(ValueError, match="ba is not available"):
         losses.log_probabilities(PreferenceFamily.BA, zero, zero, zero)
+
+
+def exact_rao_kupper(a: float, b: float, raw: float) -> list[Decimal]:
+    getcontext().prec = 400
+    softplus = (1 + (Decimal("0.1") * (Decimal(raw) - Decimal("22.5"))).exp()).ln() * 10
+    eta = max(softplus, Decimal("0.02"))
+    win = 1 / (1 + (eta - Decimal(a) + Decimal(b)).exp())
+    loss = 1 / (1 + (eta + Decimal(a) - Decimal(b)).exp())
+    return [win, loss, 1 - win - loss]
+
+
+def exact_reparametrised(a: float, b: float, raw: float) -> list[Decimal]:
+    getcontext().prec = 400
+    x, y = Decimal(a).exp(), Decimal(b).exp()
+    tau = Decimal(raw).exp() + Decimal("1.000001")
+    win, loss = x / (x + tau * y + 1), y / (y + tau * x + 1)
+    return [win, loss, 1 - win - loss]
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "raw"), [(0.0, 0.0, 0.0), (1.5, -0.7, 30.0), (-60.0, 50.0, -80.0), (9, 9, 5)]
+)
+def test_rao_kupper_against_exact_arithmetic(a: float, b: float, raw: float) -> None:
+    for family, exact in (
+        (PreferenceFamily.RK, exact_rao_kupper),
+        (PreferenceFamily.RK_REPARAM, exact_reparametrised),
+    ):
+        logs = log_probabilities(family, a, b, raw)
+        expected = [float(p.ln()) for p in exact(a, b, raw)]
+        assert logs == pytest.approx(expected, rel=1e-9, abs=1e-12)

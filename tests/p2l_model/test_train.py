@@ -113,8 +113,8 @@ def test_without_validation_files_prompts_are_held_back(paths: dict[str, Path]) 
 
 
 def test_families_to_come_are_refused(paths: dict[str, Path]) -> None:
-    with pytest.raises(DataError, match="rk"):
-        train(config(paths, "rk"), [paths["train"]], [], paths["root"] / "no", quiet)
+    with pytest.raises(DataError, match="ba"):
+        train(config(paths, "ba"), [paths["train"]], [], paths["root"] / "no", quiet)
 
 
 def test_config_files_are_checked(tmp_path: Path) -> None:
