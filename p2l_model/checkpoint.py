@@ -18,7 +18,7 @@ from p2l_model.errors import CheckpointError
 from p2l_model.heads import ETA_FAMILIES, Heads
 from p2l_model.manifest import Manifest, parse_manifest
 from p2l_model.prompt import PromptEncoder, PromptFormat
-from p2l_model.types import PromptLeaderboard
+from p2l_model.types import PreferenceFamily, PromptLeaderboard
 
 MANIFEST: Final = "p2l.json"
 WEIGHTS: Final = "model.safetensors"
@@ -54,6 +54,7 @@ class Checkpoint:
             models=tuple(self.manifest.models),
             coefficients=np.array(marginal.coefficients, dtype=np.float64),
             eta=marginal.eta,
+            gamma=marginal.gamma,
             expected_output_tokens=None if tokens is None else np.array(tokens, dtype=np.float64),
         )
 
@@ -127,7 +128,7 @@ def _check_fit(
         "model_list.json and the manifest name different models": listed != manifest.models,
         f"the head has {heads.n_models} rows for {n_models} models": heads.n_models != n_models,
         f"the heads take {heads.width} features, the backbone gives {width}": (
-            _widths(heads) != {width}
+            heads.widths != {width}
         ),
         f"feature_layers {manifest.feature_layers} are not all among {n_layers} layers": any(
             not -n_layers <= layer + 1 <= n_layers + 1 for layer in manifest.feature_layers
@@ -136,6 +137,9 @@ def _check_fit(
             manifest.max_tokens > positions
         ),
         f"family {manifest.family} and the eta head do not fit": needs_eta != heads.has_eta,
+        f"family {manifest.family} and the gamma head do not fit": (
+            (manifest.family is PreferenceFamily.BA) != (heads.gamma_weight is not None)
+        ),
         "length_sigma and the length head do not fit": (
             (manifest.length_sigma is not None) != (heads.length_weight is not None)
         ),
@@ -146,11 +150,6 @@ def _check_fit(
     for complaint, holds in complaints.items():
         if holds:
             raise CheckpointError(f"{path}: {complaint}")
-
-
-def _widths(heads: Heads) -> set[int]:
-    weights = (heads.weight, heads.eta_weight, heads.length_weight)
-    return {weight.shape[-1] for weight in weights if weight is not None}
 
 
 def _read_config(path: Path) -> Mapping[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from p2l_model.data import VoteTable
 from p2l_model.engine.base import Engine
 from p2l_model.errors import DataError
 from p2l_model.features import Progress, prompt_features
-from p2l_model.heads import Heads
+from p2l_model.heads import HeadOutputs, Heads
 from p2l_model.manifest import Manifest
 from p2l_model.metrics import Predictions, predict, prompt_bootstrap, summary
 from p2l_model.types import FloatArray
@@ -72,18 +73,25 @@ def _only(predictions: Predictions, keep: Any) -> Predictions:
 
 
 def _ours(manifest: Manifest, heads: Heads, votes: VoteTable, features: FloatArray) -> Predictions:
-    coefficients = (features @ heads.weight.T + heads.bias) / manifest.temperature
-    eta = np.zeros(features.shape[0])
-    if heads.eta_weight is not None and heads.eta_bias is not None:
-        eta = features @ heads.eta_weight + heads.eta_bias
-    return predict(manifest.family, votes, coefficients, eta)
+    return predict(manifest.family, votes, heads.outputs(features, manifest.temperature))
 
 
 def _marginal(manifest: Manifest, votes: VoteTable) -> Predictions:
+    marginal = manifest.marginal
+    outputs = constant_outputs(marginal.coefficients, marginal.eta, marginal.gamma, votes)
+    return predict(manifest.family, votes, outputs)
+
+
+def constant_outputs(
+    coefficients: Sequence[float], eta: float | None, gamma: float | None, votes: VoteTable
+) -> HeadOutputs:
+    """The same leaderboard for each of the votes' prompts."""
     n_prompts = len(votes.conversations)
-    coefficients = np.tile(np.array(manifest.marginal.coefficients), (n_prompts, 1))
-    eta = 0.0 if manifest.marginal.eta is None else manifest.marginal.eta
-    return predict(manifest.family, votes, coefficients, np.full(n_prompts, eta))
+    return HeadOutputs(
+        np.tile(np.array(coefficients, dtype=np.float64), (n_prompts, 1)),
+        np.full(n_prompts, 0.0 if eta is None else eta),
+        np.full(n_prompts, 0.0 if gamma is None else gamma),
+    )
 
 
 def _features(

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from p2l_model.data import VoteTable
 from p2l_model.errors import TrainingError
+from p2l_model.heads import ETA_FAMILIES, Heads
 from p2l_model.losses import cross_entropy, log_probabilities
 from p2l_model.targets import soft_targets
 from p2l_model.types import FloatArray, PreferenceFamily
@@ -25,22 +26,12 @@ _HISTORY: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
-class FittedHeads:
-    """weight (M, H), bias (M,), eta_weight (H,), eta_bias: on the features as they were given."""
-
-    weight: FloatArray
-    bias: FloatArray
-    eta_weight: FloatArray
-    eta_bias: float
-
-
-@dataclass(frozen=True, slots=True)
 class FitOptions:
     """What a fit is regularised by, on standardised features.
 
     A model's weights are a part common to all models (how hard a prompt is touches everyone) plus
-    its own deviation: l2 is the penalty on the deviations and on eta's weights, l2_common on the
-    common part. max_steps: of L-BFGS, in all.
+    its own deviation: l2 is the penalty on the deviations and on eta's and gamma's weights,
+    l2_common on the common part. max_steps: of L-BFGS, in all.
     """
 
     family: PreferenceFamily
@@ -73,8 +64,8 @@ class HeadFit:
         self._weights = torch.from_numpy(weights)
         self._prompt = torch.from_numpy(votes.prompt)
         self._a, self._b = torch.from_numpy(votes.model_a), torch.from_numpy(votes.model_b)
-        # one row per model (its deviation), then eta's, then the part common to all models
-        self._shape = (len(votes.models) + 2, features.shape[1] + 1)
+        # one row per model (its deviation), eta's, gamma's, then the part common to all models
+        self._shape = (len(votes.models) + 3, features.shape[1] + 1)
 
     def start(self) -> FitState:
         """All zero: every model alike."""
@@ -95,13 +86,13 @@ class HeadFit:
             if on_step is not None:
                 on_step(state)
 
-    def heads(self, state: FitState) -> FittedHeads:
+    def heads(self, state: FitState) -> Heads:
         """The result, on features that are not standardised."""
         rows, _ = self._rows(state.parameters)
         table = rows.numpy()
         weight = table[:, :-1] / self._scale
         bias = table[:, -1] - weight @ self._mean
-        return FittedHeads(weight[:-1], bias[:-1], weight[-1], float(bias[-1]))
+        return heads_from_rows(self._options.family, weight, bias)
 
     def _descend(self, state: FitState, n_steps: int) -> None:
         parameters = state.parameters.clone().requires_grad_(True)
@@ -131,10 +122,10 @@ class HeadFit:
 
     def _objective(self, parameters: Tensor) -> Tensor:
         rows, common = self._rows(parameters)
-        outputs = self._x @ rows[:, :-1].T + rows[:, -1]  # (P, M + 1)
+        outputs = self._x @ rows[:, :-1].T + rows[:, -1]  # (P, M + 2)
         a, b = outputs[self._prompt, self._a], outputs[self._prompt, self._b]
-        eta = outputs[self._prompt, -1]
-        logs = log_probabilities(self._options.family, a, b, eta)
+        eta, gamma = outputs[self._prompt, -2], outputs[self._prompt, -1]
+        logs = log_probabilities(self._options.family, a, b, eta, gamma)
         table = parameters.reshape(self._shape)
         penalty = self._options.l2 * table[:-1, :-1].square().sum()
         penalty = penalty + self._options.l2_common * common.square().sum()
@@ -142,15 +133,35 @@ class HeadFit:
         return cross_entropy(logs, self._targets, self._weights) + penalty + ridge
 
     def _rows(self, parameters: Tensor) -> tuple[Tensor, Tensor]:
-        """(M + 1, H + 1): every model's weights and bias, then eta's; and the common part (H,)."""
+        """(M + 2, H + 1): every model's weights and bias, eta's, gamma's; the common part (H,)."""
         table = parameters.reshape(self._shape)
         common = table[-1].clone()
         common[-1] = 0.0  # biases are each model's own
-        models = table[:-2] + common
-        return torch.cat([models, table[-2:-1]]), common[:-1]
+        models = table[:-3] + common
+        return torch.cat([models, table[-3:-1]]), common[:-1]
 
 
-def fit_heads(features: FloatArray, votes: VoteTable, options: FitOptions) -> FittedHeads:
+def heads_from_rows(family: PreferenceFamily, weight: FloatArray, bias: FloatArray) -> Heads:
+    """weight (M + 2, H), bias (M + 2,): the models', then eta's, then gamma's; what the family
+    does not have is left out."""
+    with_eta, with_gamma = family in ETA_FAMILIES, family is PreferenceFamily.BA
+    return Heads(
+        weight[:-2],
+        bias[:-2],
+        weight[-2] if with_eta else None,
+        float(bias[-2]) if with_eta else None,
+        weight[-1] if with_gamma else None,
+        float(bias[-1]) if with_gamma else None,
+    )
+
+
+def rows_bias(heads: Heads) -> FloatArray:
+    """The biases as `heads_from_rows` takes them (M + 2,)."""
+    tail = [0.0 if bias is None else bias for bias in (heads.eta_bias, heads.gamma_bias)]
+    return np.append(heads.bias, tail)
+
+
+def fit_heads(features: FloatArray, votes: VoteTable, options: FitOptions) -> Heads:
     """A fit from start to end. Raises TrainingError."""
     fit = HeadFit(features, votes, options)
     state = fit.start()

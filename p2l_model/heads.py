@@ -1,4 +1,4 @@
-"""The linear heads on top of the backbone, and how their outputs become a leaderboard."""
+"""The heads on top of the backbone, and how their outputs become a leaderboard."""
 
 from __future__ import annotations
 
@@ -15,23 +15,52 @@ from p2l_model.types import FloatArray, PreferenceFamily, PromptLeaderboard
 
 # Families whose tie parameter depends on the prompt (theory, section 1).
 ETA_FAMILIES: Final = frozenset(
-    {PreferenceFamily.RK, PreferenceFamily.RK_REPARAM, PreferenceFamily.GRK}
+    {
+        PreferenceFamily.RK,
+        PreferenceFamily.RK_REPARAM,
+        PreferenceFamily.GRK,
+        PreferenceFamily.BA,
+    }
 )
 # exp of more than this is no length of an answer but a head gone wild: 10 million tokens.
 _MAX_LOG_TOKENS: Final = 16.0
+# The reference's tensor names, and ours in their style: (weight, bias) of each part.
+_NAMES: Final = {
+    "": "head.head",
+    "eta_": "head.eta_head",
+    "gamma_": "head.gamma_head",
+    "length_": "head.length_head",
+    "trunk_": "head.trunk",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class HeadOutputs:
+    """Of P prompts: coefficients (P, M) in natural log-odds, raw eta (P,) and gamma (P,), which
+    are 0 where the family has none."""
+
+    coefficients: FloatArray
+    eta: FloatArray
+    gamma: FloatArray
 
 
 @dataclass(frozen=True, slots=True)
 class Heads:
-    """weight (M, H), bias (M,): coefficients. eta_weight (H,), eta_bias: the raw tie parameter.
-    length_weight (M, H), length_bias (M,): the mean of log output tokens."""
+    """weight (M, H), bias (M,): coefficients. eta_*, gamma_*: weight (H,) and bias of the raw tie
+    parameters. length_weight (M, H), length_bias (M,): the mean of log output tokens.
+    trunk_weight (H, F), trunk_bias (H,): relu(trunk x) is what the heads read, in place of the
+    backbone's features x (F,) themselves."""
 
     weight: FloatArray
     bias: FloatArray
     eta_weight: FloatArray | None = None
     eta_bias: float | None = None
+    gamma_weight: FloatArray | None = None
+    gamma_bias: float | None = None
     length_weight: FloatArray | None = None
     length_bias: FloatArray | None = None
+    trunk_weight: FloatArray | None = None
+    trunk_bias: FloatArray | None = None
 
     @property
     def n_models(self) -> int:
@@ -40,76 +69,119 @@ class Heads:
 
     @property
     def width(self) -> int:
-        """H."""
-        return int(self.weight.shape[1])
+        """How many of the backbone's features are read."""
+        return int((self.weight if self.trunk_weight is None else self.trunk_weight).shape[1])
 
     @property
     def has_eta(self) -> bool:
         """Whether the heads predict a tie parameter."""
         return self.eta_weight is not None
 
+    @property
+    def widths(self) -> set[int]:
+        """The numbers of backbone features that the parts take; one, in a sound checkpoint."""
+        parts = (self.weight, self.eta_weight, self.gamma_weight, self.length_weight)
+        inner = {part.shape[-1] for part in parts if part is not None}
+        if self.trunk_weight is None:
+            return inner
+        return {self.width} if inner == {self.trunk_weight.shape[0]} else inner | {self.width}
+
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, NDArray[Any]], source: str) -> Heads:
         """By the reference's tensor names. Raises CheckpointError."""
         found = {name: t.astype(np.float64) for name, t in tensors.items() if name[:5] == "head."}
-        eta, length = found.get("head.eta_head.weight"), found.get("head.length_head.weight")
-        try:
-            heads = cls(
-                found["head.head.weight"],
-                found["head.head.bias"],
-                None if eta is None else eta.reshape(-1),
-                None if eta is None else float(found["head.eta_head.bias"][0]),
-                length,
-                None if length is None else found["head.length_head.bias"],
-            )
-        except KeyError as error:
-            raise CheckpointError(f"{source}: the tensor {error} is missing") from error
+        parts: dict[str, Any] = {}
+        for prefix, name in _NAMES.items():
+            if f"{name}.weight" not in found and prefix != "":
+                continue
+            for kind in ("weight", "bias"):
+                if f"{name}.{kind}" not in found:
+                    raise CheckpointError(f"{source}: the tensor {name}.{kind} is missing")
+                parts[prefix + kind] = _shaped(prefix, kind, found[f"{name}.{kind}"], source)
+        heads = cls(**parts)
         heads._check(found, source)
         return heads
 
     def tensors(self) -> dict[str, NDArray[np.float32]]:
         """As they are stored."""
-        named = {"head.head.weight": self.weight, "head.head.bias": self.bias}
-        if self.eta_weight is not None and self.eta_bias is not None:
-            named["head.eta_head.weight"] = self.eta_weight[None, :]
-            named["head.eta_head.bias"] = np.array([self.eta_bias])
-        if self.length_weight is not None and self.length_bias is not None:
-            named["head.length_head.weight"] = self.length_weight
-            named["head.length_head.bias"] = self.length_bias
-        return {name: np.ascontiguousarray(t, dtype=np.float32) for name, t in named.items()}
+        named: dict[str, NDArray[np.float32]] = {}
+        for prefix, name in _NAMES.items():
+            weight, bias = getattr(self, f"{prefix}weight"), getattr(self, f"{prefix}bias")
+            if weight is not None and bias is not None:
+                stored = np.atleast_2d(weight).astype(np.float32)
+                named[f"{name}.weight"] = np.ascontiguousarray(stored)
+                named[f"{name}.bias"] = np.atleast_1d(np.asarray(bias, dtype=np.float32))
+        return named
+
+    def hidden(self, features: FloatArray) -> FloatArray:
+        """(P, F) -> what the linear heads read (P, H)."""
+        if self.trunk_weight is None or self.trunk_bias is None:
+            return features
+        return np.maximum(features @ self.trunk_weight.T + self.trunk_bias, 0.0)
+
+    def outputs(self, features: FloatArray, temperature: float) -> HeadOutputs:
+        """features: (P, F)."""
+        hidden = self.hidden(features)
+        coefficients = (hidden @ self.weight.T + self.bias) / temperature
+        eta = _line(hidden, self.eta_weight, self.eta_bias)
+        return HeadOutputs(coefficients, eta, _line(hidden, self.gamma_weight, self.gamma_bias))
+
+    def log_tokens(self, features: FloatArray) -> FloatArray | None:
+        """(P, F) -> the mean of log output tokens (P, M); None without a length head."""
+        if self.length_weight is None or self.length_bias is None:
+            return None
+        mu: FloatArray = self.hidden(features) @ self.length_weight.T + self.length_bias
+        return mu
 
     def leaderboard(self, features: NDArray[np.float32], manifest: Manifest) -> PromptLeaderboard:
-        """features: (H,). Raises ScoringError where they are not finite."""
-        x = features.astype(np.float64)
-        coefficients = (self.weight @ x + self.bias) / manifest.temperature
-        if not np.all(np.isfinite(coefficients)):
+        """features: (F,). Raises ScoringError where they are not finite."""
+        x = features.astype(np.float64)[None, :]
+        outputs = self.outputs(x, manifest.temperature)
+        if not np.all(np.isfinite(outputs.coefficients)):
             raise ScoringError("the model gave coefficients that are not finite")
-        eta = None
-        if self.eta_weight is not None and self.eta_bias is not None:
-            eta = float(self.eta_weight @ x) + self.eta_bias
         return PromptLeaderboard(
             family=manifest.family,
             models=tuple(manifest.models),
-            coefficients=coefficients,
-            eta=eta,
+            coefficients=outputs.coefficients[0],
+            eta=None if self.eta_weight is None else float(outputs.eta[0]),
+            gamma=None if self.gamma_weight is None else float(outputs.gamma[0]),
             expected_output_tokens=self._expected_tokens(x, manifest),
         )
 
     def _expected_tokens(self, x: FloatArray, manifest: Manifest) -> FloatArray | None:
         """The log-normal's mean, exp(mu + sigma^2 / 2); NaN for models without lengths."""
-        if self.length_weight is None or self.length_bias is None or manifest.length_sigma is None:
+        mu = self.log_tokens(x)
+        if mu is None or manifest.length_sigma is None:
             return None
         sigma = np.array([np.nan if s is None else s for s in manifest.length_sigma])
-        mu = self.length_weight @ x + self.length_bias
-        tokens: FloatArray = np.exp(np.minimum(mu + 0.5 * sigma**2, _MAX_LOG_TOKENS))
+        tokens: FloatArray = np.exp(np.minimum(mu[0] + 0.5 * sigma**2, _MAX_LOG_TOKENS))
         return tokens
 
     def _check(self, found: Mapping[str, FloatArray], source: str) -> None:
         for name, tensor in found.items():
             if not np.all(np.isfinite(tensor)):
                 raise CheckpointError(f"{source}: {name} has values that are not finite")
-        rows = {self.bias.shape[0]}
+        rows = {self.bias.shape}
         if self.length_weight is not None and self.length_bias is not None:
-            rows |= {self.length_weight.shape[0], self.length_bias.shape[0]}
-        if rows != {self.n_models} or self.weight.ndim != 2:
+            rows |= {self.length_weight.shape[:1], self.length_bias.shape}
+        trunk = self.trunk_weight is None or self.trunk_weight.shape[:1] == self.trunk_bias.shape  # type: ignore[union-attr]
+        if rows != {(self.n_models,)} or self.weight.ndim != 2 or not trunk:
             raise CheckpointError(f"{source}: the heads' shapes do not agree")
+
+
+def _shaped(prefix: str, kind: str, tensor: FloatArray, source: str) -> FloatArray | float:
+    """eta's and gamma's are one row and one number."""
+    if prefix not in ("eta_", "gamma_"):
+        return tensor
+    if kind == "weight":
+        return tensor.reshape(-1)
+    if tensor.size != 1:
+        raise CheckpointError(f"{source}: {_NAMES[prefix]}.bias must be one number")
+    return float(tensor.reshape(-1)[0])
+
+
+def _line(hidden: FloatArray, weight: FloatArray | None, bias: float | None) -> FloatArray:
+    if weight is None or bias is None:
+        return np.zeros(hidden.shape[0])
+    line: FloatArray = hidden @ weight + bias
+    return line

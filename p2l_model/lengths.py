@@ -1,16 +1,18 @@
 """How long each model's answers are, by prompt: a log-normal regression (Prompt-to-Regression).
 
-log(output tokens) of model m on prompt z ~ Normal(w_m . x(z) + b_m, sigma_m^2): ridge per model.
+log(output tokens) of model m on prompt z ~ Normal(w_m . h(z) + b_m, sigma_m^2), where h is what the
+preference heads read too.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
 import numpy as np
 
-from p2l_model.data import IntArray, VoteTable
+from p2l_model.data import VoteTable
+from p2l_model.heads import Heads
 from p2l_model.types import FloatArray
 
 # Fewer answers than this say too little of a model's lengths.
@@ -20,52 +22,102 @@ HIDDEN_REASONING: Final = frozenset({"o1-mini-2024-09-12", "o1-preview-2024-09-1
 
 
 @dataclass(frozen=True, slots=True)
-class LengthHead:
-    """weight (M, H), bias (M,); per model the residual's deviation and the mean number of tokens,
+class LengthModel:
+    """heads: with length heads. Per model the residual's deviation and the mean number of tokens,
     None where not known."""
 
-    weight: FloatArray
-    bias: FloatArray
+    heads: Heads
     sigma: list[float | None]
     mean_tokens: list[float | None]
 
 
-def fit_lengths(features: FloatArray, votes: VoteTable, l2: float) -> LengthHead | None:
-    """From the lengths that the votes carry; None where no model has MIN_ANSWERS of them.
-
-    features: (P, H). l2: ridge penalty on standardised features, per answer.
-    """
-    mean, deviation = features.mean(axis=0), features.std(axis=0)
-    scale = np.where(deviation > 0, deviation, 1.0)
-    x = (features - mean) / scale
-    n_models = len(votes.models)
-    weight, bias = np.zeros((n_models, x.shape[1])), np.zeros(n_models)
-    sigma: list[float | None] = [None] * n_models
-    mean_tokens: list[float | None] = [None] * n_models
-    for model, name in enumerate(votes.models):
-        prompts, logs = _answers(votes, model)
-        if logs.size < MIN_ANSWERS or name in HIDDEN_REASONING:
-            continue
-        weight[model], bias[model] = _ridge(x[prompts], logs, l2 * logs.size)
-        residual = logs - x[prompts] @ weight[model] - bias[model]
-        sigma[model] = float(residual.std())
-        mean_tokens[model] = float(np.exp(logs).mean())
-    if all(one is None for one in sigma):
-        return None
-    weight = weight / scale
-    return LengthHead(weight, bias - weight @ mean, sigma, mean_tokens)
-
-
-def _answers(votes: VoteTable, model: int) -> tuple[IntArray, FloatArray]:
-    """(prompt, log tokens) of the model's answers, one per prompt."""
+def log_lengths(votes: VoteTable) -> FloatArray:
+    """(P, M): log output tokens of each model's answer to each prompt, NaN where not known, of a
+    model with too few answers, or whose reasoning is hidden."""
+    logs = np.full((len(votes.conversations), len(votes.models)), np.nan)
     sides = ((votes.model_a, votes.output_tokens_a), (votes.model_b, votes.output_tokens_b))
-    prompts, tokens = [], []
-    for side, lengths in sides:
-        rows = (side == model) & (lengths > 0)
-        prompts.append(votes.prompt[rows])
-        tokens.append(lengths[rows])
-    unique, first = np.unique(np.concatenate(prompts), return_index=True)
-    return unique, np.log(np.concatenate(tokens)[first])
+    for model, tokens in sides:
+        rows = tokens > 0
+        logs[votes.prompt[rows], model[rows]] = np.log(tokens[rows])
+    hidden = np.array([name in HIDDEN_REASONING for name in votes.models])
+    logs[:, hidden] = np.nan
+    return logs
+
+
+def enough(logs: FloatArray) -> FloatArray:
+    """The same with the columns of fewer than MIN_ANSWERS answers emptied."""
+    few = (~np.isnan(logs)).sum(axis=0) < MIN_ANSWERS
+    return np.where(few[None, :], np.nan, logs)
+
+
+def fit_lengths(
+    features: FloatArray, logs: FloatArray, l2: float, heads: Heads
+) -> LengthModel | None:
+    """Ridge per model on what the heads read; None where no model has enough answers.
+
+    features: (P, F). logs: (P, M) as `log_lengths` gives them. l2: penalty on standardised
+    features, per answer.
+    """
+    known = ~np.isnan(enough(logs))
+    if not known.any():
+        return None
+    hidden = heads.hidden(features)
+    mean, deviation = hidden.mean(axis=0), hidden.std(axis=0)
+    scale = np.where(deviation > 0, deviation, 1.0)
+    x = (hidden - mean) / scale
+    weight, bias = np.zeros((logs.shape[1], x.shape[1])), np.zeros(logs.shape[1])
+    for model in np.flatnonzero(known.any(axis=0)):
+        rows = known[:, model]
+        penalty = l2 * int(rows.sum())
+        weight[model], bias[model] = _ridge(x[rows], logs[rows, model], penalty)
+    weight = weight / scale
+    fitted = replace(heads, length_weight=weight, length_bias=bias - weight @ mean)
+    return with_spread(features, logs, fitted)
+
+
+def with_spread(features: FloatArray, logs: FloatArray, heads: Heads) -> LengthModel:
+    """Heads that predict lengths already, with each model's residual deviation on these answers."""
+    predicted = heads.log_tokens(features)
+    if predicted is None:
+        raise ValueError("the heads have no length head")
+    used = enough(logs)
+    sigma: list[float | None] = [None] * logs.shape[1]
+    mean_tokens: list[float | None] = [None] * logs.shape[1]
+    for model in np.flatnonzero((~np.isnan(used)).any(axis=0)):
+        rows = ~np.isnan(used[:, model])
+        sigma[model] = float((used[rows, model] - predicted[rows, model]).std())
+        mean_tokens[model] = float(np.exp(used[rows, model]).mean())
+    return LengthModel(heads, sigma, mean_tokens)
+
+
+def length_report(
+    model: LengthModel, train_logs: FloatArray, logs: FloatArray, features: FloatArray
+) -> dict[str, Any]:
+    """Errors in log tokens on answers not trained on, against each model's own training mean.
+
+    r2: share of the variance around the one mean of all answers that is explained; r2_within:
+    share of what the per-model means leave unexplained.
+    """
+    predicted = model.heads.log_tokens(features)
+    fitted = np.array([s is not None for s in model.sigma])
+    known = ~np.isnan(logs) & fitted[None, :]
+    if predicted is None or not known.any():
+        return {}
+    column_means = np.nanmean(train_logs[:, fitted], axis=0)
+    means = np.full(logs.shape[1], np.nan)
+    means[fitted] = column_means
+    truth = logs[known]
+    ours = truth - predicted[known]
+    baseline = truth - np.broadcast_to(means, logs.shape)[known]
+    total = float(((truth - truth.mean()) ** 2).sum())
+    return {
+        "n": int(known.sum()),
+        "rmse_log": float(np.sqrt((ours**2).mean())),
+        "rmse_log_model_mean": float(np.sqrt((baseline**2).mean())),
+        "r2": 1 - float((ours**2).sum()) / total,
+        "r2_model_mean": 1 - float((baseline**2).sum()) / total,
+        "r2_within": 1 - float((ours**2).sum()) / float((baseline**2).sum()),
+    }
 
 
 def _ridge(x: FloatArray, y: FloatArray, penalty: float) -> tuple[FloatArray, float]:

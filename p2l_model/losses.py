@@ -8,15 +8,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid, softplus
 
-from p2l_model.preference import REPARAM_SHIFT, RK_BETA, RK_FLOOR, RK_SHIFT, TRAINABLE
+from p2l_model.preference import BA_SHIFT, REPARAM_SHIFT, RK_BETA, RK_FLOOR, RK_SHIFT
 from p2l_model.types import PreferenceFamily
 
 
-def log_probabilities(family: PreferenceFamily, a: Tensor, b: Tensor, eta: Tensor) -> Tensor:
-    """Log-probabilities (N, K) from coefficients a, b (N,) and raw eta (N,).
-
-    Raises ValueError for a family that is not in TRAINABLE.
-    """
+def log_probabilities(
+    family: PreferenceFamily, a: Tensor, b: Tensor, eta: Tensor, gamma: Tensor
+) -> Tensor:
+    """Log-probabilities (N, K) from coefficients a, b (N,), raw eta and gamma (N,)."""
     if family in (PreferenceFamily.BT, PreferenceFamily.BT_TIE):
         return torch.stack([logsigmoid(a - b), logsigmoid(b - a)], dim=-1)
     if family is PreferenceFamily.RK:
@@ -24,9 +23,8 @@ def log_probabilities(family: PreferenceFamily, a: Tensor, b: Tensor, eta: Tenso
     if family is PreferenceFamily.RK_REPARAM:
         return _reparametrised(a, b, eta)
     if family is PreferenceFamily.GRK:
-        return _grounded(a, b, eta)
-    known = ", ".join(TRAINABLE)
-    raise ValueError(f"the family {family} is not available in this version: use one of {known}")
+        return _grounded(a, b, eta, REPARAM_SHIFT)
+    return _grounded(a - gamma, b - gamma, eta, BA_SHIFT)
 
 
 def _rao_kupper(delta: Tensor, raw: Tensor) -> Tensor:
@@ -47,10 +45,10 @@ def _reparametrised(a: Tensor, b: Tensor, raw: Tensor) -> Tensor:
     return torch.stack([a - log_den_a, b - log_den_b, log_tie], dim=-1)
 
 
-def _grounded(a: Tensor, b: Tensor, eta: Tensor) -> Tensor:
+def _grounded(a: Tensor, b: Tensor, eta: Tensor, shift: float) -> Tensor:
     zero = torch.zeros_like(a)
     add = torch.logaddexp
-    log_tau = add(eta, torch.full_like(eta, math.log(REPARAM_SHIFT)))
+    log_tau = add(eta, torch.full_like(eta, math.log(shift)))
     log_den_a = add(add(a, log_tau + b), zero)
     log_den_b = add(add(b, log_tau + a), zero)
     log_pair = add(a, b)

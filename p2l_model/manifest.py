@@ -19,12 +19,13 @@ class _Strict(BaseModel):
 class Marginal(_Strict):
     """One leaderboard for all prompts, fitted on the checkpoint's own training votes.
 
-    coefficients: one per model, natural log-odds. eta: raw, as the network's own would be.
+    coefficients: one per model, natural log-odds. eta, gamma: raw, as the network's own would be.
     mean_output_tokens: of each model's answers in training, None where unknown.
     """
 
     coefficients: list[Finite]
     eta: Finite | None = None
+    gamma: Finite | None = None
     mean_output_tokens: list[Finite | None] | None = None
 
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 
 from p2l_model.data import IntArray, VoteTable
+from p2l_model.heads import HeadOutputs
 from p2l_model.preference import log_probabilities
 from p2l_model.targets import target_matrix
 from p2l_model.types import FloatArray, PreferenceFamily
@@ -28,13 +29,11 @@ class Predictions:
     outcome_a: FloatArray
 
 
-def predict(
-    family: PreferenceFamily, votes: VoteTable, coefficients: FloatArray, eta: FloatArray
-) -> Predictions:
-    """coefficients: (P, M) of the votes' prompts; eta: (P,) raw."""
-    a = coefficients[votes.prompt, votes.model_a]
-    b = coefficients[votes.prompt, votes.model_b]
-    logs = log_probabilities(family, a, b, eta[votes.prompt])
+def predict(family: PreferenceFamily, votes: VoteTable, outputs: HeadOutputs) -> Predictions:
+    """outputs: of the votes' P prompts."""
+    a = outputs.coefficients[votes.prompt, votes.model_a]
+    b = outputs.coefficients[votes.prompt, votes.model_b]
+    logs = log_probabilities(family, a, b, outputs.eta[votes.prompt], outputs.gamma[votes.prompt])
     loss = -(target_matrix(family, votes) * logs).sum(axis=1)
     p_a = 1.0 / (1.0 + np.exp(np.clip(logs[:, 1] - logs[:, 0], -700, 700)))
     return Predictions(loss, p_a, target_matrix(PreferenceFamily.BT, votes)[:, 0])

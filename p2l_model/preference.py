@@ -17,15 +17,8 @@ DECISIVE: Final = (Outcome.MODEL_A, Outcome.MODEL_B)
 _THREE: Final = (*DECISIVE, Outcome.TIE)
 _FOUR: Final = (*_THREE, Outcome.TIE_BOTHBAD)
 
-# Families with a likelihood of their own here; the others are refused by name, not guessed.
-TRAINABLE: Final = (
-    PreferenceFamily.BT,
-    PreferenceFamily.BT_TIE,
-    PreferenceFamily.RK,
-    PreferenceFamily.RK_REPARAM,
-    PreferenceFamily.GRK,
-)
 REPARAM_SHIFT: Final = 1.000001
+BA_SHIFT: Final = 1.02
 # How rk makes its eta of the raw one: shift and sharpness of the softplus, and its floor.
 RK_SHIFT: Final = 22.5
 RK_BETA: Final = 0.1
@@ -42,9 +35,13 @@ def outcomes(family: PreferenceFamily) -> tuple[Outcome, ...]:
 
 
 def log_probabilities(
-    family: PreferenceFamily, coef_a: ArrayLike, coef_b: ArrayLike, eta: ArrayLike = 0.0
+    family: PreferenceFamily,
+    coef_a: ArrayLike,
+    coef_b: ArrayLike,
+    eta: ArrayLike = 0.0,
+    gamma: ArrayLike = 0.0,
 ) -> FloatArray:
-    """Log-probabilities (..., K) of `outcomes(family)` from coefficients (...) and raw eta (...).
+    """Log-probabilities (..., K) of `outcomes(family)` from coefficients, raw eta and gamma (...).
 
     bt: P(a) = sigmoid(beta_a - beta_b); bt-tie alike, a tie counting as half a win for each.
     rk: P(a) = sigmoid(delta - eta), P(b) = sigmoid(-delta - eta), P(tie) = the rest, with
@@ -52,7 +49,8 @@ def log_probabilities(
     rk-reparam: as grk without bothbad, whose probability goes to tie.
     grk: with pi = exp(beta) and tau = exp(eta) + 1.000001,
     P(a) = pi_a / (pi_a + tau pi_b + 1), P(b) alike, P(bothbad) = 1 / (1 + pi_a + pi_b), and
-    P(tie) = the rest. Raises ValueError for a family that is not in TRAINABLE.
+    P(tie) = the rest.
+    ba: as grk with pi_gamma = exp(gamma) in place of the 1 and tau = exp(eta) + 1.02.
     """
     a, b = np.asarray(coef_a, dtype=np.float64), np.asarray(coef_b, dtype=np.float64)
     if family in (PreferenceFamily.BT, PreferenceFamily.BT_TIE):
@@ -63,9 +61,10 @@ def log_probabilities(
     if family is PreferenceFamily.RK_REPARAM:
         return _reparametrised(a, b, raw)
     if family is PreferenceFamily.GRK:
-        return _grounded(a, b, raw)
-    known = ", ".join(TRAINABLE)
-    raise ValueError(f"the family {family} is not available in this version: use one of {known}")
+        return _grounded(a, b, raw, REPARAM_SHIFT)
+    # dividing every denominator by pi_gamma leaves grk's formula with a shifted level
+    level = np.asarray(gamma, dtype=np.float64)
+    return _grounded(a - level, b - level, raw, BA_SHIFT)
 
 
 def _rao_kupper(delta: FloatArray, raw: FloatArray) -> FloatArray:
@@ -91,8 +90,8 @@ def _reparametrised(a: FloatArray, b: FloatArray, raw: FloatArray) -> FloatArray
     return np.stack([log_a, log_b, log_tie], axis=-1)
 
 
-def _grounded(a: FloatArray, b: FloatArray, eta: FloatArray) -> FloatArray:
-    log_tau = np.logaddexp(eta, np.log(REPARAM_SHIFT))
+def _grounded(a: FloatArray, b: FloatArray, eta: FloatArray, shift: float) -> FloatArray:
+    log_tau = np.logaddexp(eta, np.log(shift))
     zero = np.zeros_like(a)
     log_a = a - np.logaddexp(np.logaddexp(a, log_tau + b), zero)
     log_b = b - np.logaddexp(np.logaddexp(b, log_tau + a), zero)
@@ -118,9 +117,13 @@ def _grounded_log_tie(a: FloatArray, b: FloatArray, log_tau: FloatArray) -> Floa
 
 
 def binary_log_odds(
-    family: PreferenceFamily, coef_a: ArrayLike, coef_b: ArrayLike, eta: ArrayLike = 0.0
+    family: PreferenceFamily,
+    coef_a: ArrayLike,
+    coef_b: ArrayLike,
+    eta: ArrayLike = 0.0,
+    gamma: ArrayLike = 0.0,
 ) -> FloatArray:
     """log P(a beats b) - log P(b beats a), given that one of them wins."""
-    logs = log_probabilities(family, coef_a, coef_b, eta)
+    logs = log_probabilities(family, coef_a, coef_b, eta, gamma)
     odds: FloatArray = logs[..., 0] - logs[..., 1]
     return odds

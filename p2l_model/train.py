@@ -1,4 +1,4 @@
-"""Trains a checkpoint: frozen backbone, linear heads, everything chosen on validation.
+"""Trains a checkpoint: frozen backbone, heads or a trunk with heads, all chosen on validation.
 
 Resumable: features and the state of each fit are kept in a work folder beside the output.
 """
@@ -9,7 +9,7 @@ import hashlib
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -25,15 +25,23 @@ from p2l_model.engine.load import load_engine
 from p2l_model.errors import DataError
 from p2l_model.evaluate import compare
 from p2l_model.features import prompt_features
-from p2l_model.fit import FitOptions, FitState, FittedHeads, HeadFit
-from p2l_model.heads import ETA_FAMILIES, Heads
-from p2l_model.lengths import LengthHead, fit_lengths
+from p2l_model.fit import FitOptions, FitState, heads_from_rows
+from p2l_model.fit_cache import cached_fit, cached_heads, digest
+from p2l_model.heads import Heads
+from p2l_model.lengths import (
+    LengthModel,
+    enough,
+    fit_lengths,
+    length_report,
+    log_lengths,
+    with_spread,
+)
 from p2l_model.manifest import Manifest, Marginal
 from p2l_model.metrics import predict
-from p2l_model.preference import TRAINABLE
 from p2l_model.prompt import TURNS_SEP, PromptEncoder, PromptFormat
 from p2l_model.targets import balanced
-from p2l_model.train_config import TrainConfig
+from p2l_model.train_config import TrainConfig, TrunkConfig
+from p2l_model.trunk import Epoch, LengthTargets, TrunkFit, joined
 from p2l_model.types import FloatArray
 
 _TEMPERATURES: Final = np.exp(np.linspace(math.log(0.5), math.log(2.0), 81))
@@ -58,8 +66,8 @@ class Split:
 
 @dataclass(frozen=True, slots=True)
 class _Candidate:
-    l2: float
-    heads: FittedHeads
+    chosen: dict[str, float]
+    heads: Heads
     validation_loss: float
 
 
@@ -76,8 +84,6 @@ def train(
 
     Raises DataError, CheckpointError, ExtraMissingError, TrainingError.
     """
-    if config.family not in TRAINABLE:
-        raise DataError(f"--family {config.family}: this version trains {', '.join(TRAINABLE)}")
     torch.manual_seed(config.seed)
     split = load_split(config, train_paths, validation_paths, score_range)
     base = load_base(config.base)
@@ -86,9 +92,9 @@ def train(
     marginal = _fit(np.zeros((len(split.train.conversations), 0)), split.train, config, 1e-3, work)
     draft = _draft(config, base, models, marginal)
     x_train, x_validation = _features(config, base, draft, split, work, report)
-    best = _choose(config, split, x_train, x_validation, work, report)
+    best = _choose(config, split, marginal, x_train, x_validation, work, report)
     temperature = _temperature(config, best.heads, split.validation, x_validation)
-    lengths = fit_lengths(x_train, split.train, config.length_l2)
+    lengths = _lengths(config, split, x_train, best.heads)
     manifest = draft.model_copy(
         update={
             "temperature": temperature,
@@ -99,9 +105,11 @@ def train(
             "training_data": fingerprint(train_paths) | {"votes": len(split.train)},
         }
     )
-    heads = _joined(config, best.heads, lengths)
+    heads = best.heads if lengths is None else lengths.heads
     figures = compare(manifest, heads, split.validation, x_validation, config.seed)
-    chosen = {"l2": best.l2, "config": config.model_dump(mode="json")}
+    if lengths is not None:
+        figures["lengths"] = _length_reports(split, lengths, x_validation)
+    chosen = best.chosen | {"config": config.model_dump(mode="json")}
     manifest = manifest.model_copy(update={"metrics": {"validation": figures, "chosen": chosen}})
     _save(out, base, manifest, heads)
     return manifest
@@ -131,11 +139,10 @@ def _fraction(turns: tuple[str, ...]) -> float:
 
 
 def _draft(
-    config: TrainConfig, base: BaseModel, models: tuple[str, ...], marginal: FittedHeads
+    config: TrainConfig, base: BaseModel, models: tuple[str, ...], marginal: Heads
 ) -> Manifest:
     """The manifest as far as it is known before the features are."""
     prompt_format = PromptFormat(TURNS_SEP, config.max_tokens)
-    eta = marginal.eta_bias if config.family in ETA_FAMILIES else None
     return Manifest(
         family=config.family,
         backbone=base.name,
@@ -145,7 +152,11 @@ def _draft(
         prompt_format_hash=PromptEncoder(base.tokenizer, prompt_format).hash,
         models=list(models),
         engine_precision=config.engine_precision,
-        marginal=Marginal(coefficients=marginal.bias.tolist(), eta=eta),
+        marginal=Marginal(
+            coefficients=marginal.bias.tolist(),
+            eta=marginal.eta_bias,
+            gamma=marginal.gamma_bias,
+        ),
         training_data={"p2l_router": version("p2l-router")},
     )
 
@@ -161,8 +172,7 @@ def _features(
     """(P, H) of both parts, through the very engine that will serve: no skew between the two."""
     width = int(base.config["hidden_size"]) * len(config.feature_layers)
     n_models = len(draft.models)
-    eta = np.zeros(width) if config.family in ETA_FAMILIES else None
-    blank = Heads(np.zeros((n_models, width)), np.zeros(n_models), eta, 0.0)
+    blank = heads_from_rows(config.family, np.zeros((n_models + 2, width)), np.zeros(n_models + 2))
     _save(work / "backbone", base, draft, blank)
     checkpoint = load_checkpoint(work / "backbone")
     engine = load_engine(checkpoint, "onnx")
@@ -186,20 +196,74 @@ def _features(
 def _choose(
     config: TrainConfig,
     split: Split,
+    marginal: Heads,
     x_train: FloatArray,
     x_validation: FloatArray,
     work: Path,
     report: Reporter,
 ) -> _Candidate:
-    """The penalty with the lowest validation loss, averaged over the sources."""
+    """The linear heads of the best penalty, or a trunk's, by the validation loss."""
+    if config.trunk is not None:
+        return _trunk(config, config.trunk, split, marginal, x_train, x_validation, work, report)
     votes = balanced(split.train, config.balance)
     candidates = []
     for l2 in config.l2:
         heads = _fit(x_train, votes, config, l2, work, report)
         loss = _source_mean(config, heads, split.validation, x_validation, 1.0)
         report(f"heads, l2 {l2:g}", 1, 1, f"validation loss {loss:.4f}")
-        candidates.append(_Candidate(l2, heads, loss))
+        candidates.append(_Candidate({"l2": l2}, heads, loss))
     return min(candidates, key=lambda candidate: candidate.validation_loss)
+
+
+def _trunk(
+    config: TrainConfig,
+    options: TrunkConfig,
+    split: Split,
+    marginal: Heads,
+    x_train: FloatArray,
+    x_validation: FloatArray,
+    work: Path,
+    report: Reporter,
+) -> _Candidate:
+    """All members, joined; each finished one is kept."""
+    votes = balanced(split.train, config.balance)
+    lengths = _length_targets(split.train)
+    fit = TrunkFit(x_train, votes, config.family, options, marginal, lengths)
+    key = digest(x_train, votes, (config.family, options))
+    members = []
+    for member in range(options.members):
+        seed = config.seed + member
+        stage = f"trunk, member {member + 1} of {options.members}"
+        on_epoch = partial(_log_epoch, work / "log.jsonl", stage, options.epochs, report)
+
+        def judge(heads: Heads) -> float:
+            return _source_mean(config, heads, split.validation, x_validation, 1.0)
+
+        make = partial(fit.run, seed, judge, on_epoch)
+        members.append(cached_heads(work / "fits" / f"{key}-{seed}.safetensors", make))
+    heads = joined(members)
+    loss = _source_mean(config, heads, split.validation, x_validation, 1.0)
+    report("trunk", 1, 1, f"validation loss {loss:.4f}")
+    return _Candidate({}, heads, loss)
+
+
+def _length_targets(votes: VoteTable) -> LengthTargets | None:
+    logs = enough(log_lengths(votes))
+    known = ~np.isnan(logs)
+    if not known.any():
+        return None
+    n_known = known.sum(axis=0)
+    level = np.where(known, logs, 0.0).sum(axis=0) / np.maximum(n_known, 1)
+    spread = max(float(np.nanstd(logs - level)), 1e-6)
+    return LengthTargets((logs - level) / spread, level, spread)
+
+
+def _log_epoch(path: Path, stage: str, n_epochs: int, report: Reporter, epoch: Epoch) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as log:
+        log.write(json.dumps({"stage": stage, **asdict(epoch)}) + "\n")
+    losses = f"loss {epoch.train_loss:.4f}, validation {epoch.validation_loss:.4f}"
+    report(stage, epoch.number, n_epochs, losses)
 
 
 def _fit(
@@ -209,56 +273,42 @@ def _fit(
     l2: float,
     work: Path,
     report: Reporter | None = None,
-) -> FittedHeads:
-    """One fit, its state on disk after every chunk of steps."""
+) -> Heads:
+    """One linear fit, its state on disk after every chunk of steps."""
     options = FitOptions(config.family, l2, config.l2_common, config.max_steps)
-    fit = HeadFit(features, votes, options)
-    path = work / "fits" / f"{_fit_digest(features, votes, options)}.npz"
-    state = _stored_state(path) or fit.start()
 
-    def keep(now: FitState) -> None:
-        _store_state(path, now)
+    def tell(now: FitState) -> None:
         if report is not None:
             report(f"heads, l2 {l2:g}", now.step, config.max_steps, f"loss {now.loss:.4f}")
 
-    fit.run(state, config.max_steps - state.step, keep)
-    return fit.heads(state)
+    return cached_fit(features, votes, options, work / "fits", tell)
 
 
-def _fit_digest(features: FloatArray, votes: VoteTable, options: FitOptions) -> str:
-    digest = hashlib.sha256(repr((options, votes.models)).encode())
-    for array in (features, votes.prompt, votes.model_a, votes.model_b, votes.outcome):
-        digest.update(np.ascontiguousarray(array).tobytes())
-    for weights in (votes.p_model_a, votes.weight):
-        digest.update(weights.tobytes())
-    return digest.hexdigest()[:32]
+def _lengths(
+    config: TrainConfig, split: Split, x_train: FloatArray, heads: Heads
+) -> LengthModel | None:
+    logs = log_lengths(split.train)
+    if heads.length_weight is not None:
+        return with_spread(x_train, logs, heads)
+    return fit_lengths(x_train, logs, config.length_l2, heads)
 
 
-def _stored_state(path: Path) -> FitState | None:
-    if not path.exists():
-        return None
-    with np.load(path, allow_pickle=False) as stored:
-        parameters = torch.from_numpy(stored["parameters"])
-        step, loss = int(stored["step"]), float(stored["loss"])
-        return FitState(parameters, step, loss, bool(stored["converged"]))
-
-
-def _store_state(path: Path, state: FitState) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_suffix(".partial")
-    with fresh.open("wb") as file:
-        np.savez(
-            file,
-            parameters=state.parameters.numpy(),
-            step=state.step,
-            loss=state.loss,
-            converged=state.converged,
-        )
-    fresh.rename(path)
+def _length_reports(
+    split: Split, lengths: LengthModel, x_validation: FloatArray
+) -> dict[str, dict[str, float]]:
+    """By source: `length_report` on the validation part."""
+    reports = {}
+    for source in np.unique(split.validation.source):
+        train_logs = log_lengths(split.train.where(split.train.source == source))
+        held = split.validation.where(split.validation.source == source)
+        found = length_report(lengths, train_logs, log_lengths(held), x_validation)
+        if found:
+            reports[str(source)] = found
+    return reports
 
 
 def _temperature(
-    config: TrainConfig, heads: FittedHeads, validation: VoteTable, features: FloatArray
+    config: TrainConfig, heads: Heads, validation: VoteTable, features: FloatArray
 ) -> float:
     """The one scale of all coefficients that fits validation best."""
     losses = [_source_mean(config, heads, validation, features, t) for t in _TEMPERATURES]
@@ -267,28 +317,18 @@ def _temperature(
 
 def _source_mean(
     config: TrainConfig,
-    heads: FittedHeads,
+    heads: Heads,
     votes: VoteTable,
     features: FloatArray,
     temperature: float,
 ) -> float:
-    """Mean loss per source, then over sources: a large set does not outvote the small ones."""
-    coefficients = (features @ heads.weight.T + heads.bias) / temperature
-    eta = features @ heads.eta_weight + heads.eta_bias
-    loss = predict(config.family, votes, coefficients, eta).loss
-    return float(np.mean([loss[votes.source == name].mean() for name in np.unique(votes.source)]))
-
-
-def _joined(config: TrainConfig, fitted: FittedHeads, lengths: LengthHead | None) -> Heads:
-    with_eta = config.family in ETA_FAMILIES
-    return Heads(
-        fitted.weight,
-        fitted.bias,
-        fitted.eta_weight if with_eta else None,
-        fitted.eta_bias if with_eta else None,
-        None if lengths is None else lengths.weight,
-        None if lengths is None else lengths.bias,
-    )
+    """Mean loss per source, then over sources, each with the root of its number of prompts: a
+    large set does not outvote the small ones, a handful of prompts does not decide."""
+    loss = predict(config.family, votes, heads.outputs(features, temperature)).loss
+    names = np.unique(votes.source)
+    means = [float(loss[votes.source == name].mean()) for name in names]
+    sizes = [np.unique(votes.prompt[votes.source == name]).size for name in names]
+    return float(np.average(means, weights=np.sqrt(sizes)))
 
 
 def _save(out: Path, base: BaseModel, manifest: Manifest, heads: Heads) -> None:

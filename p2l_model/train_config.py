@@ -14,10 +14,33 @@ from p2l_model.types import PreferenceFamily
 Penalty = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
+Share = Annotated[float, Field(ge=0, lt=1)]
+Count = Annotated[int, Field(gt=0)]
+
+
+class TrunkConfig(BaseModel):
+    """hidden: units of a member. members: how many, with seeds of their own, are averaged.
+    length_weight: of the squared error of the (standardised) log lengths beside the log-loss."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    hidden: Count = 192
+    members: Count = 3
+    epochs: Count = 20
+    batch_prompts: Count = 256
+    input_dropout: Share = 0.5
+    dropout: Share = 0.3
+    learning_rate: Penalty = 5e-4
+    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.05
+    length_weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.3
+
+
 class TrainConfig(BaseModel):
     """l2: penalties to choose among on validation. l2_common: on the weights common to all models.
     balance: votes weigh 1 / (votes on their prompt) ** balance. length_l2: of the length head.
-    validation_fraction: of the prompts, where no validation files are given."""
+    validation_fraction: of the prompts, where no validation files are given. trunk: a hidden layer
+    under all heads; without it the heads are linear in the features, and l2, l2_common, length_l2
+    and max_steps say how they are fitted."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -33,6 +56,7 @@ class TrainConfig(BaseModel):
     max_steps: Annotated[int, Field(gt=0)] = 400
     validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
     seed: int = 0
+    trunk: TrunkConfig | None = None
 
 
 def load_train_config(path: Path | None, overrides: dict[str, Any]) -> TrainConfig:

@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="files to choose on (default: the folders' *.validation.parquet, "
                              "else a tenth of the prompts)")  # fmt: skip
     parser.add_argument("--base", help="minilm, or a Hugging Face folder (default: minilm)")
-    parser.add_argument("--family", help="bt, bt-tie, rk, rk-reparam or grk (default: grk)")
+    parser.add_argument("--family", help="bt, bt-tie, rk, rk-reparam, grk or ba (default: grk)")
     parser.add_argument("--out", required=True, help="the checkpoint folder to write")
     parser.add_argument("--config", help="YAML with the training options")
     parser.add_argument("--seed", type=int)

@@ -7,16 +7,18 @@ import pytest
 
 from p2l_model.data import VoteTable
 from p2l_model.fit import FitOptions, FitState, HeadFit, fit_heads
-from p2l_model.lengths import fit_lengths
-from p2l_model.preference import TRAINABLE, log_probabilities, outcomes
+from p2l_model.heads import Heads
+from p2l_model.lengths import fit_lengths, log_lengths
+from p2l_model.preference import log_probabilities, outcomes
 from p2l_model.targets import balanced, target_matrix
 from p2l_model.types import Conversation, FloatArray, Outcome, PreferenceFamily
 
 MODELS = ("a", "b", "c", "d")
 # the family whose coefficients have an absolute zero that votes speak of (bothbad); in
 # rk-reparam the level shows in the ties alone, so faintly that differences are judged
-GROUNDED = (PreferenceFamily.GRK,)
+GROUNDED = (PreferenceFamily.GRK, PreferenceFamily.BA)
 N_SEEDS = 8
+GAMMA = 0.3
 
 
 def simulate(
@@ -30,7 +32,7 @@ def simulate(
     a = chance.integers(0, 4, n_votes)
     b = (a + chance.integers(1, 4, n_votes)) % 4
     rows = np.arange(n_votes)
-    probabilities = np.exp(log_probabilities(family, theta[rows, a], theta[rows, b], 0.4))
+    probabilities = np.exp(log_probabilities(family, theta[rows, a], theta[rows, b], 0.4, GAMMA))
     kinds = outcomes(family)
     drawn = (probabilities.cumsum(axis=1) < chance.random((n_votes, 1))).sum(axis=1)
     outcome = np.array([list(Outcome).index(kinds[min(k, len(kinds) - 1)]) for k in drawn])
@@ -62,13 +64,17 @@ def error(family: PreferenceFamily, n_votes: int) -> float:
         votes, features, theta = simulate(family, n_votes, seed)
         heads = fit_heads(features, votes, FitOptions(family, 1e-6, 1e-6))
         found = features @ heads.weight.T + heads.bias
+        if family is PreferenceFamily.BA:  # what is identified is the height above gamma
+            assert heads.gamma_weight is not None
+            found = found - (features @ heads.gamma_weight + (heads.gamma_bias or 0.0))[:, None]
+            theta = theta - GAMMA
         if family not in GROUNDED:  # the level is free
             found, theta = (t - t.mean(axis=1, keepdims=True) for t in (found, theta))
         errors.append(float(((found - theta) ** 2).mean()))
     return float(np.mean(errors))
 
 
-@pytest.mark.parametrize("family", TRAINABLE)
+@pytest.mark.parametrize("family", list(PreferenceFamily))
 def test_recovery_improves_at_the_right_rate(family: PreferenceFamily) -> None:
     small, large = error(family, 1500), error(family, 24000)
     assert large < 0.01
@@ -127,8 +133,10 @@ def test_lengths_are_recovered() -> None:
     logs = 5 + 0.5 * features[votes.prompt, 0] + 0.3 * chance.normal(size=len(votes))
     # frozen, but its arrays are ours
     votes.output_tokens_a[:] = np.exp(logs)
-    head = fit_lengths(features, votes, 1e-4)
-    assert head is not None
-    assert head.weight[:, 0] == pytest.approx(0.5, abs=0.05)
-    assert head.bias == pytest.approx(5.0, abs=0.05)
-    assert [s == pytest.approx(0.3, abs=0.03) for s in head.sigma] == [True] * 4
+    plain = Heads(np.zeros((4, 2)), np.zeros(4))
+    model = fit_lengths(features, log_lengths(votes), 1e-4, plain)
+    assert model is not None
+    assert model.heads.length_weight is not None
+    assert model.heads.length_weight[:, 0] == pytest.approx(0.5, abs=0.05)
+    assert model.heads.length_bias == pytest.approx(5.0, abs=0.05)
+    assert [s == pytest.approx(0.3, abs=0.03) for s in model.sigma] == [True] * 4

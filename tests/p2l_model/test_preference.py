@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal, getcontext
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from p2l_model import losses
-from p2l_model.preference import TRAINABLE, binary_log_odds, log_probabilities, outcomes
+from p2l_model.preference import binary_log_odds, log_probabilities, outcomes
 from p2l_model.types import PreferenceFamily
 
 finite = st.floats(-500, 500)
@@ -37,7 +38,7 @@ def test_grounded_against_exact_arithmetic(a: float, b: float, eta: float) -> No
         assert mine == pytest.approx(float(theirs.ln()), rel=1e-9, abs=1e-12)
 
 
-@pytest.mark.parametrize("family", TRAINABLE)
+@pytest.mark.parametrize("family", list(PreferenceFamily))
 @given(a=finite, b=finite, eta=st.floats(-30, 30))
 def test_probabilities_sum_to_one_however_extreme(
     family: PreferenceFamily, a: float, b: float, eta: float
@@ -48,24 +49,26 @@ def test_probabilities_sum_to_one_however_extreme(
     assert np.exp(logs).sum() == pytest.approx(1.0, abs=1e-9)
 
 
-@pytest.mark.parametrize("family", TRAINABLE)
-@given(a=finite, b=finite, eta=st.floats(-30, 30))
-def test_torch_says_the_same(family: PreferenceFamily, a: float, b: float, eta: float) -> None:
-    numbers = [torch.tensor([value], dtype=torch.float64) for value in (a, b, eta)]
+@pytest.mark.parametrize("family", list(PreferenceFamily))
+@given(a=finite, b=finite, eta=st.floats(-30, 30), gamma=st.floats(-30, 30))
+def test_torch_says_the_same(
+    family: PreferenceFamily, a: float, b: float, eta: float, gamma: float
+) -> None:
+    numbers = [torch.tensor([value], dtype=torch.float64) for value in (a, b, eta, gamma)]
     theirs = losses.log_probabilities(family, *numbers).numpy()[0]
-    assert theirs == pytest.approx(log_probabilities(family, a, b, eta), rel=1e-9, abs=1e-9)
+    ours = log_probabilities(family, a, b, eta, gamma)
+    assert theirs == pytest.approx(ours, rel=1e-9, abs=1e-9)
 
 
-@pytest.mark.parametrize("family", TRAINABLE)
+@pytest.mark.parametrize("family", list(PreferenceFamily))
 def test_gradients_against_finite_differences(family: PreferenceFamily) -> None:
     chance = torch.Generator().manual_seed(0)
-    inputs = [
-        torch.randn(8, generator=chance, dtype=torch.float64, requires_grad=True) for _ in range(3)
-    ]
-    assert torch.autograd.gradcheck(
-        lambda a, b, eta: losses.log_probabilities(family, a, b, eta),
-        inputs if len(outcomes(family)) > 2 else (*inputs[:2], inputs[2].detach()),
-    )
+    shape = {"generator": chance, "dtype": torch.float64}
+    a, b, eta, gamma = (torch.randn(8, **shape) for _ in range(4))
+    inputs = [a.requires_grad_(), b.requires_grad_()]
+    inputs.append(eta.requires_grad_(len(outcomes(family)) > 2))
+    inputs.append(gamma.requires_grad_(family is PreferenceFamily.BA))
+    assert torch.autograd.gradcheck(partial(losses.log_probabilities, family), inputs)
 
 
 def test_swapping_sides_swaps_outcomes() -> None:
@@ -75,12 +78,22 @@ def test_swapping_sides_swaps_outcomes() -> None:
     assert binary_log_odds(PreferenceFamily.BT, 1.0, -0.5) == pytest.approx(1.5)
 
 
-def test_families_that_are_not_there_yet_are_refused_by_name() -> None:
-    zero = torch.zeros(1)
-    with pytest.raises(ValueError, match="ba is not available"):
-        log_probabilities(PreferenceFamily.BA, 0.0, 0.0)
-    with pytest.raises(ValueError, match="ba is not available"):
-        losses.log_probabilities(PreferenceFamily.BA, zero, zero, zero)
+def test_ba_with_gamma_zero_is_grk_but_for_tau() -> None:
+    """tau = exp(eta) + 1.02 against exp(eta) + 1.000001."""
+    eta = np.log(np.exp(0.3) + 1.02 - 1.000001)
+    ours = log_probabilities(PreferenceFamily.BA, 1.0, -0.5, 0.3, 0.0)
+    assert ours == pytest.approx(log_probabilities(PreferenceFamily.GRK, 1.0, -0.5, eta))
+
+
+def test_ba_against_exact_arithmetic() -> None:
+    getcontext().prec = 400
+    a, b, eta, gamma = Decimal("1.5"), Decimal(-40), Decimal("0.3"), Decimal("-0.7")
+    x, y, level, tau = a.exp(), b.exp(), gamma.exp(), eta.exp() + Decimal("1.02")
+    win, loss = x / (x + tau * y + level), y / (y + tau * x + level)
+    bad = level / (level + x + y)
+    exact = [win, loss, 1 - win - loss - bad, bad]
+    logs = log_probabilities(PreferenceFamily.BA, 1.5, -40.0, 0.3, -0.7)
+    assert logs == pytest.approx([float(p.ln()) for p in exact], rel=1e-9)
 
 
 def exact_rao_kupper(a: float, b: float, raw: float) -> list[Decimal]:

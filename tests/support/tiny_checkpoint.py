@@ -65,8 +65,8 @@ def write_checkpoint(path: Path, family: PreferenceFamily = PreferenceFamily.GRK
         chance.normal(size=3),
         chance.normal(size=WIDTH) if grounded else None,
         0.3 if grounded else None,
-        0.1 * chance.normal(size=(3, WIDTH)),
-        np.array([5.0, 6.0, 4.0]),
+        length_weight=0.1 * chance.normal(size=(3, WIDTH)),
+        length_bias=np.array([5.0, 6.0, 4.0]),
     )
     prompt_format = PromptFormat(TURNS_SEP, MAX_TOKENS)
     manifest = Manifest(

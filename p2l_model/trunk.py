@@ -1,0 +1,220 @@
+"""Trains a trunk: one hidden layer between the frozen features and all the heads, by AdamW.
+
+What a linear head cannot say, a hidden layer can: which kind of prompt this is decides which other
+features matter, and the models share what is learnt. Several members with seeds of their own are
+joined into one wider trunk that gives exactly their mean: an ensemble for the price of its width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from p2l_model.data import IntArray, VoteTable
+from p2l_model.fit import heads_from_rows, rows_bias
+from p2l_model.heads import Heads
+from p2l_model.losses import log_probabilities
+from p2l_model.targets import target_matrix
+from p2l_model.train_config import TrunkConfig
+from p2l_model.types import FloatArray, PreferenceFamily
+
+_WARM_UP: Final = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """How a member stands after an epoch; losses are means per vote weight."""
+
+    number: int
+    train_loss: float
+    validation_loss: float
+
+
+@dataclass(frozen=True, slots=True)
+class LengthTargets:
+    """values (P, M): standardised log output tokens, NaN where not known. level (M,), spread:
+    log tokens = level + spread * value."""
+
+    values: FloatArray
+    level: FloatArray
+    spread: float
+
+
+class TrunkFit:
+    """One member's training. features: (P, F) of the votes' prompts. marginal: where the heads'
+    biases start, so that no step is spent on what holds for every prompt."""
+
+    def __init__(
+        self,
+        features: FloatArray,
+        votes: VoteTable,
+        family: PreferenceFamily,
+        config: TrunkConfig,
+        marginal: Heads,
+        lengths: LengthTargets | None,
+    ) -> None:
+        self._start = rows_bias(marginal)
+        used = np.unique(votes.prompt)
+        self._used = used
+        self._mean = features[used].mean(axis=0)
+        deviation = features[used].std(axis=0)
+        self._scale = np.where(deviation > 0, deviation, 1.0)
+        self._x = torch.from_numpy((features - self._mean) / self._scale).float()
+        self._n_models = len(votes.models)
+        self._family, self._config, self._lengths = family, config, lengths
+        self._values = None if lengths is None else torch.from_numpy(lengths.values).float()
+        order = np.argsort(votes.prompt, kind="stable")
+        prompts = votes.prompt[order]
+        n_prompts = features.shape[0]
+        self._first = np.searchsorted(prompts, np.arange(n_prompts))
+        self._count = np.bincount(prompts, minlength=n_prompts)
+        self._a = torch.from_numpy(votes.model_a[order])
+        self._b = torch.from_numpy(votes.model_b[order])
+        self._targets = torch.from_numpy(target_matrix(family, votes)[order]).float()
+        weight = votes.weight[order] * used.size / votes.weight.sum()
+        self._weight = torch.from_numpy(weight).float()
+
+    def run(
+        self, seed: int, judge: Callable[[Heads], float], on_epoch: Callable[[Epoch], None]
+    ) -> Heads:
+        """The heads of the epoch that `judge` (lower is better) likes best.
+
+        Deterministic under the seed on one machine.
+        """
+        torch.manual_seed(seed)
+        network = self._network()
+        optimiser, schedule = self._optimiser(network)
+        best, best_loss = self._heads(network), float("inf")
+        for number in range(1, self._config.epochs + 1):
+            train_loss = self._epoch(network, optimiser, schedule)
+            heads = self._heads(network)
+            loss = judge(heads)
+            if loss < best_loss:
+                best, best_loss = heads, loss
+            on_epoch(Epoch(number, train_loss, loss))
+        return best
+
+    def _network(self) -> nn.Sequential:
+        n_outputs = self._n_models + 2 + (0 if self._values is None else self._n_models)
+        out = nn.Linear(self._config.hidden, n_outputs)
+        nn.init.zeros_(out.weight)
+        nn.init.zeros_(out.bias)
+        with torch.no_grad():
+            out.bias[: self._start.size] = torch.from_numpy(self._start)
+        return nn.Sequential(
+            nn.Dropout(self._config.input_dropout),
+            nn.Linear(self._x.shape[1], self._config.hidden),
+            nn.ReLU(),
+            nn.Dropout(self._config.dropout),
+            out,
+        )
+
+    def _optimiser(
+        self, network: nn.Module
+    ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+        """Cosine with warm-up; biases are not decayed."""
+        matrices = [p for p in network.parameters() if p.ndim > 1]
+        biases = [p for p in network.parameters() if p.ndim == 1]
+        groups = [
+            {"params": matrices, "weight_decay": self._config.weight_decay},
+            {"params": biases, "weight_decay": 0.0},
+        ]
+        optimiser = torch.optim.AdamW(groups, lr=self._config.learning_rate)
+        n_batches = -(-self._used.size // self._config.batch_prompts)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimiser,
+            self._config.learning_rate,
+            total_steps=n_batches * self._config.epochs,
+            pct_start=_WARM_UP,
+        )
+        return optimiser, schedule
+
+    def _epoch(
+        self,
+        network: nn.Module,
+        optimiser: torch.optim.Optimizer,
+        schedule: torch.optim.lr_scheduler.LRScheduler,
+    ) -> float:
+        network.train()
+        shuffled = self._used[torch.randperm(self._used.size).numpy()]
+        total = 0.0
+        for start in range(0, shuffled.size, self._config.batch_prompts):
+            batch = shuffled[start : start + self._config.batch_prompts]
+            loss, preference = self._loss(network, batch)
+            optimiser.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+            schedule.step()
+            total += preference * batch.size
+        return float(total / shuffled.size)
+
+    def _loss(self, network: nn.Module, batch: IntArray) -> tuple[Tensor, float]:
+        """What is descended, and the preference part of it: means per prompt."""
+        rows, of_prompt = self._votes_of(batch)
+        outputs = network(self._x[batch])  # (B, M + 2 [+ M])
+        n = self._n_models
+        logs = log_probabilities(
+            self._family,
+            outputs[of_prompt, self._a[rows]],
+            outputs[of_prompt, self._b[rows]],
+            outputs[of_prompt, n],
+            outputs[of_prompt, n + 1],
+        )
+        losses = -(self._targets[rows] * logs).sum(dim=-1)
+        preference = (self._weight[rows] * losses).sum() / batch.size
+        if self._values is None:
+            return preference, float(preference.detach())
+        error = outputs[:, n + 2 :] - self._values[batch]
+        squares = torch.where(torch.isnan(error), torch.zeros_like(error), error).square()
+        n_known = (~torch.isnan(error)).sum().clamp(min=1)
+        lengths = self._config.length_weight * squares.sum() / n_known
+        return preference + lengths, float(preference.detach())
+
+    def _votes_of(self, batch: IntArray) -> tuple[Tensor, Tensor]:
+        """The rows of the batch's votes, and for each its place in the batch."""
+        counts = self._count[batch]
+        of_prompt = np.repeat(np.arange(batch.size), counts)
+        offset = np.arange(counts.sum()) - np.repeat(counts.cumsum() - counts, counts)
+        rows = np.repeat(self._first[batch], counts) + offset
+        return torch.from_numpy(rows), torch.from_numpy(of_prompt)
+
+    def _heads(self, network: nn.Module) -> Heads:
+        """The network for features that are not standardised."""
+        trunk_weight, trunk_bias, weight, bias = (
+            p.detach().double().numpy().copy() for p in network.parameters()
+        )
+        trunk_weight = trunk_weight / self._scale
+        n = self._n_models + 2
+        heads = replace(
+            heads_from_rows(self._family, weight[:n], bias[:n]),
+            trunk_weight=trunk_weight,
+            trunk_bias=trunk_bias - trunk_weight @ self._mean,
+        )
+        if self._lengths is None:
+            return heads
+        spread, level = self._lengths.spread, self._lengths.level
+        return replace(
+            heads, length_weight=spread * weight[n:], length_bias=level + spread * bias[n:]
+        )
+
+
+def joined(members: Sequence[Heads]) -> Heads:
+    """One trunk as wide as all members' together, whose heads give the members' mean."""
+    parts: dict[str, FloatArray | float | None] = {
+        "trunk_weight": np.concatenate(
+            [m.trunk_weight for m in members if m.trunk_weight is not None]
+        ),
+        "trunk_bias": np.concatenate([m.trunk_bias for m in members if m.trunk_bias is not None]),
+    }
+    for name in ("weight", "eta_weight", "gamma_weight", "length_weight"):
+        weights = [w for w in (getattr(m, name) for m in members) if w is not None]
+        parts[name] = np.concatenate(weights, axis=-1) / len(members) if weights else None
+    for name in ("bias", "eta_bias", "gamma_bias", "length_bias"):
+        biases = [b for b in (getattr(m, name) for m in members) if b is not None]
+        parts[name] = np.mean(biases, axis=0) if biases else None
+    return Heads(**parts)  # type: ignore[arg-type]
