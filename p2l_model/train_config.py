@@ -20,7 +20,9 @@ Count = Annotated[int, Field(gt=0)]
 
 class TrunkConfig(BaseModel):
     """hidden: units of a member. members: how many, with seeds of their own, are averaged.
-    length_weight: of the squared error of the (standardised) log lengths beside the log-loss."""
+    length_weight: of the squared error of the (standardised) log lengths beside the log-loss.
+    stranger_weight: of the squared distance from the average, beside the log-loss, of models that
+    no chain of votes compares with those of the prompt."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -33,6 +35,7 @@ class TrunkConfig(BaseModel):
     learning_rate: Penalty = 5e-4
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.05
     length_weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.3
+    stranger_weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.1
 
 
 class TrainConfig(BaseModel):

@@ -13,6 +13,7 @@ from typing import Final
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from p2l_model.data import IntArray, VoteTable
@@ -78,6 +79,7 @@ class TrunkFit:
         self._targets = torch.from_numpy(target_matrix(family, votes)[order]).float()
         weight = votes.weight[order] * used.size / votes.weight.sum()
         self._weight = torch.from_numpy(weight).float()
+        self._strangers = torch.from_numpy(strangers(votes))
 
     def run(
         self, seed: int, judge: Callable[[Heads], float], on_epoch: Callable[[Epoch], None]
@@ -167,13 +169,23 @@ class TrunkFit:
         )
         losses = -(self._targets[rows] * logs).sum(dim=-1)
         preference = (self._weight[rows] * losses).sum() / batch.size
+        total = preference + self._config.stranger_weight * self._unknown(outputs[:, :n], batch)
         if self._values is None:
-            return preference, float(preference.detach())
+            return total, float(preference.detach())
         error = outputs[:, n + 2 :] - self._values[batch]
         squares = torch.where(torch.isnan(error), torch.zeros_like(error), error).square()
         n_known = (~torch.isnan(error)).sum().clamp(min=1)
         lengths = self._config.length_weight * squares.sum() / n_known
-        return preference + lengths, float(preference.detach())
+        return total + lengths, float(preference.detach())
+
+    def _unknown(self, coefficients: Tensor, batch: IntArray) -> Tensor:
+        """Mean square distance of strangers' coefficients (B, M) from the others' mean."""
+        strange = self._strangers[batch]
+        if not bool(strange.any()):
+            return coefficients.new_zeros(())
+        known = (~strange).float()
+        level = (coefficients * known).sum(dim=1, keepdim=True) / known.sum(dim=1, keepdim=True)
+        return ((coefficients - level)[strange]).square().mean()
 
     def _votes_of(self, batch: IntArray) -> tuple[Tensor, Tensor]:
         """The rows of the batch's votes, and for each its place in the batch."""
@@ -201,6 +213,30 @@ class TrunkFit:
         return replace(
             heads, length_weight=spread * weight[n:], length_bias=level + spread * bias[n:]
         )
+
+
+def strangers(votes: VoteTable) -> NDArray[np.bool_]:
+    """(P, M): whether no chain of comparisons, over all the votes, ties the model to those that
+    the prompt compares: there the votes say nothing of its level, and a head would make it up."""
+    island = _islands(votes)
+    of_prompt = np.full(len(votes.conversations), -1)
+    of_prompt[votes.prompt] = island[votes.model_a]
+    strange: NDArray[np.bool_] = (of_prompt[:, None] != island[None, :]) & (of_prompt >= 0)[:, None]
+    return strange
+
+
+def _islands(votes: VoteTable) -> IntArray:
+    """(M,): equal for two models that a chain of comparisons connects."""
+    label = np.arange(len(votes.models))
+    pairs = np.unique(np.stack([votes.model_a, votes.model_b]), axis=1)
+    for _ in label:
+        before = label.copy()
+        low = np.minimum(label[pairs[0]], label[pairs[1]])
+        np.minimum.at(label, pairs[0], low)
+        np.minimum.at(label, pairs[1], low)
+        if np.array_equal(before, label):
+            break
+    return label
 
 
 def joined(members: Sequence[Heads]) -> Heads:

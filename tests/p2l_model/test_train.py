@@ -16,6 +16,7 @@ from p2l_model.data import load_votes
 from p2l_model.engine.load import load_engine
 from p2l_model.errors import DataError
 from p2l_model.evaluate import evaluate
+from p2l_model.features import prompt_features
 from p2l_model.metrics import calibration_error, prompt_bootstrap
 from p2l_model.train import train
 from p2l_model.train_config import TrainConfig, TrunkConfig, load_train_config
@@ -149,3 +150,32 @@ def test_calibration_error() -> None:
     assert calibration_error(p, y, np.ones(20)) == pytest.approx(0.0, abs=1e-12)
     assert calibration_error(p, 1 - y, np.ones(20)) == pytest.approx(0.8)
     assert calibration_error(p[:0], y[:0], np.ones(0)) is None
+
+
+def test_a_model_no_votes_connect_with_the_prompts_is_pulled_to_the_average(
+    tmp_path: Path, paths: dict[str, Path]
+) -> None:
+    """Two islands: x, y, w as before; far1 and far2, always tied, on prompts of m's only."""
+    rows = [{"prompt": "m " * (1 + i % 6), "model_a": "far1", "model_b": "far2", "winner": "tie"}
+            for i in range(200)]  # fmt: skip
+    island = tmp_path / "island.jsonl"
+    island.write_text("\n".join(json.dumps(row) for row in rows))
+    spread = {}
+    for weight in (0.0, 1.0):
+        trunk = TRUNK.model_copy(update={"stranger_weight": weight, "members": 1})
+        train(config(paths, trunk=trunk), [paths["train"], island], [paths["validation"]],
+              tmp_path / f"{weight}", quiet)  # fmt: skip
+        checkpoint = load_checkpoint(tmp_path / f"{weight}")
+        votes = load_votes([paths["validation"]])
+        features = prompt_features(
+            votes.conversations,
+            checkpoint.prompt,
+            load_engine(checkpoint),
+            lambda done, total: None,
+        )
+        outputs = checkpoint.heads.outputs(features, 1.0).coefficients
+        names = list(checkpoint.manifest.models)
+        far = outputs[:, [names.index("far1"), names.index("far2")]]
+        near = outputs[:, [names.index(name) for name in "wxy"]].mean(axis=1, keepdims=True)
+        spread[weight] = float(np.abs(far - near).mean())
+    assert spread[1.0] < 0.5 * spread[0.0]
