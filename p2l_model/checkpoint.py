@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
 
 from p2l_model.errors import CheckpointError
 from p2l_model.heads import ETA_FAMILIES, Heads
@@ -25,13 +25,20 @@ WEIGHTS: Final = "model.safetensors"
 GRAPH: Final = "onnx/model.onnx"
 BUNDLED: Final = "bundled"
 _TOKENIZER: Final = "tokenizer.json"
+_TOKENIZER_FILES: Final = (
+    _TOKENIZER,
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "chat_template.jinja",
+)
 
 Tensors = Mapping[str, NDArray[Any]]
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A checkpoint ready to serve. tensors: all weights by name, int8 ones with `_scale` twins."""
+    """A checkpoint ready to serve. tensors: all weights by name, int8 ones with `_scale` twins; the
+    heads alone where the backbone is not quantised: its engine reads the file itself."""
 
     path: Path
     manifest: Manifest
@@ -73,7 +80,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     """
     manifest = parse_manifest(_read_text(path / MANIFEST), str(path / MANIFEST))
     config = _read_config(path / "config.json")
-    tensors = _read_tensors(path / WEIGHTS)
+    tensors = _read_tensors(path / WEIGHTS, "" if manifest.quantization != "none" else "head.")
     heads = Heads.from_tensors(tensors, str(path / WEIGHTS))
     prompt = PromptEncoder(
         path / _TOKENIZER, PromptFormat(manifest.prompt_format, manifest.max_tokens)
@@ -83,25 +90,38 @@ def load_checkpoint(path: Path) -> Checkpoint:
 
 
 def save_checkpoint(
-    out: Path, *, base: Path, manifest: Manifest, tensors: Tensors, graph: bytes
+    out: Path, *, base: Path, manifest: Manifest, tensors: Tensors, graph: bytes | None
 ) -> None:
     """Writes a folder; what was there is replaced only when all is written.
 
-    base: where config.json and the tokenizer's files are copied from. Raises CheckpointError
-    where the result would not load.
+    base: where config.json and the tokenizer's files are copied from. graph: None where there is
+    no CPU graph for the backbone. Raises CheckpointError where the result would not load.
     """
+    write_checkpoint(out, base, manifest, lambda path: save_file(dict(tensors), path), graph)
+
+
+def write_checkpoint(
+    out: Path,
+    base: Path,
+    manifest: Manifest,
+    write_weights: Callable[[Path], None],
+    graph: bytes | None,
+) -> None:
+    """`save_checkpoint` for weights that numpy has no type for. Raises CheckpointError."""
     fresh = out.with_name(out.name + ".partial")
     shutil.rmtree(fresh, ignore_errors=True)
-    (fresh / GRAPH).parent.mkdir(parents=True)
-    for name in (_TOKENIZER, "tokenizer_config.json", "special_tokens_map.json"):
+    fresh.mkdir(parents=True)
+    for name in _TOKENIZER_FILES:
         if (base / name).exists():
             shutil.copyfile(base / name, fresh / name)
     _write_json(fresh / "config.json", _read_json(base / "config.json"))
     _write_json(fresh / "model_list.json", manifest.models)
     _write_json(fresh / MANIFEST, manifest.model_dump(mode="json"))
-    save_file(dict(tensors), fresh / WEIGHTS)
+    write_weights(fresh / WEIGHTS)
     (fresh / WEIGHTS).chmod(0o644)  # others may serve what one user trained
-    (fresh / GRAPH).write_bytes(graph)
+    if graph is not None:
+        (fresh / GRAPH).parent.mkdir()
+        (fresh / GRAPH).write_bytes(graph)
     load_checkpoint(fresh)
     _replace(out, fresh)
 
@@ -176,9 +196,11 @@ def _read_json(path: Path) -> Any:
         raise CheckpointError(f"{path}: is not JSON") from error
 
 
-def _read_tensors(path: Path) -> dict[str, NDArray[Any]]:
+def _read_tensors(path: Path, prefix: str) -> dict[str, NDArray[Any]]:
     try:
-        tensors = load_file(path)
+        with safe_open(path, framework="np") as file:
+            wanted = [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118
+            tensors = {name: file.get_tensor(name) for name in wanted}
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{path}: cannot be read: {error}") from error
     for name, tensor in tensors.items():

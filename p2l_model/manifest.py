@@ -32,7 +32,9 @@ class Marginal(_Strict):
 class Manifest(_Strict):
     """What p2l.json holds.
 
+    pooling: the mean over positions, the first position (an encoder's CLS) or the last.
     feature_layers: the hidden states whose pooled vectors are joined (-1: the last).
+    quantization: how the backbone is stored; none: as it came, and only torch reads it.
     prompt_format_hash: SHA-256 over the prompt format and the tokenizer.
     temperature: served coefficient = raw coefficient / temperature.
     length_sigma: per model the standard deviation of log output tokens, None where unknown.
@@ -41,13 +43,13 @@ class Manifest(_Strict):
     version: Literal[1] = 1
     family: PreferenceFamily
     backbone: str
-    pooling: Literal["mean"] = "mean"
+    pooling: Literal["mean", "first", "last"] = "mean"
     feature_layers: list[int] = [-1]
     max_tokens: Annotated[int, Field(ge=8)]
     prompt_format: str
     prompt_format_hash: str
     models: list[str]
-    quantization: Literal["int8-rows"] = "int8-rows"
+    quantization: Literal["int8-rows", "none"] = "int8-rows"
     engine_precision: Literal["fp32", "int8"] = "fp32"
     temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
     marginal: Marginal

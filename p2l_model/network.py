@@ -3,48 +3,96 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
-from transformers import BertConfig, BertModel
+from transformers import AutoConfig, AutoModel
 
-from p2l_model.checkpoint import Checkpoint
+from p2l_model.checkpoint import WEIGHTS, Checkpoint
 from p2l_model.errors import CheckpointError
 from p2l_model.quantize import dequantize_rows
 
+_LAST: Final = -1
+
 
 class Backbone(nn.Module):
-    """A BERT encoder with mean pooling over the joined feature layers."""
+    """An encoder or a decoder of transformers, pooled, its feature layers joined."""
 
-    def __init__(self, config: Mapping[str, Any], feature_layers: Sequence[int]) -> None:
+    def __init__(
+        self, config: Mapping[str, Any], feature_layers: Sequence[int], pooling: str = "mean"
+    ) -> None:
+        """config: config.json's content. pooling: mean, first or last (see Manifest)."""
         super().__init__()
-        self.model = BertModel(BertConfig(**config), add_pooling_layer=False)
+        self.model = _empty_model(config)
         self.feature_layers = list(feature_layers)
+        self.pooling = pooling
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """input_ids, attention_mask: (B, S) -> pooled features (B, H * layers)."""
-        states = self.model(
-            input_ids=input_ids, attention_mask=attention_mask, output_hidden_states=True
-        ).hidden_states
-        mask = attention_mask.unsqueeze(-1).to(states[-1].dtype)  # (B, S, 1)
-        n_tokens = mask.sum(dim=1)  # (B, 1)
-        pooled = [(states[layer] * mask).sum(dim=1) / n_tokens for layer in self.feature_layers]
+        """input_ids, attention_mask: (B, S), padded on the right -> features (B, H * layers)."""
+        deep = self.feature_layers != [_LAST]
+        output = self.model(
+            input_ids=input_ids, attention_mask=attention_mask, output_hidden_states=deep
+        )
+        states = output.hidden_states if deep else {_LAST: output.last_hidden_state}
+        pooled = [self._pool(states[layer], attention_mask) for layer in self.feature_layers]
         return torch.cat(pooled, dim=-1)
+
+    def _pool(self, state: Tensor, attention_mask: Tensor) -> Tensor:
+        """(B, S, H) -> (B, H), by position: no id is looked for."""
+        if self.pooling == "first":
+            return state[:, 0]
+        if self.pooling == "last":
+            last = attention_mask.sum(dim=1) - 1  # (B,)
+            return state[torch.arange(state.shape[0], device=state.device), last]
+        mask = attention_mask.unsqueeze(-1).to(state.dtype)  # (B, S, 1)
+        return (state * mask).sum(dim=1) / mask.sum(dim=1)
 
 
 def load_backbone(checkpoint: Checkpoint) -> Backbone:
-    """The checkpoint's backbone with its weights made float32 again. Raises CheckpointError."""
-    backbone = Backbone(checkpoint.config, checkpoint.manifest.feature_layers)
-    weights = {name: torch.from_numpy(w) for name, w in _exact(checkpoint.tensors).items()}
-    missing, unexpected = backbone.load_state_dict(weights, strict=False)
+    """The checkpoint's backbone: int8 rows made float32 again, other weights as they are stored.
+    Raises CheckpointError."""
+    manifest = checkpoint.manifest
+    backbone = Backbone(checkpoint.config, manifest.feature_layers, manifest.pooling)
+    weights = _weights(checkpoint)
+    try:
+        missing, unexpected = backbone.load_state_dict(weights, strict=False, assign=True)
+    except RuntimeError as error:
+        raise CheckpointError(f"{checkpoint.path}: config.json and the weights differ") from error
     if missing or unexpected:
         raise CheckpointError(
             f"{checkpoint.path}: weights missing: {missing}; not known: {unexpected}"
         )
     return backbone.eval()
+
+
+def _empty_model(config: Mapping[str, Any]) -> nn.Module:
+    known = {key: value for key, value in config.items() if key != "model_type"}
+    kind = config.get("model_type")
+    if not isinstance(kind, str):
+        raise CheckpointError("config.json has no model_type")
+    try:
+        made = AutoConfig.for_model(kind, **known)
+        model: nn.Module = AutoModel.from_config(made)  # type: ignore[no-untyped-call]
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"transformers makes no {kind} of config.json: {error}") from error
+    if getattr(model, "pooler", None) is not None:
+        model.pooler = None  # type: ignore[assignment]  # positions are pooled here
+    return model
+
+
+def _weights(checkpoint: Checkpoint) -> dict[str, Tensor]:
+    if checkpoint.manifest.quantization == "none":
+        try:
+            stored = load_file(checkpoint.path / WEIGHTS)
+        except (OSError, SafetensorError) as error:
+            raise CheckpointError(f"{checkpoint.path}: cannot be read: {error}") from error
+        return {name: w for name, w in stored.items() if name.startswith("model.")}
+    return {name: torch.from_numpy(w) for name, w in _exact(checkpoint.tensors).items()}
 
 
 def _exact(tensors: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[np.float32]]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
 from tokenizers import Tokenizer
 
+from p2l_model.chat_prompt import ChatPrompt, ChatSettings, chat_settings
 from p2l_model.errors import CheckpointError
 from p2l_model.types import Conversation
 
@@ -22,13 +24,15 @@ _CHARS_PER_TOKEN: Final = 40
 _COUNTED_CHARS: Final = 65_536
 _SAMPLES: Final = 16
 TURNS_SEP: Final = "turns-sep"
+CHAT_CLS: Final = "chat-cls"
 
 
 @dataclass(frozen=True, slots=True)
 class PromptFormat:
     """How turns become ids.
 
-    kind: turns-sep, [CLS] turn [SEP] turn [SEP], for encoders without a chat template.
+    kind: turns-sep, [CLS] turn [SEP] turn [SEP], for encoders without a chat template; chat-cls,
+    the tokenizer's chat template over the user turns, then one CLS token, for decoders.
     max_tokens: special tokens included; what is over is cut from the left.
     """
 
@@ -36,9 +40,10 @@ class PromptFormat:
     max_tokens: int
     version: int = 1
 
-    def hash(self, tokenizer_json: bytes) -> str:
-        """SHA-256 of the format and the tokenizer: equal hashes, equal ids."""
-        settings = json.dumps(asdict(self), sort_keys=True).encode()
+    def hash(self, tokenizer_json: bytes, chat: ChatSettings | None = None) -> str:
+        """SHA-256 of the format, the tokenizer and its template: equal hashes, equal ids."""
+        stated = asdict(self) if chat is None else asdict(self) | {"chat": asdict(chat)}
+        settings = json.dumps(stated, sort_keys=True).encode()
         return hashlib.sha256(settings + b"\0" + tokenizer_json).hexdigest()
 
 
@@ -46,25 +51,51 @@ class PromptEncoder:
     """Makes token ids. The user's text never becomes a special token, whatever it says."""
 
     def __init__(self, tokenizer_path: Path, prompt_format: PromptFormat) -> None:
-        """Raises CheckpointError where the tokenizer is missing or lacks [CLS] or [SEP]."""
-        if prompt_format.kind != TURNS_SEP:
+        """Raises CheckpointError where the tokenizer is missing or lacks what the format needs."""
+        if prompt_format.kind not in (TURNS_SEP, CHAT_CLS):
             raise CheckpointError(f"unknown prompt format {prompt_format.kind!r}")
         try:
             raw = tokenizer_path.read_bytes()
         except OSError as error:
             raise CheckpointError(f"{tokenizer_path}: cannot be read") from error
         self.format = prompt_format
-        self.hash = prompt_format.hash(raw)
         self._tokenizer = _plain_tokenizer(raw, tokenizer_path)
-        self._cls = self._special("[CLS]")
-        self._sep = self._special("[SEP]")
+        self._chat: ChatPrompt | None = None
+        settings = None
+        if prompt_format.kind == CHAT_CLS:
+            settings = chat_settings(tokenizer_path.parent)
+            if settings is None:
+                raise CheckpointError(
+                    f"{tokenizer_path.parent}: the tokenizer has no chat template"
+                )
+            self._chat = ChatPrompt(settings, self._tokenizer)
+        else:
+            self._cls, self._sep = self._special("[CLS]"), self._special("[SEP]")
+        self.hash = prompt_format.hash(raw, settings)
 
     def encode(self, conversation: Conversation) -> list[int]:
         """At most max_tokens ids. The end of the conversation is kept; [CLS] stays first and
-        [SEP] last, also where there is no text."""
+        [SEP] last (turns-sep), or CLS last (chat-cls), also where there is no text."""
+        turns = conversation.turns or ("",)
+        if self._chat is not None:
+            return self._chat.encode(self._recent(turns), self.format.max_tokens)
+        return self._separated(turns)
+
+    def _recent(self, turns: Sequence[str]) -> list[str]:
+        """The turns that can still be within max_tokens, the oldest of them cut from its left."""
+        room = self.format.max_tokens * _CHARS_PER_TOKEN
+        kept: list[str] = []
+        for turn in reversed(turns):
+            if room <= 0:
+                break
+            kept.insert(0, _valid(turn if len(turn) <= room else turn.rstrip()[-room:]))
+            room -= len(turn)
+        return kept
+
+    def _separated(self, turns: Sequence[str]) -> list[int]:
         room = self.format.max_tokens - 1
         kept: list[int] = []
-        for turn in reversed(conversation.turns or ("",)):
+        for turn in reversed(turns):
             if len(kept) >= room:
                 break
             kept[:0] = [*self._ids(turn, room - len(kept)), self._sep]

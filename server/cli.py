@@ -21,7 +21,10 @@ _VERBS: Final = {
     "route": "the decision for a prompt, dry",
     "train": "train a checkpoint on votes and scores",
     "evaluate": "compare a checkpoint with one leaderboard for all prompts",
+    "import": "a reference (lmarena/p2l) checkpoint into ours",
 }
+# A module cannot be named as this verb is.
+_MODULES: Final = {"import": "import_reference"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -53,7 +56,7 @@ def _parser(verb: str | None) -> argparse.ArgumentParser:
         sub = verbs.add_parser(name, help=summary, description=summary)
         if name != verb:
             continue
-        module = importlib.import_module(f"server.commands.{name}")
+        module = importlib.import_module(f"server.commands.{_MODULES.get(name, name)}")
         module.add_arguments(sub)
         sub.add_argument("--json", action="store_true", help="one JSON document on standard output")
         sub.set_defaults(run=module.run)

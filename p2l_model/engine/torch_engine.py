@@ -23,7 +23,9 @@ class TorchEngine:
     def __init__(self, checkpoint: Checkpoint, *, device: str | None = None) -> None:
         chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
         self._device = torch.device(chosen)
-        self._backbone = load_backbone(checkpoint).to(self._device)
+        backbone = load_backbone(checkpoint)
+        # a CPU only emulates half precision; a GPU takes the weights as they came
+        self._backbone = (backbone.float() if chosen == "cpu" else backbone).to(self._device)
 
     @torch.inference_mode()
     def features(self, batch: Sequence[Sequence[int]]) -> NDArray[np.float32]:

@@ -145,7 +145,8 @@ def test_a_checkpoint_without_a_graph_says_so(tmp_path: Path) -> None:
     path = write_checkpoint(tmp_path / "checkpoint")
     (path / "onnx" / "model.onnx").unlink()
     with pytest.raises(CheckpointError, match="no CPU graph"):
-        load_engine(load_checkpoint(path))
+        load_engine(load_checkpoint(path), "onnx")
+    assert type(load_engine(load_checkpoint(path))).__name__ == "TorchEngine", "auto takes torch"
     with pytest.raises(P2LError, match="no engine 'vllm'"):
         load_engine(load_checkpoint(path), "vllm")
 

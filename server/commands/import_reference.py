@@ -1,0 +1,48 @@
+"""`p2l-router import`: a reference (lmarena/p2l) checkpoint in, one of ours out."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from server.commands.progress import progress_bars
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags."""
+    parser.add_argument("--from", required=True, dest="source", metavar="DIR",
+                        help="the reference's folder: config.json, *.safetensors, "
+                             "model_list.json, tokenizer, training_config.json")  # fmt: skip
+    parser.add_argument("--out", required=True, help="the checkpoint folder to write")
+    parser.add_argument("--family", help="where training_config.json is absent: bt, bt-tie, rk, "
+                                         "rk-reparam, grk or ba")  # fmt: skip
+    parser.add_argument("--max-tokens", type=int, help="where training_config.json is absent")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Raises P2LError."""
+    try:
+        from p2l_model.import_reference import import_reference
+    except ModuleNotFoundError as error:
+        from p2l_model.errors import ExtraMissingError
+
+        raise ExtraMissingError(error.name or "torch", "torch") from error
+
+    with progress_bars() as bars:
+        manifest = import_reference(
+            Path(args.source), Path(args.out), bars, family=args.family, max_tokens=args.max_tokens
+        )
+    summary = {
+        "checkpoint": args.out,
+        "family": manifest.family.value,
+        "backbone": manifest.backbone,
+        "max_tokens": manifest.max_tokens,
+        "models": manifest.models,
+    }
+    if args.json:
+        print(json.dumps(summary))
+    else:
+        print(f"{args.out}: {len(manifest.models)} models, family {manifest.family}, "
+              f"{manifest.max_tokens} tokens; serve it with --engine torch")  # fmt: skip
+    return 0
