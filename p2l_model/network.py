@@ -92,10 +92,11 @@ def _weights(checkpoint: Checkpoint) -> dict[str, Tensor]:
         except (OSError, SafetensorError) as error:
             raise CheckpointError(f"{checkpoint.path}: cannot be read: {error}") from error
         return {name: w for name, w in stored.items() if name.startswith("model.")}
-    return {name: torch.from_numpy(w) for name, w in _exact(checkpoint.tensors).items()}
+    return {name: torch.from_numpy(w) for name, w in exact_weights(checkpoint.tensors).items()}
 
 
-def _exact(tensors: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[np.float32]]:
+def exact_weights(tensors: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[np.float32]]:
+    """The backbone's (`model.*`) weights, int8 rows made float32 again."""
     exact: dict[str, NDArray[np.float32]] = {}
     for name, tensor in tensors.items():
         if not name.startswith("model.") or name.endswith("_scale"):

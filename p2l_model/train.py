@@ -9,7 +9,7 @@ import hashlib
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -37,16 +37,17 @@ from p2l_model.lengths import (
     with_spread,
 )
 from p2l_model.manifest import Manifest, Marginal
-from p2l_model.metrics import predict
-from p2l_model.prompt import TURNS_SEP, PromptEncoder, PromptFormat
+from p2l_model.metrics import predict, source_mean
+from p2l_model.prompt import PromptEncoder, PromptFormat
 from p2l_model.targets import balanced
-from p2l_model.train_config import TrainConfig, TrunkConfig
+from p2l_model.train_config import FinetuneConfig, TrainConfig, TrunkConfig
 from p2l_model.trunk import Epoch, LengthTargets, TrunkFit, joined
 from p2l_model.types import FloatArray
 
 _TEMPERATURES: Final = np.exp(np.linspace(math.log(0.5), math.log(2.0), 81))
 _HASH_FRACTION: Final = 16**13
-_CHUNK: Final = 20
+# What a fine-tuned backbone depends on, beside the data and the base.
+_TUNED_BY: Final = {"family", "feature_layers", "pooling", "max_tokens", "seed", "finetune"}
 
 
 class Reporter(Protocol):
@@ -86,11 +87,13 @@ def train(
     """
     torch.manual_seed(config.seed)
     split = load_split(config, train_paths, validation_paths, score_range)
-    base = load_base(config.base)
     work = out.with_name(f".{out.name}.work")
+    base = load_base(config.base, work)
     models = split.train.models
     marginal = _fit(np.zeros((len(split.train.conversations), 0)), split.train, config, 1e-3, work)
     draft = _draft(config, base, models, marginal)
+    if config.finetune is not None:
+        base = _tuned(config, config.finetune, base, split, marginal, work, report)
     x_train, x_validation = _features(config, base, draft, split, work, report)
     best = _choose(config, split, marginal, x_train, x_validation, work, report)
     temperature = _temperature(config, best.heads, split.validation, x_validation)
@@ -142,13 +145,14 @@ def _draft(
     config: TrainConfig, base: BaseModel, models: tuple[str, ...], marginal: Heads
 ) -> Manifest:
     """The manifest as far as it is known before the features are."""
-    prompt_format = PromptFormat(TURNS_SEP, config.max_tokens)
+    prompt_format = PromptFormat(base.prompt_kind, config.max_tokens)
     return Manifest(
         family=config.family,
         backbone=base.name,
+        pooling=config.pooling,
         feature_layers=config.feature_layers,
         max_tokens=config.max_tokens,
-        prompt_format=TURNS_SEP,
+        prompt_format=prompt_format.kind,
         prompt_format_hash=PromptEncoder(base.tokenizer, prompt_format).hash,
         models=list(models),
         engine_precision=config.engine_precision,
@@ -161,6 +165,29 @@ def _draft(
     )
 
 
+def _tuned(
+    config: TrainConfig,
+    options: FinetuneConfig,
+    base: BaseModel,
+    split: Split,
+    marginal: Heads,
+    work: Path,
+    report: Reporter,
+) -> BaseModel:
+    """The base after fine-tuning. Of several processes only the first returns."""
+    from p2l_model.finetune import FineTune
+
+    prompt = PromptEncoder(base.tokenizer, PromptFormat(base.prompt_kind, config.max_tokens))
+    votes = balanced(split.train, config.balance)
+    key = digest(np.zeros(0), votes, (config.model_dump_json(include=_TUNED_BY), base.digest))
+    folder = work / f"finetune-{key}"
+    run = FineTune(base, config, options, prompt, votes, marginal, folder, report)
+    tuned = run.run(split.validation)
+    if not run.is_main:
+        raise SystemExit(0)
+    return replace(load_base(str(tuned)), name=base.name)
+
+
 def _features(
     config: TrainConfig,
     base: BaseModel,
@@ -170,13 +197,13 @@ def _features(
     report: Reporter,
 ) -> tuple[FloatArray, FloatArray]:
     """(P, H) of both parts, through the very engine that will serve: no skew between the two."""
-    width = int(base.config["hidden_size"]) * len(config.feature_layers)
+    width = base.width(config.feature_layers)
     n_models = len(draft.models)
     blank = heads_from_rows(config.family, np.zeros((n_models + 2, width)), np.zeros(n_models + 2))
     _save(work / "backbone", base, draft, blank)
     checkpoint = load_checkpoint(work / "backbone")
-    engine = load_engine(checkpoint, "onnx")
-    key = json.dumps([base.name, config.feature_layers, config.engine_precision])
+    engine = load_engine(checkpoint)
+    key = json.dumps([base.digest, config.feature_layers, config.engine_precision, config.pooling])
     parts = []
     for name, votes in (("train", split.train), ("validation", split.validation)):
         stage = f"features of {name} prompts"
@@ -209,7 +236,7 @@ def _choose(
     candidates = []
     for l2 in config.l2:
         heads = _fit(x_train, votes, config, l2, work, report)
-        loss = _source_mean(config, heads, split.validation, x_validation, 1.0)
+        loss = _validation_loss(config, heads, split.validation, x_validation, 1.0)
         report(f"heads, l2 {l2:g}", 1, 1, f"validation loss {loss:.4f}")
         candidates.append(_Candidate({"l2": l2}, heads, loss))
     return min(candidates, key=lambda candidate: candidate.validation_loss)
@@ -237,12 +264,12 @@ def _trunk(
         on_epoch = partial(_log_epoch, work / "log.jsonl", stage, options.epochs, report)
 
         def judge(heads: Heads) -> float:
-            return _source_mean(config, heads, split.validation, x_validation, 1.0)
+            return _validation_loss(config, heads, split.validation, x_validation, 1.0)
 
         make = partial(fit.run, seed, judge, on_epoch)
         members.append(cached_heads(work / "fits" / f"{key}-{seed}.safetensors", make))
     heads = joined(members)
-    loss = _source_mean(config, heads, split.validation, x_validation, 1.0)
+    loss = _validation_loss(config, heads, split.validation, x_validation, 1.0)
     report("trunk", 1, 1, f"validation loss {loss:.4f}")
     return _Candidate({}, heads, loss)
 
@@ -311,27 +338,19 @@ def _temperature(
     config: TrainConfig, heads: Heads, validation: VoteTable, features: FloatArray
 ) -> float:
     """The one scale of all coefficients that fits validation best."""
-    losses = [_source_mean(config, heads, validation, features, t) for t in _TEMPERATURES]
+    losses = [_validation_loss(config, heads, validation, features, t) for t in _TEMPERATURES]
     return round(float(_TEMPERATURES[int(np.argmin(losses))]), 4)
 
 
-def _source_mean(
-    config: TrainConfig,
-    heads: Heads,
-    votes: VoteTable,
-    features: FloatArray,
-    temperature: float,
+def _validation_loss(
+    config: TrainConfig, heads: Heads, votes: VoteTable, features: FloatArray, temperature: float
 ) -> float:
-    """Mean loss per source, then over sources, each with the root of its number of prompts: a
-    large set does not outvote the small ones, a handful of prompts does not decide."""
-    loss = predict(config.family, votes, heads.outputs(features, temperature)).loss
-    names = np.unique(votes.source)
-    means = [float(loss[votes.source == name].mean()) for name in names]
-    sizes = [np.unique(votes.prompt[votes.source == name]).size for name in names]
-    return float(np.average(means, weights=np.sqrt(sizes)))
+    """What everything is chosen by."""
+    found = predict(config.family, votes, heads.outputs(features, temperature))
+    return source_mean(found.loss, votes)
 
 
 def _save(out: Path, base: BaseModel, manifest: Manifest, heads: Heads) -> None:
-    graph = base.graph(manifest.engine_precision, manifest.feature_layers)
+    graph = base.graph(manifest.engine_precision, manifest.feature_layers, manifest.pooling)
     tensors: dict[str, Any] = {**base.tensors, **heads.tensors()}
     save_checkpoint(out, base=base.path, manifest=manifest, tensors=tensors, graph=graph)

@@ -38,18 +38,43 @@ class TrunkConfig(BaseModel):
     stranger_weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.1
 
 
+class FinetuneConfig(BaseModel):
+    """Of the backbone, before the heads are fitted. method: all weights, or LoRA (alpha twice its
+    rank). patience: epochs without a gain on validation before it stops. precision: mixed, on
+    hardware that has it. save_batches: after so many its state is kept, as after each epoch.
+    accumulate: batches per update. learning_rate: of the backbone; both rise over the share warm_up
+    of all updates and fall as a cosine."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    method: Literal["full", "lora"] = "full"
+    epochs: Count = 3
+    batch_prompts: Count = 32
+    accumulate: Count = 1
+    learning_rate: Penalty = 2e-5
+    head_learning_rate: Penalty = 1e-3
+    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.01
+    warm_up: Share = 0.1
+    precision: Literal["no", "bf16", "fp16"] = "no"
+    patience: Count = 2
+    save_batches: Count = 200
+    lora_rank: Count = 8
+    lora_dropout: Share = 0.05
+
+
 class TrainConfig(BaseModel):
     """l2: penalties to choose among on validation. l2_common: on the weights common to all models.
     balance: votes weigh 1 / (votes on their prompt) ** balance. length_l2: of the length head.
     validation_fraction: of the prompts, where no validation files are given. trunk: a hidden layer
     under all heads; without it the heads are linear in the features, and l2, l2_common, length_l2
-    and max_steps say how they are fitted."""
+    and max_steps say how they are fitted. finetune: of the backbone, which stays frozen without."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     family: PreferenceFamily = PreferenceFamily.GRK
     base: str = "minilm"
     feature_layers: list[int] = [-1]
+    pooling: Literal["mean", "first", "last"] = "mean"
     max_tokens: Annotated[int, Field(ge=8)] = 512
     engine_precision: Literal["fp32", "int8"] = "fp32"
     l2: list[Penalty] = [0.01, 0.03, 0.1]
@@ -60,6 +85,7 @@ class TrainConfig(BaseModel):
     validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
     seed: int = 0
     trunk: TrunkConfig | None = None
+    finetune: FinetuneConfig | None = None
 
 
 def load_train_config(path: Path | None, overrides: dict[str, Any]) -> TrainConfig:

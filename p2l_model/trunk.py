@@ -19,10 +19,9 @@ from torch import Tensor, nn
 from p2l_model.data import IntArray, VoteTable
 from p2l_model.fit import heads_from_rows, rows_bias
 from p2l_model.heads import Heads
-from p2l_model.losses import log_probabilities
-from p2l_model.targets import target_matrix
 from p2l_model.train_config import TrunkConfig
 from p2l_model.types import FloatArray, PreferenceFamily
+from p2l_model.vote_index import VoteIndex, preference_loss
 
 _WARM_UP: Final = 0.1
 
@@ -60,8 +59,8 @@ class TrunkFit:
         lengths: LengthTargets | None,
     ) -> None:
         self._start = rows_bias(marginal)
-        used = np.unique(votes.prompt)
-        self._used = used
+        self._votes = VoteIndex(votes, family)
+        used = self._used = self._votes.used
         self._mean = features[used].mean(axis=0)
         deviation = features[used].std(axis=0)
         self._scale = np.where(deviation > 0, deviation, 1.0)
@@ -69,16 +68,6 @@ class TrunkFit:
         self._n_models = len(votes.models)
         self._family, self._config, self._lengths = family, config, lengths
         self._values = None if lengths is None else torch.from_numpy(lengths.values).float()
-        order = np.argsort(votes.prompt, kind="stable")
-        prompts = votes.prompt[order]
-        n_prompts = features.shape[0]
-        self._first = np.searchsorted(prompts, np.arange(n_prompts))
-        self._count = np.bincount(prompts, minlength=n_prompts)
-        self._a = torch.from_numpy(votes.model_a[order])
-        self._b = torch.from_numpy(votes.model_b[order])
-        self._targets = torch.from_numpy(target_matrix(family, votes)[order]).float()
-        weight = votes.weight[order] * used.size / votes.weight.sum()
-        self._weight = torch.from_numpy(weight).float()
         self._strangers = torch.from_numpy(strangers(votes))
 
     def run(
@@ -157,18 +146,9 @@ class TrunkFit:
 
     def _loss(self, network: nn.Module, batch: IntArray) -> tuple[Tensor, float]:
         """What is descended, and the preference part of it: means per prompt."""
-        rows, of_prompt = self._votes_of(batch)
         outputs = network(self._x[batch])  # (B, M + 2 [+ M])
         n = self._n_models
-        logs = log_probabilities(
-            self._family,
-            outputs[of_prompt, self._a[rows]],
-            outputs[of_prompt, self._b[rows]],
-            outputs[of_prompt, n],
-            outputs[of_prompt, n + 1],
-        )
-        losses = -(self._targets[rows] * logs).sum(dim=-1)
-        preference = (self._weight[rows] * losses).sum() / batch.size
+        preference = preference_loss(self._family, outputs, n, self._votes.batch(batch))
         total = preference + self._config.stranger_weight * self._unknown(outputs[:, :n], batch)
         if self._values is None:
             return total, float(preference.detach())
@@ -186,14 +166,6 @@ class TrunkFit:
         known = (~strange).float()
         level = (coefficients * known).sum(dim=1, keepdim=True) / known.sum(dim=1, keepdim=True)
         return ((coefficients - level)[strange]).square().mean()
-
-    def _votes_of(self, batch: IntArray) -> tuple[Tensor, Tensor]:
-        """The rows of the batch's votes, and for each its place in the batch."""
-        counts = self._count[batch]
-        of_prompt = np.repeat(np.arange(batch.size), counts)
-        offset = np.arange(counts.sum()) - np.repeat(counts.cumsum() - counts, counts)
-        rows = np.repeat(self._first[batch], counts) + offset
-        return torch.from_numpy(rows), torch.from_numpy(of_prompt)
 
     def _heads(self, network: nn.Module) -> Heads:
         """The network for features that are not standardised."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import random
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from tiny_checkpoint import write_base
+from toy_votes import quiet, write_votes
 
 from p2l_model.checkpoint import load_checkpoint
 from p2l_model.data import load_votes
@@ -21,29 +21,6 @@ from p2l_model.metrics import calibration_error, prompt_bootstrap
 from p2l_model.train import train
 from p2l_model.train_config import TrainConfig, TrunkConfig, load_train_config
 from p2l_model.types import PreferenceFamily
-
-
-def quiet(stage: str, done: float, total: float, note: str = "") -> None:
-    """Nothing to see."""
-
-
-def write_votes(path: Path, n_prompts: int, seed: int) -> Path:
-    """On prompts of a's `x` wins, on prompts of z's `y` does; `w` always loses."""
-    chance = random.Random(seed)
-    rows: list[dict[str, Any]] = []
-    for _ in range(n_prompts):
-        letter = chance.choice("az")
-        prompt = " ".join(letter * chance.randint(1, 3) for _ in range(chance.randint(2, 8)))
-        best = "x" if letter == "a" else "y"
-        for other in {"x", "y", "w"} - {best}:
-            sides = [best, other]
-            chance.shuffle(sides)
-            winner = "model_a" if (sides[0] == best) == (chance.random() < 0.9) else "model_b"
-            rows.append({"prompt": prompt, "model_a": sides[0], "model_b": sides[1],
-                         "winner": winner, "category": letter,
-                         "output_tokens_a": 100, "output_tokens_b": 200})  # fmt: skip
-    path.write_text("\n".join(json.dumps(row) for row in rows))
-    return path
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,115 @@
+"""Fine-tuning: whole and by LoRA, encoders and decoders, killed and resumed, several processes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from reference_checkpoint import write_reference
+from tiny_checkpoint import write_base
+from toy_votes import quiet, write_votes
+
+from p2l_model.base import load_base
+from p2l_model.checkpoint import load_checkpoint
+from p2l_model.engine.load import load_engine
+from p2l_model.train import train
+from p2l_model.train_config import FinetuneConfig, TrainConfig
+from p2l_model.types import Conversation, PreferenceFamily
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+
+TUNING = FinetuneConfig(
+    epochs=3, batch_prompts=32, learning_rate=3e-3, head_learning_rate=1e-2, save_batches=3
+)
+
+
+@pytest.fixture(scope="module")
+def paths(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    root = tmp_path_factory.mktemp("finetune")
+    return {
+        "encoder": write_base(root / "base"),
+        "decoder": write_reference(root / "decoder", "llama", "bt"),
+        "train": write_votes(root / "train.jsonl", 200, 1),
+        "validation": write_votes(root / "validation.jsonl", 80, 2),
+    }
+
+
+def config(paths: dict[str, Path], base: str = "encoder", **tuning: Any) -> TrainConfig:
+    return TrainConfig(
+        family=PreferenceFamily.BT,
+        base=str(paths[base]),
+        max_tokens=48,
+        pooling="mean" if base == "encoder" else "last",
+        finetune=TUNING.model_copy(update=tuning),
+    )
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+@pytest.mark.parametrize("base", ["encoder", "decoder"])
+def test_the_backbone_learns(
+    paths: dict[str, Path], tmp_path: Path, base: str, method: str
+) -> None:
+    options = config(paths, base, method=method)
+    manifest = train(options, [paths["train"]], [paths["validation"]], tmp_path / "out", quiet)
+    checkpoint = load_checkpoint(tmp_path / "out")
+    before = load_base(str(paths[base])).tensors
+    moved = [n for n, t in checkpoint.tensors.items()
+             if n in before and not np.array_equal(t, before[n])]  # fmt: skip
+    assert moved, "the weights that ship are the tuned ones"
+    assert manifest.metrics["validation"]["delta_ci95"][1] < 0
+    assert manifest.prompt_format == ("turns-sep" if base == "encoder" else "chat-cls")
+    ids = [checkpoint.prompt.encode(Conversation(("a a a",)))]
+    features = load_engine(checkpoint).features(ids)
+    assert np.allclose(features, load_engine(checkpoint, "torch").features(ids), atol=1e-4)
+    lines = (next(tmp_path.glob(".out.work/finetune-*")) / "log.jsonl").read_text().splitlines()
+    told = [json.loads(line) for line in lines]
+    rates = [line["learning_rate"] for line in told if "learning_rate" in line]
+    assert rates[0] < max(rates) > rates[-1], "up, then down"
+    losses = [line["validation_loss"] for line in told if "validation_loss" in line]
+    assert min(losses) < losses[0] or len(losses) == 1
+
+
+def test_a_killed_run_goes_on_to_the_same_backbone(paths: dict[str, Path], tmp_path: Path) -> None:
+    class KilledError(Exception):
+        pass
+
+    def killed(stage: str, done: float, total: float, note: str = "") -> None:
+        if stage == "fine-tuning" and done == 11:  # in the middle of the second epoch
+            raise KilledError
+
+    arguments = (config(paths), [paths["train"]], [paths["validation"]])
+    first = train(*arguments, tmp_path / "whole", quiet)
+    with pytest.raises(KilledError):
+        train(*arguments, tmp_path / "resumed", killed)
+    second = train(*arguments, tmp_path / "resumed", quiet)
+    assert second.metrics == first.metrics
+    one, two = load_checkpoint(tmp_path / "whole"), load_checkpoint(tmp_path / "resumed")
+    assert all(np.array_equal(one.tensors[name], two.tensors[name]) for name in one.tensors)
+
+
+def test_it_stops_when_validation_has_had_enough(paths: dict[str, Path], tmp_path: Path) -> None:
+    options = config(paths, epochs=30, patience=1, learning_rate=0.3)
+    train(options, [paths["train"]], [paths["validation"]], tmp_path / "out", quiet)
+    log = next(tmp_path.glob(".out.work/finetune-*")) / "log.jsonl"
+    assert 1 < log.read_text().count("validation_loss") < 30
+
+
+@pytest.mark.slow
+def test_two_processes_train_one_checkpoint(paths: dict[str, Path], tmp_path: Path) -> None:
+    settings = tmp_path / "train.yaml"
+    settings.write_text("family: bt\nmax_tokens: 48\nfinetune: {epochs: 1, learning_rate: 0.003}\n")
+    bin_folder = Path(sys.executable).parent
+    command = [
+        str(bin_folder / "accelerate"), "launch", "--cpu", "--num_processes", "2",
+        str(bin_folder / "p2l-router"), "train", "--data", str(paths["train"]),
+        "--validation", str(paths["validation"]), "--base", str(paths["encoder"]),
+        "--config", str(settings), "--out", str(tmp_path / "out"),
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert load_checkpoint(tmp_path / "out").manifest.family == "bt"
