@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -40,11 +39,11 @@ from p2l_model.manifest import Manifest, Marginal
 from p2l_model.metrics import predict, source_mean
 from p2l_model.prompt import PromptEncoder, PromptFormat
 from p2l_model.targets import balanced
+from p2l_model.temperature import calibrated, fit_calibration
 from p2l_model.train_config import FinetuneConfig, TrainConfig, TrunkConfig
 from p2l_model.trunk import Epoch, LengthTargets, TrunkFit, joined
 from p2l_model.types import FloatArray
 
-_TEMPERATURES: Final = np.exp(np.linspace(math.log(0.5), math.log(2.0), 81))
 _HASH_FRACTION: Final = 16**13
 # What a fine-tuned backbone depends on, beside the data and the base.
 _TUNED_BY: Final = {"family", "feature_layers", "pooling", "max_tokens", "seed", "finetune"}
@@ -96,11 +95,12 @@ def train(
         base = _tuned(config, config.finetune, base, split, marginal, work, report)
     x_train, x_validation = _features(config, base, draft, split, work, report)
     best = _choose(config, split, marginal, x_train, x_validation, work, report)
-    temperature = _temperature(config, best.heads, split.validation, x_validation)
-    lengths = _lengths(config, split, x_train, best.heads)
+    calibration = fit_calibration(config.family, best.heads, split.validation, x_validation)
+    fitted = calibrated(best.heads, calibration)
+    lengths = _lengths(config, split, x_train, fitted)
     manifest = draft.model_copy(
         update={
-            "temperature": temperature,
+            "temperature": calibration.temperature,
             "length_sigma": None if lengths is None else lengths.sigma,
             "marginal": draft.marginal.model_copy(
                 update={"mean_output_tokens": None if lengths is None else lengths.mean_tokens}
@@ -108,7 +108,7 @@ def train(
             "training_data": fingerprint(train_paths) | {"votes": len(split.train)},
         }
     )
-    heads = best.heads if lengths is None else lengths.heads
+    heads = fitted if lengths is None else lengths.heads
     figures = compare(manifest, heads, split.validation, x_validation, config.seed)
     if lengths is not None:
         figures["lengths"] = _length_reports(split, lengths, x_validation)
@@ -236,7 +236,7 @@ def _choose(
     candidates = []
     for l2 in config.l2:
         heads = _fit(x_train, votes, config, l2, work, report)
-        loss = _validation_loss(config, heads, split.validation, x_validation, 1.0)
+        loss = _validation_loss(config, heads, split.validation, x_validation)
         report(f"heads, l2 {l2:g}", 1, 1, f"validation loss {loss:.4f}")
         candidates.append(_Candidate({"l2": l2}, heads, loss))
     return min(candidates, key=lambda candidate: candidate.validation_loss)
@@ -264,12 +264,12 @@ def _trunk(
         on_epoch = partial(_log_epoch, work / "log.jsonl", stage, options.epochs, report)
 
         def judge(heads: Heads) -> float:
-            return _validation_loss(config, heads, split.validation, x_validation, 1.0)
+            return _validation_loss(config, heads, split.validation, x_validation)
 
         make = partial(fit.run, seed, judge, on_epoch)
         members.append(cached_heads(work / "fits" / f"{key}-{seed}.safetensors", make))
     heads = joined(members)
-    loss = _validation_loss(config, heads, split.validation, x_validation, 1.0)
+    loss = _validation_loss(config, heads, split.validation, x_validation)
     report("trunk", 1, 1, f"validation loss {loss:.4f}")
     return _Candidate({}, heads, loss)
 
@@ -334,19 +334,11 @@ def _length_reports(
     return reports
 
 
-def _temperature(
-    config: TrainConfig, heads: Heads, validation: VoteTable, features: FloatArray
-) -> float:
-    """The one scale of all coefficients that fits validation best."""
-    losses = [_validation_loss(config, heads, validation, features, t) for t in _TEMPERATURES]
-    return round(float(_TEMPERATURES[int(np.argmin(losses))]), 4)
-
-
 def _validation_loss(
-    config: TrainConfig, heads: Heads, votes: VoteTable, features: FloatArray, temperature: float
+    config: TrainConfig, heads: Heads, votes: VoteTable, features: FloatArray
 ) -> float:
     """What everything is chosen by."""
-    found = predict(config.family, votes, heads.outputs(features, temperature))
+    found = predict(config.family, votes, heads.outputs(features, 1.0))
     return source_mean(found.loss, votes)
 
 
