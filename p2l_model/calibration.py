@@ -129,4 +129,5 @@ def _wilson(share: float, n: float) -> list[float]:
     all say the same; those are the outermost, which are looked at most."""
     centre = (share + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
     half = _Z / (1 + _Z**2 / n) * float(np.sqrt(share * (1 - share) / n + _Z**2 / (4 * n**2)))
-    return [max(centre - half, 0.0), min(centre + half, 1.0)]
+    # at a share of 0 or 1 the nearer end is that share, but for rounding
+    return [min(max(centre - half, 0.0), share), max(min(centre + half, 1.0), share)]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from p2l_model.baselines import CategoryLeaderboards, fit_categories
+from p2l_model.baselines import CategoryLeaderboards
 from p2l_model.calibration import calibration_table, outcome_table
 from p2l_model.checkpoint import Checkpoint
 from p2l_model.data import VoteTable
@@ -40,18 +40,20 @@ def known_votes(checkpoint: Checkpoint, votes: VoteTable) -> VoteTable:
 
 
 def report(
-    scored: Scored, votes: VoteTable, seed: int = 0, *, train_votes: VoteTable | None = None
+    scored: Scored,
+    votes: VoteTable,
+    seed: int = 0,
+    categories: CategoryLeaderboards | None = None,
 ) -> dict[str, Any]:
     """The report of `p2l-router evaluate` (interface, sections 3 and 7).
 
     `compare`'s figures with calibration (a `calibration_table`) and outcomes (an `outcome_table`).
     Votes with models that the checkpoint does not know are left out and counted in n_skipped.
-    train_votes: what per_category_baseline is fitted on; without them it is left out.
-    Raises DataError where no vote is left, TrainingError.
+    categories: what per_category_baseline is of; without them it is left out.
+    Raises DataError where no vote is left.
     """
     manifest, heads = scored.checkpoint.manifest, scored.checkpoint.heads
     known = known_votes(scored.checkpoint, votes)
-    categories = None if train_votes is None else fit_categories(manifest, train_votes)
     figures = compare(manifest, heads, known, scored.features, seed, categories)
     outputs = heads.outputs(scored.features, manifest.temperature)
     return {

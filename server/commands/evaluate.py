@@ -14,6 +14,7 @@ from server.commands.evaluate_table import table
 from server.commands.progress import progress_bars
 
 if TYPE_CHECKING:
+    from p2l_model.baselines import CategoryLeaderboards
     from p2l_model.checkpoint import Checkpoint
     from p2l_model.data import VoteTable
     from p2l_model.features import Scored
@@ -39,11 +40,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Raises P2LError."""
     try:
-        report = _report(args)
+        import p2l_model.evaluate  # noqa: F401
     except ModuleNotFoundError as error:
         from p2l_model.errors import ExtraMissingError
 
         raise ExtraMissingError(error.name or "torch", "train") from error
+    report = _report(args)
     if args.out is not None:
         _write(report, Path(args.out), args.checkpoint)
     print(json.dumps(report) if args.json else table(report))
@@ -59,14 +61,14 @@ def _report(args: argparse.Namespace) -> dict[str, Any]:
     if args.out is not None:
         _prepare(Path(args.out))
     votes = _votes(args, args.data, "validation")
-    train_votes = args.train_data and _votes(args, args.train_data, "train")
     checkpoint = load_checkpoint(resolve_checkpoint(args.checkpoint))
     known = known_votes(checkpoint, votes)
     if args.compare is not None:
         other = load_checkpoint(resolve_checkpoint(args.compare))
         common = common_votes(checkpoint, other, votes)
+    categories = _categories(args, checkpoint)
     scored = _score(args, checkpoint, known, "scoring prompts")
-    result = report(scored, votes, args.seed, train_votes=train_votes)
+    result = report(scored, votes, args.seed, categories)
     if args.compare is not None:
         second = _score(args, other, common, f"scoring prompts, {args.compare}")
         found = compare_checkpoints(scored, second, votes, args.seed)
@@ -79,6 +81,14 @@ def _votes(args: argparse.Namespace, paths: list[str], split: str) -> VoteTable:
 
     files = data_files(paths, split)
     return load_votes(files, seed=args.seed, score_range=score_range(args.score_range))
+
+
+def _categories(args: argparse.Namespace, checkpoint: Checkpoint) -> CategoryLeaderboards | None:
+    from p2l_model.baselines import fit_categories
+
+    if args.train_data is None:
+        return None
+    return fit_categories(checkpoint.manifest, _votes(args, args.train_data, "train"))
 
 
 def _score(

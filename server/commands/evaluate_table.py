@@ -33,15 +33,14 @@ def _per_category(report: dict[str, Any]) -> Iterator[str]:
     told = report["per_category_baseline"]
     yield ""
     yield (
-        f"against {told['n_categories']} leaderboards, one per category, told each vote's category "
+        f"against {told['n_categories']} leaderboards, one per category, which is told "
         f"({told['n_unseen']} votes of categories not trained on)"
     )
-    yield _cells("", "prompts", "accuracy", "ECE", "log-loss", "category") + _DIFFERENCE
+    yield _cells("", "prompts", "log-loss", "category") + _DIFFERENCE
     for name, part in _parts(report):
         told = part["per_category_baseline"]
-        measured = (_number(told["accuracy"], 3), _number(told["ece"], 3))
         losses = (_number(part["log_loss"]), _number(told["log_loss"]))
-        yield _cells(name, str(part["n_prompts"]), *measured, *losses) + _difference(told)
+        yield _cells(name, str(part["n_prompts"]), *losses) + _difference(told)
 
 
 def _comparison(comparison: dict[str, Any]) -> Iterator[str]:
