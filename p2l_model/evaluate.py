@@ -1,79 +1,125 @@
-"""Evaluation against the marginal leaderboard that was fitted on the same training votes."""
+"""Evaluation against the marginal leaderboard that was fitted on the same training votes, and
+against one leaderboard per category."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from p2l_model.baselines import CategoryLeaderboards
+from p2l_model.calibration import calibration_table, outcome_table
 from p2l_model.checkpoint import Checkpoint
 from p2l_model.data import VoteTable
 from p2l_model.engine.base import Engine
 from p2l_model.errors import DataError
-from p2l_model.features import Progress, prompt_features
+from p2l_model.features import Progress, Scored, score
 from p2l_model.heads import HeadOutputs, Heads
 from p2l_model.manifest import Manifest
-from p2l_model.metrics import Predictions, predict, prompt_bootstrap, summary
+from p2l_model.metrics import Predictions, loss_difference, predict, summary
 from p2l_model.types import FloatArray
 
 
 def evaluate(
     checkpoint: Checkpoint, engine: Engine, votes: VoteTable, progress: Progress, seed: int = 0
 ) -> dict[str, Any]:
-    """The report of `p2l-router evaluate` (interface, sections 3 and 7).
+    """`report` on votes whose prompts are not scored yet. Raises DataError, ScoringError."""
+    known = known_votes(checkpoint, votes)
+    return report(score(checkpoint, engine, known, progress), votes, seed)
 
-    Votes with models that the checkpoint does not know are left out and counted in n_skipped.
-    Raises DataError where none is left.
-    """
+
+def known_votes(checkpoint: Checkpoint, votes: VoteTable) -> VoteTable:
+    """The votes between models that the checkpoint knows. Raises DataError without any."""
     known = votes.among(checkpoint.manifest.models)
     if len(known) == 0:
         raise DataError("no vote is between two models that the checkpoint knows")
-    features = _features(checkpoint, engine, known, progress)
-    report = compare(checkpoint.manifest, checkpoint.heads, known, features, seed)
-    return {"n": len(known), "n_skipped": len(votes) - len(known)} | report
+    return known
 
 
-def compare(
-    manifest: Manifest, heads: Heads, votes: VoteTable, features: FloatArray, seed: int
+def report(
+    scored: Scored,
+    votes: VoteTable,
+    seed: int = 0,
+    categories: CategoryLeaderboards | None = None,
 ) -> dict[str, Any]:
-    """The figures on votes between the manifest's models. features: (P, H) of their prompts."""
-    ours = _ours(manifest, heads, votes, features)
-    baseline = _marginal(manifest, votes)
-    everything = np.ones(len(votes), dtype=np.bool_)
-    report = _part(votes, ours, baseline, everything, seed)
-    for key, labels in (("by_source", votes.source), ("by_category", votes.category)):
-        report[key] = {
-            str(name): _part(votes, ours, baseline, labels == name, seed)
-            for name in np.unique(labels)
-        }
-    return {"n": len(votes), "family": manifest.family.value} | report
+    """The report of `p2l-router evaluate` (interface, sections 3 and 7).
 
-
-def _part(
-    votes: VoteTable, ours: Predictions, baseline: Predictions, keep: Any, seed: int
-) -> dict[str, Any]:
-    """The figures of some of the votes."""
-    weight = votes.weight[keep]
-    difference = ours.loss[keep] - baseline.loss[keep]
-    figures = summary(_only(ours, keep), weight)
-    total = float(weight.sum())
+    `compare`'s figures with calibration (a `calibration_table`) and outcomes (an `outcome_table`).
+    Votes with models that the checkpoint does not know are left out and counted in n_skipped.
+    categories: what per_category_baseline is of; without them it is left out.
+    Raises DataError where no vote is left.
+    """
+    manifest, heads = scored.checkpoint.manifest, scored.checkpoint.heads
+    known = known_votes(scored.checkpoint, votes)
+    figures = compare(manifest, heads, known, scored.features, seed, categories)
+    outputs = heads.outputs(scored.features, manifest.temperature)
     return {
-        "n": int(keep.sum()),
-        "n_prompts": int(np.unique(votes.prompt[keep]).size),
+        "n": len(known),
+        "n_skipped": len(votes) - len(known),
         **figures,
-        "baseline": summary(_only(baseline, keep), weight),
-        "delta_log_loss": float((weight * difference).sum()) / total if total > 0 else None,
-        "delta_ci95": prompt_bootstrap(difference, weight, votes.prompt[keep], seed),
+        "outcomes": outcome_table(manifest.family, known, outputs),
+        "calibration": calibration_table(predict(manifest.family, known, outputs), known),
     }
 
 
-def _only(predictions: Predictions, keep: Any) -> Predictions:
+def compare(
+    manifest: Manifest,
+    heads: Heads,
+    votes: VoteTable,
+    features: FloatArray,
+    seed: int,
+    categories: CategoryLeaderboards | None = None,
+) -> dict[str, Any]:
+    """The figures on votes between the manifest's models, in its order; all of them, by_source and
+    by_category. features: (P, F) of the votes' prompts."""
+    ours = predict(manifest.family, votes, heads.outputs(features, manifest.temperature))
+    told = None if categories is None else categories.predict(votes)
+    judged = _Judged(votes, ours, _marginal(manifest, votes), told, seed)
+    figures = judged.part(np.ones(len(votes), dtype=np.bool_))
+    if categories is not None:
+        figures["per_category_baseline"] |= {
+            "n_categories": len(categories.rows),
+            "n_unseen": categories.n_unseen(votes),
+        }
+    for key, labels in (("by_source", votes.source), ("by_category", votes.category)):
+        figures[key] = {str(name): judged.part(labels == name) for name in np.unique(labels)}
+    return {"n": len(votes), "family": manifest.family.value} | figures
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """Votes, and what the checkpoint and the baselines say of them."""
+
+    votes: VoteTable
+    ours: Predictions
+    marginal: Predictions
+    per_category: Predictions | None
+    seed: int
+
+    def part(self, keep: NDArray[np.bool_]) -> dict[str, Any]:
+        """The figures of some of the votes."""
+        figures: dict[str, Any] = {
+            "n": int(keep.sum()),
+            "n_prompts": int(np.unique(self.votes.prompt[keep]).size),
+            **summary(_only(self.ours, keep), self.votes.weight[keep]),
+            "baseline": summary(_only(self.marginal, keep), self.votes.weight[keep]),
+            **self._ahead_of(self.marginal, keep),
+        }
+        if self.per_category is not None:
+            told = summary(_only(self.per_category, keep), self.votes.weight[keep])
+            figures["per_category_baseline"] = told | self._ahead_of(self.per_category, keep)
+        return figures
+
+    def _ahead_of(self, other: Predictions, keep: NDArray[np.bool_]) -> dict[str, Any]:
+        weight, prompt = self.votes.weight[keep], self.votes.prompt[keep]
+        return loss_difference(self.ours.loss[keep], other.loss[keep], weight, prompt, self.seed)
+
+
+def _only(predictions: Predictions, keep: NDArray[np.bool_]) -> Predictions:
     return Predictions(predictions.loss[keep], predictions.p_a[keep], predictions.outcome_a[keep])
-
-
-def _ours(manifest: Manifest, heads: Heads, votes: VoteTable, features: FloatArray) -> Predictions:
-    return predict(manifest.family, votes, heads.outputs(features, manifest.temperature))
 
 
 def _marginal(manifest: Manifest, votes: VoteTable) -> Predictions:
@@ -92,16 +138,3 @@ def constant_outputs(
         np.full(n_prompts, 0.0 if eta is None else eta),
         np.full(n_prompts, 0.0 if gamma is None else gamma),
     )
-
-
-def _features(
-    checkpoint: Checkpoint, engine: Engine, votes: VoteTable, progress: Progress
-) -> FloatArray:
-    """(P, H); prompts without a vote that counts are not scored and stay zero."""
-    used = np.unique(votes.prompt)
-    scored = prompt_features(
-        [votes.conversations[index] for index in used], checkpoint.prompt, engine, progress
-    )
-    features = np.zeros((len(votes.conversations), scored.shape[1]))
-    features[used] = scored
-    return features

@@ -5,12 +5,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from p2l_model.checkpoint import Checkpoint
+from p2l_model.data import VoteTable
 from p2l_model.engine.base import Engine
 from p2l_model.prompt import PromptEncoder
 from p2l_model.types import Conversation, FloatArray
@@ -19,6 +22,25 @@ _SHARD: Final = 512
 
 # Called with (done, total) prompts.
 Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A checkpoint and what its backbone makes of P prompts: features (P, F)."""
+
+    checkpoint: Checkpoint
+    features: FloatArray
+
+
+def score(checkpoint: Checkpoint, engine: Engine, votes: VoteTable, progress: Progress) -> Scored:
+    """The features of the votes' P prompts; those without a vote are not scored and stay zero."""
+    used = np.unique(votes.prompt)
+    scored = prompt_features(
+        [votes.conversations[index] for index in used], checkpoint.prompt, engine, progress
+    )
+    features = np.zeros((len(votes.conversations), scored.shape[1]))
+    features[used] = scored
+    return Scored(checkpoint, features)
 
 
 def prompt_features(

@@ -41,6 +41,15 @@ class FitOptions:
     tolerance: float = 1e-7
 
 
+@dataclass(frozen=True, slots=True)
+class Prior:
+    """What the biases are drawn to, in place of zero. centre: (M + 2,) the models', eta's,
+    gamma's; strength: of the squared distance, beside the mean loss of a vote."""
+
+    centre: FloatArray
+    strength: float
+
+
 @dataclass(slots=True)
 class FitState:
     """Where a fit stands; enough to go on after a kill."""
@@ -54,8 +63,16 @@ class FitState:
 class HeadFit:
     """One fit. features: (P, H) of the votes' prompts; H may be 0 (the marginal leaderboard)."""
 
-    def __init__(self, features: FloatArray, votes: VoteTable, options: FitOptions) -> None:
+    def __init__(
+        self,
+        features: FloatArray,
+        votes: VoteTable,
+        options: FitOptions,
+        prior: Prior | None = None,
+    ) -> None:
         self._options = options
+        prior = prior or Prior(np.zeros(len(votes.models) + 2), BIAS_L2)
+        self._centre, self._ridge = torch.from_numpy(prior.centre), prior.strength
         self._mean = features[np.unique(votes.prompt)].mean(axis=0)
         deviation = features[np.unique(votes.prompt)].std(axis=0)
         self._scale = np.where(deviation > 0, deviation, 1.0)
@@ -68,8 +85,10 @@ class HeadFit:
         self._shape = (len(votes.models) + 3, features.shape[1] + 1)
 
     def start(self) -> FitState:
-        """All zero: every model alike."""
-        return FitState(torch.zeros(self._shape[0] * self._shape[1], dtype=torch.float64))
+        """All weights zero, the biases at the prior's centre: without one, every model alike."""
+        table = torch.zeros(self._shape, dtype=torch.float64)
+        table[:-1, -1] = self._centre
+        return FitState(table.flatten())
 
     def run(
         self, state: FitState, n_steps: int, on_step: Callable[[FitState], None] | None = None
@@ -129,7 +148,7 @@ class HeadFit:
         table = parameters.reshape(self._shape)
         penalty = self._options.l2 * table[:-1, :-1].square().sum()
         penalty = penalty + self._options.l2_common * common.square().sum()
-        ridge = BIAS_L2 * rows[:, -1].square().sum()
+        ridge = self._ridge * (rows[:, -1] - self._centre).square().sum()
         return cross_entropy(logs, self._targets, self._weights) + penalty + ridge
 
     def _rows(self, parameters: Tensor) -> tuple[Tensor, Tensor]:
@@ -161,9 +180,11 @@ def rows_bias(heads: Heads) -> FloatArray:
     return np.append(heads.bias, tail)
 
 
-def fit_heads(features: FloatArray, votes: VoteTable, options: FitOptions) -> Heads:
+def fit_heads(
+    features: FloatArray, votes: VoteTable, options: FitOptions, prior: Prior | None = None
+) -> Heads:
     """A fit from start to end. Raises TrainingError."""
-    fit = HeadFit(features, votes, options)
+    fit = HeadFit(features, votes, options, prior)
     state = fit.start()
     fit.run(state, options.max_steps)
     return fit.heads(state)

@@ -29,11 +29,18 @@ class Predictions:
     outcome_a: FloatArray
 
 
-def predict(family: PreferenceFamily, votes: VoteTable, outputs: HeadOutputs) -> Predictions:
-    """outputs: of the votes' P prompts."""
+def outcome_log_probabilities(
+    family: PreferenceFamily, votes: VoteTable, outputs: HeadOutputs
+) -> FloatArray:
+    """(N, K) over `outcomes(family)`. outputs: of the votes' P prompts."""
     a = outputs.coefficients[votes.prompt, votes.model_a]
     b = outputs.coefficients[votes.prompt, votes.model_b]
-    logs = log_probabilities(family, a, b, outputs.eta[votes.prompt], outputs.gamma[votes.prompt])
+    return log_probabilities(family, a, b, outputs.eta[votes.prompt], outputs.gamma[votes.prompt])
+
+
+def predict(family: PreferenceFamily, votes: VoteTable, outputs: HeadOutputs) -> Predictions:
+    """outputs: of the votes' P prompts."""
+    logs = outcome_log_probabilities(family, votes, outputs)
     loss = -(target_matrix(family, votes) * logs).sum(axis=1)
     p_a = 1.0 / (1.0 + np.exp(np.clip(logs[:, 1] - logs[:, 0], -700, 700)))
     return Predictions(loss, p_a, target_matrix(PreferenceFamily.BT, votes)[:, 0])
@@ -43,12 +50,10 @@ def summary(predictions: Predictions, weight: FloatArray) -> dict[str, Any]:
     """log_loss (the family's own outcomes), log_loss_binary (ties as half), accuracy, brier and
     ece (on decisive votes; None where there are none)."""
     p, y = predictions.p_a, predictions.outcome_a
-    safe = np.clip(p, 1e-12, 1 - 1e-12)
-    binary = -(y * np.log(safe) + (1 - y) * np.log1p(-safe))
     decisive = y != 0.5
     return {
         "log_loss": _mean(predictions.loss, weight),
-        "log_loss_binary": _mean(binary, weight),
+        "log_loss_binary": _mean(binary_loss(predictions), weight),
         "accuracy": _accuracy(p[decisive], y[decisive], weight[decisive]),
         "brier": _mean((p[decisive] - y[decisive]) ** 2, weight[decisive]),
         "ece": calibration_error(p[decisive], y[decisive], weight[decisive]),
@@ -64,12 +69,36 @@ def source_mean(loss: FloatArray, votes: VoteTable) -> float:
     return float(np.average(means, weights=np.sqrt(sizes)))
 
 
+def binary_loss(predictions: Predictions) -> FloatArray:
+    """The cross-entropy of P(a beats b), a tie as half a win for each side (N,): the one loss that
+    families with different outcomes have in common."""
+    y, safe = predictions.outcome_a, np.clip(predictions.p_a, 1e-12, 1 - 1e-12)
+    loss: FloatArray = -(y * np.log(safe) + (1 - y) * np.log1p(-safe))
+    return loss
+
+
+def loss_difference(
+    first: FloatArray, second: FloatArray, weight: FloatArray, prompt: IntArray, seed: int
+) -> dict[str, Any]:
+    """delta_log_loss: the weighted mean of first - second (N,), None where nothing has weight;
+    delta_ci95: its interval over prompts."""
+    difference = first - second
+    return {
+        "delta_log_loss": _mean(difference, weight),
+        "delta_ci95": prompt_bootstrap(difference, weight, prompt, seed),
+    }
+
+
+def calibration_bins(p: FloatArray) -> IntArray:
+    """Which of the N_BINS equal-width bins each probability (N,) is in."""
+    return np.minimum((p * N_BINS).astype(np.int64), N_BINS - 1)
+
+
 def calibration_error(p: FloatArray, y: FloatArray, weight: FloatArray) -> float | None:
     """Expected calibration error over N_BINS equal-width bins of P(a beats b)."""
     if p.size == 0:
         return None
-    bins = np.minimum((p * N_BINS).astype(np.int64), N_BINS - 1)
-    gaps = np.bincount(bins, weights=weight * (p - y), minlength=N_BINS)
+    gaps = np.bincount(calibration_bins(p), weights=weight * (p - y), minlength=N_BINS)
     return float(np.abs(gaps).sum() / weight.sum())
 
 

@@ -1,13 +1,23 @@
-"""`p2l-router evaluate`: how much better than one leaderboard for all prompts?"""
+"""`p2l-router evaluate`: how much better than one leaderboard for all prompts, than one for each
+category, than another checkpoint?"""
 
 from __future__ import annotations
 
 import argparse
 import json
-from typing import Any
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from server.commands.datasets import data_files, score_range
+from server.commands.evaluate_table import table
 from server.commands.progress import progress_bars
+
+if TYPE_CHECKING:
+    from p2l_model.baselines import CategoryLeaderboards
+    from p2l_model.checkpoint import Checkpoint
+    from p2l_model.data import VoteTable
+    from p2l_model.features import Scored
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,6 +25,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--checkpoint", default="bundled")
     parser.add_argument("--data", nargs="+", required=True, metavar="PATH",
                         help="files, or folders with *.validation.parquet")  # fmt: skip
+    parser.add_argument("--train-data", nargs="+", metavar="PATH",
+                        help="files, or folders with *.train.parquet: adds a leaderboard per "
+                             "category, fitted on them, to compare with")  # fmt: skip
+    parser.add_argument("--compare", metavar="CHECKPOINT",
+                        help="another checkpoint, on the votes that both know")  # fmt: skip
+    parser.add_argument("--out", metavar="DIR",
+                        help="where to write evaluation.json and reliability.png")  # fmt: skip
     parser.add_argument("--engine", default="auto", choices=["auto", "onnx", "torch"])
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--score-range", metavar="LO,HI", help="of score files (default: 0,1)")
@@ -22,41 +39,96 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Raises P2LError."""
-    from p2l_model.checkpoint import load_checkpoint, resolve_checkpoint
-    from p2l_model.data import load_votes
-    from p2l_model.engine.load import load_engine
-    from p2l_model.evaluate import evaluate
+    try:
+        import p2l_model.evaluate  # noqa: F401
+    except ModuleNotFoundError as error:
+        from p2l_model.errors import ExtraMissingError
 
-    files = data_files(args.data, "validation")
-    votes = load_votes(files, seed=args.seed, score_range=score_range(args.score_range))
-    checkpoint = load_checkpoint(resolve_checkpoint(args.checkpoint))
-    engine = load_engine(checkpoint, args.engine)
-    with progress_bars() as bars:
-        report = evaluate(
-            checkpoint,
-            engine,
-            votes,
-            lambda done, total: bars("scoring prompts", done, total),
-            args.seed,
-        )
-    print(json.dumps(report) if args.json else _table(report))
+        raise ExtraMissingError(error.name or "torch", "train") from error
+    report = _report(args)
+    if args.out is not None:
+        _write(report, Path(args.out), args.checkpoint)
+    print(json.dumps(report) if args.json else table(report))
     return 0
 
 
-def _table(report: dict[str, Any]) -> str:
-    lines = [f"{report['n']} votes, {report['n_skipped']} skipped (models not known)", _HEAD]
-    lines.append(_row("all", report))
-    lines += [_row(name, part) for name, part in report["by_source"].items()]
-    return "\n".join(lines)
+def _report(args: argparse.Namespace) -> dict[str, Any]:
+    """What can fail at once (files, names, flags) comes before what takes minutes."""
+    from p2l_model.checkpoint import load_checkpoint, resolve_checkpoint
+    from p2l_model.comparison import common_votes, compare_checkpoints
+    from p2l_model.evaluate import known_votes, report
+
+    if args.out is not None:
+        _prepare(Path(args.out))
+    votes = _votes(args, args.data, "validation")
+    checkpoint = load_checkpoint(resolve_checkpoint(args.checkpoint))
+    known = known_votes(checkpoint, votes)
+    if args.compare is not None:
+        other = load_checkpoint(resolve_checkpoint(args.compare))
+        common = common_votes(checkpoint, other, votes)
+    categories = _categories(args, checkpoint)
+    scored = _score(args, checkpoint, known, "scoring prompts")
+    result = report(scored, votes, args.seed, categories)
+    if args.compare is not None:
+        second = _score(args, other, common, f"scoring prompts, {args.compare}")
+        found = compare_checkpoints(scored, second, votes, args.seed)
+        result["comparison"] = {"checkpoint": args.compare} | found
+    return result
 
 
-_HEAD = f"{'':18}{'prompts':>8}{'log-loss':>10}{'marginal':>10}  difference [95% interval]"
+def _votes(args: argparse.Namespace, paths: list[str], split: str) -> VoteTable:
+    from p2l_model.data import load_votes
+
+    files = data_files(paths, split)
+    return load_votes(files, seed=args.seed, score_range=score_range(args.score_range))
 
 
-def _row(name: str, part: dict[str, Any]) -> str:
-    low, high = part["delta_ci95"]
-    return (
-        f"{name:18}{part['n_prompts']:>8}{part['log_loss']:>10.4f}"
-        f"{part['baseline']['log_loss']:>10.4f}  {part['delta_log_loss']:+.4f} "
-        f"[{low:+.4f}, {high:+.4f}]"
-    )
+def _categories(args: argparse.Namespace, checkpoint: Checkpoint) -> CategoryLeaderboards | None:
+    from p2l_model.baselines import fit_categories
+
+    if args.train_data is None:
+        return None
+    return fit_categories(checkpoint.manifest, _votes(args, args.train_data, "train"))
+
+
+def _score(
+    args: argparse.Namespace, checkpoint: Checkpoint, votes: VoteTable, stage: str
+) -> Scored:
+    from p2l_model.engine.load import load_engine
+    from p2l_model.features import score
+
+    engine = load_engine(checkpoint, args.engine)
+    try:
+        with progress_bars() as bars:
+            return score(checkpoint, engine, votes, partial(bars, stage))
+    finally:
+        engine.close()
+
+
+def _prepare(out: Path) -> None:
+    """Raises DataError, ExtraMissingError."""
+    from p2l_model.calibration import require_matplotlib
+    from p2l_model.errors import DataError
+
+    require_matplotlib()
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"--out {out}: cannot be made a folder: {error}") from error
+
+
+def _write(report: dict[str, Any], out: Path, name: str) -> None:
+    """Raises DataError."""
+    from p2l_model.calibration import draw_reliability
+    from p2l_model.errors import DataError
+
+    try:
+        (out / "evaluation.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        draw_reliability(report["calibration"], out / "reliability.png", _title(report, name))
+    except OSError as error:
+        raise DataError(f"--out {out}: cannot be written: {error}") from error
+
+
+def _title(report: dict[str, Any], name: str) -> str:
+    ece = "-" if report["ece"] is None else f"{report['ece']:.3f}"
+    return f"{Path(name).name}: {report['n_prompts']} prompts, ECE {ece}"
