@@ -21,6 +21,7 @@ _VERBS: Final = {
     "route": "the decision for a prompt, dry",
     "train": "train a checkpoint on votes and scores",
     "evaluate": "compare a checkpoint with one leaderboard for all prompts",
+    "scaling": "how the loss falls with votes and with the size of the model",
     "import": "a reference (lmarena/p2l) checkpoint into ours",
 }
 # A module cannot be named as this verb is.
