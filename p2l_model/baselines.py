@@ -18,7 +18,7 @@ from p2l_model.metrics import Predictions, predict
 from p2l_model.types import FloatArray, PreferenceFamily
 
 # How far a category's coefficients stray from the overall ones, in natural log-odds, before any
-# of its votes are seen. Thousands of votes outweigh it at once.
+# of its votes are seen. Thousands of votes outweigh it; half or twice as much changes little.
 PRIOR_DEVIATION: Final = 1.0
 
 # A source's category: the same word may mean something else in another source.
