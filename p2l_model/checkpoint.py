@@ -80,7 +80,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     """
     manifest = parse_manifest(_read_text(path / MANIFEST), str(path / MANIFEST))
     config = _read_config(path / "config.json")
-    tensors = _read_tensors(path / WEIGHTS, "" if manifest.quantization != "none" else "head.")
+    tensors = _read_tensors(path / WEIGHTS, _prefixes(manifest))
     heads = Heads.from_tensors(tensors, str(path / WEIGHTS))
     prompt = PromptEncoder(
         path / _TOKENIZER, PromptFormat(manifest.prompt_format, manifest.max_tokens)
@@ -196,10 +196,14 @@ def _read_json(path: Path) -> Any:
         raise CheckpointError(f"{path}: is not JSON") from error
 
 
-def _read_tensors(path: Path, prefix: str) -> dict[str, NDArray[Any]]:
+def _prefixes(manifest: Manifest) -> tuple[str, ...]:
+    return ("head.", "onboarded.") if manifest.quantization == "none" else ("",)
+
+
+def _read_tensors(path: Path, prefixes: tuple[str, ...]) -> dict[str, NDArray[Any]]:
     try:
         with safe_open(path, framework="np") as file:
-            wanted = [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118
+            wanted = [name for name in file.keys() if name.startswith(prefixes)]  # noqa: SIM118
             tensors = {name: file.get_tensor(name) for name in wanted}
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{path}: cannot be read: {error}") from error

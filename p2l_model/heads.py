@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
@@ -32,6 +32,7 @@ _NAMES: Final = {
     "length_": "head.length_head",
     "trunk_": "head.trunk",
 }
+_ONBOARDED: Final = "onboarded."
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,8 @@ class Heads:
     """weight (M, H), bias (M,): coefficients. eta_*, gamma_*: weight (H,) and bias of the raw tie
     parameters. length_weight (M, H), length_bias (M,): the mean of log output tokens.
     trunk_weight (H, F), trunk_bias (H,): relu(trunk x) is what the heads read, in place of the
-    backbone's features x (F,) themselves."""
+    backbone's features x (F,) themselves. factors: of rows added after training, (r, H + 1): the
+    covariance of such a row (weight, bias) is factor.T @ factor."""
 
     weight: FloatArray
     bias: FloatArray
@@ -61,6 +63,7 @@ class Heads:
     length_bias: FloatArray | None = None
     trunk_weight: FloatArray | None = None
     trunk_bias: FloatArray | None = None
+    factors: Mapping[int, FloatArray] = field(default_factory=dict)
 
     @property
     def n_models(self) -> int:
@@ -98,7 +101,7 @@ class Heads:
                 if f"{name}.{kind}" not in found:
                     raise CheckpointError(f"{source}: the tensor {name}.{kind} is missing")
                 parts[prefix + kind] = _shaped(prefix, kind, found[f"{name}.{kind}"], source)
-        heads = cls(**parts)
+        heads = cls(**parts, factors=_factors(tensors))
         heads._check(found, source)
         return heads
 
@@ -111,6 +114,8 @@ class Heads:
                 stored = np.atleast_2d(weight).astype(np.float32)
                 named[f"{name}.weight"] = np.ascontiguousarray(stored)
                 named[f"{name}.bias"] = np.atleast_1d(np.asarray(bias, dtype=np.float32))
+        for row, factor in self.factors.items():
+            named[f"{_ONBOARDED}{row}.factor"] = np.ascontiguousarray(factor, dtype=np.float32)
         return named
 
     def hidden(self, features: FloatArray) -> FloatArray:
@@ -146,7 +151,17 @@ class Heads:
             eta=None if self.eta_weight is None else float(outputs.eta[0]),
             gamma=None if self.gamma_weight is None else float(outputs.gamma[0]),
             expected_output_tokens=self._expected_tokens(x, manifest),
+            variance=self.variance(x, manifest.temperature)[0] if self.factors else None,
         )
+
+    def variance(self, features: FloatArray, temperature: float) -> FloatArray:
+        """(P, F) -> the variance of the coefficients (P, M); 0 for rows of the training."""
+        variance = np.zeros((features.shape[0], self.n_models))
+        hidden = self.hidden(features)
+        for row, factor in self.factors.items():
+            spread = hidden @ factor[:, :-1].T + factor[:, -1]  # (P, r)
+            variance[:, row] = (spread**2).sum(axis=1) / temperature**2
+        return variance
 
     def _expected_tokens(self, x: FloatArray, manifest: Manifest) -> FloatArray | None:
         """The log-normal's mean, exp(mu + sigma^2 / 2); NaN for models without lengths."""
@@ -165,8 +180,21 @@ class Heads:
         if self.length_weight is not None and self.length_bias is not None:
             rows |= {self.length_weight.shape[:1], self.length_bias.shape}
         trunk = self.trunk_weight is None or self.trunk_weight.shape[:1] == self.trunk_bias.shape  # type: ignore[union-attr]
-        if rows != {(self.n_models,)} or self.weight.ndim != 2 or not trunk:
+        width = self.weight.shape[-1] + 1
+        sound = all(
+            row < self.n_models and factor.ndim == 2 and factor.shape[1] == width
+            for row, factor in self.factors.items()
+        )
+        if rows != {(self.n_models,)} or self.weight.ndim != 2 or not trunk or not sound:
             raise CheckpointError(f"{source}: the heads' shapes do not agree")
+
+
+def _factors(tensors: Mapping[str, NDArray[Any]]) -> dict[int, FloatArray]:
+    return {
+        int(name.removeprefix(_ONBOARDED).split(".")[0]): tensor.astype(np.float64)
+        for name, tensor in tensors.items()
+        if name.startswith(_ONBOARDED)
+    }
 
 
 def _shaped(prefix: str, kind: str, tensor: FloatArray, source: str) -> FloatArray | float:

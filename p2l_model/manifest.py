@@ -29,6 +29,13 @@ class Marginal(_Strict):
     mean_output_tokens: list[Finite | None] | None = None
 
 
+class Onboarded(_Strict):
+    """Where the row of a model that was added later comes from."""
+
+    n_votes: Annotated[int, Field(ge=0)]
+    like: str | None = None
+
+
 class Manifest(_Strict):
     """What p2l.json holds.
 
@@ -38,6 +45,7 @@ class Manifest(_Strict):
     prompt_format_hash: SHA-256 over the prompt format and the tokenizer.
     temperature: served coefficient = raw coefficient / temperature.
     length_sigma: per model the standard deviation of log output tokens, None where unknown.
+    onboarded: models added after training, whose rows have a variance.
     """
 
     version: Literal[1] = 1
@@ -54,6 +62,7 @@ class Manifest(_Strict):
     temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
     marginal: Marginal
     length_sigma: list[Finite | None] | None = None
+    onboarded: dict[str, Onboarded] = Field(default_factory=dict)
     training_data: dict[str, Any] = Field(default_factory=dict)
     metrics: dict[str, Any] = Field(default_factory=dict)
 

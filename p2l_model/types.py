@@ -46,6 +46,7 @@ class PromptLeaderboard:
     models: M names. coefficients: (M,) natural log-odds. eta, gamma: the raw per-prompt
     tie parameters of the families that have them. expected_output_tokens: (M,), NaN for a
     model whose answer lengths the checkpoint never saw, or None when it predicts none.
+    variance: (M,) of the coefficients; 0 for models of the training, None without others.
     """
 
     family: PreferenceFamily
@@ -54,6 +55,7 @@ class PromptLeaderboard:
     eta: float | None = None
     gamma: float | None = None
     expected_output_tokens: FloatArray | None = None
+    variance: FloatArray | None = None
 
 
 @dataclass(frozen=True, slots=True)

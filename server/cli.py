@@ -22,6 +22,7 @@ _VERBS: Final = {
     "train": "train a checkpoint on votes and scores",
     "evaluate": "compare a checkpoint with one leaderboard for all prompts",
     "scaling": "how the loss falls with votes and with the size of the model",
+    "onboard": "add a model to a checkpoint from few votes",
     "import": "a reference (lmarena/p2l) checkpoint into ours",
 }
 # A module cannot be named as this verb is.
