@@ -149,7 +149,7 @@ def onboard(
     prior = row_prior(heads, None if like is None else manifest.models.index(like))
     row = fit_row(manifest.family, battles, prior)
     logs = None if used is None else _log_tokens(name, used)
-    grown = _with_lengths(_with_row(heads, row), heads, features, logs)
+    grown = _with_lengths(with_row(heads, row), heads, features, logs)
     facts = Onboarded(n_votes=battles.weight.size, like=like)
     fresh = _grown_manifest(manifest, name, facts, battles, used, logs)
     _write(checkpoint, out, fresh, grown)
@@ -226,7 +226,8 @@ def _scores(
     return a.T @ first - z, (a * information[:, None]).T @ a + np.eye(z.size)
 
 
-def _with_row(heads: Heads, row: Row) -> Heads:
+def with_row(heads: Heads, row: Row) -> Heads:
+    """The heads with one more model, the last; lengths as they were."""
     return replace(
         heads,
         weight=np.vstack([heads.weight, row.mode[:-1]]),
