@@ -109,8 +109,9 @@ def main() -> None:
     for name in left_out(study.train, marginal):
         without = tuple(model for model in study.train.models if model != name)
         heads = study.trunk(study.train.among(without))
+        retrained = full.outputs(study.x_held, 1.0)
         found = {"marginal": study.losses(flat, study.train.models, name),
-                 "retrain": study.losses(full.outputs(study.x_held, 1.0), study.train.models, name)}  # fmt: skip
+                 "retrain": study.losses(retrained, study.train.models, name)}  # fmt: skip
         for n in N_VOTES:
             draws = [added_back(study, heads, without, name, n, seed) for seed in range(N_DRAWS)]
             found[f"{n} votes"] = np.mean(draws, axis=0)
