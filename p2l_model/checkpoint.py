@@ -163,6 +163,9 @@ def _check_fit(
         "length_sigma and the length head do not fit": (
             (manifest.length_sigma is not None) != (heads.length_weight is not None)
         ),
+        "scored and the score head do not fit": (
+            (manifest.scored is not None) != (heads.score_weight is not None)
+        ),
         "the prompt format or the tokenizer is not the one it was trained with": (
             prompt.hash != manifest.prompt_format_hash
         ),

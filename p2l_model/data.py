@@ -45,7 +45,8 @@ class VoteTable:
 
     prompt (N,) indexes conversations; model_a, model_b (N,) index models; outcome (N,) indexes
     `Outcome`; p_model_a (N,) is NaN without a soft label; weight (N,); source and category are
-    per vote; output_tokens_a, _b (N,) are NaN where not known.
+    per vote; output_tokens_a, _b (N,), and the graded score_a, _b (N,) in [0, 1], are NaN where not
+    known.
     """
 
     conversations: tuple[Conversation, ...] = field(repr=False)
@@ -60,6 +61,8 @@ class VoteTable:
     category: NDArray[np.str_]
     output_tokens_a: FloatArray
     output_tokens_b: FloatArray
+    score_a: FloatArray
+    score_b: FloatArray
 
     def __len__(self) -> int:
         return int(self.prompt.shape[0])
@@ -91,6 +94,8 @@ class VoteTable:
             category=self.category[keep],
             output_tokens_a=self.output_tokens_a[keep],
             output_tokens_b=self.output_tokens_b[keep],
+            score_a=self.score_a[keep],
+            score_b=self.score_b[keep],
         )
 
 
@@ -136,6 +141,9 @@ def _from_comparisons(columns: Columns, path: Path) -> dict[str, Any]:
         "category": texts(columns, "category", ""),
         "output_tokens_a": numbers(columns, "output_tokens_a", path, 0.0, _MAX_TOKENS),
         "output_tokens_b": numbers(columns, "output_tokens_b", path, 0.0, _MAX_TOKENS),
+        # a comparison's own grades, where a file has any, are on scales of their own
+        "score_a": [math.nan] * len(votes),
+        "score_b": [math.nan] * len(votes),
     }
 
 
@@ -186,6 +194,8 @@ def _from_scores(
         "category": [categories[a] for a in first],
         "output_tokens_a": [tokens[a] for a in first],
         "output_tokens_b": [tokens[b] for b in second],
+        "score_a": [scores[a] for a in first],
+        "score_b": [scores[b] for b in second],
     }
 
 
@@ -240,4 +250,6 @@ def _join(tables: Sequence[Mapping[str, Any]]) -> VoteTable:
         category=np.array(joined["category"], dtype=np.str_),
         output_tokens_a=np.array(joined["output_tokens_a"], dtype=np.float64),
         output_tokens_b=np.array(joined["output_tokens_b"], dtype=np.float64),
+        score_a=np.array(joined["score_a"], dtype=np.float64),
+        score_b=np.array(joined["score_b"], dtype=np.float64),
     )

@@ -30,6 +30,7 @@ _NAMES: Final = {
     "eta_": "head.eta_head",
     "gamma_": "head.gamma_head",
     "length_": "head.length_head",
+    "score_": "head.score_head",
     "trunk_": "head.trunk",
 }
 _ONBOARDED: Final = "onboarded."
@@ -48,7 +49,8 @@ class HeadOutputs:
 @dataclass(frozen=True, slots=True)
 class Heads:
     """weight (M, H), bias (M,): coefficients. eta_*, gamma_*: weight (H,) and bias of the raw tie
-    parameters. length_weight (M, H), length_bias (M,): the mean of log output tokens.
+    parameters. length_weight (M, H), length_bias (M,): the mean of log output tokens;
+    score_weight, score_bias alike: the logit of the expected score.
     trunk_weight (H, F), trunk_bias (H,): relu(trunk x) is what the heads read, in place of the
     backbone's features x (F,) themselves. factors: of rows added after training, (r, H + 1): the
     covariance of such a row (weight, bias) is factor.T @ factor."""
@@ -61,6 +63,8 @@ class Heads:
     gamma_bias: float | None = None
     length_weight: FloatArray | None = None
     length_bias: FloatArray | None = None
+    score_weight: FloatArray | None = None
+    score_bias: FloatArray | None = None
     trunk_weight: FloatArray | None = None
     trunk_bias: FloatArray | None = None
     factors: Mapping[int, FloatArray] = field(default_factory=dict)
@@ -83,7 +87,8 @@ class Heads:
     @property
     def widths(self) -> set[int]:
         """The numbers of backbone features that the parts take; one, in a sound checkpoint."""
-        parts = (self.weight, self.eta_weight, self.gamma_weight, self.length_weight)
+        rows = (self.weight, self.length_weight, self.score_weight)
+        parts = (*rows, self.eta_weight, self.gamma_weight)
         inner = {part.shape[-1] for part in parts if part is not None}
         if self.trunk_weight is None:
             return inner
@@ -138,6 +143,14 @@ class Heads:
         mu: FloatArray = self.hidden(features) @ self.length_weight.T + self.length_bias
         return mu
 
+    def expected_scores(self, features: FloatArray) -> FloatArray | None:
+        """(P, F) -> the expected score of each model's answer (P, M); None without a score head."""
+        if self.score_weight is None or self.score_bias is None:
+            return None
+        logits = self.hidden(features) @ self.score_weight.T + self.score_bias
+        scores: FloatArray = 1.0 / (1.0 + np.exp(-np.clip(logits, -500, 500)))
+        return scores
+
     def leaderboard(self, features: NDArray[np.float32], manifest: Manifest) -> PromptLeaderboard:
         """features: (F,). Raises ScoringError where they are not finite."""
         x = features.astype(np.float64)[None, :]
@@ -151,6 +164,7 @@ class Heads:
             eta=None if self.eta_weight is None else float(outputs.eta[0]),
             gamma=None if self.gamma_weight is None else float(outputs.gamma[0]),
             expected_output_tokens=self._expected_tokens(x, manifest),
+            expected_scores=self._known_scores(x, manifest),
             variance=self.variance(x, manifest.temperature)[0] if self.factors else None,
         )
 
@@ -172,13 +186,24 @@ class Heads:
         tokens: FloatArray = np.exp(np.minimum(mu[0] + 0.5 * sigma**2, _MAX_LOG_TOKENS))
         return tokens
 
+    def _known_scores(self, x: FloatArray, manifest: Manifest) -> FloatArray | None:
+        """NaN for models without graded answers."""
+        scores = self.expected_scores(x)
+        if scores is None or manifest.scored is None:
+            return None
+        return np.where(manifest.scored, scores[0], np.nan)
+
     def _check(self, found: Mapping[str, FloatArray], source: str) -> None:
         for name, tensor in found.items():
             if not np.all(np.isfinite(tensor)):
                 raise CheckpointError(f"{source}: {name} has values that are not finite")
         rows = {self.bias.shape}
-        if self.length_weight is not None and self.length_bias is not None:
-            rows |= {self.length_weight.shape[:1], self.length_bias.shape}
+        for weight, bias in (
+            (self.length_weight, self.length_bias),
+            (self.score_weight, self.score_bias),
+        ):
+            if weight is not None and bias is not None:
+                rows |= {weight.shape[:1], bias.shape}
         trunk = self.trunk_weight is None or self.trunk_weight.shape[:1] == self.trunk_bias.shape  # type: ignore[union-attr]
         width = self.weight.shape[-1] + 1
         sound = all(

@@ -45,6 +45,7 @@ class Manifest(_Strict):
     prompt_format_hash: SHA-256 over the prompt format and the tokenizer.
     temperature: served coefficient = raw coefficient / temperature.
     length_sigma: per model the standard deviation of log output tokens, None where unknown.
+    scored: per model whether the score head knows it, None without one.
     onboarded: models added after training, whose rows have a variance.
     """
 
@@ -62,6 +63,7 @@ class Manifest(_Strict):
     temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
     marginal: Marginal
     length_sigma: list[Finite | None] | None = None
+    scored: list[bool] | None = None
     onboarded: dict[str, Onboarded] = Field(default_factory=dict)
     training_data: dict[str, Any] = Field(default_factory=dict)
     metrics: dict[str, Any] = Field(default_factory=dict)
@@ -75,6 +77,8 @@ class Manifest(_Strict):
             raise ValueError("marginal.coefficients must be one per model")
         if self.length_sigma is not None and len(self.length_sigma) != n_models:
             raise ValueError("length_sigma must be one per model")
+        if self.scored is not None and len(self.scored) != n_models:
+            raise ValueError("scored must be one per model")
         return self
 
 

@@ -150,6 +150,7 @@ def onboard(
     row = fit_row(manifest.family, battles, prior)
     logs = None if used is None else _log_tokens(name, used)
     grown = _with_lengths(with_row(heads, row), heads, features, logs)
+    grown = _with_scores(grown, heads)
     facts = Onboarded(n_votes=battles.weight.size, like=like)
     fresh = _grown_manifest(manifest, name, facts, battles, used, logs)
     _write(checkpoint, out, fresh, grown)
@@ -253,6 +254,17 @@ def _with_lengths(grown: Heads, heads: Heads, features: FloatArray, logs: Any) -
     )
 
 
+def _with_scores(grown: Heads, heads: Heads) -> Heads:
+    """Grades of the new model are not looked at: its row is the others' mean, and not `scored`."""
+    if heads.score_weight is None or heads.score_bias is None:
+        return grown
+    return replace(
+        grown,
+        score_weight=np.vstack([heads.score_weight, heads.score_weight.mean(axis=0)]),
+        score_bias=np.append(heads.score_bias, heads.score_bias.mean()),
+    )
+
+
 def _log_tokens(name: str, votes: VoteTable) -> FloatArray:
     """(P,): log output tokens of the new model's answers, NaN where not known."""
     logs = np.full(len(votes.conversations), np.nan)
@@ -293,6 +305,7 @@ def _grown_manifest(
             "models": [*manifest.models, name],
             "marginal": more,
             "length_sigma": None if sigma is None else [*sigma, fresh_sigma],
+            "scored": None if manifest.scored is None else [*manifest.scored, False],
             "onboarded": {**manifest.onboarded, name: facts},
         }
     )

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -28,6 +29,7 @@ from p2l_model.lengths import (
 from p2l_model.manifest import Manifest
 from p2l_model.metrics import predict, source_mean
 from p2l_model.prepare import Prepared, Reporter, Split, fit_linear, prepare, save
+from p2l_model.scores import ScoreModel, fit_scores, score_report, unit_scores
 from p2l_model.targets import balanced
 from p2l_model.temperature import calibrated, fit_calibration
 from p2l_model.train_config import TrainConfig, TrunkConfig
@@ -64,9 +66,13 @@ def train(
     calibration = fit_calibration(config.family, best.heads, split.validation, x_validation)
     fitted = calibrated(best.heads, calibration)
     lengths = _lengths(config, split, data.x_train, fitted)
+    heads = fitted if lengths is None else lengths.heads
+    graded = unit_scores(split.train), unit_scores(split.validation)
+    scores = fit_scores(heads, data.x_train, graded[0], x_validation, graded[1])
     manifest = draft.model_copy(
         update={
             "temperature": calibration.temperature,
+            "scored": None if scores is None else scores.known,
             "length_sigma": None if lengths is None else lengths.sigma,
             "marginal": draft.marginal.model_copy(
                 update={"mean_output_tokens": None if lengths is None else lengths.mean_tokens}
@@ -74,10 +80,12 @@ def train(
             "training_data": fingerprint(train_paths) | {"votes": len(split.train)},
         }
     )
-    heads = fitted if lengths is None else lengths.heads
+    heads = heads if scores is None else scores.heads
     figures = compare(manifest, heads, split.validation, x_validation, config.seed)
     if lengths is not None:
         figures["lengths"] = _length_reports(split, lengths, x_validation)
+    if scores is not None:
+        figures["scores"] = _score_reports(split, scores, x_validation)
     chosen = best.chosen | {"config": config.model_dump(mode="json")}
     manifest = manifest.model_copy(update={"metrics": {"validation": figures, "chosen": chosen}})
     save(out, data.base, manifest, heads)
@@ -152,6 +160,22 @@ def _lengths(
     if heads.length_weight is not None:
         return with_spread(x_train, logs, heads)
     return fit_lengths(x_train, logs, config.length_l2, heads)
+
+
+def _score_reports(
+    split: Split, scores: ScoreModel, x_validation: FloatArray
+) -> dict[str, dict[str, Any]]:
+    """By source: `score_report` on the validation part."""
+    reports = {}
+    for source in np.unique(split.validation.source):
+        train, held = (
+            unit_scores(votes.where(votes.source == source))
+            for votes in (split.train, split.validation)
+        )
+        found = score_report(scores, train, held, x_validation)
+        if found:
+            reports[str(source)] = found
+    return reports
 
 
 def _length_reports(

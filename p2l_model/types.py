@@ -46,6 +46,7 @@ class PromptLeaderboard:
     models: M names. coefficients: (M,) natural log-odds. eta, gamma: the raw per-prompt
     tie parameters of the families that have them. expected_output_tokens: (M,), NaN for a
     model whose answer lengths the checkpoint never saw, or None when it predicts none.
+    expected_scores: (M,) in [0, 1], NaN for a model without graded answers, None without a head.
     variance: (M,) of the coefficients; 0 for models of the training, None without others.
     """
 
@@ -55,6 +56,7 @@ class PromptLeaderboard:
     eta: float | None = None
     gamma: float | None = None
     expected_output_tokens: FloatArray | None = None
+    expected_scores: FloatArray | None = None
     variance: FloatArray | None = None
 
 

@@ -98,6 +98,8 @@ def synthetic(
         "category": np.array(categories),
         "output_tokens_a": np.full(n, np.nan),
         "output_tokens_b": np.full(n, np.nan),
+        "score_a": np.full(n, np.nan),
+        "score_b": np.full(n, np.nan),
     }
     prompts = tuple(Conversation((str(index),)) for index in range(n))
     return VoteTable(conversations=prompts, models=tuple(MODELS), **(arrays | more))

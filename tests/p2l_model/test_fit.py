@@ -54,6 +54,8 @@ def _table(prompt: FloatArray, a: FloatArray, b: FloatArray, outcome: FloatArray
         category=np.array([""] * n),
         output_tokens_a=np.full(n, np.nan),
         output_tokens_b=np.full(n, np.nan),
+        score_a=np.full(n, np.nan),
+        score_b=np.full(n, np.nan),
     )
 
 

@@ -46,7 +46,7 @@ def drawn(family: PreferenceFamily, heads: Heads, features: FloatArray) -> VoteT
     return VoteTable(
         tuple(Conversation((str(i),)) for i in range(N_PROMPTS)),
         tuple("abcdef"), prompt, a, b, np.minimum(outcome, logs.shape[1] - 1), empty,
-        np.ones(prompt.size), text, text, empty, empty,
+        np.ones(prompt.size), text, text, *[empty] * 4,
     )  # fmt: skip
 
 
