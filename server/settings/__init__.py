@@ -1,0 +1,72 @@
+"""The configuration: one YAML file, every key checked, every secret by the name of a variable."""
+
+from __future__ import annotations
+
+from pydantic import Field, model_validator
+
+from server.settings.auth import AuthSettings, KeySettings
+from server.settings.fields import Section
+from server.settings.operations import (
+    LimitsSettings,
+    RedisSettings,
+    StorageSettings,
+    TelemetrySettings,
+)
+from server.settings.providers import Capability, ModelSettings, ProviderSettings
+from server.settings.routing import RoutingRules, RoutingSettings
+from server.settings.scorer import ScorerSettings
+
+__all__ = [
+    "AuthSettings",
+    "Capability",
+    "KeySettings",
+    "LimitsSettings",
+    "ModelSettings",
+    "ProviderSettings",
+    "RedisSettings",
+    "RoutingRules",
+    "RoutingSettings",
+    "ScorerSettings",
+    "Settings",
+    "StorageSettings",
+    "TelemetrySettings",
+]
+
+
+class Settings(Section):
+    """The whole configuration."""
+
+    providers: dict[str, ProviderSettings] = Field(default_factory=dict)
+    models: dict[str, ModelSettings] = Field(default_factory=dict)
+    routing: RoutingSettings = Field(default_factory=RoutingSettings)
+    scorer: ScorerSettings = Field(default_factory=ScorerSettings)
+    auth: AuthSettings = Field(default_factory=AuthSettings)
+    storage: StorageSettings = Field(default_factory=StorageSettings)
+    redis: RedisSettings = Field(default_factory=RedisSettings)
+    limits: LimitsSettings = Field(default_factory=LimitsSettings)
+    telemetry: TelemetrySettings = Field(default_factory=TelemetrySettings)
+
+    @model_validator(mode="after")
+    def _names_fit(self) -> Settings:
+        for name, model in self.models.items():
+            provider = self.providers.get(model.provider)
+            if provider is None:
+                raise ValueError(f"models.{name}.provider: there is no provider {model.provider!r}")
+            if provider.kind in ("anthropic", "gemini"):
+                raise ValueError(
+                    f"models.{name}.provider: kind {provider.kind} is not available in this "
+                    "version; most providers also offer an OpenAI-compatible address (kind openai)"
+                )
+        self._check_allow_lists()
+        return self
+
+    def _check_allow_lists(self) -> None:
+        lists = {"routing.models": self.routing.models}
+        lists |= {
+            f"routing.profiles.{n}.models": p.models for n, p in self.routing.profiles.items()
+        }
+        lists |= {f"auth.keys.{key.name}.models": key.models for key in self.auth.keys}
+        for place, names in lists.items():
+            for name in names or ():
+                if name not in self.models:
+                    raise ValueError(f"{place}: there is no model {name!r} under models")

@@ -1,0 +1,29 @@
+"""What the sections share: amounts, durations, and a base that refuses unknown keys."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+
+def _exact(value: object) -> object:
+    # YAML gives 2.5 as a binary float; its shortest spelling is what was written in the file
+    return repr(value) if isinstance(value, float) else value
+
+
+def _non_negative(value: Decimal) -> Decimal:
+    if not value.is_finite() or value < 0:
+        raise ValueError("must be a finite amount of at least 0")
+    return value
+
+
+Usd = Annotated[Decimal, BeforeValidator(_exact), AfterValidator(_non_negative)]
+PositiveSeconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class Section(BaseModel):
+    """A part of the configuration. Unknown keys are errors: a misspelt key must not be ignored."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())

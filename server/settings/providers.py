@@ -1,0 +1,60 @@
+"""Where requests are sent, and the models that are there."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Literal
+
+from pydantic import PositiveInt, model_validator
+
+from server.settings.fields import PositiveSeconds, Section, Usd
+
+Capability = Literal["tools", "vision", "json_schema", "audio"]
+
+
+class ProviderSettings(Section):
+    """Where requests are sent. The key is read from the environment, never from the file."""
+
+    kind: Literal["openai", "anthropic", "gemini", "sandbox"] = "openai"
+    base_url: str | None = None
+    api_key_env: str | None = None
+    connect_timeout_s: PositiveSeconds = 2.0
+    first_byte_timeout_s: PositiveSeconds = 30.0
+    idle_timeout_s: PositiveSeconds = 60.0
+    max_concurrency: PositiveInt = 256
+
+    @model_validator(mode="after")
+    def _has_an_address(self) -> ProviderSettings:
+        if self.kind != "openai":
+            return self
+        if self.base_url is None:
+            raise ValueError('kind openai needs a base_url, for example "https://host/v1"')
+        if not self.base_url.startswith(("http://", "https://")):
+            raise ValueError("base_url must begin with http:// or https://")
+        return self
+
+
+class ModelSettings(Section):
+    """One model of the catalogue. What is left out is looked up in the price list."""
+
+    provider: str
+    upstream_model: str | None = None
+    leaderboard_name: str | None = None
+    input_usd_per_mtok: Usd | None = None
+    output_usd_per_mtok: Usd | None = None
+    cached_input_usd_per_mtok: Usd | None = None
+    cache_write_usd_per_mtok: Usd | None = None
+    reasoning_usd_per_mtok: Usd | None = None
+    audio_input_usd_per_mtok: Usd | None = None
+    audio_output_usd_per_mtok: Usd | None = None
+    request_usd: Usd = Decimal(0)
+    context_window: PositiveInt | None = None
+    max_output_tokens: PositiveInt | None = None
+    capabilities: frozenset[Capability] | None = None
+    expected_output_tokens: PositiveInt | None = None
+
+    @model_validator(mode="after")
+    def _prices_come_in_pairs(self) -> ModelSettings:
+        if (self.input_usd_per_mtok is None) != (self.output_usd_per_mtok is None):
+            raise ValueError("give both input_usd_per_mtok and output_usd_per_mtok, or neither")
+        return self

@@ -1,0 +1,63 @@
+"""What decisions are made by."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from router.decide import BudgetMode
+from server.settings.fields import Section, Usd
+
+
+class RoutingRules(Section):
+    """What a decision is made by; a profile overrides any of them."""
+
+    budget_usd: Usd | None = None
+    budget_mode: BudgetMode = BudgetMode.EXPECTED
+    opponents: Literal["uniform"] | dict[str, float] = "uniform"
+    models: list[str] | None = None
+
+    @field_validator("opponents")
+    @classmethod
+    def _weights_make_a_distribution(cls, value: str | dict[str, float]) -> str | dict[str, float]:
+        if isinstance(value, str):
+            return value
+        if any(not math.isfinite(weight) or weight < 0 for weight in value.values()):
+            raise ValueError("opponents' weights must be finite and at least 0")
+        if sum(value.values()) <= 0:
+            raise ValueError("opponents need at least one weight above 0")
+        return value
+
+    @property
+    def opponent_weights(self) -> Mapping[str, float] | None:
+        """None: uniform over the leaderboard."""
+        return None if isinstance(self.opponents, str) else self.opponents
+
+
+class RoutingSettings(RoutingRules):
+    """How requests are routed unless they say otherwise."""
+
+    profiles: dict[str, RoutingRules] = Field(default_factory=dict)
+    fallbacks: Annotated[int, Field(ge=0)] = 2
+    usd_per_win: Usd | None = None
+    window_budgets: list[dict[str, Any]] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _nothing_is_silently_ignored(self) -> RoutingSettings:
+        # a spending limit that is read and not kept would be worse than a refusal to start
+        if self.usd_per_win is not None:
+            raise ValueError("usd_per_win is not available in this version: leave it out")
+        if self.window_budgets:
+            raise ValueError("window_budgets are not available in this version: leave them out")
+        return self
+
+    def rules(self, profile: str | None) -> RoutingRules:
+        """The rules of a profile on top of the defaults. Raises KeyError for an unknown profile."""
+        if profile is None:
+            return self
+        own = self.profiles[profile].model_dump(exclude_unset=True)
+        base = {name: getattr(self, name) for name in RoutingRules.model_fields}
+        return RoutingRules.model_validate(base | own)
