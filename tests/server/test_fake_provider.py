@@ -37,6 +37,7 @@ def test_answers_the_sdk_and_counts_what_it_served(
     assert whole.choices[0].message.content == text == "Hello from m"
     assert chunks[-1].usage == whole.usage
     assert whole.usage is not None
+    assert all(request.over.wait(5) for request in provider.chats)
     assert provider.served["m"] == {
         "requests": 2,
         "prompt": 2 * whole.usage.prompt_tokens,
