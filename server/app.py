@@ -16,10 +16,12 @@ from p2l_model.engine.scorer import Scorer
 from router.catalog import ModelCard
 from server.auth import Authenticator
 from server.endpoints import chat, health, models, routing
-from server.endpoints.common import State, json_response, new_request_id
+from server.endpoints.common import State, json_response
 from server.errors import ApiError
 from server.gateway import Gateway
+from server.ledger.accounts import Accounts, NoLedger
 from server.plan import Planner
+from server.request_id import new_request_id
 from server.settings import Settings
 from server.upstream.base import Upstream
 
@@ -42,6 +44,7 @@ def create_app(
         max_concurrency=settings.limits.max_concurrency,
         fallbacks=settings.routing.fallbacks,
         entropy=random.SystemRandom(),
+        accounts=Accounts(NoLedger()),
     )
     checked = authenticator or Authenticator.from_settings(settings.auth, os.environ)
     state = State(settings, gateway, checked, created=int(time.time()))

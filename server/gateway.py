@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -13,6 +13,7 @@ from p2l_model.types import PromptLeaderboard
 from router.catalog import ModelCard
 from router.decide import Decision, RoutingRequest, decide
 from router.errors import NoEligibleModelError, RouterError
+from server.auth import Caller
 from server.chat_request import ChatRequest
 from server.cooldown import Cooldowns
 from server.errors import (
@@ -22,6 +23,10 @@ from server.errors import (
     from_router,
     from_upstreams,
 )
+from server.ledger.accounts import Accounts
+from server.ledger.attempt import Outcome
+from server.ledger.entry import Entry
+from server.ledger.meter import metered
 from server.plan import Plan, Planner
 from server.spend import left_of_budget
 from server.upstream.base import Upstream, UpstreamReply, UpstreamRequest, UpstreamStream
@@ -49,11 +54,15 @@ class Timings:
 
 @dataclass(slots=True)
 class Exchange:
-    """One request on its way: its plan, the decision in force and what happened so far."""
+    """One request on its way: its plan, the decision in force and what happened so far.
+
+    entry: the ledger's, of the latest attempt; None before the first.
+    """
 
     plan: Plan
     decision: Decision
     attempts: int = 0
+    entry: Entry | None = None
     failures: dict[str, UpstreamError] = field(default_factory=dict)
     timings: Timings = field(default_factory=Timings)
 
@@ -69,6 +78,7 @@ class Gateway:
         max_concurrency: int,
         fallbacks: int,
         entropy: random.Random,
+        accounts: Accounts,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.planner = planner
@@ -76,12 +86,17 @@ class Gateway:
         self._max_concurrency = max_concurrency
         self._fallbacks = fallbacks
         self._entropy = entropy
+        self._accounts = accounts
         self._cooldowns = Cooldowns(clock)
         self._in_flight = 0
 
+    async def admit(self, caller: Caller) -> AbstractContextManager[None]:  # noqa: ARG002
+        """A context in which the request counts as under way; entering it raises OverloadedError
+        where there are too many."""
+        return self._under_way()
+
     @contextmanager
-    def admitted(self) -> Iterator[None]:
-        """Counts a request as under way. Raises OverloadedError where there are too many."""
+    def _under_way(self) -> Iterator[None]:
         if self._in_flight >= self._max_concurrency:
             raise OverloadedError(f"{self._max_concurrency} requests are already under way.")
         self._in_flight += 1
@@ -102,35 +117,56 @@ class Gateway:
 
     async def complete(self, request: ChatRequest, plan: Plan) -> tuple[Exchange, UpstreamReply]:
         """A whole answer. Raises ApiError."""
-        return await self._attempt(request, plan, lambda up, body: up.complete(body))
+        exchange, entry, reply = await self._attempt(
+            request, plan, lambda up, body: up.complete(body)
+        )
+        entry.answer(reply.body)
+        return exchange, reply
 
     async def stream(self, request: ChatRequest, plan: Plan) -> tuple[Exchange, UpstreamStream]:
-        """An answer whose first event has arrived. Raises ApiError."""
-        return await self._attempt(request, plan, lambda up, body: up.open_stream(body))
+        """An answer whose first event has arrived; to be closed. Raises ApiError."""
+        exchange, entry, stream = await self._attempt(
+            request, plan, lambda up, body: up.open_stream(body)
+        )
+        return exchange, await metered(stream, entry)
 
     async def _attempt(
         self,
         request: ChatRequest,
         plan: Plan,
         send: Callable[[Upstream, UpstreamRequest], Awaitable[T]],
-    ) -> tuple[Exchange, T]:
-        """Sends to the chosen model; after a failure decides again among what is left."""
+    ) -> tuple[Exchange, Entry, T]:
+        """Sends to the chosen model; after a failure decides again among what is left.
+
+        The entry of the attempt that succeeded is still open; all others are settled.
+        """
         leaderboard, score_ms = await self.planner.leaderboard(plan)
         exchange = self.route(plan, leaderboard, score_ms)
         rng = random.Random(self._seed(plan))
         rng.random()  # the first draw was the decision's
         while True:
+            entry = await self._reserve(exchange)
             started = time.perf_counter()
             try:
-                exchange.attempts += 1
                 reply = await send(*self._outgoing(request, exchange.decision))
             except UpstreamError as error:
                 exchange.timings.upstream_ms += _ms_since(started)
+                entry.fail(error)
                 self._note_failure(exchange, error)
                 self._decide_again(exchange, leaderboard, rng)
+            except BaseException:
+                # the caller has hung up: the provider may have begun, and may bill it
+                entry.settle(Outcome.CANCELLED)
+                raise
             else:
                 exchange.timings.upstream_ms += _ms_since(started)
-                return exchange, reply
+                return exchange, entry, reply
+
+    async def _reserve(self, exchange: Exchange) -> Entry:
+        exchange.attempts += 1
+        entry = await self._accounts.reserve(exchange.plan, exchange.decision, exchange.attempts)
+        exchange.entry = entry
+        return entry
 
     def _outgoing(
         self, request: ChatRequest, decision: Decision

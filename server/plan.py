@@ -20,6 +20,7 @@ from server.auth import Caller
 from server.chat_request import ChatRequest, count_text
 from server.errors import InvalidRequestError, NotFoundError, from_scoring
 from server.options import RoutingOptions
+from server.request_id import new_request_id
 from server.settings import RoutingRules, RoutingSettings, ScorerSettings
 
 _ROUTED_NAMES = ("p2l", "auto")
@@ -31,12 +32,15 @@ _EXACT_COUNT_CHARS = 20_000
 class Plan:
     """A request ready to be decided. routed: false for a model asked for by its own name."""
 
+    request_id: str
+    caller: Caller
     conversation: Conversation
     routing: RoutingRequest
     catalogue: tuple[ModelCard, ...]
     routed: bool
     seed: int | None
     explain: bool
+    streamed: bool = False
     marginal: bool = field(default=False)
 
 
@@ -70,12 +74,15 @@ class Planner:
             opponents=None if direct else rules.opponent_weights,
         )
         return Plan(
+            request_id=new_request_id(),
+            caller=caller,
             conversation=request.conversation,
             routing=routing,
             catalogue=(direct,) if direct else tuple(self.catalogue.values()),
             routed=direct is None,
             seed=options.seed,
             explain=options.explain,
+            streamed=request.stream,
         )
 
     async def leaderboard(self, plan: Plan) -> tuple[PromptLeaderboard, float]:

@@ -18,6 +18,7 @@ from server.commands.prompts import add_prompt_arguments, print_results, read_pr
 from server.decision_view import decision_json
 from server.errors import ApiError
 from server.gateway import Gateway
+from server.ledger.accounts import Accounts, NoLedger
 from server.options import parse_options
 from server.plan import Planner
 from server.settings import Settings
@@ -62,7 +63,14 @@ async def _decide_all(
     """The same path as POST /v1/route, without HTTP."""
     scorer = build_scorer(settings.scorer)
     planner = Planner(build_catalogue(settings), settings.routing, settings.scorer, scorer)
-    gateway = Gateway(planner, {}, max_concurrency=1, fallbacks=0, entropy=random.SystemRandom())
+    gateway = Gateway(
+        planner,
+        {},
+        max_concurrency=1,
+        fallbacks=0,
+        entropy=random.SystemRandom(),
+        accounts=Accounts(NoLedger()),
+    )
     results = []
     for index, messages in enumerate(prompts, 1):
         request = parse_chat_request({"model": "p2l", "messages": messages})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -27,15 +26,16 @@ class State:
     ready: bool = False
 
 
-def state_of(request: Request) -> State:
+# asynchronous, both: the framework would run a plain function in a thread
+async def state_of(request: Request) -> State:
     """The app's state."""
     state: State = request.app.state.p2l
     return state
 
 
-def authenticated(request: Request) -> Caller:
+async def authenticated(request: Request) -> Caller:
     """The caller. Raises AuthenticationError."""
-    return state_of(request).authenticator.caller(request.headers)
+    return (await state_of(request)).authenticator.caller(request.headers)
 
 
 CallerDep = Annotated[Caller, Depends(authenticated)]
@@ -44,7 +44,7 @@ StateDep = Annotated[State, Depends(state_of)]
 
 async def read_json(request: Request) -> dict[str, Any]:
     """The body's JSON object. Raises RequestTooLargeError, InvalidRequestError."""
-    limit = state_of(request).settings.limits.max_body_bytes
+    limit = (await state_of(request)).settings.limits.max_body_bytes
     declared = request.headers.get("content-length", "")
     if declared.isascii() and declared.isdigit() and int(declared[:20]) > limit:
         raise RequestTooLargeError(limit)
@@ -56,11 +56,6 @@ async def read_json(request: Request) -> dict[str, Any]:
         if len(body) > limit:
             raise RequestTooLargeError(limit)
     return parse_body(bytes(body))
-
-
-def new_request_id() -> str:
-    """Unique, and meaningless to anybody else."""
-    return f"req_{uuid.uuid4().hex}"
 
 
 def json_response(

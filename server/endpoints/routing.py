@@ -11,7 +11,7 @@ from router.decide import Decision
 from server.answer import response_headers
 from server.chat_request import ChatRequest, parse_chat_request
 from server.decision_view import decision_json
-from server.endpoints.common import CallerDep, StateDep, json_response, new_request_id, read_json
+from server.endpoints.common import CallerDep, StateDep, json_response, read_json
 from server.errors import ApiError, InvalidRequestError
 from server.leaderboard import leaderboard_json
 from server.options import parse_options
@@ -28,9 +28,8 @@ async def route(request: Request, caller: CallerDep, state: StateDep) -> Respons
     plan = await gateway.planner.plan(chat, parse_options(request.headers, body), caller)
     leaderboard, score_ms = await gateway.planner.leaderboard(plan)
     exchange = gateway.route(plan, leaderboard, score_ms)
-    request_id = new_request_id()
-    headers = response_headers(exchange) | {"x-request-id": request_id}
-    return json_response(decision_json(exchange.decision, request_id), headers)
+    headers = response_headers(exchange) | {"x-request-id": plan.request_id}
+    return json_response(decision_json(exchange.decision, plan.request_id), headers)
 
 
 @router.post("/v1/leaderboard")
@@ -44,7 +43,7 @@ async def leaderboard(request: Request, caller: CallerDep, state: StateDep) -> R
     decision = _decision(state.gateway, plan, board)
     rows = () if decision is None else decision.alternatives
     known = {planner.catalogue[row.model].leaderboard_name: row for row in rows}
-    return json_response(leaderboard_json(board, known), {"x-request-id": new_request_id()})
+    return json_response(leaderboard_json(board, known), {"x-request-id": plan.request_id})
 
 
 def _decision(gateway: Any, plan: Any, board: PromptLeaderboard) -> Decision | None:

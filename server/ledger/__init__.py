@@ -1,0 +1,1 @@
+"""What every attempt costs: reserved before it is sent, settled once when it is over."""

@@ -1,0 +1,80 @@
+"""What an attempt is taken to cost, by how it ended and what the provider reported."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+from typing import Final
+
+from router.catalog import ModelCard
+from router.cost import RequestShape, Usage, actual_cost_usd
+from server.ledger.attempt import CostSource, Outcome
+
+# A provider that never took the request on does not bill it.
+_UNBILLED: Final = frozenset({Outcome.REJECTED, Outcome.RATE_LIMITED, Outcome.UNAVAILABLE})
+_BYTES_PER_TOKEN: Final = 4
+
+
+class UnknownCost(StrEnum):
+    """What an attempt is billed at that the provider may have charged without telling us: it timed
+    out, or was given up or lost before anything of the answer was seen."""
+
+    EXPECTED = "expected"
+    WORST = "worst"
+    ZERO = "zero"
+
+
+@dataclass(slots=True)
+class Seen:
+    """What has been read of an answer so far.
+
+    taken_on: the provider answered 200, so that even a failed attempt may be charged.
+    """
+
+    usage: Usage | None = None
+    taken_on: bool = False
+    deltas: int = 0
+    text_bytes: int = 0
+
+    @property
+    def tokens(self) -> int:
+        """Output tokens, estimated: one for each delta, more where the deltas are long."""
+        return max(self.deltas, -(-self.text_bytes // _BYTES_PER_TOKEN))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What was known before the attempt. reserved_usd: its worst case. None: price unknown."""
+
+    card: ModelCard
+    shape: RequestShape
+    expected_usd: Decimal | None
+    reserved_usd: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
+class Bill:
+    """cost_usd: None where the model's price is unknown. usage: None where nothing is billed."""
+
+    cost_usd: Decimal | None
+    source: CostSource
+    usage: Usage | None
+
+
+def bill(outcome: Outcome, known: Known, seen: Seen, policy: UnknownCost) -> Bill:
+    """Reported usage counts whatever happened afterwards; then what was seen; then the policy."""
+    if seen.usage is not None:
+        return Bill(actual_cost_usd(known.card, seen.usage), CostSource.USAGE, seen.usage)
+    if outcome in _UNBILLED and not seen.taken_on:
+        return Bill(Decimal(0), CostSource.NONE, None)
+    if outcome is Outcome.ANSWERED or seen.tokens > 0:
+        usage = Usage(prompt_tokens=known.shape.input_tokens, completion_tokens=seen.tokens)
+        return Bill(actual_cost_usd(known.card, usage), CostSource.ESTIMATE, usage)
+    return Bill(_unknown(known, policy), CostSource.ESTIMATE, None)
+
+
+def _unknown(known: Known, policy: UnknownCost) -> Decimal | None:
+    if policy is UnknownCost.ZERO:
+        return Decimal(0)
+    return known.reserved_usd if policy is UnknownCost.WORST else known.expected_usd

@@ -1,0 +1,137 @@
+"""An attempt under way: opened by Accounts.reserve, settled exactly once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from typing import Any, Final, Protocol
+
+from server.ledger.attempt import Attempt, Outcome, pico
+from server.ledger.billing import Bill, Known, Seen, UnknownCost, bill
+from server.upstream.errors import (
+    UpstreamError,
+    UpstreamRateLimitedError,
+    UpstreamRejectedError,
+    UpstreamStreamBrokenError,
+    UpstreamTimeoutError,
+)
+from server.usage import parse_usage
+
+_OUTCOMES: Final = (
+    (UpstreamRejectedError, Outcome.REJECTED),
+    (UpstreamRateLimitedError, Outcome.RATE_LIMITED),
+    (UpstreamTimeoutError, Outcome.TIMED_OUT),
+    (UpstreamStreamBrokenError, Outcome.BROKEN),
+)
+
+
+class Settlement(Protocol):
+    """Where settled attempts go. It must not wait: a cancelled request settles too."""
+
+    def settled(self, entry: Entry) -> None:
+        """Called once for each entry."""
+
+
+class Entry:
+    """What is reserved for one attempt, and what becomes of it.
+
+    output_cap: tokens that the reservation pays for, to be sent along; None: nothing to send.
+    `settle`, `fail` and `cancel` end it; only the first of them counts.
+    """
+
+    def __init__(
+        self,
+        row: Attempt,
+        known: Known,
+        *,
+        output_cap: int | None,
+        policy: UnknownCost,
+        to: Settlement,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.row = row
+        self.output_cap = output_cap
+        self.cost_usd: Decimal | None = None
+        self._known = known
+        self._policy = policy
+        self._to = to
+        self._clock = clock
+        self._seen = Seen()
+        self._usage: object = None
+        self._started = time.perf_counter()
+
+    @property
+    def is_open(self) -> bool:
+        """Not settled yet."""
+        return self.row.outcome is Outcome.OPEN
+
+    def answer(self, body: Mapping[str, Any]) -> None:
+        """A whole answer has arrived: settles it."""
+        self._note(body)
+        for choice in _dicts(body.get("choices")):
+            self._see(choice.get("message"))
+        self.settle(Outcome.ANSWERED)
+
+    def see(self, chunk: Mapping[str, Any]) -> None:
+        """A chunk of a streamed answer has arrived."""
+        self._note(chunk)
+        for choice in _dicts(chunk.get("choices")):
+            self._see(choice.get("delta"))
+
+    def fail(self, error: UpstreamError) -> None:
+        """Settles an attempt that an error ended."""
+        outcome = next((o for kind, o in _OUTCOMES if isinstance(error, kind)), None)
+        self.settle(outcome or Outcome.UNAVAILABLE, taken_on=error.status == 200)
+
+    def settle(self, outcome: Outcome, *, taken_on: bool = False) -> None:
+        """Ends the entry; does nothing where it has ended."""
+        if not self.is_open:
+            return
+        self._seen.usage = parse_usage(self._usage)
+        self._seen.taken_on = taken_on
+        final = bill(outcome, self._known, self._seen, self._policy)
+        self._close(outcome, final)
+        self._to.settled(self)
+
+    def _close(self, outcome: Outcome, final: Bill) -> None:
+        row = self.row
+        row.outcome = outcome
+        row.settled_at = self._clock()
+        row.latency_ms = (time.perf_counter() - self._started) * 1000.0
+        row.cost_source = final.source
+        row.usage = final.usage
+        row.cost_pico = None if final.cost_usd is None else pico(final.cost_usd)
+        self.cost_usd = final.cost_usd
+
+    def _note(self, body: Mapping[str, Any]) -> None:
+        usage = body.get("usage")
+        if isinstance(usage, dict):
+            self._usage = usage
+        if self.row.upstream_id is None and isinstance(body.get("id"), str):
+            self.row.upstream_id = body["id"][:200]
+
+    def _see(self, said: object) -> None:
+        if not isinstance(said, dict):
+            return
+        n_bytes = _text_bytes(said)
+        if n_bytes > 0:
+            self._seen.deltas += 1
+            self._seen.text_bytes += n_bytes
+
+
+def _dicts(items: object) -> list[dict[str, Any]]:
+    return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
+
+
+def _text_bytes(said: Mapping[str, Any]) -> int:
+    """UTF-8 bytes of what a message or delta says, tool calls and reasoning included."""
+    total = 0
+    for name, value in said.items():
+        if isinstance(value, str) and name != "role":
+            total += len(value.encode("utf-8", "surrogatepass"))
+    for call in _dicts(said.get("tool_calls")):
+        function = call.get("function")
+        if isinstance(function, dict):
+            total += sum(len(text) for text in function.values() if isinstance(text, str))
+    return total

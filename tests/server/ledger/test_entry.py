@@ -1,0 +1,151 @@
+"""An entry is settled once, at what the provider reports, or else at an estimate marked as one."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from router.catalog import ModelCard, Prices
+from router.cost import RequestShape
+from server.ledger.attempt import Attempt, CostSource, Outcome, pico, usd
+from server.ledger.billing import Known, UnknownCost
+from server.ledger.entry import Entry
+from server.ledger.meter import metered
+from server.sse import SseEvent
+from server.upstream.base import UpstreamStream
+from server.upstream.errors import (
+    UpstreamError,
+    UpstreamRateLimitedError,
+    UpstreamStreamBrokenError,
+    UpstreamTimeoutError,
+    UpstreamUnavailableError,
+)
+
+PRICES = Prices(input_usd_per_mtok=Decimal(5), output_usd_per_mtok=Decimal(15))
+CARD = ModelCard(
+    name="dear", provider="main", upstream_model="up", leaderboard_name="dear", prices=PRICES
+)
+SHAPE = RequestShape(input_tokens=10, input_tokens_upper_bound=40)
+EXPECTED, WORST = Decimal("0.001"), Decimal("0.02")
+USAGE = {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120}
+
+
+class Settled:
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
+
+    def settled(self, entry: Entry) -> None:
+        self.entries.append(entry)
+
+
+def entry(policy: UnknownCost = UnknownCost.EXPECTED) -> tuple[Entry, Settled]:
+    row = Attempt(
+        request_id="req_1",
+        attempt=1,
+        key_name="team",
+        model="dear",
+        provider="main",
+        upstream_model="up",
+        routed=True,
+        streamed=False,
+        started_at=0.0,
+        reserved_pico=pico(WORST),
+        expected_pico=pico(EXPECTED),
+        budget_pico=None,
+        budget_mode=None,
+    )
+    known = Known(card=CARD, shape=SHAPE, expected_usd=EXPECTED, reserved_usd=WORST)
+    sink = Settled()
+    return Entry(row, known, output_cap=None, policy=policy, to=sink), sink
+
+
+def delta(text: str) -> dict[str, Any]:
+    return {"id": "chatcmpl-7", "choices": [{"index": 0, "delta": {"content": text}}]}
+
+
+async def stream_of(*chunks: dict[str, Any] | UpstreamError) -> UpstreamStream:
+    async def events() -> AsyncGenerator[SseEvent, None]:
+        for chunk in chunks:
+            if isinstance(chunk, UpstreamError):
+                raise chunk
+            yield SseEvent(b"{}", parsed=chunk)
+
+    return await UpstreamStream.start(events())
+
+
+def test_reported_usage_is_billed_exactly_and_once() -> None:
+    one, sink = entry()
+    one.answer({"id": "chatcmpl-7", "choices": [], "usage": USAGE})
+    one.settle(Outcome.CANCELLED)
+    one.fail(UpstreamTimeoutError("late"))
+    assert sink.entries == [one]
+    assert one.row.outcome is Outcome.ANSWERED
+    assert one.row.cost_source is CostSource.USAGE
+    assert one.cost_usd == (Decimal(500) + Decimal(300)) / 10**6
+    assert usd(one.row.cost_pico or 0) == one.cost_usd
+    assert one.row.upstream_id == "chatcmpl-7"
+
+
+def test_an_answer_without_usage_is_estimated_and_says_so() -> None:
+    one, _ = entry()
+    one.answer({"choices": [{"message": {"role": "assistant", "content": "x" * 40}}]})
+    assert one.row.cost_source is CostSource.ESTIMATE
+    assert one.cost_usd == (Decimal(10) * 5 + Decimal(10) * 15) / 10**6
+
+
+@pytest.mark.parametrize(
+    ("error", "policy", "cost", "source"),
+    [
+        (UpstreamRateLimitedError("no", status=429), "expected", Decimal(0), CostSource.NONE),
+        (UpstreamUnavailableError("no", status=500), "worst", Decimal(0), CostSource.NONE),
+        (UpstreamUnavailableError("no", status=200), "worst", WORST, CostSource.ESTIMATE),
+        (UpstreamTimeoutError("late"), "expected", EXPECTED, CostSource.ESTIMATE),
+        (UpstreamTimeoutError("late"), "worst", WORST, CostSource.ESTIMATE),
+        (UpstreamTimeoutError("late"), "zero", Decimal(0), CostSource.ESTIMATE),
+    ],
+)
+def test_failures_are_billed_by_policy(
+    error: UpstreamError, policy: str, cost: Decimal, source: CostSource
+) -> None:
+    one, _ = entry(UnknownCost(policy))
+    one.fail(error)
+    assert (one.cost_usd, one.row.cost_source) == (cost, source)
+
+
+async def test_a_stream_is_settled_before_its_end_is_seen() -> None:
+    one, sink = entry()
+    stream = await metered(await stream_of(delta("a"), {"choices": [], "usage": USAGE}), one)
+    seen = [event async for event in stream]
+    assert len(seen) == 2
+    assert sink.entries == [one]
+    assert one.row.cost_source is CostSource.USAGE
+
+
+async def test_a_stream_that_is_given_up_is_billed_for_what_was_seen() -> None:
+    one, _ = entry()
+    stream = await metered(await stream_of(delta("a"), delta("b"), delta("c")), one)
+    await anext(stream)
+    await anext(stream)
+    await stream.aclose()
+    assert one.row.outcome is Outcome.CANCELLED
+    assert one.cost_usd == (Decimal(10) * 5 + Decimal(2) * 15) / 10**6
+
+
+async def test_a_broken_stream_keeps_the_usage_it_had_reported() -> None:
+    one, _ = entry()
+    chunk = delta("a") | {"usage": USAGE}
+    broken = UpstreamStreamBrokenError("cut")
+    stream = await metered(await stream_of(chunk, broken), one)
+    with pytest.raises(UpstreamStreamBrokenError):
+        [event async for event in stream]
+    assert one.row.outcome is Outcome.BROKEN
+    assert one.row.cost_source is CostSource.USAGE
+
+
+def test_picodollars_round_up_and_come_back_exactly() -> None:
+    assert usd(pico(Decimal("0.0000000375"))) == Decimal("0.0000000375")
+    assert pico(Decimal("1e-13")) == 1
+    assert pico(Decimal(10) ** 30) == 2**62
