@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,6 +32,9 @@ _TOKENIZER_FILES: Final = (
     "chat_template.jinja",
 )
 
+# Fewer would leave no room for text beside the special tokens.
+_MIN_TOKENS: Final = 8
+
 Tensors = Mapping[str, NDArray[Any]]
 
 
@@ -50,6 +53,19 @@ class Checkpoint:
     def leaderboard(self, features: NDArray[np.float32]) -> PromptLeaderboard:
         """The leaderboard of a prompt from its pooled features (H,). Raises ScoringError."""
         return self.heads.leaderboard(features, self.manifest)
+
+    @property
+    def max_tokens(self) -> int:
+        """How much of a prompt is read: what the manifest says, or less where it was limited."""
+        return self.prompt.format.max_tokens
+
+    def limited(self, max_tokens: int | None) -> Checkpoint:
+        """Reads no more than that many tokens of a prompt, of its end. Raises CheckpointError."""
+        if max_tokens is None:
+            return self
+        if max_tokens < _MIN_TOKENS:
+            raise CheckpointError(f"max_tokens must be at least {_MIN_TOKENS}, not {max_tokens}")
+        return replace(self, prompt=self.prompt.limited(max_tokens))
 
     @property
     def marginal(self) -> PromptLeaderboard:

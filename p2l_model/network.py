@@ -43,7 +43,8 @@ class Backbone(nn.Module):
         return torch.cat(pooled, dim=-1)
 
     def _pool(self, state: Tensor, attention_mask: Tensor) -> Tensor:
-        """(B, S, H) -> (B, H), by position: no id is looked for."""
+        """(B, S, H) -> (B, H) float32, by position: no id is looked for."""
+        state = state.float()  # a sum over positions in half precision would lose digits
         if self.pooling == "first":
             return state[:, 0]
         if self.pooling == "last":

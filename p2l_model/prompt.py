@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -80,6 +81,13 @@ class PromptEncoder:
         if self._chat is not None:
             return self._chat.encode(self._recent(turns), self.format.max_tokens)
         return self._separated(turns)
+
+    def limited(self, max_tokens: int) -> PromptEncoder:
+        """The same encoder with a lower limit. It is served so by choice: hash stays that of the
+        limit it was trained with."""
+        other = copy.copy(self)
+        other.format = replace(self.format, max_tokens=min(max_tokens, self.format.max_tokens))
+        return other
 
     def _recent(self, turns: Sequence[str]) -> list[str]:
         """The turns that can still be within max_tokens, the oldest of them cut from its left."""

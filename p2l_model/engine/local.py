@@ -1,29 +1,67 @@
-"""Scores conversations for an event loop, which must never wait for a matrix multiplication."""
+"""Scores conversations for an event loop, which must never wait for a matrix multiplication.
+
+A conversation becomes token ids in a thread; equal ids that were scored lately, or are on their
+way, are not scored again; the others go through the batcher to the engine.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final, TypeVar
 
 from p2l_model.checkpoint import Checkpoint, load_checkpoint
 from p2l_model.engine.base import Engine
-from p2l_model.engine.load import load_engine
+from p2l_model.engine.batcher import Batcher
+from p2l_model.engine.cache import PromptCache
+from p2l_model.engine.load import EngineOptions, load_engine
+from p2l_model.engine.observer import Observer, Silent
 from p2l_model.engine.scorer import ScoredPrompt, ScorerOverloadedError
-from p2l_model.errors import ScoringError
+from p2l_model.errors import P2LError, ScoringError
 from p2l_model.types import Conversation, PromptLeaderboard
+
+T = TypeVar("T")
+
+_TOKENISERS: Final = 2
+_CLOSED: Final = "the scorer was closed before the prompt's turn"
+
+
+@dataclass(slots=True, eq=False)
+class _Shared:
+    """A prompt on its way to the engine and how many callers want it."""
+
+    task: asyncio.Task[ScoredPrompt]
+    n_callers: int = field(default=0)
 
 
 class LocalScorer:
-    """Scores in a thread of its own: the engines release the interpreter while they compute."""
+    """A checkpoint and its engine in this process. Used on one event loop."""
 
-    def __init__(self, checkpoint: Checkpoint, engine: Engine, *, max_waiting: int = 1024) -> None:
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        engine: Engine,
+        *,
+        max_waiting: int = 1024,
+        cache_size: int = 4096,
+        observer: Observer | None = None,
+    ) -> None:
+        """max_waiting: how many callers are let in at a time. cache_size: leaderboards that are
+        remembered, 0 for none."""
         self._checkpoint = checkpoint
         self._engine = engine
         self._max_waiting = max_waiting
+        self._observer = observer or Silent()
+        self._cache: PromptCache[ScoredPrompt] = PromptCache(cache_size)
+        self._in_flight: dict[bytes, _Shared] = {}
         self._waiting = 0
         self._closed = False
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="p2l-scorer")
+        self._batcher: Batcher | None = None
+        self._tokenisers = ThreadPoolExecutor(_TOKENISERS, thread_name_prefix="p2l-tokeniser")
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -33,51 +71,134 @@ class LocalScorer:
     def marginal(self) -> PromptLeaderboard | None:
         return self._checkpoint.marginal
 
+    @property
+    def n_waiting(self) -> int:
+        """Callers who have no answer yet."""
+        return self._waiting
+
+    def make_room(self, n: int) -> None:
+        """Raises ScorerOverloadedError where n callers more would not be let in."""
+        if self._waiting + n > self._max_waiting:
+            self._observer.refused()
+            batcher = self._batcher
+            wait_s = 1.0 if batcher is None else min(max(batcher.backlog_s, 1.0), 60.0)
+            raise ScorerOverloadedError(self._waiting, wait_s)
+
     async def score(self, conversation: Conversation) -> ScoredPrompt:
-        """Raises ScorerOverloadedError at once where max_waiting prompts wait already, and
+        """Raises ScorerOverloadedError at once where max_waiting callers wait already, and
         ScoringError once the scorer is closed.
 
-        A caller who gives up while waiting is not scored.
+        A prompt whose callers all gave up while it waited is not scored.
         """
         if self._closed:
             raise ScoringError("the scorer is closed")
-        if self._waiting >= self._max_waiting:
-            raise ScorerOverloadedError(f"{self._max_waiting} prompts wait to be scored")
-        loop = asyncio.get_running_loop()
+        self.make_room(1)
         self._waiting += 1
         try:
-            # cancelling this future before its turn takes the work out of the thread's queue
-            return await loop.run_in_executor(self._thread, self._score, conversation)
-        except asyncio.CancelledError:
-            if self._closed and not _caller_gave_up():
-                raise ScoringError("the scorer was closed before the prompt's turn") from None
-            raise
+            return await self._scored(await self._encoded(conversation))
         finally:
             self._waiting -= 1
 
-    def _score(self, conversation: Conversation) -> ScoredPrompt:
-        ids = self._checkpoint.prompt.encode(conversation)
-        features = self._engine.features([ids])[0]
-        return ScoredPrompt(self._checkpoint.leaderboard(features), len(ids))
+    async def _encoded(self, conversation: Conversation) -> list[int]:
+        batcher = self._engine_queue()
+        batcher.expect(1)
+        started = time.perf_counter()
+        loop = asyncio.get_running_loop()
+        try:
+            encode = self._checkpoint.prompt.encode
+            ids = await _unless_closed(
+                lambda: loop.run_in_executor(self._tokenisers, encode, conversation),
+                lambda: self._closed,
+            )
+        finally:
+            batcher.expect(-1)
+        self._observer.tokenised(time.perf_counter() - started, len(ids))
+        return ids
+
+    async def _scored(self, ids: list[int]) -> ScoredPrompt:
+        key = self._cache.key(ids)
+        known = self._cache.get(key)
+        if known is not None:
+            self._observer.spared("cached")
+            return known
+        shared = self._in_flight.get(key)
+        if shared is None:
+            shared = _Shared(asyncio.get_running_loop().create_task(self._infer(key, ids)))
+            self._in_flight[key] = shared
+        else:
+            self._observer.spared("joined")
+        return await self._share(key, shared)
+
+    async def _share(self, key: bytes, shared: _Shared) -> ScoredPrompt:
+        """The common task's result; the last caller to give up takes it out of the queue."""
+        shared.n_callers += 1
+        try:
+            return await asyncio.shield(shared.task)
+        finally:
+            shared.n_callers -= 1
+            if shared.n_callers == 0:
+                if self._in_flight.get(key) is shared:
+                    del self._in_flight[key]
+                shared.task.cancel()
+
+    async def _infer(self, key: bytes, ids: list[int]) -> ScoredPrompt:
+        features = await self._engine_queue().features(ids)
+        scored = ScoredPrompt(self._checkpoint.leaderboard(features), len(ids))
+        self._cache.put(key, scored)
+        return scored
+
+    def _engine_queue(self) -> Batcher:
+        # made at first use: it belongs to the event loop, the scorer is made before there is one
+        if self._batcher is None:
+            self._batcher = Batcher(self._engine, observer=self._observer)
+        return self._batcher
 
     def count_tokens(self, text: str) -> int:
         return self._checkpoint.prompt.count_tokens(text)
 
     async def close(self) -> None:
-        """Finishes the prompt under way; those that wait fail with ScoringError."""
+        """Finishes the batch under way; prompts that wait fail with ScoringError."""
         self._closed = True
-        await asyncio.to_thread(self._thread.shutdown, cancel_futures=True)
+        await asyncio.to_thread(self._tokenisers.shutdown, cancel_futures=True)
+        if self._batcher is not None:
+            await self._batcher.close()
         self._engine.close()
 
 
-def _caller_gave_up() -> bool:
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
+async def _unless_closed(work: Callable[[], Awaitable[T]], is_closed: Callable[[], bool]) -> T:
+    """A future that the executor cancels as it is closed is an error, not the caller's leaving."""
+    try:
+        return await work()
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if is_closed() and (task is None or task.cancelling() == 0):
+            raise ScoringError(_CLOSED) from None
+        raise
+    except RuntimeError as error:  # a closed executor takes no more work
+        if is_closed():
+            raise ScoringError(_CLOSED) from error
+        raise
 
 
-def build_local_scorer(path: Path, engine: str = "auto") -> LocalScorer:
-    """Loads a checkpoint and warms its engine up. Raises CheckpointError, ExtraMissingError."""
-    checkpoint = load_checkpoint(path)
-    loaded = load_engine(checkpoint, engine)
-    loaded.warm_up()
-    return LocalScorer(checkpoint, loaded)
+def build_local_scorer(
+    path: Path,
+    engine: str = "auto",
+    *,
+    options: EngineOptions | None = None,
+    max_tokens: int | None = None,
+    max_waiting: int = 1024,
+    cache_size: int = 4096,
+    observer: Observer | None = None,
+) -> LocalScorer:
+    """Loads a checkpoint and warms its engine up. max_tokens: reads only that much of the end of a
+    prompt, where the checkpoint would read more. Raises CheckpointError, ExtraMissingError."""
+    checkpoint = load_checkpoint(path).limited(max_tokens)
+    loaded = load_engine(checkpoint, engine, options)
+    try:
+        loaded.warm_up()
+    except P2LError:
+        loaded.close()
+        raise
+    return LocalScorer(
+        checkpoint, loaded, max_waiting=max_waiting, cache_size=cache_size, observer=observer
+    )

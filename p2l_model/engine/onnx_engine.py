@@ -9,6 +9,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from p2l_model.checkpoint import GRAPH, Checkpoint
+from p2l_model.engine.base import EngineLimits
 from p2l_model.engine.graph import initializers, layers_used
 from p2l_model.errors import CheckpointError, ScoringError
 
@@ -38,6 +39,11 @@ class OnnxEngine:
             )
         except Exception as error:  # onnxruntime's errors share no base
             raise CheckpointError(f"{graph}: does not fit the weights: {error}") from error
+
+    @property
+    def limits(self) -> EngineLimits:
+        """One prompt at a time: on a CPU a batch of two takes as long as two."""
+        return EngineLimits(batch_tokens=1, batch_prompts=1)
 
     def features(self, batch: Sequence[Sequence[int]]) -> NDArray[np.float32]:
         """Token ids of B prompts -> (B, H), one run each: padding would only cost."""

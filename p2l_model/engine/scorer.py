@@ -15,7 +15,11 @@ _BYTES_PER_TOKEN = 4
 
 
 class ScorerOverloadedError(ScoringError):
-    """More prompts wait to be scored than the queue holds."""
+    """More prompts wait to be scored than the queue holds. retry_after_s: when to come again."""
+
+    def __init__(self, n_waiting: int, retry_after_s: float = 1.0) -> None:
+        super().__init__(f"{n_waiting} prompts wait to be scored")
+        self.retry_after_s = retry_after_s
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,48 +1,100 @@
-"""The torch engine: the reference, and the one for a GPU."""
+"""The torch engine: the reference, and one for a GPU."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from p2l_model.checkpoint import Checkpoint
-from p2l_model.errors import ExtraMissingError
+from p2l_model.engine.base import EngineLimits
+from p2l_model.engine.options import EngineOptions
+from p2l_model.errors import CheckpointError, ExtraMissingError, ScoringError
 
 try:
     from p2l_model.network import load_backbone
 except ImportError as error:  # torch is here, transformers is not
     raise ExtraMissingError("transformers", "torch") from error
 
+# A GPU is busy with this many tokens; more in a batch only makes the first one wait.
+_GPU_BATCH_TOKENS: Final = 16_384
+_GPU_BATCH_PROMPTS: Final = 256
+_GPU_WAIT_MS: Final = 2.0
+_DTYPES: Final = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
+
 
 class TorchEngine:
-    """Batches by right padding; the mask keeps padding out of every result."""
+    """A prompt a forward pass on a CPU; on a GPU batches, padded on the right to lengths that are
+    alike. The mask keeps padding out of every result."""
 
-    def __init__(self, checkpoint: Checkpoint, *, device: str | None = None) -> None:
-        chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        self._device = torch.device(chosen)
-        backbone = load_backbone(checkpoint)
-        # a CPU only emulates half precision; a GPU takes the weights as they came
-        self._backbone = (backbone.float() if chosen == "cpu" else backbone).to(self._device)
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        options: EngineOptions | None = None,
+        *,
+        device: str | None = None,
+    ) -> None:
+        """Raises CheckpointError."""
+        chosen = options or EngineOptions()
+        self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self._on_gpu = self._device.type != "cpu"
+        if chosen.n_threads > 0 and not self._on_gpu:
+            torch.set_num_threads(chosen.n_threads)
+        backbone = load_backbone(checkpoint).to(self._device, self._dtype(chosen))
+        self._backbone = backbone
+        if chosen.compile:
+            # dynamic: otherwise every new length would be compiled, for minutes
+            self._backbone = torch.compile(backbone, dynamic=True)  # type: ignore[assignment]
+        self._batch_tokens = chosen.batch_tokens or _GPU_BATCH_TOKENS
+        self._longest = min(checkpoint.max_tokens, self._batch_tokens)
+
+    def _dtype(self, options: EngineOptions) -> torch.dtype:
+        """A CPU without bfloat16 instructions only emulates it, four times slower."""
+        if options.dtype == "auto":
+            return torch.bfloat16 if self._on_gpu else torch.float32
+        if options.dtype not in _DTYPES:
+            raise CheckpointError(f"there is no dtype {options.dtype!r}: use {', '.join(_DTYPES)}")
+        return _DTYPES[options.dtype]
+
+    @property
+    def limits(self) -> EngineLimits:
+        """On a CPU a batch gains nothing and its padding costs."""
+        if not self._on_gpu:
+            return EngineLimits(batch_tokens=1, batch_prompts=1)
+        return EngineLimits(self._batch_tokens, _GPU_BATCH_PROMPTS, _GPU_WAIT_MS, pads=True)
 
     @torch.inference_mode()
     def features(self, batch: Sequence[Sequence[int]]) -> NDArray[np.float32]:
-        """Token ids of B prompts -> (B, H)."""
-        longest = max(len(ids) for ids in batch)
-        ids = torch.zeros((len(batch), longest), dtype=torch.long)  # (B, S)
-        mask = torch.zeros_like(ids)
-        for row, prompt in enumerate(batch):
-            ids[row, : len(prompt)] = torch.tensor(prompt, dtype=torch.long)
-            mask[row, : len(prompt)] = 1
-        pooled = self._backbone(ids.to(self._device), mask.to(self._device))
-        features: NDArray[np.float32] = pooled.float().cpu().numpy()
+        """Token ids of B prompts -> (B, H). Raises ScoringError."""
+        try:
+            longest = max(len(ids) for ids in batch)
+            ids = torch.zeros((len(batch), longest), dtype=torch.long)  # (B, S)
+            mask = torch.zeros_like(ids)
+            for row, prompt in enumerate(batch):
+                ids[row, : len(prompt)] = torch.tensor(prompt, dtype=torch.long)
+                mask[row, : len(prompt)] = 1
+            pooled: Tensor = self._backbone(ids.to(self._device), mask.to(self._device))
+            features: NDArray[np.float32] = pooled.float().cpu().numpy()
+        except (RuntimeError, IndexError, ValueError) as error:
+            raise ScoringError("torch failed on a batch") from error
         return features
 
     def warm_up(self) -> None:
-        """The first forward pass initialises kernels."""
+        """Kernels are chosen, and memory taken, at the first pass of a size."""
         self.features([[0] * 8])
+        if self._on_gpu:
+            self.features([[0] * self._longest] * max(1, self._batch_tokens // self._longest))
 
     def close(self) -> None:
-        """Nothing is held beyond memory."""
+        """The GPU's memory can be used by others."""
+        del self._backbone
+        if self._on_gpu:
+            torch.cuda.empty_cache()

@@ -170,6 +170,7 @@ class SlowEngine:
 
     def __init__(self, folder: Path) -> None:
         self._engine = load_engine(load_checkpoint(folder))
+        self.limits = self._engine.limits
         self.n_scored = 0
 
     def features(self, batch: list[list[int]]) -> np.ndarray:
@@ -197,7 +198,8 @@ async def test_scoring_never_blocks_the_event_loop(folder: Path) -> None:
             ticks += 1
 
     ticker = asyncio.create_task(tick())
-    await asyncio.gather(*(scorer.score(Conversation(("a b " * 30,))) for _ in range(4)))
+    texts = ("a b " * 30, "a c " * 30, "a d " * 30, "a e " * 30)
+    await asyncio.gather(*(scorer.score(Conversation((text,))) for text in texts))
     ticker.cancel()
     await scorer.close()
     assert ticks > 5
@@ -207,8 +209,9 @@ async def test_scoring_never_blocks_the_event_loop(folder: Path) -> None:
 async def test_callers_who_left_are_not_scored_and_queues_are_bounded(folder: Path) -> None:
     engine = SlowEngine(folder)
     scorer = LocalScorer(load_checkpoint(folder), engine, max_waiting=3)
-    tasks = [asyncio.create_task(scorer.score(Conversation(("a b " * 30,)))) for _ in range(3)]
-    await asyncio.sleep(0)
+    texts = ("a b " * 30, "a c " * 30, "a d " * 30)
+    tasks = [asyncio.create_task(scorer.score(Conversation((text,)))) for text in texts]
+    await asyncio.sleep(0.02)
     with pytest.raises(ScorerOverloadedError):
         await scorer.score(Conversation(("x",)))
     tasks[1].cancel()

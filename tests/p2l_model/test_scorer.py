@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tiny_checkpoint import MODELS, write_checkpoint
 
 from p2l_model.checkpoint import load_checkpoint
-from p2l_model.engine.base import Engine
+from p2l_model.engine.base import Engine, EngineLimits
 from p2l_model.engine.load import load_engine
 from p2l_model.engine.local import LocalScorer, build_local_scorer
 from p2l_model.engine.scorer import FixedScorer
@@ -21,6 +21,7 @@ from p2l_model.errors import ScoringError
 from p2l_model.types import Conversation
 
 HELLO = Conversation(("hello world",))
+OTHER = Conversation(("another",))
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +37,10 @@ class GatedEngine:
         self.gate = threading.Event()
         self.entered = threading.Event()
         self.n_scored = 0
+
+    @property
+    def limits(self) -> EngineLimits:
+        return self._engine.limits
 
     def features(self, batch: Sequence[Sequence[int]]) -> NDArray[np.float32]:
         self.entered.set()
@@ -69,8 +74,8 @@ async def test_closing_finishes_what_runs_and_fails_what_waits(folder: Path) -> 
     scorer = LocalScorer(checkpoint, engine)
     running = asyncio.create_task(scorer.score(HELLO))
     await asyncio.to_thread(engine.entered.wait, 10)
-    waiting = asyncio.create_task(scorer.score(HELLO))
-    await asyncio.sleep(0)
+    waiting = asyncio.create_task(scorer.score(OTHER))
+    await asyncio.sleep(0.05)
     closing = asyncio.create_task(scorer.close())
     await asyncio.sleep(0.05)
     engine.gate.set()
@@ -89,13 +94,14 @@ async def test_a_caller_who_leaves_is_cancelled_and_frees_the_place(folder: Path
     engine = GatedEngine(load_engine(checkpoint))
     scorer = LocalScorer(checkpoint, engine, max_waiting=2)
     first = asyncio.create_task(scorer.score(HELLO))
-    left = asyncio.create_task(scorer.score(HELLO))
+    left = asyncio.create_task(scorer.score(OTHER))
     await asyncio.to_thread(engine.entered.wait, 10)
+    await asyncio.sleep(0.05)
     left.cancel()
     with pytest.raises(asyncio.CancelledError):
         await left
-    third = asyncio.create_task(scorer.score(HELLO))
-    await asyncio.sleep(0)
+    third = asyncio.create_task(scorer.score(Conversation(("a third",))))
+    await asyncio.sleep(0.05)
     engine.gate.set()
     await asyncio.gather(first, third)
     assert engine.n_scored == 2
