@@ -9,6 +9,8 @@ from typing import Final
 
 import httpx
 
+from server.upstream.network import NetworkTransport
+
 # Kept-alive connections are dropped before a typical load balancer's 60 s does it for us.
 _KEEPALIVE_EXPIRY_S: Final = 30.0
 
@@ -16,12 +18,14 @@ _KEEPALIVE_EXPIRY_S: Final = 30.0
 @cache
 def shared_ssl_context() -> ssl.SSLContext:
     """The process's one SSL context: reading the trust store takes tens of milliseconds."""
-    return httpx.create_ssl_context(trust_env=False)
+    context = httpx.create_ssl_context(trust_env=False)
+    context.set_alpn_protocols(["http/1.1"])
+    return context
 
 
 def build_client(
     *,
-    max_concurrency: int,
+    max_concurrency: int,  # noqa: ARG001
     transport: httpx.AsyncBaseTransport | None = None,
 ) -> httpx.AsyncClient:
     """A client for one provider. transport: what carries the requests instead of the network.
@@ -30,7 +34,7 @@ def build_client(
     host nobody configured.
     """
     return httpx.AsyncClient(
-        transport=_network(max_concurrency) if transport is None else transport,
+        transport=_network() if transport is None else transport,
         timeout=None,  # noqa: S113 - every exchange sets its own
         trust_env=False,
         follow_redirects=False,
@@ -40,16 +44,7 @@ def build_client(
     )
 
 
-def _network(max_concurrency: int) -> httpx.AsyncHTTPTransport:
-    return httpx.AsyncHTTPTransport(
-        verify=shared_ssl_context(),
-        trust_env=False,
-        http1=True,
-        http2=False,
-        retries=0,
-        limits=httpx.Limits(
-            max_connections=max_concurrency,
-            max_keepalive_connections=max_concurrency,
-            keepalive_expiry=_KEEPALIVE_EXPIRY_S,
-        ),
+def _network() -> NetworkTransport:
+    return NetworkTransport(
+        ssl_context=shared_ssl_context(), keepalive_expiry_s=_KEEPALIVE_EXPIRY_S
     )
