@@ -9,12 +9,14 @@ from decimal import Decimal
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prices:
     """USD per million tokens. None falls back: cached input and cache writes and audio input to
-    the input price, reasoning and audio output to the output price. request_usd: per request."""
+    the input price, cache writes for an hour to cache writes, reasoning and audio output to the
+    output price. request_usd: per request."""
 
     input_usd_per_mtok: Decimal
     output_usd_per_mtok: Decimal
     cached_input_usd_per_mtok: Decimal | None = None
     cache_write_usd_per_mtok: Decimal | None = None
+    cache_write_1h_usd_per_mtok: Decimal | None = None
     reasoning_usd_per_mtok: Decimal | None = None
     audio_input_usd_per_mtok: Decimal | None = None
     audio_output_usd_per_mtok: Decimal | None = None
@@ -29,6 +31,7 @@ class Prices:
                 self.input_usd_per_mtok,
                 self.cached_input_usd_per_mtok,
                 self.cache_write_usd_per_mtok,
+                self.cache_write_1h_usd_per_mtok,
                 self.audio_input_usd_per_mtok,
             )
             if price is not None

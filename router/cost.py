@@ -36,12 +36,14 @@ class RequestShape:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """Tokens an upstream reports. The details are parts of prompt and completion tokens."""
+    """Tokens an upstream reports. The details are disjoint parts of prompt and completion tokens;
+    cache_write_1h_tokens: written to be kept for an hour, where that has a price of its own."""
 
     prompt_tokens: int
     completion_tokens: int
     cached_tokens: int = 0
     cache_write_tokens: int = 0
+    cache_write_1h_tokens: int = 0
     reasoning_tokens: int = 0
     audio_input_tokens: int = 0
     audio_output_tokens: int = 0
@@ -125,9 +127,11 @@ def actual_cost_usd(card: ModelCard, usage: Usage) -> Decimal | None:
 
 
 def _input_usd(prices: Prices, usage: Usage) -> Decimal:
+    written, written_1h = prices.cache_write_usd_per_mtok, prices.cache_write_1h_usd_per_mtok
     parts = (
         (usage.cached_tokens, prices.cached_input_usd_per_mtok),
-        (usage.cache_write_tokens, prices.cache_write_usd_per_mtok),
+        (usage.cache_write_tokens, written),
+        (usage.cache_write_1h_tokens, written if written_1h is None else written_1h),
         (usage.audio_input_tokens, prices.audio_input_usd_per_mtok),
     )
     return _by_kind(usage.prompt_tokens, prices.input_usd_per_mtok, parts)

@@ -10,11 +10,11 @@ import orjson
 
 from router.catalog import ModelCard
 from router.cost import actual_cost_usd
-from server.chat_request import ChatRequest
 from server.decision_view import decision_headers, decision_json, plain
 from server.gateway import Exchange
+from server.request import GatewayRequest
 from server.sse import DONE, SseEvent, encode_event, error_event
-from server.upstream.base import UpstreamReply, UpstreamStream
+from server.upstream.base import Surface, UpstreamReply, UpstreamStream
 from server.upstream.errors import UpstreamError, UpstreamTimeoutError
 from server.usage import parse_usage
 
@@ -24,19 +24,25 @@ def response_headers(exchange: Exchange) -> dict[str, str]:
     headers = decision_headers(exchange.decision, routed=exchange.plan.routed)
     if exchange.plan.marginal:
         headers["x-p2l-scoring"] = "marginal"
+    fit = exchange.plan.fits.get(exchange.decision.model)
+    if fit is not None and fit.left_out:
+        headers["x-p2l-left-out-fields"] = ",".join(fit.left_out)
     headers["x-p2l-attempts"] = str(exchange.attempts)
     headers["server-timing"] = exchange.timings.header
     return headers
 
 
 def whole_answer(
-    exchange: Exchange, reply: UpstreamReply, request_id: str
+    exchange: Exchange,
+    request: GatewayRequest,  # noqa: ARG001
+    reply: UpstreamReply,
+    request_id: str,
 ) -> tuple[dict[str, Any], Decimal | None]:
     """The body for the caller and what it cost in USD (None where no usage was reported)."""
     body = dict(reply.body)
     card = exchange.decision.card
     body["model"] = card.name
-    cost_usd = _cost_usd(card, body.get("usage"))
+    cost_usd = cost_of(card, body.get("usage"), exchange.sent_as)
     if cost_usd is not None:
         body["usage"] = {**body["usage"], "cost": float(cost_usd)}
     if exchange.plan.explain:
@@ -45,7 +51,7 @@ def whole_answer(
 
 
 async def streamed_answer(
-    exchange: Exchange, request: ChatRequest, stream: UpstreamStream, request_id: str
+    exchange: Exchange, request: GatewayRequest, stream: UpstreamStream, request_id: str
 ) -> AsyncIterator[bytes]:
     """The events for the caller, `[DONE]` or an error event last."""
     rewrite = _Rewriter(exchange, request, request_id)
@@ -62,7 +68,7 @@ async def streamed_answer(
 class _Rewriter:
     """Changes what must change in a chunk and passes on the bytes of every other."""
 
-    def __init__(self, exchange: Exchange, request: ChatRequest, request_id: str) -> None:
+    def __init__(self, exchange: Exchange, request: GatewayRequest, request_id: str) -> None:
         self._card = exchange.decision.card
         self._include_usage = request.include_usage
         self._explanation: dict[str, Any] | None = None
@@ -70,7 +76,7 @@ class _Rewriter:
             self._explanation = decision_json(exchange.decision, request_id)
 
     def __call__(self, event: SseEvent) -> bytes | None:
-        chunk: dict[str, Any] = orjson.loads(event.data)
+        chunk = event.json()
         untouched = chunk.get("model") == self._card.name and self._explanation is None
         if untouched and "usage" not in chunk:
             return event.data
@@ -81,14 +87,13 @@ class _Rewriter:
 
     def _with_usage(self, chunk: dict[str, Any]) -> bytes | None:
         usage = chunk.get("usage")
+        cost_usd = cost_of(self._card, usage)
         if not self._include_usage:
             chunk.pop("usage", None)
             if usage is not None and not chunk.get("choices"):
                 return None
-        elif isinstance(usage, dict):
-            cost_usd = _cost_usd(self._card, usage)
-            if cost_usd is not None:
-                chunk["usage"] = {**usage, "cost": float(cost_usd)}
+        elif cost_usd is not None:
+            chunk["usage"] = {**chunk["usage"], "cost": float(cost_usd)}
         return orjson.dumps(chunk)
 
 
@@ -97,8 +102,9 @@ def cost_header(cost_usd: Decimal | None) -> Mapping[str, str]:
     return {} if cost_usd is None else {"x-p2l-cost-usd": plain(cost_usd)}
 
 
-def _cost_usd(card: ModelCard, usage: object) -> Decimal | None:
-    parsed = parse_usage(usage)
+def cost_of(card: ModelCard, usage: object, surface: Surface = Surface.CHAT) -> Decimal | None:
+    """USD for a usage object of the surface; None where there is none or the price is unknown."""
+    parsed = parse_usage(usage, surface)
     return None if parsed is None else actual_cost_usd(card, parsed)
 
 

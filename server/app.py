@@ -37,7 +37,7 @@ def create_app(
     authenticator: Authenticator | None = None,
 ) -> FastAPI:
     """The gateway's ASGI app. upstreams: by provider name. It closes scorer and upstreams."""
-    planner = Planner(catalogue, settings.routing, settings.scorer, scorer)
+    planner = Planner(catalogue, settings.routing, settings.scorer, scorer, upstreams)
     gateway = Gateway(
         planner,
         upstreams,

@@ -67,6 +67,7 @@ def _upstream(
     if provider.kind == "sandbox":
         return _sandbox(name, catalogue)
     from server.upstream.openai import OpenAIUpstream
+    from server.upstream.profiles import profile_for
     from server.upstream.transport import build_client
 
     try:
@@ -75,6 +76,9 @@ def _upstream(
             base_url=provider.base_url or "",
             api_key=api_key(name, provider, environ),
             client=build_client(max_concurrency=provider.max_concurrency),
+            profile=profile_for(provider.profile, provider.base_url or ""),
+            api_version=provider.api_version,
+            responses=provider.responses,
             connect_timeout_s=provider.connect_timeout_s,
             first_byte_timeout_s=provider.first_byte_timeout_s,
             idle_timeout_s=provider.idle_timeout_s,

@@ -82,6 +82,7 @@ def _prices(model: ModelSettings, listed: ListedModel | None) -> Prices | None:
         output_usd_per_mtok=model.output_usd_per_mtok,
         cached_input_usd_per_mtok=model.cached_input_usd_per_mtok,
         cache_write_usd_per_mtok=model.cache_write_usd_per_mtok,
+        cache_write_1h_usd_per_mtok=model.cache_write_1h_usd_per_mtok,
         reasoning_usd_per_mtok=model.reasoning_usd_per_mtok,
         audio_input_usd_per_mtok=model.audio_input_usd_per_mtok,
         audio_output_usd_per_mtok=model.audio_output_usd_per_mtok,

@@ -11,24 +11,30 @@ from typing import Any, Final
 import orjson
 
 from p2l_model.types import Conversation, user_turns
+from server.counting import Counted, count_chat
 from server.errors import InvalidRequestError
+from server.upstream.base import Fit, Surface, Upstream, UpstreamRequest
 
 # What a caller may say to us and no upstream should hear.
 _OURS: Final = frozenset({"p2l", "cost"})
 _ROLES: Final = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
 _CAPS: Final = ("max_completion_tokens", "max_tokens")
+# The output cap's name in other surfaces, and what such a body always says: nothing is kept at
+# the provider.
+NATIVE_CAPS: Final = {Surface.RESPONSES: "max_output_tokens", Surface.MESSAGES: "max_tokens"}
+_NATIVE_ALWAYS: Final[Mapping[Surface, Mapping[str, Any]]] = {Surface.RESPONSES: {"store": False}}
 _MAX_CHOICES: Final = 128
-# The template around each message (role markers) and around the whole prompt.
-_TOKENS_PER_MESSAGE: Final = 16
-# An image, sound or file whose token count only its provider knows: an estimate, and a bound.
-_MEDIA_TOKENS: Final = 1000
-_MEDIA_TOKENS_BOUND: Final = 50_000
-_MEDIA_NEEDS: Final = {"image_url": "vision", "input_audio": "audio"}
+_MEDIA_NEEDS: Final = {"image_url": "vision", "input_audio": "audio", "file": "files"}
 
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """A parsed request. Its repr hides the body: prompts stay out of logs."""
+    """A parsed request. Its repr hides the body: prompts stay out of logs.
+
+    body: in the form of chat completions, whatever was asked; surface: what was asked, and native:
+    the caller's own body where that is another surface. native_only: what of it chat completions
+    cannot say, so that only providers of the surface itself can answer.
+    """
 
     body: Mapping[str, Any] = field(repr=False)
     model: str
@@ -37,6 +43,9 @@ class ChatRequest:
     n: int
     max_output_tokens: int | None
     needs: frozenset[str]
+    surface: Surface = Surface.CHAT
+    native: Mapping[str, Any] | None = field(default=None, repr=False)
+    native_only: str | None = None
 
     @property
     def messages(self) -> list[dict[str, Any]]:
@@ -49,18 +58,39 @@ class ChatRequest:
         """What is scored: the user's turns."""
         return Conversation(user_turns(self.messages))
 
-    def upstream_body(self, model: str, output_cap: int | None) -> dict[str, Any]:
-        """The body for an upstream: its name for the model, our fields gone, the cap in force.
+    def counted(self) -> Counted:
+        """The input, in tokens and in text."""
+        return count_chat(self.body, self.native)
+
+    def speaks_natively(self, upstream: Upstream) -> bool:
+        """Whether the provider has the surface that was asked for itself."""
+        return self.native is not None and upstream.speaks(self.surface)
+
+    def fit(self, upstream: Upstream, model: str) -> Fit:
+        """Whether the provider can express this. model: its name for the model."""
+        if self.speaks_natively(upstream):
+            return Fit()
+        if self.native_only is not None:
+            return Fit(f"its provider cannot express {self.native_only}")
+        return upstream.fit(self.body, model)
+
+    def outgoing(self, upstream: Upstream, model: str, output_cap: int | None) -> UpstreamRequest:
+        """What goes out: the provider's name for the model, our fields gone, the cap in force.
 
         output_cap: tokens, for a request that must not cost more than its budget.
         """
-        body = {key: value for key, value in self.body.items() if key not in _OURS}
-        body["model"] = model
+        if self.native is not None and upstream.speaks(self.surface):
+            body = _without_ours(self.native)
+            if output_cap is not None:
+                body[NATIVE_CAPS[self.surface]] = output_cap
+            body |= {**_NATIVE_ALWAYS.get(self.surface, {}), "model": model}
+            return UpstreamRequest(body, self.stream, model, self.surface)
+        body = _without_ours(self.body) | {"model": model}
         if output_cap is not None:
             # an upstream may heed either field: none of those given may allow more than the cap
             given = [name for name in _CAPS if body.get(name) is not None]
             body |= dict.fromkeys(given or _CAPS[:1], output_cap)
-        return body
+        return UpstreamRequest(body, self.stream, model)
 
 
 def parse_body(raw: bytes) -> dict[str, Any]:
@@ -82,6 +112,10 @@ def parse_chat_request(body: Mapping[str, Any], *, default_model: str | None = N
         raise InvalidRequestError("model must be a string, for example p2l.", param="model")
     _check_messages(body.get("messages"))
     stream = _flag(body, "stream")
+    if _flag(body, "store"):
+        raise InvalidRequestError(
+            "store: completions are not kept here; leave it out or set it to false.", param="store"
+        )
     return ChatRequest(
         body=body,
         model=model,
@@ -93,41 +127,8 @@ def parse_chat_request(body: Mapping[str, Any], *, default_model: str | None = N
     )
 
 
-def count_text(request: ChatRequest) -> tuple[str, int, int]:
-    """(text whose tokens count as input, further tokens, an upper bound of all input tokens).
-
-    The bound is the UTF-8 bytes (no tokenizer makes more tokens than bytes) plus the template.
-    """
-    texts: list[str] = []
-    media = 0
-    for message in request.messages:
-        media += _collect(message, texts)
-    for key in ("tools", "functions", "response_format"):
-        if request.body.get(key) is not None:
-            texts.append(orjson.dumps(request.body[key]).decode())
-    text = "\n".join(texts)
-    framing = _TOKENS_PER_MESSAGE * (len(request.messages) + 1)
-    bound = len(text.encode("utf-8", "surrogatepass")) + framing + media * _MEDIA_TOKENS_BOUND
-    return text, media * _MEDIA_TOKENS + 4 * len(request.messages), bound
-
-
-def _collect(message: Mapping[str, Any], texts: list[str]) -> int:
-    """Adds a message's texts; returns how many parts are media."""
-    media = 0
-    content = message.get("content")
-    if isinstance(content, str):
-        texts.append(content)
-    for part in content if isinstance(content, list) else ():
-        if isinstance(part, dict) and isinstance(part.get("text"), str):
-            texts.append(part["text"])
-        elif isinstance(part, dict) and part.get("type") == "refusal":
-            texts.append(str(part.get("refusal", "")))
-        else:
-            media += 1
-    for key in ("tool_calls", "function_call", "name", "reasoning_content"):
-        if message.get(key) is not None:
-            texts.append(orjson.dumps(message[key]).decode())
-    return media
+def _without_ours(body: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in body.items() if key not in _OURS}
 
 
 def _check_messages(messages: object) -> None:
@@ -200,6 +201,8 @@ def _needs(body: Mapping[str, Any]) -> frozenset[str]:
         for part in content if isinstance(content, list) else ():
             if part["type"] in _MEDIA_NEEDS:
                 needs.add(_MEDIA_NEEDS[part["type"]])
+    if "audio" in (body.get("modalities") or ()):
+        needs.add("audio")
     return frozenset(needs)
 
 

@@ -14,7 +14,6 @@ from router.catalog import ModelCard
 from router.decide import Decision, RoutingRequest, decide
 from router.errors import NoEligibleModelError, RouterError
 from server.auth import Caller
-from server.chat_request import ChatRequest
 from server.cooldown import Cooldowns
 from server.errors import (
     ApiError,
@@ -28,8 +27,9 @@ from server.ledger.attempt import Outcome
 from server.ledger.entry import Entry
 from server.ledger.meter import metered
 from server.plan import Plan, Planner
+from server.request import GatewayRequest
 from server.spend import left_of_budget
-from server.upstream.base import Upstream, UpstreamReply, UpstreamRequest, UpstreamStream
+from server.upstream.base import Surface, Upstream, UpstreamReply, UpstreamRequest, UpstreamStream
 from server.upstream.errors import UpstreamError, UpstreamRateLimitedError, UpstreamRejectedError
 
 T = TypeVar("T")
@@ -56,7 +56,8 @@ class Timings:
 class Exchange:
     """One request on its way: its plan, the decision in force and what happened so far.
 
-    entry: the ledger's, of the latest attempt; None before the first.
+    entry: the ledger's, of the latest attempt; None before the first. sent_as: the surface on
+    which it went out.
     """
 
     plan: Plan
@@ -65,6 +66,7 @@ class Exchange:
     entry: Entry | None = None
     failures: dict[str, UpstreamError] = field(default_factory=dict)
     timings: Timings = field(default_factory=Timings)
+    sent_as: Surface = Surface.CHAT
 
 
 class Gateway:
@@ -115,7 +117,7 @@ class Gateway:
         exchange.timings.decide_ms = _ms_since(started)
         return exchange
 
-    async def complete(self, request: ChatRequest, plan: Plan) -> tuple[Exchange, UpstreamReply]:
+    async def complete(self, request: GatewayRequest, plan: Plan) -> tuple[Exchange, UpstreamReply]:
         """A whole answer. Raises ApiError."""
         exchange, entry, reply = await self._attempt(
             request, plan, lambda up, body: up.complete(body)
@@ -123,7 +125,7 @@ class Gateway:
         entry.answer(reply.body)
         return exchange, reply
 
-    async def stream(self, request: ChatRequest, plan: Plan) -> tuple[Exchange, UpstreamStream]:
+    async def stream(self, request: GatewayRequest, plan: Plan) -> tuple[Exchange, UpstreamStream]:
         """An answer whose first event has arrived; to be closed. Raises ApiError."""
         exchange, entry, stream = await self._attempt(
             request, plan, lambda up, body: up.open_stream(body)
@@ -132,7 +134,7 @@ class Gateway:
 
     async def _attempt(
         self,
-        request: ChatRequest,
+        request: GatewayRequest,
         plan: Plan,
         send: Callable[[Upstream, UpstreamRequest], Awaitable[T]],
     ) -> tuple[Exchange, Entry, T]:
@@ -148,7 +150,7 @@ class Gateway:
             entry = await self._reserve(exchange)
             started = time.perf_counter()
             try:
-                reply = await send(*self._outgoing(request, exchange.decision))
+                reply = await send(*self._outgoing(request, exchange))
             except UpstreamError as error:
                 exchange.timings.upstream_ms += _ms_since(started)
                 entry.fail(error)
@@ -169,12 +171,17 @@ class Gateway:
         return entry
 
     def _outgoing(
-        self, request: ChatRequest, decision: Decision
+        self, request: GatewayRequest, exchange: Exchange
     ) -> tuple[Upstream, UpstreamRequest]:
-        card = decision.card
-        body = request.upstream_body(card.upstream_model, decision.max_output_tokens)
-        outgoing = UpstreamRequest(body, request.stream, card.upstream_model)
-        return self._upstreams[card.provider], outgoing
+        decision = exchange.decision
+        upstream = self._upstreams[decision.card.provider]
+        outgoing = request.outgoing(
+            upstream, decision.card.upstream_model, decision.max_output_tokens
+        )
+        exchange.sent_as = outgoing.surface
+        if exchange.entry is not None:
+            exchange.entry.surface = outgoing.surface
+        return upstream, outgoing
 
     def _note_failure(self, exchange: Exchange, error: UpstreamError) -> None:
         model = exchange.decision.model
@@ -212,7 +219,9 @@ class Gateway:
     ) -> Decision:
         resting = self._cooldowns.active()
         out = dict.fromkeys(resting, "asked to be left alone for a while")
-        request = replace(plan.routing, excluded={**out, **(excluded or {})})
+        request = replace(
+            plan.routing, excluded={**plan.routing.excluded, **out, **(excluded or {})}
+        )
         try:
             return decide(leaderboard, plan.catalogue, request, rng)
         except RouterError as error:

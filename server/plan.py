@@ -17,11 +17,12 @@ from router.catalog import ModelCard
 from router.cost import RequestShape
 from router.decide import RoutingRequest
 from server.auth import Caller
-from server.chat_request import ChatRequest, count_text
 from server.errors import InvalidRequestError, NotFoundError, from_scoring
 from server.options import RoutingOptions
+from server.request import GatewayRequest
 from server.request_id import new_request_id
 from server.settings import RoutingRules, RoutingSettings, ScorerSettings
+from server.upstream.base import Fit, Upstream
 
 _ROUTED_NAMES = ("p2l", "auto")
 # Counting is exact up to here; beyond, tokenising would cost more than the count is worth.
@@ -30,7 +31,8 @@ _EXACT_COUNT_CHARS = 20_000
 
 @dataclass(slots=True)
 class Plan:
-    """A request ready to be decided. routed: false for a model asked for by its own name."""
+    """A request ready to be decided. routed: false for a model asked for by its own name.
+    fits: catalogue name -> what its provider can express of the request."""
 
     request_id: str
     caller: Caller
@@ -41,11 +43,13 @@ class Plan:
     seed: int | None
     explain: bool
     streamed: bool = False
+    fits: Mapping[str, Fit] = field(default_factory=dict)
     marginal: bool = field(default=False)
 
 
 class Planner:
-    """Knows the catalogue, the rules and the scorer."""
+    """Knows the catalogue, the rules and the scorer. upstreams: by provider name; where one is
+    missing (a dry decision), its models count as able to express everything."""
 
     def __init__(
         self,
@@ -53,36 +57,42 @@ class Planner:
         routing: RoutingSettings,
         scoring: ScorerSettings,
         scorer: Scorer,
+        upstreams: Mapping[str, Upstream] | None = None,
     ) -> None:
         self.catalogue: Mapping[str, ModelCard] = {card.name: card for card in catalogue}
         self.scorer = scorer
         self._routing = routing
         self._scoring = scoring
+        self._upstreams = upstreams or {}
 
-    async def plan(self, request: ChatRequest, options: RoutingOptions, caller: Caller) -> Plan:
+    async def plan(self, request: GatewayRequest, options: RoutingOptions, caller: Caller) -> Plan:
         """Raises NotFoundError for an unknown model, InvalidRequestError for bad options."""
         direct = self._direct(request.model, caller)
         rules = self._rules(request.model) if direct is None else RoutingRules()
         budget = rules.budget_usd if options.budget_usd is None else options.budget_usd
         if direct is not None and options.budget_usd is None:
             budget = self._routing.budget_usd
+        catalogue = (direct,) if direct else tuple(self.catalogue.values())
+        fits = {card.name: self._fit(request, card) for card in catalogue}
         routing = RoutingRequest(
             shape=await self._shape(request),
             budget_usd=budget,
             budget_mode=options.budget_mode or rules.budget_mode,
             allowed=(direct.name,) if direct else self._allowed(options, rules, caller),
             opponents=None if direct else rules.opponent_weights,
+            excluded={name: fit.reason for name, fit in fits.items() if fit.reason is not None},
         )
         return Plan(
             request_id=new_request_id(),
             caller=caller,
             conversation=request.conversation,
             routing=routing,
-            catalogue=(direct,) if direct else tuple(self.catalogue.values()),
+            catalogue=catalogue,
             routed=direct is None,
             seed=options.seed,
             explain=options.explain,
             streamed=request.stream,
+            fits=fits,
         )
 
     async def leaderboard(self, plan: Plan) -> tuple[PromptLeaderboard, float]:
@@ -152,11 +162,15 @@ class Planner:
                 allowed = set(names) if allowed is None else allowed & set(names)
         return None if allowed is None else tuple(sorted(allowed))
 
-    async def _shape(self, request: ChatRequest) -> RequestShape:
-        text, further, bound = count_text(request)
+    def _fit(self, request: GatewayRequest, card: ModelCard) -> Fit:
+        upstream = self._upstreams.get(card.provider)
+        return Fit() if upstream is None else request.fit(upstream, card.upstream_model)
+
+    async def _shape(self, request: GatewayRequest) -> RequestShape:
+        counted = request.counted()
         return RequestShape(
-            input_tokens=await self._count(text) + further,
-            input_tokens_upper_bound=bound,
+            input_tokens=await self._count(counted.text) + counted.further,
+            input_tokens_upper_bound=counted.bound,
             max_output_tokens=request.max_output_tokens,
             n=request.n,
             needs=request.needs,

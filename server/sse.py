@@ -32,6 +32,11 @@ class SseEvent:
     name: bytes = b""
     parsed: dict[str, Any] | None = field(default=None, repr=False, compare=False)
 
+    def json(self) -> dict[str, Any]:
+        """The payload as a JSON object of the caller's own to change."""
+        parsed: dict[str, Any] = orjson.loads(self.data) if self.parsed is None else self.parsed
+        return dict(parsed)
+
 
 class SseParser:
     """Bytes as they come off the wire, cut anywhere, into events."""

@@ -9,6 +9,7 @@ from typing import Any, Final, Protocol
 
 from server.ledger.attempt import Attempt, Outcome, pico
 from server.ledger.billing import Bill, Known, Seen, UnknownCost, bill
+from server.upstream.base import Surface
 from server.upstream.errors import (
     UpstreamError,
     UpstreamRateLimitedError,
@@ -37,6 +38,7 @@ class Entry:
     """What is reserved for one attempt, and what becomes of it.
 
     output_cap: tokens that the reservation pays for, to be sent along; None: nothing to send.
+    surface: the form of the answer that is seen.
     `settle`, `fail` and `cancel` end it; only the first of them counts.
     """
 
@@ -52,6 +54,7 @@ class Entry:
     ) -> None:
         self.row = row
         self.output_cap = output_cap
+        self.surface = Surface.CHAT
         self.cost_usd: Decimal | None = None
         self._known = known
         self._policy = policy
@@ -88,7 +91,7 @@ class Entry:
         """Ends the entry; does nothing where it has ended."""
         if not self.is_open:
             return
-        self._seen.usage = parse_usage(self._usage)
+        self._seen.usage = parse_usage(self._usage, self.surface)
         self._seen.taken_on = taken_on
         final = bill(outcome, self._known, self._seen, self._policy)
         self._close(outcome, final)

@@ -9,15 +9,34 @@ from pydantic import PositiveInt, model_validator
 
 from server.settings.fields import PositiveSeconds, Section, Usd
 
-Capability = Literal["tools", "vision", "json_schema", "audio"]
+Capability = Literal["tools", "vision", "json_schema", "audio", "files"]
+ProfileName = Literal[
+    "generic",
+    "openai",
+    "azure",
+    "openrouter",
+    "together",
+    "groq",
+    "deepseek",
+    "mistral",
+    "vllm",
+    "ollama",
+]
 
 
 class ProviderSettings(Section):
-    """Where requests are sent. The key is read from the environment, never from the file."""
+    """Where requests are sent. The key is read from the environment, never from the file.
+
+    profile, api_version (Azure's) and responses (whether it has /responses) are for kind openai;
+    what is left out follows from the address.
+    """
 
     kind: Literal["openai", "anthropic", "gemini", "sandbox"] = "openai"
     base_url: str | None = None
     api_key_env: str | None = None
+    profile: ProfileName | None = None
+    api_version: str | None = None
+    responses: bool | None = None
     connect_timeout_s: PositiveSeconds = 2.0
     first_byte_timeout_s: PositiveSeconds = 30.0
     idle_timeout_s: PositiveSeconds = 60.0
@@ -44,6 +63,7 @@ class ModelSettings(Section):
     output_usd_per_mtok: Usd | None = None
     cached_input_usd_per_mtok: Usd | None = None
     cache_write_usd_per_mtok: Usd | None = None
+    cache_write_1h_usd_per_mtok: Usd | None = None
     reasoning_usd_per_mtok: Usd | None = None
     audio_input_usd_per_mtok: Usd | None = None
     audio_output_usd_per_mtok: Usd | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -13,19 +14,43 @@ from server.sse import SseEvent
 from server.upstream.errors import UpstreamError, UpstreamStreamBrokenError
 
 
+class Surface(StrEnum):
+    """The APIs that are spoken, by their path under /v1: by callers to us, by us to providers.
+
+    CHAT is the one that every provider is made to speak; the others go out only where the
+    provider has them itself.
+    """
+
+    CHAT = "chat/completions"
+    RESPONSES = "responses"
+    MESSAGES = "messages"
+    COMPLETIONS = "completions"
+    EMBEDDINGS = "embeddings"
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """Whether a provider can express a request. reason: why not, None where it can.
+    left_out: fields without influence on the answer that it does not know and is not sent."""
+
+    reason: str | None = None
+    left_out: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class UpstreamRequest:
-    """An OpenAI chat-completions body as it goes out: `model` is the provider's own name for the
+    """A body as it goes out, in the surface's form: `model` is the provider's own name for the
     model, routing fields are gone. The repr hides the body: prompts stay out of logs."""
 
     body: Mapping[str, Any] = field(repr=False)
     stream: bool
     upstream_model: str
+    surface: Surface = Surface.CHAT
 
 
 @dataclass(frozen=True, slots=True)
 class UpstreamReply:
-    """A whole answer: a parsed OpenAI `chat.completion` object."""
+    """A whole answer: the parsed object of the surface asked for, such as a `chat.completion`."""
 
     body: dict[str, Any] = field(repr=False)
     status: int = 200
@@ -96,6 +121,12 @@ class Upstream(Protocol):
     @property
     def name(self) -> str:
         """The provider's name in the configuration."""
+
+    def speaks(self, surface: Surface) -> bool:
+        """Whether a request of this surface can be sent as it is."""
+
+    def fit(self, body: Mapping[str, Any], model: str) -> Fit:
+        """Whether a chat-completions body can be expressed. model: the provider's name for it."""
 
     async def complete(self, request: UpstreamRequest) -> UpstreamReply:
         """The whole answer. Raises a leaf of UpstreamError."""

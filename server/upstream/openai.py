@@ -1,4 +1,5 @@
-"""Providers that speak OpenAI's chat completions."""
+"""Providers that speak OpenAI's dialect: chat completions and, where they have them, responses,
+completions and embeddings."""
 
 from __future__ import annotations
 
@@ -7,29 +8,43 @@ import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from typing import Any, Final
+from urllib.parse import quote
 
 import httpx
-import orjson
 
 from server.secret import Secret
 from server.sse import DONE_PAYLOAD, SseEvent
-from server.upstream.base import UpstreamReply, UpstreamRequest, UpstreamStream
+from server.upstream import openai_body
+from server.upstream.base import Fit, Surface, UpstreamReply, UpstreamRequest, UpstreamStream
 from server.upstream.errors import (
     UpstreamError,
-    UpstreamRejectedError,
     UpstreamUnavailableError,
     error_for_status,
     parse_retry_after_s,
 )
-from server.upstream.exchange import EVENT_STREAM, Answer, Call, Exchange, drain
+from server.upstream.exchange import Answer, Call, Exchange, drain
+from server.upstream.profiles import GENERIC, Profile
+from server.upstream.wire import (
+    bare_key,
+    envelope,
+    headers_for,
+    json_bytes,
+    json_object,
+    without_key,
+)
 
 _MODEL_MISSING_CODES: Final = frozenset({"model_not_found", "DeploymentNotFound"})
 _THE_WORD_MODEL: Final = re.compile(r"\bmodels?\b", re.IGNORECASE)
+# Where each surface's answer has its substance, and what ends a stream of responses.
+_SUBSTANCE: Final = {Surface.RESPONSES: "output", Surface.EMBEDDINGS: "data"}
+_LAST_EVENTS: Final = frozenset({"response.completed", "response.incomplete", "response.failed"})
 
 
 class OpenAIUpstream:
     """A provider at base_url (which ends in /v1). Nothing of the caller's headers is forwarded.
 
+    profile: its deviations from OpenAI. api_version: Azure's; with it, and a base_url that names
+    the host alone, models are deployments. responses: whether it has /responses.
     first_byte_timeout_s: from sending to the first event, or to the head of a whole answer.
     idle_timeout_s: the longest silence after that.
     clock: Unix time in seconds, for a Retry-After that is a date.
@@ -43,6 +58,9 @@ class OpenAIUpstream:
         base_url: str,
         api_key: Secret | None,
         client: httpx.AsyncClient,
+        profile: Profile = GENERIC,
+        api_version: str | None = None,
+        responses: bool | None = None,
         connect_timeout_s: float = 2.0,
         first_byte_timeout_s: float = 30.0,
         idle_timeout_s: float = 60.0,
@@ -50,9 +68,14 @@ class OpenAIUpstream:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._name = name
-        self._url = httpx.URL(base_url.rstrip("/") + "/chat/completions")
+        self._profile = profile
+        self._base_url = base_url.rstrip("/")
+        self._api_version = api_version
+        self._surfaces = {Surface.CHAT, Surface.COMPLETIONS, Surface.EMBEDDINGS}
+        if profile.responses if responses is None else responses:
+            self._surfaces.add(Surface.RESPONSES)
         self._api_key = api_key
-        self._authorization = _authorization(name, api_key)
+        self._authorization = _authorization(bare_key(name, api_key), profile)
         self._clock = clock
         self._exchange = Exchange(
             name,
@@ -70,18 +93,26 @@ class OpenAIUpstream:
     def __repr__(self) -> str:
         return f"OpenAIUpstream({self._name!r})"
 
+    def speaks(self, surface: Surface) -> bool:
+        """See Upstream.speaks."""
+        return surface in self._surfaces
+
+    def fit(self, body: Mapping[str, Any], model: str) -> Fit:  # noqa: ARG002
+        """See Upstream.fit."""
+        return openai_body.fit(self._profile, body)
+
     async def complete(self, request: UpstreamRequest) -> UpstreamReply:
         """See Upstream.complete."""
         answer = await self._exchange.post(self._call(request))
         if answer.status != 200:
             raise self._refusal(answer, request.upstream_model)
-        body = _json_object(answer.content)
+        body = json_object(answer.content)
         if answer.content_type not in ("application/json", "") or body is None:
             raise self._unavailable("answered with something that is not JSON")
         if body.get("error"):
             raise self._unavailable("answered 200 with an error inside")
-        if not isinstance(body.get("choices"), list):
-            raise self._unavailable("answered with JSON that is no chat completion")
+        if not isinstance(body.get(_SUBSTANCE.get(request.surface, "choices")), list):
+            raise self._unavailable(f"answered with JSON that is no answer to {request.surface}")
         return UpstreamReply(body)
 
     async def open_stream(self, request: UpstreamRequest) -> UpstreamStream:
@@ -109,7 +140,7 @@ class OpenAIUpstream:
             raise self._unavailable("ended the stream before the answer was finished")
 
     def _chunk(self, event: SseEvent, ending: _Ending) -> SseEvent:
-        parsed = _json_object(event.data)
+        parsed = json_object(event.data)
         if parsed is None:
             raise self._unavailable("sent an event that is not a JSON object")
         if parsed.get("error") or event.name == b"error":
@@ -118,25 +149,23 @@ class OpenAIUpstream:
         return SseEvent(event.data, event.name, parsed)
 
     def _call(self, request: UpstreamRequest) -> Call:
-        headers = {
-            "content-type": "application/json",
-            "accept": EVENT_STREAM if request.stream else "application/json",
-            "accept-encoding": "identity" if request.stream else "gzip",
-            **self._authorization,
-        }
-        try:
-            return Call(self._url, headers, orjson.dumps(_outgoing(request)))
-        except orjson.JSONEncodeError:
-            # half a surrogate pair, say: no provider could read it either
-            error = _envelope_of("The request body cannot be written as JSON.")
-            raise UpstreamRejectedError(
-                "the request body cannot be written as JSON", status=400, body=error
-            ) from None
+        body = openai_body.outgoing(self._profile, request)
+        headers = headers_for(request) | self._authorization
+        return Call(self._url(request), headers, json_bytes(body))
+
+    def _url(self, request: UpstreamRequest) -> httpx.URL:
+        address = f"{self._base_url}/{request.surface}"
+        if self._api_version is None:
+            return httpx.URL(address)
+        if not self._base_url.endswith("/v1"):
+            deployment = quote(request.upstream_model, safe="")
+            address = f"{self._base_url}/openai/deployments/{deployment}/{request.surface}"
+        return httpx.URL(address, params={"api-version": self._api_version})
 
     def _refusal(self, answer: Answer, model: str) -> UpstreamError:
         if answer.status == 200:
             return self._unavailable("was asked for a stream and answered with something else")
-        body = _json_object(self._without_key(answer.content))
+        body = json_object(without_key(answer.content, self._api_key))
         return error_for_status(
             self._name,
             answer.status,
@@ -145,23 +174,20 @@ class OpenAIUpstream:
             model_missing=_model_missing(body, model),
         )
 
-    def _without_key(self, content: bytes) -> bytes:
-        # an error body is passed on to the caller, and a provider may quote what it was sent
-        key = self._api_key.reveal().strip().encode() if self._api_key else b""
-        return content.replace(key, b"**********") if key else content
-
     def _unavailable(self, what: str) -> UpstreamUnavailableError:
         return UpstreamUnavailableError(f"{self._name} {what}", status=200)
 
 
 class _Ending:
-    """Whether a stream came to its proper end: [DONE], or a finish_reason for every choice."""
+    """Whether a stream came to its proper end: [DONE], its last event, or a finish_reason for
+    every choice."""
 
     def __init__(self) -> None:
         self.done = False
         self._finished: dict[object, bool] = {}
 
     def watch(self, chunk: Mapping[str, Any]) -> None:
+        self.done = self.done or chunk.get("type") in _LAST_EVENTS
         choices = chunk.get("choices")
         for choice in choices if isinstance(choices, list) else ():
             if isinstance(choice, dict):
@@ -174,34 +200,12 @@ class _Ending:
         return self.done or (bool(self._finished) and all(self._finished.values()))
 
 
-def _outgoing(request: UpstreamRequest) -> dict[str, Any]:
-    body = {**request.body, "model": request.upstream_model}
-    if request.stream:
-        asked = body.get("stream_options")
-        options = asked if isinstance(asked, Mapping) else {}
-        # without it a stream has no usage, and an answer without usage has no cost
-        body |= {"stream": True, "stream_options": {**options, "include_usage": True}}
-    elif body.get("stream"):
-        body["stream"] = False
-    return body
-
-
-def _authorization(name: str, api_key: Secret | None) -> dict[str, str]:
-    # a key read from a file often ends in a newline
-    key = api_key.reveal().strip() if api_key is not None else ""
+def _authorization(key: str, profile: Profile) -> dict[str, str]:
     if not key:
         return {}
-    if not (key.isascii() and key.isprintable()):
-        raise ValueError(f"the API key of provider {name} holds characters no HTTP header may")
+    if profile.key_header is not None:
+        return {profile.key_header: key}
     return {"authorization": f"Bearer {key}"}
-
-
-def _json_object(content: bytes) -> dict[str, Any] | None:
-    try:
-        parsed = orjson.loads(content)
-    except orjson.JSONDecodeError:
-        return None
-    return parsed if isinstance(parsed, dict) else None
 
 
 def _envelope(body: Mapping[str, Any] | None, status: int) -> dict[str, Any]:
@@ -212,19 +216,8 @@ def _envelope(body: Mapping[str, Any] | None, status: int) -> dict[str, Any]:
         return {"error": error}
     for text in (error, said.get("message"), said.get("detail")):
         if isinstance(text, str) and text:
-            return _envelope_of(text)
-    return _envelope_of(f"The model's provider refused the request with status {status}.")
-
-
-def _envelope_of(message: str) -> dict[str, Any]:
-    return {
-        "error": {
-            "message": message,
-            "type": "invalid_request_error",
-            "param": None,
-            "code": None,
-        }
-    }
+            return envelope(text)
+    return envelope(f"The model's provider refused the request with status {status}.")
 
 
 def _model_missing(body: Mapping[str, Any] | None, model: str) -> bool:

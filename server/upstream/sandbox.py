@@ -18,7 +18,7 @@ import anyio
 import orjson
 
 from server.sse import SseEvent
-from server.upstream.base import UpstreamReply, UpstreamRequest, UpstreamStream
+from server.upstream.base import Fit, Surface, UpstreamReply, UpstreamRequest, UpstreamStream
 from server.upstream.errors import UpstreamRejectedError
 
 _NOTICE: Final = (
@@ -77,6 +77,14 @@ class SandboxUpstream:
     @property
     def name(self) -> str:
         return self._name
+
+    def speaks(self, surface: Surface) -> bool:
+        """See Upstream.speaks."""
+        return surface is Surface.CHAT
+
+    def fit(self, body: Mapping[str, Any], model: str) -> Fit:  # noqa: ARG002
+        """Everything fits where nothing is read."""
+        return Fit()
 
     async def complete(self, request: UpstreamRequest) -> UpstreamReply:
         """See Upstream.complete. Takes as long as the stream of the same answer."""

@@ -1,0 +1,66 @@
+"""How much input a request is, before anybody has tokenised it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import orjson
+
+# The template around each message (role markers) and around the whole prompt.
+_TOKENS_PER_MESSAGE: Final = 16
+# An image, sound or file whose token count only its provider knows: an estimate, and a bound.
+_MEDIA_TOKENS: Final = 1000
+_MEDIA_TOKENS_BOUND: Final = 50_000
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """text: whose tokens are input; further: tokens beside them; bound: never less than all input
+    tokens together."""
+
+    text: str = field(repr=False)
+    further: int
+    bound: int
+
+
+def count_chat(body: Mapping[str, Any], native: Mapping[str, Any] | None = None) -> Counted:
+    """The input of a chat-completions body. native: the body of another surface that may be sent
+    in its place, and hold more.
+
+    The bound is the UTF-8 bytes (no tokenizer makes more tokens than bytes) plus the template.
+    """
+    texts: list[str] = []
+    media = 0
+    for message in body["messages"]:
+        media += _collect(message, texts)
+    for key in ("tools", "functions", "response_format"):
+        if body.get(key) is not None:
+            texts.append(orjson.dumps(body[key]).decode())
+    text = "\n".join(texts)
+    framing = _TOKENS_PER_MESSAGE * (len(body["messages"]) + 1)
+    n_bytes = len(text.encode("utf-8", "surrogatepass"))
+    if native is not None:
+        n_bytes = max(n_bytes, len(orjson.dumps(native)))
+    bound = n_bytes + framing + media * _MEDIA_TOKENS_BOUND
+    return Counted(text, media * _MEDIA_TOKENS + 4 * len(body["messages"]), bound)
+
+
+def _collect(message: Mapping[str, Any], texts: list[str]) -> int:
+    """Adds a message's texts; returns how many parts are media."""
+    media = 0
+    content = message.get("content")
+    if isinstance(content, str):
+        texts.append(content)
+    for part in content if isinstance(content, list) else ():
+        if isinstance(part, dict) and isinstance(part.get("text"), str):
+            texts.append(part["text"])
+        elif isinstance(part, dict) and part.get("type") == "refusal":
+            texts.append(str(part.get("refusal", "")))
+        else:
+            media += 1
+    for key in ("tool_calls", "function_call", "name", "reasoning_content"):
+        if message.get(key) is not None:
+            texts.append(orjson.dumps(message[key]).decode())
+    return media

@@ -1,0 +1,48 @@
+"""What all endpoints that forward a request do, from its body to the response."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
+from typing import Any
+
+from fastapi import Request, Response
+
+from server.answer import cost_header, response_headers, streamed_answer, whole_answer
+from server.auth import Caller
+from server.disconnect import EventStreamResponse, run_while_connected
+from server.endpoints.common import State, json_response, read_json
+from server.gateway import Gateway
+from server.options import parse_options
+from server.plan import Plan
+from server.request import GatewayRequest
+
+Parser = Callable[[dict[str, Any]], Awaitable[GatewayRequest]]
+
+
+async def forward(request: Request, caller: Caller, state: State, parse: Parser) -> Response:
+    """Parses, routes, forwards and answers, streamed or not. Raises ApiError."""
+    gateway = state.gateway
+    with ExitStack() as stack:
+        stack.enter_context(await gateway.admit(caller))
+        body = await read_json(request)
+        wanted = await parse(body)
+        plan = await gateway.planner.plan(wanted, parse_options(request.headers, body), caller)
+        request.state.request_id = plan.request_id
+        if not wanted.stream:
+            return await _whole(request, gateway, wanted, plan)
+        exchange, stream = await run_while_connected(request, lambda: gateway.stream(wanted, plan))
+        headers = response_headers(exchange) | {"x-request-id": plan.request_id}
+        # the request stays counted as under way until its last event is sent
+        release = stack.pop_all().close
+        events = streamed_answer(exchange, wanted, stream, plan.request_id)
+        return EventStreamResponse(events, stream.aclose, release, headers)
+
+
+async def _whole(
+    request: Request, gateway: Gateway, wanted: GatewayRequest, plan: Plan
+) -> Response:
+    exchange, reply = await run_while_connected(request, lambda: gateway.complete(wanted, plan))
+    answer, cost_usd = whole_answer(exchange, wanted, reply, plan.request_id)
+    headers = {**response_headers(exchange), **cost_header(cost_usd)}
+    return json_response(answer, headers | {"x-request-id": plan.request_id})

@@ -1,0 +1,54 @@
+"""What the gateway needs of a request, whichever API it came by."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from p2l_model.types import Conversation
+from server.counting import Counted
+from server.upstream.base import Fit, Surface, Upstream, UpstreamRequest
+
+
+class GatewayRequest(Protocol):
+    """A parsed request: chat completions, or one of the other surfaces."""
+
+    @property
+    def model(self) -> str:
+        """The model asked for, in the caller's words."""
+
+    @property
+    def surface(self) -> Surface:
+        """The API that the caller speaks."""
+
+    @property
+    def stream(self) -> bool:
+        """Whether the answer is to be streamed."""
+
+    @property
+    def include_usage(self) -> bool:
+        """Whether a stream of chat completions is to end with its usage."""
+
+    @property
+    def n(self) -> int:
+        """How many answers."""
+
+    @property
+    def max_output_tokens(self) -> int | None:
+        """The caller's own cap on each."""
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """Capabilities that a model must have."""
+
+    @property
+    def conversation(self) -> Conversation:
+        """What is scored."""
+
+    def counted(self) -> Counted:
+        """The input, in tokens and in text."""
+
+    def fit(self, upstream: Upstream, model: str) -> Fit:
+        """Whether the provider can express this. model: its name for the model."""
+
+    def outgoing(self, upstream: Upstream, model: str, output_cap: int | None) -> UpstreamRequest:
+        """What goes to the provider. output_cap: tokens, where a budget sets one."""

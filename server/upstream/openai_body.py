@@ -1,0 +1,74 @@
+"""A body as a provider with its profile takes it, and what it cannot take."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from server.upstream.asked import asked, wants_json_schema
+from server.upstream.base import Fit, Surface, UpstreamRequest
+from server.upstream.profiles import FORCED_TOOL, JSON_SCHEMA, MESSAGE_NAMES, Profile
+
+_CAPS: Final = ("max_completion_tokens", "max_tokens")
+_STREAMED: Final = frozenset({Surface.CHAT, Surface.COMPLETIONS})
+
+
+def fit(profile: Profile, body: Mapping[str, Any]) -> Fit:
+    """Whether the provider honours all that a chat-completions body asks for."""
+    wanted = asked(body)
+    refused = [name for name in _asked_deeply(wanted) if name in profile.refused]
+    if refused:
+        return Fit(f"its provider does not honour {', '.join(sorted(refused))}")
+    return Fit(left_out=tuple(sorted(name for name in wanted if name in profile.unknown)))
+
+
+def outgoing(profile: Profile, request: UpstreamRequest) -> dict[str, Any]:
+    """The body for the provider. Fields at their default are left out where it does not know them:
+    what is left of the refused ones is neutral."""
+    body = {**request.body, "model": request.upstream_model}
+    if request.surface is Surface.CHAT:
+        body = _chat(profile, body)
+    if request.surface in _STREAMED:
+        return _with_stream(profile, body, request.stream)
+    if request.surface is Surface.RESPONSES and (request.stream or body.get("stream")):
+        body["stream"] = request.stream
+    return body
+
+
+def _chat(profile: Profile, body: Mapping[str, Any]) -> dict[str, Any]:
+    hidden = profile.refused | profile.unknown
+    kept = {profile.renamed.get(n, n): value for n, value in body.items() if n not in hidden}
+    caps = [body[name] for name in _CAPS if body.get(name) is not None]
+    if profile.cap is not None and caps:
+        kept = {name: value for name, value in kept.items() if name not in _CAPS}
+        kept[profile.cap] = min(caps)
+    if not profile.developer_role:
+        kept["messages"] = [_as_system(message) for message in body["messages"]]
+    return kept
+
+
+def _with_stream(profile: Profile, body: dict[str, Any], stream: bool) -> dict[str, Any]:
+    if not stream:
+        return body | {"stream": False} if body.get("stream") else body
+    if not profile.stream_options:
+        body.pop("stream_options", None)
+        return body | {"stream": True}
+    options = body.get("stream_options")
+    given = options if isinstance(options, Mapping) else {}
+    # without it a stream has no usage, and an answer without usage has no cost
+    return body | {"stream": True, "stream_options": {**given, "include_usage": True}}
+
+
+def _as_system(message: Mapping[str, Any]) -> dict[str, Any]:
+    role = message.get("role")
+    return {**message, "role": "system" if role == "developer" else role}
+
+
+def _asked_deeply(wanted: Mapping[str, Any]) -> Iterator[str]:
+    yield from wanted
+    if wants_json_schema(wanted):
+        yield JSON_SCHEMA
+    if any(message.get("name") and message["role"] != "tool" for message in wanted["messages"]):
+        yield MESSAGE_NAMES
+    if wanted.get("tool_choice") not in (None, "auto", "none"):
+        yield FORCED_TOOL

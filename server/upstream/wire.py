@@ -1,0 +1,67 @@
+"""What every dialect does with bytes and headers alike."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from server.secret import Secret
+from server.upstream.base import UpstreamRequest
+from server.upstream.errors import UpstreamRejectedError
+from server.upstream.exchange import EVENT_STREAM
+
+
+def json_object(content: bytes) -> dict[str, Any] | None:
+    """The JSON object in content, None where there is none."""
+    try:
+        parsed = orjson.loads(content)
+    except orjson.JSONDecodeError:
+        return None
+    return parsed if isinstance(parsed, dict) else None
+
+
+def json_bytes(body: Mapping[str, Any]) -> bytes:
+    """A body on the wire. Raises UpstreamRejectedError for what no provider could read either,
+    such as half a surrogate pair."""
+    try:
+        return orjson.dumps(body)
+    except (orjson.JSONEncodeError, TypeError):
+        raise UpstreamRejectedError(
+            "the request body cannot be written as JSON",
+            status=400,
+            body=envelope("The request body cannot be written as JSON."),
+        ) from None
+
+
+def envelope(message: str, kind: str = "invalid_request_error") -> dict[str, Any]:
+    """OpenAI's error envelope."""
+    return {"error": {"message": message, "type": kind, "param": None, "code": None}}
+
+
+def headers_for(request: UpstreamRequest) -> dict[str, str]:
+    """The headers of a call that do not depend on the provider."""
+    return {
+        "content-type": "application/json",
+        "accept": EVENT_STREAM if request.stream else "application/json",
+        "accept-encoding": "identity" if request.stream else "gzip",
+    }
+
+
+def bare_key(name: str, api_key: Secret | None) -> str:
+    """The key as it stands in a header, empty where there is none.
+
+    Raises ValueError for a key that cannot be an HTTP header.
+    """
+    # a key read from a file often ends in a newline
+    key = api_key.reveal().strip() if api_key is not None else ""
+    if not (key.isascii() and (key.isprintable())):
+        raise ValueError(f"the API key of provider {name} holds characters no HTTP header may")
+    return key
+
+
+def without_key(content: bytes, api_key: Secret | None) -> bytes:
+    """Content that is passed on to a caller: a provider may quote what it was sent."""
+    key = api_key.reveal().strip().encode() if api_key else b""
+    return content.replace(key, b"**********") if key else content
