@@ -19,6 +19,7 @@ from server.endpoints import chat, health, models, routing
 from server.endpoints.common import State, json_response
 from server.errors import ApiError
 from server.gateway import Gateway
+from server.health import Health
 from server.ledger.accounts import Accounts, NoLedger
 from server.plan import Planner
 from server.request_id import new_request_id
@@ -38,12 +39,15 @@ def create_app(
 ) -> FastAPI:
     """The gateway's ASGI app. upstreams: by provider name. It closes scorer and upstreams."""
     planner = Planner(catalogue, settings.routing, settings.scorer, scorer, upstreams)
+    entropy = random.SystemRandom()
     gateway = Gateway(
         planner,
         upstreams,
         max_concurrency=settings.limits.max_concurrency,
         fallbacks=settings.routing.fallbacks,
-        entropy=random.SystemRandom(),
+        retries=settings.routing.retries,
+        health=Health(settings.routing.breaker.rules, time.monotonic, entropy.random),
+        entropy=entropy,
         accounts=Accounts(NoLedger()),
     )
     checked = authenticator or Authenticator.from_settings(settings.auth, os.environ)

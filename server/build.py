@@ -46,7 +46,9 @@ def build_upstreams(
 
 
 def api_key(name: str, provider: ProviderSettings, environ: Mapping[str, str]) -> Secret | None:
-    """The provider's key. Raises ConfigError where its variable is not set."""
+    """The provider's key. Raises ConfigError where its variable or file holds none."""
+    if provider.api_key_file is not None:
+        return _key_in(f"providers.{name}.api_key_file", provider.api_key_file)
     if provider.api_key_env is None:
         return None
     value = environ.get(provider.api_key_env, "").strip()
@@ -55,6 +57,17 @@ def api_key(name: str, provider: ProviderSettings, environ: Mapping[str, str]) -
             f"providers.{name}.api_key_env: the variable {provider.api_key_env} is not set: "
             "set it to the provider's key, or leave the provider and its models out"
         )
+    return Secret(value)
+
+
+def _key_in(setting: str, path: Path) -> Secret:
+    try:
+        value = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        # the reason, not the error: a decoding error quotes what it could not read
+        raise ConfigError(f"{setting}: {path} cannot be read: {type(error).__name__}") from None
+    if not value:
+        raise ConfigError(f"{setting}: {path} is empty: it should hold the provider's key")
     return Secret(value)
 
 
@@ -82,6 +95,8 @@ def _upstream(
             connect_timeout_s=provider.connect_timeout_s,
             first_byte_timeout_s=provider.first_byte_timeout_s,
             idle_timeout_s=provider.idle_timeout_s,
+            total_timeout_s=provider.total_timeout_s,
+            queue_timeout_s=provider.queue_timeout_s,
             max_concurrency=provider.max_concurrency,
         )
     except ValueError as error:

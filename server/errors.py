@@ -24,7 +24,9 @@ from router.errors import (
     NoEligibleModelError,
     RouterError,
 )
+from server.health import Resting
 from server.upstream.errors import (
+    UpstreamBusyError,
     UpstreamError,
     UpstreamRateLimitedError,
     UpstreamRejectedError,
@@ -120,13 +122,17 @@ class OverloadedError(ApiError):
 
 
 class UpstreamFailedError(ApiError):
-    """Every attempt failed."""
+    """Every attempt failed, or every model that could be tried failed too often lately."""
 
     type = "upstream_error"
 
-    def __init__(self, message: str, *, timed_out: bool) -> None:
+    def __init__(
+        self, message: str, *, timed_out: bool, retry_after_s: float | None = None
+    ) -> None:
         super().__init__(message, code="upstream_timeout" if timed_out else "upstream_error")
         self.status = 504 if timed_out else 502
+        if retry_after_s is not None:
+            self.headers["retry-after"] = _whole_seconds(retry_after_s)
 
 
 class PassedThroughError(ApiError):
@@ -163,12 +169,29 @@ def from_upstreams(failures: Mapping[str, UpstreamError]) -> ApiError:
     errors = list(failures.values())
     if isinstance(errors[-1], UpstreamRejectedError):
         return PassedThroughError(errors[-1].status, errors[-1].body)
-    waits = [e.retry_after_s for e in errors if isinstance(e, UpstreamRateLimitedError)]
-    if len(waits) == len(errors):
-        return RateLimitedError(min((w for w in waits if w is not None), default=1.0))
+    waits = [e.retry_after_s for e in errors if e.retry_after_s is not None]
+    if all(isinstance(error, UpstreamRateLimitedError) for error in errors):
+        return RateLimitedError(min(waits, default=1.0))
     told = "; ".join(f"{model}: {error.message}" for model, error in failures.items())
+    if all(isinstance(error, UpstreamBusyError) for error in errors):
+        return OverloadedError(f"Every upstream is busy. {told}")
     timed_out = all(isinstance(error, UpstreamTimeoutError) for error in errors)
-    return UpstreamFailedError(f"All attempts failed. {told}", timed_out=timed_out)
+    return UpstreamFailedError(
+        f"All attempts failed. {told}", timed_out=timed_out, retry_after_s=min(waits, default=None)
+    )
+
+
+def from_resting(resting: Mapping[str, Resting]) -> ApiError:
+    """What the caller is told when only models that are left alone for a while could answer."""
+    wait_s = min(rest.wait_s for rest in resting.values())
+    if all(rest.rate_limited for rest in resting.values()):
+        return RateLimitedError(wait_s)
+    told = "; ".join(f"{model}: {rest.reason}" for model, rest in resting.items())
+    return UpstreamFailedError(
+        f"No model that could answer is asked at the moment. {told}",
+        timed_out=all(rest.timed_out for rest in resting.values()),
+        retry_after_s=wait_s,
+    )
 
 
 def _whole_seconds(seconds: float) -> str:

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
+import anyio
+
 from p2l_model.types import PromptLeaderboard
-from router.catalog import ModelCard
-from router.decide import Decision, RoutingRequest, decide
-from router.errors import NoEligibleModelError, RouterError
+from router.decide import Decision, decide
+from router.errors import RouterError
 from server.auth import Caller
-from server.cooldown import Cooldowns
 from server.errors import (
     ApiError,
     OverloadedError,
-    RateLimitedError,
+    from_resting,
     from_router,
     from_upstreams,
 )
+from server.health import BreakerRules, Health, Resting, full_jitter_s
 from server.ledger.accounts import Accounts
 from server.ledger.attempt import Outcome
 from server.ledger.entry import Entry
@@ -30,7 +31,7 @@ from server.plan import Plan, Planner
 from server.request import GatewayRequest
 from server.spend import left_of_budget
 from server.upstream.base import Surface, Upstream, UpstreamReply, UpstreamRequest, UpstreamStream
-from server.upstream.errors import UpstreamError, UpstreamRateLimitedError, UpstreamRejectedError
+from server.upstream.errors import UpstreamError, UpstreamRejectedError
 
 T = TypeVar("T")
 
@@ -63,6 +64,7 @@ class Exchange:
     plan: Plan
     decision: Decision
     attempts: int = 0
+    retries: int = 0
     entry: Entry | None = None
     failures: dict[str, UpstreamError] = field(default_factory=dict)
     timings: Timings = field(default_factory=Timings)
@@ -81,7 +83,8 @@ class Gateway:
         fallbacks: int,
         entropy: random.Random,
         accounts: Accounts,
-        clock: Callable[[], float] = time.monotonic,
+        retries: int = 0,
+        health: Health | None = None,
     ) -> None:
         self.planner = planner
         self._upstreams = upstreams
@@ -89,7 +92,8 @@ class Gateway:
         self._fallbacks = fallbacks
         self._entropy = entropy
         self._accounts = accounts
-        self._cooldowns = Cooldowns(clock)
+        self._retries = retries
+        self.health = health or Health(BreakerRules(), time.monotonic, entropy.random)
         self._in_flight = 0
 
     async def admit(self, caller: Caller) -> AbstractContextManager[None]:  # noqa: ARG002
@@ -130,6 +134,8 @@ class Gateway:
         exchange, entry, stream = await self._attempt(
             request, plan, lambda up, body: up.open_stream(body)
         )
+        card = exchange.decision.card
+        stream.on_break = lambda: self.health.broke(card)
         return exchange, await metered(stream, entry)
 
     async def _attempt(
@@ -144,18 +150,20 @@ class Gateway:
         """
         leaderboard, score_ms = await self.planner.leaderboard(plan)
         exchange = self.route(plan, leaderboard, score_ms)
+        self.health.retries.request(self.health.clock())
         rng = random.Random(self._seed(plan))
         rng.random()  # the first draw was the decision's
         while True:
             entry = await self._reserve(exchange)
             started = time.perf_counter()
             try:
-                reply = await send(*self._outgoing(request, exchange))
+                with self.health.watching(exchange.decision.card):
+                    reply = await send(*self._outgoing(request, exchange))
             except UpstreamError as error:
                 exchange.timings.upstream_ms += _ms_since(started)
                 entry.fail(error)
                 self._note_failure(exchange, error)
-                self._decide_again(exchange, leaderboard, rng)
+                await self._decide_again(exchange, leaderboard, rng)
             except BaseException:
                 # the caller has hung up: the provider may have begun, and may bill it
                 entry.settle(Outcome.CANCELLED)
@@ -184,31 +192,53 @@ class Gateway:
         return upstream, outgoing
 
     def _note_failure(self, exchange: Exchange, error: UpstreamError) -> None:
-        model = exchange.decision.model
-        exchange.failures[model] = error
+        exchange.failures[exchange.decision.model] = error
         if isinstance(error, UpstreamRejectedError):
             raise from_upstreams(exchange.failures) from error
-        if isinstance(error, UpstreamRateLimitedError) or error.retry_after_s is not None:
-            self._cooldowns.start(model, error.retry_after_s)
 
-    def _decide_again(
+    async def _decide_again(
         self, exchange: Exchange, leaderboard: PromptLeaderboard, rng: random.Random
     ) -> None:
+        """Another model where one fits what is left; else, after a pause, the same once more."""
         failures = exchange.failures
         last = list(failures.values())[-1]
-        if exchange.attempts > self._fallbacks or not exchange.plan.routed:
+        routed = exchange.plan.routed
+        if exchange.attempts > (self._fallbacks if routed else self._retries):
             raise from_upstreams(failures) from last
-        excluded = dict.fromkeys(failures, "failed for this request")
         request = exchange.plan.routing
         remaining = left_of_budget(exchange.decision, last, request.budget_usd)
         plan = replace(exchange.plan, routing=replace(request, budget_usd=remaining))
+        excluded = dict.fromkeys(failures, "failed for this request")
         try:
             again = self._decide(plan, leaderboard, rng, excluded)
         except ApiError:
             # nothing else fits what is left: the caller learns why the first choice failed
-            raise from_upstreams(failures) from last
+            if not self._may_retry(exchange, last):
+                raise from_upstreams(failures) from last
+            await anyio.sleep(full_jitter_s(exchange.retries, self.health.chance))
+            exchange.retries += 1
+            lost = {name: why for name, why in excluded.items() if not failures[name].is_retryable}
+            again = self._retry(plan, leaderboard, rng, lost, failures)
         exchange.plan = plan
         exchange.decision = replace(again, budget_usd=exchange.decision.budget_usd)
+
+    def _may_retry(self, exchange: Exchange, last: UpstreamError) -> bool:
+        if exchange.retries >= self._retries or not last.is_retryable:
+            return False
+        return self.health.retries.take(self.health.clock())
+
+    def _retry(
+        self,
+        plan: Plan,
+        leaderboard: PromptLeaderboard,
+        rng: random.Random,
+        lost: Mapping[str, str],
+        failures: Mapping[str, UpstreamError],
+    ) -> Decision:
+        try:
+            return self._decide(plan, leaderboard, rng, lost)
+        except ApiError as error:
+            raise from_upstreams(failures) from error
 
     def _decide(
         self,
@@ -217,31 +247,39 @@ class Gateway:
         rng: random.Random,
         excluded: Mapping[str, str] | None = None,
     ) -> Decision:
-        resting = self._cooldowns.active()
-        out = dict.fromkeys(resting, "asked to be left alone for a while")
+        resting = self.health.resting(plan.catalogue)
+        reasons = {name: rest.reason for name, rest in resting.items()}
         request = replace(
-            plan.routing, excluded={**plan.routing.excluded, **out, **(excluded or {})}
+            plan.routing, excluded={**plan.routing.excluded, **reasons, **(excluded or {})}
         )
         try:
             return decide(leaderboard, plan.catalogue, request, rng)
         except RouterError as error:
-            self._blame_resting(plan.catalogue, request, resting, error)
+            self._blame_resting(plan, leaderboard, excluded or {}, resting)
             raise from_router(error) from error
 
     def _blame_resting(
         self,
-        catalogue: Sequence[ModelCard],
-        request: RoutingRequest,
-        resting: Mapping[str, float],
-        error: RouterError,
+        plan: Plan,
+        leaderboard: PromptLeaderboard,
+        excluded: Mapping[str, str],
+        resting: Mapping[str, Resting],
     ) -> None:
-        """Where only a Retry-After stands in the way, the caller is told to wait, not to change."""
-        allowed = {card.name for card in catalogue}
-        if request.allowed is not None:
-            allowed &= set(request.allowed)
-        waits = [seconds for model, seconds in resting.items() if model in allowed]
-        if isinstance(error, NoEligibleModelError) and waits:
-            raise RateLimitedError(min(waits)) from error
+        """Where only resting models stand in the way, the caller is told to wait, not to change."""
+        allowed, out = plan.routing.allowed, {**plan.routing.excluded, **excluded}
+        able = {
+            name: rest
+            for name, rest in resting.items()
+            if (allowed is None or name in allowed) and name not in out
+        }
+        if not able:
+            return
+        try:
+            request = replace(plan.routing, excluded=out)
+            decide(leaderboard, plan.catalogue, request, random.Random(0))
+        except RouterError as error:
+            raise from_router(error) from error
+        raise from_resting(able)
 
     def _seed(self, plan: Plan) -> int:
         if plan.seed is None:

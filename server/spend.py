@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from router.decide import Decision
-from server.upstream.errors import UpstreamError, UpstreamTimeoutError
+from server.upstream.errors import Stage, UpstreamError, UpstreamTimeoutError
 
 
 def left_of_budget(
@@ -13,10 +13,12 @@ def left_of_budget(
 ) -> Decimal | None:
     """The budget of the next attempt, in USD; None where there is no budget.
 
-    An attempt that timed out may be billed although nobody read the answer: its worst case (in
-    hard mode) or its expected cost is taken as spent. Every other failure is unbilled.
+    An attempt that timed out once it was sent may be billed although nobody read the answer: its
+    worst case (in hard mode) or its expected cost is taken as spent. Every other failure is
+    unbilled.
     """
-    if budget_usd is None or not isinstance(error, UpstreamTimeoutError):
+    unbilled = not isinstance(error, UpstreamTimeoutError) or error.stage is not Stage.SENT
+    if budget_usd is None or unbilled:
         return budget_usd
     spent = decision.worst_case_cost_usd
     if spent is None:

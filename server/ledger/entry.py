@@ -11,6 +11,7 @@ from server.ledger.attempt import Attempt, Outcome, pico
 from server.ledger.billing import Bill, Known, Seen, UnknownCost, bill
 from server.upstream.base import Surface
 from server.upstream.errors import (
+    Stage,
     UpstreamError,
     UpstreamRateLimitedError,
     UpstreamRejectedError,
@@ -85,7 +86,10 @@ class Entry:
     def fail(self, error: UpstreamError) -> None:
         """Settles an attempt that an error ended."""
         outcome = next((o for kind, o in _OUTCOMES if isinstance(error, kind)), None)
-        self.settle(outcome or Outcome.UNAVAILABLE, taken_on=error.status == 200)
+        if outcome is None or error.stage is not Stage.SENT:
+            # what was never sent is never billed
+            outcome = Outcome.UNAVAILABLE
+        self.settle(outcome, taken_on=error.status == 200)
 
     def settle(self, outcome: Outcome, *, taken_on: bool = False) -> None:
         """Ends the entry; does nothing where it has ended."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from pathlib import Path
 from typing import Literal
 
 from pydantic import PositiveInt, model_validator
@@ -25,22 +26,36 @@ ProfileName = Literal[
 
 
 class ProviderSettings(Section):
-    """Where requests are sent. The key is read from the environment, never from the file.
+    """Where requests are sent. The key is read from a variable of the environment or a file of its
+    own, never from the configuration.
 
     profile, api_version (Azure's) and responses (whether it has /responses) are for kind openai;
     what is left out follows from the address.
+    total_timeout_s: from sending to the end of the answer. queue_timeout_s: how long a request
+    waits for a place among max_concurrency. allow_private_addresses: base_url's name may resolve
+    to an address that is not on the public Internet.
     """
 
     kind: Literal["openai", "anthropic", "gemini", "sandbox"] = "openai"
     base_url: str | None = None
     api_key_env: str | None = None
+    api_key_file: Path | None = None
+    allow_private_addresses: bool = False
     profile: ProfileName | None = None
     api_version: str | None = None
     responses: bool | None = None
     connect_timeout_s: PositiveSeconds = 2.0
     first_byte_timeout_s: PositiveSeconds = 30.0
     idle_timeout_s: PositiveSeconds = 60.0
+    total_timeout_s: PositiveSeconds = 600.0
+    queue_timeout_s: PositiveSeconds = 5.0
     max_concurrency: PositiveInt = 256
+
+    @model_validator(mode="after")
+    def _has_one_key(self) -> ProviderSettings:
+        if self.api_key_env is not None and self.api_key_file is not None:
+            raise ValueError("give one of api_key_env and api_key_file, not both")
+        return self
 
     @model_validator(mode="after")
     def _has_an_address(self) -> ProviderSettings:

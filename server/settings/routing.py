@@ -6,10 +6,11 @@ import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from router.decide import BudgetMode
-from server.settings.fields import Section, Usd
+from server.health.breaker import BreakerRules
+from server.settings.fields import PositiveSeconds, Section, Usd
 
 
 class RoutingRules(Section):
@@ -37,11 +38,32 @@ class RoutingRules(Section):
         return None if isinstance(self.opponents, str) else self.opponents
 
 
+class BreakerSettings(Section):
+    """When a failing model or provider is left alone, and for how long."""
+
+    consecutive_failures: PositiveInt = 5
+    failure_ratio: Annotated[float, Field(gt=0, le=1)] = 0.5
+    min_requests: PositiveInt = 20
+    window_s: PositiveSeconds = 30.0
+    open_s: PositiveSeconds = 5.0
+    max_open_s: PositiveSeconds = 60.0
+
+    @property
+    def rules(self) -> BreakerRules:
+        """As the breakers take them."""
+        return BreakerRules(**self.model_dump())
+
+
 class RoutingSettings(RoutingRules):
-    """How requests are routed unless they say otherwise."""
+    """How requests are routed unless they say otherwise.
+
+    retries: times the same model is asked again where nothing else could answer.
+    """
 
     profiles: dict[str, RoutingRules] = Field(default_factory=dict)
     fallbacks: Annotated[int, Field(ge=0)] = 2
+    retries: Annotated[int, Field(ge=0)] = 1
+    breaker: BreakerSettings = Field(default_factory=BreakerSettings)
     usd_per_win: Usd | None = None
     window_budgets: list[dict[str, Any]] = Field(default_factory=list)
 

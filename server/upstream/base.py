@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import TracebackType
@@ -70,6 +70,8 @@ class UpstreamStream:
     def __init__(self, first: SseEvent, rest: AsyncGenerator[SseEvent, None]) -> None:
         self._first: SseEvent | None = first
         self._rest = rest
+        # told when the stream breaks
+        self.on_break: Callable[[], None] | None = None
 
     @classmethod
     async def start(cls, events: AsyncGenerator[SseEvent, None]) -> UpstreamStream:
@@ -88,9 +90,11 @@ class UpstreamStream:
             return first
         try:
             return await anext(self._rest)
-        except UpstreamStreamBrokenError:
-            raise
         except UpstreamError as error:
+            if self.on_break is not None:
+                self.on_break()
+            if isinstance(error, UpstreamStreamBrokenError):
+                raise
             # whatever it was, it now comes too late for another model to answer instead
             raise UpstreamStreamBrokenError(
                 error.message, status=error.status, retry_after_s=error.retry_after_s

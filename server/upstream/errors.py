@@ -4,6 +4,7 @@ UpstreamError
 ├── UpstreamRejectedError      the caller's request is at fault: pass the answer through
 ├── UpstreamRateLimitedError   429: leave the model alone for retry_after_s, try another
 ├── UpstreamUnavailableError   ours or the provider's fault: try another
+├── UpstreamBusyError          as many requests are with it as it may have: try another
 ├── UpstreamTimeoutError       no connection, no first byte or silence for too long: try another
 └── UpstreamStreamBrokenError  failed after the first event: too late for another
 
@@ -16,9 +17,19 @@ import math
 from collections.abc import Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from enum import Enum, auto
 from typing import Any, Final
 
 _CALLERS_FAULT: Final = frozenset({400, 404, 413, 422})
+_PASSING: Final = frozenset({408, 409, 500, 502, 503, 504, 529})
+
+
+class Stage(Enum):
+    """How far a request came. Only one that was sent may be billed."""
+
+    WAITING = auto()  # for one of the provider's places: nothing was sent
+    CONNECTING = auto()  # the provider was not reached: name, connection or TLS failed
+    SENT = auto()
 
 
 class UpstreamError(Exception):
@@ -26,12 +37,24 @@ class UpstreamError(Exception):
     retry_after_s: seconds the provider asked to be left alone."""
 
     def __init__(
-        self, message: str, *, status: int | None = None, retry_after_s: float | None = None
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        retry_after_s: float | None = None,
+        stage: Stage = Stage.SENT,
     ) -> None:
         super().__init__(message)
         self.message = message
         self.status = status
         self.retry_after_s = retry_after_s
+        self.stage = stage
+
+    @property
+    def is_retryable(self) -> bool:
+        """Whether the same model may be asked again at once: it did not answer, is not billed for
+        it, and did not ask to be left alone."""
+        return False
 
 
 class UpstreamRejectedError(UpstreamError):
@@ -55,9 +78,18 @@ class UpstreamRateLimitedError(UpstreamError):
 class UpstreamUnavailableError(UpstreamError):
     """The provider cannot answer: its failure, our key or model name, or a garbled answer."""
 
+    @property
+    def is_retryable(self) -> bool:
+        # 200: an answer that could not be read may be billed
+        return self.retry_after_s is None and (self.status is None or self.status in _PASSING)
+
+
+class UpstreamBusyError(UpstreamError):
+    """No place among the provider's max_concurrency became free in time: nothing was sent."""
+
 
 class UpstreamTimeoutError(UpstreamError):
-    """The provider took too long to connect, to begin or to go on."""
+    """The provider took too long to connect, to begin, to go on or to end."""
 
 
 class UpstreamStreamBrokenError(UpstreamError):

@@ -14,7 +14,13 @@ import anyio
 import httpx
 
 from server.sse import SseEvent, SseParser, SseTooLargeError
-from server.upstream.errors import UpstreamError, UpstreamTimeoutError, UpstreamUnavailableError
+from server.upstream.errors import (
+    Stage,
+    UpstreamBusyError,
+    UpstreamError,
+    UpstreamTimeoutError,
+    UpstreamUnavailableError,
+)
 
 EVENT_STREAM: Final = "text/event-stream"
 MAX_BODY_BYTES: Final = 64 * 1024 * 1024
@@ -23,6 +29,9 @@ _MAX_ERROR_BYTES: Final = 1024 * 1024
 # How long to wait, after the last event, for the end that lets the connection be used again.
 _DRAIN_S: Final = 0.1
 _WRITE_TIMEOUT_S: Final = 30.0
+_WAITING_PER_PLACE: Final = 4
+TOTAL_TIMEOUT_S: Final = 600.0
+QUEUE_TIMEOUT_S: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +57,11 @@ class Answer:
 
 
 class Exchange:
-    """Sends calls to one provider, at most max_concurrency at a time."""
+    """Sends calls to one provider, at most max_concurrency at a time; a few times as many may
+    wait for a place, each for queue_timeout_s at most.
+
+    total_timeout_s: from sending to the end of the answer, however lively it is.
+    """
 
     def __init__(
         self,
@@ -59,6 +72,8 @@ class Exchange:
         first_byte_timeout_s: float,
         idle_timeout_s: float,
         max_concurrency: int,
+        total_timeout_s: float = TOTAL_TIMEOUT_S,
+        queue_timeout_s: float = QUEUE_TIMEOUT_S,
     ) -> None:
         self._provider = provider
         self._client = client
@@ -68,15 +83,20 @@ class Exchange:
         )
         self._first_byte_timeout_s = first_byte_timeout_s
         self._idle_timeout_s = idle_timeout_s
+        self._total_timeout_s = total_timeout_s
+        self._queue_timeout_s = queue_timeout_s
         self._slots = anyio.Semaphore(max_concurrency)
+        self._max_waiting = _WAITING_PER_PLACE * max_concurrency
 
     async def post(self, call: Call) -> Answer:
         """The whole answer, whatever its status.
 
-        Raises UpstreamTimeoutError and UpstreamUnavailableError.
+        Raises UpstreamBusyError, UpstreamTimeoutError and UpstreamUnavailableError.
         """
-        async with self._slot(), self._sent(call, self._deadline_s()) as response:
-            return await self._whole(response)
+        async with self._slot():
+            limits = self._limits()
+            async with self._sent(call, limits) as response:
+                return await self._whole(response, limits)
 
     async def events(
         self, call: Call, refusal: Callable[[Answer], UpstreamError]
@@ -87,35 +107,51 @@ class Exchange:
         first byte's deadline ends with the first event, so keep-alives before it do not stretch
         it.
         """
-        deadline_s = self._deadline_s()
-        async with self._slot(), self._sent(call, deadline_s) as response:
-            if response.status_code != 200 or content_type_of(response.headers) != EVENT_STREAM:
-                raise refusal(await self._refused(response))
-            async with _chunks(response) as chunks:
-                reader = _EventReader(chunks, deadline_s, self._idle_timeout_s)
-                while (batch := await self._next(reader)) is not None:
-                    for event in batch:
-                        yield event
+        async with self._slot():
+            limits = self._limits()
+            async with self._sent(call, limits) as response:
+                if response.status_code != 200 or content_type_of(response.headers) != EVENT_STREAM:
+                    raise refusal(await self._refused(response, limits))
+                async with _chunks(response) as chunks:
+                    reader = _EventReader(chunks, limits)
+                    while (batch := await self._next(reader)) is not None:
+                        for event in batch:
+                            yield event
 
     async def close(self) -> None:
         """Closes the client and with it every connection."""
         await self._client.aclose()
 
-    def _deadline_s(self) -> float:
-        return anyio.current_time() + self._first_byte_timeout_s
+    def _limits(self) -> _Limits:
+        now = anyio.current_time()
+        return _Limits(
+            first_byte_s=now + self._first_byte_timeout_s,
+            end_s=now + self._total_timeout_s,
+            idle_timeout_s=self._idle_timeout_s,
+        )
 
     @asynccontextmanager
     async def _slot(self) -> AsyncIterator[None]:
-        with self._naming("a free connection"), anyio.fail_after(self._first_byte_timeout_s):
-            await self._slots.acquire()
+        if self._slots.statistics().tasks_waiting >= self._max_waiting:
+            raise self._busy()
+        try:
+            with anyio.fail_after(self._queue_timeout_s):
+                await self._slots.acquire()
+        except TimeoutError:
+            raise self._busy() from None
         try:
             yield
         finally:
             self._slots.release()
 
+    def _busy(self) -> UpstreamBusyError:
+        return UpstreamBusyError(
+            f"{self._provider} has as many requests as it may have", stage=Stage.WAITING
+        )
+
     @asynccontextmanager
-    async def _sent(self, call: Call, deadline_s: float) -> AsyncIterator[httpx.Response]:
-        with self._naming("the first byte"), _until(deadline_s):
+    async def _sent(self, call: Call, limits: _Limits) -> AsyncIterator[httpx.Response]:
+        with self._naming("the first byte"), _until(min(limits.first_byte_s, limits.end_s)):
             request = self._client.build_request(
                 "POST",
                 call.url,
@@ -131,17 +167,17 @@ class Exchange:
             with anyio.CancelScope(shield=True):
                 await response.aclose()
 
-    async def _refused(self, response: httpx.Response) -> Answer:
+    async def _refused(self, response: httpx.Response, limits: _Limits) -> Answer:
         if response.status_code == 200:
             # the wrong kind of answer, perhaps an endless one: nothing in it is of use
             return Answer(200, response.headers, b"")
-        return await self._whole(response)
+        return await self._whole(response, limits)
 
-    async def _whole(self, response: httpx.Response) -> Answer:
+    async def _whole(self, response: httpx.Response, limits: _Limits) -> Answer:
         limit = MAX_BODY_BYTES if response.status_code == 200 else _MAX_ERROR_BYTES
         content = bytearray()
         async with _chunks(response) as chunks:
-            while (chunk := await self._next_chunk(chunks)) is not None:
+            while (chunk := await self._next_chunk(chunks, limits)) is not None:
                 content += chunk
                 if len(content) > limit:
                     raise UpstreamUnavailableError(
@@ -150,12 +186,12 @@ class Exchange:
                     )
         return Answer(response.status_code, response.headers, bytes(content))
 
-    async def _next_chunk(self, chunks: AsyncIterator[bytes]) -> bytes | None:
-        with self._naming("the next byte"), anyio.fail_after(self._idle_timeout_s):
+    async def _next_chunk(self, chunks: AsyncIterator[bytes], limits: _Limits) -> bytes | None:
+        with self._naming("the rest"), _until(limits.next_byte_s()):
             return await anext(chunks, None)
 
     async def _next(self, reader: _EventReader) -> list[SseEvent] | None:
-        with self._naming("the next byte" if reader.started else "the first event"):
+        with self._naming("the rest" if reader.started else "the first event"):
             return await reader.read()
 
     @contextmanager
@@ -168,7 +204,11 @@ class Exchange:
             yield
         except httpx.ConnectTimeout:
             raise UpstreamTimeoutError(
-                f"{self._provider} did not accept a connection in time"
+                f"{self._provider} did not accept a connection in time", stage=Stage.CONNECTING
+            ) from None
+        except httpx.ConnectError:
+            raise UpstreamUnavailableError(
+                f"{self._provider} could not be reached (ConnectError)", stage=Stage.CONNECTING
             ) from None
         except (TimeoutError, httpx.TimeoutException):
             raise UpstreamTimeoutError(
@@ -182,17 +222,28 @@ class Exchange:
             ) from None
 
 
-class _EventReader:
-    """Reads the events of one response. The first must come before deadline_s; after it, no
-    silence may last longer than idle_timeout_s (comments are not silence)."""
+@dataclass(frozen=True, slots=True)
+class _Limits:
+    """When to give up on one answer, on the event loop's clock."""
 
-    def __init__(
-        self, chunks: AsyncIterator[bytes], deadline_s: float, idle_timeout_s: float
-    ) -> None:
+    first_byte_s: float
+    end_s: float
+    idle_timeout_s: float
+
+    def next_byte_s(self) -> float:
+        return min(anyio.current_time() + self.idle_timeout_s, self.end_s)
+
+
+class _EventReader:
+    """Reads the events of one response. The first must come in time; after it, no silence may
+    last longer than the limits say (comments are not silence), and all of it no longer than they
+    say and no more than MAX_BODY_BYTES."""
+
+    def __init__(self, chunks: AsyncIterator[bytes], limits: _Limits) -> None:
         self._chunks = chunks
-        self._deadline_s = deadline_s
-        self._idle_timeout_s = idle_timeout_s
+        self._limits = limits
         self._parser = SseParser()
+        self._n_bytes = 0
         self._ended = False
         self.started = False
 
@@ -205,13 +256,17 @@ class _EventReader:
         return events or None
 
     async def _read_chunk(self) -> list[SseEvent]:
-        limit_s = anyio.current_time() + self._idle_timeout_s
-        with _until(limit_s if self.started else self._deadline_s):
+        limits = self._limits
+        first_s = min(limits.first_byte_s, limits.end_s)
+        with _until(limits.next_byte_s() if self.started else first_s):
             chunk = await anext(self._chunks, None)
-        if chunk is not None:
-            return self._parser.feed(chunk)
-        self._ended = True
-        return self._parser.flush()
+        if chunk is None:
+            self._ended = True
+            return self._parser.flush()
+        self._n_bytes += len(chunk)
+        if self._n_bytes > MAX_BODY_BYTES:
+            raise SseTooLargeError(f"a stream is larger than {MAX_BODY_BYTES} bytes")
+        return self._parser.feed(chunk)
 
 
 async def drain(events: AsyncGenerator[SseEvent, None]) -> None:

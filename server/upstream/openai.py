@@ -22,7 +22,14 @@ from server.upstream.errors import (
     error_for_status,
     parse_retry_after_s,
 )
-from server.upstream.exchange import Answer, Call, Exchange, drain
+from server.upstream.exchange import (
+    QUEUE_TIMEOUT_S,
+    TOTAL_TIMEOUT_S,
+    Answer,
+    Call,
+    Exchange,
+    drain,
+)
 from server.upstream.profiles import GENERIC, Profile
 from server.upstream.wire import (
     bare_key,
@@ -46,7 +53,8 @@ class OpenAIUpstream:
     profile: its deviations from OpenAI. api_version: Azure's; with it, and a base_url that names
     the host alone, models are deployments. responses: whether it has /responses.
     first_byte_timeout_s: from sending to the first event, or to the head of a whole answer.
-    idle_timeout_s: the longest silence after that.
+    idle_timeout_s: the longest silence after that. total_timeout_s: to the end of the answer.
+    queue_timeout_s: the longest wait for a place among max_concurrency.
     clock: Unix time in seconds, for a Retry-After that is a date.
     Raises ValueError for a key that cannot be an HTTP header.
     """
@@ -64,7 +72,9 @@ class OpenAIUpstream:
         connect_timeout_s: float = 2.0,
         first_byte_timeout_s: float = 30.0,
         idle_timeout_s: float = 60.0,
+        total_timeout_s: float = TOTAL_TIMEOUT_S,
         max_concurrency: int = 256,
+        queue_timeout_s: float = QUEUE_TIMEOUT_S,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._name = name
@@ -84,6 +94,8 @@ class OpenAIUpstream:
             first_byte_timeout_s=first_byte_timeout_s,
             idle_timeout_s=idle_timeout_s,
             max_concurrency=max_concurrency,
+            total_timeout_s=total_timeout_s,
+            queue_timeout_s=queue_timeout_s,
         )
 
     @property

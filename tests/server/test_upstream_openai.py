@@ -21,6 +21,7 @@ from server.secret import Secret
 from server.sse import SseEvent
 from server.upstream.base import UpstreamRequest
 from server.upstream.errors import (
+    UpstreamBusyError,
     UpstreamError,
     UpstreamRateLimitedError,
     UpstreamRejectedError,
@@ -465,12 +466,12 @@ async def test_never_more_at_once_than_allowed(provider: FakeProvider) -> None:
 
 async def test_waiting_for_a_place_is_bounded(provider: FakeProvider) -> None:
     provider.script("m", Behaviour(fault=Fault.SILENCE, fault_after=1))
-    options = {"max_concurrency": 1, "first_byte_timeout_s": SHORT_S}
+    options = {"max_concurrency": 1, "queue_timeout_s": SHORT_S}
     async with (
         upstream_at(provider.base_url, **options) as upstream,
         await upstream.open_stream(ask(stream=True)),
     ):
-        with pytest.raises(UpstreamTimeoutError, match="free connection"):
+        with pytest.raises(UpstreamBusyError):
             await upstream.complete(ask())
     assert len(provider.chats) == 1
 

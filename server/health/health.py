@@ -1,0 +1,133 @@
+"""What the gateway knows of its upstreams: which models to leave alone, why and for how long."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from router.catalog import ModelCard
+from server.health.breaker import Breaker, BreakerRules, Permit
+from server.health.cooldown import Cooldowns
+from server.health.retry import RetryBudget
+from server.upstream.errors import (
+    Stage,
+    UpstreamError,
+    UpstreamRateLimitedError,
+    UpstreamRejectedError,
+    UpstreamTimeoutError,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Resting:
+    """A model that is left alone. wait_s: for how long. rate_limited: it said so itself (429).
+    timed_out: what it failed by last."""
+
+    reason: str
+    wait_s: float
+    rate_limited: bool = False
+    timed_out: bool = False
+
+
+class Health:
+    """clock: monotonic seconds. chance: uniform in [0, 1)."""
+
+    def __init__(
+        self, rules: BreakerRules, clock: Callable[[], float], chance: Callable[[], float]
+    ) -> None:
+        self.retries = RetryBudget()
+        self.clock = clock
+        self.chance = chance
+        self._cooldowns = Cooldowns(clock)
+        self._models: defaultdict[str, Breaker] = defaultdict(lambda: Breaker(rules, chance))
+        self._providers: defaultdict[str, Breaker] = defaultdict(lambda: Breaker(rules, chance))
+        # by model: what its last failure was
+        self._last: dict[str, UpstreamError] = {}
+
+    def resting(self, cards: Iterable[ModelCard]) -> dict[str, Resting]:
+        """The models among cards to leave alone now, by name."""
+        now = self.clock()
+        asked_for = self._cooldowns.active()
+        found = {}
+        for card in cards:
+            resting = self._resting(card, asked_for.get(card.name), now)
+            if resting is not None:
+                found[card.name] = resting
+        return found
+
+    @contextmanager
+    def watching(self, card: ModelCard) -> Iterator[None]:
+        """Around one attempt: its outcome is noted, whichever it is."""
+        now = self.clock()
+        model = self._models[card.name].begin(now)
+        provider = self._providers[card.provider].begin(now)
+        try:
+            yield
+        except UpstreamRejectedError:
+            # the caller's fault: the provider is well
+            self._succeeded(card, model, provider)
+            raise
+        except UpstreamError as error:
+            self._failed(card, model, provider, error)
+            raise
+        except BaseException:
+            self._models[card.name].abandon(model)
+            self._providers[card.provider].abandon(provider)
+            raise
+        self._succeeded(card, model, provider)
+
+    def broke(self, card: ModelCard) -> None:
+        """A stream of the model failed after it had begun."""
+        now = self.clock()
+        breaker = self._models[card.name]
+        breaker.fail(breaker.begin(now), now)
+
+    def states(self) -> dict[str, dict[str, str]]:
+        """Every breaker that ever counted anything, for metrics: kind -> name -> state."""
+        now = self.clock()
+        kinds = {"model": self._models, "provider": self._providers}
+        return {
+            kind: {name: breaker.state(now).value for name, breaker in breakers.items()}
+            for kind, breakers in kinds.items()
+        }
+
+    def _resting(self, card: ModelCard, asked_for_s: float | None, now: float) -> Resting | None:
+        last = self._last.get(card.name)
+        if asked_for_s is not None:
+            limited = isinstance(last, UpstreamRateLimitedError)
+            return Resting("asked to be left alone for a while", asked_for_s, rate_limited=limited)
+        for what, breaker in (
+            ("its provider", self._providers.get(card.provider)),
+            ("it", self._models.get(card.name)),
+        ):
+            wait_s = 0.0 if breaker is None else breaker.wait_s(now)
+            if wait_s > 0:
+                late = isinstance(last, UpstreamTimeoutError)
+                return Resting(f"{what} failed too often", wait_s, timed_out=late)
+        return None
+
+    def _succeeded(self, card: ModelCard, model: Permit, provider: Permit) -> None:
+        now = self.clock()
+        self._models[card.name].succeed(model, now)
+        self._providers[card.provider].succeed(provider, now)
+
+    def _failed(
+        self, card: ModelCard, model: Permit, provider: Permit, error: UpstreamError
+    ) -> None:
+        now = self.clock()
+        self._last[card.name] = error
+        limited = isinstance(error, UpstreamRateLimitedError)
+        if limited or error.retry_after_s is not None:
+            self._cooldowns.start(card.name, error.retry_after_s)
+        if limited or error.stage is Stage.WAITING:
+            # it lives, or was never asked: neither well nor ill
+            self._models[card.name].abandon(model)
+            self._providers[card.provider].abandon(provider)
+            return
+        self._models[card.name].fail(model, now)
+        if error.stage is Stage.CONNECTING:
+            self._providers[card.provider].fail(provider, now)
+        else:
+            self._providers[card.provider].succeed(provider, now)
