@@ -8,26 +8,20 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI, Request, Response
-from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
+from fastapi import FastAPI
 
 from p2l_model.engine.scorer import Scorer
 from router.catalog import ModelCard
 from server.auth import Authenticator
 from server.endpoints import chat, health, models, routing
-from server.endpoints.common import State, json_response
-from server.errors import ApiError
+from server.endpoints.common import State
+from server.error_handlers import add_error_handlers
 from server.gateway import Gateway
 from server.health import Health
 from server.ledger.accounts import Accounts, NoLedger
 from server.plan import Planner
-from server.request_id import new_request_id
 from server.settings import Settings
 from server.upstream.base import Upstream
-
-# The status that servers log for a caller who hung up; nobody receives it.
-_CLIENT_CLOSED = 499
 
 
 def create_app(
@@ -65,38 +59,5 @@ def create_app(
     app.state.p2l = state
     for module in (chat, routing, models, health):
         app.include_router(module.router)
-    app.add_exception_handler(ApiError, _on_api_error)
-    app.add_exception_handler(HTTPException, _on_http_error)
-    app.add_exception_handler(ClientDisconnect, _on_disconnect)
-    app.add_exception_handler(Exception, _on_bug)
+    add_error_handlers(app)
     return app
-
-
-def _request_id(request: Request) -> dict[str, str]:
-    return {"x-request-id": getattr(request.state, "request_id", None) or new_request_id()}
-
-
-async def _on_api_error(request: Request, error: Exception) -> Response:
-    if not isinstance(error, ApiError):
-        raise error
-    return json_response(error.body, _request_id(request) | error.headers, error.status)
-
-
-async def _on_http_error(request: Request, error: Exception) -> Response:
-    """A path or method that does not exist, in OpenAI's envelope too."""
-    if not isinstance(error, HTTPException):
-        raise error
-    message = f"{request.method} {request.url.path[:200]}: {error.detail}"
-    body = {"message": message, "type": "invalid_request_error", "param": None, "code": None}
-    headers = _request_id(request) | dict(error.headers or {})
-    return json_response({"error": body}, headers, error.status_code)
-
-
-async def _on_disconnect(_: Request, __: Exception) -> Response:
-    return Response(status_code=_CLIENT_CLOSED)
-
-
-async def _on_bug(request: Request, _: Exception) -> Response:
-    """Ours to mend; the message says nothing of what was asked."""
-    body = {"message": "Internal error.", "type": "server_error", "param": None, "code": None}
-    return json_response({"error": body}, _request_id(request), 500)

@@ -16,6 +16,7 @@ BAD_INPUT: Final = 2
 
 _VERBS: Final = {
     "serve": "the gateway",
+    "model": "the P2L service: leaderboards over HTTP",
     "check": "read the configuration and say what would be routed",
     "leaderboard": "the leaderboard of a prompt",
     "route": "the decision for a prompt, dry",

@@ -63,6 +63,29 @@ class LocalScorer:
         self._batcher: Batcher | None = None
         self._tokenisers = ThreadPoolExecutor(_TOKENISERS, thread_name_prefix="p2l-tokeniser")
 
+    @classmethod
+    def warmed(
+        cls,
+        checkpoint: Checkpoint,
+        kind: str = "auto",
+        options: EngineOptions | None = None,
+        *,
+        max_waiting: int = 1024,
+        cache_size: int = 4096,
+        observer: Observer | None = None,
+    ) -> LocalScorer:
+        """Loads the engine and warms it up. Raises CheckpointError, ExtraMissingError,
+        ScoringError."""
+        engine = load_engine(checkpoint, kind, options)
+        try:
+            engine.warm_up()
+        except P2LError:
+            engine.close()
+            raise
+        return cls(
+            checkpoint, engine, max_waiting=max_waiting, cache_size=cache_size, observer=observer
+        )
+
     @property
     def models(self) -> tuple[str, ...]:
         return tuple(self._checkpoint.manifest.models)
@@ -186,19 +209,9 @@ def build_local_scorer(
     *,
     options: EngineOptions | None = None,
     max_tokens: int | None = None,
-    max_waiting: int = 1024,
     cache_size: int = 4096,
-    observer: Observer | None = None,
 ) -> LocalScorer:
     """Loads a checkpoint and warms its engine up. max_tokens: reads only that much of the end of a
     prompt, where the checkpoint would read more. Raises CheckpointError, ExtraMissingError."""
     checkpoint = load_checkpoint(path).limited(max_tokens)
-    loaded = load_engine(checkpoint, engine, options)
-    try:
-        loaded.warm_up()
-    except P2LError:
-        loaded.close()
-        raise
-    return LocalScorer(
-        checkpoint, loaded, max_waiting=max_waiting, cache_size=cache_size, observer=observer
-    )
+    return LocalScorer.warmed(checkpoint, engine, options, cache_size=cache_size)

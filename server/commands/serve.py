@@ -6,7 +6,6 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from ipaddress import ip_address
 from typing import TextIO
 
 from router.catalog import ModelCard
@@ -15,6 +14,7 @@ from server.build import build_scorer, build_upstreams, settings_from
 from server.catalogue import build_catalogue, coverage
 from server.config_file import ConfigError
 from server.defaults import is_sandbox_only, known_variables
+from server.hosts import is_loopback
 from server.settings import Settings
 
 
@@ -97,15 +97,8 @@ def _example(url: str, *, needs_key: bool) -> str:
 
 
 def _check_host(host: str, authenticator: Authenticator) -> None:
-    if authenticator.is_open and not _is_loopback(host):
+    if authenticator.is_open and not is_loopback(host):
         raise ConfigError(
             f"--host {host} would let anybody on the network spend your money: add a key under "
             "auth.keys in the configuration ({name: me, key_env: MY_ROUTER_KEY}), or use 127.0.0.1"
         )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -1,0 +1,161 @@
+"""`p2l-router model`: the P2L service."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from typing import Any
+
+from p2l_model.engine.options import DTYPES, EngineOptions
+from p2l_model.errors import P2LError
+from server.config_file import ConfigError
+from server.hosts import is_loopback
+from server.secret import Secret
+
+ENGINES = ["auto", "onnx", "torch", "vllm"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags; those that a container sets have a twin in the environment."""
+    env = os.environ
+    parser.add_argument("--checkpoint", default=env.get("P2L_CHECKPOINT", "bundled"),
+                        help="a folder, or bundled (env: P2L_CHECKPOINT)")  # fmt: skip
+    parser.add_argument("--engine", default=env.get("P2L_ENGINE", "auto"), choices=ENGINES,
+                        help="env: P2L_ENGINE")  # fmt: skip
+    parser.add_argument("--host", default=env.get("P2L_HOST", "127.0.0.1"), help="env: P2L_HOST")
+    parser.add_argument("--port", type=int, default=int(env.get("P2L_PORT", "8001")),
+                        help="env: P2L_PORT")  # fmt: skip
+    parser.add_argument("--api-key-env", default="P2L_MODEL_API_KEY", metavar="NAME",
+                        help="the variable with the key that callers send, as api-key or "
+                             "Authorization: Bearer (default: P2L_MODEL_API_KEY; not set: open, "
+                             "and then only loopback is bound)")  # fmt: skip
+    _add_bounds(parser)
+    _add_engine_options(parser)
+
+
+def _add_bounds(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--max-tokens", type=int, metavar="N",
+                        help="read only the last N tokens of a prompt")  # fmt: skip
+    parser.add_argument("--max-waiting", type=int, default=1024, metavar="N",
+                        help="prompts let in at a time; more get 503 (default: 1024)")  # fmt: skip
+    parser.add_argument("--cache-size", type=int, default=4096, metavar="N",
+                        help="leaderboards remembered; 0: none (default: 4096)")  # fmt: skip
+    parser.add_argument("--max-body-bytes", type=int, default=20_000_000, metavar="N")
+
+
+def _add_engine_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--threads", type=int, default=0, metavar="N",
+                        help="of a CPU engine; 0: every core")  # fmt: skip
+    parser.add_argument("--dtype", default="auto", choices=DTYPES,
+                        help="of the backbone (torch, vllm)")  # fmt: skip
+    parser.add_argument("--compile", action="store_true", help="torch.compile")
+    parser.add_argument("--batch-tokens", type=int, metavar="N", help="the most of a batch")
+    parser.add_argument("--vllm-url", action="append", default=[], metavar="URL",
+                        help="a vLLM server with this checkpoint, instead of vLLM in this "
+                             "process; may be repeated")  # fmt: skip
+    parser.add_argument("--vllm-arg", action="append", default=[], metavar="KEY=JSON",
+                        help="an argument of vLLM's LLM class, e.g. tensor_parallel_size=2; "
+                             "may be repeated")  # fmt: skip
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serves until it is told to stop. Raises ConfigError, P2LError."""
+    key = Secret(os.environ.get(args.api_key_env, "").strip())
+    _check(args, key)
+    options = engine_options(args)
+
+    import uvicorn
+
+    from p2l_model.checkpoint import load_checkpoint, resolve_checkpoint
+    from p2l_model.engine.local import LocalScorer
+    from server.auth import Authenticator
+    from server.model_service.app import create_model_app
+    from server.model_service.metrics import ServiceMetrics
+    from server.model_service.service import ModelService, ServiceLimits
+
+    checkpoint = load_checkpoint(resolve_checkpoint(args.checkpoint)).limited(args.max_tokens)
+    failures: list[P2LError] = []
+
+    def load(metrics: ServiceMetrics) -> LocalScorer:
+        scorer = LocalScorer.warmed(
+            checkpoint,
+            args.engine,
+            options,
+            max_waiting=args.max_waiting,
+            cache_size=args.cache_size,
+            observer=metrics,
+        )
+        print(f"p2l-router model: ready ({args.engine})", file=sys.stderr, flush=True)
+        return scorer
+
+    def failed(error: P2LError) -> None:
+        failures.append(error)
+        server.should_exit = True
+
+    authenticator = Authenticator.of_key(key)
+    limits = ServiceLimits(args.max_body_bytes, max_conversations=args.max_waiting)
+    service = ModelService(checkpoint, load, authenticator, limits, failed)
+    config = uvicorn.Config(
+        create_model_app(service),
+        host=args.host,
+        port=args.port,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=30,
+    )
+    server = uvicorn.Server(config)
+    _announce(args, len(checkpoint.manifest.models), checkpoint.max_tokens)
+    server.run()
+    if failures:
+        raise failures[0]
+    return 0
+
+
+def engine_options(args: argparse.Namespace) -> EngineOptions:
+    """Raises ConfigError."""
+    return EngineOptions(
+        n_threads=args.threads,
+        dtype=args.dtype,
+        compile=args.compile,
+        batch_tokens=args.batch_tokens,
+        vllm_urls=tuple(args.vllm_url),
+        vllm_args=dict(_argument(one) for one in args.vllm_arg),
+    )
+
+
+def _argument(text: str) -> tuple[str, Any]:
+    name, _, value = text.partition("=")
+    if not name.isidentifier() or not value:
+        raise ConfigError(f"--vllm-arg {text!r}: must be KEY=VALUE, e.g. tensor_parallel_size=2")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
+
+
+def _check(args: argparse.Namespace, key: Secret) -> None:
+    for flag in ("max_waiting", "max_body_bytes"):
+        if getattr(args, flag) < 1:
+            raise ConfigError(f"--{flag.replace('_', '-')} must be at least 1")
+    if args.cache_size < 0:
+        raise ConfigError("--cache-size must be at least 0 (0: nothing is remembered)")
+    if not key and not is_loopback(args.host):
+        raise ConfigError(
+            f"--host {args.host} would let anybody on the network use the model: set the variable "
+            f"{args.api_key_env} to the key that callers must send, or use 127.0.0.1"
+        )
+
+
+def _announce(args: argparse.Namespace, n_models: int, max_tokens: int) -> None:
+    url = f"http://{args.host}:{args.port}"
+    print(
+        f"p2l-router model serves {url}\n"
+        f"  {args.checkpoint}: {n_models} models, {max_tokens} tokens; loading\n"
+        f"  try: curl -s {url}/predict -H 'content-type: application/json' "
+        '-d \'{"prompt": ["Hello"]}\'',
+        file=sys.stderr,
+        flush=True,
+    )

@@ -1,0 +1,1 @@
+"""`p2l-router model`: leaderboards over HTTP, for many gateways."""
