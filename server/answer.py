@@ -46,7 +46,7 @@ def whole_answer(
     if cost_usd is not None:
         body["usage"] = {**body["usage"], "cost": float(cost_usd)}
     if exchange.plan.explain:
-        body["p2l"] = decision_json(exchange.decision, request_id)
+        body["p2l"] = decision_json(exchange.decision, request_id, exchange.plan.scoring)
     return body, cost_usd
 
 
@@ -73,7 +73,7 @@ class _Rewriter:
         self._include_usage = request.include_usage
         self._explanation: dict[str, Any] | None = None
         if exchange.plan.explain:
-            self._explanation = decision_json(exchange.decision, request_id)
+            self._explanation = decision_json(exchange.decision, request_id, exchange.plan.scoring)
 
     def __call__(self, event: SseEvent) -> bytes | None:
         chunk = event.json()

@@ -49,6 +49,7 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await scorer.start()
         state.ready = True
         yield
         state.ready = False

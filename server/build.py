@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from p2l_model.engine.scorer import FixedScorer, Scorer
 from router.catalog import ModelCard
@@ -13,6 +14,9 @@ from server.defaults import default_settings
 from server.secret import Secret
 from server.settings import ProviderSettings, ScorerSettings, Settings
 from server.upstream.base import Upstream
+
+if TYPE_CHECKING:
+    from server.remote.knowledge import Knowledge
 
 
 def settings_from(path: str | None, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -23,14 +27,57 @@ def settings_from(path: str | None, environ: Mapping[str, str] = os.environ) -> 
     return settings
 
 
-def build_scorer(scoring: ScorerSettings) -> Scorer:
-    """Raises CheckpointError, ExtraMissingError."""
+def build_scorer(scoring: ScorerSettings, environ: Mapping[str, str] = os.environ) -> Scorer:
+    """Raises CheckpointError, ExtraMissingError, ConfigError where a key is missing."""
     if scoring.fixed is not None:
         return FixedScorer(scoring.fixed)
+    if scoring.url is not None:
+        return _remote_scorer(scoring, environ)
     from p2l_model.checkpoint import resolve_checkpoint
     from p2l_model.engine.local import build_local_scorer
 
-    return build_local_scorer(resolve_checkpoint(scoring.checkpoint), scoring.engine)
+    return build_local_scorer(
+        resolve_checkpoint(scoring.checkpoint),
+        scoring.engine,
+        options=scoring.engine_options,
+        max_tokens=scoring.max_tokens,
+        cache_size=scoring.cache_size,
+    )
+
+
+def _remote_scorer(scoring: ScorerSettings, environ: Mapping[str, str]) -> Scorer:
+    from server.remote.scorer import RemoteScorer, warn_unreached
+
+    known = services_knowledge(scoring, environ)
+    if known is None:
+        warn_unreached(scoring.urls)
+    timeout_s = scoring.timeout_ms / 1000.0
+    key = _scorer_key(scoring, environ)
+    return RemoteScorer(scoring.urls, timeout_s=timeout_s, key=key, known=known)
+
+
+def services_knowledge(scoring: ScorerSettings, environ: Mapping[str, str]) -> Knowledge | None:
+    """What the model services serve, or the checkpoint that is named beside them; None where none
+    answers. Raises CheckpointError, ConfigError."""
+    from p2l_model.checkpoint import resolve_checkpoint
+    from server.remote.knowledge import ask_once, knowledge_from_checkpoint
+    from server.remote.scorer import request_headers
+
+    if "checkpoint" in scoring.model_fields_set:
+        return knowledge_from_checkpoint(resolve_checkpoint(scoring.checkpoint))
+    return ask_once(scoring.urls, request_headers(_scorer_key(scoring, environ)))
+
+
+def _scorer_key(scoring: ScorerSettings, environ: Mapping[str, str]) -> Secret | None:
+    if scoring.api_key_env is None:
+        return None
+    key = Secret(environ.get(scoring.api_key_env, "").strip())
+    if not key:
+        raise ConfigError(
+            f"scorer.api_key_env: the variable {scoring.api_key_env} is not set: set it to the "
+            "model services' key"
+        )
+    return key
 
 
 def build_upstreams(

@@ -41,11 +41,12 @@ def decision_headers(decision: Decision, *, routed: bool) -> dict[str, str]:
     return headers
 
 
-def decision_json(decision: Decision, request_id: str) -> dict[str, Any]:
-    """The body of /v1/route, and what `explain` adds to an answer."""
+def decision_json(decision: Decision, request_id: str, scoring: str) -> dict[str, Any]:
+    """The body of /v1/route, and what `explain` adds to an answer. scoring: see Plan.scoring."""
     return {
         "object": "route",
         "request_id": request_id,
+        "scoring": scoring,
         "model": decision.model,
         "mix": dict(decision.mix),
         "win_rate": decision.win_rate,

@@ -46,6 +46,14 @@ class Plan:
     fits: Mapping[str, Fit] = field(default_factory=dict)
     marginal: bool = field(default=False)
 
+    @property
+    def scoring(self) -> str:
+        """What the leaderboard came from: the prompt, the marginal that stood in, or nothing (a
+        model asked for by name)."""
+        if not self.routed:
+            return "none"
+        return "marginal" if self.marginal else "prompt"
+
 
 class Planner:
     """Knows the catalogue, the rules and the scorer. upstreams: by provider name; where one is

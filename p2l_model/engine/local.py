@@ -107,6 +107,9 @@ class LocalScorer:
             wait_s = 1.0 if batcher is None else min(max(batcher.backlog_s, 1.0), 60.0)
             raise ScorerOverloadedError(self._waiting, wait_s)
 
+    async def start(self) -> None:
+        """The engine is warm already."""
+
     async def score(self, conversation: Conversation) -> ScoredPrompt:
         """Raises ScorerOverloadedError at once where max_waiting callers wait already, and
         ScoringError once the scorer is closed.

@@ -35,11 +35,14 @@ class Scorer(Protocol):
 
     @property
     def models(self) -> tuple[str, ...]:
-        """The leaderboard's names."""
+        """The leaderboard's names; empty while they are not known yet."""
 
     @property
     def marginal(self) -> PromptLeaderboard | None:
         """What to route on when scoring fails; None where there is nothing else."""
+
+    async def start(self) -> None:
+        """Called once, on the event loop that scores."""
 
     async def score(self, conversation: Conversation) -> ScoredPrompt:
         """Raises ScoringError."""
@@ -68,6 +71,9 @@ class FixedScorer:
     @property
     def marginal(self) -> PromptLeaderboard | None:
         return self._board
+
+    async def start(self) -> None:
+        return None
 
     async def score(self, conversation: Conversation) -> ScoredPrompt:  # noqa: ARG002
         return ScoredPrompt(self._board, 0)

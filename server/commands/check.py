@@ -9,8 +9,9 @@ from typing import Any
 
 from p2l_model.aliases import canonical
 from router.catalog import ModelCard
-from server.build import settings_from
+from server.build import services_knowledge, settings_from
 from server.catalogue import Coverage, build_catalogue, coverage
+from server.config_file import ConfigError
 from server.settings import ScorerSettings, Settings
 
 
@@ -35,6 +36,14 @@ def run(args: argparse.Namespace) -> int:
 def _leaderboard_names(scoring: ScorerSettings) -> list[str]:
     if scoring.fixed is not None:
         return list(scoring.fixed)
+    if scoring.urls:
+        known = services_knowledge(scoring, os.environ)
+        if known is None:
+            raise ConfigError(
+                f"scorer.url: no model service answers at {', '.join(scoring.urls)}: start "
+                "`p2l-router model` there, or name the checkpoint that it serves beside url"
+            )
+        return list(known.models)
     from p2l_model.checkpoint import load_checkpoint, resolve_checkpoint
 
     return load_checkpoint(resolve_checkpoint(scoring.checkpoint)).manifest.models

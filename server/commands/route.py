@@ -77,7 +77,7 @@ async def _decide_all(
         plan = await planner.plan(request, parse_options(headers, {}), Caller("command line"))
         board, score_ms = await planner.leaderboard(plan)
         decision = gateway.route(plan, board, score_ms).decision
-        results.append(decision_json(decision, f"dry_{index}"))
+        results.append(decision_json(decision, f"dry_{index}", plan.scoring))
     await scorer.close()
     return results
 

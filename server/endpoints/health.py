@@ -18,7 +18,8 @@ async def healthz() -> Response:
 
 @router.get("/readyz")
 async def readyz(state: StateDep) -> Response:
-    """Requests would be served. Raises OverloadedError before start-up is over and at the end."""
-    if not state.ready:
+    """Requests would be served. Raises OverloadedError before start-up is over, at the end, and
+    while no leaderboard has a name yet."""
+    if not state.ready or not state.gateway.planner.scorer.models:
         raise OverloadedError("not ready")
     return json_response({"status": "ready"})

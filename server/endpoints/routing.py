@@ -29,7 +29,7 @@ async def route(request: Request, caller: CallerDep, state: StateDep) -> Respons
     leaderboard, score_ms = await gateway.planner.leaderboard(plan)
     exchange = gateway.route(plan, leaderboard, score_ms)
     headers = response_headers(exchange) | {"x-request-id": plan.request_id}
-    return json_response(decision_json(exchange.decision, plan.request_id), headers)
+    return json_response(decision_json(exchange.decision, plan.request_id, plan.scoring), headers)
 
 
 @router.post("/v1/leaderboard")

@@ -29,6 +29,9 @@ class BrokenScorer:
     def __init__(self, *, hangs: bool) -> None:
         self._hangs = hangs
 
+    async def start(self) -> None:
+        return None
+
     async def score(self, conversation: Conversation) -> ScoredPrompt:
         if self._hangs:
             await asyncio.sleep(60)
