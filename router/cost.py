@@ -6,11 +6,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Final
+from typing import Final, NamedTuple
 
 from router.catalog import ModelCard, Prices
 
 MTOK: Final = Decimal(1_000_000)
+_MICRO: Final = Decimal("1E-6")
+_NANO: Final = Decimal("1E-9")
 # Where neither the checkpoint nor the catalogue says how long a model's answers are.
 DEFAULT_EXPECTED_OUTPUT_TOKENS: Final = 300
 # Below this an answer is cut so short that it is hardly one (interface, section 1).
@@ -49,32 +51,54 @@ class Usage:
     audio_output_tokens: int = 0
 
 
-def expected_output_tokens(
-    card: ModelCard, shape: RequestShape, predicted: float | None
-) -> Decimal:
-    """Expected tokens of one answer: predicted, else the card's, else the default; capped."""
+class Estimate(NamedTuple):
+    """What a request is expected to take of a model; cost_usd: None where the price is unknown."""
+
+    output_tokens: float
+    cost_usd: Decimal | None
+
+
+def estimate(
+    card: ModelCard,
+    shape: RequestShape,
+    predicted: float | None,
+    *,
+    input_tokens: int | None = None,
+    cached_tokens: int = 0,
+) -> Estimate:
+    """Expected tokens of one answer, and the mean cost in USD of the input once and n answers.
+
+    predicted: of the checkpoint, else the card's, else the default; capped. Rounded to thousandths
+    of a token: from there on the arithmetic is exact. input_tokens: by this model's own tokenizer,
+    else the shape's; cached_tokens: those of them that its provider is expected to have cached.
+    """
     if predicted is not None and math.isfinite(predicted):
-        expected = Decimal(repr(float(predicted)))
-    elif card.expected_output_tokens is not None:
-        expected = Decimal(card.expected_output_tokens)
+        expected = max(0.0, predicted)
     else:
-        expected = Decimal(DEFAULT_EXPECTED_OUTPUT_TOKENS)
-    caps = (shape.max_output_tokens, card.max_output_tokens)
-    return min([expected, *(Decimal(cap) for cap in caps if cap is not None)])
+        known = card.expected_output_tokens
+        expected = DEFAULT_EXPECTED_OUTPUT_TOKENS if known is None else known
+    for cap in (shape.max_output_tokens, card.max_output_tokens):
+        if cap is not None and cap < expected:
+            expected = cap
+    thousandths = round(expected * 1000)
+    prices = card.prices
+    if prices is None:
+        return Estimate(thousandths / 1000, None)
+    n_input = shape.input_tokens if input_tokens is None else input_tokens
+    per_mtok = n_input * prices.input_usd_per_mtok
+    if cached_tokens > 0 and prices.cached_input_usd_per_mtok is not None:
+        saved = prices.input_usd_per_mtok - prices.cached_input_usd_per_mtok
+        per_mtok -= min(cached_tokens, n_input) * saved
+    output = thousandths * shape.n * prices.output_usd_per_mtok
+    cost_usd = per_mtok * _MICRO + output * _NANO + prices.request_usd
+    return Estimate(thousandths / 1000, cost_usd)
 
 
 def expected_cost_usd(
     card: ModelCard, shape: RequestShape, predicted: float | None
 ) -> Decimal | None:
-    """Mean cost in USD; None where the price is unknown. The input is billed once, n answers."""
-    if card.prices is None:
-        return None
-    output = expected_output_tokens(card, shape, predicted) * shape.n
-    tokens_usd = (
-        shape.input_tokens * card.prices.input_usd_per_mtok
-        + output * card.prices.output_usd_per_mtok
-    ) / MTOK
-    return tokens_usd + card.prices.request_usd
+    """Mean cost in USD; None where the price is unknown."""
+    return estimate(card, shape, predicted).cost_usd
 
 
 def worst_case_cost_usd(card: ModelCard, shape: RequestShape, output_cap: int) -> Decimal | None:
@@ -85,6 +109,13 @@ def worst_case_cost_usd(card: ModelCard, shape: RequestShape, output_cap: int) -
     if card.prices is None:
         return None
     return _input_bound_usd(card.prices, shape) + output_cap * _output_usd(card.prices, shape)
+
+
+def unbounded_worst_case_usd(card: ModelCard, shape: RequestShape) -> Decimal | None:
+    """The most the request can cost when nobody lowers its cap; None: price unknown."""
+    caps = [cap for cap in (shape.max_output_tokens, card.max_output_tokens) if cap is not None]
+    cap = min(caps) if caps else card.context_window or _NO_LIMIT
+    return worst_case_cost_usd(card, shape, cap)
 
 
 def largest_output_cap(card: ModelCard, shape: RequestShape, budget_usd: Decimal) -> int | None:

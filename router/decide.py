@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
 from decimal import Decimal
+from operator import itemgetter
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -13,22 +14,33 @@ from p2l_model.types import FloatArray, PromptLeaderboard
 from router.catalog import ModelCard
 from router.cost import largest_output_cap, worst_case_cost_usd
 from router.decision import Alternative, BudgetMode, Decision
-from router.eligibility import Candidate, RoutingRequest, candidates, infeasible_hard
+from router.eligibility import (
+    Candidate,
+    RoutingRequest,
+    candidates,
+    exhausted_window,
+    infeasible_hard,
+)
 from router.errors import BudgetInfeasibleError, NoEligibleModelError
-from router.explain import explain
 from router.lp import InfeasibleError, Mix, solve
-from router.objective import opponent_weights, router_coefficient, win_rates
+from router.objective import (
+    Objective,
+    objective_values,
+    opponent_weights,
+    router_coefficient,
+    win_rates,
+)
 
-__all__ = ["Alternative", "BudgetMode", "Decision", "RoutingRequest", "decide"]
+__all__ = ["Alternative", "BudgetMode", "Decision", "Objective", "RoutingRequest", "decide"]
+
+_UNPRICED: Final = Decimal("Infinity")
 
 
-@dataclass(frozen=True, slots=True)
-class _Choice:
-    """The optimum in the router's terms: mix over candidates, the one drawn, hard mode's cap."""
+class _Opponents(NamedTuple):
+    """coefficients (K,), weights (K,) that sum to 1."""
 
-    mix: Mix
-    drawn: int
-    output_cap: int | None = None
+    coefficients: FloatArray
+    weights: FloatArray
 
 
 def decide(
@@ -39,104 +51,138 @@ def decide(
 ) -> Decision:
     """Chooses a model for one prompt.
 
-    rng: its next `random()` is the draw from the mix, so a seed makes the decision repeatable.
-    Raises NoEligibleModelError, BudgetInfeasibleError, InvalidRoutingError.
+    rng: exactly one `random()` of it is taken, so that the k-th attempt of a request is decided by
+    the k-th draw of its seed. Raises NoEligibleModelError, WindowExhaustedError,
+    BudgetInfeasibleError, InvalidRoutingError.
     """
-    opponents, weights = opponent_weights(
-        leaderboard.models, leaderboard.coefficients, request.opponents
+    draw = rng.random()
+    opponents = _Opponents(
+        *opponent_weights(leaderboard.models, leaderboard.coefficients, request.opponents)
     )
-    found = candidates(leaderboard, catalogue, request)
-    coefficients = np.array([c.coefficient for c in found], dtype=np.float64)
+    rates = _win_rates(leaderboard, opponents)
+    values = objective_values(request.objective, leaderboard, rates)
+    found = candidates(leaderboard, catalogue, request, rates, values)
+    pool = sorted((c for c in found if c.reason is None), key=_name)
+    if not pool:
+        raise _nobody(found, request)
+    mix = _optimum(pool, request)
+    return _decision(found, pool, mix, request, opponents, draw)
+
+
+def _win_rates(leaderboard: PromptLeaderboard, opponents: _Opponents) -> FloatArray:
+    """(M,) W* q of all models of the leaderboard, NaN where there is no coefficient."""
+    coefficients = leaderboard.coefficients
+    if opponents.coefficients.size == coefficients.size:
+        # every model is its own opponent: one array, so that its panels are made once
+        coefficients = opponents.coefficients
+        return win_rates(coefficients, coefficients, opponents.weights)
     known = np.isfinite(coefficients)
-    rates = np.full(len(found), np.nan)
-    rates[known] = win_rates(coefficients[known], opponents, weights)
-    eligible = sorted(
-        (k for k, c in enumerate(found) if c.reason is None), key=lambda k: found[k].card.name
-    )
-    if not eligible:
-        raise infeasible_hard(found, request) or NoEligibleModelError(
-            {c.card.name: c.reason or "" for c in found}
-        )
-    pool = [found[k] for k in eligible]
-    choice = _choose(pool, rates[eligible], request, rng)
-    coefficient = router_coefficient(choice.mix.value, opponents, weights)
-    return _decision(pool, rates[eligible], choice, request, coefficient, _table(found, rates))
+    rates = np.full(coefficients.size, np.nan)
+    rates[known] = win_rates(coefficients[known], *opponents)
+    return rates
 
 
-def _choose(
-    pool: Sequence[Candidate], rates: FloatArray, request: RoutingRequest, rng: random.Random
-) -> _Choice:
-    if request.budget_usd is not None and request.budget_mode is BudgetMode.HARD:
-        return _hard(pool, rates, request, request.budget_usd)
-    costs = [c.expected_cost_usd for c in pool]
+def _name(candidate: Candidate) -> str:
+    return candidate.card.name
+
+
+def _nobody(found: Sequence[Candidate], request: RoutingRequest) -> Exception:
+    told = infeasible_hard(found, request) or exhausted_window(found, request)
+    return told or NoEligibleModelError({c.card.name: c.reason or "" for c in found})
+
+
+def _optimum(pool: Sequence[Candidate], request: RoutingRequest) -> Mix:
+    """Hard mode takes the best of those whose worst case fits (theory, section 5): no mix."""
+    hard = request.budget_mode is BudgetMode.HARD
     # Without a budget a model of unknown price may be chosen: among equals it counts as dearest.
-    priced = [Decimal("Infinity") if cost is None else cost for cost in costs]
+    costs = [_UNPRICED if c.expected_cost_usd is None else c.expected_cost_usd for c in pool]
+    values = np.array([c.value for c in pool])
+    budget = None if hard else request.budget_usd
     try:
-        mix = solve(priced, rates, request.budget_usd)
+        return solve(costs, values, budget, request.usd_per_win)
     except InfeasibleError as error:
-        card = pool[error.cheapest].card
-        cheapest, budget = priced[error.cheapest], request.budget_usd or Decimal(0)
-        kind = "an expected cost"
-        raise BudgetInfeasibleError(card.name, cheapest, budget, kind) from error
-    return _Choice(mix, _draw(mix, rng))
+        card, cheapest = pool[error.cheapest].card, costs[error.cheapest]
+        limit = Decimal(0) if budget is None else budget
+        raise BudgetInfeasibleError(card.name, cheapest, limit, "an expected cost") from error
 
 
-def _hard(
-    pool: Sequence[Candidate], rates: FloatArray, request: RoutingRequest, budget_usd: Decimal
-) -> _Choice:
-    """The best of those whose worst case fits (theory, section 5): nothing is drawn."""
-    costs = [c.expected_cost_usd or Decimal(0) for c in pool]
-    mix = solve(costs, rates, None)
-    chosen = mix.parts[0][0]
-    cap = largest_output_cap(pool[chosen].card, request.shape, budget_usd)
-    return _Choice(mix, chosen, cap)
-
-
-def _draw(mix: Mix, rng: random.Random) -> int:
-    point = Decimal(rng.random())
-    first, share = mix.parts[0]
-    return first if point < share else mix.parts[-1][0]
+def _drawn(mix: Mix, draw: float) -> int:
+    """The index whose share of [0, 1) holds the draw."""
+    point, reached = Decimal(draw), Decimal(0)
+    for index, share in mix.parts:
+        reached += share
+        if point < reached:
+            return index
+    return mix.parts[-1][0]
 
 
 def _decision(
+    found: Sequence[Candidate],
     pool: Sequence[Candidate],
-    rates: FloatArray,
-    choice: _Choice,
+    mix: Mix,
     request: RoutingRequest,
-    coefficient: float,
-    alternatives: tuple[Alternative, ...],
+    opponents: _Opponents,
+    draw: float,
 ) -> Decision:
-    chosen, mix = pool[choice.drawn], choice.mix
-    worst = None
-    if choice.output_cap is not None:
-        worst = worst_case_cost_usd(chosen.card, request.shape, choice.output_cap)
-    shares = {pool[k].card.name: float(share) for k, share in mix.parts}
-    unpriced = any(pool[k].expected_cost_usd is None for k, _ in mix.parts)
-    decision = Decision(
+    chosen = pool[_drawn(mix, draw)]
+    cap, worst = _hard_cap(chosen.card, request)
+    parts = [(pool[k], float(share)) for k, share in mix.parts]
+    rate = sum(share * c.win_rate for c, share in parts)
+    unpriced = any(c.expected_cost_usd is None for c, _ in parts)
+    return Decision(
         model=chosen.card.name,
         card=chosen.card,
-        mix=shares,
-        win_rate=float(rates[choice.drawn]),
+        mix={c.card.name: share for c, share in parts},
+        objective=request.objective,
+        value=chosen.value,
+        mix_value=mix.value,
+        win_rate=chosen.win_rate,
+        mix_win_rate=rate,
         expected_cost_usd=chosen.expected_cost_usd,
-        mix_win_rate=mix.value,
         mix_expected_cost_usd=None if unpriced else mix.cost_usd,
-        coefficient=coefficient,
         shadow_price=mix.shadow_price,
+        usd_per_win=request.usd_per_win,
         budget_usd=request.budget_usd,
         budget_mode=request.budget_mode,
-        max_output_tokens=choice.output_cap,
+        max_output_tokens=cap,
         worst_case_cost_usd=worst,
-        alternatives=alternatives,
-        explanation="",
+        draw=draw,
+        tabulate=lambda: _table(found),
+        solve_coefficient=lambda: router_coefficient(rate, *opponents),
     )
-    return explain(decision)
 
 
-def _table(found: Sequence[Candidate], rates: FloatArray) -> tuple[Alternative, ...]:
-    """All candidates, best first; those without a win rate last."""
-    rows = [candidate.row(rate) for candidate, rate in zip(found, rates.tolist(), strict=True)]
-    return tuple(sorted(rows, key=_best_first))
+def _hard_cap(card: ModelCard, request: RoutingRequest) -> tuple[int | None, Decimal | None]:
+    """Hard mode's output cap in tokens and the cost at it in USD."""
+    if request.budget_usd is None or request.budget_mode is not BudgetMode.HARD:
+        return None, None
+    cap = largest_output_cap(card, request.shape, request.budget_usd)
+    return cap, None if cap is None else worst_case_cost_usd(card, request.shape, cap)
 
 
-def _best_first(row: Alternative) -> tuple[float, str]:
-    return (1.0 if row.win_rate is None else -row.win_rate, row.model)
+def _table(found: Sequence[Candidate]) -> tuple[Alternative, ...]:
+    """All candidates, best first; those without a value last."""
+    rows = [(_rank(c), _row(c)) for c in found]
+    return tuple(row for _, row in sorted(rows, key=itemgetter(0)))
+
+
+def _rank(candidate: Candidate) -> tuple[float, str]:
+    known = _known(candidate.value)
+    return (1.0 if known is None else -known, candidate.card.name)
+
+
+def _row(candidate: Candidate) -> Alternative:
+    return Alternative(
+        model=candidate.card.name,
+        coefficient=_known(candidate.coefficient),
+        win_rate=_known(candidate.win_rate),
+        value=_known(candidate.value),
+        expected_output_tokens=candidate.expected_output_tokens,
+        expected_cost_usd=candidate.expected_cost_usd,
+        eligible=candidate.reason is None,
+        reason=candidate.reason,
+    )
+
+
+def _known(number: float) -> float | None:
+    return number if np.isfinite(number) else None

@@ -6,21 +6,24 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from typing import Final, NamedTuple
 
-from p2l_model.types import PromptLeaderboard
+from p2l_model.types import FloatArray, PromptLeaderboard
 from router.catalog import ModelCard
 from router.cost import (
     RequestShape,
-    expected_cost_usd,
-    expected_output_tokens,
+    estimate,
     largest_output_cap,
     least_hard_cap,
+    unbounded_worst_case_usd,
     worst_case_cost_usd,
 )
-from router.decision import Alternative, BudgetMode
-from router.errors import BudgetInfeasibleError
+from router.decision import BudgetMode
+from router.errors import BudgetInfeasibleError, WindowExhaustedError
+from router.objective import Objective
 
-_OVER_BUDGET = "its worst case is over the hard budget"
+_OVER_BUDGET: Final = "its worst case is over the hard budget"
+_OVER_WINDOW: Final = "its worst case is over what is left of a window's budget"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +32,11 @@ class RoutingRequest:
 
     budget_usd: None for no budget. allowed: catalogue names, None for all. opponents:
     leaderboard name -> weight, None for all alike. excluded: catalogue name -> why not now.
+    usd_per_win: what a certain win is worth, above 0; None: cost counts for nothing below the
+    budget (router.pacing.combined_usd_per_win joins it with the windows' prices).
+    available_usd: what is left of the tightest window; no model whose worst case is over it.
+    input_tokens, cached_tokens: catalogue name -> the input by its own tokenizer (default: the
+    shape's), and how much of it its provider is expected to have cached (default: none).
     """
 
     shape: RequestShape
@@ -37,52 +45,64 @@ class RoutingRequest:
     allowed: tuple[str, ...] | None = None
     opponents: Mapping[str, float] | None = None
     excluded: Mapping[str, str] = field(default_factory=dict)
+    usd_per_win: Decimal | None = None
+    objective: Objective = Objective.WIN_RATE
+    available_usd: Decimal | None = None
+    input_tokens: Mapping[str, int] = field(default_factory=dict)
+    cached_tokens: Mapping[str, int] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A model with what this prompt says of it. coefficient: NaN where the leaderboard has none.
-    reason: why it is not eligible, None where it is."""
+class Candidate(NamedTuple):
+    """A model with what this prompt says of it. coefficient, value: NaN where the leaderboard has
+    none. value: of the objective. reason: why it is not eligible, None where it is."""
 
     card: ModelCard
     coefficient: float
+    win_rate: float
+    value: float
     expected_output_tokens: float
     expected_cost_usd: Decimal | None
     reason: str | None
 
-    def row(self, win_rate: float) -> Alternative:
-        """As it is shown to people. win_rate: NaN where there is none."""
-        return Alternative(
-            model=self.card.name,
-            coefficient=self.coefficient if math.isfinite(self.coefficient) else None,
-            win_rate=win_rate if math.isfinite(win_rate) else None,
-            expected_output_tokens=self.expected_output_tokens,
-            expected_cost_usd=self.expected_cost_usd,
-            eligible=self.reason is None,
-            reason=self.reason,
-        )
-
 
 def candidates(
-    leaderboard: PromptLeaderboard, catalogue: Sequence[ModelCard], request: RoutingRequest
+    leaderboard: PromptLeaderboard,
+    catalogue: Sequence[ModelCard],
+    request: RoutingRequest,
+    win_rate: FloatArray,
+    values: FloatArray,
 ) -> list[Candidate]:
-    """One per card, eligible or not."""
+    """One per card, eligible or not. win_rate, values: (M,) in the leaderboard's order."""
     column = {name: index for index, name in enumerate(leaderboard.models)}
-    coefficients = leaderboard.coefficients.tolist()
+    coefficients, rates, worth = (
+        leaderboard.coefficients.tolist(),
+        win_rate.tolist(),
+        values.tolist(),
+    )
     lengths = leaderboard.expected_output_tokens
     predicted = None if lengths is None else lengths.tolist()
+    allowed = None if request.allowed is None else frozenset(request.allowed)
     found = []
     for card in catalogue:
         index = column.get(card.leaderboard_name)
-        coefficient = math.nan if index is None else coefficients[index]
         length = None if predicted is None or index is None else predicted[index]
+        expected = estimate(
+            card,
+            request.shape,
+            length,
+            input_tokens=request.input_tokens.get(card.name),
+            cached_tokens=request.cached_tokens.get(card.name, 0),
+        )
+        value = math.nan if index is None else worth[index]
         found.append(
             Candidate(
                 card,
-                coefficient,
-                float(expected_output_tokens(card, request.shape, length)),
-                expected_cost_usd(card, request.shape, length),
-                _reason(card, coefficient, request),
+                math.nan if index is None else coefficients[index],
+                math.nan if index is None else rates[index],
+                value,
+                expected.output_tokens,
+                expected.cost_usd,
+                _reason(card, value, request, allowed),
             )
         )
     return found
@@ -112,32 +132,63 @@ def infeasible_hard(
     return BudgetInfeasibleError(name, cost, request.budget_usd, "a worst-case cost")
 
 
-def _reason(card: ModelCard, coefficient: float, request: RoutingRequest) -> str | None:
-    if request.allowed is not None and card.name not in request.allowed:
+def exhausted_window(
+    found: Sequence[Candidate], request: RoutingRequest
+) -> WindowExhaustedError | None:
+    """The error where nothing but a window's budget stands in the way of some model."""
+    out = [c for c in found if c.reason == _OVER_WINDOW]
+    if not out or request.available_usd is None:
+        return None
+    worst = [unbounded_worst_case_usd(c.card, request.shape) for c in out]
+    return WindowExhaustedError(
+        min(cost for cost in worst if cost is not None), request.available_usd
+    )
+
+
+def _reason(
+    card: ModelCard, value: float, request: RoutingRequest, allowed: frozenset[str] | None
+) -> str | None:
+    if allowed is not None and card.name not in allowed:
         return "not in the allow-list"
     if card.name in request.excluded:
         return request.excluded[card.name]
-    if not math.isfinite(coefficient):
-        return f"the leaderboard has no coefficient for {card.leaderboard_name}"
-    return _cannot(card, request.shape) or _cannot_pay(card, request)
+    if not math.isfinite(value):
+        what = "expected score" if request.objective is Objective.EXPECTED_SCORE else "coefficient"
+        return f"the leaderboard has no {what} for {card.leaderboard_name}"
+    return _cannot(card, request) or _cannot_pay(card, request)
 
 
-def _cannot(card: ModelCard, shape: RequestShape) -> str | None:
-    missing = set() if card.capabilities is None else shape.needs - card.capabilities
-    if missing:
-        return f"lacks {', '.join(sorted(missing))}"
-    wanted = shape.input_tokens + (shape.max_output_tokens or 1)
-    if card.context_window is not None and wanted > card.context_window:
+def _cannot(card: ModelCard, request: RoutingRequest) -> str | None:
+    shape = request.shape
+    if shape.needs and card.capabilities is not None:
+        missing = shape.needs - card.capabilities
+        if missing:
+            return f"lacks {', '.join(sorted(missing))}"
+    if card.context_window is None:
+        return None
+    n_input = request.input_tokens.get(card.name, shape.input_tokens)
+    wanted = n_input + (1 if shape.max_output_tokens is None else shape.max_output_tokens)
+    if wanted > card.context_window:
         return f"its context of {card.context_window} tokens is under the {wanted} needed"
     return None
 
 
 def _cannot_pay(card: ModelCard, request: RoutingRequest) -> str | None:
-    if request.budget_usd is None:
+    if request.budget_usd is None and request.usd_per_win is None and request.available_usd is None:
         return None
     if card.prices is None:
         return "its price is unknown, and there is a budget: configure its prices"
-    if request.budget_mode is BudgetMode.EXPECTED:
+    hard = request.budget_mode is BudgetMode.HARD
+    cap = None
+    if hard and request.budget_usd is not None:
+        cap = largest_output_cap(card, request.shape, request.budget_usd)
+        if cap is None:
+            return _OVER_BUDGET
+    if request.available_usd is None:
         return None
-    fits = largest_output_cap(card, request.shape, request.budget_usd)
-    return _OVER_BUDGET if fits is None else None
+    worst = (
+        unbounded_worst_case_usd(card, request.shape)
+        if cap is None
+        else worst_case_cost_usd(card, request.shape, cap)
+    )
+    return _OVER_WINDOW if worst is not None and worst > request.available_usd else None

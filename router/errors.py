@@ -2,6 +2,7 @@
 
 RouterError
 ├── BudgetInfeasibleError   the budget is below the cheapest model that could answer
+├── WindowExhaustedError    what is left of a window's budget is below every worst case
 ├── NoEligibleModelError    no model can do what the request needs
 └── InvalidRoutingError     the question itself makes no sense (opponents, say)
 """
@@ -30,6 +31,18 @@ class BudgetInfeasibleError(RouterError):
         self.cheapest_model = cheapest_model
         self.cheapest_cost_usd = cheapest_cost_usd
         self.budget_usd = budget_usd
+
+
+class WindowExhaustedError(RouterError):
+    """The money of a window is spent or reserved: time will mend it, or a lower output cap."""
+
+    def __init__(self, least_usd: Decimal, available_usd: Decimal) -> None:
+        super().__init__(
+            f"{available_usd:f} USD are left of the window's budget, and this request can cost "
+            f"{least_usd:f} USD or more. Wait, or lower its output limit."
+        )
+        self.least_usd = least_usd
+        self.available_usd = available_usd
 
 
 class NoEligibleModelError(RouterError):

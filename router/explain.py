@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
-from router.decision import Alternative, BudgetMode, Decision
+from router.objective import Objective
+
+if TYPE_CHECKING:
+    from router.decision import Alternative, Decision
 
 
-def explain(decision: Decision) -> Decision:
-    """The decision with its explanation filled in."""
-    sentences = [_chosen(decision), *_mixed(decision), *_dearer(decision)]
-    return replace(decision, explanation="; ".join(sentences))
+def explain(decision: Decision) -> str:
+    """What was chosen, from what mix, and what the best model out of reach would have added."""
+    return "; ".join([_chosen(decision), *_mixed(decision), *_dearer(decision)])
 
 
 def _chosen(decision: Decision) -> str:
     cost = decision.expected_cost_usd
     at = "an unknown cost" if cost is None else f"{_usd(cost)} USD"
-    text = f"{decision.model}: {decision.win_rate:.1%} win rate at {at}"
+    text = f"{decision.model}: {_value(decision.objective, decision.value)} at {at}"
     if decision.max_output_tokens is not None and decision.worst_case_cost_usd is not None:
         text += (
             f", {_usd(decision.worst_case_cost_usd)} USD at most with answers of up to "
@@ -30,24 +32,44 @@ def _mixed(decision: Decision) -> list[str]:
     if len(decision.mix) < 2:
         return []
     parts = " and ".join(f"{name} ({share:.1%})" for name, share in decision.mix.items())
-    return [f"drawn from {parts}, which together win {decision.mix_win_rate:.1%} within the budget"]
+    together = _value(decision.objective, decision.mix_value)
+    return [f"drawn from {parts}, together {together} within the budget"]
 
 
 def _dearer(decision: Decision) -> list[str]:
     """What the best model out of reach would have added."""
     better = next((row for row in decision.alternatives if _beats(row, decision)), None)
-    if better is None or better.win_rate is None:
+    if better is None or better.value is None:
         return []
-    points = 100.0 * (better.win_rate - decision.win_rate)
+    points = 100.0 * (better.value - decision.value)
     text = f"{better.model} would add {points:.1f} points"
     if better.expected_cost_usd is not None and decision.expected_cost_usd:
         text += f" for {better.expected_cost_usd / decision.expected_cost_usd:.1f}x the cost"
+    if _too_dear_for_a_win(better, decision):
+        text += f", not worth it at {decision.usd_per_win:g} USD a win"
     return [text]
 
 
 def _beats(row: Alternative, decision: Decision) -> bool:
-    over = row.eligible or decision.budget_mode is BudgetMode.HARD
-    return over and row.win_rate is not None and row.win_rate > decision.win_rate
+    over = row.eligible or decision.budget_mode.value == "hard"
+    return over and row.value is not None and row.value > decision.value
+
+
+def _too_dear_for_a_win(row: Alternative, decision: Decision) -> bool:
+    """Whether usd_per_win, and not the budget, is what spoke against it."""
+    worth, cost, own = decision.usd_per_win, row.expected_cost_usd, decision.expected_cost_usd
+    if worth is None or cost is None or own is None or row.value is None:
+        return False
+    affordable = decision.budget_usd is None or cost <= decision.budget_usd
+    return affordable and float(cost - own) >= (row.value - decision.value) * float(worth)
+
+
+def _value(objective: Objective, value: float) -> str:
+    if objective is Objective.P_GOOD:
+        return f"{value:.1%} chance of a good answer"
+    if objective is Objective.EXPECTED_SCORE:
+        return f"expected score {value:.3f}"
+    return f"{value:.1%} win rate"
 
 
 def _usd(amount: Decimal) -> str:

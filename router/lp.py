@@ -1,13 +1,14 @@
 """Theorem 1's linear program, solved exactly on the upper concave hull.
 
-    maximise  pi' v   subject to  c' pi <= C,  sum pi = 1,  pi >= 0
+    maximise  pi' (v - lambda c)   subject to  c' pi <= C,  sum pi = 1,  pi >= 0
 
-One budget row: some optimum mixes at most two models, neighbours on the hull of the points
-(cost, value). Sorting and one scan find it.
+lambda = 1 / usd_per_win is 0 in the paper. One budget row: some optimum mixes at most two models,
+neighbours on the hull of the points (cost, value). Sorting and one scan find it.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import ROUND_FLOOR, Context, Decimal
@@ -31,10 +32,12 @@ class InfeasibleError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Mix:
-    """An optimum. parts: (index, probability), one or two, the probabilities summing to 1.
+    """An optimum. parts: (index, probability), the probabilities summing to 1: one or two of them
+    with a budget alone.
 
-    value: its expected value. cost_usd: its expected cost, never above the budget.
-    shadow_price: what one more dollar would add to the value; 0 where the budget does not bind.
+    value: its expected value, without any charge for cost. cost_usd: its expected cost, never
+    above the budget. shadow_price: what one more dollar of budget would add to the objective; 0
+    where the budget does not bind.
     """
 
     parts: tuple[tuple[int, Decimal], ...]
@@ -43,43 +46,75 @@ class Mix:
     shadow_price: float
 
 
-def solve(costs: Sequence[Decimal], values: FloatArray, budget: Decimal | None) -> Mix:
+def solve(
+    costs: Sequence[Decimal],
+    values: FloatArray,
+    budget: Decimal | None,
+    usd_per_win: Decimal | None = None,
+) -> Mix:
     """The optimum over models with costs (USD, M of them) and values (M,) under the budget (USD).
 
-    Ties: equal value, the cheaper; equal cost, the better; else the first by index.
+    usd_per_win: what a value of 1 is worth in USD, above 0; None: cost counts for nothing below
+    the budget. Ties: equal value, the cheaper; equal cost, the better; else the first by index.
     Raises InfeasibleError, ValueError for no models or values that are not finite.
     """
-    if len(costs) == 0 or not np.all(np.isfinite(values)):
-        raise ValueError("values must be finite and at least one")
     ranked = values.tolist()
-    best = max(range(len(costs)), key=lambda k: (ranked[k], -costs[k], -k))
-    if budget is None or costs[best] <= budget:
-        return _pure(best, costs, ranked, 0.0)
-    hull = _hull(costs, ranked)
-    if costs[hull[0]] > budget:
-        raise InfeasibleError(hull[0])
-    upper = next(k for k, index in enumerate(hull) if costs[index] > budget)
-    return _mixed(hull[upper - 1], hull[upper], costs, ranked, budget)
-
-
-def _hull(costs: Sequence[Decimal], values: list[float]) -> list[int]:
-    """Indices on the upper concave hull, costs and values strictly rising."""
-    order = sorted(range(len(costs)), key=lambda k: (costs[k], -values[k], k))
+    if len(ranked) == 0 or not np.isfinite(values).all():
+        raise ValueError("values must be finite and at least one")
     cost = [float(amount) for amount in costs]
+    worth = ranked
+    if usd_per_win is not None:
+        price = 1.0 / float(usd_per_win)
+        worth = [value - price * usd for value, usd in zip(ranked, cost, strict=True)]
+    stairs = _stairs(costs, cost, worth)
+    if budget is None or costs[stairs[-1]] <= budget:
+        return _pure(stairs[-1], costs, ranked, 0.0)
+    if costs[stairs[0]] > budget:
+        raise InfeasibleError(stairs[0])
+    hull = _hull(stairs, cost, worth)
+    upper = next(k for k, index in enumerate(hull) if costs[index] > budget)
+    low, high = hull[upper - 1], hull[upper]
+    slope = (worth[high] - worth[low]) / float(costs[high] - costs[low])
+    return _mixed(low, high, costs, ranked, budget, slope)
+
+
+def _stairs(costs: Sequence[Decimal], cost: list[float], worth: list[float]) -> list[int]:
+    """Indices of the models that are better than all cheaper ones, by rising cost."""
+    stairs: list[int] = []
+    best, last = -math.inf, math.nan
+    for k in sorted(range(len(cost)), key=cost.__getitem__):
+        if cost[k] == last:
+            if costs[k] != costs[stairs[-1]]:  # alike as floats only
+                return _exact_stairs(costs, worth)
+            if worth[k] > best:
+                stairs[-1], best = k, worth[k]
+        elif worth[k] > best:
+            stairs.append(k)
+            best, last = worth[k], cost[k]
+    return stairs
+
+
+def _exact_stairs(costs: Sequence[Decimal], worth: list[float]) -> list[int]:
+    stairs: list[int] = []
+    for k in sorted(range(len(costs)), key=lambda k: (costs[k], -worth[k], k)):
+        if not stairs or worth[k] > worth[stairs[-1]]:
+            stairs.append(k)
+    return stairs
+
+
+def _hull(stairs: list[int], cost: list[float], worth: list[float]) -> list[int]:
+    """Those of the stairs on the upper concave hull."""
     hull: list[int] = []
-    for k in order:
-        if hull and values[k] <= values[hull[-1]]:
-            continue  # dearer and no better
-        while len(hull) > 1 and _below(hull[-2], hull[-1], k, cost, values):
+    for k in stairs:
+        while len(hull) > 1 and _below(hull[-2], hull[-1], k, cost, worth):
             hull.pop()
         hull.append(k)
     return hull
 
 
-def _below(a: int, b: int, c: int, cost: list[float], values: list[float]) -> bool:
+def _below(a: int, b: int, c: int, x: list[float], y: list[float]) -> bool:
     """Whether b lies on or below the line from a to c."""
-    rise_ab = (values[b] - values[a]) * (cost[c] - cost[a])
-    return rise_ab <= (values[c] - values[a]) * (cost[b] - cost[a])
+    return (y[b] - y[a]) * (x[c] - x[a]) <= (y[c] - y[a]) * (x[b] - x[a])
 
 
 def _pure(k: int, costs: Sequence[Decimal], values: list[float], shadow_price: float) -> Mix:
@@ -87,10 +122,14 @@ def _pure(k: int, costs: Sequence[Decimal], values: list[float], shadow_price: f
 
 
 def _mixed(
-    low: int, high: int, costs: Sequence[Decimal], values: list[float], budget: Decimal
+    low: int,
+    high: int,
+    costs: Sequence[Decimal],
+    values: list[float],
+    budget: Decimal,
+    slope: float,
 ) -> Mix:
     gap = costs[high] - costs[low]
-    slope = (values[high] - values[low]) / float(gap)
     share = _DOWN.divide(budget - costs[low], gap)
     if share == 0:
         return _pure(low, costs, values, slope)

@@ -1,17 +1,66 @@
-"""What the router maximises: the chance to win against a distribution of opponents."""
+"""What the router maximises: a value in [0, 1] for each model, for this prompt."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from enum import StrEnum
 from typing import Final
 
 import numpy as np
 
-from p2l_model.types import FloatArray
+from p2l_model.types import FloatArray, PreferenceFamily, PromptLeaderboard
 from router.errors import InvalidRoutingError
+from router.smooth import expected_sigmoid
 
+_GROUNDED: Final = (PreferenceFamily.GRK, PreferenceFamily.BA)
 _MAX_STEPS: Final = 200
+
+
+class Objective(StrEnum):
+    """win_rate: the chance to beat the opponents (Theorem 1). p_good: the chance that the answer
+    is not bad, for the families with an absolute zero. expected_score: the graded score that the
+    checkpoint predicts."""
+
+    WIN_RATE = "win_rate"
+    P_GOOD = "p_good"
+    EXPECTED_SCORE = "expected_score"
+
+
+def objective_values(
+    objective: Objective, leaderboard: PromptLeaderboard, win_rate: FloatArray | None = None
+) -> FloatArray:
+    """(M,) for the leaderboard's models, NaN where it has none. Raises InvalidRoutingError where
+    this leaderboard has no such thing."""
+    if objective is Objective.P_GOOD:
+        return _p_good(leaderboard)
+    if objective is Objective.EXPECTED_SCORE:
+        if leaderboard.expected_scores is None:
+            raise InvalidRoutingError(
+                "objective expected_score needs a checkpoint trained on graded answers."
+            )
+        return leaderboard.expected_scores
+    if win_rate is None:
+        raise ValueError("win rates need opponents")
+    return win_rate
+
+
+def is_known(objective: Objective, leaderboard: PromptLeaderboard) -> bool:
+    """Whether this leaderboard can be read in the objective's terms."""
+    if objective is Objective.P_GOOD:
+        return leaderboard.family in _GROUNDED
+    return objective is not Objective.EXPECTED_SCORE or leaderboard.expected_scores is not None
+
+
+def _p_good(leaderboard: PromptLeaderboard) -> FloatArray:
+    """sigmoid(beta): 1 - P(tie_bothbad) of a model against one that is always bad."""
+    if leaderboard.family not in _GROUNDED:
+        raise InvalidRoutingError(
+            f"objective p_good needs a checkpoint of family grk or ba, not {leaderboard.family}."
+        )
+    level = 0.0 if leaderboard.gamma is None else leaderboard.gamma
+    good: FloatArray = 0.5 * (1.0 + np.tanh(0.5 * (leaderboard.coefficients - level)))
+    return good
 
 
 def win_rates(
@@ -22,9 +71,7 @@ def win_rates(
     W*_ba = sigmoid(theta_b - theta_a), written with tanh, which neither overflows nor underflows
     to 0/0 however far the coefficients spread.
     """
-    difference = coefficients[:, None] - opponent_coefficients[None, :]  # (M, K)
-    rates: FloatArray = (0.5 * (1.0 + np.tanh(0.5 * difference))) @ weights
-    return rates
+    return expected_sigmoid(coefficients, opponent_coefficients, weights)
 
 
 def opponent_weights(

@@ -6,6 +6,7 @@ import hashlib
 import hmac
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 
 from starlette.datastructures import Headers
 
@@ -20,11 +21,13 @@ class MissingKeyError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """models: the catalogue names this caller may use, None for all."""
+    """models: the catalogue names this caller may use, None for all. usd_per_win: what a certain
+    win is worth to them, None where routing says."""
 
     name: str
     models: frozenset[str] | None = None
     admin: bool = False
+    usd_per_win: Decimal | None = None
 
 
 class Authenticator:
@@ -40,7 +43,8 @@ class Authenticator:
         for key in auth.keys:
             models = None if key.models is None else frozenset(key.models)
             digest = key.key_sha256 or _digest_of(key.key_env or "", environ)
-            keys.append((bytes.fromhex(digest), Caller(key.name, models, key.admin)))
+            caller = Caller(key.name, models, key.admin, key.usd_per_win)
+            keys.append((bytes.fromhex(digest), caller))
         return cls(keys)
 
     @classmethod

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
 
 import anyio
 import numpy as np
@@ -15,7 +16,8 @@ from p2l_model.errors import ScoringError
 from p2l_model.types import Conversation, PreferenceFamily, PromptLeaderboard
 from router.catalog import ModelCard
 from router.cost import RequestShape
-from router.decide import RoutingRequest
+from router.decide import Objective, RoutingRequest
+from router.objective import is_known
 from server.auth import Caller
 from server.errors import InvalidRequestError, NotFoundError, from_scoring
 from server.options import RoutingOptions
@@ -89,6 +91,8 @@ class Planner:
             allowed=(direct.name,) if direct else self._allowed(options, rules, caller),
             opponents=None if direct else rules.opponent_weights,
             excluded={name: fit.reason for name, fit in fits.items() if fit.reason is not None},
+            usd_per_win=None if direct else _worth_of_a_win(rules, caller),
+            objective=rules.objective,
         )
         return Plan(
             request_id=new_request_id(),
@@ -128,6 +132,8 @@ class Planner:
             if self._scoring.on_failure == "error" or marginal is None:
                 raise from_scoring(ScoringError(str(error))) from error
             plan.marginal = True
+            if not is_known(plan.routing.objective, marginal):
+                plan.routing = replace(plan.routing, objective=Objective.WIN_RATE)
             return marginal
 
     def _direct(self, model: str, caller: Caller) -> ModelCard | None:
@@ -188,6 +194,11 @@ class Planner:
         if len(text) > _EXACT_COUNT_CHARS:
             return (len(text.encode("utf-8", "surrogatepass")) + 3) // 4
         return await anyio.to_thread.run_sync(self.scorer.count_tokens, text)
+
+
+def _worth_of_a_win(rules: RoutingRules, caller: Caller) -> Decimal | None:
+    """USD: the key's own, else the profile's or the global one."""
+    return rules.usd_per_win if caller.usd_per_win is None else caller.usd_per_win
 
 
 def _leaderboard_of_one(card: ModelCard) -> PromptLeaderboard:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, PositiveInt, model_validator
 
-from server.settings.fields import Section, Usd
+from server.settings.fields import PositiveUsd, Section, Usd
 
 
 class KeySettings(Section):
@@ -17,6 +17,8 @@ class KeySettings(Section):
     key_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
     models: list[str] | None = None
     admin: bool = False
+    # what a certain win is worth to this caller; overrides routing's and the profiles'
+    usd_per_win: PositiveUsd | None = None
     budget_usd: Usd | None = None
     window_s: PositiveInt | None = None
     requests_per_minute: PositiveInt | None = None

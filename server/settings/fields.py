@@ -19,7 +19,14 @@ def _non_negative(value: Decimal) -> Decimal:
     return value
 
 
+def _positive(value: Decimal) -> Decimal:
+    if not value.is_finite() or value <= 0:
+        raise ValueError("must be a finite amount above 0")
+    return value
+
+
 Usd = Annotated[Decimal, BeforeValidator(_exact), AfterValidator(_non_negative)]
+PositiveUsd = Annotated[Decimal, BeforeValidator(_exact), AfterValidator(_positive)]
 PositiveSeconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 

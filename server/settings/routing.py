@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveInt, field_validator, model_validator
 
-from router.decide import BudgetMode
+from router.decide import BudgetMode, Objective
 from server.health.breaker import BreakerRules
-from server.settings.fields import PositiveSeconds, Section, Usd
+from server.settings.fields import PositiveSeconds, PositiveUsd, Section, Usd
 
 
 class RoutingRules(Section):
@@ -18,6 +18,9 @@ class RoutingRules(Section):
 
     budget_usd: Usd | None = None
     budget_mode: BudgetMode = BudgetMode.EXPECTED
+    # what a certain win is worth: a dearer model must earn its cost, within the budget
+    usd_per_win: PositiveUsd | None = None
+    objective: Objective = Objective.WIN_RATE
     opponents: Literal["uniform"] | dict[str, float] = "uniform"
     models: list[str] | None = None
 
@@ -64,14 +67,11 @@ class RoutingSettings(RoutingRules):
     fallbacks: Annotated[int, Field(ge=0)] = 2
     retries: Annotated[int, Field(ge=0)] = 1
     breaker: BreakerSettings = Field(default_factory=BreakerSettings)
-    usd_per_win: Usd | None = None
     window_budgets: list[dict[str, Any]] = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _nothing_is_silently_ignored(self) -> RoutingSettings:
         # a spending limit that is read and not kept would be worse than a refusal to start
-        if self.usd_per_win is not None:
-            raise ValueError("usd_per_win is not available in this version: leave it out")
         if self.window_budgets:
             raise ValueError("window_budgets are not available in this version: leave them out")
         return self

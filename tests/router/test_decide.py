@@ -9,12 +9,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from p2l_model.types import PreferenceFamily, PromptLeaderboard
 from router.catalog import ModelCard, Prices
 from router.cost import RequestShape
-from router.decide import BudgetMode, Decision, RoutingRequest, decide
-from router.errors import BudgetInfeasibleError, NoEligibleModelError
+from router.decide import BudgetMode, Decision, Objective, RoutingRequest, decide
+from router.errors import (
+    BudgetInfeasibleError,
+    InvalidRoutingError,
+    NoEligibleModelError,
+    WindowExhaustedError,
+)
 
 BOARD = PromptLeaderboard(
     PreferenceFamily.BT,
@@ -135,3 +142,84 @@ def test_an_unknown_price_is_never_zero() -> None:
 def test_opponents_may_be_outside_the_catalogue() -> None:
     decision = ask(opponents={"elsewhere": 5.0})
     assert decision.win_rate == pytest.approx(1 / (1 + np.exp(-2.0)))
+
+
+def test_a_win_has_a_price() -> None:
+    """good adds 0.27 win rate for 0.0018 USD: worth it from 0.0066 USD a win on."""
+    assert ask(usd_per_win=Decimal(1)).model == "good"
+    frugal = ask(usd_per_win=Decimal("0.005"), budget_usd=Decimal("0.01"))
+    assert frugal.model == "fair"
+    assert frugal.mix == {"fair": 1.0}
+    assert "not worth it at 0.005 USD a win" in frugal.explanation
+    assert frugal.shadow_price == 0, "the budget does not bind"
+    tight = ask(usd_per_win=Decimal(1), budget_usd=Decimal("0.0011"))
+    assert tight.mix == pytest.approx({"fair": 0.5, "good": 0.5})
+    assert "not worth" not in tight.explanation
+
+
+def test_hard_mode_and_a_price_of_a_win() -> None:
+    hard: dict[str, Any] = {"budget_mode": BudgetMode.HARD, "budget_usd": Decimal("0.05")}
+    assert ask(**hard).model == "good"
+    frugal = ask(**hard, usd_per_win=Decimal("0.005"))
+    assert frugal.model == "fair"
+    assert frugal.max_output_tokens is not None
+    assert frugal.worst_case_cost_usd is not None
+    assert frugal.worst_case_cost_usd <= Decimal("0.05")
+
+
+def test_a_model_of_unknown_price_cannot_be_weighed() -> None:
+    decision = ask(cards=(card("good", None), card("fair", 1)), usd_per_win=Decimal(1))
+    assert decision.model == "fair"
+
+
+def test_what_is_left_of_a_window_is_kept_to_in_the_worst_case() -> None:
+    """Caps of 1000 tokens: good can cost 0.014, fair 0.0014, poor 0.00014 USD."""
+    capped = replace(SHAPE, max_output_tokens=1000)
+    assert ask(shape=capped, available_usd=Decimal("0.014")).model == "good"
+    assert ask(shape=capped, available_usd=Decimal("0.01")).model == "fair"
+    rows = {row.model: row for row in ask(shape=capped, available_usd=Decimal("0.01")).alternatives}
+    assert "window" in (rows["good"].reason or "")
+    with pytest.raises(WindowExhaustedError) as error:
+        ask(shape=replace(capped, max_output_tokens=800), available_usd=Decimal("0.0001"))
+    assert error.value.least_usd == Decimal("0.00012")
+
+
+SCORED = replace(
+    BOARD, family=PreferenceFamily.GRK, expected_scores=np.array([0.5, 0.9, 0.1, np.nan])
+)
+
+
+def test_other_objectives() -> None:
+    request = RoutingRequest(shape=SHAPE, objective=Objective.EXPECTED_SCORE)
+    decision = decide(SCORED, CARDS, request, random.Random(0))
+    assert (decision.model, decision.value) == ("fair", 0.9)
+    assert decision.win_rate == pytest.approx(ask().alternatives[1].win_rate)
+    assert "expected score 0.900" in decision.explanation
+    good = decide(SCORED, CARDS, replace(request, objective=Objective.P_GOOD), random.Random(0))
+    assert good.model == "good"
+    assert good.value == pytest.approx(1 / (1 + np.exp(-2.0)))
+    for objective in (Objective.P_GOOD, Objective.EXPECTED_SCORE):
+        with pytest.raises(InvalidRoutingError, match="needs a checkpoint"):
+            ask(objective=objective)
+
+
+def test_own_token_counts_and_a_warm_cache_change_the_cost() -> None:
+    plain = {row.model: row.expected_cost_usd for row in ask().alternatives}
+    counted = {
+        row.model: row.expected_cost_usd for row in ask(input_tokens={"good": 200}).alternatives
+    }
+    assert counted == plain | {"good": Decimal("0.003")}
+    prices = replace(CARDS[0].prices, cached_input_usd_per_mtok=Decimal(1))
+    cached = ask(cards=(replace(CARDS[0], prices=prices),), cached_tokens={"good": 80})
+    assert cached.expected_cost_usd == Decimal("0.00128")
+
+
+@given(st.integers(0, 10**6))
+def test_each_decision_takes_one_draw(seed: int) -> None:
+    rng = random.Random(seed)
+    for mode in BudgetMode:
+        request = RoutingRequest(shape=SHAPE, budget_usd=Decimal("0.0011"), budget_mode=mode)
+        decide(BOARD, CARDS, request, rng)
+    expected = random.Random(seed)
+    expected.random(), expected.random()
+    assert rng.random() == expected.random()

@@ -156,3 +156,53 @@ def test_negative_values_are_values() -> None:
 def test_values_must_be_finite(value: float) -> None:
     with pytest.raises(ValueError, match="finite"):
         solve([Decimal(1)], np.array([value]), None)
+
+
+prices = st.decimals(min_value="0.001", max_value=10, places=4)
+
+
+def priced_oracle(
+    costs: list[Decimal], values: np.ndarray, budget: Decimal | None, usd_per_win: Decimal
+) -> float:
+    share = cvxpy.Variable(len(costs), nonneg=True)
+    cost = np.array([float(c) for c in costs])
+    rows = [cvxpy.sum(share) == 1]
+    if budget is not None:
+        rows.append(1e3 * cost @ share <= 1e3 * float(budget))
+    goal = cvxpy.Maximize((values - cost / float(usd_per_win)) @ share)
+    problem = cvxpy.Problem(goal, rows)
+    problem.solve(solver=cvxpy.HIGHS)
+    assert problem.status == cvxpy.OPTIMAL
+    return float(problem.value)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
+@pytest.mark.parametrize("seed", range(60))
+def test_what_a_win_is_worth_equals_cvxpy(seed: int) -> None:
+    costs, values, budget = instance(seed)
+    worth = Decimal(random.Random(seed).choice(["0.01", "0.1", "1", "30"]))
+    limit = None if seed % 3 == 0 else max(budget, min(costs))
+    mix = solve(costs, values, limit, worth)
+    net = mix.value - float(mix.cost_usd) / float(worth)
+    assert net == pytest.approx(priced_oracle(costs, values, limit, worth), abs=TOLERANCE)
+    assert mix.value == pytest.approx(sum(float(p) * values[k] for k, p in mix.parts))
+    assert limit is None or mix.cost_usd <= limit
+
+
+@given(points, prices, prices)
+def test_a_dearer_win_never_buys_less(
+    models: list[tuple[Decimal, float]], one: Decimal, other: Decimal
+) -> None:
+    costs, values = [c for c, _ in models], np.array([v for _, v in models])
+    low, high = (solve(costs, values, None, worth) for worth in sorted((one, other)))
+    assert low.cost_usd <= high.cost_usd
+    assert low.value <= high.value + 1e-12
+
+
+def test_costs_that_differ_beyond_floats_are_told_apart() -> None:
+    less, more = Decimal("0.1"), Decimal("0.10000000000000000000001")
+    assert float(less) == float(more)
+    values = np.array([0.9, 0.1])
+    assert solve([more, less], values, less).parts == ((1, Decimal(1)),)
+    assert solve([more, less], values, more).parts == ((0, Decimal(1)),)
+    assert solve([more, less], np.array([0.5, 0.5]), None).parts == ((1, Decimal(1)),)

@@ -1,0 +1,62 @@
+"""routing.usd_per_win and objective: global, by profile, by key; told in the decision."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from live_gateway import LiveGateway, config_for
+
+EXTRA = f"""
+routing:
+  usd_per_win: 0.001
+  profiles:
+    generous: {{usd_per_win: 10}}
+    careless: {{usd_per_win: null}}
+    grounded: {{objective: p_good}}
+auth:
+  keys:
+    - {{name: plain, key_sha256: {hashlib.sha256(b"plain").hexdigest()}}}
+    - {{name: rich, key_sha256: {hashlib.sha256(b"rich").hexdigest()}, usd_per_win: 5}}
+"""
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[httpx.Client]:
+    with (
+        LiveGateway(config_for("http://127.0.0.1:9/v1", EXTRA), {"MAIN_KEY": "k"}) as gateway,
+        httpx.Client(base_url=gateway.url) as client,
+    ):
+        yield client
+
+
+def route(client: httpx.Client, key: str, model: str = "p2l") -> httpx.Response:
+    body = {"model": model, "messages": [{"role": "user", "content": "Hello"}]}
+    return client.post("/v1/route", json=body, headers={"Authorization": f"Bearer {key}"})
+
+
+@pytest.mark.parametrize(
+    ("key", "model", "chosen", "worth"),
+    [
+        ("plain", "p2l", "cheap", 0.001),
+        ("plain", "p2l:generous", "dear", 10),
+        ("plain", "p2l:careless", "dear", None),
+        ("rich", "p2l", "dear", 5),
+    ],
+)
+def test_who_says_what_a_win_is_worth(
+    client: httpx.Client, key: str, model: str, chosen: str, worth: float | None
+) -> None:
+    decision = route(client, key, model).json()
+    assert decision["model"] == chosen
+    assert decision["usd_per_win"] == worth
+    assert decision["objective"] == "win_rate"
+    assert ("not worth it at 0.001 USD a win" in decision["explanation"]) == (worth == 0.001)
+
+
+def test_an_objective_that_the_leaderboard_has_not(client: httpx.Client) -> None:
+    response = route(client, "plain", "p2l:grounded")
+    assert response.status_code == 400
+    assert "family grk or ba" in response.json()["error"]["message"]
