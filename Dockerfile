@@ -16,10 +16,13 @@ LABEL org.opencontainers.image.title="p2l-router" \
 # PYTHONSAFEPATH: a folder named "server" in the working directory must not shadow ours.
 ENV PATH=/opt/p2l/bin:$PATH PYTHONSAFEPATH=1 PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
     P2L_HOST=0.0.0.0 P2L_CONFIG=/etc/p2l-router/config.yaml
-RUN useradd --system --uid 10001 --no-create-home p2l
+RUN useradd --system --uid 10001 --no-create-home p2l \
+ && install -d -o 10001 -g 10001 -m 0700 /var/lib/p2l-router
 COPY --from=build /opt/p2l /opt/p2l
 USER 10001
-WORKDIR /var/empty
+# The one place that is written to: spend and receipts (storage.url is relative to it).
+WORKDIR /var/lib/p2l-router
+VOLUME /var/lib/p2l-router
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s CMD \
   ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8000/readyz', timeout=2)"]

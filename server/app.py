@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 import time
@@ -13,14 +14,17 @@ from fastapi import FastAPI
 from p2l_model.engine.scorer import Scorer
 from router.catalog import ModelCard
 from server.auth import Authenticator
+from server.build import build_store
 from server.endpoints import chat, health, models, routing
 from server.endpoints.common import State
 from server.error_handlers import add_error_handlers
 from server.gateway import Gateway
 from server.health import Health
-from server.ledger.accounts import Accounts, NoLedger
+from server.ledger.accounts import Accounts
 from server.plan import Planner
 from server.settings import Settings
+from server.storage.housekeeping import kept_alive
+from server.storage.store import Store
 from server.upstream.base import Upstream
 
 
@@ -30,8 +34,13 @@ def create_app(
     upstreams: Mapping[str, Upstream],
     catalogue: Sequence[ModelCard],
     authenticator: Authenticator | None = None,
+    store: Store | None = None,
 ) -> FastAPI:
-    """The gateway's ASGI app. upstreams: by provider name. It closes scorer and upstreams."""
+    """The gateway's ASGI app. upstreams: by provider name. It closes scorer, upstreams and store.
+
+    Raises ConfigError where store is not given and the configured one cannot be written.
+    """
+    kept = store or build_store(settings.storage, os.environ)
     planner = Planner(catalogue, settings.routing, settings.scorer, scorer, upstreams)
     entropy = random.SystemRandom()
     gateway = Gateway(
@@ -42,19 +51,22 @@ def create_app(
         retries=settings.routing.retries,
         health=Health(settings.routing.breaker.rules, time.monotonic, entropy.random),
         entropy=entropy,
-        accounts=Accounts(NoLedger()),
+        accounts=Accounts(kept, policy=settings.storage.unknown_cost),
     )
     checked = authenticator or Authenticator.from_settings(settings.auth, os.environ)
-    state = State(settings, gateway, checked, created=int(time.time()))
+    state = State(settings, gateway, checked, kept, created=int(time.time()))
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        await scorer.start()
-        state.ready = True
-        yield
-        state.ready = False
-        await gateway.close()
-        await scorer.close()
+        await asyncio.to_thread(kept.start)
+        async with kept_alive(kept):
+            await scorer.start()
+            state.ready = True
+            yield
+            state.ready = False
+            await gateway.close()
+            await scorer.close()
+        await asyncio.to_thread(kept.close)
 
     app = FastAPI(title="p2l-router", lifespan=lifespan, redirect_slashes=False)
     app.state.p2l = state

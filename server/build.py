@@ -12,7 +12,9 @@ from router.catalog import ModelCard
 from server.config_file import ConfigError, load_settings
 from server.defaults import default_settings
 from server.secret import Secret
-from server.settings import ProviderSettings, ScorerSettings, Settings
+from server.settings import ProviderSettings, ScorerSettings, Settings, StorageSettings
+from server.storage.database import Database
+from server.storage.store import Store
 from server.upstream.base import Upstream
 
 if TYPE_CHECKING:
@@ -78,6 +80,16 @@ def _scorer_key(scoring: ScorerSettings, environ: Mapping[str, str]) -> Secret |
             "model services' key"
         )
     return key
+
+
+def build_store(storage: StorageSettings, environ: Mapping[str, str] = os.environ) -> Store:
+    """Not started yet. Raises ConfigError where the place cannot be written."""
+    url = storage.url
+    if storage.url_env is not None:
+        url = environ.get(storage.url_env, "")
+        if not url:
+            raise ConfigError(f"storage.url_env: the variable {storage.url_env} is not set")
+    return Store(Database(url), storage)
 
 
 def build_upstreams(

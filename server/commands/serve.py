@@ -10,7 +10,7 @@ from typing import TextIO
 
 from router.catalog import ModelCard
 from server.auth import Authenticator, MissingKeyError
-from server.build import build_scorer, build_upstreams, settings_from
+from server.build import build_scorer, build_store, build_upstreams, settings_from
 from server.catalogue import build_catalogue, coverage
 from server.config_file import ConfigError
 from server.defaults import is_sandbox_only, known_variables
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Serves until it is told to stop. Raises ConfigError, CheckpointError."""
+    """Serves until it is told to stop. Raises ConfigError, CheckpointError, StorageError."""
     settings = settings_from(args.config)
     try:
         authenticator = Authenticator.from_settings(settings.auth, os.environ)
@@ -38,13 +38,15 @@ def run(args: argparse.Namespace) -> int:
     _check_host(args.host, authenticator)
     catalogue = build_catalogue(settings)
     upstreams = build_upstreams(settings, catalogue)
+    store = build_store(settings.storage)
+    store.start()
     scorer = build_scorer(settings.scorer)
 
     import uvicorn
 
     from server.app import create_app
 
-    app = create_app(settings, scorer, upstreams, catalogue, authenticator)
+    app = create_app(settings, scorer, upstreams, catalogue, authenticator, store)
     announce(settings, catalogue, scorer.models, f"http://{args.host}:{args.port}", sys.stderr)
     uvicorn.run(
         app,

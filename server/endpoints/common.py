@@ -12,6 +12,7 @@ from server.body import json_response, read_body
 from server.chat_request import parse_body
 from server.gateway import Gateway
 from server.settings import Settings
+from server.storage.store import Store
 
 __all__ = ["CallerDep", "State", "StateDep", "json_response", "read_json"]
 
@@ -23,6 +24,7 @@ class State:
     settings: Settings
     gateway: Gateway
     authenticator: Authenticator
+    store: Store
     created: int
     ready: bool = False
 

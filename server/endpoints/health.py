@@ -18,8 +18,10 @@ async def healthz() -> Response:
 
 @router.get("/readyz")
 async def readyz(state: StateDep) -> Response:
-    """Requests would be served. Raises OverloadedError before start-up is over, at the end, and
-    while no leaderboard has a name yet."""
+    """Requests would be served. Raises OverloadedError before start-up is over, at the end, while
+    no leaderboard has a name yet, and while spend cannot be recorded."""
     if not state.ready or not state.gateway.planner.scorer.models:
         raise OverloadedError("not ready")
+    if state.store.failure is not None:
+        raise OverloadedError("the storage cannot be written")
     return json_response({"status": "ready"})

@@ -9,10 +9,12 @@ from typing import Protocol
 
 from router.cost import worst_case_cost_usd
 from router.decide import Decision
+from server.errors import OverloadedError
 from server.ledger.attempt import Attempt, pico
 from server.ledger.billing import Known, UnknownCost
 from server.ledger.entry import Entry
 from server.plan import Plan
+from server.storage.errors import StorageRefusedError
 
 # The output of a model whose limits nobody knows, in tokens.
 _NO_LIMIT = 1 << 20
@@ -22,7 +24,10 @@ class Ledger(Protocol):
     """Keeps attempts. A row is written when it is opened and again when it is settled."""
 
     async def open(self, row: Attempt) -> None:
-        """Returns once the row would survive the death of the process."""
+        """Returns once the row would survive the death of the process.
+
+        Raises StorageRefusedError where it would not.
+        """
 
     def settle(self, row: Attempt) -> None:
         """Does not wait."""
@@ -56,7 +61,10 @@ class Accounts:
         """An open entry for the attempt, counted from 1. Nothing may be sent without one."""
         reserved = _worst_case_usd(plan, decision)
         row = self._row(plan, decision, attempt, reserved)
-        await self._ledger.open(row)
+        try:
+            await self._ledger.open(row)
+        except StorageRefusedError:
+            raise OverloadedError("Spend cannot be recorded just now.") from None
         known = Known(
             card=decision.card,
             shape=plan.routing.shape,

@@ -2,18 +2,42 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
-from pydantic import PositiveInt
+from pydantic import PositiveInt, model_validator
 
+from server.ledger.billing import UnknownCost
 from server.settings.fields import Section
 
 
 class StorageSettings(Section):
-    """Where spend and receipts will be kept; nothing is stored in this version."""
+    """Where spend, receipts, feedback and created keys are kept.
+
+    url_env: the variable that holds the URL, where it has a password in it.
+    on_failure: what happens to requests while the database is down: refuse them (503), or serve
+    and keep the records in spool_dir until it is back.
+    spool_dir: records are on disk there before they are in the database; default: beside the
+    SQLite file. Without one (PostgreSQL), a request waits for the commit of its reservation.
+    unknown_cost: what an attempt is billed at that timed out, was given up or lost unseen.
+    receipts_days: how long receipts and kept prompts are kept; null: for ever.
+    """
 
     url: str = "sqlite:///p2l-router.db"
-    keep_prompts: Literal[False] = False
+    url_env: str | None = None
+    on_failure: Literal["refuse", "spool"] = "refuse"
+    spool_dir: Path | None = None
+    spool_max_bytes: PositiveInt = 1 << 30
+    unknown_cost: UnknownCost = UnknownCost.EXPECTED
+    keep_prompts: bool = False
+    receipts_days: PositiveInt | None = 90
+
+    @model_validator(mode="after")
+    def _has_somewhere_to_spool(self) -> StorageSettings:
+        postgres = self.url_env is not None or not self.url.startswith("sqlite")
+        if self.on_failure == "spool" and self.spool_dir is None and postgres:
+            raise ValueError("on_failure: spool needs spool_dir, a folder that can be written")
+        return self
 
 
 class RedisSettings(Section):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import threading
 import time
 from types import TracebackType
@@ -11,9 +12,10 @@ import uvicorn
 
 from p2l_model.engine.scorer import Scorer
 from server.app import create_app
-from server.build import build_scorer, build_upstreams
+from server.build import build_scorer, build_store, build_upstreams
 from server.catalogue import build_catalogue
 from server.config_file import parse_settings
+from server.settings import StorageSettings
 
 
 class LiveGateway:
@@ -25,6 +27,10 @@ class LiveGateway:
         from server.auth import Authenticator
 
         settings = parse_settings(config)
+        self._folder = tempfile.TemporaryDirectory()
+        if "storage" not in settings.model_fields_set:
+            storage = StorageSettings(url=f"sqlite:///{self._folder.name}/p2l-router.db")
+            settings = settings.model_copy(update={"storage": storage})
         catalogue = build_catalogue(settings)
         app = create_app(
             settings,
@@ -32,6 +38,7 @@ class LiveGateway:
             build_upstreams(settings, catalogue, environ or {}),
             catalogue,
             Authenticator.from_settings(settings.auth, environ or {}),
+            build_store(settings.storage, environ or {}),
         )
         self._server = uvicorn.Server(
             uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error", access_log=False)
@@ -60,6 +67,7 @@ class LiveGateway:
     ) -> None:
         self._server.should_exit = True
         self._thread.join(timeout=20)
+        self._folder.cleanup()
 
 
 def config_for(base_url: str, extra: str = "") -> str:

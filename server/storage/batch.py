@@ -1,0 +1,78 @@
+"""Records into the database, many in a transaction."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.sql.expression import Executable
+
+from server.storage.database import Database
+from server.storage.errors import StorageError
+from server.storage.spool import Record
+from server.storage.statements import Kind, Row
+
+_LOG: Final = logging.getLogger(__name__)
+
+
+def write(
+    database: Database, known: Mapping[Kind, Executable], records: Sequence[Record]
+) -> list[Record]:
+    """Writes all of them, in one transaction where that goes; returns those that no database
+    takes. Raises StorageError where the database is down: then none is written."""
+    try:
+        with database.engine.begin() as connection:
+            _execute(connection, known, records)
+    except Exception as error:
+        _raise_where_down(database, error)
+        return _one_by_one(database, known, records)
+    return []
+
+
+def _one_by_one(
+    database: Database, known: Mapping[Kind, Executable], records: Sequence[Record]
+) -> list[Record]:
+    """One record at fault must not hold up all others."""
+    refused = []
+    for record in records:
+        try:
+            with database.engine.begin() as connection:
+                _execute(connection, known, [record])
+        except Exception as error:
+            _raise_where_down(database, error)
+            refused.append(record)
+            kind, row = record
+            _LOG.error("storage: no database takes the %s of %s", kind, row.get("request_id"))
+    return refused
+
+
+def _execute(
+    connection: Connection, known: Mapping[Kind, Executable], records: Sequence[Record]
+) -> None:
+    for kind, rows in _by_kind(records).items():
+        connection.execute(known[kind], rows)
+
+
+def _by_kind(records: Sequence[Record]) -> dict[Kind, list[Row]]:
+    """Rows by statement; an attempt that was also settled in this batch is written once."""
+    rows: dict[Kind, list[Row]] = {}
+    settled = {_identity(row) for kind, row in records if kind is Kind.SETTLE}
+    for kind, row in records:
+        if kind is not Kind.OPEN or _identity(row) not in settled:
+            rows.setdefault(kind, []).append(row)
+    return rows
+
+
+def _identity(row: Row) -> tuple[str, int]:
+    return row["request_id"], row["attempt"]
+
+
+def _raise_where_down(database: Database, error: Exception) -> None:
+    """Where it is not the record that is at fault."""
+    of_the_data = isinstance(error, DataError | IntegrityError)
+    of_the_driver = isinstance(error, DBAPIError | SQLAlchemyError)
+    if of_the_driver and not of_the_data:
+        raise StorageError(database.reason(error)) from None

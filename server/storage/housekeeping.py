@@ -1,0 +1,49 @@
+"""What is done about the storage every now and then."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+from server.storage.errors import StorageError
+from server.storage.receipts import prune
+from server.storage.store import Store
+
+_LOG: Final = logging.getLogger(__name__)
+_BEAT_S: Final = 10.0
+_SWEEP_S: Final = 30.0
+_PRUNE_S: Final = 3600.0
+
+
+@asynccontextmanager
+async def kept_alive(store: Store) -> AsyncIterator[None]:
+    """While the context lasts, the store's housekeeping is done in the background."""
+    task = asyncio.create_task(_keep(store))
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+async def _keep(store: Store) -> None:
+    swept = pruned = time.monotonic()
+    while True:
+        await asyncio.sleep(_BEAT_S)
+        store.beat()
+        now = time.monotonic()
+        try:
+            if now - swept >= _SWEEP_S:
+                swept = now
+                await asyncio.to_thread(store.close_stale)
+            if now - pruned >= _PRUNE_S:
+                pruned = now
+                await asyncio.to_thread(prune, store.database, store.receipts_days, time.time())
+        except StorageError as error:
+            _LOG.warning("storage: %s", error)

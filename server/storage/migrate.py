@@ -1,0 +1,53 @@
+"""Brings a database to the newest schema, by the alembic migrations that ship with the package."""
+
+from __future__ import annotations
+
+from importlib.resources import as_file, files
+from typing import Final
+
+from sqlalchemy import Connection, inspect, text
+
+from server.storage.database import Database
+from server.storage.errors import StorageError
+
+# The newest revision; a test compares it with the files.
+HEAD: Final = "0001"
+_LOCK: Final = 0x70326C  # any number of ours
+
+
+def migrate(database: Database) -> bool:
+    """Whether anything had to be done. Safe in several processes at once. Raises StorageError."""
+    with database.begin() as connection:
+        if _revision(connection) == HEAD:
+            return False
+    from alembic import command
+    from alembic.config import Config
+    from alembic.util import CommandError
+
+    with as_file(files("server.storage") / "migrations") as folder, database.begin() as connection:
+        _lock(connection)
+        config = Config()
+        config.set_main_option("script_location", str(folder))
+        config.attributes["connection"] = connection
+        try:
+            command.upgrade(config, "head")
+        except CommandError as error:
+            raise StorageError(
+                f"{database.shown} was written by a newer version of p2l-router ({error})"
+            ) from error
+    return True
+
+
+def _revision(connection: Connection) -> str | None:
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    found: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    return found
+
+
+def _lock(connection: Connection) -> None:
+    """Until the transaction ends, nobody else migrates."""
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    else:
+        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})

@@ -1,0 +1,41 @@
+"""Receipts, and the prompts that are kept where the configuration says so."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import delete, select
+
+from server.storage.database import Database
+from server.storage.rows import MICRO, micros
+from server.storage.schema import prompts, receipts
+
+_DAY_S = 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class StoredReceipt:
+    """document: JSON text."""
+
+    key_name: str
+    document: str
+
+
+def find_receipt(database: Database, request_id: str) -> StoredReceipt | None:
+    """Blocks. Raises StorageError."""
+    query = select(receipts.c.key_name, receipts.c.document).where(
+        receipts.c.request_id == request_id
+    )
+    with database.begin() as connection:
+        row = connection.execute(query).first()
+    return None if row is None else StoredReceipt(row[0], row[1])
+
+
+def prune(database: Database, days: int | None, now: float) -> None:
+    """Deletes what is older; days None: nothing. Blocks. Raises StorageError."""
+    if days is None:
+        return
+    cutoff = micros(now) - days * _DAY_S * MICRO
+    with database.begin() as connection:
+        for table in (receipts, prompts):
+            connection.execute(delete(table).where(table.c.created_at < cutoff))

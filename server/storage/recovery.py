@@ -1,0 +1,109 @@
+"""What dead processes left behind: spooled records are written, open attempts closed as lost."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Connection, and_, delete, select, update
+
+from server.ledger.attempt import CostSource, Outcome
+from server.ledger.billing import UnknownCost
+from server.storage.batch import write
+from server.storage.database import Database
+from server.storage.rows import micros
+from server.storage.schema import attempts, instances
+from server.storage.spool import Orphan, Record, orphans
+from server.storage.statements import statements
+
+_LOG: Final = logging.getLogger(__name__)
+_BATCH: Final = 2_000
+# A process that has not said for this long that it lives is taken for dead.
+LOST_AFTER_S: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """An attempt whose process died. cost_pico: what it is taken to have cost."""
+
+    request_id: str
+    attempt: int
+    key_name: str
+    cost_pico: int
+
+
+def adopt(database: Database, folder: Path, policy: UnknownCost, now: float) -> list[Lost]:
+    """Writes what dead processes have spooled here and closes what they had open.
+
+    Raises StorageError; what is not written then is left for the next try.
+    """
+    lost: list[Lost] = []
+    for orphan in orphans(folder):
+        try:
+            n_records = _replay(database, orphan)
+            with database.begin() as connection:
+                lost += _lose(connection, attempts.c.instance == orphan.instance, policy, now)
+                connection.execute(delete(instances).where(instances.c.instance == orphan.instance))
+        except BaseException:
+            orphan.release()
+            raise
+        orphan.remove()
+        if n_records:
+            _LOG.warning("storage: %d records of a process that died were read", n_records)
+    return lost
+
+
+def close_stale(database: Database, policy: UnknownCost, now: float) -> list[Lost]:
+    """Closes what belongs to processes not seen for a while, wherever they ran."""
+    cutoff = micros(now - LOST_AFTER_S)
+    alive = select(instances.c.instance).where(instances.c.seen_at >= cutoff)
+    stale = and_(attempts.c.instance.not_in(alive), attempts.c.started_at < cutoff)
+    with database.begin() as connection:
+        lost = _lose(connection, stale, policy, now)
+        connection.execute(delete(instances).where(instances.c.seen_at < cutoff - 10**6 * 3600))
+    return lost
+
+
+def _lose(
+    connection: Connection, which: ColumnElement[bool], policy: UnknownCost, now: float
+) -> list[Lost]:
+    cost: Any = 0
+    if policy is not UnknownCost.ZERO:
+        expected = policy is UnknownCost.EXPECTED
+        cost = attempts.c.expected_pico if expected else attempts.c.reserved_pico
+    found = connection.execute(
+        update(attempts)
+        .where(attempts.c.settled_at.is_(None), which)
+        .values(
+            outcome=Outcome.LOST.value,
+            settled_at=micros(now),
+            cost_pico=cost,
+            cost_source=CostSource.ESTIMATE.value,
+        )
+        .returning(
+            attempts.c.request_id, attempts.c.attempt, attempts.c.key_name, attempts.c.cost_pico
+        )
+    )
+    lost = [Lost(row[0], row[1], row[2], row[3] or 0) for row in found]
+    if lost:
+        _LOG.warning("storage: %d attempts of dead processes are billed by estimate", len(lost))
+    return lost
+
+
+def _replay(database: Database, orphan: Orphan) -> int:
+    known = statements(database.engine.dialect)
+    n_records = 0
+    for batch in _batches(orphan.records()):
+        n_records += len(batch)
+        write(database, known, batch)
+    return n_records
+
+
+def _batches(records: Iterable[Record]) -> Iterator[list[Record]]:
+    rest = iter(records)
+    while batch := list(islice(rest, _BATCH)):
+        yield batch

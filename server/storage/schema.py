@@ -1,0 +1,143 @@
+"""The tables. Amounts are whole picodollars, times whole microseconds since 1970 (UTC)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Double,
+    Index,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    Text,
+)
+
+metadata: Final = MetaData()
+
+attempts: Final = Table(
+    "attempts",
+    metadata,
+    Column("request_id", String(64), nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("instance", String(64), nullable=False),
+    Column("key_name", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("provider", Text, nullable=False),
+    Column("upstream_model", Text, nullable=False),
+    Column("upstream_id", Text),
+    Column("routed", Boolean, nullable=False),
+    Column("streamed", Boolean, nullable=False),
+    Column("started_at", BigInteger, nullable=False),
+    Column("settled_at", BigInteger),
+    Column("outcome", String(16), nullable=False),
+    Column("reserved_pico", BigInteger, nullable=False),
+    Column("expected_pico", BigInteger),
+    Column("cost_pico", BigInteger),
+    Column("cost_source", String(16), nullable=False),
+    Column("budget_pico", BigInteger),
+    Column("budget_mode", String(16)),
+    Column("latency_ms", Double),
+    Column("prompt_tokens", BigInteger),
+    Column("completion_tokens", BigInteger),
+    Column("cached_tokens", BigInteger),
+    Column("cache_write_tokens", BigInteger),
+    Column("reasoning_tokens", BigInteger),
+    Column("audio_input_tokens", BigInteger),
+    Column("audio_output_tokens", BigInteger),
+    PrimaryKeyConstraint("request_id", "attempt", name="attempts_pkey"),
+)
+Index("attempts_settled", attempts.c.settled_at)
+Index(
+    "attempts_open",
+    attempts.c.instance,
+    sqlite_where=attempts.c.settled_at.is_(None),
+    postgresql_where=attempts.c.settled_at.is_(None),
+)
+
+# What reconciling with a provider's export found that belongs to no single attempt.
+adjustments: Final = Table(
+    "adjustments",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("created_at", BigInteger, nullable=False),
+    Column("day", String(10), nullable=False),
+    Column("provider", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("cost_pico", BigInteger, nullable=False),
+    Column("note", Text, nullable=False),
+)
+
+receipts: Final = Table(
+    "receipts",
+    metadata,
+    Column("request_id", String(64), primary_key=True),
+    Column("created_at", BigInteger, nullable=False),
+    Column("key_name", Text, nullable=False),
+    Column("document", Text, nullable=False),
+)
+Index("receipts_created", receipts.c.created_at)
+
+# Filled only where storage.keep_prompts is on.
+prompts: Final = Table(
+    "prompts",
+    metadata,
+    Column("request_id", String(64), primary_key=True),
+    Column("created_at", BigInteger, nullable=False),
+    Column("messages", Text, nullable=False),
+)
+Index("prompts_created", prompts.c.created_at)
+
+feedback: Final = Table(
+    "feedback",
+    metadata,
+    Column("request_id", String(64), primary_key=True),
+    Column("created_at", BigInteger, nullable=False),
+    Column("key_name", Text, nullable=False),
+    Column("model", Text),
+    Column("model_a", Text),
+    Column("model_b", Text),
+    Column("winner", String(16)),
+    Column("rating", Double),
+    Column("messages", Text),
+)
+Index("feedback_created", feedback.c.created_at)
+
+api_keys: Final = Table(
+    "api_keys",
+    metadata,
+    Column("name", String(200), primary_key=True),
+    Column("sha256", String(64), nullable=False, unique=True),
+    Column("models", Text),
+    Column("admin", Boolean, nullable=False),
+    Column("budget_usd", Text),
+    Column("window_s", BigInteger),
+    Column("requests_per_minute", BigInteger),
+    Column("tokens_per_minute", BigInteger),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger),
+    Column("revoked_at", BigInteger),
+)
+
+# The processes that write here; one that has not been seen for a while is taken for dead.
+instances: Final = Table(
+    "instances",
+    metadata,
+    Column("instance", String(64), primary_key=True),
+    Column("started_at", BigInteger, nullable=False),
+    Column("seen_at", BigInteger, nullable=False),
+)
+
+# Small states that outlive a process, by name: the shadow price of a window, say.
+states: Final = Table(
+    "states",
+    metadata,
+    Column("name", String(300), primary_key=True),
+    Column("updated_at", BigInteger, nullable=False),
+    Column("document", Text, nullable=False),
+)

@@ -1,0 +1,154 @@
+"""Records on disk before they are in the database, so that the death of the process loses none.
+
+A folder holds, for each process that writes, a lock file and numbered segments of JSON lines. A
+record is written by one `write` to the segment: from then on it is the kernel's, and `kill -9`
+cannot lose it (a power cut can lose the last moments, as much as the database has not committed).
+A segment is deleted once all of it is in the database. While a process lives it holds its lock;
+the segments of a lock that can be had belong to a process that is dead, and are adopted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import orjson
+
+from server.storage.statements import Kind, Row
+
+Record = tuple[Kind, Row]
+
+_SEGMENT_BYTES: Final = 4 * 1024 * 1024
+_LOCK: Final = ".lock"
+_LINES: Final = ".jsonl"
+
+
+@dataclass(slots=True)
+class _Segment:
+    path: Path
+    last: int = 0
+    n_bytes: int = 0
+
+
+class Spool:
+    """The segments of one process. `append` belongs to one thread, `committed` to another."""
+
+    def __init__(self, folder: Path, instance: str, segment_bytes: int = _SEGMENT_BYTES) -> None:
+        """Raises OSError where the folder cannot be written."""
+        self.folder = folder
+        self.instance = instance
+        self._segment_bytes = segment_bytes
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._lock = _locked(folder / f"{instance}{_LOCK}")
+        if self._lock is None:
+            raise OSError(f"{folder}: another process uses the name {instance}")
+        self._full: list[_Segment] = []
+        self._current: _Segment | None = None
+        self._file = -1
+        self._n_segments = 0
+
+    @property
+    def n_bytes(self) -> int:
+        """What is on disk and not known to be in the database."""
+        open_bytes = 0 if self._current is None else self._current.n_bytes
+        return open_bytes + sum(segment.n_bytes for segment in self._full)
+
+    def append(self, record: Record, number: int) -> None:
+        """number: increasing; `committed` speaks of it. Raises OSError, for a full disk say."""
+        line = orjson.dumps(record) + b"\n"
+        current = self._current
+        if current is None or current.n_bytes >= self._segment_bytes:
+            current = self._next_segment()
+        written = os.write(self._file, line)
+        if written != len(line):
+            # the next line must not continue this one
+            os.write(self._file, b"\n")
+            raise OSError("the disk is full")
+        current.n_bytes += written
+        current.last = number
+
+    def committed(self, number: int) -> None:
+        """Everything up to this number is in the database."""
+        while self._full and self._full[0].last <= number:
+            self._full.pop(0).path.unlink(missing_ok=True)
+
+    def close(self, number: int) -> None:
+        """Everything up to this number is in the database, and nothing follows."""
+        if self._current is not None:
+            os.close(self._file)
+            self._full.append(self._current)
+            self._current = None
+        self.committed(number)
+        if not self._full and self._lock is not None:
+            (self.folder / f"{self.instance}{_LOCK}").unlink(missing_ok=True)
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def _next_segment(self) -> _Segment:
+        if self._current is not None:
+            os.close(self._file)
+            self._full.append(self._current)
+        self._n_segments += 1
+        path = self.folder / f"{self.instance}-{self._n_segments:08d}{_LINES}"
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
+        self._file = os.open(path, flags, 0o600)
+        self._current = _Segment(path)
+        return self._current
+
+
+class Orphan:
+    """What a dead process left: to be written to the database, then removed."""
+
+    def __init__(self, folder: Path, instance: str, lock: int) -> None:
+        self.instance = instance
+        self._folder = folder
+        self._lock = lock
+
+    def records(self) -> Iterator[Record]:
+        """In the order in which they were appended; a last line cut short is left out."""
+        for path in self._segments():
+            for line in path.read_bytes().splitlines():
+                with contextlib.suppress(orjson.JSONDecodeError, ValueError):
+                    kind, row = orjson.loads(line)
+                    yield Kind(kind), row
+
+    def remove(self) -> None:
+        for path in self._segments():
+            path.unlink(missing_ok=True)
+        (self._folder / f"{self.instance}{_LOCK}").unlink(missing_ok=True)
+        os.close(self._lock)
+
+    def release(self) -> None:
+        """Leaves it all to be adopted later."""
+        os.close(self._lock)
+
+    def _segments(self) -> list[Path]:
+        return sorted(self._folder.glob(f"{self.instance}-*{_LINES}"))
+
+
+def orphans(folder: Path) -> Iterator[Orphan]:
+    """What dead processes have left in the folder; each is held until removed or released."""
+    for path in sorted(folder.glob(f"*{_LOCK}")):
+        lock = _locked(path)
+        if lock is not None:
+            yield Orphan(folder, path.name.removesuffix(_LOCK), lock)
+
+
+def _locked(path: Path) -> int | None:
+    """A descriptor that holds the lock, None where another process holds it."""
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(file)
+        return None
+    if not path.exists():  # removed by its last owner between opening and locking
+        os.close(file)
+        return None
+    return file

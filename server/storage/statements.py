@@ -1,0 +1,67 @@
+"""The statements that the writer knows, each safe to run twice with the same row."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any, Final
+
+from sqlalchemy import Dialect, Table, or_
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.sql.expression import Executable
+
+from server.ledger.attempt import Outcome
+from server.storage.schema import attempts, instances, prompts, receipts, states
+
+
+class Kind(StrEnum):
+    """What a record is, and so which statement writes it."""
+
+    OPEN = "open"
+    SETTLE = "settle"
+    RECEIPT = "receipt"
+    PROMPT = "prompt"
+    STATE = "state"
+    SEEN = "seen"
+
+
+Row = dict[str, Any]
+_KEYS: Final = {
+    Kind.OPEN: attempts,
+    Kind.RECEIPT: receipts,
+    Kind.PROMPT: prompts,
+}
+
+
+def statements(dialect: Dialect) -> dict[Kind, Executable]:
+    """By kind, for one database. Each takes a list of rows."""
+    insert: Any = sqlite.insert if dialect.name == "sqlite" else postgresql.insert
+    made: dict[Kind, Executable] = {
+        kind: insert(table).on_conflict_do_nothing() for kind, table in _KEYS.items()
+    }
+    made[Kind.SETTLE] = _settle(insert)
+    made[Kind.STATE] = _replace(insert, states, "name")
+    made[Kind.SEEN] = _replace(insert, instances, "instance", keep={"started_at"})
+    return made
+
+
+def _settle(insert: Any) -> Executable:
+    """The first settlement stands, except that the truth replaces a guess made for a process
+    that was taken for dead."""
+    statement = insert(attempts)
+    settled = {c.name: statement.excluded[c.name] for c in attempts.c if not c.primary_key}
+    pending = or_(attempts.c.settled_at.is_(None), attempts.c.outcome == Outcome.LOST.value)
+    done: Executable = statement.on_conflict_do_update(
+        index_elements=["request_id", "attempt"], set_=settled, where=pending
+    )
+    return done
+
+
+def _replace(
+    insert: Any, table: Table, key: str, keep: frozenset[str] | set[str] = frozenset()
+) -> Executable:
+    statement = insert(table)
+    names = [c.name for c in table.c if c.name != key and c.name not in keep]
+    done: Executable = statement.on_conflict_do_update(
+        index_elements=[key], set_={name: statement.excluded[name] for name in names}
+    )
+    return done

@@ -1,0 +1,200 @@
+"""What the gateway writes, and how surely.
+
+A record (an attempt opened or settled, a receipt) is first one line in the spool and then, within
+milliseconds, a row in the database. So, in the order of what can go wrong:
+
+- `kill -9` at any moment: an attempt is spooled before it is sent and settled before its answer's
+  end is passed on; the next process on this disk writes what the database lacks and closes what
+  was left open as `lost`, billed by `storage.unknown_cost`. No settled row is lost, none is
+  counted twice (a row's identity is its request and attempt), no reservation stays open.
+- the machine is gone: open attempts are in the database too; any other gateway closes them once
+  their process has not been seen for a minute. If it had only slept, its own settlement wins.
+- the database is down: requests are refused (503), or served with `storage.on_failure: spool`
+  until the spool is full; it is written when the database is back.
+- without a spool (PostgreSQL, read-only disk): a request waits for the commit of its reservation;
+  a settlement of the last milliseconds before a `kill -9` becomes an estimate.
+- a power cut: what the disk has not been given, the last moments, may be lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from server.ledger.attempt import Attempt, Outcome
+from server.settings import StorageSettings
+from server.storage.database import Database
+from server.storage.errors import StorageError, StorageRefusedError
+from server.storage.migrate import migrate
+from server.storage.recovery import Lost, adopt, close_stale
+from server.storage.rows import attempt_row, micros
+from server.storage.spool import Spool
+from server.storage.statements import Kind, Row
+from server.storage.writer import Writer
+
+_LOG: Final = logging.getLogger(__name__)
+_LINGER_S: Final = 0.02
+_LINGER_WITHOUT_SPOOL_S: Final = 0.001
+_MAX_PENDING: Final = 200_000
+_STOP_S: Final = 10.0
+_FLUSH_S: Final = 10.0
+
+
+class Store:
+    """The database, its spool and its writer. One per process; used from one event loop."""
+
+    def __init__(
+        self,
+        database: Database,
+        settings: StorageSettings,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.database = database
+        self.instance = f"i{uuid.uuid4().hex[:20]}"
+        self.lost: list[Lost] = []
+        self._settings = settings
+        self._clock = clock
+        self._spool: Spool | None = None
+        self._started = False
+        self._numbers = itertools.count(1)
+        self._last = 0
+        self._started_at = micros(clock())
+        folder = spool_folder(settings, database)
+        linger_s = _LINGER_WITHOUT_SPOOL_S if folder is None else _LINGER_S
+        self._folder = folder
+        self._writer = Writer(database, linger_s=linger_s, on_commit=self._committed)
+
+    @property
+    def failure(self) -> str | None:
+        """Why the database cannot be written just now; None where it can."""
+        return self._writer.failure
+
+    @property
+    def receipts_days(self) -> int | None:
+        """How long receipts are kept."""
+        return self._settings.receipts_days
+
+    @property
+    def n_pending(self) -> int:
+        """Records that wait for the database."""
+        return self._writer.n_pending
+
+    def start(self) -> None:
+        """Migrates, recovers what dead processes left, starts writing. Blocks; once is enough.
+
+        Raises StorageError where the database cannot be used. `lost` then holds the attempts that
+        were closed.
+        """
+        if self._started:
+            return
+        migrate(self.database)
+        with self.database.begin() as connection:
+            connection.execute(self._writer.statement(Kind.SEEN), [self._seen()])
+        policy, now = self._settings.unknown_cost, self._clock()
+        if self._folder is not None:
+            self.lost += adopt(self.database, self._folder, policy, now)
+            try:
+                self._spool = Spool(self._folder, self.instance)
+            except OSError as error:
+                raise StorageError(f"storage.spool_dir: {error}") from error
+        self.lost += close_stale(self.database, policy, now)
+        self._writer.start()
+        self._started = True
+
+    async def open(self, row: Attempt) -> None:
+        """See Ledger. Raises StorageRefusedError."""
+        self._check()
+        self._put(Kind.OPEN, attempt_row(row, self.instance), must_spool=True)
+        if self._spool is None and not await self.flush():
+            row.outcome, row.settled_at, row.cost_pico = Outcome.CANCELLED, self._clock(), 0
+            self.settle(row)
+            raise StorageRefusedError("the database is down")
+
+    def settle(self, row: Attempt) -> None:
+        """See Ledger."""
+        self._put(Kind.SETTLE, attempt_row(row, self.instance))
+
+    def put(self, kind: Kind, row: Row) -> None:
+        """Keeps a record of another kind. Does not wait."""
+        self._put(kind, row)
+
+    async def flush(self) -> bool:
+        """Waits until all records so far are in the database; false where it is down."""
+        if self._writer.failure is not None:
+            return False
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[bool] = loop.create_future()
+
+        def tell(written: bool) -> None:
+            if not done.done():
+                done.set_result(written)
+
+        def from_the_writer(written: bool) -> None:
+            loop.call_soon_threadsafe(tell, written)
+
+        self._writer.when_committed(self._last, from_the_writer)
+        try:
+            async with asyncio.timeout(_FLUSH_S):
+                return await done
+        except TimeoutError:
+            return False
+
+    def beat(self) -> None:
+        """Says that this process lives; to be called every few seconds."""
+        self._writer.submit(self._last, (Kind.SEEN, self._seen()))
+
+    def close_stale(self) -> list[Lost]:
+        """Closes what dead processes elsewhere had open. Blocks. Raises StorageError."""
+        return close_stale(self.database, self._settings.unknown_cost, self._clock())
+
+    def close(self) -> None:
+        """Writes what there is. Blocks, for some seconds at most."""
+        if self._started:
+            self._writer.stop(_STOP_S)
+        if self._spool is not None:
+            self._spool.close(self._writer.committed)
+        self.database.close()
+
+    def _check(self) -> None:
+        failure = self._writer.failure
+        if failure is not None and self._settings.on_failure == "refuse":
+            raise StorageRefusedError(failure)
+        full = self._spool is not None and self._spool.n_bytes > self._settings.spool_max_bytes
+        if full or self._writer.n_pending > _MAX_PENDING:
+            raise StorageRefusedError("more records wait for the database than may")
+
+    def _put(self, kind: Kind, row: Row, *, must_spool: bool = False) -> None:
+        self._last = number = next(self._numbers)
+        record = (kind, row)
+        if self._spool is not None:
+            try:
+                self._spool.append(record, number)
+            except OSError as error:
+                if must_spool:
+                    raise StorageRefusedError("the spool cannot be written") from error
+                _LOG.error("storage: the spool cannot be written: %s", error.strerror)
+        self._writer.submit(number, record)
+
+    def _committed(self, number: int) -> None:
+        if self._spool is not None:
+            self._spool.committed(number)
+
+    def _seen(self) -> Row:
+        return {
+            "instance": self.instance,
+            "started_at": self._started_at,
+            "seen_at": micros(self._clock()),
+        }
+
+
+def spool_folder(settings: StorageSettings, database: Database) -> Path | None:
+    """Where records are on disk first; None: nowhere."""
+    if settings.spool_dir is not None or database.path is None:
+        return settings.spool_dir
+    return database.path.with_name(f"{database.path.name}.spool")

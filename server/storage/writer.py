@@ -1,0 +1,128 @@
+"""The one thread that writes: it gathers records and commits them in batches."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from queue import Empty, SimpleQueue
+from typing import Final
+
+from sqlalchemy.sql.expression import Executable
+
+from server.storage.batch import write
+from server.storage.database import Database
+from server.storage.errors import StorageError
+from server.storage.spool import Record
+from server.storage.statements import Kind, statements
+
+_LOG: Final = logging.getLogger(__name__)
+_MAX_BATCH: Final = 5_000
+_FIRST_RETRY_S: Final = 0.1
+_LAST_RETRY_S: Final = 5.0
+
+# A record, or what is called after the commit of all that came before it.
+_Item = tuple[int, Record | Callable[[bool], None]]
+
+
+class Writer:
+    """linger_s: how long a batch is gathered while nobody waits for it.
+
+    on_commit: called in the writer's thread with the number of the last record that is in the
+    database.
+    """
+
+    def __init__(
+        self, database: Database, *, linger_s: float, on_commit: Callable[[int], None]
+    ) -> None:
+        self._database = database
+        self._statements = statements(database.engine.dialect)
+        self._linger_s = linger_s
+        self._on_commit = on_commit
+        self._queue: SimpleQueue[_Item | None] = SimpleQueue()
+        self._hurry = threading.Event()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="storage-writer", daemon=True)
+        self.committed = 0
+        self.n_rejected = 0
+        self.failure: str | None = None
+
+    @property
+    def n_pending(self) -> int:
+        """Records not yet taken up by the writer."""
+        return self._queue.qsize()
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def statement(self, kind: Kind) -> Executable:
+        """What writes a record of this kind."""
+        return self._statements[kind]
+
+    def submit(self, number: int, record: Record) -> None:
+        """Does not wait."""
+        self._queue.put((number, record))
+
+    def when_committed(self, number: int, done: Callable[[bool], None]) -> None:
+        """Calls done(True), in the writer's thread, once all records so far are in the database;
+        done(False) as soon as the database is found to be down."""
+        self._queue.put((number, done))
+        self._hurry.set()
+
+    def stop(self, timeout_s: float) -> None:
+        """Writes what there is; gives up after the timeout."""
+        self._queue.put(None)
+        self._stopping.set()
+        self._hurry.set()
+        self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        stopped = False
+        while not stopped:
+            batch, stopped = self._gather()
+            self._write_until_done(batch)
+
+    def _gather(self) -> tuple[list[_Item], bool]:
+        batch: list[_Item] = []
+        item = self._queue.get()
+        self._hurry.wait(self._linger_s)
+        self._hurry.clear()
+        while item is not None:
+            batch.append(item)
+            if len(batch) >= _MAX_BATCH:
+                return batch, False
+            try:
+                item = self._queue.get_nowait()
+            except Empty:
+                return batch, False
+        return batch, True
+
+    def _write_until_done(self, batch: list[_Item]) -> None:
+        wait_s = _FIRST_RETRY_S
+        records = [item for _, item in batch if isinstance(item, tuple)]
+        waiting = [item for _, item in batch if not isinstance(item, tuple)]
+        while records and not self._written(records):
+            for done in waiting:
+                done(False)
+            waiting = []
+            if self._stopping.wait(wait_s):
+                return  # what is in the spool is written by the next process
+            wait_s = min(_LAST_RETRY_S, wait_s * 2)
+        if batch:
+            self.committed = batch[-1][0]
+            self._on_commit(self.committed)
+        for done in waiting:
+            done(True)
+
+    def _written(self, records: Sequence[Record]) -> bool:
+        try:
+            self.n_rejected += len(write(self._database, self._statements, records))
+        except StorageError as error:
+            if self.failure is None:
+                _LOG.error("storage: cannot write: %s; trying again", error)
+            self.failure = str(error)
+            return False
+        if self.failure is not None:
+            _LOG.warning("storage: writing again")
+        self.failure = None
+        return True

@@ -1,0 +1,135 @@
+"""PostgreSQL and Redis as Debian ships them, each a process of its own in a temporary folder."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+_POSTGRES_PLACES = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+_START_S = 30.0
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class PostgresServer:
+    """A cluster of its own, by trust on loopback; `database()` makes a fresh database."""
+
+    def __init__(self, binaries: Path, folder: Path) -> None:
+        self._bin = binaries
+        self._data = folder / "data"
+        self._socket = folder
+        self.port = free_port()
+        self._n_databases = 0
+        if os.geteuid() == 0:  # it refuses to run as root
+            shutil.chown(folder, "postgres")
+        self._run("initdb", "-D", str(self._data), "-U", "p2l", "-A", "trust", "--no-sync")
+        self.start()
+
+    def start(self) -> None:
+        options = f"-p {self.port} -k {self._socket} -c listen_addresses=127.0.0.1 -c fsync=off"
+        log = str(self._socket / "log")
+        self._run("pg_ctl", "-D", str(self._data), "-o", options, "-l", log, "-w", "start")
+
+    def stop(self) -> None:
+        self._run("pg_ctl", "-D", str(self._data), "-m", "immediate", "-w", "stop")
+
+    def database(self) -> str:
+        """The URL of a new, empty database."""
+        self._n_databases += 1
+        name = f"test_{self._n_databases}"
+        self._run("createdb", "-h", "127.0.0.1", "-p", str(self.port), "-U", "p2l", name)
+        return f"postgresql://p2l@127.0.0.1:{self.port}/{name}"
+
+    def _run(self, program: str, *arguments: str) -> None:
+        command = [str(self._bin / program), *arguments]
+        if os.geteuid() == 0:
+            command = [
+                "setpriv",
+                "--reuid=postgres",
+                "--regid=postgres",
+                "--clear-groups",
+                *command,
+            ]
+        done = subprocess.run(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd="/", check=False
+        )
+        if done.returncode != 0:
+            raise RuntimeError(f"{program}: {done.stderr.decode()[-500:]}")
+
+
+class RedisServer:
+    """An empty Redis on a port of its own; append-only where it is to survive a restart."""
+
+    def __init__(self, folder: Path, *, keeps: bool = False) -> None:
+        self._folder = folder
+        self._keeps = keeps
+        self.port = free_port()
+        self.start()
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def start(self) -> None:
+        keeps = ["--appendonly", "yes", "--appendfsync", "always"] if self._keeps else []
+        self._process = subprocess.Popen(
+            ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", *keeps],
+            cwd=self._folder,
+            stdout=subprocess.DEVNULL,
+        )
+        deadline = time.monotonic() + _START_S
+        while time.monotonic() < deadline:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+                    return
+            time.sleep(0.02)
+        raise RuntimeError("redis-server did not start")
+
+    def stop(self) -> None:
+        self._process.kill()
+        self._process.wait(10)
+
+
+def _missing(program: str, package: str) -> None:
+    reason = f"{program} is not installed: apt-get install {package}"
+    if os.environ.get("P2L_REQUIRE_SERVICES"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@contextmanager
+def postgres_server() -> Iterator[PostgresServer]:
+    if not _POSTGRES_PLACES:
+        _missing("PostgreSQL", "postgresql")
+    with tempfile.TemporaryDirectory(prefix="p2l-pg-", ignore_cleanup_errors=True) as folder:
+        server = PostgresServer(_POSTGRES_PLACES[0], Path(folder))
+        try:
+            yield server
+        finally:
+            server.stop()
+
+
+@contextmanager
+def redis_server(*, keeps: bool = False) -> Iterator[RedisServer]:
+    if shutil.which("redis-server") is None:
+        _missing("redis-server", "redis-server")
+    with tempfile.TemporaryDirectory(prefix="p2l-redis-", ignore_cleanup_errors=True) as folder:
+        server = RedisServer(Path(folder), keeps=keeps)
+        try:
+            yield server
+        finally:
+            server.stop()
