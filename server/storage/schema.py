@@ -47,6 +47,7 @@ attempts: Final = Table(
     Column("completion_tokens", BigInteger),
     Column("cached_tokens", BigInteger),
     Column("cache_write_tokens", BigInteger),
+    Column("cache_write_1h_tokens", BigInteger),
     Column("reasoning_tokens", BigInteger),
     Column("audio_input_tokens", BigInteger),
     Column("audio_output_tokens", BigInteger),

@@ -63,6 +63,7 @@ def upgrade() -> None:
         sa.Column("completion_tokens", sa.BigInteger(), nullable=True),
         sa.Column("cached_tokens", sa.BigInteger(), nullable=True),
         sa.Column("cache_write_tokens", sa.BigInteger(), nullable=True),
+        sa.Column("cache_write_1h_tokens", sa.BigInteger(), nullable=True),
         sa.Column("reasoning_tokens", sa.BigInteger(), nullable=True),
         sa.Column("audio_input_tokens", sa.BigInteger(), nullable=True),
         sa.Column("audio_output_tokens", sa.BigInteger(), nullable=True),
