@@ -45,6 +45,10 @@ class HeadOutputs:
     eta: FloatArray
     gamma: FloatArray
 
+    def rows(self, prompts: NDArray[np.int64]) -> HeadOutputs:
+        """Of some prompts, in the order given; a prompt may come more than once."""
+        return HeadOutputs(self.coefficients[prompts], self.eta[prompts], self.gamma[prompts])
+
 
 @dataclass(frozen=True, slots=True)
 class Heads:

@@ -22,6 +22,7 @@ _VERBS: Final = {
     "route": "the decision for a prompt, dry",
     "train": "train a checkpoint on votes and scores",
     "evaluate": "compare a checkpoint with one leaderboard for all prompts",
+    "aggregate": "the leaderboard of a distribution of prompts, with intervals",
     "scaling": "how the loss falls with votes and with the size of the model",
     "onboard": "add a model to a checkpoint from few votes",
     "import": "a reference (lmarena/p2l) checkpoint into ours",

@@ -1,0 +1,205 @@
+"""Prompts by the chunk, with the columns that group and weigh them: files of any size, once."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import itertools
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TextIO
+
+import numpy as np
+
+from p2l_model.data import IntArray
+from p2l_model.errors import DataError, ExtraMissingError
+from p2l_model.tables import turns
+from p2l_model.types import Conversation, FloatArray, user_turns
+
+STDIN: Final = "-"
+CHUNK: Final = 512
+_MAX_WEIGHT: Final = 1e9
+# What groups of prompts without a value in the column are called.
+NO_GROUP: Final = ""
+
+Row = tuple[int, Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class PromptChunk:
+    """P distinct prompts of some rows; the rows that share a prompt and a group are one.
+
+    group: of each row; prompt (R,) indexes conversations; weight (R,). n_rows: how many rows of
+    the file this was.
+    """
+
+    conversations: tuple[Conversation, ...]
+    prompt: IntArray
+    group: tuple[str, ...]
+    weight: FloatArray
+    n_rows: int
+
+
+def block_of(conversations: Sequence[Conversation], n_blocks: int) -> IntArray:
+    """(P,) from 0, by the text alone: the same on every machine, and copies stay together."""
+    digests = (
+        hashlib.blake2b("\0".join(c.turns).encode("utf-8", "surrogatepass"), digest_size=8).digest()
+        for c in conversations
+    )
+    return np.array([int.from_bytes(d, "big") % n_blocks for d in digests], dtype=np.int64)
+
+
+def read_prompts(
+    source: str, *, by: str | None = None, skip: int = 0, chunk: int = CHUNK
+) -> Iterator[PromptChunk]:
+    """Of a .parquet, .jsonl, .csv or .txt (a prompt a line) file, or of - (standard input: JSONL,
+    or a prompt a line). by: the column that groups; skip: rows already done.
+
+    A row has `prompt` (text, turns or OpenAI messages) or `messages`, and may have `weight`.
+    Raises DataError naming source and row, ExtraMissingError.
+    """
+    with _rows(source) as rows:
+        first = next(rows, None)
+        if first is None:
+            raise DataError(f"{_name(source)}: has no rows")
+        _check_columns(first[1], by, source)
+        left = itertools.islice(itertools.chain([first], rows), skip, None)
+        while some := list(itertools.islice(left, chunk)):
+            yield _chunk(some, by, source)
+
+
+def count_rows(source: str) -> int | None:
+    """How many rows a file has, for progress; None where that would cost a pass of parsing."""
+    path = Path(source)
+    if source == STDIN or path.suffix.lower() == ".csv":
+        return None
+    if path.suffix.lower() == ".parquet":
+        with _parquet_file(path) as file:
+            return int(file.metadata.num_rows)
+    with path.open("rb") as lines:
+        return sum(1 for line in lines if line.strip())
+
+
+def _name(source: str) -> str:
+    return "standard input" if source == STDIN else source
+
+
+def _check_columns(row: Mapping[str, Any], by: str | None, source: str) -> None:
+    if "prompt" not in row and "messages" not in row:
+        raise DataError(f"{_name(source)}: has neither a column prompt nor messages")
+    if by is not None and by not in row:
+        columns = ", ".join(row)
+        raise DataError(f"{_name(source)}: has no column {by!r} to group by; it has {columns}")
+
+
+def _chunk(rows: Sequence[Row], by: str | None, source: str) -> PromptChunk:
+    prompts: dict[tuple[str, ...], int] = {}
+    weights: dict[tuple[int, str], float] = {}
+    for number, row in rows:
+        index = prompts.setdefault(_turns(row, source, number), len(prompts))
+        value = None if by is None else row.get(by)
+        key = (index, NO_GROUP if value is None else str(value))
+        weights[key] = weights.get(key, 0.0) + _weight(row, source, number)
+    return PromptChunk(
+        conversations=tuple(Conversation(text) for text in prompts),
+        prompt=np.array([index for index, _ in weights], dtype=np.int64),
+        group=tuple(group for _, group in weights),
+        weight=np.array(list(weights.values()), dtype=np.float64),
+        n_rows=len(rows),
+    )
+
+
+def _turns(row: Mapping[str, Any], source: str, number: int) -> tuple[str, ...]:
+    messages = row.get("messages")
+    if row.get("prompt") is None and isinstance(messages, list):
+        found = user_turns(messages)
+        if found:
+            return found
+    return turns(row.get("prompt"), Path(_name(source)), number)
+
+
+def _weight(row: Mapping[str, Any], source: str, number: int) -> float:
+    value = row.get("weight")
+    if value is None or value == "":
+        return 1.0
+    try:
+        weight = float(value)
+    except (TypeError, ValueError):
+        weight = -1.0
+    if not 0 <= weight <= _MAX_WEIGHT:
+        raise DataError(
+            f"{_name(source)}: row {number}: weight must be a number from 0 to {_MAX_WEIGHT:g}"
+        )
+    return weight
+
+
+@contextmanager
+def _rows(source: str) -> Iterator[Iterator[Row]]:
+    """Numbered from 1."""
+    if source == STDIN:
+        yield _text_rows(sys.stdin, source)
+        return
+    path = Path(source)
+    kind = path.suffix.lower()
+    if kind == ".parquet":
+        with _parquet_file(path) as file:
+            batches = (row for batch in file.iter_batches(CHUNK) for row in batch.to_pylist())
+            yield enumerate(batches, 1)
+        return
+    if kind not in (".jsonl", ".csv", ".txt"):
+        raise DataError(f"{path}: expected a .parquet, .jsonl, .csv or .txt file, or -")
+    try:
+        with path.open(encoding="utf-8", newline="") as lines:
+            if kind == ".csv":
+                yield _csv_rows(lines, path)
+            else:
+                yield _text_rows(lines, source, json_only=kind == ".jsonl")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read: {error}") from error
+
+
+def _text_rows(lines: TextIO, source: str, *, json_only: bool = False) -> Iterator[Row]:
+    """JSON objects, or plain text: decided by the first line."""
+    stated = (line for line in lines if line.strip())
+    first = next(stated, "")
+    as_json = json_only or first.lstrip().startswith("{")
+    for number, line in enumerate(itertools.chain([first] if first else [], stated), 1):
+        yield number, _object(line, source, number) if as_json else {"prompt": line.rstrip("\r\n")}
+
+
+def _object(line: str, source: str, number: int) -> Mapping[str, Any]:
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise DataError(f"{_name(source)}: row {number}: is not JSON") from error
+    if not isinstance(row, dict):
+        raise DataError(f"{_name(source)}: row {number}: must be a JSON object")
+    return row
+
+
+def _csv_rows(lines: TextIO, path: Path) -> Iterator[Row]:
+    for number, row in enumerate(csv.DictReader(lines), 1):
+        if None in row or any(value is None for value in row.values()):
+            raise DataError(f"{path}: row {number}: has not as many fields as the header")
+        yield number, row
+
+
+@contextmanager
+def _parquet_file(path: Path) -> Iterator[Any]:
+    try:
+        from pyarrow import ArrowInvalid
+        from pyarrow.parquet import ParquetFile
+    except ImportError as error:
+        raise ExtraMissingError("pyarrow", "analysis") from error
+    try:
+        file = ParquetFile(path)
+    except ArrowInvalid as error:
+        raise DataError(f"{path}: is not a parquet file") from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error}") from error
+    with file:
+        yield file

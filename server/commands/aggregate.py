@@ -1,0 +1,162 @@
+"""`p2l-router aggregate`: the leaderboard of a distribution of prompts."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from server.commands.outputs import check_writable, print_table, write_csv
+from server.commands.progress import progress_bars
+
+if TYPE_CHECKING:
+    from p2l_model.analysis.aggregate import Accumulated, Aggregation
+    from p2l_model.analysis.leaderboard import Leaderboard, LeaderboardRow
+    from p2l_model.analysis.scored import PromptReader
+
+_COLUMNS = ("group", "rank", "rank_low", "rank_high", "model", "coefficient", "ci_low", "ci_high",
+            "win_rate", "n_prompts")  # fmt: skip
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags."""
+    add_prompts_arguments(parser)
+    parser.add_argument("--by", metavar="COLUMN", help="a leaderboard for each of its values too")
+    parser.add_argument("--top", type=int, metavar="N", help="only the best N in the table")
+    parser.add_argument("--csv", metavar="FILE", help="all rows, one per group and model")
+    parser.add_argument("--png", metavar="FILE", help="a picture (needs the extra analysis)")
+    parser.add_argument("--resamples", type=int, default=500, metavar="N",
+                        help="of the bootstrap; 0: no intervals (default: 500)")  # fmt: skip
+    parser.add_argument("--blocks", type=int, default=100, metavar="N",
+                        help="of prompts, which are resampled (default: 100)")  # fmt: skip
+    parser.add_argument("--work", metavar="DIR",
+                        help="keep what is done there; the same command then goes on")  # fmt: skip
+
+
+def add_prompts_arguments(parser: argparse.ArgumentParser) -> None:
+    """What every command over many prompts takes."""
+    parser.add_argument("--prompts", required=True, metavar="F",
+                        help=".parquet, .jsonl, .csv or .txt (a prompt a line), or - for standard "
+                             "input; columns: prompt or messages, and weight if given")  # fmt: skip
+    parser.add_argument("--checkpoint", default="bundled")
+    parser.add_argument("--engine", default="auto", choices=["auto", "onnx", "torch"])
+    parser.add_argument("--models", metavar="NAMES",
+                        help="comma-separated: only these (default: all)")  # fmt: skip
+    parser.add_argument("--seed", type=int, default=0)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Raises P2LError."""
+    from p2l_model.analysis.aggregate import summarise
+
+    _check(args)
+    with progress_bars() as bars:
+        found = _read(args, bars)
+        n = len(found.groups) if args.by is not None else 0
+        result = summarise(
+            found, args.by, seed=args.seed, n_resamples=args.resamples,
+            on_group=lambda done: bars("leaderboards", done, n),
+        )  # fmt: skip
+    _write(args, result)
+    if args.json:
+        print(json.dumps(result.to_json(args.by), ensure_ascii=False))
+    else:
+        _print(result, args.top)
+    return 0
+
+
+def load_reader(args: argparse.Namespace) -> PromptReader:
+    """The checkpoint and the models asked for. Raises CheckpointError, DataError."""
+    from p2l_model.analysis.scored import PromptReader
+
+    names = None if args.models is None else [n.strip() for n in args.models.split(",")]
+    return PromptReader.load(args.checkpoint, args.engine, names)
+
+
+def _check(args: argparse.Namespace) -> None:
+    """What can fail at once comes before what takes minutes. Raises DataError."""
+    from p2l_model.analysis.plots import require_matplotlib
+    from p2l_model.errors import DataError
+
+    if args.blocks < 2 or args.resamples < 0:
+        raise DataError("--blocks must be at least 2, --resamples at least 0")
+    if args.work is not None and args.prompts == "-":
+        raise DataError("--work needs a file: standard input cannot be read a second time")
+    if args.png is not None:
+        require_matplotlib()
+    check_writable([args.csv, args.png])
+
+
+def _read(args: argparse.Namespace, bars: Any) -> Accumulated:
+    from p2l_model.analysis.aggregate import Accumulated, State, accumulate
+    from p2l_model.analysis.prompts import count_rows, read_prompts
+
+    total = count_rows(args.prompts) or 0
+    reader = load_reader(args)
+    fresh = Accumulated(reader.family, reader.models, args.blocks)
+    state = None if args.work is None else State(Path(args.work), _key(args, reader))
+    start = fresh if state is None else state.load(fresh)
+    chunks = read_prompts(args.prompts, by=args.by, skip=start.n_rows)
+    try:
+        return accumulate(
+            chunks, reader, start, lambda done: bars("prompts", done, max(done, total)), state
+        )
+    finally:
+        reader.engine.close()
+
+
+def _key(args: argparse.Namespace, reader: PromptReader) -> dict[str, Any]:
+    """What the sums depend on."""
+    file = Path(args.prompts).resolve()
+    about = file.stat()
+    return {
+        "prompts": [str(file), about.st_size, about.st_mtime_ns],
+        "checkpoint": reader.checkpoint.manifest.model_dump(mode="json", exclude={"metrics"}),
+        "models": list(reader.models),
+        "by": args.by,
+        "blocks": args.blocks,
+    }
+
+
+def _write(args: argparse.Namespace, result: Aggregation) -> None:
+    """Raises DataError."""
+    from p2l_model.analysis.plots import draw_leaderboard
+
+    if args.csv is not None:
+        write_csv(Path(args.csv), _COLUMNS, _csv_rows(result))
+    if args.png is not None:
+        draw_leaderboard(result.overall, result.groups, Path(args.png))
+
+
+def _csv_rows(result: Aggregation) -> Iterable[tuple[object, ...]]:
+    """The overall leaderboard's group is empty."""
+    for group, board in [("", result.overall), *result.groups.items()]:
+        for row in board:
+            ranks, interval = row.rank_range or ("", ""), row.ci95 or ("", "")
+            yield (group, row.rank, *ranks, row.model, row.coefficient, *interval, row.win_rate,
+                   board.n_prompts)  # fmt: skip
+
+
+def _print(result: Aggregation, top: int | None) -> None:
+    _print_board("all prompts", result.overall, top)
+    for name, board in result.groups.items():
+        _print_board(name or "(no value)", board, top)
+
+
+def _print_board(title: str, board: Leaderboard, top: int | None) -> None:
+    print_table(
+        f"{title}: {board.n_prompts} prompts, {board.family}",
+        ("rank", "95%", ("model", "left"), "coefficient", "95%", "win rate"),
+        (_cells(row) for row in board.rows[:top]),
+        sys.stdout,
+    )
+
+
+def _cells(row: LeaderboardRow) -> tuple[str, ...]:
+    ranks = "-" if row.rank_range is None else "–".join(map(str, row.rank_range))
+    interval = "-" if row.ci95 is None else f"[{row.ci95[0]:.3f}, {row.ci95[1]:.3f}]"
+    return (str(row.rank), ranks, row.model, f"{row.coefficient:.3f}", interval,
+            f"{row.win_rate:.1%}")  # fmt: skip

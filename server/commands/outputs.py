@@ -1,0 +1,49 @@
+"""What several verbs write: tables for people, CSV files."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Literal, TextIO
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from p2l_model.errors import DataError
+
+Column = str | tuple[str, Literal["left", "right"]]
+_PIPE_WIDTH = 160
+
+
+def check_writable(paths: Iterable[str | None]) -> None:
+    """Before the work: whether the files' folders are there. Raises DataError."""
+    for path in paths:
+        if path is not None and not Path(path).resolve().parent.is_dir():
+            raise DataError(f"{path}: there is no such folder to write to")
+
+
+def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Raises DataError where it cannot be written."""
+    try:
+        with path.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(header)
+            writer.writerows(rows)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written: {error}") from error
+
+
+def print_table(
+    title: str, columns: Sequence[Column], rows: Iterable[Sequence[str]], out: TextIO
+) -> None:
+    """Numbers to the right; in a pipe as wide as it needs to be. No markup in what is shown."""
+    table = Table(title=Text(title, style="bold"), title_justify="left", box=None)
+    for column in columns:
+        name, side = (column, "right") if isinstance(column, str) else column
+        table.add_column(name, justify="left" if side == "left" else "right", no_wrap=True)
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    console = Console(file=out, highlight=False, width=None if out.isatty() else _PIPE_WIDTH)
+    console.print(table)
