@@ -41,7 +41,7 @@ def drawn(family: PreferenceFamily, n: int, seed: int = 0) -> HeadOutputs:
 
 def sums_of(family: PreferenceFamily, outputs: HeadOutputs, weight: FloatArray) -> BlockSums:
     sums = BlockSums(family, M)
-    sums.add(outputs, weight, np.arange(weight.size) % 20)
+    sums.add(outputs, weight, np.arange(weight.size) % 100)
     return sums
 
 
