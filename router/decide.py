@@ -13,10 +13,9 @@ import numpy as np
 from p2l_model.types import FloatArray, PromptLeaderboard
 from router.catalog import ModelCard
 from router.cost import largest_output_cap, worst_case_cost_usd
-from router.decision import Alternative, BudgetMode, Decision
+from router.decision import Alternative, Decision
 from router.eligibility import (
     Candidate,
-    RoutingRequest,
     candidates,
     exhausted_window,
     infeasible_hard,
@@ -30,6 +29,7 @@ from router.objective import (
     router_coefficient,
     win_rates,
 )
+from router.request import BudgetMode, RoutingRequest
 
 __all__ = ["Alternative", "BudgetMode", "Decision", "Objective", "RoutingRequest", "decide"]
 
@@ -130,6 +130,7 @@ def _decision(
     rate = sum(share * c.win_rate for c, share in parts)
     unpriced = any(c.expected_cost_usd is None for c, _ in parts)
     return Decision(
+        request=request,
         model=chosen.card.name,
         card=chosen.card,
         mix={c.card.name: share for c, share in parts},

@@ -5,21 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from enum import StrEnum
 from functools import cached_property
 from typing import NamedTuple
 
 from router.catalog import ModelCard
 from router.explain import explain
 from router.objective import Objective
-
-
-class BudgetMode(StrEnum):
-    """expected: the mean cost of the draw is within the budget (Theorem 1).
-    hard: this one request cannot cost more."""
-
-    EXPECTED = "expected"
-    HARD = "hard"
+from router.request import BudgetMode, RoutingRequest
 
 
 class Alternative(NamedTuple):
@@ -40,8 +32,9 @@ class Alternative(NamedTuple):
 class Decision:
     """The chosen model and all that the choice rests on.
 
-    mix: model -> probability, one or two models (more under several constraints). win_rate and
-    expected_cost_usd are the chosen model's, mix_* the mix's; value likewise, of the objective.
+    request: what was asked. mix: model -> probability, one or two models (more under several
+    constraints). win_rate and expected_cost_usd are the chosen model's, mix_* the mix's; value
+    likewise, of the objective.
     shadow_price: what one more dollar of this request's budget would add to the objective.
     usd_per_win: what a certain win was taken to be worth, None: cost did not count below the
     budget. max_output_tokens, worst_case_cost_usd: hard mode's cap, and the cost at it.
@@ -49,6 +42,7 @@ class Decision:
     name, with what went wrong there in lane_note.
     """
 
+    request: RoutingRequest
     model: str
     card: ModelCard
     mix: Mapping[str, float]

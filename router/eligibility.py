@@ -3,53 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Final, NamedTuple
 
 from p2l_model.types import FloatArray, PromptLeaderboard
 from router.catalog import ModelCard
 from router.cost import (
-    RequestShape,
     estimate,
     largest_output_cap,
     least_hard_cap,
     unbounded_worst_case_usd,
     worst_case_cost_usd,
 )
-from router.decision import BudgetMode
 from router.errors import BudgetInfeasibleError, WindowExhaustedError
 from router.objective import Objective
+from router.request import BudgetMode, RoutingRequest
 
 _OVER_BUDGET: Final = "its worst case is over the hard budget"
 _OVER_WINDOW: Final = "its worst case is over what is left of a window's budget"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RoutingRequest:
-    """What is asked of the router.
-
-    budget_usd: None for no budget. allowed: catalogue names, None for all. opponents:
-    leaderboard name -> weight, None for all alike. excluded: catalogue name -> why not now.
-    usd_per_win: what a certain win is worth, above 0; None: cost counts for nothing below the
-    budget (router.pacing.combined_usd_per_win joins it with the windows' prices).
-    available_usd: what is left of the tightest window; no model whose worst case is over it.
-    input_tokens, cached_tokens: catalogue name -> the input by its own tokenizer (default: the
-    shape's), and how much of it its provider is expected to have cached (default: none).
-    """
-
-    shape: RequestShape
-    budget_usd: Decimal | None = None
-    budget_mode: BudgetMode = BudgetMode.EXPECTED
-    allowed: tuple[str, ...] | None = None
-    opponents: Mapping[str, float] | None = None
-    excluded: Mapping[str, str] = field(default_factory=dict)
-    usd_per_win: Decimal | None = None
-    objective: Objective = Objective.WIN_RATE
-    available_usd: Decimal | None = None
-    input_tokens: Mapping[str, int] = field(default_factory=dict)
-    cached_tokens: Mapping[str, int] = field(default_factory=dict)
 
 
 class Candidate(NamedTuple):

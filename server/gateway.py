@@ -14,6 +14,7 @@ import anyio
 from p2l_model.types import PromptLeaderboard
 from router.decide import Decision, decide
 from router.errors import RouterError
+from router.receipt import Attempt
 from server.auth import Caller
 from server.errors import (
     ApiError,
@@ -58,11 +59,13 @@ class Exchange:
     """One request on its way: its plan, the decision in force and what happened so far.
 
     entry: the ledger's, of the latest attempt; None before the first. sent_as: the surface on
-    which it went out.
+    which it went out. history: all decisions as the router gave them, with what became of each.
     """
 
     plan: Plan
+    leaderboard: PromptLeaderboard
     decision: Decision
+    history: list[Attempt] = field(default_factory=list)
     attempts: int = 0
     retries: int = 0
     entry: Entry | None = None
@@ -116,7 +119,7 @@ class Gateway:
         rng = random.Random(self._seed(plan))
         started = time.perf_counter()
         decision = self._decide(plan, leaderboard, rng)
-        exchange = Exchange(plan, decision)
+        exchange = Exchange(plan, leaderboard, decision, [Attempt(decision)])
         exchange.timings.score_ms = score_ms
         exchange.timings.decide_ms = _ms_since(started)
         return exchange
@@ -193,6 +196,7 @@ class Gateway:
 
     def _note_failure(self, exchange: Exchange, error: UpstreamError) -> None:
         exchange.failures[exchange.decision.model] = error
+        exchange.history[-1] = exchange.history[-1]._replace(failure=type(error).__name__)
         if isinstance(error, UpstreamRejectedError):
             raise from_upstreams(exchange.failures) from error
 
@@ -220,6 +224,7 @@ class Gateway:
             lost = {name: why for name, why in excluded.items() if not failures[name].is_retryable}
             again = self._retry(plan, leaderboard, rng, lost, failures)
         exchange.plan = plan
+        exchange.history.append(Attempt(again))
         exchange.decision = replace(again, budget_usd=exchange.decision.budget_usd)
 
     def _may_retry(self, exchange: Exchange, last: UpstreamError) -> bool:

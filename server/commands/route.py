@@ -5,8 +5,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import random
+import time
+from pathlib import Path
 from typing import Any
 
+import orjson
 from starlette.datastructures import Headers
 
 from p2l_model.errors import DataError
@@ -17,10 +20,11 @@ from server.chat_request import parse_chat_request
 from server.commands.prompts import add_prompt_arguments, print_results, read_prompts
 from server.decision_view import decision_json
 from server.errors import ApiError
-from server.gateway import Gateway
+from server.gateway import Exchange, Gateway
 from server.ledger.accounts import Accounts, NoLedger
 from server.options import parse_options
 from server.plan import Planner
+from server.receipt import checkpoint_version, exchange_receipt
 from server.settings import Settings
 
 
@@ -31,16 +35,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--budget", metavar="USD", help="for each prompt")
     parser.add_argument("--budget-mode", metavar="MODE", help="expected (default) or hard")
     parser.add_argument("--seed", help="makes the draw repeatable")
+    parser.add_argument("--receipt", metavar="FILE", help="writes the receipt of one prompt there")
 
 
 def run(args: argparse.Namespace) -> int:
     """Raises P2LError, ConfigError."""
     prompts, many = read_prompts(args)
+    if args.receipt is not None and len(prompts) != 1:
+        raise DataError("--receipt is for one prompt")
     settings = settings_from(args.config)
     try:
-        results = asyncio.run(_decide_all(settings, prompts, _headers(args)))
+        exchanges = asyncio.run(_decide_all(settings, prompts, _headers(args)))
     except ApiError as error:
         raise DataError(f"{error.code}: {error.message}") from error
+    if args.receipt is not None:
+        _write_receipt(Path(args.receipt), exchanges[0], settings)
+    results = [
+        decision_json(e.decision, f"dry_{k}", e.plan.scoring) for k, e in enumerate(exchanges, 1)
+    ]
     if args.json:
         print_results(results, many)
     else:
@@ -59,7 +71,7 @@ def _headers(args: argparse.Namespace) -> Headers:
 
 async def _decide_all(
     settings: Settings, prompts: list[list[dict[str, Any]]], headers: Headers
-) -> list[dict[str, Any]]:
+) -> list[Exchange]:
     """The same path as POST /v1/route, without HTTP."""
     scorer = build_scorer(settings.scorer)
     planner = Planner(build_catalogue(settings), settings.routing, settings.scorer, scorer)
@@ -71,15 +83,21 @@ async def _decide_all(
         entropy=random.SystemRandom(),
         accounts=Accounts(NoLedger()),
     )
-    results = []
-    for index, messages in enumerate(prompts, 1):
+    exchanges = []
+    for messages in prompts:
         request = parse_chat_request({"model": "p2l", "messages": messages})
         plan = await planner.plan(request, parse_options(headers, {}), Caller("command line"))
         board, score_ms = await planner.leaderboard(plan)
-        decision = gateway.route(plan, board, score_ms).decision
-        results.append(decision_json(decision, f"dry_{index}", plan.scoring))
+        exchanges.append(gateway.route(plan, board, score_ms))
     await scorer.close()
-    return results
+    return exchanges
+
+
+def _write_receipt(path: Path, exchange: Exchange, settings: Settings) -> None:
+    receipt = exchange_receipt(
+        exchange, created_s=int(time.time()), checkpoint=checkpoint_version(settings.scorer)
+    )
+    path.write_bytes(orjson.dumps(receipt, option=orjson.OPT_INDENT_2))
 
 
 def _sentence(decision: dict[str, Any]) -> str:

@@ -93,3 +93,23 @@ def test_bad_input_exits_with_2_and_says_what_to_do(args: list[str], said: str) 
     assert said in done.stderr
     assert done.stdout == ""
     assert "Traceback" not in done.stderr
+
+
+def test_a_receipt_is_replayed(config: str, tmp_path: Path) -> None:
+    path = tmp_path / "receipt.json"
+    secret = "the word is plover"
+    done = run("route", secret, "--config", config, "--budget", "0.002", "--receipt", str(path))
+    assert done.returncode == 0, done.stderr
+    assert "plover" not in path.read_text()
+    assert run("replay", str(path)).stdout.startswith("The same, bit for bit: ")
+    told = result("replay", "-", stdin=path.read_text())
+    assert told["same"] is True
+    receipt = json.loads(path.read_text())
+    receipt["catalogue"][0]["prices"]["input_usd_per_mtok"] = "1000"
+    path.write_text(json.dumps(receipt))
+    changed = run("replay", str(path))
+    assert changed.returncode == 1
+    assert "recorded" in changed.stdout
+    assert run("replay", str(tmp_path / "none.json")).returncode == 2
+    path.write_text("[]")
+    assert "not a receipt" in run("replay", str(path)).stderr

@@ -1,0 +1,45 @@
+"""What is asked of the router."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from enum import StrEnum
+
+from router.cost import RequestShape
+from router.objective import Objective
+
+
+class BudgetMode(StrEnum):
+    """expected: the mean cost of the draw is within the budget (Theorem 1).
+    hard: this one request cannot cost more."""
+
+    EXPECTED = "expected"
+    HARD = "hard"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoutingRequest:
+    """What is asked of the router.
+
+    budget_usd: None for no budget. allowed: catalogue names, None for all. opponents:
+    leaderboard name -> weight, None for all alike. excluded: catalogue name -> why not now.
+    usd_per_win: what a certain win is worth, above 0; None: cost counts for nothing below the
+    budget (router.pacing.combined_usd_per_win joins it with the windows' prices).
+    available_usd: what is left of the tightest window; no model whose worst case is over it.
+    input_tokens, cached_tokens: catalogue name -> the input by its own tokenizer (default: the
+    shape's), and how much of it its provider is expected to have cached (default: none).
+    """
+
+    shape: RequestShape
+    budget_usd: Decimal | None = None
+    budget_mode: BudgetMode = BudgetMode.EXPECTED
+    allowed: tuple[str, ...] | None = None
+    opponents: Mapping[str, float] | None = None
+    excluded: Mapping[str, str] = field(default_factory=dict)
+    usd_per_win: Decimal | None = None
+    objective: Objective = Objective.WIN_RATE
+    available_usd: Decimal | None = None
+    input_tokens: Mapping[str, int] = field(default_factory=dict)
+    cached_tokens: Mapping[str, int] = field(default_factory=dict)

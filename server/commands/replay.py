@@ -1,0 +1,65 @@
+"""`p2l-router replay`: computes a stored decision again from its receipt."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from p2l_model.errors import DataError
+from router.errors import RouterError
+from router.receipt import InvalidReceiptError, replay
+
+_SHOWN = 20
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags."""
+    parser.add_argument("receipt", metavar="RECEIPT.json", help="a file, or - for standard input")
+
+
+def run(args: argparse.Namespace) -> int:
+    """0 where every attempt comes out the same, 1 where not. Raises DataError."""
+    receipt = _read(args.receipt)
+    try:
+        models, differences = replay(receipt)
+    except InvalidReceiptError as error:
+        raise DataError(f"{args.receipt}: {error}") from error
+    except RouterError as error:
+        models, differences = [], [f"now refused: {error}"]
+    if args.json:
+        told = {
+            "request_id": receipt.get("request_id"),
+            "same": not differences,
+            "models": models,
+            "differences": differences,
+        }
+        print(orjson.dumps(told, option=orjson.OPT_INDENT_2).decode())
+    else:
+        print(_sentence(models, differences))
+    return 1 if differences else 0
+
+
+def _read(path: str) -> dict[str, Any]:
+    try:
+        raw = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
+        receipt = orjson.loads(raw)
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}") from error
+    except orjson.JSONDecodeError as error:
+        raise DataError(f"{path}: not JSON: {error}") from error
+    if not isinstance(receipt, dict):
+        raise DataError(f"{path}: not a receipt: it must be a JSON object")
+    return receipt
+
+
+def _sentence(models: list[str], differences: list[str]) -> str:
+    if not differences:
+        return f"The same, bit for bit: {', then '.join(models)}."
+    lines = [f"{len(differences)} differences:", *differences[:_SHOWN]]
+    if len(differences) > _SHOWN:
+        lines.append("...")
+    return "\n".join(lines)

@@ -1,0 +1,42 @@
+"""The receipt of a request: what the ledger keeps of its decisions, without the prompt."""
+
+from __future__ import annotations
+
+import hashlib
+from importlib.metadata import version
+from typing import Any
+
+from p2l_model.checkpoint import resolve_checkpoint
+from router.receipt import build_receipt
+from server.gateway import Exchange
+from server.settings import ScorerSettings
+
+
+def exchange_receipt(
+    exchange: Exchange, *, created_s: int, checkpoint: str | None
+) -> dict[str, Any]:
+    """The document of router.receipt. checkpoint: which one made the leaderboard, as told by
+    checkpoint_version; None where a name was asked for and nothing was scored."""
+    plan = exchange.plan
+    about = {
+        "request_id": plan.request_id,
+        "created": created_s,
+        "software": version("p2l-router"),
+        "checkpoint": checkpoint if plan.routed else None,
+        "scoring": plan.scoring,
+        "routed": plan.routed,
+    }
+    return build_receipt(
+        exchange.leaderboard, plan.catalogue, exchange.history, seed=plan.seed, about=about
+    )
+
+
+def checkpoint_version(scoring: ScorerSettings) -> str | None:
+    """A SHA-256 of the manifest of the checkpoint served in this process; `fixed` for a constant
+    leaderboard; None where another service scores."""
+    if scoring.url is not None:
+        return None
+    if scoring.fixed is not None:
+        return "fixed"
+    manifest = resolve_checkpoint(scoring.checkpoint) / "p2l.json"
+    return f"sha256:{hashlib.sha256(manifest.read_bytes()).hexdigest()}"

@@ -1,0 +1,176 @@
+"""A receipt replays bit for bit, through JSON, and tells of every change made to it."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from p2l_model.types import PreferenceFamily, PromptLeaderboard
+from router.catalog import ModelCard, Prices
+from router.cost import RequestShape
+from router.decide import BudgetMode, Decision, Objective, RoutingRequest, decide
+from router.errors import RouterError
+from router.receipt import Attempt, InvalidReceiptError, build_receipt, replay
+
+ABOUT = {"request_id": "req_1", "created": 1}
+
+
+def world(seed: int) -> tuple[PromptLeaderboard, tuple[ModelCard, ...], RoutingRequest]:
+    """A leaderboard with gaps, a catalogue with unknowns and a request, all random."""
+    chance = random.Random(seed)
+    size = chance.randint(2, 12)
+    names = tuple(f"m{k}" for k in range(size))
+    numbers = np.random.default_rng(seed)
+    board = PromptLeaderboard(
+        PreferenceFamily.GRK,
+        names,
+        numbers.normal(size=size) * 3,
+        eta=float(numbers.normal()),
+        expected_output_tokens=np.where(numbers.random(size) < 0.2, np.nan, 90.1 / 7),
+        expected_scores=numbers.random(size),
+    )
+    cards = tuple(card(name, chance) for name in (*names[:-1], "stranger"))
+    request = RoutingRequest(
+        shape=RequestShape(
+            input_tokens=chance.randint(1, 3000),
+            input_tokens_upper_bound=9000,
+            max_output_tokens=chance.choice([None, 50]),
+            n=chance.randint(1, 2),
+            needs=frozenset(chance.sample(["tools", "vision"], chance.randint(0, 1))),
+        ),
+        budget_usd=chance.choice([None, Decimal("0.01"), Decimal("0.10000000000000000001")]),
+        budget_mode=chance.choice(list(BudgetMode)),
+        opponents=chance.choice([None, {"m0": 1.0, "m1": 0.3}]),
+        excluded={"m1": "resting"} if chance.random() < 0.3 else {},
+        usd_per_win=chance.choice([None, Decimal("0.02")]),
+        objective=chance.choice(list(Objective)),
+        cached_tokens={"m0": 7},
+    )
+    return board, cards, request
+
+
+def card(name: str, chance: random.Random) -> ModelCard:
+    price = Decimal(chance.randint(1, 10**6)) / 10**5
+    prices = Prices(
+        input_usd_per_mtok=price,
+        output_usd_per_mtok=3 * price,
+        cached_input_usd_per_mtok=chance.choice([None, price / 10]),
+    )
+    return ModelCard(
+        name=name,
+        provider="p",
+        upstream_model=f"up-{name}",
+        leaderboard_name=name,
+        prices=None if chance.random() < 0.1 else prices,
+        context_window=chance.choice([None, 4000]),
+        capabilities=chance.choice([None, frozenset({"tools"})]),
+    )
+
+
+def decided(seed: int) -> tuple[Decision, dict[str, Any]] | None:
+    """One decision and its receipt as it comes back from a store; None where it is refused."""
+    board, cards, request = world(seed)
+    try:
+        decision = decide(board, cards, request, random.Random(seed))
+    except RouterError:
+        return None
+    receipt = build_receipt(board, cards, [Attempt(decision)], seed=seed, about=ABOUT)
+    return decision, json.loads(json.dumps(receipt, allow_nan=False))
+
+
+@given(st.integers(0, 10**9))
+@settings(max_examples=60)
+def test_replays_bit_for_bit(seed: int) -> None:
+    made = decided(seed)
+    if made is None:
+        return
+    decision, receipt = made
+    again = replay(receipt)
+    assert again.differences == []
+    assert again.models == [decision.model]
+
+
+def made(seed: int = 5) -> dict[str, Any]:
+    found = decided(seed)
+    assert found is not None
+    return found[1]
+
+
+def _raise_a_price(receipt: dict[str, Any]) -> None:
+    chosen = receipt["attempts"][0]["decision"]["model"]
+    for entry in receipt["catalogue"]:
+        if entry["name"] == chosen:
+            entry["prices"]["output_usd_per_mtok"] = "99999"
+
+
+def _nudge_a_coefficient(receipt: dict[str, Any]) -> None:
+    row = receipt["leaderboard"]["coefficients"]
+    row[0] = float(np.nextafter(row[0], 10.0))
+
+
+def _rewrite_the_model(receipt: dict[str, Any]) -> None:
+    receipt["attempts"][0]["decision"]["model"] = "m99"
+
+
+def _change_the_seed(receipt: dict[str, Any]) -> None:
+    receipt["seed"] += 1
+
+
+@pytest.mark.parametrize(
+    ("tamper", "path"),
+    [
+        (_raise_a_price, "attempts[0].decision"),
+        (_nudge_a_coefficient, "attempts[0]"),
+        (_rewrite_the_model, "attempts[0].model: recorded 'm99'"),
+        (_change_the_seed, "attempts[0].draw"),
+    ],
+)
+def test_every_change_shows(tamper: Callable[[dict[str, Any]], None], path: str) -> None:
+    receipt = made()
+    assert replay(receipt).differences == []
+    tamper(receipt)
+    differences = replay(receipt).differences
+    assert differences
+    assert any(path.replace(".decision", "") in text for text in differences)
+
+
+def test_failover_is_part_of_it() -> None:
+    board, cards, request = world(3)
+    request = replace(request, objective=Objective.WIN_RATE, excluded={}, budget_usd=None)
+    rng = random.Random(9)
+    first = decide(board, cards, request, rng)
+    rng.random()  # a decision that was refused took a draw
+    without = replace(request, excluded={first.model: "failed for this request"})
+    second = decide(board, cards, without, rng)
+    attempts = [Attempt(first, "UpstreamTimeoutError"), Attempt(second)]
+    receipt = json.loads(json.dumps(build_receipt(board, cards, attempts, seed=9, about=ABOUT)))
+    assert replay(receipt) == ([first.model, second.model], [])
+    assert receipt["attempts"][0]["failure"] == "UpstreamTimeoutError"
+    receipt["attempts"].reverse()
+    assert replay(receipt).differences == [
+        f"attempts[1].draw: {first.draw!r} is not a draw of the seed 9"
+    ]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"object": "route"},
+        {"version": 2},
+        {"attempts": [{}]},
+        {"leaderboard": None},
+        {"catalogue": [{"name": "m"}]},
+    ],
+)
+def test_what_is_no_receipt(damage: dict[str, Any]) -> None:
+    with pytest.raises(InvalidReceiptError):
+        replay(made() | damage)

@@ -1,0 +1,99 @@
+"""The receipt of a request that failed over replays all its attempts, and holds no prompt."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterator
+
+import pytest
+from starlette.datastructures import Headers
+
+from router.receipt import replay
+from server.auth import Caller
+from server.build import build_scorer
+from server.catalogue import build_catalogue
+from server.chat_request import parse_chat_request
+from server.config_file import parse_settings
+from server.gateway import Exchange, Gateway
+from server.ledger.accounts import Accounts, NoLedger
+from server.options import parse_options
+from server.plan import Planner
+from server.receipt import checkpoint_version, exchange_receipt
+from server.settings import Settings
+from server.upstream.base import UpstreamReply, UpstreamRequest
+from server.upstream.errors import UpstreamError, UpstreamTimeoutError, UpstreamUnavailableError
+from server.upstream.sandbox import SandboxUpstream
+
+CONFIG = """
+providers: {main: {kind: sandbox}}
+models:
+  a: {provider: main, input_usd_per_mtok: 9, output_usd_per_mtok: 9}
+  b: {provider: main, input_usd_per_mtok: 3, output_usd_per_mtok: 3}
+  c: {provider: main, input_usd_per_mtok: 1, output_usd_per_mtok: 1}
+scorer: {fixed: {a: 2, b: 1, c: 0}}
+"""
+
+
+class Flaky(SandboxUpstream):
+    """The sandbox, failing as it is told first."""
+
+    def __init__(self, failures: Iterator[UpstreamError]) -> None:
+        super().__init__("main")
+        self._failures = failures
+
+    async def complete(self, request: UpstreamRequest) -> UpstreamReply:
+        for failure in self._failures:
+            raise failure
+        return await super().complete(request)
+
+
+async def exchange_of(settings: Settings, failures: list[UpstreamError]) -> Exchange:
+    planner = Planner(
+        build_catalogue(settings),
+        settings.routing,
+        settings.scorer,
+        build_scorer(settings.scorer),
+    )
+    gateway = Gateway(
+        planner,
+        {"main": Flaky(iter(failures))},
+        max_concurrency=1,
+        fallbacks=2,
+        entropy=random.Random(1),
+        accounts=Accounts(NoLedger()),
+    )
+    messages = [{"role": "user", "content": "the word is plover"}]
+    chat = parse_chat_request({"model": "p2l", "messages": messages})
+    headers = Headers({"x-cost-budget": "0.004"})
+    plan = await planner.plan(chat, parse_options(headers, {}), Caller("k"))
+    exchange, _ = await gateway.complete(chat, plan)
+    return exchange
+
+
+@pytest.mark.parametrize(
+    "failures",
+    [
+        [],
+        [UpstreamTimeoutError("late")],
+        [UpstreamUnavailableError("down", status=503), UpstreamTimeoutError("late")],
+    ],
+)
+async def test_failover_replays(failures: list[UpstreamError]) -> None:
+    settings = parse_settings(CONFIG)
+    exchange = await exchange_of(settings, failures)
+    receipt = exchange_receipt(
+        exchange, created_s=7, checkpoint=checkpoint_version(settings.scorer)
+    )
+    text = json.dumps(receipt)
+    assert "plover" not in text
+    told = replay(json.loads(text))
+    assert told.differences == []
+    assert len(told.models) == len(failures) + 1
+    assert told.models[-1] == exchange.decision.model
+    assert [a["failure"] for a in receipt["attempts"]] == [
+        *(type(failure).__name__ for failure in failures),
+        None,
+    ]
+    assert receipt["checkpoint"] == "fixed"
+    assert receipt["request_id"] == exchange.plan.request_id
