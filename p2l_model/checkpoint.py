@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import mmap
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -35,13 +36,17 @@ _TOKENIZER_FILES: Final = (
 # Fewer would leave no room for text beside the special tokens.
 _MIN_TOKENS: Final = 8
 
+# The types of a checkpoint's tensors, by safetensors' names, in numpy's little-endian form.
+_TYPES: Final = {"F32": "<f4", "F16": "<f2", "I8": "|i1"}
+
 Tensors = Mapping[str, NDArray[Any]]
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
     """A checkpoint ready to serve. tensors: all weights by name, int8 ones with `_scale` twins; the
-    heads alone where the backbone is not quantised: its engine reads the file itself."""
+    heads alone where the backbone is not quantised: its engine reads the file itself. file: what
+    the tensors are views of."""
 
     path: Path
     manifest: Manifest
@@ -49,6 +54,12 @@ class Checkpoint:
     heads: Heads
     prompt: PromptEncoder
     tensors: Tensors
+    file: mmap.mmap | None = None
+
+    def forget_pages(self) -> None:
+        """Lets the system drop what was read of the weights' file; it is read again when needed."""
+        if self.file is not None and hasattr(mmap, "MADV_DONTNEED"):
+            self.file.madvise(mmap.MADV_DONTNEED)
 
     def leaderboard(self, features: NDArray[np.float32]) -> PromptLeaderboard:
         """The leaderboard of a prompt from its pooled features (H,). Raises ScoringError."""
@@ -96,13 +107,13 @@ def load_checkpoint(path: Path) -> Checkpoint:
     """
     manifest = parse_manifest(_read_text(path / MANIFEST), str(path / MANIFEST))
     config = _read_config(path / "config.json")
-    tensors = _read_tensors(path / WEIGHTS, _prefixes(manifest))
+    tensors, file = _read_tensors(path / WEIGHTS, _prefixes(manifest))
     heads = Heads.from_tensors(tensors, str(path / WEIGHTS))
     prompt = PromptEncoder(
         path / _TOKENIZER, PromptFormat(manifest.prompt_format, manifest.max_tokens)
     )
     _check_fit(path, manifest, config, heads, prompt)
-    return Checkpoint(path, manifest, config, heads, prompt, tensors)
+    return Checkpoint(path, manifest, config, heads, prompt, tensors, file)
 
 
 def save_checkpoint(
@@ -219,17 +230,46 @@ def _prefixes(manifest: Manifest) -> tuple[str, ...]:
     return ("head.", "onboarded.") if manifest.quantization == "none" else ("",)
 
 
-def _read_tensors(path: Path, prefixes: tuple[str, ...]) -> dict[str, NDArray[Any]]:
+def _read_tensors(
+    path: Path, prefixes: tuple[str, ...]
+) -> tuple[dict[str, NDArray[Any]], mmap.mmap]:
     try:
         with safe_open(path, framework="np") as file:
             wanted = [name for name in file.keys() if name.startswith(prefixes)]  # noqa: SIM118
-            tensors = {name: file.get_tensor(name) for name in wanted}
+        mapped = _map(path)
+        tensors = _views(mapped, wanted)
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{path}: cannot be read: {error}") from error
     for name, tensor in tensors.items():
-        if not np.all(np.isfinite(tensor)):
+        if tensor.dtype.kind == "f" and not np.all(np.isfinite(tensor)):
             raise CheckpointError(f"{path}: {name} has values that are not finite")
-    return tensors
+    return tensors, mapped
+
+
+def _map(path: Path) -> mmap.mmap:
+    # copy on write: torch takes no array that it may not write to
+    with path.open("rb") as file:
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+
+
+def _views(whole: mmap.mmap, names: Collection[str]) -> dict[str, NDArray[Any]]:
+    """Tensors of a safetensors file, whose header the caller has had checked.
+
+    A row of the word table is read when a prompt holds the word, and not before.
+    Raises SafetensorError for a type that numpy does not have.
+    """
+    start = 8 + int.from_bytes(whole[:8], "little")
+    header = json.loads(whole[8:start])
+    views = {}
+    for name in names:
+        stored = header[name]
+        if stored["dtype"] not in _TYPES:
+            raise SafetensorError(f"{name} has the type {stored['dtype']}")
+        kind = np.dtype(_TYPES[stored["dtype"]])
+        begin, end = stored["data_offsets"]
+        flat = np.frombuffer(whole, kind, (end - begin) // kind.itemsize, start + begin)
+        views[name] = flat.reshape(stored["shape"])
+    return views
 
 
 def _write_json(path: Path, value: object) -> None:

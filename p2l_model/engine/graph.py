@@ -17,6 +17,7 @@ from p2l_model.quantize import dequantize_rows
 
 INT8: Final = "int8"
 FP32: Final = "fp32"
+INPUT: Final = "words"
 _OPSET: Final = 20
 _EMBEDDINGS: Final = "model.embeddings"
 WORDS: Final = f"{_EMBEDDINGS}.word_embeddings.weight"
@@ -24,7 +25,10 @@ _LAYER: Final = "model.encoder.layer."
 
 
 def build_graph(config: Mapping[str, Any], precision: str, feature_layers: Sequence[int]) -> bytes:
-    """The graph: input_ids (S,) int64 -> features (H * layers,) float32, mean over positions.
+    """The graph: words (S, H) float32 -> features (H * layers,) float32, mean over positions.
+
+    words: the rows of the word table that the prompt's ids name. The table stays outside: it is
+    the largest tensor, onnxruntime would copy it, and a prompt needs few of its rows.
 
     config: the backbone's config.json (BERT). precision: int8 (dynamic activations) or fp32.
     feature_layers: hidden states whose means are joined; -1 is the last, 0 the embeddings.
@@ -51,14 +55,13 @@ def initializers(
         scale = tensors.get(f"{name}_scale")
         if scale is None:
             feeds[name] = tensor
-        elif name == WORDS:
-            feeds[name], feeds[f"{name}_scale"] = tensor, scale[:, None]
         elif _EMBEDDINGS in name:
             feeds[name] = dequantize_rows(tensor, scale)
         elif precision == INT8:
             feeds[name], feeds[f"{name}_scale"] = np.ascontiguousarray(tensor.T), scale
         else:
-            feeds[name] = np.ascontiguousarray(dequantize_rows(tensor, scale).T)
+            # as they are: the graph makes them exact, so that onnxruntime owns what it keeps
+            feeds[name], feeds[f"{name}_scale"] = tensor, scale[:, None]
     return feeds
 
 
@@ -68,7 +71,7 @@ def _state(layer: int, n_layers: int) -> int:
 
 
 def _is_used(name: str, n_layers: int) -> bool:
-    if not name.startswith("model.") or name.endswith("_scale"):
+    if not name.startswith("model.") or name.endswith("_scale") or name == WORDS:
         return False
     layer = name.removeprefix(_LAYER)
     return layer == name or int(layer.split(".")[0]) < n_layers
@@ -88,7 +91,6 @@ class _Builder:
         self._heads = int(config["num_attention_heads"])
         self._layers = int(config["num_hidden_layers"])
         self._inner = int(config["intermediate_size"])
-        self._vocabulary = int(config["vocab_size"])
         self._positions = int(config["max_position_embeddings"])
         self._types = int(config["type_vocab_size"])
         self._epsilon = float(config.get("layer_norm_eps", 1e-12))
@@ -112,7 +114,7 @@ class _Builder:
         graph = helper.make_graph(
             self._nodes,
             "p2l-encoder",
-            [helper.make_tensor_value_info("input_ids", kind.INT64, ["tokens"])],
+            [helper.make_tensor_value_info(INPUT, kind.FLOAT, ["tokens", self._width])],
             [helper.make_tensor_value_info("features", kind.FLOAT, [width])],
             initializer=self._weights,
         )
@@ -122,8 +124,7 @@ class _Builder:
         return serialised
 
     def _embedded(self) -> str:
-        words = self._words(WORDS)
-        length = self._op("Shape", ["input_ids"])
+        length = self._op("Shape", [INPUT], start=0, end=1)
         table = f"{_EMBEDDINGS}.position_embeddings.weight"
         self._weight(table, [self._positions, self._width])
         start, axis = self._ints("zero", [0]), self._ints("axis0", [0])
@@ -131,17 +132,8 @@ class _Builder:
         table = f"{_EMBEDDINGS}.token_type_embeddings.weight"
         self._weight(table, [self._types, self._width])
         kind = self._op("Gather", [table, self._ints("zero", [0])], axis=0)  # (1, H)
-        total = self._op("Add", [self._op("Add", [words, positions]), kind])
+        total = self._op("Add", [self._op("Add", [INPUT, positions]), kind])
         return self._norm(total, f"{_EMBEDDINGS}.LayerNorm")
-
-    def _words(self, table: str) -> str:
-        # int8 in both precisions: a row times its scale is exact, and the table is the largest
-        self._weight(table, [self._vocabulary, self._width], self._onnx.TensorProto.INT8)
-        self._weight(f"{table}_scale", [self._vocabulary, 1])
-        rows = self._op("Gather", [table, "input_ids"], axis=0)
-        scale = self._op("Gather", [f"{table}_scale", "input_ids"], axis=0)  # (S, 1)
-        exact = self._op("Cast", [rows], to=self._onnx.TensorProto.FLOAT)
-        return self._op("Mul", [exact, scale])
 
     def _layer(self, x: str, name: str) -> str:
         attention = f"{name}.attention"
@@ -159,10 +151,12 @@ class _Builder:
         parts = {}
         for part, order in (("query", [1, 0, 2]), ("key", [1, 2, 0]), ("value", [1, 0, 2])):
             flat = self._linear(x, f"{name}.{part}", self._width, self._width)
+            if part == "query":
+                # here and not on the scores, which are S times as many
+                flat = self._op("Mul", [flat, self._float("scale", size**-0.5)])
             parts[part] = self._op("Transpose", [self._op("Reshape", [flat, split])], perm=order)
         scores = self._op("MatMul", [parts["query"], parts["key"]])  # (heads, S, S)
-        scaled = self._op("Mul", [scores, self._float("scale", size**-0.5)])
-        mixed = self._op("MatMul", [self._op("Softmax", [scaled], axis=-1), parts["value"]])
+        mixed = self._op("MatMul", [self._op("Softmax", [scores], axis=-1), parts["value"]])
         mixed = self._op("Transpose", [mixed], perm=[1, 0, 2])
         return self._op("Reshape", [mixed, self._ints("join", [-1, self._width])])
 
@@ -170,12 +164,19 @@ class _Builder:
         weight, bias = f"{name}.weight", f"{name}.bias"
         self._weight(bias, [n_out])
         if self._precision == FP32:
-            self._weight(weight, [n_in, n_out])
-            return self._op("Add", [self._op("MatMul", [x, weight]), bias])
+            return self._op("Gemm", [x, self._exact(weight, n_out, n_in), bias], transB=1)
         self._weight(weight, [n_in, n_out], self._onnx.TensorProto.INT8)
         self._weight(f"{weight}_scale", [n_out])
         operands = [x, weight, f"{weight}_scale", "", bias]
         return self._op("DynamicQuantizeMatMul", operands, domain="com.microsoft")
+
+    def _exact(self, weight: str, n_rows: int, n_columns: int) -> str:
+        # onnxruntime computes this once, at load, keeps what its matrix multiplication packs and
+        # lets go of the rest: weights handed over as float32 would stay in memory twice
+        self._weight(weight, [n_rows, n_columns], self._onnx.TensorProto.INT8)
+        self._weight(f"{weight}_scale", [n_rows, 1])
+        exact = self._op("Cast", [weight], to=self._onnx.TensorProto.FLOAT)
+        return self._op("Mul", [exact, f"{weight}_scale"])
 
     def _norm(self, x: str, name: str) -> str:
         self._weight(f"{name}.weight", [self._width])

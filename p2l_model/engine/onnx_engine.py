@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,8 +12,9 @@ from numpy.typing import NDArray
 
 from p2l_model.checkpoint import GRAPH, Checkpoint
 from p2l_model.engine.base import EngineLimits
-from p2l_model.engine.graph import initializers, layers_used
+from p2l_model.engine.graph import INPUT, WORDS, initializers, layers_used
 from p2l_model.errors import CheckpointError, ScoringError
+from p2l_model.quantize import dequantize_rows
 
 
 class OnnxEngine:
@@ -27,11 +30,15 @@ class OnnxEngine:
         manifest = checkpoint.manifest
         n_layers = layers_used(manifest.feature_layers, checkpoint.config["num_hidden_layers"])
         weights = initializers(checkpoint.tensors, manifest.engine_precision, n_layers)
+        self._words: NDArray[np.int8] = checkpoint.tensors[WORDS]
+        self._scales: NDArray[np.float32] = checkpoint.tensors[f"{WORDS}_scale"]
         # onnxruntime reads these buffers as long as the session lives
         self._weights = [onnxruntime.OrtValue.ortvalue_from_numpy(w) for w in weights.values()]
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = n_threads
         options.log_severity_level = 3
+        # planning memory by the shape of the last prompt holds on to that of the longest
+        options.enable_mem_pattern = False
         options.add_external_initializers(list(weights), self._weights)
         try:
             self._session = onnxruntime.InferenceSession(
@@ -39,6 +46,8 @@ class OnnxEngine:
             )
         except Exception as error:  # onnxruntime's errors share no base
             raise CheckpointError(f"{graph}: does not fit the weights: {error}") from error
+        checkpoint.forget_pages()
+        _return_memory()
 
     @property
     def limits(self) -> EngineLimits:
@@ -50,9 +59,10 @@ class OnnxEngine:
         return np.stack([self._one(ids) for ids in batch])
 
     def _one(self, ids: Sequence[int]) -> NDArray[np.float32]:
-        feed = {"input_ids": np.asarray(ids, dtype=np.int64)}
+        rows = np.asarray(ids, dtype=np.int64)
         try:
-            features: NDArray[np.float32] = self._session.run(None, feed)[0]
+            words = dequantize_rows(self._words[rows], self._scales[rows])  # (S, H)
+            features: NDArray[np.float32] = self._session.run(None, {INPUT: words})[0]
         except Exception as error:  # onnxruntime's errors share no base
             raise ScoringError("onnxruntime failed on a prompt") from error
         return features
@@ -63,3 +73,10 @@ class OnnxEngine:
 
     def close(self) -> None:
         """Nothing is held beyond memory."""
+
+
+def _return_memory() -> None:
+    """What loading used in passing, tens of megabytes, goes back to the system (glibc only)."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
+    if trim is not None:
+        trim(0)
