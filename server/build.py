@@ -12,7 +12,13 @@ from router.catalog import ModelCard
 from server.config_file import ConfigError, load_settings
 from server.defaults import default_settings
 from server.secret import Secret
-from server.settings import ProviderSettings, ScorerSettings, Settings, StorageSettings
+from server.settings import (
+    ModelSettings,
+    ProviderSettings,
+    ScorerSettings,
+    Settings,
+    StorageSettings,
+)
 from server.storage.database import Database
 from server.storage.store import Store
 from server.upstream.base import Upstream
@@ -98,7 +104,7 @@ def build_upstreams(
     """The providers that a model uses, by name. Raises ConfigError where a key is missing."""
     used = {card.provider for card in catalogue}
     return {
-        name: _upstream(name, provider, catalogue, environ)
+        name: _upstream(name, provider, _models_of(settings, name), environ)
         for name, provider in settings.providers.items()
         if name in used
     }
@@ -130,44 +136,37 @@ def _key_in(setting: str, path: Path) -> Secret:
     return Secret(value)
 
 
+def _models_of(settings: Settings, provider: str) -> dict[str, ModelSettings]:
+    """By the provider's own names."""
+    return {
+        model.upstream_model or name: model
+        for name, model in settings.models.items()
+        if model.provider == provider
+    }
+
+
 def _upstream(
     name: str,
     provider: ProviderSettings,
-    catalogue: Sequence[ModelCard],
+    models: Mapping[str, ModelSettings],
     environ: Mapping[str, str],
 ) -> Upstream:
     if provider.kind == "sandbox":
-        return _sandbox(name, catalogue)
-    from server.upstream.openai import OpenAIUpstream
-    from server.upstream.profiles import profile_for
-    from server.upstream.transport import build_client
+        return _sandbox(name, models)
+    from server.upstream.kinds import build_upstream
 
     try:
-        return OpenAIUpstream(
-            name,
-            base_url=provider.base_url or "",
-            api_key=api_key(name, provider, environ),
-            client=build_client(max_concurrency=provider.max_concurrency),
-            profile=profile_for(provider.profile, provider.base_url or ""),
-            api_version=provider.api_version,
-            responses=provider.responses,
-            connect_timeout_s=provider.connect_timeout_s,
-            first_byte_timeout_s=provider.first_byte_timeout_s,
-            idle_timeout_s=provider.idle_timeout_s,
-            total_timeout_s=provider.total_timeout_s,
-            queue_timeout_s=provider.queue_timeout_s,
-            max_concurrency=provider.max_concurrency,
-        )
+        return build_upstream(name, provider, api_key(name, provider, environ), models)
     except ValueError as error:
         raise ConfigError(f"providers.{name}: {error}") from error
 
 
-def _sandbox(name: str, catalogue: Sequence[ModelCard]) -> Upstream:
+def _sandbox(name: str, models: Mapping[str, ModelSettings]) -> Upstream:
     from server.upstream.sandbox import SandboxUpstream
 
     lengths = {
-        card.upstream_model: float(card.expected_output_tokens)
-        for card in catalogue
-        if card.provider == name and card.expected_output_tokens is not None
+        model: float(settings.expected_output_tokens)
+        for model, settings in models.items()
+        if settings.expected_output_tokens is not None
     }
     return SandboxUpstream(name, expected_output_tokens=lengths)

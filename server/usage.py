@@ -20,31 +20,52 @@ def parse_usage(usage: object, surface: Surface = Surface.CHAT) -> Usage | None:
     return _openai(usage, "prompt_tokens", "completion_tokens")
 
 
+def openai_usage(usage: Usage) -> dict[str, Any]:
+    """As OpenAI's chat completions report it, for answers of other dialects."""
+    prompt = {
+        "cached_tokens": usage.cached_tokens,
+        "cache_write_tokens": usage.cache_write_tokens,
+        "cache_write_1h_tokens": usage.cache_write_1h_tokens,
+        "audio_tokens": usage.audio_input_tokens,
+    }
+    completion = {
+        "reasoning_tokens": usage.reasoning_tokens,
+        "audio_tokens": usage.audio_output_tokens,
+    }
+    return {
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "total_tokens": usage.prompt_tokens + usage.completion_tokens,
+        "prompt_tokens_details": prompt,
+        "completion_tokens_details": completion,
+    }
+
+
 def _openai(usage: Mapping[str, Any], taken: str, given: str) -> Usage | None:
-    if _count(usage, taken) == 0 and _count(usage, given) == 0:
+    if count(usage, taken) == 0 and count(usage, given) == 0:
         return None
     prompt = _details(usage, f"{taken}_details")
     completion = _details(usage, f"{given}_details")
     # DeepSeek's own name for it came first
-    cached = _count(prompt, "cached_tokens") or _count(usage, "prompt_cache_hit_tokens")
+    cached = count(prompt, "cached_tokens") or count(usage, "prompt_cache_hit_tokens")
     return Usage(
-        prompt_tokens=_count(usage, taken),
-        completion_tokens=_count(usage, given),
+        prompt_tokens=count(usage, taken),
+        completion_tokens=count(usage, given),
         cached_tokens=cached,
-        cache_write_tokens=_count(prompt, "cache_write_tokens"),
-        cache_write_1h_tokens=_count(prompt, "cache_write_1h_tokens"),
-        reasoning_tokens=_count(completion, "reasoning_tokens"),
-        audio_input_tokens=_count(prompt, "audio_tokens"),
-        audio_output_tokens=_count(completion, "audio_tokens"),
+        cache_write_tokens=count(prompt, "cache_write_tokens"),
+        cache_write_1h_tokens=count(prompt, "cache_write_1h_tokens"),
+        reasoning_tokens=count(completion, "reasoning_tokens"),
+        audio_input_tokens=count(prompt, "audio_tokens"),
+        audio_output_tokens=count(completion, "audio_tokens"),
     )
 
 
 def _messages(usage: Mapping[str, Any]) -> Usage | None:
     """Anthropic's: its input_tokens are those that were neither read from the cache nor written."""
-    fresh, output = _count(usage, "input_tokens"), _count(usage, "output_tokens")
-    read = _count(usage, "cache_read_input_tokens")
-    long = _count(_details(usage, "cache_creation"), "ephemeral_1h_input_tokens")
-    written = max(_count(usage, "cache_creation_input_tokens"), long)
+    fresh, output = count(usage, "input_tokens"), count(usage, "output_tokens")
+    read = count(usage, "cache_read_input_tokens")
+    long = count(_details(usage, "cache_creation"), "ephemeral_1h_input_tokens")
+    written = max(count(usage, "cache_creation_input_tokens"), long)
     if fresh + read + written + output == 0:
         return None
     return Usage(
@@ -53,7 +74,7 @@ def _messages(usage: Mapping[str, Any]) -> Usage | None:
         cached_tokens=read,
         cache_write_tokens=written - long,
         cache_write_1h_tokens=long,
-        reasoning_tokens=_count(_details(usage, "output_tokens_details"), "thinking_tokens"),
+        reasoning_tokens=count(_details(usage, "output_tokens_details"), "thinking_tokens"),
     )
 
 
@@ -62,7 +83,8 @@ def _details(usage: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return details if isinstance(details, dict) else {}
 
 
-def _count(usage: Mapping[str, Any], name: str) -> int:
+def count(usage: Mapping[str, Any], name: str) -> int:
+    """A number of tokens; 0 for anything else."""
     value = usage.get(name)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return 0

@@ -52,11 +52,6 @@ class Settings(Section):
             provider = self.providers.get(model.provider)
             if provider is None:
                 raise ValueError(f"models.{name}.provider: there is no provider {model.provider!r}")
-            if provider.kind in ("anthropic", "gemini"):
-                raise ValueError(
-                    f"models.{name}.provider: kind {provider.kind} is not available in this "
-                    "version; most providers also offer an OpenAI-compatible address (kind openai)"
-                )
         self._check_allow_lists()
         return self
 

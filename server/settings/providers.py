@@ -5,12 +5,14 @@ from __future__ import annotations
 from decimal import Decimal
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from pydantic import PositiveInt, model_validator
 
 from server.settings.fields import PositiveSeconds, Section, Usd
 
 Capability = Literal["tools", "vision", "json_schema", "audio", "files"]
+_HOST_ONLY = ("anthropic", "gemini")
 ProfileName = Literal[
     "generic",
     "openai",
@@ -59,17 +61,28 @@ class ProviderSettings(Section):
 
     @model_validator(mode="after")
     def _has_an_address(self) -> ProviderSettings:
-        if self.kind != "openai":
-            return self
-        if self.base_url is None:
+        if self.kind == "openai" and self.base_url is None:
             raise ValueError('kind openai needs a base_url, for example "https://host/v1"')
-        if not self.base_url.startswith(("http://", "https://")):
+        url = self.base_url
+        if url is not None and not url.startswith(("http://", "https://")):
             raise ValueError("base_url must begin with http:// or https://")
+        if url is not None and self.kind in _HOST_ONLY and urlsplit(url).path.strip("/"):
+            raise ValueError(f"base_url of kind {self.kind} names the host alone, without a path")
+        return self
+
+    @model_validator(mode="after")
+    def _says_only_what_its_kind_knows(self) -> ProviderSettings:
+        for name in ("profile", "api_version", "responses"):
+            if getattr(self, name) is not None and self.kind != "openai":
+                raise ValueError(f"{name} is for kind openai: leave it out")
         return self
 
 
 class ModelSettings(Section):
-    """One model of the catalogue. What is left out is looked up in the price list."""
+    """One model of the catalogue. What is left out is looked up in the price list.
+
+    thinking: how a model of kind anthropic is told to think, where its name does not tell.
+    """
 
     provider: str
     upstream_model: str | None = None
@@ -87,6 +100,7 @@ class ModelSettings(Section):
     max_output_tokens: PositiveInt | None = None
     capabilities: frozenset[Capability] | None = None
     expected_output_tokens: PositiveInt | None = None
+    thinking: Literal["none", "budget", "adaptive"] | None = None
 
     @model_validator(mode="after")
     def _prices_come_in_pairs(self) -> ModelSettings:

@@ -40,12 +40,14 @@ class Fit:
 @dataclass(frozen=True, slots=True)
 class UpstreamRequest:
     """A body as it goes out, in the surface's form: `model` is the provider's own name for the
-    model, routing fields are gone. The repr hides the body: prompts stay out of logs."""
+    model, routing fields are gone. headers: the surface's own that go along. The repr hides the
+    body: prompts stay out of logs."""
 
     body: Mapping[str, Any] = field(repr=False)
     stream: bool
     upstream_model: str
     surface: Surface = Surface.CHAT
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

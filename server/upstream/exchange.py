@@ -60,6 +60,8 @@ class Exchange:
     """Sends calls to one provider, at most max_concurrency at a time; a few times as many may
     wait for a place, each for queue_timeout_s at most.
 
+    first_byte_timeout_s: from sending to the first event, or to the head of a whole answer.
+    idle_timeout_s: the longest silence after that.
     total_timeout_s: from sending to the end of the answer, however lively it is.
     """
 
@@ -68,10 +70,10 @@ class Exchange:
         provider: str,
         client: httpx.AsyncClient,
         *,
-        connect_timeout_s: float,
-        first_byte_timeout_s: float,
-        idle_timeout_s: float,
-        max_concurrency: int,
+        connect_timeout_s: float = 2.0,
+        first_byte_timeout_s: float = 30.0,
+        idle_timeout_s: float = 60.0,
+        max_concurrency: int = 256,
         total_timeout_s: float = TOTAL_TIMEOUT_S,
         queue_timeout_s: float = QUEUE_TIMEOUT_S,
     ) -> None:

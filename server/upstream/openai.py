@@ -23,8 +23,6 @@ from server.upstream.errors import (
     parse_retry_after_s,
 )
 from server.upstream.exchange import (
-    QUEUE_TIMEOUT_S,
-    TOTAL_TIMEOUT_S,
     Answer,
     Call,
     Exchange,
@@ -52,9 +50,6 @@ class OpenAIUpstream:
 
     profile: its deviations from OpenAI. api_version: Azure's; with it, and a base_url that names
     the host alone, models are deployments. responses: whether it has /responses.
-    first_byte_timeout_s: from sending to the first event, or to the head of a whole answer.
-    idle_timeout_s: the longest silence after that. total_timeout_s: to the end of the answer.
-    queue_timeout_s: the longest wait for a place among max_concurrency.
     clock: Unix time in seconds, for a Retry-After that is a date.
     Raises ValueError for a key that cannot be an HTTP header.
     """
@@ -65,16 +60,10 @@ class OpenAIUpstream:
         *,
         base_url: str,
         api_key: Secret | None,
-        client: httpx.AsyncClient,
+        exchange: Exchange,
         profile: Profile = GENERIC,
         api_version: str | None = None,
         responses: bool | None = None,
-        connect_timeout_s: float = 2.0,
-        first_byte_timeout_s: float = 30.0,
-        idle_timeout_s: float = 60.0,
-        total_timeout_s: float = TOTAL_TIMEOUT_S,
-        max_concurrency: int = 256,
-        queue_timeout_s: float = QUEUE_TIMEOUT_S,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._name = name
@@ -87,16 +76,7 @@ class OpenAIUpstream:
         self._api_key = api_key
         self._authorization = _authorization(bare_key(name, api_key), profile)
         self._clock = clock
-        self._exchange = Exchange(
-            name,
-            client,
-            connect_timeout_s=connect_timeout_s,
-            first_byte_timeout_s=first_byte_timeout_s,
-            idle_timeout_s=idle_timeout_s,
-            max_concurrency=max_concurrency,
-            total_timeout_s=total_timeout_s,
-            queue_timeout_s=queue_timeout_s,
-        )
+        self._exchange = exchange
 
     @property
     def name(self) -> str:

@@ -147,6 +147,12 @@ def test_every_key_of_the_contract_is_read() -> None:
     assert list(build_upstreams(settings, (card,), {"MAIN_API_KEY": "k"})) == ["main"]
 
 
-def test_a_model_of_a_dialect_to_come_is_refused() -> None:
-    with pytest.raises(ConfigError, match="kind anthropic is not available"):
-        parse_settings(EVERY_KEY.replace("provider: main", "provider: claude"))
+def test_native_dialects_are_served_and_their_addresses_name_hosts() -> None:
+    settings = parse_settings(EVERY_KEY.replace("provider: main", "provider: claude"))
+    environ = {"ANTHROPIC_API_KEY": "k"}
+    (upstream,) = build_upstreams(settings, build_catalogue(settings), environ).values()
+    assert repr(upstream) == "AnthropicUpstream('claude')"
+    with pytest.raises(ConfigError, match="names the host alone"):
+        parse_settings('providers: {a: {kind: gemini, base_url: "https://host/v1beta"}}')
+    with pytest.raises(ConfigError, match="profile is for kind openai"):
+        parse_settings("providers: {a: {kind: anthropic, profile: groq}}")

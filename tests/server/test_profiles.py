@@ -11,6 +11,7 @@ from live_gateway import LiveGateway
 
 from server.settings.providers import ProfileName
 from server.upstream.base import Surface, UpstreamRequest
+from server.upstream.exchange import Exchange
 from server.upstream.openai import OpenAIUpstream
 from server.upstream.openai_body import fit, outgoing
 from server.upstream.profiles import PROFILES, profile_for
@@ -148,10 +149,13 @@ scorer: {{fixed: {{a: 1, b: 0}}}}
 
 
 def azure(base_url: str, version: str | None) -> OpenAIUpstream:
-    client = build_client(max_concurrency=1)
-    profile = PROFILES["azure"]
     return OpenAIUpstream(
-        "az", base_url=base_url, api_key=None, client=client, profile=profile, api_version=version
+        "az",
+        base_url=base_url,
+        api_key=None,
+        exchange=Exchange("az", build_client(max_concurrency=1)),
+        profile=PROFILES["azure"],
+        api_version=version,
     )
 
 

@@ -30,6 +30,7 @@ from server.upstream.errors import (
     UpstreamUnavailableError,
     parse_retry_after_s,
 )
+from server.upstream.exchange import Exchange
 from server.upstream.openai import OpenAIUpstream
 from server.upstream.transport import build_client
 
@@ -47,8 +48,13 @@ def provider() -> Iterator[FakeProvider]:
 @asynccontextmanager
 async def upstream_at(base_url: str, **options: Any) -> AsyncIterator[OpenAIUpstream]:
     client = build_client(max_concurrency=options.get("max_concurrency", 8))
+    own = {name: options.pop(name) for name in ("clock",) if name in options}
     upstream = OpenAIUpstream(
-        "main", base_url=base_url, api_key=Secret(KEY), client=client, **options
+        "main",
+        base_url=base_url,
+        api_key=Secret(KEY),
+        exchange=Exchange("main", client, **options),
+        **own,
     )
     try:
         yield upstream
@@ -112,7 +118,9 @@ async def test_only_our_own_headers_go_out(provider: FakeProvider) -> None:
 
 async def test_no_key_sends_no_authorization(provider: FakeProvider) -> None:
     client = build_client(max_concurrency=1)
-    upstream = OpenAIUpstream("main", base_url=provider.base_url, api_key=None, client=client)
+    upstream = OpenAIUpstream(
+        "main", base_url=provider.base_url, api_key=None, exchange=Exchange("main", client)
+    )
     await upstream.complete(ask())
     await upstream.close()
     assert "authorization" not in provider.chats[0].headers
@@ -488,7 +496,9 @@ async def test_an_answer_without_end_is_cut_off() -> None:
 
     for stream in (False, True):
         client = build_client(max_concurrency=1, transport=httpx.MockTransport(answer))
-        upstream = OpenAIUpstream("main", base_url="http://x/v1", api_key=None, client=client)
+        upstream = OpenAIUpstream(
+            "main", base_url="http://x/v1", api_key=None, exchange=Exchange("main", client)
+        )
         with pytest.raises(UpstreamUnavailableError, match="bytes"):
             await (collect(upstream, ask(stream=True)) if stream else upstream.complete(ask()))
         await upstream.close()
@@ -522,7 +532,9 @@ async def test_a_provider_that_quotes_the_key_is_not_passed_on(provider: FakePro
 async def test_a_key_that_fits_no_header_is_refused_unsaid(key: str) -> None:
     client = build_client(max_concurrency=1)
     with pytest.raises(ValueError, match="main") as caught:
-        OpenAIUpstream("main", base_url="http://x/v1", api_key=Secret(key), client=client)
+        OpenAIUpstream(
+            "main", base_url="http://x/v1", api_key=Secret(key), exchange=Exchange("main", client)
+        )
     assert key not in str(caught.value)
     await client.aclose()
 

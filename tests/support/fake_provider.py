@@ -27,6 +27,7 @@ from typing import Any, Self
 ANY_MODEL = "*"
 _CHAT = "/v1/chat/completions"
 _MODELS = "/v1/models"
+OTHER_SURFACES = ("/v1/responses", "/v1/completions", "/v1/embeddings")
 _POLL_S = 0.005
 
 
@@ -47,6 +48,9 @@ class Behaviour:
 
     texts: tuple[str, ...] | None = None  # one delta each; one completion token each
     deltas: tuple[dict[str, Any], ...] = ()  # raw deltas instead, e.g. of tool calls
+    blocks: tuple[dict[str, Any], ...] = ()  # the answer in another dialect's own parts
+    answer: dict[str, Any] | None = None  # the whole answer, as recorded
+    events: tuple[dict[str, Any], ...] = ()  # the streamed answer, as recorded
     message: dict[str, Any] | None = None  # what deltas amount to when not streamed
     finish_reason: str = "stop"
     usage: dict[str, Any] | None = None  # instead of the counted one
@@ -83,6 +87,9 @@ class Recorded:
     def close(self, *, finished: bool) -> None:
         self.finished, self.aborted = finished, not finished
         self.over.set()
+
+
+NOT_HERE = Behaviour(status=404, garbage=b"<html>not here</html>", content_type="text/html")
 
 
 class HungUpError(Exception):
@@ -176,17 +183,22 @@ class FakeProvider:
     ) -> None:
         try:
             behaviour = self._behaviour(request)
-            wire = _Wire(reader, writer, behaviour)
-            if request.path == _MODELS and behaviour.status == 200:
-                await wire.send_json(self._model_list())
-            else:
-                await _chat(request.body or {}, behaviour, wire)
+            wire = Wire(reader, writer, behaviour)
+            await self._respond(request, behaviour, wire)
         except BaseException as error:
             # a fault of our own is an answer given as told; anything else is the client's doing
             request.close(finished=isinstance(error, EndOfConnectionError))
             raise
         self._count(request.body, behaviour)
         request.close(finished=True)
+
+    async def _respond(self, request: Recorded, behaviour: Behaviour, wire: Wire) -> None:
+        if request.path == _MODELS and behaviour.status == 200:
+            await wire.send_json(self._model_list())
+        elif request.path in OTHER_SURFACES and behaviour.status == 200:
+            await _other_surface(request, behaviour, wire)
+        else:
+            await _chat(request.body or {}, behaviour, wire)
 
     def _behaviour(self, request: Recorded) -> Behaviour:
         if self.api_key is not None and request.headers.get("authorization") != (
@@ -195,13 +207,16 @@ class FakeProvider:
             return Behaviour(status=401, error={"message": "wrong key", "code": "invalid_api_key"})
         if request.path == _MODELS:
             return Behaviour()
-        if request.path != _CHAT:
-            return Behaviour(status=404, garbage=b"<html>not here</html>", content_type="text/html")
+        if request.path not in (_CHAT, *OTHER_SURFACES):
+            return NOT_HERE
         model = request.body.get("model") if isinstance(request.body, dict) else None
         if self.models is not None and model not in self.models:
             error = {"message": f"The model {model} does not exist", "code": "model_not_found"}
             return Behaviour(status=404, error=error)
-        queue = self._scripts.get(str(model)) or self._scripts.get(ANY_MODEL) or [Behaviour()]
+        return self._scripted(str(model))
+
+    def _scripted(self, model: str) -> Behaviour:
+        queue = self._scripts.get(model) or self._scripts.get(ANY_MODEL) or [Behaviour()]
         return queue.pop(0) if len(queue) > 1 else queue[0]
 
     def _model_list(self) -> dict[str, Any]:
@@ -211,13 +226,15 @@ class FakeProvider:
     def _count(self, body: Any, behaviour: Behaviour) -> None:
         if not isinstance(body, dict) or behaviour.status != 200:
             return
+        if behaviour.answer is not None or behaviour.events:
+            return
         usage = _usage(body, behaviour)
         self.served.setdefault(str(body.get("model")), Counter()).update(
             requests=1, prompt=usage["prompt_tokens"], completion=usage["completion_tokens"]
         )
 
 
-class _Wire:
+class Wire:
     """Writes one answer as its behaviour wants it, and notices a client that hangs up."""
 
     def __init__(
@@ -252,12 +269,13 @@ class _Wire:
         lines += [f"{name}: {value}" for name, value in behaviour.headers.items()]
         await self._write("\r\n".join([*lines, "", ""]).encode())
 
-    async def event(self, payload: bytes) -> None:
+    async def event(self, payload: bytes, name: str = "") -> None:
         end = self._behaviour.line_end.encode()
         for _ in range(self._behaviour.keep_alives):
             await self.chunk(b": still here" + end + end)
             await self.pause(self._behaviour.chunk_delay_s)
-        await self.chunk(b"data: " + payload + end + end)
+        named = f"event: {name}".encode() + end if name else b""
+        await self.chunk(named + b"data: " + payload + end + end)
         await self.pause(self._behaviour.chunk_delay_s)
 
     async def chunk(self, content: bytes) -> None:
@@ -302,7 +320,7 @@ async def _read_request(reader: asyncio.StreamReader, connection: int) -> Record
     return Recorded(method, path, headers, json.loads(content) if content else None, connection)
 
 
-async def _chat(body: dict[str, Any], behaviour: Behaviour, wire: _Wire) -> None:
+async def _chat(body: dict[str, Any], behaviour: Behaviour, wire: Wire) -> None:
     if behaviour.fault is Fault.RESET and behaviour.fault_after == 0:
         await wire.fail()
     if behaviour.garbage is not None:
@@ -315,7 +333,35 @@ async def _chat(body: dict[str, Any], behaviour: Behaviour, wire: _Wire) -> None
         await wire.send_json(_completion(body, behaviour))
 
 
-async def _stream(body: dict[str, Any], behaviour: Behaviour, wire: _Wire) -> None:
+async def _other_surface(request: Recorded, behaviour: Behaviour, wire: Wire) -> None:
+    """Completions and embeddings as the API answers them; responses as they are scripted."""
+    body = request.body
+    if behaviour.events and body.get("stream"):
+        await wire.head("text/event-stream", "transfer-encoding: chunked")
+        for event in behaviour.events:
+            await wire.event(json.dumps(event).encode(), event.get("type", ""))
+        if "completions" in request.path:
+            await wire.event(b"[DONE]")
+        await wire.end()
+    elif behaviour.answer is not None:
+        await wire.send_json(behaviour.answer)
+    elif request.path == "/v1/embeddings":
+        inputs = body["input"] if isinstance(body["input"], list) else [body["input"]]
+        data = [
+            {"object": "embedding", "index": i, "embedding": [0.1, 0.2]} for i in range(len(inputs))
+        ]
+        usage = behaviour.usage or {"prompt_tokens": 7, "total_tokens": 7}
+        answer = {"object": "list", "data": data, "model": body["model"], "usage": usage}
+        await wire.send_json(answer)
+    else:
+        choice = {"index": 0, "text": " world", "logprobs": None, "finish_reason": "stop"}
+        usage = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
+        await wire.send_json(
+            {**_head(body, "text_completion"), "choices": [choice], "usage": usage}
+        )
+
+
+async def _stream(body: dict[str, Any], behaviour: Behaviour, wire: Wire) -> None:
     await wire.head("text/event-stream; charset=utf-8", "transfer-encoding: chunked")
     await wire.pause(behaviour.head_delay_s)
     fault = behaviour.fault

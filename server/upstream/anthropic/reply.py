@@ -1,0 +1,77 @@
+"""An answer of the Messages API as a chat completion."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import orjson
+
+from server.upstream.base import Surface
+from server.usage import openai_usage, parse_usage
+
+FINISH_REASONS: Final[Mapping[str, str]] = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "pause_turn": "stop",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "tool_use": "tool_calls",
+    "refusal": "content_filter",
+}
+_THOUGHTS: Final = frozenset({"thinking", "redacted_thinking"})
+
+
+def finish_reason(stop_reason: object) -> str:
+    """OpenAI's word for why it ended."""
+    return FINISH_REASONS.get(str(stop_reason), "stop")
+
+
+def usage_of(usage: object) -> dict[str, Any] | None:
+    """OpenAI's usage object; None where there are no counts."""
+    parsed = parse_usage(usage, Surface.MESSAGES)
+    return None if parsed is None else openai_usage(parsed)
+
+
+def to_completion(message: Mapping[str, Any], created: int) -> dict[str, Any]:
+    """created: Unix time in seconds."""
+    choice = {
+        "index": 0,
+        "message": _message(message["content"]),
+        "logprobs": None,
+        "finish_reason": finish_reason(message.get("stop_reason")),
+        "native_finish_reason": message.get("stop_reason"),
+    }
+    body = {
+        "id": message.get("id"),
+        "object": "chat.completion",
+        "created": created,
+        "model": message.get("model"),
+        "choices": [choice],
+    }
+    usage = usage_of(message.get("usage"))
+    return body if usage is None else body | {"usage": usage}
+
+
+def _message(blocks: list[dict[str, Any]]) -> dict[str, Any]:
+    texts = [block["text"] for block in blocks if block.get("type") == "text"]
+    calls = [_call(block) for block in blocks if block.get("type") == "tool_use"]
+    thoughts = [block for block in blocks if block.get("type") in _THOUGHTS]
+    out: dict[str, Any] = {
+        "role": "assistant",
+        "content": "".join(texts) if texts or not calls else None,
+        "refusal": None,
+    }
+    if calls:
+        out["tool_calls"] = calls
+    if thoughts:
+        out["reasoning_content"] = "".join(block.get("thinking", "") for block in thoughts)
+        # to be sent back with the next turn: their signatures cannot be made again
+        out["thinking_blocks"] = thoughts
+    return out
+
+
+def _call(block: Mapping[str, Any]) -> dict[str, Any]:
+    arguments = orjson.dumps(block.get("input") or {}).decode()
+    function = {"name": block["name"], "arguments": arguments}
+    return {"id": block["id"], "type": "function", "function": function}

@@ -1,0 +1,181 @@
+"""A chat-completions body in the words of the Messages API."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from server.upstream.anthropic.blocks import system_and_turns
+from server.upstream.anthropic.thinking import Thinking, thinking_fields
+from server.upstream.dialect import (
+    InexpressibleError,
+    check_fields,
+    chosen_function,
+    functions_of,
+    output_cap,
+    stop_sequences,
+)
+
+# Said in other words, or in the same.
+KNOWN: Final = frozenset(
+    {
+        "max_completion_tokens",
+        "max_tokens",
+        "messages",
+        "model",
+        "parallel_tool_calls",
+        "reasoning_effort",
+        "response_format",
+        "stop",
+        "stream",
+        "stream_options",
+        "temperature",
+        "tool_choice",
+        "tools",
+        "top_p",
+    }
+)
+# Anthropic's own fields: a caller who knows them may use them.
+NATIVE: Final = frozenset(
+    {"cache_control", "container", "inference_geo", "output_config", "speed", "thinking", "top_k"}
+)
+# OpenAI's fields that the Messages API has no words for.
+INEXPRESSIBLE: Final[Mapping[str, str]] = {
+    "audio": "it answers in text",
+    "frequency_penalty": "it has no penalties",
+    "function_call": "use tool_choice",
+    "functions": "use tools",
+    "logit_bias": "it has no token biases",
+    "logprobs": "it reports no log probabilities",
+    "modalities": "it answers in text",
+    "moderation": "it has no moderation of its own",
+    "n": "it gives one answer",
+    "prediction": "it takes no predicted output",
+    "presence_penalty": "it has no penalties",
+    "seed": "it takes no seed",
+    "service_tier": "its tiers are others",
+    "store": "it keeps nothing",
+    "top_logprobs": "it reports no log probabilities",
+    "verbosity": "it has no such setting",
+    "web_search_options": "its search is a tool of another kind",
+}
+# Advisory fields that it does have words for.
+NAMED_USER: Final = frozenset({"user", "safety_identifier"})
+# What a model may write where neither the caller nor the configuration says so.
+DEFAULT_MAX_TOKENS: Final = 4096
+_EMPTY_SCHEMA: Final[Mapping[str, Any]] = {"type": "object", "properties": {}}
+
+
+def to_messages(
+    body: Mapping[str, Any], model: str, *, thinking: Thinking, max_output_tokens: int | None
+) -> dict[str, Any]:
+    """The Messages body. max_output_tokens: the model's own limit, for callers who set none.
+
+    Raises InexpressibleError.
+    """
+    wanted = check_fields(body, KNOWN | NATIVE, INEXPRESSIBLE)
+    system, turns = system_and_turns(body["messages"])
+    cap = output_cap(body)
+    max_tokens = max_output_tokens or DEFAULT_MAX_TOKENS if cap is None else cap
+    out: dict[str, Any] = {"model": model, "max_tokens": max_tokens, "messages": turns}
+    if system:
+        plain = len(system) == 1 and "cache_control" not in system[0]
+        out["system"] = system[0]["text"] if plain else system
+    out |= _sampling(wanted) | _tools(wanted) | _user(wanted)
+    if wanted.get("stream"):
+        out["stream"] = True
+    if wanted.get("reasoning_effort") is not None:
+        out |= thinking_fields(str(wanted["reasoning_effort"]), thinking, max_tokens)
+    out |= _format(wanted, out)
+    out |= {name: wanted[name] for name in NATIVE if name in wanted}
+    _check_thinking(out)
+    return out
+
+
+def _sampling(wanted: Mapping[str, Any]) -> dict[str, Any]:
+    out = {name: wanted[name] for name in ("temperature", "top_p") if name in wanted}
+    if isinstance(out.get("temperature"), int | float) and out["temperature"] > 1:
+        raise InexpressibleError("a temperature above 1")
+    stops = stop_sequences(wanted)
+    if any(not stop.strip() for stop in stops):
+        raise InexpressibleError("a stop sequence of white space")
+    return out | ({"stop_sequences": stops} if stops else {})
+
+
+def _tools(wanted: Mapping[str, Any]) -> dict[str, Any]:
+    tools = [_tool(tool, function) for tool, function in functions_of(wanted.get("tools"))]
+    if not tools:
+        return {}
+    choice = _tool_choice(wanted.get("tool_choice"))
+    if wanted.get("parallel_tool_calls") is False and choice["type"] != "none":
+        choice["disable_parallel_tool_use"] = True
+    # automatic is the default, and needs no saying
+    return {"tools": tools} | ({} if choice == {"type": "auto"} else {"tool_choice": choice})
+
+
+def _tool(tool: Mapping[str, Any], function: Mapping[str, Any]) -> dict[str, Any]:
+    schema = {"type": "object", **(function.get("parameters") or _EMPTY_SCHEMA)}
+    out: dict[str, Any] = {"name": function["name"], "input_schema": schema}
+    if function.get("description"):
+        out["description"] = function["description"]
+    if function.get("strict"):
+        out["strict"] = True
+    if tool.get("cache_control") is not None:
+        out["cache_control"] = tool["cache_control"]
+    return out
+
+
+def _tool_choice(choice: object) -> dict[str, Any]:
+    match choice:
+        case None | "auto":
+            return {"type": "auto"}
+        case "none":
+            return {"type": "none"}
+        case "required":
+            return {"type": "any"}
+    return {"type": "tool", "name": chosen_function(choice)}
+
+
+def _user(wanted: Mapping[str, Any]) -> dict[str, Any]:
+    user = wanted.get("safety_identifier") or wanted.get("user")
+    return {} if not user else {"metadata": {"user_id": user}}
+
+
+def _format(wanted: Mapping[str, Any], out: Mapping[str, Any]) -> dict[str, Any]:
+    response_format = wanted.get("response_format")
+    if response_format is None:
+        return {}
+    if response_format.get("type") != "json_schema":
+        raise InexpressibleError("response_format json_object: give a json_schema")
+    schema = (response_format.get("json_schema") or {}).get("schema")
+    if not isinstance(schema, Mapping):
+        raise InexpressibleError("a response_format without a schema")
+    if not _is_closed(schema):
+        raise InexpressibleError("a schema whose objects allow additionalProperties")
+    return {
+        "output_config": {
+            **out.get("output_config", {}),
+            "format": {"type": "json_schema", "schema": schema},
+        }
+    }
+
+
+def _is_closed(schema: object) -> bool:
+    """Whether every object in the schema says additionalProperties: false."""
+    if isinstance(schema, list):
+        return all(_is_closed(item) for item in schema)
+    if not isinstance(schema, Mapping):
+        return True
+    if schema.get("type") == "object" and schema.get("additionalProperties") is not False:
+        return False
+    return all(_is_closed(value) for value in schema.values())
+
+
+def _check_thinking(out: Mapping[str, Any]) -> None:
+    """The API's rules for requests that let a model think."""
+    if (out.get("thinking") or {}).get("type") not in ("enabled", "adaptive"):
+        return
+    if out.get("temperature", 1) != 1 or out.get("top_p", 1) < 0.95 or "top_k" in out:
+        raise InexpressibleError("temperature, top_p or top_k together with reasoning")
+    if (out.get("tool_choice") or {}).get("type") in ("any", "tool"):
+        raise InexpressibleError("a forced tool_choice together with reasoning")

@@ -1,0 +1,67 @@
+"""How much a model is to think: OpenAI's reasoning_effort in Anthropic's words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any, Final
+
+from server.upstream.dialect import InexpressibleError
+
+
+class Thinking(StrEnum):
+    """How a model is told to think. NONE: it does not; BUDGET: by a number of tokens;
+    ADAPTIVE: by an effort, it decides itself when."""
+
+    NONE = "none"
+    BUDGET = "budget"
+    ADAPTIVE = "adaptive"
+
+
+_NEVER: Final = re.compile(r"claude-(2|instant|3-5|3-(opus|sonnet|haiku))")
+_BY_BUDGET: Final = re.compile(
+    r"claude-(3-7|(opus|sonnet|haiku)-4(-[015])?(-latest|[-@]\d{8}|-v\d|$))"
+)
+# Parts of the output cap, as OpenRouter's reference has them.
+_SHARES: Final[Mapping[str, float]] = {
+    "minimal": 0.1,
+    "low": 0.2,
+    "medium": 0.5,
+    "high": 0.8,
+    "xhigh": 0.95,
+    "max": 0.95,
+}
+_EFFORTS: Final[Mapping[str, str]] = {"minimal": "low"}
+_LEAST_BUDGET: Final = 1024
+_MOST_BUDGET: Final = 32_000
+
+
+def thinking_of(model: str) -> Thinking:
+    """By the model's name; one that is not known is taken for a new one."""
+    if _NEVER.search(model):
+        return Thinking.NONE
+    return Thinking.BUDGET if _BY_BUDGET.search(model) else Thinking.ADAPTIVE
+
+
+def thinking_fields(effort: str, style: Thinking, max_tokens: int) -> dict[str, Any]:
+    """`thinking` and `output_config` for an effort. Raises InexpressibleError."""
+    if effort not in _SHARES and effort != "none":
+        raise InexpressibleError(f"reasoning_effort {effort[:20]!r}")
+    if style is Thinking.NONE:
+        if effort != "none":
+            raise InexpressibleError("reasoning_effort: the model does not think")
+        return {}
+    if effort == "none":
+        return {"thinking": {"type": "disabled"}}
+    if style is Thinking.ADAPTIVE:
+        # without display the newest models leave their reasoning out of the answer
+        thinking = {"type": "adaptive", "display": "summarized"}
+        return {"thinking": thinking, "output_config": {"effort": _EFFORTS.get(effort, effort)}}
+    budget = min(_MOST_BUDGET, max(_LEAST_BUDGET, int(max_tokens * _SHARES[effort])))
+    if budget >= max_tokens:
+        raise InexpressibleError(
+            f"reasoning_effort within an output cap of {max_tokens}: thinking takes at least "
+            f"{_LEAST_BUDGET} tokens"
+        )
+    return {"thinking": {"type": "enabled", "budget_tokens": budget}}

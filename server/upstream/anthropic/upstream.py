@@ -1,0 +1,181 @@
+"""Anthropic as a provider: chat completions translated, its own Messages sent as they are."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
+from typing import Any, Final
+
+import httpx
+import orjson
+
+from server.secret import Secret
+from server.sse import SseEvent
+from server.upstream.anthropic.reply import to_completion
+from server.upstream.anthropic.request import NAMED_USER, to_messages
+from server.upstream.anthropic.stream import MessageStream
+from server.upstream.anthropic.thinking import Thinking, thinking_of
+from server.upstream.base import Fit, Surface, UpstreamReply, UpstreamRequest, UpstreamStream
+from server.upstream.dialect import InexpressibleError, left_out
+from server.upstream.errors import (
+    UpstreamError,
+    UpstreamRejectedError,
+    UpstreamUnavailableError,
+    error_for_status,
+    parse_retry_after_s,
+)
+from server.upstream.exchange import Answer, Call, Exchange, drain
+from server.upstream.wire import (
+    bare_key,
+    envelope,
+    headers_for,
+    json_bytes,
+    json_object,
+    without_key,
+)
+
+BASE_URL: Final = "https://api.anthropic.com"
+_VERSION: Final = "2023-06-01"
+# A 400 that is about the operator's account and no caller's fault.
+_ACCOUNT: Final = "credit balance"
+
+
+class AnthropicUpstream:
+    """base_url names the host alone. max_output_tokens: upstream model -> its limit, sent for
+    callers who set none (the API wants one); thinking: upstream model -> how it is told to think,
+    where its name does not tell. The rest as for OpenAIUpstream."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        api_key: Secret | None,
+        exchange: Exchange,
+        base_url: str = BASE_URL,
+        max_output_tokens: Mapping[str, int] | None = None,
+        thinking: Mapping[str, Thinking] | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._name = name
+        self._url = httpx.URL(base_url.rstrip("/") + "/v1/messages")
+        self._api_key = api_key
+        key = bare_key(name, api_key)
+        self._headers = {"anthropic-version": _VERSION} | ({"x-api-key": key} if key else {})
+        self._exchange = exchange
+        self._max_output_tokens = max_output_tokens or {}
+        self._thinking = thinking or {}
+        self._clock = clock
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    def __repr__(self) -> str:
+        return f"AnthropicUpstream({self._name!r})"
+
+    def speaks(self, surface: Surface) -> bool:
+        """See Upstream.speaks."""
+        return surface in (Surface.CHAT, Surface.MESSAGES)
+
+    def fit(self, body: Mapping[str, Any], model: str) -> Fit:
+        """See Upstream.fit."""
+        try:
+            self._translated(body, model)
+        except InexpressibleError as error:
+            return Fit(f"its provider cannot express {error}")
+        return Fit(left_out=left_out(body, NAMED_USER))
+
+    async def complete(self, request: UpstreamRequest) -> UpstreamReply:
+        """See Upstream.complete."""
+        answer = await self._exchange.post(self._call(request))
+        if answer.status != 200:
+            raise self._refusal(answer, request.upstream_model)
+        message = json_object(answer.content)
+        if message is None or not isinstance(message.get("content"), list):
+            raise self._unavailable("answered with something that is no message")
+        if request.surface is Surface.MESSAGES:
+            return UpstreamReply(message)
+        return UpstreamReply(to_completion(message, int(self._clock())))
+
+    async def open_stream(self, request: UpstreamRequest) -> UpstreamStream:
+        """See Upstream.open_stream."""
+        native = request.surface is Surface.MESSAGES
+        return await UpstreamStream.start(
+            self._as_they_are(request) if native else self._chunks(request)
+        )
+
+    async def close(self) -> None:
+        """Closes every connection to the provider."""
+        await self._exchange.close()
+
+    async def _chunks(self, request: UpstreamRequest) -> AsyncGenerator[SseEvent, None]:
+        stream = MessageStream(int(self._clock()))
+        async with aclosing(self._as_they_are(request)) as events:
+            async for event in events:
+                for chunk in stream.chunks(event.parsed or {}):
+                    yield SseEvent(orjson.dumps(chunk), parsed=chunk)
+
+    async def _as_they_are(self, request: UpstreamRequest) -> AsyncGenerator[SseEvent, None]:
+        def refusal(answer: Answer) -> UpstreamError:
+            return self._refusal(answer, request.upstream_model)
+
+        async with aclosing(self._exchange.events(self._call(request), refusal)) as events:
+            async for event in events:
+                parsed = self._read(event)
+                yield SseEvent(event.data, event.name, parsed)
+                if parsed.get("type") == "message_stop":
+                    await drain(events)
+                    return
+        raise self._unavailable("ended the stream before the answer was finished")
+
+    def _read(self, event: SseEvent) -> dict[str, Any]:
+        parsed = json_object(event.data)
+        if parsed is None:
+            raise self._unavailable("sent an event that is not a JSON object")
+        if parsed.get("type") == "error":
+            raise self._unavailable("sent an error inside the stream")
+        return parsed
+
+    def _call(self, request: UpstreamRequest) -> Call:
+        headers = headers_for(request) | self._headers | dict(request.headers)
+        if request.surface is Surface.MESSAGES:
+            return Call(self._url, headers, json_bytes(request.body))
+        try:
+            body = self._translated(request.body, request.upstream_model)
+        except InexpressibleError as error:
+            message = f"The model's provider cannot express {error}."
+            raise UpstreamRejectedError(
+                f"{self._name} cannot express the request", status=400, body=envelope(message)
+            ) from None
+        body.pop("stream", None)
+        return Call(self._url, headers, json_bytes(body | {"stream": request.stream}))
+
+    def _translated(self, body: Mapping[str, Any], model: str) -> dict[str, Any]:
+        return to_messages(
+            body,
+            model,
+            thinking=self._thinking.get(model) or thinking_of(model),
+            max_output_tokens=self._max_output_tokens.get(model),
+        )
+
+    def _refusal(self, answer: Answer, model: str) -> UpstreamError:
+        if answer.status == 200:
+            return self._unavailable("was asked for a stream and answered with something else")
+        body = json_object(without_key(answer.content, self._api_key)) or {}
+        error = body.get("error")
+        said = error if isinstance(error, dict) else {}
+        message = str(said.get("message") or f"The provider answered {answer.status}.")
+        if answer.status == 400 and _ACCOUNT in message:
+            return UpstreamUnavailableError(f"{self._name} is out of credit", status=402)
+        kind = str(said.get("type") or "invalid_request_error")
+        return error_for_status(
+            self._name,
+            answer.status,
+            envelope=envelope(message, kind),
+            retry_after_s=parse_retry_after_s(answer.headers, self._clock()),
+            model_missing=not said or model in message,
+        )
+
+    def _unavailable(self, what: str) -> UpstreamUnavailableError:
+        return UpstreamUnavailableError(f"{self._name} {what}", status=200)

@@ -1,0 +1,136 @@
+"""OpenAI's messages as Gemini's contents."""
+
+from __future__ import annotations
+
+import mimetypes
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import orjson
+
+from server.upstream.dialect import (
+    InexpressibleError,
+    arguments_of,
+    data_url,
+    file_data,
+    image_url,
+    parts,
+    text_of,
+)
+
+Part = dict[str, Any]
+_SYSTEM: Final = frozenset({"system", "developer"})
+# Stands for a signature that another provider's call never had; newer models want one.
+NO_SIGNATURE: Final = "skip_thought_signature_validator"
+
+
+def system_and_contents(
+    messages: Sequence[Mapping[str, Any]], *, sign: bool
+) -> tuple[list[Part], list[Part]]:
+    """(system parts, contents), contents of one role merged. sign: whether the model wants a
+    signature at its calls. Raises InexpressibleError."""
+    n_system = 0
+    while n_system < len(messages) and messages[n_system]["role"] in _SYSTEM:
+        n_system += 1
+    system = [{"text": text_of(m.get("content"))} for m in messages[:n_system]]
+    contents: list[Part] = []
+    names: dict[str, str] = {}
+    for message in messages[n_system:]:
+        role, said = _content(message, names, sign=sign)
+        if contents and contents[-1]["role"] == role:
+            contents[-1]["parts"] += said
+        elif said:
+            contents.append({"role": role, "parts": said})
+    if not contents or contents[0]["role"] != "user":
+        raise InexpressibleError("a conversation that does not begin with the user")
+    if contents[-1]["role"] != "user":
+        raise InexpressibleError("a conversation that ends with the assistant")
+    return [part for part in system if part["text"]], contents
+
+
+def _content(
+    message: Mapping[str, Any], names: dict[str, str], *, sign: bool
+) -> tuple[str, list[Part]]:
+    role = message["role"]
+    if role in _SYSTEM:
+        raise InexpressibleError("a system message after the conversation has begun")
+    if role == "tool":
+        return "user", [_response(message, names)]
+    if role == "assistant":
+        return "model", list(_said(message, names, sign=sign))
+    said = [_part(part) for part in parts(message.get("content")) if part.get("text") != ""]
+    if not said:
+        raise InexpressibleError("an empty message")
+    return "user", said
+
+
+def _said(message: Mapping[str, Any], names: dict[str, str], *, sign: bool) -> Iterator[Part]:
+    text = text_of(message.get("content"))
+    if text:
+        yield {"text": text} | _signed(message)
+    for number, call in enumerate(message.get("tool_calls") or ()):
+        arguments = arguments_of(call)
+        name = names[call["id"]] = call["function"]["name"]
+        part: Part = {"functionCall": {"id": call["id"], "name": name, "args": arguments}}
+        signature = _signed(call)
+        if sign and number == 0 and not signature:
+            # of calls made at once only the first is signed
+            signature = {"thoughtSignature": NO_SIGNATURE}
+        yield part | signature
+
+
+def _signed(said: Mapping[str, Any]) -> Part:
+    extra = said.get("extra_content")
+    google = extra.get("google") if isinstance(extra, Mapping) else None
+    signature = google.get("thought_signature") if isinstance(google, Mapping) else None
+    return {"thoughtSignature": signature} if isinstance(signature, str) else {}
+
+
+def _response(message: Mapping[str, Any], names: Mapping[str, str]) -> Part:
+    identifier = message.get("tool_call_id")
+    name = names.get(str(identifier))
+    if name is None:
+        raise InexpressibleError("a tool's result without the call that it answers")
+    result = _result(text_of(message.get("content")))
+    return {"functionResponse": {"id": identifier, "name": name, "response": result}}
+
+
+def _result(text: str) -> dict[str, Any]:
+    """A JSON object as it is; anything else under the name that the API's reference gives it."""
+    try:
+        parsed = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        parsed = text
+    return parsed if isinstance(parsed, dict) else {"output": parsed}
+
+
+def _part(part: Mapping[str, Any]) -> Part:
+    match part["type"]:
+        case "text":
+            return {"text": part["text"]}
+        case "image_url":
+            return _image(image_url(part))
+        case "input_audio":
+            sound = part["input_audio"]
+            return _inline(f"audio/{sound['format']}", sound["data"])
+        case "file":
+            return _inline(*file_data(part))
+        case kind:
+            raise InexpressibleError(f"{str(kind)[:40]} parts")
+
+
+def _image(url: str) -> Part:
+    data = data_url(url)
+    if data is not None:
+        return _inline(*data)
+    kind, _ = mimetypes.guess_type(urlsplit(url).path)
+    if kind is None or not kind.startswith("image/") or not url.startswith("https://"):
+        raise InexpressibleError(
+            "an image that is neither a base64 data URL nor an https address ending in its type"
+        )
+    return {"fileData": {"mimeType": kind, "fileUri": url}}
+
+
+def _inline(kind: str, data: str) -> Part:
+    return {"inlineData": {"mimeType": kind, "data": data}}

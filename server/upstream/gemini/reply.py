@@ -1,0 +1,209 @@
+"""Answers of generateContent as chat completions, whole and in chunks."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import orjson
+
+from router.cost import Usage
+from server.usage import count, openai_usage
+
+Body = dict[str, Any]
+_FILTERED: Final = frozenset(
+    {
+        "BLOCKLIST",
+        "IMAGE_PROHIBITED_CONTENT",
+        "IMAGE_RECITATION",
+        "IMAGE_SAFETY",
+        "LANGUAGE",
+        "MODEL_ARMOR",
+        "PROHIBITED_CONTENT",
+        "RECITATION",
+        "SAFETY",
+        "SPII",
+    }
+)
+
+
+def finish_reason(reason: object, *, called: bool) -> str:
+    """OpenAI's word for why it ended. called: whether it called a tool."""
+    if reason == "MAX_TOKENS":
+        return "length"
+    if reason in _FILTERED:
+        return "content_filter"
+    return "tool_calls" if called else "stop"
+
+
+def usage_of(metadata: object) -> Body | None:
+    """OpenAI's usage object. Gemini counts thoughts beside the candidates, and the results of its
+    own tools beside the prompt; cached tokens are part of the prompt."""
+    if not isinstance(metadata, dict):
+        return None
+    prompt = count(metadata, "promptTokenCount") + count(metadata, "toolUsePromptTokenCount")
+    thoughts = count(metadata, "thoughtsTokenCount")
+    output = count(metadata, "candidatesTokenCount") + thoughts
+    if prompt + output == 0:
+        return None
+    cached = count(metadata, "cachedContentTokenCount")
+    cached_audio = _audio(metadata, "cacheTokensDetails")
+    usage = Usage(
+        prompt_tokens=prompt,
+        completion_tokens=output,
+        cached_tokens=cached,
+        reasoning_tokens=thoughts,
+        # sound that is read from the cache has the cache's price
+        audio_input_tokens=max(0, _audio(metadata, "promptTokensDetails") - cached_audio),
+        audio_output_tokens=_audio(metadata, "candidatesTokensDetails"),
+    )
+    return openai_usage(usage)
+
+
+def to_completion(answer: Mapping[str, Any], created: int) -> Body:
+    """created: Unix time in seconds."""
+    found = answer.get("candidates") or [_blocked(answer)]
+    body = {
+        "id": answer.get("responseId"),
+        "object": "chat.completion",
+        "created": created,
+        "model": answer.get("modelVersion"),
+        "choices": [_choice(number, candidate) for number, candidate in enumerate(found)],
+    }
+    usage = usage_of(answer.get("usageMetadata"))
+    return body if usage is None else body | {"usage": usage}
+
+
+class ContentStream:
+    """One streamed answer. `done` once every candidate has ended."""
+
+    def __init__(self, created: int) -> None:
+        self._created = created
+        self._begun: set[int] = set()
+        self._calls: dict[int, int] = {}
+        self._ended: set[int] = set()
+        self._usage: Body | None = None
+        self._head: Body = {}
+
+    @property
+    def done(self) -> bool:
+        """Every candidate that has begun has ended."""
+        return bool(self._ended) and self._begun <= self._ended
+
+    def chunks(self, answer: Mapping[str, Any]) -> Iterator[Body]:
+        """The chunks for one event."""
+        self._head = {
+            "id": answer.get("responseId"),
+            "object": "chat.completion.chunk",
+            "created": self._created,
+            "model": answer.get("modelVersion"),
+        }
+        self._usage = usage_of(answer.get("usageMetadata")) or self._usage
+        blocked = (answer.get("promptFeedback") or {}).get("blockReason")
+        found = answer.get("candidates") or ([_blocked(answer)] if blocked else [])
+        for number, candidate in enumerate(found):
+            yield from self._candidate(int(candidate.get("index", number)), candidate)
+
+    def last(self) -> Iterator[Body]:
+        """The usage chunk, where usage was reported."""
+        if self._usage is not None:
+            yield {**self._head, "choices": [], "usage": self._usage}
+
+    def _candidate(self, index: int, candidate: Mapping[str, Any]) -> Iterator[Body]:
+        for part in _parts(candidate):
+            delta = self._delta(index, part)
+            if delta:
+                yield self._chunk(index, self._begin(index) | delta)
+        reason = candidate.get("finishReason")
+        if reason:
+            called = self._calls.get(index, 0) > 0
+            self._ended.add(index)
+            yield self._chunk(index, self._begin(index), reason, called=called)
+
+    def _begin(self, index: int) -> Body:
+        if index in self._begun:
+            return {}
+        self._begun.add(index)
+        return {"role": "assistant"}
+
+    def _delta(self, index: int, part: Mapping[str, Any]) -> Body:
+        if "functionCall" in part:
+            number = self._calls.get(index, 0)
+            self._calls[index] = number + 1
+            return {"tool_calls": [{"index": number, **_call(part)}]}
+        text = part.get("text", "")
+        if part.get("thought"):
+            return {"reasoning_content": text} if text else {}
+        extra = _signature(part)
+        return {"content": text, **extra} if text or extra else {}
+
+    def _chunk(
+        self, index: int, delta: Body, reason: object = None, *, called: bool = False
+    ) -> Body:
+        choice: Body = {"index": index, "delta": delta, "logprobs": None, "finish_reason": None}
+        if reason:
+            choice["finish_reason"] = finish_reason(reason, called=called)
+            choice["native_finish_reason"] = reason
+        return {**self._head, "choices": [choice]}
+
+
+def _choice(number: int, candidate: Mapping[str, Any]) -> Body:
+    said = list(_parts(candidate))
+    calls = [_call(part) for part in said if "functionCall" in part]
+    texts = [p["text"] for p in said if p.get("text") and not p.get("thought")]
+    thoughts = [p["text"] for p in said if p.get("text") and p.get("thought")]
+    message: Body = {
+        "role": "assistant",
+        "content": "".join(texts) if texts or not calls else None,
+        "refusal": candidate.get("refusal"),
+    }
+    if calls:
+        message["tool_calls"] = calls
+    if thoughts:
+        message["reasoning_content"] = "".join(thoughts)
+    for part in said:
+        if "functionCall" not in part:
+            message |= _signature(part)
+    reason = candidate.get("finishReason")
+    return {
+        "index": candidate.get("index", number),
+        "message": message,
+        "logprobs": None,
+        "finish_reason": finish_reason(reason, called=bool(calls)),
+        "native_finish_reason": reason,
+    }
+
+
+def _blocked(answer: Mapping[str, Any]) -> Body:
+    """A prompt that was refused has no candidate at all."""
+    reason = (answer.get("promptFeedback") or {}).get("blockReason", "OTHER")
+    return {"finishReason": "SAFETY", "refusal": f"The prompt was blocked: {reason}."}
+
+
+def _parts(candidate: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    yield from (candidate.get("content") or {}).get("parts") or ()
+
+
+def _call(part: Mapping[str, Any]) -> Body:
+    call = part["functionCall"]
+    function = {"name": call["name"], "arguments": orjson.dumps(call.get("args") or {}).decode()}
+    identifier = call.get("id") or f"call_{uuid.uuid4().hex[:24]}"
+    return {"id": identifier, "type": "function", "function": function} | _signature(part)
+
+
+def _signature(part: Mapping[str, Any]) -> Body:
+    """Where Google's own OpenAI endpoint puts it, to be sent back with the next turn."""
+    signature = part.get("thoughtSignature")
+    if signature is None:
+        return {}
+    return {"extra_content": {"google": {"thought_signature": signature}}}
+
+
+def _audio(metadata: Mapping[str, Any], name: str) -> int:
+    details = metadata.get(name)
+    return sum(
+        count(item, "tokenCount")
+        for item in (details if isinstance(details, list) else ())
+        if isinstance(item, dict) and item.get("modality") == "AUDIO"
+    )

@@ -1,0 +1,173 @@
+"""Gemini as a provider: chat completions translated to generateContent and back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from contextlib import aclosing
+from typing import Any, Final
+from urllib.parse import quote
+
+import httpx
+import orjson
+
+from server.secret import Secret
+from server.sse import SseEvent
+from server.upstream.base import Fit, Surface, UpstreamReply, UpstreamRequest, UpstreamStream
+from server.upstream.dialect import InexpressibleError, left_out
+from server.upstream.errors import (
+    UpstreamError,
+    UpstreamRejectedError,
+    UpstreamUnavailableError,
+    error_for_status,
+    parse_retry_after_s,
+)
+from server.upstream.exchange import Answer, Call, Exchange, drain
+from server.upstream.gemini.reply import ContentStream, to_completion
+from server.upstream.gemini.request import to_generate_content
+from server.upstream.wire import (
+    bare_key,
+    envelope,
+    headers_for,
+    json_bytes,
+    json_object,
+    without_key,
+)
+
+BASE_URL: Final = "https://generativelanguage.googleapis.com"
+# 400s that are about the operator's key, region or account and no caller's fault.
+_OURS: Final = frozenset({"API_KEY_INVALID", "API_KEY_SERVICE_BLOCKED", "FAILED_PRECONDITION"})
+
+
+class GeminiUpstream:
+    """base_url names the host alone. The rest as for OpenAIUpstream."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        api_key: Secret | None,
+        exchange: Exchange,
+        base_url: str = BASE_URL,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._name = name
+        self._base_url = base_url.rstrip("/")
+        self._api_key = api_key
+        key = bare_key(name, api_key)
+        self._headers = {"x-goog-api-key": key} if key else {}
+        self._exchange = exchange
+        self._clock = clock
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    def __repr__(self) -> str:
+        return f"GeminiUpstream({self._name!r})"
+
+    def speaks(self, surface: Surface) -> bool:
+        """See Upstream.speaks."""
+        return surface is Surface.CHAT
+
+    def fit(self, body: Mapping[str, Any], model: str) -> Fit:
+        """See Upstream.fit."""
+        try:
+            to_generate_content(body, model)
+        except InexpressibleError as error:
+            return Fit(f"its provider cannot express {error}")
+        return Fit(left_out=left_out(body))
+
+    async def complete(self, request: UpstreamRequest) -> UpstreamReply:
+        """See Upstream.complete."""
+        answer = await self._exchange.post(self._call(request))
+        if answer.status != 200:
+            raise self._refusal(answer, request.upstream_model)
+        body = json_object(answer.content)
+        if body is None or not (body.get("candidates") or body.get("promptFeedback")):
+            raise self._unavailable("answered with something that is no content")
+        return UpstreamReply(to_completion(body, int(self._clock())))
+
+    async def open_stream(self, request: UpstreamRequest) -> UpstreamStream:
+        """See Upstream.open_stream."""
+        return await UpstreamStream.start(self._chunks(request))
+
+    async def close(self) -> None:
+        """Closes every connection to the provider."""
+        await self._exchange.close()
+
+    async def _chunks(self, request: UpstreamRequest) -> AsyncGenerator[SseEvent, None]:
+        def refusal(answer: Answer) -> UpstreamError:
+            return self._refusal(answer, request.upstream_model)
+
+        stream = ContentStream(int(self._clock()))
+        async with aclosing(self._exchange.events(self._call(request), refusal)) as events:
+            async for event in events:
+                # its last chunks may bring usage only: nothing but the end of the answer ends it
+                for chunk in stream.chunks(self._read(event)):
+                    yield _event(chunk)
+            await drain(events)
+        if not stream.done:
+            raise self._unavailable("ended the stream before the answer was finished")
+        for chunk in stream.last():
+            yield _event(chunk)
+
+    def _read(self, event: SseEvent) -> dict[str, Any]:
+        parsed = json_object(event.data)
+        if parsed is None:
+            raise self._unavailable("sent an event that is not a JSON object")
+        if parsed.get("error"):
+            raise self._unavailable("sent an error inside the stream")
+        return parsed
+
+    def _call(self, request: UpstreamRequest) -> Call:
+        try:
+            body = to_generate_content(request.body, request.upstream_model)
+        except InexpressibleError as error:
+            message = f"The model's provider cannot express {error}."
+            raise UpstreamRejectedError(
+                f"{self._name} cannot express the request", status=400, body=envelope(message)
+            ) from None
+        method = "streamGenerateContent?alt=sse" if request.stream else "generateContent"
+        model = quote(request.upstream_model.removeprefix("models/"), safe="")
+        url = httpx.URL(f"{self._base_url}/v1beta/models/{model}:{method}")
+        return Call(url, headers_for(request) | self._headers, json_bytes(body))
+
+    def _refusal(self, answer: Answer, model: str) -> UpstreamError:
+        if answer.status == 200:
+            return self._unavailable("was asked for a stream and answered with something else")
+        body = json_object(without_key(answer.content, self._api_key)) or {}
+        error = body.get("error")
+        said = error if isinstance(error, dict) else {}
+        reasons = {said.get("status"), *(detail.get("reason") for detail in _details(said))}
+        if answer.status == 400 and reasons & _OURS:
+            return UpstreamUnavailableError(f"{self._name} refuses our key or account", status=401)
+        message = str(said.get("message") or f"The provider answered {answer.status}.")
+        return error_for_status(
+            self._name,
+            answer.status,
+            envelope=envelope(message),
+            retry_after_s=_retry_after_s(said, answer, self._clock()),
+            model_missing=not said or model in message or "models/" in message,
+        )
+
+    def _unavailable(self, what: str) -> UpstreamUnavailableError:
+        return UpstreamUnavailableError(f"{self._name} {what}", status=200)
+
+
+def _event(chunk: dict[str, Any]) -> SseEvent:
+    return SseEvent(orjson.dumps(chunk), parsed=chunk)
+
+
+def _details(error: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    details = error.get("details")
+    yield from (d for d in (details if isinstance(details, list) else ()) if isinstance(d, dict))
+
+
+def _retry_after_s(error: Mapping[str, Any], answer: Answer, now_s: float) -> float | None:
+    """Google says it in the body, as a duration such as "34.5s"."""
+    for detail in _details(error):
+        delay = str(detail.get("retryDelay", ""))
+        if delay.endswith("s"):
+            return parse_retry_after_s({"retry-after": delay[:-1]}, now_s)
+    return parse_retry_after_s(answer.headers, now_s)

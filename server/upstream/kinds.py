@@ -1,0 +1,69 @@
+"""From a provider's settings to the upstream that speaks its dialect."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from server.secret import Secret
+from server.settings import ModelSettings, ProviderSettings
+from server.upstream.anthropic import upstream as anthropic
+from server.upstream.anthropic.thinking import Thinking
+from server.upstream.base import Upstream
+from server.upstream.exchange import Exchange
+from server.upstream.gemini import upstream as gemini
+from server.upstream.openai import OpenAIUpstream
+from server.upstream.profiles import profile_for
+from server.upstream.transport import build_client
+
+
+def build_upstream(
+    name: str,
+    provider: ProviderSettings,
+    api_key: Secret | None,
+    models: Mapping[str, ModelSettings],
+) -> Upstream:
+    """models: the provider's, by its own names. Raises ValueError for a key that cannot be a
+    header."""
+    exchange = Exchange(
+        name,
+        build_client(max_concurrency=provider.max_concurrency),
+        connect_timeout_s=provider.connect_timeout_s,
+        first_byte_timeout_s=provider.first_byte_timeout_s,
+        idle_timeout_s=provider.idle_timeout_s,
+        total_timeout_s=provider.total_timeout_s,
+        queue_timeout_s=provider.queue_timeout_s,
+        max_concurrency=provider.max_concurrency,
+    )
+    if provider.kind == "anthropic":
+        return anthropic.AnthropicUpstream(
+            name,
+            api_key=api_key,
+            exchange=exchange,
+            base_url=provider.base_url or anthropic.BASE_URL,
+            max_output_tokens={
+                model: settings.max_output_tokens
+                for model, settings in models.items()
+                if settings.max_output_tokens is not None
+            },
+            thinking={
+                model: Thinking(settings.thinking)
+                for model, settings in models.items()
+                if settings.thinking is not None
+            },
+        )
+    if provider.kind == "gemini":
+        return gemini.GeminiUpstream(
+            name,
+            api_key=api_key,
+            exchange=exchange,
+            base_url=provider.base_url or gemini.BASE_URL,
+        )
+    return OpenAIUpstream(
+        name,
+        base_url=provider.base_url or "",
+        api_key=api_key,
+        exchange=exchange,
+        profile=profile_for(provider.profile, provider.base_url or ""),
+        api_version=provider.api_version,
+        responses=provider.responses,
+    )
