@@ -55,6 +55,8 @@ models:
            audio_input_usd_per_mtok: 7, max_output_tokens: 8192}}
   spare: {{provider: other, input_usd_per_mtok: 1, output_usd_per_mtok: 2}}
 scorer: {{fixed: {{native: 2, spare: 0}}}}
+# one gateway sees many failures here
+routing: {{retries: 0, breaker: {{consecutive_failures: 100000, min_requests: 100000}}}}
 """
 
 
