@@ -11,7 +11,9 @@ import orjson
 from router.catalog import ModelCard
 from router.cost import actual_cost_usd
 from server.decision_view import decision_headers, decision_json, plain
+from server.errors import ApiError
 from server.gateway import Exchange
+from server.guard import log_bug
 from server.request import GatewayRequest
 from server.sse import DONE, SseEvent, encode_event, error_event
 from server.upstream.base import Surface, UpstreamReply, UpstreamStream
@@ -63,6 +65,10 @@ async def streamed_answer(
         yield DONE
     except UpstreamError as error:
         yield error_event(_broken(error))
+    except Exception as error:
+        # never a silent end, not even for a mistake of our own
+        log_bug(error)
+        yield error_event(ApiError("Internal error.", code="internal_error").body["error"])
 
 
 class _Rewriter:

@@ -13,6 +13,7 @@ from fastapi import FastAPI
 
 from p2l_model.engine.scorer import Scorer
 from router.catalog import ModelCard
+from server.admission import Admission
 from server.auth import Authenticator
 from server.build import build_store
 from server.endpoints import chat, health, models, routing
@@ -41,18 +42,7 @@ def create_app(
     Raises ConfigError where store is not given and the configured one cannot be written.
     """
     kept = store or build_store(settings.storage, os.environ)
-    planner = Planner(catalogue, settings.routing, settings.scorer, scorer, upstreams)
-    entropy = random.SystemRandom()
-    gateway = Gateway(
-        planner,
-        upstreams,
-        max_concurrency=settings.limits.max_concurrency,
-        fallbacks=settings.routing.fallbacks,
-        retries=settings.routing.retries,
-        health=Health(settings.routing.breaker.rules, time.monotonic, entropy.random),
-        entropy=entropy,
-        accounts=Accounts(kept, policy=settings.storage.unknown_cost),
-    )
+    gateway = build_gateway(settings, scorer, upstreams, catalogue, kept)
     checked = authenticator or Authenticator.from_settings(settings.auth, os.environ)
     state = State(settings, gateway, checked, kept, created=int(time.time()))
 
@@ -64,8 +54,9 @@ def create_app(
             state.ready = True
             yield
             state.ready = False
-            await gateway.close()
-            await scorer.close()
+            # those that a reload may have put in the place of the first
+            await state.gateway.close()
+            await state.gateway.planner.scorer.close()
         await asyncio.to_thread(kept.close)
 
     app = FastAPI(title="p2l-router", lifespan=lifespan, redirect_slashes=False)
@@ -74,3 +65,42 @@ def create_app(
         app.include_router(module.router)
     add_error_handlers(app)
     return app
+
+
+def build_gateway(
+    settings: Settings,
+    scorer: Scorer,
+    upstreams: Mapping[str, Upstream],
+    catalogue: Sequence[ModelCard],
+    store: Store,
+    previous: Gateway | None = None,
+) -> Gateway:
+    """previous: the gateway that this one takes over from, with its places, accounts and health."""
+    entropy = random.SystemRandom()
+    routing = settings.routing
+    if previous is None:
+        admission = _admission(settings)
+        accounts = Accounts(store, policy=settings.storage.unknown_cost)
+        health = Health(routing.breaker.rules, time.monotonic, entropy.random)
+    else:
+        admission, accounts, health = previous.admission, previous.accounts, previous.health
+    return Gateway(
+        Planner(catalogue, routing, settings.scorer, scorer, upstreams),
+        upstreams,
+        admission=admission,
+        accounts=accounts,
+        fallbacks=routing.fallbacks,
+        retries=routing.retries,
+        health=health,
+        entropy=entropy,
+    )
+
+
+def _admission(settings: Settings) -> Admission:
+    limits = settings.limits
+    return Admission(
+        limits.max_concurrency,
+        max_waiting=limits.max_waiting,
+        max_wait_s=limits.max_wait_s,
+        share_per_key=limits.share_per_key if len(settings.auth.keys) > 1 else 1.0,
+    )

@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import orjson
 from fastapi import Request, Response
 
-from server.errors import InvalidRequestError, RequestTooLargeError
+from server.errors import InvalidRequestError, RequestTimeoutError, RequestTooLargeError
 
 
-async def read_body(request: Request, limit: int) -> bytes:
-    """At most limit bytes. Raises RequestTooLargeError, InvalidRequestError."""
+async def read_body(request: Request, limit: int, timeout_s: float = 60.0) -> bytes:
+    """At most limit bytes, within timeout_s seconds.
+
+    Raises RequestTooLargeError, RequestTimeoutError, InvalidRequestError.
+    """
     declared = request.headers.get("content-length", "")
     if declared.isascii() and declared.isdigit() and int(declared[:20]) > limit:
         raise RequestTooLargeError(limit)
     if request.headers.get("content-encoding", "identity") != "identity":
         raise InvalidRequestError("content-encoding is not supported: send the body as it is.")
+    try:
+        async with asyncio.timeout(timeout_s):
+            return await _read(request, limit)
+    except TimeoutError:
+        raise RequestTimeoutError(timeout_s) from None
+
+
+async def _read(request: Request, limit: int) -> bytes:
     body = bytearray()
     async for chunk in request.stream():
         body += chunk

@@ -98,6 +98,28 @@ def build_store(storage: StorageSettings, environ: Mapping[str, str] = os.enviro
     return Store(Database(url), storage)
 
 
+def leaderboard_names(
+    scoring: ScorerSettings, environ: Mapping[str, str] = os.environ
+) -> list[str]:
+    """The names that a scorer would know, without building it.
+
+    Raises ConfigError where no model service answers, CheckpointError.
+    """
+    if scoring.fixed is not None:
+        return list(scoring.fixed)
+    if scoring.urls:
+        known = services_knowledge(scoring, environ)
+        if known is None:
+            raise ConfigError(
+                f"scorer.url: no model service answers at {', '.join(scoring.urls)}: start "
+                "`p2l-router model` there, or name the checkpoint that it serves beside url"
+            )
+        return list(known.models)
+    from p2l_model.checkpoint import load_checkpoint, resolve_checkpoint
+
+    return load_checkpoint(resolve_checkpoint(scoring.checkpoint)).manifest.models
+
+
 def build_upstreams(
     settings: Settings, catalogue: Sequence[ModelCard], environ: Mapping[str, str] = os.environ
 ) -> dict[str, Upstream]:

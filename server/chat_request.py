@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import Any, Final
-
-import orjson
 
 from p2l_model.types import Conversation, user_turns
 from server.counting import Counted, count_chat
@@ -91,18 +87,6 @@ class ChatRequest:
             given = [name for name in _CAPS if body.get(name) is not None]
             body |= dict.fromkeys(given or _CAPS[:1], output_cap)
         return UpstreamRequest(body, self.stream, model)
-
-
-def parse_body(raw: bytes) -> dict[str, Any]:
-    """The JSON object of a request. Raises InvalidRequestError."""
-    try:
-        body = orjson.loads(raw)
-    except orjson.JSONDecodeError:
-        raise InvalidRequestError(_not_json(raw)) from None
-    if not isinstance(body, dict):
-        raise InvalidRequestError("The body must be a JSON object.")
-    _keep_exact_budget(raw, body)
-    return body
 
 
 def parse_chat_request(body: Mapping[str, Any], *, default_model: str | None = None) -> ChatRequest:
@@ -204,24 +188,3 @@ def _needs(body: Mapping[str, Any]) -> frozenset[str]:
     if "audio" in (body.get("modalities") or ()):
         needs.add("audio")
     return frozenset(needs)
-
-
-def _keep_exact_budget(raw: bytes, body: dict[str, Any]) -> None:
-    """Money is decimal: a budget given as a JSON number is read again as it was written."""
-    twin = body.get("p2l")
-    places = [body.get("cost"), twin.get("budget_usd") if isinstance(twin, dict) else None]
-    if not any(isinstance(place, float) for place in places):
-        return
-    exact = json.loads(raw, parse_float=Decimal)
-    if isinstance(body.get("cost"), float):
-        body["cost"] = str(exact["cost"])
-    if isinstance(twin, dict) and isinstance(twin.get("budget_usd"), float):
-        twin["budget_usd"] = str(exact["p2l"]["budget_usd"])
-
-
-def _not_json(raw: bytes) -> str:
-    try:
-        raw.decode("utf-8")
-    except UnicodeDecodeError:
-        return "The body is not UTF-8."
-    return "The body is not valid JSON (NaN and Infinity are not JSON either)."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import TypeVar
 
@@ -9,6 +10,9 @@ import anyio
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
+
+from server.errors import OverloadedError
+from server.sse import error_event
 
 T = TypeVar("T")
 
@@ -71,10 +75,21 @@ class EventStreamResponse(Response):
                 group.start_soon(watch)
                 await self._send_all(send)
                 group.cancel_scope.cancel()
+        except asyncio.CancelledError:
+            # from outside: a stopping process has no more time for it
+            with anyio.CancelScope(shield=True):
+                await self._send_last(send)
+            raise
         finally:
             with anyio.CancelScope(shield=True):
                 await self._aclose()
             self._release()
+
+    async def _send_last(self, send: Send) -> None:
+        error = OverloadedError("The server is shutting down.").body["error"]
+        with anyio.move_on_after(1.0):
+            for body, more in ((error_event(error), True), (b"", False)):
+                await send({"type": "http.response.body", "body": body, "more_body": more})
 
     async def _send_all(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from server.body import json_response
-from server.errors import ApiError
+from server.errors import ApiError, InvalidRequestError
+from server.guard import Guard
 from server.request_id import new_request_id
 
 # The status that servers log for a caller who hung up; nobody receives it.
@@ -19,7 +21,8 @@ def add_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(ApiError, _on_api_error)
     app.add_exception_handler(HTTPException, _on_http_error)
     app.add_exception_handler(ClientDisconnect, _on_disconnect)
-    app.add_exception_handler(Exception, _on_bug)
+    app.add_exception_handler(RequestValidationError, _on_validation_error)
+    app.add_middleware(Guard)
 
 
 def _request_id(request: Request) -> dict[str, str]:
@@ -46,7 +49,10 @@ async def _on_disconnect(_: Request, __: Exception) -> Response:
     return Response(status_code=_CLIENT_CLOSED)
 
 
-async def _on_bug(request: Request, _: Exception) -> Response:
-    """Ours to mend; the message says nothing of what was asked."""
-    body = {"message": "Internal error.", "type": "server_error", "param": None, "code": None}
-    return json_response({"error": body}, _request_id(request), 500)
+async def _on_validation_error(request: Request, error: Exception) -> Response:
+    """A parameter that the framework itself checks. Its own words would quote the value."""
+    if not isinstance(error, RequestValidationError):
+        raise error
+    params = [".".join(map(str, item["loc"][1:])) for item in error.errors()]
+    named = InvalidRequestError(f"{', '.join(params)}: not valid.", param=params[0])
+    return json_response(named.body, _request_id(request), named.status)

@@ -4,6 +4,7 @@ ApiError
 ├── InvalidRequestError   400  param names the field; also conflicting_routing_options and others
 ├── AuthenticationError   401
 ├── NotFoundError         404
+├── RequestTimeoutError   408
 ├── RequestTooLargeError  413
 ├── RateLimitedError      429  with Retry-After
 ├── OverloadedError       503  with Retry-After
@@ -95,6 +96,20 @@ class RequestTooLargeError(ApiError):
 
     def __init__(self, limit_bytes: int) -> None:
         super().__init__(f"The body is over {limit_bytes} bytes.", code="request_too_large")
+        # the rest of the body is not read
+        self.headers["connection"] = "close"
+
+
+class RequestTimeoutError(ApiError):
+    """The body did not arrive within limits.body_timeout_s."""
+
+    status = 408
+    type = "invalid_request_error"
+
+    def __init__(self, limit_s: float) -> None:
+        message = f"The body did not arrive within {limit_s:g} seconds."
+        super().__init__(message, code="request_timeout")
+        self.headers["connection"] = "close"
 
 
 class RateLimitedError(ApiError):

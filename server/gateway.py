@@ -15,10 +15,10 @@ from p2l_model.types import PromptLeaderboard
 from router.decide import Decision, decide
 from router.errors import RouterError
 from router.receipt import Attempt
+from server.admission import Admission
 from server.auth import Caller
 from server.errors import (
     ApiError,
-    OverloadedError,
     from_resting,
     from_router,
     from_upstreams,
@@ -82,7 +82,7 @@ class Gateway:
         planner: Planner,
         upstreams: Mapping[str, Upstream],
         *,
-        max_concurrency: int,
+        admission: Admission,
         fallbacks: int,
         entropy: random.Random,
         accounts: Accounts,
@@ -91,28 +91,32 @@ class Gateway:
     ) -> None:
         self.planner = planner
         self._upstreams = upstreams
-        self._max_concurrency = max_concurrency
+        self.admission = admission
+        # requests that hold on to this gateway, those in the queue for a place too
+        self.under_way = 0
         self._fallbacks = fallbacks
         self._entropy = entropy
-        self._accounts = accounts
+        self.accounts = accounts
         self._retries = retries
         self.health = health or Health(BreakerRules(), time.monotonic, entropy.random)
-        self._in_flight = 0
 
-    async def admit(self, caller: Caller) -> AbstractContextManager[None]:  # noqa: ARG002
-        """A context in which the request counts as under way; entering it raises OverloadedError
-        where there are too many."""
-        return self._under_way()
+    async def admit(self, caller: Caller) -> AbstractContextManager[None]:
+        """A context in which the request counts as under way. Raises OverloadedError."""
+        self.under_way += 1
+        try:
+            place = await self.admission.admit(caller.name)
+        except BaseException:
+            self.under_way -= 1
+            raise
+        return self._until_done(place)
 
     @contextmanager
-    def _under_way(self) -> Iterator[None]:
-        if self._in_flight >= self._max_concurrency:
-            raise OverloadedError(f"{self._max_concurrency} requests are already under way.")
-        self._in_flight += 1
+    def _until_done(self, place: AbstractContextManager[None]) -> Iterator[None]:
         try:
-            yield
+            with place:
+                yield
         finally:
-            self._in_flight -= 1
+            self.under_way -= 1
 
     def route(self, plan: Plan, leaderboard: PromptLeaderboard, score_ms: float) -> Exchange:
         """The decision alone. Raises ApiError."""
@@ -177,7 +181,7 @@ class Gateway:
 
     async def _reserve(self, exchange: Exchange) -> Entry:
         exchange.attempts += 1
-        entry = await self._accounts.reserve(exchange.plan, exchange.decision, exchange.attempts)
+        entry = await self.accounts.reserve(exchange.plan, exchange.decision, exchange.attempts)
         exchange.entry = entry
         return entry
 

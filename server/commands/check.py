@@ -9,10 +9,9 @@ from typing import Any
 
 from p2l_model.aliases import canonical
 from router.catalog import ModelCard
-from server.build import services_knowledge, settings_from
+from server.build import leaderboard_names, settings_from
 from server.catalogue import Coverage, build_catalogue, coverage
-from server.config_file import ConfigError
-from server.settings import ScorerSettings, Settings
+from server.settings import Settings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,29 +23,13 @@ def run(args: argparse.Namespace) -> int:
     """Exit 2 where serve would refuse to start. Raises ConfigError, CheckpointError."""
     settings = settings_from(args.config)
     catalogue = build_catalogue(settings)
-    leaderboard = _leaderboard_names(settings.scorer)
+    leaderboard = leaderboard_names(settings.scorer)
     report = _report(settings, catalogue, coverage(catalogue, leaderboard))
     if args.json:
         print(json.dumps(report))
     else:
         print(_text(report))
     return 0 if report["ok"] else 2
-
-
-def _leaderboard_names(scoring: ScorerSettings) -> list[str]:
-    if scoring.fixed is not None:
-        return list(scoring.fixed)
-    if scoring.urls:
-        known = services_knowledge(scoring, os.environ)
-        if known is None:
-            raise ConfigError(
-                f"scorer.url: no model service answers at {', '.join(scoring.urls)}: start "
-                "`p2l-router model` there, or name the checkpoint that it serves beside url"
-            )
-        return list(known.models)
-    from p2l_model.checkpoint import load_checkpoint, resolve_checkpoint
-
-    return load_checkpoint(resolve_checkpoint(scoring.checkpoint)).manifest.models
 
 
 def _report(

@@ -13,6 +13,7 @@ import orjson
 from starlette.datastructures import Headers
 
 from p2l_model.errors import DataError
+from server.admission import Admission
 from server.auth import Caller
 from server.build import build_scorer, settings_from
 from server.catalogue import build_catalogue
@@ -78,7 +79,7 @@ async def _decide_all(
     gateway = Gateway(
         planner,
         {},
-        max_concurrency=1,
+        admission=Admission(1),
         fallbacks=0,
         entropy=random.SystemRandom(),
         accounts=Accounts(NoLedger()),

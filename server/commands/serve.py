@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import gc
+import logging
 import os
+import socket
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,15 +14,23 @@ from typing import TYPE_CHECKING, TextIO
 
 from router.catalog import ModelCard
 from server.auth import Authenticator, MissingKeyError
-from server.build import build_scorer, build_store, build_upstreams, settings_from
+from server.build import (
+    build_scorer,
+    build_store,
+    build_upstreams,
+    leaderboard_names,
+    settings_from,
+)
 from server.catalogue import build_catalogue, coverage
 from server.config_file import ConfigError
 from server.defaults import is_sandbox_only, known_variables
 from server.hosts import is_loopback
+from server.serving.sockets import address_of, bind
+from server.serving.supervisor import Supervisor
 from server.settings import Settings
 
 if TYPE_CHECKING:
-    from fastapi import FastAPI
+    from server.serving.server import GatewayServer
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,47 +39,75 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", default=env.get("P2L_CONFIG"), help="YAML (env: P2L_CONFIG)")
     parser.add_argument("--host", default=env.get("P2L_HOST", "127.0.0.1"), help="env: P2L_HOST")
     parser.add_argument(
-        "--port", type=int, default=int(env.get("P2L_PORT", "8000")), help="env: P2L_PORT"
+        "--port", type=int, default=int(env.get("P2L_PORT", "8000")), help="0: any; env: P2L_PORT"
     )
+    parser.add_argument(
+        "--workers", type=int, default=int(env.get("P2L_WORKERS", "1")),
+        help="processes on the port, each with its own scorer and limits; env: P2L_WORKERS",
+    )  # fmt: skip
+    parser.add_argument(
+        "--log-level", default=env.get("P2L_LOG_LEVEL", "warning"),
+        choices=["debug", "info", "warning", "error"], help="env: P2L_LOG_LEVEL",
+    )  # fmt: skip
+    # the socket that a parent process listens on
+    parser.add_argument("--fd", type=int, help=argparse.SUPPRESS)
 
 
 def run(args: argparse.Namespace) -> int:
     """Serves until it is told to stop. Raises ConfigError, CheckpointError, StorageError."""
+    logging.basicConfig(level=args.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
     _leave_out_httpx_cli()
-    with _without_collecting():
-        app = _built(args)
-
-        import uvicorn
-    uvicorn.run(
-        app,
-        host=args.host,
-        port=args.port,
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=30,
-    )
-    return 0
-
-
-def _built(args: argparse.Namespace) -> FastAPI:
     settings = settings_from(args.config)
     try:
         authenticator = Authenticator.from_settings(settings.auth, os.environ)
     except MissingKeyError as error:
         raise ConfigError(str(error)) from error
+    if args.workers < 1:
+        raise ConfigError("--workers must be at least 1")
     _check_host(args.host, authenticator)
+    if args.workers == 1 or args.fd is not None:
+        return _serve(args, settings, authenticator)
+    with _listener(args) as listener:
+        catalogue = build_catalogue(settings)
+        build_upstreams(settings, catalogue)  # a missing key is said once, not by every worker
+        names = leaderboard_names(settings.scorer)
+        _announce(settings, catalogue, names, listener)
+        return Supervisor(_flags(args), listener, args.workers, settings.limits.drain_s).run()
+
+
+def _serve(args: argparse.Namespace, settings: Settings, authenticator: Authenticator) -> int:
+    with _listener(args) as listener:
+        with _without_collecting():
+            server = _built(args, settings, authenticator, listener)
+        server.run(sockets=[listener])
+    return 0
+
+
+def _built(
+    args: argparse.Namespace,
+    settings: Settings,
+    authenticator: Authenticator,
+    listener: socket.socket,
+) -> GatewayServer:
+    from server.app import create_app
+    from server.serving.protocol import ConnectionLimits, protocol_factory
+    from server.serving.reload import Reloader
+    from server.serving.server import GatewayServer, server_config
+
     catalogue = build_catalogue(settings)
     upstreams = build_upstreams(settings, catalogue)
     store = build_store(settings.storage)
     store.start()
     scorer = build_scorer(settings.scorer)
-
-    from server.app import create_app
-
     app = create_app(settings, scorer, upstreams, catalogue, authenticator, store)
-    announce(settings, catalogue, scorer.models, f"http://{args.host}:{args.port}", sys.stderr)
-    return app
+    if args.fd is None:
+        _announce(settings, catalogue, scorer.models, listener)
+    return GatewayServer(
+        server_config(app, protocol_factory(ConnectionLimits.of(settings.limits))),
+        app.state.p2l.gateway.admission,
+        drain_s=settings.limits.drain_s,
+        reload=Reloader(app.state.p2l, args.config),
+    )
 
 
 @contextmanager
@@ -89,6 +127,30 @@ def _leave_out_httpx_cli() -> None:
     installed: 5 MB and 40 ms that a server has no use for. Told that it is not there, it goes on
     without."""
     sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]
+
+
+def _listener(args: argparse.Namespace) -> socket.socket:
+    if args.fd is not None:
+        return socket.socket(fileno=args.fd)
+    try:
+        return bind(args.host, args.port)
+    except OSError as error:
+        raise ConfigError(f"cannot listen on {args.host}:{args.port}: {error.strerror}") from error
+
+
+def _flags(args: argparse.Namespace) -> list[str]:
+    """For a worker. The address is the parent's affair; it is checked here only."""
+    flags = ["--host", args.host, "--log-level", args.log_level]
+    return flags if args.config is None else [*flags, "--config", args.config]
+
+
+def _announce(
+    settings: Settings,
+    catalogue: Sequence[ModelCard],
+    names: Sequence[str],
+    listener: socket.socket,
+) -> None:
+    announce(settings, catalogue, names, f"http://{address_of(listener)}", sys.stderr)
 
 
 def announce(

@@ -9,8 +9,8 @@ from fastapi import Depends, Request
 
 from server.auth import Authenticator, Caller
 from server.body import json_response, read_body
-from server.chat_request import parse_body
 from server.gateway import Gateway
+from server.json_body import parse_body
 from server.settings import Settings
 from server.storage.store import Store
 
@@ -27,6 +27,10 @@ class State:
     store: Store
     created: int
     ready: bool = False
+
+    def replace(self, settings: Settings, gateway: Gateway, authenticator: Authenticator) -> None:
+        """For requests from now on; those under way hold on to what they began with."""
+        self.settings, self.gateway, self.authenticator = settings, gateway, authenticator
 
 
 # asynchronous, both: the framework would run a plain function in a thread
@@ -46,6 +50,9 @@ StateDep = Annotated[State, Depends(state_of)]
 
 
 async def read_json(request: Request) -> dict[str, Any]:
-    """The body's JSON object. Raises RequestTooLargeError, InvalidRequestError."""
-    limit = (await state_of(request)).settings.limits.max_body_bytes
-    return parse_body(await read_body(request, limit))
+    """The body's JSON object.
+
+    Raises RequestTooLargeError, RequestTimeoutError, InvalidRequestError.
+    """
+    limits = (await state_of(request)).settings.limits
+    return parse_body(await read_body(request, limits.max_body_bytes, limits.body_timeout_s))

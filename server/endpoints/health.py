@@ -20,7 +20,8 @@ async def healthz() -> Response:
 async def readyz(state: StateDep) -> Response:
     """Requests would be served. Raises OverloadedError before start-up is over, at the end, while
     no leaderboard has a name yet, and while spend cannot be recorded."""
-    if not state.ready or not state.gateway.planner.scorer.models:
+    stopping = state.gateway.admission.draining
+    if stopping or not state.ready or not state.gateway.planner.scorer.models:
         raise OverloadedError("not ready")
     if state.store.failure is not None:
         raise OverloadedError("the storage cannot be written")

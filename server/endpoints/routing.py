@@ -22,11 +22,12 @@ router = APIRouter()
 @router.post("/v1/route")
 async def route(request: Request, caller: CallerDep, state: StateDep) -> Response:
     """The decision for a chat-completions body."""
-    body = await read_json(request)
-    chat = parse_chat_request(body, default_model="p2l")
     gateway = state.gateway
-    plan = await gateway.planner.plan(chat, parse_options(request.headers, body), caller)
-    leaderboard, score_ms = await gateway.planner.leaderboard(plan)
+    with await gateway.admit(caller):
+        body = await read_json(request)
+        chat = parse_chat_request(body, default_model="p2l")
+        plan = await gateway.planner.plan(chat, parse_options(request.headers, body), caller)
+        leaderboard, score_ms = await gateway.planner.leaderboard(plan)
     exchange = gateway.route(plan, leaderboard, score_ms)
     headers = response_headers(exchange) | {"x-request-id": plan.request_id}
     return json_response(decision_json(exchange.decision, plan.request_id, plan.scoring), headers)
@@ -35,12 +36,14 @@ async def route(request: Request, caller: CallerDep, state: StateDep) -> Respons
 @router.post("/v1/leaderboard")
 async def leaderboard(request: Request, caller: CallerDep, state: StateDep) -> Response:
     """The leaderboard of a prompt, with what each model of the catalogue would cost."""
-    body = await read_json(request)
-    chat = _as_chat(body)
-    planner = state.gateway.planner
-    plan = await planner.plan(chat, parse_options(request.headers, body), caller)
-    board, _ = await planner.leaderboard(plan)
-    decision = _decision(state.gateway, plan, board)
+    gateway = state.gateway
+    planner = gateway.planner
+    with await gateway.admit(caller):
+        body = await read_json(request)
+        chat = _as_chat(body)
+        plan = await planner.plan(chat, parse_options(request.headers, body), caller)
+        board, _ = await planner.leaderboard(plan)
+    decision = _decision(gateway, plan, board)
     rows = () if decision is None else decision.alternatives
     known = {planner.catalogue[row.model].leaderboard_name: row for row in rows}
     return json_response(leaderboard_json(board, known), {"x-request-id": plan.request_id})

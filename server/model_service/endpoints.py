@@ -8,9 +8,9 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from p2l_model.types import Conversation, user_turns
 from server.body import json_response, read_body
-from server.chat_request import parse_body
 from server.disconnect import run_while_connected
 from server.errors import InvalidRequestError, OverloadedError
+from server.json_body import parse_body
 from server.model_service.metrics import CONTENT_TYPE
 from server.model_service.service import ModelService
 from server.model_service.wire import board_to_wire

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import PositiveInt, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
 from server.ledger.billing import UnknownCost
-from server.settings.fields import Section
+from server.settings.fields import PositiveSeconds, Section
 
 
 class StorageSettings(Section):
@@ -47,10 +47,26 @@ class RedisSettings(Section):
 
 
 class LimitsSettings(Section):
-    """Bounds on what one process takes on."""
+    """Bounds on what one process takes on.
+
+    max_waiting: requests that may wait, max_wait_s at most, for one of max_concurrency places.
+    share_per_key: the part of the places that one key may hold where there are several.
+    header_timeout_s, body_timeout_s: for a request to arrive. write_timeout_s: how long a caller
+    may not read what is sent. drain_s: how long requests may go on once the process is told to
+    stop.
+    """
 
     max_body_bytes: PositiveInt = 20_000_000
+    max_header_bytes: PositiveInt = 65_536
     max_concurrency: PositiveInt = 1000
+    max_waiting: Annotated[int, Field(ge=0)] = 1000
+    max_wait_s: PositiveSeconds = 0.2
+    max_connections: PositiveInt = 8192
+    share_per_key: Annotated[float, Field(gt=0, le=1)] = 0.8
+    header_timeout_s: PositiveSeconds = 10.0
+    body_timeout_s: PositiveSeconds = 60.0
+    write_timeout_s: PositiveSeconds = 60.0
+    drain_s: PositiveSeconds = 30.0
 
 
 class TelemetrySettings(Section):

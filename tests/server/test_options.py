@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.datastructures import Headers
 
-from server.chat_request import parse_body
 from server.decision_view import encoded_name, plain
 from server.errors import InvalidRequestError
+from server.json_body import parse_body
 from server.options import parse_budget, parse_options
 
 

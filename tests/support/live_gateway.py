@@ -15,6 +15,9 @@ from server.app import create_app
 from server.build import build_scorer, build_store, build_upstreams
 from server.catalogue import build_catalogue
 from server.config_file import parse_settings
+from server.serving.protocol import ConnectionLimits, protocol_factory
+from server.serving.server import server_config
+from server.serving.sockets import address_of, bind
 from server.settings import StorageSettings
 
 
@@ -40,17 +43,19 @@ class LiveGateway:
             Authenticator.from_settings(settings.auth, environ or {}),
             build_store(settings.storage, environ or {}),
         )
-        self._server = uvicorn.Server(
-            uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error", access_log=False)
+        protocol = protocol_factory(ConnectionLimits.of(settings.limits))
+        self._server = uvicorn.Server(server_config(app, protocol))
+        self._listener = bind("127.0.0.1", 0)
+        self._thread = threading.Thread(
+            target=self._server.run, kwargs={"sockets": [self._listener]}, daemon=True
         )
-        self._thread = threading.Thread(target=self._server.run, daemon=True)
 
     @property
     def url(self) -> str:
-        port = self._server.servers[0].sockets[0].getsockname()[1]
-        return f"http://127.0.0.1:{port}"
+        return self._url
 
     def __enter__(self) -> Self:
+        self._url = f"http://{address_of(self._listener)}"
         self._thread.start()
         deadline = time.monotonic() + 20
         while not self._server.started:

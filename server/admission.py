@@ -1,0 +1,141 @@
+"""How much is under way at once: places, a short fair queue for them, and the end of it all.
+
+The queue is bounded in length and in time, and serves the keys in turn: a key that floods the
+gateway waits for itself, not the others for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import Counter, OrderedDict, deque
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+from server.errors import OverloadedError
+
+
+class Admission:
+    """max_concurrency places; max_waiting requests may wait for one, max_wait_s at most.
+
+    share_per_key: the part of the places that one key may hold.
+    """
+
+    def __init__(
+        self,
+        max_concurrency: int,
+        *,
+        max_waiting: int = 0,
+        max_wait_s: float = 0.2,
+        share_per_key: float = 1.0,
+    ) -> None:
+        self.in_flight = 0
+        self.draining = False
+        self._max_concurrency = max_concurrency
+        self._max_per_key = math.ceil(share_per_key * max_concurrency)
+        self._max_waiting = max_waiting
+        self._max_wait_s = max_wait_s
+        self._held: Counter[str] = Counter()
+        # key -> its waiting requests; the first key is the next in turn
+        self._queues: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
+
+    @property
+    def waiting(self) -> int:
+        """Requests without a place."""
+        return sum(map(len, self._queues.values()))
+
+    async def admit(self, key: str) -> AbstractContextManager[None]:
+        """A place, given back at the end of the context. Raises OverloadedError."""
+        if self.draining:
+            error = OverloadedError("The server is shutting down.")
+            error.headers["connection"] = "close"
+            raise error
+        if self.in_flight < self._max_concurrency and self._may_hold_more(key):
+            self._take(key)
+        else:
+            await self._turn(key)
+        return self._place(key)
+
+    def drain(self) -> None:
+        """Lets nobody in from now on."""
+        self.draining = True
+        for queue in self._queues.values():
+            for waiting in queue:
+                if not waiting.done():
+                    waiting.set_exception(OverloadedError("The server is shutting down."))
+        self._queues.clear()
+
+    @contextmanager
+    def _place(self, key: str) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            self._give_back(key)
+
+    async def _turn(self, key: str) -> None:
+        if self.waiting >= self._max_waiting:
+            self._make_room(key)
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._queues.setdefault(key, deque()).append(turn)
+        try:
+            async with asyncio.timeout(self._max_wait_s):
+                await turn
+        except BaseException as error:
+            self._leave(key, turn)
+            if isinstance(error, TimeoutError):
+                raise self._full() from None
+            raise
+
+    def _make_room(self, key: str) -> None:
+        """The key that waits most gives way to one that waits less. Raises OverloadedError."""
+        longest = max(self._queues, key=lambda name: len(self._queues[name]), default=key)
+        if len(self._queues.get(longest, ())) <= len(self._queues.get(key, ())) + 1:
+            raise self._full()
+        last = self._queues[longest].pop()
+        if not last.done():
+            last.set_exception(self._full())
+
+    def _leave(self, key: str, turn: asyncio.Future[None]) -> None:
+        queue = self._queues.get(key)
+        if queue is not None and turn in queue:
+            queue.remove(turn)
+            if not queue:
+                del self._queues[key]
+        elif turn.done() and not turn.cancelled() and turn.exception() is None:
+            # given a place in the very moment of giving up
+            self._give_back(key)
+
+    def _take(self, key: str) -> None:
+        self.in_flight += 1
+        self._held[key] += 1
+
+    def _give_back(self, key: str) -> None:
+        self.in_flight -= 1
+        self._held[key] -= 1
+        if not self._held[key]:
+            del self._held[key]
+        self._hand_on()
+
+    def _hand_on(self) -> None:
+        for key in list(self._queues):
+            if self.in_flight >= self._max_concurrency:
+                return
+            if self._may_hold_more(key):
+                self._hand_to(key)
+
+    def _hand_to(self, key: str) -> None:
+        queue = self._queues[key]
+        turn = queue.popleft()
+        if queue:
+            self._queues.move_to_end(key)
+        else:
+            del self._queues[key]
+        if not turn.done():
+            self._take(key)
+            turn.set_result(None)
+
+    def _may_hold_more(self, key: str) -> bool:
+        return self._held[key] < self._max_per_key
+
+    def _full(self) -> OverloadedError:
+        return OverloadedError(f"{self._max_concurrency} requests are already under way.")

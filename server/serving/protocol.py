@@ -1,0 +1,171 @@
+"""uvicorn's HTTP protocol, with the limits and manners that it leaves to a proxy.
+
+A caller has so long to send a request's head, may send only so much of it, and may not stop
+reading for ever. What is no HTTP is answered in OpenAI's envelope, like every other error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import orjson
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from server.settings import LimitsSettings
+
+_REASONS = {
+    400: "Bad Request",
+    408: "Request Timeout",
+    431: "Request Header Fields Too Large",
+    503: "Service Unavailable",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionLimits:
+    """Times in seconds."""
+
+    max_connections: int
+    max_header_bytes: int
+    header_timeout_s: float
+    write_timeout_s: float
+
+    @classmethod
+    def of(cls, limits: LimitsSettings) -> ConnectionLimits:
+        """Those of a configuration."""
+        return cls(
+            max_connections=limits.max_connections,
+            max_header_bytes=limits.max_header_bytes,
+            header_timeout_s=limits.header_timeout_s,
+            write_timeout_s=limits.write_timeout_s,
+        )
+
+
+class GuardedProtocol(HttpToolsProtocol):
+    """One connection."""
+
+    def __init__(
+        self,
+        limits: ConnectionLimits,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._limits = limits
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._write_timer: asyncio.TimerHandle | None = None
+        self._head_bytes = 0
+        self._in_head = True
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        if len(self.connections) > self._limits.max_connections:
+            self._refuse(503, "There are too many connections.", "overloaded")
+            return
+        self._await_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._cancel_timers()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self.transport.is_closing():
+            return
+        if self._head_timer is None and self._is_idle():
+            self._await_head()
+        super().data_received(data)
+        if self._in_head:
+            self._head_bytes += len(data)
+            if self._head_bytes > self._limits.max_header_bytes:
+                self._refuse(431, "The headers are too large.", "request_too_large")
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._in_head = True
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        self._head_bytes = 0
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+        super().on_headers_complete()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self._write_timer is None:
+            self._write_timer = self.loop.call_later(
+                self._limits.write_timeout_s, self.transport.abort
+            )
+
+    def resume_writing(self) -> None:
+        if self._write_timer is not None:
+            self._write_timer.cancel()
+            self._write_timer = None
+        super().resume_writing()
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002
+        self._refuse(400, "This is not a valid HTTP request.", "invalid_request")
+
+    def _unsupported_upgrade_warning(self) -> None:
+        # nothing is wrong with us; the request is answered as if it had asked for no upgrade
+        pass
+
+    def _is_idle(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete
+
+    def _await_head(self) -> None:
+        self._head_bytes = 0
+        self._head_timer = self.loop.call_later(self._limits.header_timeout_s, self._head_is_late)
+
+    def _head_is_late(self) -> None:
+        self._head_timer = None
+        if self._head_bytes == 0:
+            # it never said a word: there is nothing to answer
+            self.transport.abort()
+        else:
+            self._refuse(408, "The request did not arrive in time.", "request_timeout")
+
+    def _cancel_timers(self) -> None:
+        for timer in (self._head_timer, self._write_timer):
+            if timer is not None:
+                timer.cancel()
+        self._head_timer = self._write_timer = None
+
+    def _refuse(self, status: int, message: str, code: str) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+        self._in_head = False
+        if self._is_idle():
+            self.transport.write(_response(status, message, code))
+        # a caller that is being answered gets no second answer into the middle of the first
+        self.transport.close()
+
+
+def protocol_factory(limits: ConnectionLimits) -> Callable[..., GuardedProtocol]:
+    """What uvicorn calls for every connection."""
+    return partial(GuardedProtocol, limits)
+
+
+def _response(status: int, message: str, code: str) -> bytes:
+    kind = "server_error" if status >= 500 else "invalid_request_error"
+    error = {"message": message, "type": kind, "param": None, "code": code}
+    body = orjson.dumps({"error": error})
+    lines = [
+        f"HTTP/1.1 {status} {_REASONS[status]}",
+        "content-type: application/json",
+        f"content-length: {len(body)}",
+        "connection: close",
+    ]
+    if status == 503:
+        lines.append("retry-after: 1")
+    return "\r\n".join([*lines, "", ""]).encode() + body

@@ -1,0 +1,145 @@
+"""Connections that are slow, silent, oversized or no HTTP, over raw sockets."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import time
+from collections.abc import Iterator
+
+import pytest
+from fake_provider import Behaviour, FakeProvider
+from live_gateway import LiveGateway, config_for
+
+KEY = "sk-provider-canary"
+LIMITS = """
+limits: {header_timeout_s: 0.3, body_timeout_s: 0.3, write_timeout_s: 0.4,
+         max_header_bytes: 4096, max_connections: 8}
+"""
+HELLO = b'{"model": "cheap", "stream": true, "messages": [{"role": "user", "content": "hi"}]}'
+
+
+@pytest.fixture
+def address(provider: FakeProvider) -> Iterator[tuple[str, int]]:
+    with LiveGateway(config_for(provider.base_url, LIMITS), {"MAIN_KEY": KEY}) as live:
+        host, _, port = live.url.removeprefix("http://").partition(":")
+        yield host, int(port)
+
+
+def read_all(connection: socket.socket) -> bytes:
+    connection.settimeout(10)
+    received = b""
+    with contextlib.suppress(ConnectionResetError):
+        while chunk := connection.recv(65536):
+            received += chunk
+    return received
+
+
+def said(address: tuple[str, int], *pieces: bytes, pause_s: float = 0.0) -> tuple[int, str]:
+    """What comes back, once the other side has hung up: (status, code of the envelope)."""
+    with socket.create_connection(address) as connection:
+        for piece in pieces:
+            with contextlib.suppress(ConnectionError):
+                connection.sendall(piece)
+            time.sleep(pause_s)
+        head, _, body = read_all(connection).partition(b"\r\n\r\n")
+    if not head:
+        return 0, ""
+    return int(head.split()[1]), json.loads(body)["error"]["code"]
+
+
+def head(**headers: str) -> bytes:
+    lines = ["POST /v1/chat/completions HTTP/1.1", "host: x", "content-type: application/json"]
+    lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+    return "\r\n".join([*lines, "", ""]).encode()
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", b"HELLO\r\n\r\n", b"GET\r\n\r\n",
+     b"GET / HTTP/1.1\r\nhost: x\r\nbad header\r\n\r\n",
+     b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\ntransfer-encoding: chunked\r\n\r\n",
+     b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: -1\r\n\r\n"],
+)  # fmt: skip
+def test_what_is_no_http_is_told_so_in_the_envelope(
+    address: tuple[str, int], nonsense: bytes
+) -> None:
+    assert said(address, nonsense) == (400, "invalid_request")
+
+
+def test_a_head_that_comes_too_slowly_is_cut_off(address: tuple[str, int]) -> None:
+    pieces = [bytes([byte]) for byte in head()]
+    assert said(address, *pieces[:40], pause_s=0.02) == (408, "request_timeout")
+
+
+def test_a_body_that_comes_too_slowly_is_cut_off(address: tuple[str, int]) -> None:
+    assert said(address, head(content_length="90"), b'{"a"', pause_s=0.1) == (
+        408,
+        "request_timeout",
+    )
+
+
+def test_a_connection_that_says_nothing_is_closed(address: tuple[str, int]) -> None:
+    started = time.monotonic()
+    assert said(address) == (0, "")
+    assert time.monotonic() - started < 5
+
+
+def test_headers_without_end_are_refused(address: tuple[str, int]) -> None:
+    endless = [b"x-filler: " + b"y" * 500 + b"\r\n"] * 100
+    start = b"GET /healthz HTTP/1.1\r\nhost: x\r\n"
+    assert said(address, start, *endless, pause_s=0.001) == (431, "request_too_large")
+
+
+def test_a_body_over_the_limit_is_refused_before_it_is_read(address: tuple[str, int]) -> None:
+    assert said(address, head(content_length="30000000"), b"{") == (413, "request_too_large")
+
+
+def test_too_many_connections_are_told_to_come_back(address: tuple[str, int]) -> None:
+    with contextlib.ExitStack() as stack:
+        for _ in range(8):
+            stack.enter_context(socket.create_connection(address))
+        time.sleep(0.1)
+        assert said(address) == (503, "overloaded")
+
+
+def test_a_caller_who_stops_reading_is_dropped_and_the_upstream_with_him(
+    address: tuple[str, int], provider: FakeProvider
+) -> None:
+    provider.script("up-cheap", Behaviour(texts=("x" * 100_000,) * 2000))
+    with socket.create_connection(address) as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.sendall(head(content_length=str(len(HELLO))) + HELLO)
+        deadline = time.monotonic() + 10
+        while not provider.chats and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert provider.chats[0].over.wait(10)
+    assert provider.chats[0].aborted
+
+
+def test_two_requests_at_once_are_answered_one_after_the_other(address: tuple[str, int]) -> None:
+    one = b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n"
+    last = b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
+    with socket.create_connection(address) as connection:
+        connection.sendall(one + last)
+        assert read_all(connection).count(b'{"status":"ok"}') == 2
+
+
+def test_what_callers_say_about_themselves_is_not_believed(address: tuple[str, int]) -> None:
+    """Neither Host nor X-Forwarded-* changes an answer."""
+    for path in (b"/v1/models", b"//v1/models", b"/v1/../v1/models", b"/v1/models/..%2f..%2f"):
+        plain = b"GET " + path + b" HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
+        forged = plain.replace(
+            b"host: x", b"host: evil.example@127.0.0.1/\r\nx-forwarded-for: 127.0.0.1\r\n"
+            b"x-forwarded-host: evil.example\r\nx-forwarded-proto: https\r\nforwarded: for=::1"
+        )  # fmt: skip
+        answers = []
+        for sent in (plain, forged):
+            with socket.create_connection(address) as connection:
+                connection.sendall(sent)
+                answers.append(read_all(connection))
+        status = [answer.split(b"\r\n", 1)[0] for answer in answers]
+        assert status[0] == status[1]
+        assert b"evil" not in answers[1]
+        assert b"location:" not in answers[1].lower()
