@@ -12,14 +12,16 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import ROUND_FLOOR, Context, Decimal
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
 from p2l_model.types import FloatArray
 
-# Probabilities of the dearer model are rounded down at this precision: never over the budget.
-_DOWN: Final = Context(prec=40, rounding=ROUND_FLOOR)
+# The probability of the dearer model is rounded down to this: never over the budget, and one less
+# it is exact.
+_STEP: Final = Decimal("1E-20")
+_DOWN: Final = Context(prec=60, rounding=ROUND_FLOOR)
 
 
 class InfeasibleError(ValueError):
@@ -78,6 +80,11 @@ def solve(
     return _mixed(low, high, costs, ranked, budget, slope)
 
 
+def hull_of(cost: list[float], value: list[float]) -> list[int]:
+    """Indices of the points on the upper concave hull, cost and value rising: the best mixes."""
+    return _hull(_exact_stairs(cost, value), cost, value)
+
+
 def _stairs(costs: Sequence[Decimal], cost: list[float], worth: list[float]) -> list[int]:
     """Indices of the models that are better than all cheaper ones, by rising cost."""
     stairs: list[int] = []
@@ -94,7 +101,7 @@ def _stairs(costs: Sequence[Decimal], cost: list[float], worth: list[float]) -> 
     return stairs
 
 
-def _exact_stairs(costs: Sequence[Decimal], worth: list[float]) -> list[int]:
+def _exact_stairs(costs: Sequence[Any], worth: list[float]) -> list[int]:
     stairs: list[int] = []
     for k in sorted(range(len(costs)), key=lambda k: (costs[k], -worth[k], k)):
         if not stairs or worth[k] > worth[stairs[-1]]:
@@ -130,7 +137,7 @@ def _mixed(
     slope: float,
 ) -> Mix:
     gap = costs[high] - costs[low]
-    share = _DOWN.divide(budget - costs[low], gap)
+    share = _DOWN.quantize(_DOWN.divide(budget - costs[low], gap), _STEP)
     if share == 0:
         return _pure(low, costs, values, slope)
     value = values[low] + float(share) * (values[high] - values[low])

@@ -25,6 +25,7 @@ _VERBS: Final = {
     "aggregate": "the leaderboard of a distribution of prompts, with intervals",
     "scaling": "how the loss falls with votes and with the size of the model",
     "onboard": "add a model to a checkpoint from few votes",
+    "simulate": "what the router would have scored and cost on graded answers",
     "replay": "compute a decision again from its receipt",
     "import": "a reference (lmarena/p2l) checkpoint into ours",
 }

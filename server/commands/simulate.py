@@ -1,0 +1,154 @@
+"""`p2l-router simulate`: what the router would have scored and cost on answers already graded."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from server.commands.outputs import print_table
+from server.commands.progress import progress_bars
+
+if TYPE_CHECKING:
+    from server.simulate.study import Study
+    from server.simulate.table import ScoreTable, TokenPrices
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags."""
+    parser.add_argument("--checkpoint", default="bundled")
+    parser.add_argument("--engine", default="auto", choices=["auto", "onnx", "torch"])
+    parser.add_argument("--scores", required=True, nargs="+", metavar="PATH",
+                        help="files with prompt, model, score and, if given, cost_usd, "
+                             "output_tokens, category; not those trained on")  # fmt: skip
+    parser.add_argument("--prices", metavar="F",
+                        help="CSV: model,input_usd_per_mtok,output_usd_per_mtok; needed where the "
+                             "scores have no cost_usd")  # fmt: skip
+    parser.add_argument("--train-scores", nargs="+", metavar="PATH",
+                        help="the scores trained on: expected costs, and the leaderboards that "
+                             "ours is compared with, are then taken from there")  # fmt: skip
+    parser.add_argument("--objective", choices=["win_rate", "p_good", "expected_score"],
+                        help="default: the one that says most of grades")  # fmt: skip
+    parser.add_argument("--models", metavar="NAMES", help="comma-separated: only these")
+    parser.add_argument("--exclude", metavar="NAMES", help="comma-separated: not these")
+    parser.add_argument("--score-range", metavar="LO,HI", help="of score files (default: 0,1)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--resamples", type=int, default=1000, metavar="N",
+                        help="of the prompts, for intervals (default: 1000)")  # fmt: skip
+    parser.add_argument("--orders", type=int, default=20, metavar="N",
+                        help="of the prompts, in stream mode (default: 20)")  # fmt: skip
+    parser.add_argument("--out", metavar="DIR",
+                        help="pareto.json, pareto.png and simulate.json go there")  # fmt: skip
+
+
+def run(args: argparse.Namespace) -> int:
+    """Raises P2LError."""
+    study = _study(args)
+    pareto = study.pareto()
+    if args.out is not None:
+        _write(study, pareto, Path(args.out))
+    if args.json:
+        print(json.dumps(pareto, ensure_ascii=False))
+    else:
+        _print(study)
+    return 0
+
+
+def _study(args: argparse.Namespace) -> Study:
+    from p2l_model.analysis.scored import PromptReader
+    from p2l_model.errors import DataError
+    from router.objective import Objective
+    from server.simulate.study import run_study
+    from server.simulate.table import load_prices
+
+    if args.resamples < 1 or args.orders < 1:
+        raise DataError("--resamples and --orders must be at least 1")
+    prices = {} if args.prices is None else load_prices(Path(args.prices))
+    table = _chosen(_load(args.scores, prices, args), args)
+    train = None if args.train_scores is None else _load(args.train_scores, prices, args)
+    objective = None if args.objective is None else Objective(args.objective)
+    reader = PromptReader.load(args.checkpoint, args.engine)
+    try:
+        with progress_bars() as bars:
+            return run_study(
+                reader, table, prices, train=train, objective=objective, seed=args.seed,
+                n_resamples=args.resamples, n_seeds=args.orders,
+                on_progress=bars,
+            )  # fmt: skip
+    finally:
+        reader.engine.close()
+
+
+def _load(paths: list[str], prices: dict[str, TokenPrices], args: argparse.Namespace) -> ScoreTable:
+    from server.commands.datasets import score_range
+    from server.simulate.table import load_scores
+
+    return load_scores([Path(p) for p in paths], prices, score_range(args.score_range))
+
+
+def _chosen(table: ScoreTable, args: argparse.Namespace) -> ScoreTable:
+    from p2l_model.aliases import canonical
+    from p2l_model.errors import DataError
+
+    asked, out = (
+        None if names is None else {canonical(n.strip()) for n in names.split(",")}
+        for names in (args.models, args.exclude)
+    )
+    unknown = ((asked or set()) | (out or set())) - set(table.models)
+    if unknown:
+        raise DataError(f"the scores have no model {', '.join(sorted(unknown))}")
+    kept = [m for m in table.models if (asked is None or m in asked) and m not in (out or ())]
+    return table.of_models(kept, "left out as asked")
+
+
+def _write(study: Study, pareto: dict[str, Any], out: Path) -> None:
+    from p2l_model.errors import ExtraMissingError
+    from server.simulate.plot import draw_study
+
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "pareto.json").write_text(json.dumps(pareto, ensure_ascii=False, indent=1))
+    (out / "simulate.json").write_text(json.dumps(study.report(), ensure_ascii=False, indent=1))
+    try:
+        draw_study(study, out / "pareto.png")
+    except ExtraMissingError as error:
+        print(f"no picture: {error}", file=sys.stderr)
+
+
+def _print(study: Study) -> None:
+    print(
+        f"{len(study.table.conversations)} prompts, {len(study.table.models)} models, objective "
+        f"{study.objective}, expected costs from {study.cost_source}"
+    )
+    for note in study.table.notes:
+        print(f"- {note}")
+    print_table(
+        "Above the best random mix of single models, and cost saved at the best one's score",
+        (("router", "left"), "area", "95%", "saving", "95%"),
+        [
+            (
+                name,
+                f"{area.value:+.4f}",
+                f"[{area.low:+.4f}, {area.high:+.4f}]",
+                f"{study.saving[name].value:.1%}",
+                f"[{study.saving[name].low:.1%}, {study.saving[name].high:.1%}]",
+            )
+            for name, area in study.area.items()
+        ],
+        sys.stdout,
+    )
+    for name, results in study.streams.items():
+        print_table(
+            f"Stream of {name} under a window budget",
+            ("USD a request", "spent", "least", "most", "score", "random mix", "hindsight"),
+            [
+                (
+                    f"{r.budget_usd:.3g}", f"{r.utilisation:.2%}", f"{r.utilisation_min:.2%}",
+                    f"{r.utilisation_max:.2%}", f"{r.score:.4f}", f"{r.random_mix:.4f}",
+                    f"{r.clairvoyant:.4f}",
+                )
+                for r in results
+            ],
+            sys.stdout,
+        )  # fmt: skip

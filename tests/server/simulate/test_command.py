@@ -1,0 +1,69 @@
+"""`p2l-router simulate` from files to files, with the bundled checkpoint."""
+
+from __future__ import annotations
+
+import csv
+import json
+import random
+from pathlib import Path
+
+import pytest
+
+from server.cli import main
+
+
+@pytest.fixture
+def scores(tmp_path: Path) -> Path:
+    """Two models that the checkpoint knows, on a dozen prompts."""
+    chance = random.Random(0)
+    path = tmp_path / "scores.csv"
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("prompt", "model", "score", "output_tokens", "category"))
+        for k in range(12):
+            for model, skill in (("gpt-4o-2024-08-06", 0.9), ("gpt-4o-mini-2024-07-18", 0.4)):
+                right = int(chance.random() < skill)
+                writer.writerow((f"What is {k} + {k}?", model, right, 50 + k, "xy"[k % 2]))
+    return path
+
+
+def test_simulate_writes_the_curve(
+    scores: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prices = tmp_path / "prices.csv"
+    prices.write_text(
+        "model,input_usd_per_mtok,output_usd_per_mtok\n"
+        "gpt-4o-2024-08-06,2.5,10\ngpt-4o-mini-2024-07-18,0.15,0.6\n"
+    )
+    out = tmp_path / "out"
+    args = ["simulate", "--scores", str(scores), "--prices", str(prices), "--out", str(out)]
+    args += ["--resamples", "50", "--orders", "2"]
+    assert main([*args, "--json"]) == 0
+    pareto = json.loads(capsys.readouterr().out)
+    assert pareto == json.loads((out / "pareto.json").read_text())
+    assert set(pareto) == {
+        "curves", "single_models", "area_over_random_mix", "area_ci95",
+        "saving_at_best_single", "saving_ci95",
+    }  # fmt: skip
+    assert set(pareto["curves"]) == {"p2l", "marginal", "per_category", "oracle", "random_mix"}
+    for point in pareto["curves"]["p2l"]:
+        assert set(point) == {"cost_usd", "score", "ci95"}
+        assert point["ci95"][0] <= point["score"] <= point["ci95"][1]
+    assert {row["model"] for row in pareto["single_models"]} == {
+        "gpt-4o-2024-08-06",
+        "gpt-4o-mini-2024-07-18",
+    }
+    assert (out / "pareto.png").stat().st_size > 10_000
+    report = json.loads((out / "simulate.json").read_text())
+    assert report["n_prompts"] == 12
+    assert report["expected_costs_from"] == "prices and predicted lengths"
+    assert "What is" not in json.dumps(report)
+
+
+def test_bad_input_is_said(
+    scores: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["simulate", "--scores", str(scores)]) == 2
+    assert "scores and costs" in capsys.readouterr().err
+    assert main(["simulate", "--scores", str(scores), "--exclude", "nobody"]) == 2
+    assert "nobody" in capsys.readouterr().err
