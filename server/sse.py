@@ -21,16 +21,18 @@ class SseTooLargeError(ValueError):
     """One event is larger than the parser was told to hold."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SseEvent:
     """One event. data: its payload, lines joined by LF. name: its `event:` field, or empty.
 
     parsed: the payload as JSON where whoever produced the event had to read it anyway.
+    more: the next event has already arrived with this one, so that both can be sent on as one.
     """
 
     data: bytes = field(repr=False)
     name: bytes = b""
     parsed: dict[str, Any] | None = field(default=None, repr=False, compare=False)
+    more: bool = field(default=False, repr=False, compare=False)
 
     def json(self) -> dict[str, Any]:
         """The payload as a JSON object of the caller's own to change."""
@@ -52,16 +54,39 @@ class SseParser:
 
     def feed(self, chunk: bytes) -> list[SseEvent]:
         """The events that this chunk completes. Raises SseTooLargeError."""
+        events: list[SseEvent] = []
+        if b"\r" in chunk or self._is_within_event():
+            self._feed_lines(chunk, events)
+            return events
+        *blocks, rest = chunk.split(b"\n\n")
+        for block in blocks:
+            self._take_block(block, events)
+        self._feed_lines(rest, events)
+        return events
+
+    def _is_within_event(self) -> bool:
+        return self._after_cr or self._held_bytes > 0 or bool(self._name)
+
+    def _take_block(self, block: bytes, events: list[SseEvent]) -> None:
+        """The lines of one event without the empty one that ends it. Nearly all events are a
+        single line of data, which is read without looking at it more than once."""
+        if block.startswith(b"data: ") and b"\n" not in block:
+            self._at_start = False
+            self._hold(len(block))
+            self._held_bytes = 0
+            events.append(SseEvent(block[6:]))
+        else:
+            self._feed_lines(block + b"\n\n", events)
+
+    def _feed_lines(self, chunk: bytes, events: list[SseEvent]) -> None:
         if self._after_cr and chunk.startswith(b"\n"):
             # the second half of a CRLF that was cut in two: its CR has ended the line already
             chunk = chunk[1:]
             self._after_cr = False
         if chunk:
             self._after_cr = chunk.endswith(b"\r")
-        events: list[SseEvent] = []
         for piece in chunk.splitlines(keepends=True):
             self._take(piece, events)
-        return events
 
     def flush(self) -> list[SseEvent]:
         """The event that the end of the input leaves unfinished, if any.

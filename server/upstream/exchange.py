@@ -5,10 +5,10 @@ Everything here is the same for every kind of provider; what an answer means is 
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
-from contextlib import aclosing, asynccontextmanager, contextmanager
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final, cast
+from typing import Final
 
 import anyio
 import httpx
@@ -21,6 +21,7 @@ from server.upstream.errors import (
     UpstreamTimeoutError,
     UpstreamUnavailableError,
 )
+from server.upstream.http1 import Deadline
 
 EVENT_STREAM: Final = "text/event-stream"
 MAX_BODY_BYTES: Final = 64 * 1024 * 1024
@@ -30,6 +31,13 @@ _MAX_ERROR_BYTES: Final = 1024 * 1024
 _DRAIN_S: Final = 0.1
 _WRITE_TIMEOUT_S: Final = 30.0
 _WAITING_PER_PLACE: Final = 4
+_FAULTS: Final = (
+    TimeoutError,
+    SseTooLargeError,
+    httpx.HTTPError,
+    httpx.StreamError,
+    httpx.InvalidURL,
+)
 TOTAL_TIMEOUT_S: Final = 600.0
 QUEUE_TIMEOUT_S: Final = 5.0
 
@@ -60,6 +68,7 @@ class Exchange:
     """Sends calls to one provider, at most max_concurrency at a time; a few times as many may
     wait for a place, each for queue_timeout_s at most.
 
+    transport: has to heed the `deadline` of a request's extensions, as NetworkTransport does.
     first_byte_timeout_s: from sending to the first event, or to the head of a whole answer.
     idle_timeout_s: the longest silence after that.
     total_timeout_s: from sending to the end of the answer, however lively it is.
@@ -68,7 +77,7 @@ class Exchange:
     def __init__(
         self,
         provider: str,
-        client: httpx.AsyncClient,
+        transport: httpx.AsyncBaseTransport,
         *,
         connect_timeout_s: float = 2.0,
         first_byte_timeout_s: float = 30.0,
@@ -78,16 +87,14 @@ class Exchange:
         queue_timeout_s: float = QUEUE_TIMEOUT_S,
     ) -> None:
         self._provider = provider
-        self._client = client
-        # only these two are httpx's to time: it does not know a first byte from a later one
-        self._timeout = httpx.Timeout(
-            connect=connect_timeout_s, write=_WRITE_TIMEOUT_S, read=None, pool=None
-        )
+        self._transport = transport
+        self._timeouts = {"connect": connect_timeout_s, "write": _WRITE_TIMEOUT_S}
         self._first_byte_timeout_s = first_byte_timeout_s
         self._idle_timeout_s = idle_timeout_s
         self._total_timeout_s = total_timeout_s
         self._queue_timeout_s = queue_timeout_s
-        self._slots = anyio.Semaphore(max_concurrency)
+        self._places = asyncio.Semaphore(max_concurrency)
+        self._n_waiting = 0
         self._max_waiting = _WAITING_PER_PLACE * max_concurrency
 
     async def post(self, call: Call) -> Answer:
@@ -95,10 +102,16 @@ class Exchange:
 
         Raises UpstreamBusyError, UpstreamTimeoutError and UpstreamUnavailableError.
         """
-        async with self._slot():
+        await self._take_place()
+        try:
             limits = self._limits()
-            async with self._sent(call, limits) as response:
+            response = await self._send(call, limits)
+            try:
                 return await self._whole(response, limits)
+            finally:
+                await _close(response)
+        finally:
+            self._places.release()
 
     async def events(
         self, call: Call, refusal: Callable[[Answer], UpstreamError]
@@ -109,65 +122,66 @@ class Exchange:
         first byte's deadline ends with the first event, so keep-alives before it do not stretch
         it.
         """
-        async with self._slot():
+        await self._take_place()
+        try:
             limits = self._limits()
-            async with self._sent(call, limits) as response:
+            response = await self._send(call, limits)
+            try:
                 if response.status_code != 200 or content_type_of(response.headers) != EVENT_STREAM:
                     raise refusal(await self._refused(response, limits))
-                async with _chunks(response) as chunks:
-                    reader = _EventReader(chunks, limits)
-                    while (batch := await self._next(reader)) is not None:
-                        for event in batch:
-                            yield event
+                reader = _EventReader(_chunks(response), limits)
+                while (batch := await self._next(reader)) is not None:
+                    for event in batch:
+                        yield event
+            finally:
+                await _close(response)
+        finally:
+            self._places.release()
 
     async def close(self) -> None:
-        """Closes the client and with it every connection."""
-        await self._client.aclose()
+        """Closes every connection."""
+        await self._transport.aclose()
 
     def _limits(self) -> _Limits:
-        now = anyio.current_time()
+        now_s = asyncio.get_running_loop().time()
         return _Limits(
-            first_byte_s=now + self._first_byte_timeout_s,
-            end_s=now + self._total_timeout_s,
+            first_byte_s=now_s + self._first_byte_timeout_s,
+            end_s=now_s + self._total_timeout_s,
             idle_timeout_s=self._idle_timeout_s,
         )
 
-    @asynccontextmanager
-    async def _slot(self) -> AsyncIterator[None]:
-        if self._slots.statistics().tasks_waiting >= self._max_waiting:
+    async def _take_place(self) -> None:
+        if not self._places.locked():
+            await self._places.acquire()
+            return
+        if self._n_waiting >= self._max_waiting:
             raise self._busy()
+        self._n_waiting += 1
         try:
-            with anyio.fail_after(self._queue_timeout_s):
-                await self._slots.acquire()
+            async with asyncio.timeout(self._queue_timeout_s):
+                await self._places.acquire()
         except TimeoutError:
             raise self._busy() from None
-        try:
-            yield
         finally:
-            self._slots.release()
+            self._n_waiting -= 1
 
     def _busy(self) -> UpstreamBusyError:
         return UpstreamBusyError(
             f"{self._provider} has as many requests as it may have", stage=Stage.WAITING
         )
 
-    @asynccontextmanager
-    async def _sent(self, call: Call, limits: _Limits) -> AsyncIterator[httpx.Response]:
-        with self._naming("the first byte"), _until(min(limits.first_byte_s, limits.end_s)):
-            request = self._client.build_request(
-                "POST",
-                call.url,
-                headers=call.headers,
-                content=call.content,
-                timeout=self._timeout,
-            )
-            response = await self._client.send(request, stream=True)
+    async def _send(self, call: Call, limits: _Limits) -> httpx.Response:
+        request = httpx.Request(
+            "POST",
+            call.url,
+            headers=call.headers,
+            stream=httpx.ByteStream(call.content),
+            extensions={"timeout": self._timeouts, "deadline": limits.deadline},
+        )
         try:
-            yield response
-        finally:
-            # a cancelled caller must still close the connection, or the provider goes on
-            with anyio.CancelScope(shield=True):
-                await response.aclose()
+            return await self._transport.handle_async_request(request)
+        except _FAULTS as error:
+            raise self._named(error, "the first byte") from None
 
     async def _refused(self, response: httpx.Response, limits: _Limits) -> Answer:
         if response.status_code == 200:
@@ -178,62 +192,61 @@ class Exchange:
     async def _whole(self, response: httpx.Response, limits: _Limits) -> Answer:
         limit = MAX_BODY_BYTES if response.status_code == 200 else _MAX_ERROR_BYTES
         content = bytearray()
-        async with _chunks(response) as chunks:
-            while (chunk := await self._next_chunk(chunks, limits)) is not None:
+        limits.expect_more()
+        try:
+            async for chunk in _chunks(response):
                 content += chunk
                 if len(content) > limit:
                     raise UpstreamUnavailableError(
                         f"{self._provider} sent more than {limit} bytes",
                         status=response.status_code,
                     )
+                limits.expect_more()
+        except _FAULTS as error:
+            raise self._named(error, "the rest") from None
         return Answer(response.status_code, response.headers, bytes(content))
 
-    async def _next_chunk(self, chunks: AsyncIterator[bytes], limits: _Limits) -> bytes | None:
-        with self._naming("the rest"), _until(limits.next_byte_s()):
-            return await anext(chunks, None)
-
     async def _next(self, reader: _EventReader) -> list[SseEvent] | None:
-        with self._naming("the rest" if reader.started else "the first event"):
+        try:
             return await reader.read()
+        except _FAULTS as error:
+            awaited = "the rest" if reader.started else "the first event"
+            raise self._named(error, awaited) from None
 
-    @contextmanager
-    def _naming(self, awaited: str) -> Iterator[None]:
-        """Turns what the network raises into our errors.
+    def _named(self, error: Exception, awaited: str) -> UpstreamError:
+        """Our error for what the network raised.
 
         Only the kind of failure is told: the libraries' own messages can quote a header.
         """
-        try:
-            yield
-        except httpx.ConnectTimeout:
-            raise UpstreamTimeoutError(
+        if isinstance(error, httpx.ConnectTimeout):
+            return UpstreamTimeoutError(
                 f"{self._provider} did not accept a connection in time", stage=Stage.CONNECTING
-            ) from None
-        except httpx.ConnectError:
-            raise UpstreamUnavailableError(
+            )
+        if isinstance(error, httpx.ConnectError):
+            return UpstreamUnavailableError(
                 f"{self._provider} could not be reached (ConnectError)", stage=Stage.CONNECTING
-            ) from None
-        except (TimeoutError, httpx.TimeoutException):
-            raise UpstreamTimeoutError(
-                f"{self._provider} took too long: waited for {awaited}"
-            ) from None
-        except SseTooLargeError as error:
-            raise UpstreamUnavailableError(f"{self._provider} sent too much: {error}") from None
-        except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL) as error:
-            raise UpstreamUnavailableError(
-                f"{self._provider} could not be reached or broke off ({type(error).__name__})"
-            ) from None
+            )
+        if isinstance(error, TimeoutError | httpx.TimeoutException):
+            return UpstreamTimeoutError(f"{self._provider} took too long: waited for {awaited}")
+        if isinstance(error, SseTooLargeError):
+            return UpstreamUnavailableError(f"{self._provider} sent too much: {error}")
+        return UpstreamUnavailableError(
+            f"{self._provider} could not be reached or broke off ({type(error).__name__})"
+        )
 
 
-@dataclass(frozen=True, slots=True)
 class _Limits:
-    """When to give up on one answer, on the event loop's clock."""
+    """When to give up on one answer, on the event loop's clock. `deadline` is what is waited for
+    now: the first byte (or event), until `expect_more` moves it to the next."""
 
-    first_byte_s: float
-    end_s: float
-    idle_timeout_s: float
+    def __init__(self, first_byte_s: float, end_s: float, idle_timeout_s: float) -> None:
+        self.deadline = Deadline(min(first_byte_s, end_s))
+        self._end_s = end_s
+        self._idle_timeout_s = idle_timeout_s
+        self._time = asyncio.get_running_loop().time
 
-    def next_byte_s(self) -> float:
-        return min(anyio.current_time() + self.idle_timeout_s, self.end_s)
+    def expect_more(self) -> None:
+        self.deadline.at_s = min(self._time() + self._idle_timeout_s, self._end_s)
 
 
 class _EventReader:
@@ -250,18 +263,18 @@ class _EventReader:
         self.started = False
 
     async def read(self) -> list[SseEvent] | None:
-        """The next events, None at the end. Raises TimeoutError and SseTooLargeError."""
+        """The next events, None at the end. Raises httpx.TransportError and SseTooLargeError."""
         events: list[SseEvent] = []
         while not events and not self._ended:
-            events = await self._read_chunk()
+            if self.started:
+                self._limits.expect_more()
+            events = self._parsed(await anext(self._chunks, None))
         self.started = self.started or bool(events)
+        for event in events[:-1]:
+            event.more = True
         return events or None
 
-    async def _read_chunk(self) -> list[SseEvent]:
-        limits = self._limits
-        first_s = min(limits.first_byte_s, limits.end_s)
-        with _until(limits.next_byte_s() if self.started else first_s):
-            chunk = await anext(self._chunks, None)
+    def _parsed(self, chunk: bytes | None) -> list[SseEvent]:
         if chunk is None:
             self._ended = True
             return self._parser.flush()
@@ -286,12 +299,16 @@ def content_type_of(headers: Mapping[str, str]) -> str:
     return headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-def _chunks(response: httpx.Response) -> aclosing[AsyncGenerator[bytes, None]]:
-    # closed by hand: a generator that is only dropped is closed some time later
-    return aclosing(cast("AsyncGenerator[bytes, None]", response.aiter_bytes()))
+def _chunks(response: httpx.Response) -> AsyncIterator[bytes]:
+    """The body, decoded where it is encoded."""
+    if "content-encoding" in response.headers or not isinstance(
+        response.stream, httpx.AsyncByteStream
+    ):
+        return response.aiter_bytes()
+    return aiter(response.stream)
 
 
-@contextmanager
-def _until(deadline_s: float) -> Iterator[None]:
-    with anyio.fail_after(max(0.0, deadline_s - anyio.current_time())):
-        yield
+async def _close(response: httpx.Response) -> None:
+    # a cancelled caller must still close the connection, or the provider goes on
+    with anyio.CancelScope(shield=True):
+        await response.aclose()

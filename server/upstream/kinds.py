@@ -13,7 +13,7 @@ from server.upstream.exchange import Exchange
 from server.upstream.gemini import upstream as gemini
 from server.upstream.openai import OpenAIUpstream
 from server.upstream.profiles import profile_for
-from server.upstream.transport import build_client
+from server.upstream.transport import build_transport
 
 
 def build_upstream(
@@ -26,7 +26,7 @@ def build_upstream(
     header."""
     exchange = Exchange(
         name,
-        build_client(max_concurrency=provider.max_concurrency),
+        build_transport(),
         connect_timeout_s=provider.connect_timeout_s,
         first_byte_timeout_s=provider.first_byte_timeout_s,
         idle_timeout_s=provider.idle_timeout_s,

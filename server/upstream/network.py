@@ -214,6 +214,8 @@ def _head_of(request: httpx.Request, n_bytes: int) -> bytes:
     if method in (b"HEAD", b"CONNECT"):
         raise httpx.UnsupportedProtocol(f"{request.method} is not spoken here")
     parts = [b"%b %b HTTP/1.1" % (method, request.url.raw_path)]
+    if "host" not in request.headers:
+        parts.append(b"Host: " + request.url.netloc)
     for name, value in request.headers.raw:
         if name.lower() not in _FRAMING:
             if any(bad in name or bad in value for bad in _NOT_IN_A_HEADER):

@@ -77,6 +77,7 @@ class OpenAIUpstream:
         self._authorization = _authorization(bare_key(name, api_key), profile)
         self._clock = clock
         self._exchange = exchange
+        self._urls: dict[tuple[Surface, str], httpx.URL] = {}
 
     @property
     def name(self) -> str:
@@ -138,7 +139,8 @@ class OpenAIUpstream:
         if parsed.get("error") or event.name == b"error":
             raise self._unavailable("sent an error inside the stream")
         ending.watch(parsed)
-        return SseEvent(event.data, event.name, parsed)
+        event.parsed = parsed
+        return event
 
     def _call(self, request: UpstreamRequest) -> Call:
         body = openai_body.outgoing(self._profile, request)
@@ -146,6 +148,14 @@ class OpenAIUpstream:
         return Call(self._url(request), headers, json_bytes(body))
 
     def _url(self, request: UpstreamRequest) -> httpx.URL:
+        # to parse a URL takes longer than to send a request to it
+        key = (request.surface, request.upstream_model)
+        url = self._urls.get(key)
+        if url is None:
+            url = self._urls[key] = self._built_url(request)
+        return url
+
+    def _built_url(self, request: UpstreamRequest) -> httpx.URL:
         address = f"{self._base_url}/{request.surface}"
         if self._api_version is None:
             return httpx.URL(address)

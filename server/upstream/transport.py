@@ -1,8 +1,9 @@
-"""The one seam between us and the network: how the HTTP client of a provider is built."""
+"""The one seam between us and the network: what carries the requests to a provider."""
 
 from __future__ import annotations
 
 import ssl
+from collections.abc import Callable
 from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Final
@@ -23,28 +24,29 @@ def shared_ssl_context() -> ssl.SSLContext:
     return context
 
 
-def build_client(
-    *,
-    max_concurrency: int,  # noqa: ARG001
-    transport: httpx.AsyncBaseTransport | None = None,
-) -> httpx.AsyncClient:
-    """A client for one provider. transport: what carries the requests instead of the network.
+def build_transport(
+    *, is_allowed: Callable[[str], bool] = lambda _: True
+) -> httpx.AsyncBaseTransport:
+    """For one provider. is_allowed: whether an IP address may be connected to.
 
-    Environment proxies and redirects are not followed: both would send the provider's key to a
-    host nobody configured.
+    Exchanges call it directly: what httpx's client would add to a request (redirects, proxies of
+    the environment, cookies, authentication) must not be, and costs more than the sending.
     """
-    return httpx.AsyncClient(
-        transport=_network() if transport is None else transport,
-        timeout=None,  # noqa: S113 - every exchange sets its own
-        trust_env=False,
-        follow_redirects=False,
-        headers={"user-agent": "p2l-router"},
-        # a provider's cookies would tie one caller's requests to another's
-        cookies=CookieJar(policy=DefaultCookiePolicy(allowed_domains=[])),
+    return NetworkTransport(
+        ssl_context=shared_ssl_context(),
+        keepalive_expiry_s=_KEEPALIVE_EXPIRY_S,
+        is_allowed=is_allowed,
     )
 
 
-def _network() -> NetworkTransport:
-    return NetworkTransport(
-        ssl_context=shared_ssl_context(), keepalive_expiry_s=_KEEPALIVE_EXPIRY_S
+def build_client(*, max_concurrency: int) -> httpx.AsyncClient:  # noqa: ARG001
+    """A client for services of our own, over the same transport. Environment proxies and
+    redirects are not followed: both would send a key to a host nobody configured."""
+    return httpx.AsyncClient(
+        transport=build_transport(),
+        timeout=None,  # noqa: S113 - every request sets its own
+        trust_env=False,
+        follow_redirects=False,
+        headers={"user-agent": "p2l-router"},
+        cookies=CookieJar(policy=DefaultCookiePolicy(allowed_domains=[])),
     )

@@ -44,6 +44,7 @@ def headers_for(request: UpstreamRequest) -> dict[str, str]:
     """The headers of a call that do not depend on the provider."""
     return {
         "content-type": "application/json",
+        "user-agent": "p2l-router",
         "accept": EVENT_STREAM if request.stream else "application/json",
         "accept-encoding": "identity" if request.stream else "gzip",
     }

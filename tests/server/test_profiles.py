@@ -15,7 +15,7 @@ from server.upstream.exchange import Exchange
 from server.upstream.openai import OpenAIUpstream
 from server.upstream.openai_body import fit, outgoing
 from server.upstream.profiles import PROFILES, profile_for
-from server.upstream.transport import build_client
+from server.upstream.transport import build_transport
 
 MESSAGES = [
     {"role": "developer", "content": "Be brief."},
@@ -153,7 +153,7 @@ def azure(base_url: str, version: str | None) -> OpenAIUpstream:
         "az",
         base_url=base_url,
         api_key=None,
-        exchange=Exchange("az", build_client(max_concurrency=1)),
+        exchange=Exchange("az", build_transport()),
         profile=PROFILES["azure"],
         api_version=version,
     )

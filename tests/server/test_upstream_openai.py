@@ -32,7 +32,7 @@ from server.upstream.errors import (
 )
 from server.upstream.exchange import Exchange
 from server.upstream.openai import OpenAIUpstream
-from server.upstream.transport import build_client
+from server.upstream.transport import build_transport
 
 KEY = "sk-very-secret-1234567890"
 PROMPT = "the prompt nobody may log"
@@ -47,13 +47,13 @@ def provider() -> Iterator[FakeProvider]:
 
 @asynccontextmanager
 async def upstream_at(base_url: str, **options: Any) -> AsyncIterator[OpenAIUpstream]:
-    client = build_client(max_concurrency=options.get("max_concurrency", 8))
+    options.setdefault("max_concurrency", 8)
     own = {name: options.pop(name) for name in ("clock",) if name in options}
     upstream = OpenAIUpstream(
         "main",
         base_url=base_url,
         api_key=Secret(KEY),
-        exchange=Exchange("main", client, **options),
+        exchange=Exchange("main", build_transport(), **options),
         **own,
     )
     try:
@@ -112,15 +112,13 @@ async def test_only_our_own_headers_go_out(provider: FakeProvider) -> None:
     assert headers["accept-encoding"] == "identity"
     assert set(headers) == {
         *("authorization", "accept", "accept-encoding", "content-type", "content-length"),
-        *("host", "connection", "user-agent"),
+        *("host", "user-agent"),
     }
 
 
 async def test_no_key_sends_no_authorization(provider: FakeProvider) -> None:
-    client = build_client(max_concurrency=1)
-    upstream = OpenAIUpstream(
-        "main", base_url=provider.base_url, api_key=None, exchange=Exchange("main", client)
-    )
+    exchange = Exchange("main", build_transport())
+    upstream = OpenAIUpstream("main", base_url=provider.base_url, api_key=None, exchange=exchange)
     await upstream.complete(ask())
     await upstream.close()
     assert "authorization" not in provider.chats[0].headers
@@ -495,10 +493,8 @@ async def test_an_answer_without_end_is_cut_off() -> None:
         return httpx.Response(200, headers={"content-type": kind}, stream=Endless())
 
     for stream in (False, True):
-        client = build_client(max_concurrency=1, transport=httpx.MockTransport(answer))
-        upstream = OpenAIUpstream(
-            "main", base_url="http://x/v1", api_key=None, exchange=Exchange("main", client)
-        )
+        exchange = Exchange("main", httpx.MockTransport(answer))
+        upstream = OpenAIUpstream("main", base_url="http://x/v1", api_key=None, exchange=exchange)
         with pytest.raises(UpstreamUnavailableError, match="bytes"):
             await (collect(upstream, ask(stream=True)) if stream else upstream.complete(ask()))
         await upstream.close()
@@ -530,13 +526,11 @@ async def test_a_provider_that_quotes_the_key_is_not_passed_on(provider: FakePro
 
 @pytest.mark.parametrize("key", ["sk-a\nb", "sk-ключ"])
 async def test_a_key_that_fits_no_header_is_refused_unsaid(key: str) -> None:
-    client = build_client(max_concurrency=1)
+    exchange = Exchange("main", build_transport())
     with pytest.raises(ValueError, match="main") as caught:
-        OpenAIUpstream(
-            "main", base_url="http://x/v1", api_key=Secret(key), exchange=Exchange("main", client)
-        )
+        OpenAIUpstream("main", base_url="http://x/v1", api_key=Secret(key), exchange=exchange)
     assert key not in str(caught.value)
-    await client.aclose()
+    await exchange.close()
 
 
 async def test_neither_proxies_nor_redirects_nor_cookies(
