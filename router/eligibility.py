@@ -13,7 +13,6 @@ from router.cost import (
     estimate,
     largest_output_cap,
     least_hard_cap,
-    unbounded_worst_case_usd,
     worst_case_cost_usd,
 )
 from router.errors import BudgetInfeasibleError, WindowExhaustedError
@@ -111,7 +110,10 @@ def exhausted_window(
     out = [c for c in found if c.reason == _OVER_WINDOW]
     if not out or request.available_usd is None:
         return None
-    worst = [unbounded_worst_case_usd(c.card, request.shape) for c in out]
+    worst = [
+        worst_case_cost_usd(c.card, request.shape, least_hard_cap(c.card, request.shape))
+        for c in out
+    ]
     return WindowExhaustedError(
         min(cost for cost in worst if cost is not None), request.available_usd
     )
@@ -150,17 +152,10 @@ def _cannot_pay(card: ModelCard, request: RoutingRequest) -> str | None:
         return None
     if card.prices is None:
         return "its price is unknown, and there is a budget: configure its prices"
-    hard = request.budget_mode is BudgetMode.HARD
-    cap = None
-    if hard and request.budget_usd is not None:
-        cap = largest_output_cap(card, request.shape, request.budget_usd)
-        if cap is None:
-            return _OVER_BUDGET
-    if request.available_usd is None:
-        return None
-    worst = (
-        unbounded_worst_case_usd(card, request.shape)
-        if cap is None
-        else worst_case_cost_usd(card, request.shape, cap)
-    )
-    return _OVER_WINDOW if worst is not None and worst > request.available_usd else None
+    budget = request.budget_usd if request.budget_mode is BudgetMode.HARD else None
+    if budget is not None and largest_output_cap(card, request.shape, budget) is None:
+        return _OVER_BUDGET
+    left = request.available_usd
+    if left is not None and largest_output_cap(card, request.shape, left) is None:
+        return _OVER_WINDOW
+    return None

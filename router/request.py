@@ -27,7 +27,8 @@ class RoutingRequest:
     leaderboard name -> weight, None for all alike. excluded: catalogue name -> why not now.
     usd_per_win: what a certain win is worth, above 0; None: cost counts for nothing below the
     budget (router.pacing.combined_usd_per_win joins it with the windows' prices).
-    available_usd: what is left of the tightest window; no model whose worst case is over it.
+    available_usd: what is left of the tightest window; no model whose worst case is over it, at
+    the caller's cap or, without one, at the smallest that may be set.
     input_tokens, cached_tokens: catalogue name -> the input by its own tokenizer (default: the
     shape's), and how much of it its provider is expected to have cached (default: none).
     """

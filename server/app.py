@@ -15,14 +15,14 @@ from p2l_model.engine.scorer import Scorer
 from router.catalog import ModelCard
 from server.admission import Admission
 from server.auth import Authenticator
-from server.build import build_store
+from server.build import build_accounts, build_store
 from server.endpoints import chat, health, models, routing
 from server.endpoints.common import State
 from server.error_handlers import add_error_handlers
 from server.gateway import Gateway
 from server.health import Health
-from server.ledger.accounts import Accounts
 from server.plan import Planner
+from server.quota.budgets import Budgets
 from server.settings import Settings
 from server.storage.housekeeping import kept_alive
 from server.storage.store import Store
@@ -56,6 +56,7 @@ def create_app(
             state.ready = False
             # those that a reload may have put in the place of the first
             await state.gateway.close()
+            await state.gateway.accounts.close()
             await state.gateway.planner.scorer.close()
         await asyncio.to_thread(kept.close)
 
@@ -80,10 +81,11 @@ def build_gateway(
     routing = settings.routing
     if previous is None:
         admission = _admission(settings)
-        accounts = Accounts(store, policy=settings.storage.unknown_cost)
+        accounts = build_accounts(settings, store)
         health = Health(routing.breaker.rules, time.monotonic, entropy.random)
     else:
         admission, accounts, health = previous.admission, previous.accounts, previous.health
+        accounts.budgets = Budgets(routing.window_budgets)
     return Gateway(
         Planner(catalogue, routing, settings.scorer, scorer, upstreams),
         upstreams,

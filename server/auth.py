@@ -12,7 +12,7 @@ from starlette.datastructures import Headers
 
 from server.errors import AuthenticationError
 from server.secret import Secret
-from server.settings import AuthSettings
+from server.settings import AuthSettings, KeySettings
 
 
 class MissingKeyError(Exception):
@@ -20,14 +20,26 @@ class MissingKeyError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class KeyLimits:
+    """What a key may use; None: as much as it likes. window_s None: budget_usd is for ever."""
+
+    budget_usd: Decimal | None = None
+    window_s: int | None = None
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Caller:
     """models: the catalogue names this caller may use, None for all. usd_per_win: what a certain
-    win is worth to them, None where routing says."""
+    win is worth to them, None where routing says. expires_at: seconds since 1970."""
 
     name: str
     models: frozenset[str] | None = None
     admin: bool = False
     usd_per_win: Decimal | None = None
+    limits: KeyLimits = KeyLimits()
+    expires_at: float | None = None
 
 
 class Authenticator:
@@ -43,7 +55,8 @@ class Authenticator:
         for key in auth.keys:
             models = None if key.models is None else frozenset(key.models)
             digest = key.key_sha256 or _digest_of(key.key_env or "", environ)
-            caller = Caller(key.name, models, key.admin, key.usd_per_win)
+            expires_at = None if key.expires_at is None else key.expires_at.timestamp()
+            caller = Caller(key.name, models, key.admin, key.usd_per_win, _limits(key), expires_at)
             keys.append((bytes.fromhex(digest), caller))
         return cls(keys)
 
@@ -78,6 +91,10 @@ class Authenticator:
         if not found:
             raise AuthenticationError
         return found[0]
+
+
+def _limits(key: KeySettings) -> KeyLimits:
+    return KeyLimits(key.budget_usd, key.window_s, key.requests_per_minute, key.tokens_per_minute)
 
 
 def _digest_of(variable: str, environ: Mapping[str, str]) -> str:

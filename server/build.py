@@ -11,6 +11,10 @@ from p2l_model.engine.scorer import FixedScorer, Scorer
 from router.catalog import ModelCard
 from server.config_file import ConfigError, load_settings
 from server.defaults import default_settings
+from server.ledger.accounts import Accounts
+from server.quota.budgets import Budgets
+from server.quota.pacer import Pacer
+from server.quota.windows import MemoryWindows
 from server.secret import Secret
 from server.settings import (
     ModelSettings,
@@ -118,6 +122,18 @@ def leaderboard_names(
     from p2l_model.checkpoint import load_checkpoint, resolve_checkpoint
 
     return load_checkpoint(resolve_checkpoint(scoring.checkpoint)).manifest.models
+
+
+def build_accounts(settings: Settings, store: Store) -> Accounts:
+    """The accounts of a gateway that keeps its ledger in the store."""
+    pacer = Pacer(store)
+    return Accounts(
+        store,
+        budgets=Budgets(settings.routing.window_budgets),
+        windows=MemoryWindows(store, pacer),
+        pacer=pacer,
+        policy=settings.storage.unknown_cost,
+    )
 
 
 def build_upstreams(

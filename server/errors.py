@@ -7,6 +7,7 @@ ApiError
 ├── RequestTimeoutError   408
 ├── RequestTooLargeError  413
 ├── RateLimitedError      429  with Retry-After
+├── BudgetExhaustedError  429  with Retry-After
 ├── OverloadedError       503  with Retry-After
 ├── UpstreamFailedError   502 or 504
 └── PassedThroughError    an upstream's own verdict on the caller's request
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
 from p2l_model.errors import ScoringError
@@ -121,6 +123,21 @@ class RateLimitedError(ApiError):
     def __init__(self, retry_after_s: float) -> None:
         super().__init__(
             "Every upstream that could answer is rate limited.", code="rate_limit_exceeded"
+        )
+        self.headers["retry-after"] = _whole_seconds(retry_after_s)
+
+
+class BudgetExhaustedError(ApiError):
+    """What a request can cost does not fit what is left of a window budget."""
+
+    status = 429
+    type = "rate_limit_error"
+
+    def __init__(self, window: str, available_usd: Decimal, retry_after_s: float) -> None:
+        super().__init__(
+            f"The budget of {window} is spent or reserved: {available_usd:f} USD are left, and "
+            "this request can cost more. Wait, or lower its output limit.",
+            code="budget_exhausted",
         )
         self.headers["retry-after"] = _whole_seconds(retry_after_s)
 

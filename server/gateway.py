@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import anyio
 
@@ -19,12 +19,13 @@ from server.admission import Admission
 from server.auth import Caller
 from server.errors import (
     ApiError,
+    BudgetExhaustedError,
     from_resting,
     from_router,
     from_upstreams,
 )
 from server.health import BreakerRules, Health, Resting, full_jitter_s
-from server.ledger.accounts import Accounts
+from server.ledger.accounts import Accounts, WindowShortError
 from server.ledger.attempt import Outcome
 from server.ledger.entry import Entry
 from server.ledger.meter import metered
@@ -35,6 +36,8 @@ from server.upstream.base import Surface, Upstream, UpstreamReply, UpstreamReque
 from server.upstream.errors import UpstreamError, UpstreamRejectedError
 
 T = TypeVar("T")
+# How often a reservation is tried for one attempt: others may take the money in between.
+_RESERVATIONS: Final = 4
 
 
 @dataclass(slots=True)
@@ -72,6 +75,12 @@ class Exchange:
     failures: dict[str, UpstreamError] = field(default_factory=dict)
     timings: Timings = field(default_factory=Timings)
     sent_as: Surface = Surface.CHAT
+
+    def take(self, entry: Entry) -> None:
+        """The entry of the next attempt, with the output cap that it pays for."""
+        self.entry = entry
+        if entry.output_cap is not None:
+            self.decision = replace(self.decision, max_output_tokens=entry.output_cap)
 
 
 class Gateway:
@@ -122,6 +131,7 @@ class Gateway:
         """The decision alone. Raises ApiError."""
         rng = random.Random(self._seed(plan))
         started = time.perf_counter()
+        plan.routing = replace(plan.routing, usd_per_win=self.accounts.usd_per_win(plan))
         decision = self._decide(plan, leaderboard, rng)
         exchange = Exchange(plan, leaderboard, decision, [Attempt(decision)])
         exchange.timings.score_ms = score_ms
@@ -161,7 +171,7 @@ class Gateway:
         rng = random.Random(self._seed(plan))
         rng.random()  # the first draw was the decision's
         while True:
-            entry = await self._reserve(exchange)
+            entry = await self._reserve(exchange, leaderboard, rng)
             started = time.perf_counter()
             try:
                 with self.health.watching(exchange.decision.card):
@@ -179,11 +189,45 @@ class Gateway:
                 exchange.timings.upstream_ms += _ms_since(started)
                 return exchange, entry, reply
 
-    async def _reserve(self, exchange: Exchange) -> Entry:
+    async def _reserve(
+        self, exchange: Exchange, leaderboard: PromptLeaderboard, rng: random.Random
+    ) -> Entry:
+        """Reserves for the decision in force; where a window is short of money, for one that fits.
+
+        Raises BudgetExhaustedError.
+        """
         exchange.attempts += 1
-        entry = await self.accounts.reserve(exchange.plan, exchange.decision, exchange.attempts)
-        exchange.entry = entry
-        return entry
+        for _ in range(_RESERVATIONS):
+            try:
+                entry = await self.accounts.reserve(
+                    exchange.plan, exchange.decision, exchange.attempts
+                )
+            except WindowShortError as short:
+                last = short
+                self._decide_within(exchange, leaderboard, rng, short)
+            else:
+                exchange.take(entry)
+                return entry
+        raise _exhausted(exchange, last)
+
+    def _decide_within(
+        self,
+        exchange: Exchange,
+        leaderboard: PromptLeaderboard,
+        rng: random.Random,
+        short: WindowShortError,
+    ) -> None:
+        plan = exchange.plan
+        routing = replace(plan.routing, available_usd=short.available_usd)
+        exchange.plan = replace(plan, routing=routing)
+        out = dict.fromkeys(exchange.failures, "failed for this request")
+        try:
+            again = self._decide(exchange.plan, leaderboard, rng, out)
+        except ApiError as error:
+            raise _exhausted(exchange, short) from error
+        exchange.history[-1] = exchange.history[-1]._replace(failure="window_short")
+        exchange.history.append(Attempt(again))
+        exchange.decision = replace(again, budget_usd=exchange.decision.budget_usd)
 
     def _outgoing(
         self, request: GatewayRequest, exchange: Exchange
@@ -299,6 +343,13 @@ class Gateway:
         """Closes all upstreams."""
         for upstream in self._upstreams.values():
             await upstream.close()
+
+
+def _exhausted(exchange: Exchange, short: WindowShortError) -> ApiError:
+    """After a failed attempt, that failure is what the caller is told."""
+    if exchange.failures:
+        return from_upstreams(exchange.failures)
+    return BudgetExhaustedError(short.spec.shown, short.available_usd, short.retry_after_s)
 
 
 def _ms_since(started: float) -> float:

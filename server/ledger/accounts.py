@@ -3,21 +3,34 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from decimal import Decimal
-from typing import Protocol
+from typing import Final, Protocol
 
-from router.cost import worst_case_cost_usd
+from router.cost import (
+    largest_output_cap,
+    least_hard_cap,
+    unbounded_worst_case_usd,
+    worst_case_cost_usd,
+)
 from router.decide import Decision
+from server.auth import Caller
 from server.errors import OverloadedError
 from server.ledger.attempt import Attempt, pico
 from server.ledger.billing import Known, UnknownCost
 from server.ledger.entry import Entry
 from server.plan import Plan
-from server.storage.errors import StorageRefusedError
+from server.quota.budgets import Budgets
+from server.quota.pacer import Pacer
+from server.quota.window import Short, Wanted, WindowSpec, from_nano, to_nano
+from server.quota.windows import Windows
+from server.storage.errors import StorageError
 
-# The output of a model whose limits nobody knows, in tokens.
-_NO_LIMIT = 1 << 20
+# What an answer without a cap is let have, money allowing, before the windows are shared: this
+# many times its expected cost, and room for so many tokens.
+_COMFORT: Final = 4
+_COMFORT_TOKENS: Final = 1024
+_UNPAYABLE: Final = 2**62
 
 
 class Ledger(Protocol):
@@ -43,39 +56,106 @@ class NoLedger:
         """See Ledger."""
 
 
+class WindowShortError(Exception):
+    """The attempt does not fit what is left of a window."""
+
+    def __init__(self, short: Short) -> None:
+        super().__init__(short)
+        self.available_usd = max(Decimal(0), from_nano(short.available))
+        self.retry_after_s = short.retry_after_s
+        self.spec = short.spec
+
+
 class Accounts:
-    """Opens entries and takes them back settled."""
+    """Opens entries and takes them back settled.
+
+    budgets: may be replaced, for requests from then on.
+    """
 
     def __init__(
         self,
         ledger: Ledger,
         *,
+        budgets: Budgets | None = None,
+        windows: Windows | None = None,
+        pacer: Pacer | None = None,
         policy: UnknownCost = UnknownCost.EXPECTED,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._ledger = ledger
+        self.budgets = budgets
+        self._windows = windows
+        self._pacer = pacer
         self._policy = policy
         self._clock = clock
 
+    def usd_per_win(self, plan: Plan) -> Decimal | None:
+        """What a certain win is worth to the plan's caller, with the price of the windows in it."""
+        configured = plan.routing.usd_per_win
+        if self._pacer is None or not plan.routed:
+            return configured
+        return self._pacer.usd_per_win(self._specs(plan.caller), configured)
+
     async def reserve(self, plan: Plan, decision: Decision, attempt: int) -> Entry:
-        """An open entry for the attempt, counted from 1. Nothing may be sent without one."""
-        reserved = _worst_case_usd(plan, decision)
-        row = self._row(plan, decision, attempt, reserved)
+        """An open entry for the attempt, counted from 1. Nothing may be sent without one.
+
+        Raises WindowShortError, OverloadedError.
+        """
+        specs = self._specs(plan.caller)
+        worst = _worst_case_usd(plan, decision)
+        hold, cap = f"{plan.request_id}:{attempt}", None
         try:
+            if specs:
+                worst, cap = await self._held(hold, specs, plan, decision)
+            row = self._row(plan, decision, attempt, worst)
             await self._ledger.open(row)
-        except StorageRefusedError:
-            raise OverloadedError("Spend cannot be recorded just now.") from None
+        except BaseException as error:
+            self._release(hold, specs)
+            if isinstance(error, StorageError):
+                raise OverloadedError("Spend cannot be recorded just now.") from None
+            raise
         known = Known(
             card=decision.card,
             shape=plan.routing.shape,
             expected_usd=decision.expected_cost_usd,
-            reserved_usd=reserved,
+            reserved_usd=worst,
         )
-        return Entry(row, known, output_cap=None, policy=self._policy, to=self, clock=self._clock)
+        return Entry(row, known, specs=specs, output_cap=cap, policy=self._policy, to=self)
 
     def settled(self, entry: Entry) -> None:
         """See Settlement."""
-        self._ledger.settle(entry.row)
+        row = entry.row
+        self._ledger.settle(row)
+        if self._windows is not None and entry.specs:
+            cost = 0 if entry.cost_usd is None else to_nano(entry.cost_usd)
+            self._windows.settle(f"{row.request_id}:{row.attempt}", entry.specs, cost)
+
+    async def close(self) -> None:
+        """Finishes what is under way."""
+        if self._windows is not None:
+            await self._windows.close()
+
+    def _specs(self, caller: Caller) -> tuple[WindowSpec, ...]:
+        return () if self.budgets is None else self.budgets.of(caller)
+
+    async def _held(
+        self, hold: str, specs: Sequence[WindowSpec], plan: Plan, decision: Decision
+    ) -> tuple[Decimal, int | None]:
+        """What is reserved in all windows, in USD, and the output cap that it pays for."""
+        if self._windows is None:
+            raise OverloadedError("Window budgets cannot be counted.")
+        wanted = _wanted(plan, decision)
+        granted = await self._windows.reserve(hold, specs, wanted)
+        if isinstance(granted, Short):
+            raise WindowShortError(granted)
+        if granted >= wanted.most:
+            return from_nano(granted), None
+        amount = from_nano(granted)
+        return amount, largest_output_cap(decision.card, plan.routing.shape, amount)
+
+    def _release(self, hold: str, specs: Sequence[WindowSpec]) -> None:
+        if self._windows is not None and specs:
+            self._windows.settle(hold, specs, 0)
 
     def _row(
         self, plan: Plan, decision: Decision, attempt: int, reserved: Decimal | None
@@ -99,9 +179,27 @@ class Accounts:
         )
 
 
+def _wanted(plan: Plan, decision: Decision) -> Wanted:
+    """The worst case; where the caller set no cap, less will do: a cap is sent that fits it.
+
+    A model of unknown price asks for more than there is, so that another is taken.
+    """
+    card, shape = decision.card, plan.routing.shape
+    worst = _worst_case_usd(plan, decision)
+    least = worst_case_cost_usd(card, shape, least_hard_cap(card, shape))
+    if worst is None or least is None:
+        return Wanted(_UNPAYABLE, _UNPAYABLE, _UNPAYABLE)
+    if shape.max_output_tokens is not None:
+        return Wanted(to_nano(worst), to_nano(worst), to_nano(worst))
+    likely = _COMFORT * (decision.expected_cost_usd or Decimal(0))
+    roomy = worst_case_cost_usd(card, shape, _COMFORT_TOKENS) or likely
+    most = to_nano(worst)
+    return Wanted(min(to_nano(least), most), min(to_nano(max(likely, roomy)), most), most)
+
+
 def _worst_case_usd(plan: Plan, decision: Decision) -> Decimal | None:
     """None where the price is unknown."""
     card, shape = decision.card, plan.routing.shape
-    caps = (decision.max_output_tokens, shape.max_output_tokens, card.max_output_tokens)
-    cap = min((c for c in caps if c is not None), default=card.context_window or _NO_LIMIT)
-    return worst_case_cost_usd(card, shape, cap)
+    if decision.max_output_tokens is None:
+        return unbounded_worst_case_usd(card, shape)
+    return worst_case_cost_usd(card, shape, decision.max_output_tokens)

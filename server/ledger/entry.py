@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final, Protocol
 
 from server.ledger.attempt import Attempt, Outcome, pico
 from server.ledger.billing import Bill, Known, Seen, UnknownCost, bill
+from server.quota.window import WindowSpec
 from server.upstream.base import Surface
 from server.upstream.errors import (
     Stage,
@@ -39,7 +40,7 @@ class Entry:
     """What is reserved for one attempt, and what becomes of it.
 
     output_cap: tokens that the reservation pays for, to be sent along; None: nothing to send.
-    surface: the form of the answer that is seen.
+    surface: the form of the answer that is seen. specs: the windows in which it is reserved.
     `settle`, `fail` and `cancel` end it; only the first of them counts.
     """
 
@@ -51,10 +52,12 @@ class Entry:
         output_cap: int | None,
         policy: UnknownCost,
         to: Settlement,
+        specs: Sequence[WindowSpec] = (),
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.row = row
         self.output_cap = output_cap
+        self.specs = specs
         self.surface = Surface.CHAT
         self.cost_usd: Decimal | None = None
         self._known = known

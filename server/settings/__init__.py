@@ -13,7 +13,7 @@ from server.settings.operations import (
     TelemetrySettings,
 )
 from server.settings.providers import Capability, ModelSettings, ProviderSettings
-from server.settings.routing import RoutingRules, RoutingSettings
+from server.settings.routing import RoutingRules, RoutingSettings, WindowBudget
 from server.settings.scorer import ScorerSettings
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "Settings",
     "StorageSettings",
     "TelemetrySettings",
+    "WindowBudget",
 ]
 
 

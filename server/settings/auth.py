@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import AwareDatetime, Field, PositiveInt, model_validator
 
 from server.settings.fields import PositiveUsd, Section, Usd
 
@@ -19,18 +19,19 @@ class KeySettings(Section):
     admin: bool = False
     # what a certain win is worth to this caller; overrides routing's and the profiles'
     usd_per_win: PositiveUsd | None = None
+    # USD in any window_s seconds; without window_s: in all
     budget_usd: Usd | None = None
     window_s: PositiveInt | None = None
     requests_per_minute: PositiveInt | None = None
+    tokens_per_minute: PositiveInt | None = None
+    expires_at: AwareDatetime | None = None
 
     @model_validator(mode="after")
-    def _is_complete_and_kept(self) -> KeySettings:
+    def _is_complete(self) -> KeySettings:
         if (self.key_env is None) == (self.key_sha256 is None):
             raise ValueError("give exactly one of key_env and key_sha256")
-        limits = ("budget_usd", "window_s", "requests_per_minute")
-        for name in limits:
-            if getattr(self, name) is not None:
-                raise ValueError(f"{name} is not available in this version: leave it out")
+        if self.window_s is not None and self.budget_usd is None:
+            raise ValueError("window_s needs budget_usd, the USD to spend in it")
         return self
 
 
@@ -38,3 +39,12 @@ class AuthSettings(Section):
     """Who may call. No keys: open, and then only loopback is bound."""
 
     keys: list[KeySettings] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> AuthSettings:
+        # spend is counted by name: two keys of one name would share a budget unawares
+        names = [key.name for key in self.keys]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"two keys have the name {name!r}")
+        return self

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, PositiveInt, field_validator, model_validator
+from pydantic import Field, PositiveInt, field_validator
 
 from router.decide import BudgetMode, Objective
 from server.health.breaker import BreakerRules
@@ -57,6 +57,14 @@ class BreakerSettings(Section):
         return BreakerRules(**self.model_dump())
 
 
+class WindowBudget(Section):
+    """amount_usd may be spent in any window_s seconds, by all together or by each key."""
+
+    amount_usd: Usd
+    window_s: PositiveInt
+    per: Literal["global", "key"] = "global"
+
+
 class RoutingSettings(RoutingRules):
     """How requests are routed unless they say otherwise.
 
@@ -67,14 +75,7 @@ class RoutingSettings(RoutingRules):
     fallbacks: Annotated[int, Field(ge=0)] = 2
     retries: Annotated[int, Field(ge=0)] = 1
     breaker: BreakerSettings = Field(default_factory=BreakerSettings)
-    window_budgets: list[dict[str, Any]] = Field(default_factory=list)
-
-    @model_validator(mode="after")
-    def _nothing_is_silently_ignored(self) -> RoutingSettings:
-        # a spending limit that is read and not kept would be worse than a refusal to start
-        if self.window_budgets:
-            raise ValueError("window_budgets are not available in this version: leave them out")
-        return self
+    window_budgets: list[WindowBudget] = Field(default_factory=list)
 
     def rules(self, profile: str | None) -> RoutingRules:
         """The rules of a profile on top of the defaults. Raises KeyError for an unknown profile."""

@@ -54,6 +54,7 @@ attempts: Final = Table(
     PrimaryKeyConstraint("request_id", "attempt", name="attempts_pkey"),
 )
 Index("attempts_settled", attempts.c.settled_at)
+Index("attempts_key_settled", attempts.c.key_name, attempts.c.settled_at)
 Index(
     "attempts_open",
     attempts.c.instance,

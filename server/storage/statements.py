@@ -21,6 +21,7 @@ class Kind(StrEnum):
     RECEIPT = "receipt"
     PROMPT = "prompt"
     STATE = "state"
+    IDENTITY = "identity"
     SEEN = "seen"
 
 
@@ -29,6 +30,7 @@ _KEYS: Final = {
     Kind.OPEN: attempts,
     Kind.RECEIPT: receipts,
     Kind.PROMPT: prompts,
+    Kind.IDENTITY: states,
 }
 
 

@@ -24,7 +24,7 @@ BASE = "providers:\n  main: {kind: sandbox}\nmodels:\n  a: {provider: main}\n"
         (BASE + "routing:\n  budget_usd: -1\n", 6, "at least 0"),
         (BASE + "routing:\n  budget_usd: .nan\n", 6, "routing.budget_usd"),
         (BASE + "routing: {budget_mode: soft}\n", 5, "expected"),
-        (BASE + "routing:\n  window_budgets: [{amount_usd: 1}]\n", 5, "not available"),
+        (BASE + "routing:\n  window_budgets: [{amount_usd: 1}]\n", 6, "window_s"),
         (BASE + "models: {}\n", 5, "given twice"),
         (BASE + "scorer: {fixed: {}}\n", 5, "at least one model"),
         ("providers:\n  x: {kind: openai}\n", 2, "needs a base_url"),

@@ -69,6 +69,7 @@ def upgrade() -> None:
         sa.Column("audio_output_tokens", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("request_id", "attempt", name="attempts_pkey"),
     )
+    op.create_index("attempts_key_settled", "attempts", ["key_name", "settled_at"], unique=False)
     op.create_index(
         "attempts_open",
         "attempts",
@@ -141,6 +142,7 @@ def downgrade() -> None:
         sqlite_where=sa.text("settled_at IS NULL"),
         postgresql_where=sa.text("settled_at IS NULL"),
     )
+    op.drop_index("attempts_key_settled", table_name="attempts")
     op.drop_table("attempts")
     op.drop_table("api_keys")
     op.drop_table("adjustments")

@@ -1,0 +1,43 @@
+"""Which windows a caller's spend counts in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from server.auth import Caller
+from server.quota.window import WindowSpec, limit_nano
+from server.settings import WindowBudget
+
+
+class Budgets:
+    """The configured windows, and those of the keys themselves."""
+
+    def __init__(self, windows: Sequence[WindowBudget]) -> None:
+        self._windows = tuple(windows)
+        self._known: dict[Caller, tuple[WindowSpec, ...]] = {}
+
+    def of(self, caller: Caller) -> tuple[WindowSpec, ...]:
+        """Each window once, at its smallest amount."""
+        known = self._known.get(caller)
+        if known is None:
+            if len(self._known) > 10_000:
+                self._known.clear()
+            known = self._known[caller] = _tightest(self._specs(caller))
+        return known
+
+    def _specs(self, caller: Caller) -> Iterable[WindowSpec]:
+        for window in self._windows:
+            whose = None if window.per == "global" else caller.name
+            yield WindowSpec(whose, limit_nano(window.amount_usd), window.window_s)
+        if caller.limits.budget_usd is not None:
+            amount = limit_nano(caller.limits.budget_usd)
+            yield WindowSpec(caller.name, amount, caller.limits.window_s)
+
+
+def _tightest(specs: Iterable[WindowSpec]) -> tuple[WindowSpec, ...]:
+    found: dict[str, WindowSpec] = {}
+    for spec in specs:
+        known = found.get(spec.name)
+        if known is None or spec.amount_nano < known.amount_nano:
+            found[spec.name] = spec
+    return tuple(found.values())

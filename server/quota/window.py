@@ -1,0 +1,163 @@
+"""A rolling window of spend: reserve the worst case, settle the actual. Pure; time comes in."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from typing import Final
+
+# Money leaves a window in this many slices: at most a thousandth of its time too late.
+SLICES: Final = 1_000
+# An answer without a cap of its own may take this share of what is left, so that one request does
+# not shut out all others.
+SHARE: Final = 8
+_NANO: Final = 10**9
+# How long to wait where only requests under way stand in the way, and for a budget without end.
+_SOON_S: Final = 1.0
+_NEVER_S: Final = 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class WindowSpec:
+    """amount_nano nanodollars in any window_s seconds; window_s None: in all, for ever.
+
+    name: what the spend is counted under; it does not depend on the amount, so that a changed
+    amount keeps what was spent. key_name: whose spend counts, None: everybody's.
+    """
+
+    key_name: str | None
+    amount_nano: int
+    window_s: int | None
+
+    @property
+    def name(self) -> str:
+        whose = "global" if self.key_name is None else f"key:{self.key_name}"
+        return f"{whose}:{'total' if self.window_s is None else self.window_s}"
+
+    @property
+    def shown(self) -> str:
+        """For the caller, who may not know the names of others."""
+        whose = "this gateway" if self.key_name is None else "this key"
+        return whose if self.window_s is None else f"{whose} for {self.window_s} s"
+
+    @property
+    def amount_usd(self) -> Decimal:
+        return from_nano(self.amount_nano)
+
+    @property
+    def slice_us(self) -> int:
+        """Microseconds of a slice; 0 where there is only one."""
+        return 0 if self.window_s is None else max(1, self.window_s * 1_000_000 // SLICES)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a request asks of its windows, in nanodollars.
+
+    least: below it nothing is granted. comfort: granted before anything is shared. most: its
+    worst case; least and most are equal where the caller set the cap.
+    """
+
+    least: int
+    comfort: int
+    most: int
+
+    def granted(self, available: int) -> int | None:
+        """None: it does not fit."""
+        if available < self.least:
+            return None
+        return min(self.most, available, max(self.comfort, available // SHARE))
+
+
+@dataclass(frozen=True, slots=True)
+class Short:
+    """A reservation that does not fit. available: nanodollars left in the tightest window."""
+
+    spec: WindowSpec
+    available: int
+    retry_after_s: float
+
+
+class Window:
+    """One window's spend and reservations, in nanodollars.
+
+    In any window_s no more is spent than the amount, if every settlement is within its
+    reservation: what is settled counts from its settlement on, what is reserved until then.
+    """
+
+    def __init__(self, slice_us: int) -> None:
+        self._slice_us = slice_us
+        self._slices: deque[list[int]] = deque()
+        self._holds: dict[str, int] = {}
+        self.spent = 0
+        self.reserved = 0
+
+    def load(self, slices: Iterable[tuple[int, int]]) -> None:
+        """Earlier spend: (number of the slice, nanodollars), in order."""
+        for index, amount in slices:
+            self._slices.append([index, amount])
+            self.spent += amount
+
+    def available(self, amount: int, now_us: int) -> int:
+        """What is neither spent nor reserved; may be negative after the amount was lowered."""
+        self._roll(now_us)
+        return amount - self.spent - self.reserved
+
+    def hold(self, name: str, amount: int) -> None:
+        """Reserves. Reserving again under the same name replaces."""
+        self.reserved += amount - self._holds.get(name, 0)
+        self._holds[name] = amount
+
+    def settle(self, name: str, cost: int, now_us: int) -> None:
+        """Gives the reservation back and books what it cost."""
+        self.reserved -= self._holds.pop(name, 0)
+        self._roll(now_us)
+        index = self._index(now_us)
+        if self._slices and self._slices[-1][0] >= index:
+            self._slices[-1][1] += cost
+        elif cost:
+            self._slices.append([index, cost])
+        self.spent += cost
+
+    def retry_after_s(self, amount: int, needed: int, now_us: int) -> float:
+        """When the amount needed will have fallen out of the window, if nothing else is settled."""
+        missing = needed - self.available(amount, now_us)
+        if needed > amount:
+            return _NEVER_S
+        for index, spent in self._slices:
+            missing -= spent
+            if missing <= 0:
+                return self._wait_s(index, now_us)
+        return _SOON_S
+
+    def _wait_s(self, index: int, now_us: int) -> float:
+        if self._slice_us == 0:
+            return _NEVER_S
+        return max(0.0, (index + 1 + SLICES) * self._slice_us - now_us) / 1e6
+
+    def _index(self, now_us: int) -> int:
+        return 0 if self._slice_us == 0 else now_us // self._slice_us
+
+    def _roll(self, now_us: int) -> None:
+        if self._slice_us == 0:
+            return
+        gone = self._index(now_us) - SLICES - 1
+        while self._slices and self._slices[0][0] <= gone:
+            self.spent -= self._slices.popleft()[1]
+
+
+def to_nano(amount_usd: Decimal) -> int:
+    """USD as whole nanodollars, rounded up: a cost is never counted too low."""
+    return int((amount_usd * _NANO).to_integral_value(ROUND_CEILING))
+
+
+def limit_nano(amount_usd: Decimal) -> int:
+    """A budget as whole nanodollars, rounded down."""
+    return min(2**62, int((amount_usd * _NANO).to_integral_value(ROUND_FLOOR)))
+
+
+def from_nano(amount: int) -> Decimal:
+    """Nanodollars as USD, exactly."""
+    return Decimal(amount).scaleb(-9)

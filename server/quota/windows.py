@@ -1,0 +1,82 @@
+"""Window budgets as the gateway uses them, and the store for one process."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from server.quota.history import spent_slices
+from server.quota.pacer import Pacer
+from server.quota.window import Short, Wanted, Window, WindowSpec
+from server.storage.rows import micros
+from server.storage.store import Store
+
+
+class Windows(Protocol):
+    """Where windows are counted. A hold is known by the name of its attempt."""
+
+    async def reserve(self, hold: str, specs: Sequence[WindowSpec], wanted: Wanted) -> int | Short:
+        """Nanodollars reserved in every window, or why nothing was. Raises StorageError."""
+
+    def settle(self, hold: str, specs: Sequence[WindowSpec], cost: int) -> None:
+        """Gives the hold back and books its cost in nanodollars. Does not wait."""
+
+    async def close(self) -> None:
+        """Finishes what is under way."""
+
+
+class MemoryWindows:
+    """Windows of one process, taken up from the ledger at their first use: they survive a restart.
+
+    Several gateways that share a budget need Redis: each of these knows of its own requests only.
+    """
+
+    def __init__(self, store: Store, pacer: Pacer, clock: Callable[[], float] = time.time) -> None:
+        self._store = store
+        self._pacer = pacer
+        self._clock = clock
+        self._windows: dict[str, Window] = {}
+        self._loading = asyncio.Lock()
+
+    async def reserve(self, hold: str, specs: Sequence[WindowSpec], wanted: Wanted) -> int | Short:
+        """See Windows."""
+        for spec in specs:
+            if spec.name not in self._windows:
+                await self._load(spec)
+        now_us = micros(self._clock())
+        left = [(self._windows[s.name].available(s.amount_nano, now_us), s) for s in specs]
+        available, tightest = min(left, key=lambda pair: pair[0])
+        granted = wanted.granted(available)
+        if granted is None:
+            window = self._windows[tightest.name]
+            wait_s = window.retry_after_s(tightest.amount_nano, wanted.least, now_us)
+            return Short(tightest, available, wait_s)
+        for spec in specs:
+            self._windows[spec.name].hold(hold, granted)
+        return granted
+
+    def settle(self, hold: str, specs: Sequence[WindowSpec], cost: int) -> None:
+        """See Windows."""
+        now_us = micros(self._clock())
+        for spec in specs:
+            window = self._windows[spec.name]
+            window.settle(hold, cost, now_us)
+            self._pacer.settled(spec, window.spent)
+
+    async def close(self) -> None:
+        """Nothing is under way."""
+
+    async def _load(self, spec: WindowSpec) -> None:
+        async with self._loading:
+            if spec.name in self._windows:
+                return
+            await self._store.flush()
+            window = Window(spec.slice_us)
+            window.load(await asyncio.to_thread(self._history, spec))
+            self._windows[spec.name] = window
+
+    def _history(self, spec: WindowSpec) -> list[tuple[int, int]]:
+        self._pacer.load(spec)
+        return spent_slices(self._store.database, spec, micros(self._clock()))

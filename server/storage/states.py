@@ -1,0 +1,33 @@
+"""Small states that outlive a process."""
+
+from __future__ import annotations
+
+import uuid
+
+from sqlalchemy import select
+
+from server.storage.database import Database
+from server.storage.schema import states
+from server.storage.statements import Kind, statements
+
+_IDENTITY = "database id"
+
+
+def read_state(database: Database, name: str) -> str | None:
+    """Blocks. Raises StorageError."""
+    with database.begin() as connection:
+        found: str | None = connection.execute(
+            select(states.c.document).where(states.c.name == name)
+        ).scalar()
+    return found
+
+
+def database_id(database: Database) -> str:
+    """What tells this database from every other; made when first asked for. Blocks."""
+    known = read_state(database, _IDENTITY)
+    if known is None:
+        first = {"name": _IDENTITY, "updated_at": 0, "document": uuid.uuid4().hex}
+        with database.begin() as connection:
+            connection.execute(statements(connection.dialect)[Kind.IDENTITY], [first])
+        known = read_state(database, _IDENTITY)
+    return known or ""
