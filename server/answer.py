@@ -57,14 +57,18 @@ async def streamed_answer(
 ) -> AsyncIterator[bytes]:
     """The events for the caller, `[DONE]` or an error event last."""
     rewrite = _Rewriter(exchange, request, request_id)
+    together: list[bytes] = []
     try:
         async for event in stream:
             payload = rewrite(event)
             if payload is not None:
-                yield encode_event(payload)
-        yield DONE
+                together.append(encode_event(payload))
+            if together and not event.more:
+                yield b"".join(together)
+                together.clear()
+        yield b"".join([*together, DONE])
     except UpstreamError as error:
-        yield error_event(_broken(error))
+        yield b"".join([*together, error_event(_broken(error))])
     except Exception as error:
         # never a silent end, not even for a mistake of our own
         log_bug(error)

@@ -19,6 +19,7 @@ from server.build import build_accounts, build_store
 from server.endpoints import chat, health, models, routing
 from server.endpoints.common import State
 from server.error_handlers import add_error_handlers
+from server.fast_path import GatewayApp
 from server.gateway import Gateway
 from server.health import Health
 from server.plan import Planner
@@ -60,8 +61,13 @@ def create_app(
             await state.gateway.planner.scorer.close()
         await asyncio.to_thread(kept.close)
 
-    app = FastAPI(title="p2l-router", lifespan=lifespan, redirect_slashes=False)
-    app.state.p2l = state
+    app = GatewayApp(
+        state,
+        {chat.PATH: chat.parse},
+        title="p2l-router",
+        lifespan=lifespan,
+        redirect_slashes=False,
+    )
     for module in (chat, routing, models, health):
         app.include_router(module.router)
     add_error_handlers(app)

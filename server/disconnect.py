@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TypeVar
 
 import anyio
@@ -19,27 +20,38 @@ T = TypeVar("T")
 
 async def run_while_connected(request: Request, work: Callable[[], Awaitable[T]]) -> T:
     """The result of work(), which is cancelled when the caller hangs up (ClientDisconnect)."""
-    outcome: list[T] = []
-    failure: list[Exception] = []
+    with _connected(request.receive):
+        return await work()
 
-    async with anyio.create_task_group() as group:
 
-        async def watch() -> None:
-            await _disconnected(request.receive)
-            group.cancel_scope.cancel()
+@contextmanager
+def _connected(receive: Receive) -> Iterator[None]:
+    """Cancels the block when the caller hangs up; it then raises ClientDisconnect.
 
-        group.start_soon(watch)
-        # kept aside so that it leaves the task group as itself, not in an ExceptionGroup
-        try:
-            outcome.append(await work())
-        except Exception as error:
-            failure.append(error)
-        group.cancel_scope.cancel()
-    if failure:
-        raise failure[0]
-    if not outcome:
-        raise ClientDisconnect
-    return outcome[0]
+    A task and a callback, where a task group would take longer than all else we do here.
+    """
+    task = asyncio.current_task()
+    if task is None:
+        raise RuntimeError("there is no task to cancel")
+    watcher = asyncio.ensure_future(_disconnected(receive))
+    has_hung_up = False
+
+    def hang_up(watcher: asyncio.Future[None]) -> None:
+        nonlocal has_hung_up
+        if not watcher.cancelled():
+            has_hung_up = True
+            task.cancel()
+
+    watcher.add_done_callback(hang_up)
+    try:
+        yield
+    except asyncio.CancelledError:
+        if has_hung_up and task.uncancel() == 0:
+            raise ClientDisconnect from None
+        raise
+    finally:
+        watcher.remove_done_callback(hang_up)
+        watcher.cancel()
 
 
 class EventStreamResponse(Response):
@@ -66,15 +78,10 @@ class EventStreamResponse(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         try:
-            async with anyio.create_task_group() as group:
-
-                async def watch() -> None:
-                    await _disconnected(receive)
-                    group.cancel_scope.cancel()
-
-                group.start_soon(watch)
+            with _connected(receive):
                 await self._send_all(send)
-                group.cancel_scope.cancel()
+        except ClientDisconnect:
+            pass
         except asyncio.CancelledError:
             # from outside: a stopping process has no more time for it
             with anyio.CancelScope(shield=True):

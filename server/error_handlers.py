@@ -13,12 +13,12 @@ from server.guard import Guard
 from server.request_id import new_request_id
 
 # The status that servers log for a caller who hung up; nobody receives it.
-_CLIENT_CLOSED = 499
+CLIENT_CLOSED = 499
 
 
 def add_error_handlers(app: FastAPI) -> None:
     """Every error that an endpoint of the app raises becomes an answer."""
-    app.add_exception_handler(ApiError, _on_api_error)
+    app.add_exception_handler(ApiError, on_api_error)
     app.add_exception_handler(HTTPException, _on_http_error)
     app.add_exception_handler(ClientDisconnect, _on_disconnect)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
@@ -29,7 +29,7 @@ def _request_id(request: Request) -> dict[str, str]:
     return {"x-request-id": getattr(request.state, "request_id", None) or new_request_id()}
 
 
-async def _on_api_error(request: Request, error: Exception) -> Response:
+async def on_api_error(request: Request, error: Exception) -> Response:
     if not isinstance(error, ApiError):
         raise error
     return json_response(error.body, _request_id(request) | error.headers, error.status)
@@ -46,7 +46,7 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
 
 
 async def _on_disconnect(_: Request, __: Exception) -> Response:
-    return Response(status_code=_CLIENT_CLOSED)
+    return Response(status_code=CLIENT_CLOSED)
 
 
 async def _on_validation_error(request: Request, error: Exception) -> Response:

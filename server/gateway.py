@@ -168,8 +168,7 @@ class Gateway:
         leaderboard, score_ms = await self.planner.leaderboard(plan)
         exchange = self.route(plan, leaderboard, score_ms)
         self.health.retries.request(self.health.clock())
-        rng = random.Random(self._seed(plan))
-        rng.random()  # the first draw was the decision's
+        rng: random.Random | None = None
         while True:
             entry = await self._reserve(exchange, leaderboard, rng)
             started = time.perf_counter()
@@ -180,6 +179,9 @@ class Gateway:
                 exchange.timings.upstream_ms += _ms_since(started)
                 entry.fail(error)
                 self._note_failure(exchange, error)
+                if rng is None:
+                    rng = random.Random(self._seed(plan))
+                    rng.random()  # the first draw was the decision's
                 await self._decide_again(exchange, leaderboard, rng)
             except BaseException:
                 # the caller has hung up: the provider may have begun, and may bill it

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
-import anyio
 import numpy as np
 
 from p2l_model.engine.scorer import Scorer
@@ -193,7 +192,7 @@ class Planner:
     async def _count(self, text: str) -> int:
         if len(text) > _EXACT_COUNT_CHARS:
             return (len(text.encode("utf-8", "surrogatepass")) + 3) // 4
-        return await anyio.to_thread.run_sync(self.scorer.count_tokens, text)
+        return await self.scorer.count_tokens(text)
 
 
 def _worth_of_a_win(rules: RoutingRules, caller: Caller) -> Decimal | None:

@@ -27,6 +27,7 @@ from p2l_model.types import Conversation, PromptLeaderboard
 T = TypeVar("T")
 
 _TOKENISERS: Final = 2
+_COUNTED_AT_ONCE_CHARS: Final = 256
 _CLOSED: Final = "the scorer was closed before the prompt's turn"
 
 
@@ -179,8 +180,14 @@ class LocalScorer:
             self._batcher = Batcher(self._engine, observer=self._observer)
         return self._batcher
 
-    def count_tokens(self, text: str) -> int:
-        return self._checkpoint.prompt.count_tokens(text)
+    async def count_tokens(self, text: str) -> int:
+        count = self._checkpoint.prompt.count_tokens
+        if len(text) <= _COUNTED_AT_ONCE_CHARS:
+            return count(text)  # sooner than a thread has taken it up
+        loop = asyncio.get_running_loop()
+        return await _unless_closed(
+            lambda: loop.run_in_executor(self._tokenisers, count, text), lambda: self._closed
+        )
 
     async def close(self) -> None:
         """Finishes the batch under way; prompts that wait fail with ScoringError."""

@@ -47,7 +47,7 @@ class Scorer(Protocol):
     async def score(self, conversation: Conversation) -> ScoredPrompt:
         """Raises ScoringError."""
 
-    def count_tokens(self, text: str) -> int:
+    async def count_tokens(self, text: str) -> int:
         """An estimate of the text's tokens, for costs."""
 
     async def close(self) -> None:
@@ -78,7 +78,7 @@ class FixedScorer:
     async def score(self, conversation: Conversation) -> ScoredPrompt:  # noqa: ARG002
         return ScoredPrompt(self._board, 0)
 
-    def count_tokens(self, text: str) -> int:
+    async def count_tokens(self, text: str) -> int:
         return -(-len(text.encode("utf-8", "surrogatepass")) // _BYTES_PER_TOKEN)
 
     async def close(self) -> None:

@@ -11,13 +11,15 @@ from server.endpoints.common import CallerDep, StateDep
 from server.endpoints.flow import forward
 
 router = APIRouter()
+PATH = "/v1/chat/completions"
 
 
-@router.post("/v1/chat/completions")
+@router.post(PATH)
 async def chat_completions(request: Request, caller: CallerDep, state: StateDep) -> Response:
     """Routes and forwards a chat completion; see interface section 1."""
-    return await forward(request, caller, state, _parse)
+    return await forward(request, caller, state, parse)
 
 
-async def _parse(body: dict[str, Any]) -> ChatRequest:
+async def parse(body: dict[str, Any]) -> ChatRequest:
+    """Raises InvalidRequestError."""
     return parse_chat_request(body)

@@ -146,7 +146,7 @@ class RemoteScorer:
             self._client = build_client(max_concurrency=1024)
         return self._client
 
-    def count_tokens(self, text: str) -> int:
+    async def count_tokens(self, text: str) -> int:
         """Without a tokenizer: four bytes are a token, about."""
         return -(-len(text.encode("utf-8", "surrogatepass")) // _BYTES_PER_TOKEN)
 

@@ -226,4 +226,4 @@ async def test_a_fixed_leaderboard_is_the_same_for_all() -> None:
     scorer = FixedScorer({"x": 1.0, "y": -1.0})
     scored = await scorer.score(Conversation(("anything",)))
     assert scored.leaderboard.models == ("x", "y")
-    assert scorer.count_tokens("twelve bytes") == 3
+    assert await scorer.count_tokens("twelve bytes") == 3

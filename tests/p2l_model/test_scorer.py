@@ -117,4 +117,4 @@ async def test_a_prompt_is_in_no_repr(folder: Path) -> None:
 
 @pytest.mark.parametrize(("text", "n_tokens"), [("", 0), ("a", 1), ("秋天", 2), ("\ud800", 1)])
 async def test_a_fixed_scorer_counts_bytes(text: str, n_tokens: int) -> None:
-    assert FixedScorer({"x": 1.0}).count_tokens(text) == n_tokens
+    assert await FixedScorer({"x": 1.0}).count_tokens(text) == n_tokens

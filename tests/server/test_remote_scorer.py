@@ -287,13 +287,13 @@ def test_settings_that_make_no_sense(scorer: str, told: str) -> None:
         parse_settings(f"providers: {{}}\nmodels: {{}}\nscorer: {scorer}\n")
 
 
-def test_a_key_that_is_not_set_and_a_checkpoint_beside_the_url(folder: Path) -> None:
+async def test_a_key_that_is_not_set_and_a_checkpoint_beside_the_url(folder: Path) -> None:
     address = f"http://127.0.0.1:{free_port()}"
     with pytest.raises(ConfigError, match="MODEL_KEY"):
         build_scorer(ScorerSettings(url=address, api_key_env="MODEL_KEY"), {})
     scorer = build_scorer(ScorerSettings(url=[address], checkpoint=str(folder)), {})
     assert scorer.models == ("alpha", "beta", "gamma"), "though no service answers"
-    assert scorer.count_tokens("twelve bytes") == 3
+    assert await scorer.count_tokens("twelve bytes") == 3
     assert "sesame" not in repr(RemoteScorer([address], timeout_s=1, key=Secret("sesame")))
 
 

@@ -37,7 +37,7 @@ class BrokenScorer:
             await asyncio.sleep(60)
         raise ScoringError("broken")
 
-    def count_tokens(self, text: str) -> int:
+    async def count_tokens(self, text: str) -> int:
         return len(text)
 
     async def close(self) -> None:

@@ -1,0 +1,52 @@
+"""The app, with a short way for the requests that come by the thousand.
+
+FastAPI matches routes, resolves dependencies and passes each request and answer through half a
+dozen layers: several times the work of forwarding it. A POST to a path that forwards goes straight
+to its endpoint; for everything else, and for the documentation of these paths too, the app is
+FastAPI's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive, Scope, Send
+
+from server.endpoints.common import State
+from server.endpoints.flow import Parser, forward
+from server.error_handlers import CLIENT_CLOSED, on_api_error
+from server.errors import ApiError
+from server.guard import Guard
+
+
+class GatewayApp(FastAPI):
+    """parsers: path -> what reads the body of a POST to it. state: see State."""
+
+    def __init__(self, state: State, parsers: Mapping[str, Parser], **options: Any) -> None:
+        super().__init__(**options)
+        self.state.p2l = state
+        self._parsers = dict(parsers)
+        self._forwarding = Guard(self._forward)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] == "POST" and scope["path"] in self._parsers:
+            scope["app"] = self
+            await self._forwarding(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
+
+    async def _forward(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive, send)
+        response: Response
+        try:
+            state: State = self.state.p2l
+            caller = state.authenticator.caller(request.headers)
+            response = await forward(request, caller, state, self._parsers[scope["path"]])
+        except ApiError as error:
+            response = await on_api_error(request, error)
+        except ClientDisconnect:
+            response = Response(status_code=CLIENT_CLOSED)
+        await response(scope, receive, send)
