@@ -25,6 +25,10 @@ lint: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# The table of what each fault of a provider does, from a real run.
+faults: $(VENV)/.dev
+	$(BIN)/python tests/support/fault_matrix.py > docs/faults.md
+
 bench: $(VENV)/.dev
 	$(BIN)/python tests/benchmarks/bench_lp.py
 	$(BIN)/python tests/benchmarks/bench_decision.py

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 from server.secret import Secret
 from server.settings import ModelSettings, ProviderSettings
 from server.upstream.anthropic import upstream as anthropic
 from server.upstream.anthropic.thinking import Thinking
 from server.upstream.base import Upstream
+from server.upstream.egress import address_rule
 from server.upstream.exchange import Exchange
 from server.upstream.gemini import upstream as gemini
 from server.upstream.openai import OpenAIUpstream
 from server.upstream.profiles import profile_for
 from server.upstream.transport import build_transport
+
+_DEFAULT_URLS: Final = {"anthropic": anthropic.BASE_URL, "gemini": gemini.BASE_URL}
 
 
 def build_upstream(
@@ -24,9 +28,13 @@ def build_upstream(
 ) -> Upstream:
     """models: the provider's, by its own names. Raises ValueError for a key that cannot be a
     header."""
+    rule = address_rule(
+        provider.base_url or _DEFAULT_URLS.get(provider.kind, ""),
+        allow_private=provider.allow_private_addresses,
+    )
     exchange = Exchange(
         name,
-        build_transport(),
+        build_transport(is_allowed=rule),
         connect_timeout_s=provider.connect_timeout_s,
         first_byte_timeout_s=provider.first_byte_timeout_s,
         idle_timeout_s=provider.idle_timeout_s,

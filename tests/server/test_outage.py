@@ -124,3 +124,17 @@ def test_an_answer_may_not_go_on_for_ever(provider: FakeProvider) -> None:
     assert '"code":"upstream_timeout"' in response.text
     assert provider.chats[0].over.wait(5)
     assert provider.chats[0].aborted
+
+
+def test_a_hard_budget_that_a_lost_answer_may_have_used_up_is_not_spent_twice(
+    client: httpx.Client, provider: FakeProvider
+) -> None:
+    provider.script("up-dear", Behaviour(first_delay_s=30))
+    hard = {"x-cost-budget": "0.01", "x-cost-budget-mode": "hard"}
+    response = client.post("/v1/chat/completions", json=ROUTED, headers=hard)
+    assert response.status_code == 504
+    assert len(provider.chats) == 1
+    capped = ROUTED | {"max_completion_tokens": 50}
+    response = client.post("/v1/chat/completions", json=capped, headers=hard)
+    assert response.status_code == 200
+    assert response.headers["x-p2l-attempts"] == "2"

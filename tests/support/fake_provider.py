@@ -12,9 +12,11 @@ that a web framework would not let happen: resets, cut chunks, silence.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import math
 import socket
+import ssl
 import struct
 import threading
 from collections import Counter
@@ -40,6 +42,7 @@ class Fault(Enum):
     SILENCE = auto()  # nothing more is sent, the connection stays open
     MALFORMED = auto()  # an event that is not JSON, then [DONE]
     ERROR = auto()  # an error event, then [DONE]
+    TORN = auto()  # the connection is closed in the middle of a chunk
 
 
 @dataclass(frozen=True)
@@ -63,8 +66,11 @@ class Behaviour:
     first_delay_s: float = 0.0  # before the head of the answer
     head_delay_s: float = 0.0  # between the head and the first event
     chunk_delay_s: float = 0.0
+    head_fault: Fault | None = None  # CUT, RESET or SILENCE half way through the head
+    head_drip_s: float = 0.0  # after each byte of the head
     fault: Fault | None = None
     fault_after: int = 0
+    repeat: int = 1  # how often each event with text is sent; 0: without end
     send_done: bool = True
     keep_alives: int = 0  # comments before each event, chunk_delay_s (if any) before each
     byte_by_byte: bool = False
@@ -102,14 +108,20 @@ class EndOfConnectionError(Exception):
 
 class FakeProvider:
     """models: the names it has (others are 404 model_not_found); None: any.
-    api_key: what it wants as a bearer token; None: anything.
+    api_key: what it wants as a bearer token; None: anything. tls: speaks HTTPS by it.
 
     served: model -> tokens of all finished answers, "prompt" and "completion" and "requests".
     """
 
-    def __init__(self, models: tuple[str, ...] | None = None, api_key: str | None = None) -> None:
+    def __init__(
+        self,
+        models: tuple[str, ...] | None = None,
+        api_key: str | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self.models = models
         self.api_key = api_key
+        self._tls = tls
         self.requests: list[Recorded] = []
         self.served: dict[str, Counter[str]] = {}
         self._scripts: dict[str, list[Behaviour]] = {}
@@ -125,7 +137,7 @@ class FakeProvider:
 
     @property
     def base_url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/v1"
+        return f"{'http' if self._tls is None else 'https'}://127.0.0.1:{self.port}/v1"
 
     @property
     def chats(self) -> list[Recorded]:
@@ -150,7 +162,7 @@ class FakeProvider:
     async def _run(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
-        server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
+        server = await asyncio.start_server(self._connected, "127.0.0.1", 0, ssl=self._tls)
         self.port = server.sockets[0].getsockname()[1]
         self._ready.set()
         await self._stop.wait()
@@ -229,6 +241,10 @@ class FakeProvider:
         if behaviour.answer is not None or behaviour.events:
             return
         usage = _usage(body, behaviour)
+        if not all(
+            isinstance(usage.get(name), int) for name in ("prompt_tokens", "completion_tokens")
+        ):
+            return
         self.served.setdefault(str(body.get("model")), Counter()).update(
             requests=1, prompt=usage["prompt_tokens"], completion=usage["completion_tokens"]
         )
@@ -267,7 +283,21 @@ class Wire:
         lines = [f"HTTP/1.1 {behaviour.status} Scripted", framing]
         lines.append(f"content-type: {behaviour.content_type or content_type}")
         lines += [f"{name}: {value}" for name, value in behaviour.headers.items()]
-        await self._write("\r\n".join([*lines, "", ""]).encode())
+        await self._write_head("\r\n".join([*lines, "", ""]).encode())
+
+    async def _write_head(self, head: bytes) -> None:
+        if self._behaviour.head_fault is not None:
+            await self._write(head[: len(head) // 2])
+            await self.fail(self._behaviour.head_fault)
+        if self._behaviour.head_drip_s == 0:
+            await self._write(head)
+            return
+        for index in range(len(head)):
+            await self._write(head[index : index + 1])
+            await self.pause(self._behaviour.head_drip_s)
+
+    async def torn_chunk(self, content: bytes) -> None:
+        await self._write(f"{len(content):x}\r\n".encode() + content[: len(content) // 2])
 
     async def event(self, payload: bytes, name: str = "") -> None:
         end = self._behaviour.line_end.encode()
@@ -286,11 +316,12 @@ class Wire:
     async def end(self) -> None:
         await self._write(b"0\r\n\r\n")
 
-    async def fail(self) -> None:
-        """Does what the fault says to the connection."""
-        if self._behaviour.fault is Fault.SILENCE:
+    async def fail(self, fault: Fault | None = None) -> None:
+        """Does what the fault (the behaviour's) says to the connection."""
+        fault = fault or self._behaviour.fault
+        if fault is Fault.SILENCE:
             await self.pause(math.inf)
-        if self._behaviour.fault is Fault.RESET:
+        if fault is Fault.RESET:
             linger = struct.pack("ii", 1, 0)
             raw: socket.socket = self._writer.get_extra_info("socket")
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
@@ -311,7 +342,10 @@ async def _read_request(reader: asyncio.StreamReader, connection: int) -> Record
     request_line = await reader.readline()
     if not request_line:
         return None
-    method, path, _ = request_line.decode().split(" ", 2)
+    try:
+        method, path, _ = request_line.decode().split(" ", 2)
+    except ValueError:
+        return None  # no HTTP: somebody tries TLS
     headers: dict[str, str] = {}
     while line := (await reader.readline()).decode("latin-1").strip():
         name, _, value = line.partition(":")
@@ -368,8 +402,16 @@ async def _stream(body: dict[str, Any], behaviour: Behaviour, wire: Wire) -> Non
     for n_sent, chunk in enumerate(_chunks(body, behaviour)):
         if fault is not None and n_sent == behaviour.fault_after:
             break
-        await wire.event(json.dumps(chunk, ensure_ascii=False).encode())
-    if fault in (Fault.CUT, Fault.RESET, Fault.SILENCE):
+        payload = json.dumps(chunk, ensure_ascii=False).encode()
+        await wire.event(payload)
+        has_text = bool(chunk["choices"] and chunk["choices"][0]["delta"].get("content"))
+        if has_text:
+            repeats = itertools.count() if behaviour.repeat == 0 else range(behaviour.repeat - 1)
+            for _ in repeats:
+                await wire.event(payload)
+    if fault is Fault.TORN:
+        await wire.torn_chunk(b'data: {"choices": []}')
+    if fault in (Fault.CUT, Fault.RESET, Fault.SILENCE, Fault.TORN):
         await wire.fail()
     if fault is Fault.MALFORMED:
         await wire.event(b'{"choices": [{"ind')

@@ -25,7 +25,11 @@ class LiveGateway:
     """config: YAML. environ: what the configuration's variables hold."""
 
     def __init__(
-        self, config: str, environ: dict[str, str] | None = None, scorer: Scorer | None = None
+        self,
+        config: str,
+        environ: dict[str, str] | None = None,
+        scorer: Scorer | None = None,
+        loop: str = "auto",
     ) -> None:
         from server.auth import Authenticator
 
@@ -35,6 +39,7 @@ class LiveGateway:
             storage = StorageSettings(url=f"sqlite:///{self._folder.name}/p2l-router.db")
             settings = settings.model_copy(update={"storage": storage})
         catalogue = build_catalogue(settings)
+        self.catalogue = catalogue
         app = create_app(
             settings,
             scorer or build_scorer(settings.scorer),
@@ -43,8 +48,11 @@ class LiveGateway:
             Authenticator.from_settings(settings.auth, environ or {}),
             build_store(settings.storage, environ or {}),
         )
+        self.health = app.state.p2l.gateway.health
         protocol = protocol_factory(ConnectionLimits.of(settings.limits))
-        self._server = uvicorn.Server(server_config(app, protocol))
+        serving = server_config(app, protocol)
+        serving.loop = loop
+        self._server = uvicorn.Server(serving)
         self._listener = bind("127.0.0.1", 0)
         self._thread = threading.Thread(
             target=self._server.run, kwargs={"sockets": [self._listener]}, daemon=True
