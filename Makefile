@@ -33,7 +33,7 @@ bench: $(VENV)/.dev
 	$(BIN)/python tests/benchmarks/bench_lp.py
 	$(BIN)/python tests/benchmarks/bench_decision.py
 	$(BIN)/python tests/benchmarks/bench_engine.py
-	$(BIN)/python tests/benchmarks/bench_aggregate.py
+	$(BIN)/python tests/benchmarks/bench_aggregate.py --prompts 1000
 
 train-default: $(VENV)/.dev
 	$(BIN)/p2l-router train --config deploy/training/default.yaml \

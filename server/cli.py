@@ -23,6 +23,7 @@ _VERBS: Final = {
     "train": "train a checkpoint on votes and scores",
     "evaluate": "compare a checkpoint with one leaderboard for all prompts",
     "aggregate": "the leaderboard of a distribution of prompts, with intervals",
+    "strengths": "where each model is stronger or weaker than it is overall",
     "scaling": "how the loss falls with votes and with the size of the model",
     "onboard": "add a model to a checkpoint from few votes",
     "simulate": "what the router would have scored and cost on graded answers",

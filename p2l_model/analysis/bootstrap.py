@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -56,9 +55,10 @@ def estimate(sums: BlockSums, *, seed: int = 0, n_resamples: int = N_RESAMPLES) 
     names = sorted(sums.blocks)
     draws = np.zeros((0, sums.n_models))
     if len(names) >= _MIN_BLOCKS and n_resamples > 0:
-        parts = [sums.blocks[name] for name in names]
-        replicates = _replicates(sums.family, parts, np.random.default_rng(seed), n_resamples)
-        draws = np.array([_refit(sums.family, part, fitted) for part in replicates])
+        stack, chance = Stack(sums), np.random.default_rng(seed)
+        counts = chance.multinomial(len(names), np.full(len(names), 1 / len(names)), n_resamples)
+        drawn = (stack.drawn(row) for row in counts.astype(np.float64))
+        draws = np.array([refit(sums.family, part, fitted) for part in drawn if part.weight > 0])
     return Estimate(fitted, total.n, total.weight, len(names), draws)
 
 
@@ -75,25 +75,28 @@ def _interval(draws: FloatArray, method: Literal["linear", "nearest"] = "linear"
     return np.asarray(bounds, dtype=np.float64).T
 
 
-def _replicates(
-    family: PreferenceFamily, parts: list[PairSums], chance: np.random.Generator, n: int
-) -> Iterator[PairSums]:
-    """Sums of blocks drawn with replacement; a block that is lighter or heavier stays so."""
-    size = parts[0].win.shape[0]
-    win = np.array([part.win for part in parts]).reshape(len(parts), -1)
-    bad = None
-    if PairModel(family).has_bad:
-        bad = np.array([part.bad for part in parts]).reshape(len(parts), -1)
-    numbers = np.array([(part.weight, part.eta, part.gamma) for part in parts])
-    shares = np.full(len(parts), 1 / len(parts))
-    for counts in chance.multinomial(len(parts), shares, size=n).astype(np.float64):
-        weight, eta, gamma = counts @ numbers
-        if weight > 0:
-            drawn = None if bad is None else (counts @ bad).reshape(size, size)
-            yield PairSums((counts @ win).reshape(size, size), drawn, weight, eta, gamma)
+class Stack:
+    """Blocks as arrays. names: in the order of the counts that `drawn` takes."""
+
+    def __init__(self, sums: BlockSums) -> None:
+        self.names = sorted(sums.blocks)
+        parts = [sums.blocks[name] for name in self.names]
+        self._size = sums.n_models
+        self._win = np.array([part.win for part in parts]).reshape(len(parts), -1)
+        self._bad: FloatArray | None = None
+        if PairModel(sums.family).has_bad:
+            self._bad = np.array([part.bad for part in parts]).reshape(len(parts), -1)
+        self._numbers = np.array([(part.weight, part.eta, part.gamma) for part in parts])
+
+    def drawn(self, counts: FloatArray) -> PairSums:
+        """Each block as often as it was drawn (B,); a heavier block stays heavier."""
+        weight, eta, gamma = counts @ self._numbers
+        square = (self._size, self._size)
+        bad = None if self._bad is None else (counts @ self._bad).reshape(square)
+        return PairSums((counts @ self._win).reshape(square), bad, weight, eta, gamma)
 
 
-def _refit(family: PreferenceFamily, sums: PairSums, start: Fitted) -> FloatArray:
+def refit(family: PreferenceFamily, sums: PairSums, start: Fitted) -> FloatArray:
     """(M,) from the whole fit's parameters on: a step or two."""
     model = PairModel(family)
     gamma = sums.gamma / sums.weight if family is PreferenceFamily.BA else 0.0

@@ -1,0 +1,110 @@
+"""Kinds of prompts, found in what the model's heads read: Ward's hierarchical clustering."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from p2l_model.data import IntArray
+from p2l_model.errors import DataError, ExtraMissingError
+from p2l_model.types import FloatArray
+
+# Ward's method needs all distances between the prompts that it sees.
+_MOST_CLUSTERED: Final = 3000
+_COMPONENTS: Final = 32
+_SHARE: Final = 0.8
+_N_SEEDS: Final = 5
+_FEWEST_PER_CLUSTER: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Clusters:
+    """labels (P,): from 0, the largest first. typical: for each cluster its prompts, the nearest to
+    its centre first. adjusted_rand: between these labels and those found from other draws of the
+    prompts, one per seed: 1 is the same, 0 is chance."""
+
+    labels: IntArray
+    typical: tuple[IntArray, ...]
+    adjusted_rand: tuple[float, ...]
+
+
+def find_clusters(features: FloatArray, n_clusters: int, seed: int = 0) -> Clusters:
+    """features: (P, F), a prompt each. Up to 3,000 prompts are clustered, the others join the
+    nearest centre. Raises DataError where prompts are too few, ExtraMissingError without scipy."""
+    n = features.shape[0]
+    if n_clusters < 2 or n < _FEWEST_PER_CLUSTER * n_clusters:
+        raise DataError(
+            f"{n} prompts are too few for {n_clusters} clusters: at least 2 clusters, and "
+            f"{_FEWEST_PER_CLUSTER} prompts for each"
+        )
+    points = _components(features)
+    labels, centres = _ward(points, n_clusters, np.random.default_rng(seed), 1.0)
+    order = np.argsort(-np.bincount(labels, minlength=n_clusters), kind="stable")
+    labels, centres = np.argsort(order)[labels], centres[order]
+    others = [
+        _ward(points, n_clusters, np.random.default_rng([seed, again]), _SHARE)[0]
+        for again in range(1, _N_SEEDS + 1)
+    ]
+    distance = ((points - centres[labels]) ** 2).sum(axis=1)
+    typical = tuple(
+        members[np.argsort(distance[members], kind="stable")]
+        for members in (np.flatnonzero(labels == index) for index in range(n_clusters))
+    )
+    return Clusters(labels, typical, tuple(adjusted_rand_index(labels, one) for one in others))
+
+
+def adjusted_rand_index(first: IntArray, second: IntArray) -> float:
+    """How far two labelings (N,) agree on pairs, less what chance gives (Hubert and Arabie, 1985):
+    1 for the same partition, 0 on average for unrelated ones."""
+    _, a = np.unique(first, return_inverse=True)
+    _, b = np.unique(second, return_inverse=True)
+    table = np.zeros((a.max() + 1, b.max() + 1))
+    np.add.at(table, (a, b), 1)
+    together = _pairs(table).sum()
+    rows, columns = _pairs(table.sum(axis=1)).sum(), _pairs(table.sum(axis=0)).sum()
+    expected = rows * columns / float(_pairs(np.array(float(a.size))))
+    most = 0.5 * (rows + columns)
+    return 1.0 if most == expected else float((together - expected) / (most - expected))
+
+
+def _pairs(counts: FloatArray) -> FloatArray:
+    pairs: FloatArray = counts * (counts - 1) / 2
+    return pairs
+
+
+def _components(features: FloatArray) -> FloatArray:
+    """Standardised, then the first principal components: noise in hundreds of dimensions would
+    make all distances alike."""
+    scale = features.std(axis=0)
+    moving = scale > 1e-12
+    if not moving.any():
+        raise DataError("the prompts are all alike to the model: there are no kinds to find")
+    x = (features[:, moving] - features[:, moving].mean(axis=0)) / scale[moving]
+    _, vectors = np.linalg.eigh(x.T @ x)
+    return np.asarray(x @ vectors[:, ::-1][:, :_COMPONENTS], dtype=np.float64)
+
+
+def _ward(
+    points: FloatArray, n_clusters: int, chance: np.random.Generator, share: float
+) -> tuple[IntArray, FloatArray]:
+    """(labels (P,), centres (K, D)) from a part of the points, drawn."""
+    try:
+        from scipy.cluster.hierarchy import fcluster, linkage
+    except ImportError as error:
+        raise ExtraMissingError("scipy", "analysis") from error
+    n = points.shape[0]
+    size = min(_MOST_CLUSTERED, max(n_clusters, round(share * n)))
+    drawn = np.sort(chance.permutation(n)[:size])
+    found = fcluster(linkage(points[drawn], method="ward"), n_clusters, criterion="maxclust") - 1
+    centres = np.array([
+        points[drawn[found == index]].mean(axis=0) for index in range(int(found.max()) + 1)
+    ])  # fmt: skip
+    return nearest(points, centres), centres
+
+
+def nearest(points: FloatArray, centres: FloatArray) -> IntArray:
+    """(P,) the index of the nearest of the centres (K, D)."""
+    distance = (centres**2).sum(axis=1) - 2 * points @ centres.T
+    return np.asarray(distance.argmin(axis=1), dtype=np.int64)
