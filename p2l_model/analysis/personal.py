@@ -1,0 +1,292 @@
+"""A person's own leaderboards: the model's, moved by what that person's votes say.
+
+For user u and prompt z the coefficients are theta(z) + d_u, raw eta is eta(z) + e_u, with
+
+    d_u ~ N(0, tau^2 ((1 - rho) I + rho C))        e_u ~ N(0, tau_eta^2)
+
+where C is how the models' coefficients go together over prompts: tastes run along the same lines
+(the level of all models, how harsh a judge is, is one of them). tau, rho and tau_eta are estimated
+from all users' votes (empirical Bayes, by Laplace's approximation of the evidence), so that a user
+with few votes stays near the population, and all do where people do not differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+
+from p2l_model.data import IntArray
+from p2l_model.errors import DataError
+from p2l_model.heads import HeadOutputs
+from p2l_model.preference import log_probabilities
+from p2l_model.types import FloatArray, PreferenceFamily
+
+_TAUS: Final = (0.0, 0.05, 0.1, 0.2, 0.3, 0.45, 0.7, 1.0, 1.5, 2.2)
+_RHOS: Final = (0.0, 0.5, 0.9)
+# rk's raw eta is damped tenfold (`preference`): so are its users' shifts.
+_RK_SCALE: Final = 10.0
+_ROUNDS: Final = 3
+# tau, rho, tau_eta: where the search begins.
+_START: Final = (0.3, 0.5, 0.3)
+_MAX_STEPS: Final = 30
+_TOLERANCE: Final = 1e-6
+_STEP: Final = 1e-4  # of the central differences
+_TINY: Final = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class UserVotes:
+    """N votes of one user, and what the model says of their prompts. prompt (N,): which votes are
+    on the same one. a, b (N,): models; coef_a, coef_b, eta, gamma (N,): as the model predicts
+    them; target (N, K): of `outcomes(family)`; weight (N,)."""
+
+    prompt: IntArray
+    a: IntArray
+    b: IntArray
+    coef_a: FloatArray
+    coef_b: FloatArray
+    eta: FloatArray
+    gamma: FloatArray
+    target: FloatArray
+    weight: FloatArray
+
+    def __len__(self) -> int:
+        return int(self.a.size)
+
+    def where(self, keep: IntArray | FloatArray) -> UserVotes:
+        """The votes for which keep (N,) is true."""
+        return UserVotes(*(getattr(self, name)[keep] for name in self.__slots__))
+
+
+@dataclass(frozen=True, slots=True)
+class Taste:
+    """What a user adds: shift (M,) to coefficients, eta to the raw tie parameter. variance (M,): of
+    the shift; n_votes: it comes from."""
+
+    shift: FloatArray
+    eta: float
+    variance: FloatArray
+    n_votes: int
+
+    def applied(self, outputs: HeadOutputs) -> HeadOutputs:
+        """The user's own leaderboards of P prompts."""
+        return replace(
+            outputs, coefficients=outputs.coefficients + self.shift, eta=outputs.eta + self.eta
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class TastePrior:
+    """How much people differ. covariance (M, M) of the shift, eta_variance of eta's."""
+
+    family: PreferenceFamily
+    covariance: FloatArray
+    eta_variance: float
+    tau: float = 0.0
+    rho: float = 0.0
+
+    def taste(self, votes: UserVotes) -> Taste:
+        """A user's posterior mode and its variance (Laplace). Without votes: the population."""
+        return _posterior(self, votes)
+
+
+def fit_prior(
+    family: PreferenceFamily, users: Sequence[UserVotes], together: FloatArray
+) -> TastePrior:
+    """together (M, M): `coefficient_correlation` of a sample of prompts. Raises DataError where
+    there are fewer than two users with votes."""
+    voting = [votes for votes in users if len(votes) > 0]
+    if len(voting) < 2:
+        raise DataError("how people differ can be learnt from two users with votes at least")
+    found = _prior(family, together, *_START)
+    for _ in range(_ROUNDS):
+        slopes, curves = _quadratics(found, voting)
+        found = _likeliest(found, together, slopes, curves)
+    return found
+
+
+def coefficient_correlation(outputs: HeadOutputs) -> FloatArray:
+    """(M, M) over P prompts; models whose coefficients never move go with no other."""
+    centred = outputs.coefficients - outputs.coefficients.mean(axis=0)
+    spread = np.sqrt((centred**2).mean(axis=0))
+    standard = centred / np.where(spread > _TINY, spread, 1.0)
+    together: FloatArray = standard.T @ standard / max(centred.shape[0], 1)
+    np.fill_diagonal(together, 1.0)
+    return together
+
+
+def log_losses(family: PreferenceFamily, votes: UserVotes, taste: Taste) -> FloatArray:
+    """(N,) the cross-entropy of each vote under the user's own leaderboards."""
+    x = np.append(taste.shift, taste.eta)
+    losses: FloatArray = -(votes.target * _logs(family, votes, x)).sum(axis=1)
+    return losses
+
+
+def _quadratics(prior: TastePrior, users: Sequence[UserVotes]) -> tuple[FloatArray, FloatArray]:
+    """Each user's log-likelihood about the mode, as slope . x - x . curve . x / 2, for any x:
+    slopes (U, M + 1), curves (U, M + 1, M + 1)."""
+    slopes, curves = [], []
+    for votes in users:
+        taste = prior.taste(votes)
+        at = np.append(taste.shift, taste.eta)
+        _, slope, curve = _at(prior.family, votes, at)
+        slopes.append(slope + curve @ at)
+        curves.append(curve)
+    return np.array(slopes), np.array(curves)
+
+
+def _likeliest(
+    start: TastePrior, together: FloatArray, slopes: FloatArray, curves: FloatArray
+) -> TastePrior:
+    """By turns over the grids of tau, of eta's and of rho."""
+    best, point = start, [start.tau, start.rho, float(np.sqrt(start.eta_variance))]
+    highest = _evidence(best, slopes, curves)
+    for place, grid in ((0, _TAUS), (2, _eta_grid(start.family)), (1, _RHOS), (0, _TAUS)):
+        for value in grid:
+            tried = [*point[:place], value, *point[place + 1 :]]
+            prior = _prior(start.family, together, *tried)
+            found = _evidence(prior, slopes, curves)
+            if found > highest + _TINY:
+                best, highest = prior, found
+        point = [best.tau, best.rho, float(np.sqrt(best.eta_variance))]
+    return best
+
+
+def _evidence(prior: TastePrior, slopes: FloatArray, curves: FloatArray) -> float:
+    """log of the likelihood's mean over the prior, all users, less what does not depend on it."""
+    root = _root(prior)
+    slope = slopes @ root  # (U, D), in whitened coordinates
+    precision = root.T @ curves @ root + np.eye(root.shape[0])
+    _, log_det = np.linalg.slogdet(precision)
+    fit = (slope * np.linalg.solve(precision, slope[..., None])[..., 0]).sum(axis=1)
+    return float((0.5 * fit - 0.5 * log_det).sum())
+
+
+def _eta_grid(family: PreferenceFamily) -> tuple[float, ...]:
+    if family in (PreferenceFamily.BT, PreferenceFamily.BT_TIE):
+        return (0.0,)
+    scale = _RK_SCALE if family is PreferenceFamily.RK else 1.0
+    return tuple(scale * tau for tau in _TAUS)
+
+
+def _prior(
+    family: PreferenceFamily, together: FloatArray, tau: float, rho: float, tau_eta: float
+) -> TastePrior:
+    mixed = (1 - rho) * np.eye(together.shape[0]) + rho * together
+    return TastePrior(family, tau**2 * mixed, tau_eta**2, tau, rho)
+
+
+def _posterior(prior: TastePrior, votes: UserVotes) -> Taste:
+    """In whitened coordinates u = L^-1 (d, e), prior N(0, I): no inverse of a covariance that may
+    be singular. Newton's method with the expected information."""
+    root = _root(prior)
+    size = root.shape[0]
+    u, identity = np.zeros(size), np.eye(size)
+    value, slope, information = _whitened(prior.family, votes, root, u)
+    for _ in range(_MAX_STEPS if len(votes) > 0 and bool(np.any(root)) else 0):
+        step = np.linalg.solve(information + identity, slope - u).astype(np.float64)
+        moved = _line_search(prior.family, votes, root, u, step, value)
+        if moved is None:
+            break
+        u, (value, slope, information) = moved
+        if float(np.abs(root @ step).max()) < _TOLERANCE:
+            break
+    spread = np.einsum("ij,jk,ik->i", root, np.linalg.inv(information + identity), root)
+    found = root @ u
+    return Taste(found[:-1], float(found[-1]), spread[:-1], len(votes))
+
+
+def _root(prior: TastePrior) -> FloatArray:
+    """(M + 1, M + 1): root @ root.T is the prior's covariance."""
+    values, vectors = np.linalg.eigh(prior.covariance)
+    size = values.size
+    root = np.zeros((size + 1, size + 1))
+    root[:size, :size] = vectors * np.sqrt(np.maximum(values, 0.0))
+    root[size, size] = np.sqrt(prior.eta_variance)
+    return root
+
+
+def _line_search(
+    family: PreferenceFamily,
+    votes: UserVotes,
+    root: FloatArray,
+    u: FloatArray,
+    step: FloatArray,
+    value: float,
+) -> tuple[FloatArray, tuple[float, FloatArray, FloatArray]] | None:
+    """The first halving that raises the posterior; None where none does."""
+    now = value - 0.5 * float(u @ u)
+    for _ in range(20):
+        tried = u + step
+        found = _whitened(family, votes, root, tried)
+        if found[0] - 0.5 * float(tried @ tried) > now:
+            return tried, found
+        step = step / 2
+    return None
+
+
+def _whitened(
+    family: PreferenceFamily, votes: UserVotes, root: FloatArray, u: FloatArray
+) -> tuple[float, FloatArray, FloatArray]:
+    """`_at` in u."""
+    value, slope, information = _at(family, votes, root @ u)
+    return value, root.T @ slope, root.T @ information @ root
+
+
+def _at(
+    family: PreferenceFamily, votes: UserVotes, x: FloatArray
+) -> tuple[float, FloatArray, FloatArray]:
+    """(log-likelihood, its gradient, the expected information) in x (M + 1,): shift and eta."""
+    logs = _logs(family, votes, x)
+    slopes = _slopes(family, votes, x)  # (N, K, 3): by a's coefficient, b's, eta
+    weighted = votes.weight[:, None] * votes.target
+    by = np.einsum("nk,nkj->nj", weighted, slopes)
+    curve = np.einsum("n,nk,nki,nkj->nij", votes.weight, np.exp(logs), slopes, slopes)
+    places = np.stack([votes.a, votes.b, np.full_like(votes.a, x.size - 1)], axis=1)  # (N, 3)
+    gradient = np.zeros(x.size)
+    np.add.at(gradient, places, by)
+    information = np.zeros((x.size, x.size))
+    np.add.at(information, (places[:, :, None], places[:, None, :]), curve)
+    return float((weighted * logs).sum()), gradient, information
+
+
+def _logs(family: PreferenceFamily, votes: UserVotes, x: FloatArray) -> FloatArray:
+    """(N, K)."""
+    a, b = votes.coef_a + x[votes.a], votes.coef_b + x[votes.b]
+    return log_probabilities(family, a, b, votes.eta + x[-1], votes.gamma)
+
+
+def _slopes(family: PreferenceFamily, votes: UserVotes, x: FloatArray) -> FloatArray:
+    """(N, K, 3) by central differences: each family's formula stays in one place."""
+    at = np.array([votes.coef_a + x[votes.a], votes.coef_b + x[votes.b], votes.eta + x[-1]])
+    columns = []
+    for step in _STEP * np.eye(3)[:, :, None]:
+        above = log_probabilities(family, *(at + step)[:3], gamma=votes.gamma)
+        below = log_probabilities(family, *(at - step)[:3], gamma=votes.gamma)
+        columns.append((above - below) / (2 * _STEP))
+    return np.stack(columns, axis=-1)
+
+
+def shrunk(
+    own: Mapping[str, FloatArray], variance: Mapping[str, FloatArray], population: FloatArray
+) -> tuple[dict[str, FloatArray], FloatArray]:
+    """Users' aggregated leaderboards drawn to the population's: (by user (M,), between (M,)).
+
+    own: each user's coefficients (M,); variance: of each, from the sampling of that user's prompts.
+    A user's weight is between / (between + variance). between: the variance of users' true
+    leaderboards, what is left of their spread without that of the sampling (moments of DerSimonian
+    and Laird); 0 where users differ no more than their prompts would make them by chance.
+    """
+    names = list(own)
+    values = np.array([own[name] for name in names]) - population  # (U, M)
+    spread = np.maximum(np.array([variance[name] for name in names]), 1e-12)
+    weight = 1 / spread
+    mean = (weight * values).sum(axis=0) / weight.sum(axis=0)
+    excess = (weight * (values - mean) ** 2).sum(axis=0) - (len(names) - 1)
+    room = weight.sum(axis=0) - (weight**2).sum(axis=0) / weight.sum(axis=0)
+    between = np.maximum(excess / np.maximum(room, 1e-12), 0.0)
+    kept = between / (between + spread)
+    return dict(zip(names, population + kept * values, strict=True)), between
