@@ -12,6 +12,7 @@ import numpy as np
 
 from p2l_model.types import FloatArray, PromptLeaderboard
 from router.catalog import ModelCard
+from router.constrained import Optimum, SlowLane, constrained_optimum
 from router.cost import largest_output_cap, worst_case_cost_usd
 from router.decision import Alternative, Decision
 from router.eligibility import (
@@ -48,12 +49,14 @@ def decide(
     catalogue: Sequence[ModelCard],
     request: RoutingRequest,
     rng: random.Random,
+    slow_lane: SlowLane | None = None,
 ) -> Decision:
     """Chooses a model for one prompt.
 
     rng: exactly one `random()` of it is taken, so that the k-th attempt of a request is decided by
-    the k-th draw of its seed. Raises NoEligibleModelError, WindowExhaustedError,
-    BudgetInfeasibleError, InvalidRoutingError.
+    the k-th draw of its seed. slow_lane: solves requests with constraints; where there is none, or
+    it fails, the closed form does what it can. Raises NoEligibleModelError, WindowExhaustedError,
+    BudgetInfeasibleError, ConstraintsInfeasibleError, InvalidRoutingError.
     """
     draw = rng.random()
     opponents = _Opponents(
@@ -65,8 +68,8 @@ def decide(
     pool = sorted((c for c in found if c.reason is None), key=_name)
     if not pool:
         raise _nobody(found, request)
-    mix = _optimum(pool, request)
-    return _decision(found, pool, mix, request, opponents, draw)
+    optimum = _optimum(pool, request, slow_lane)
+    return _decision(found, pool, optimum, request, opponents, draw)
 
 
 def _win_rates(leaderboard: PromptLeaderboard, opponents: _Opponents) -> FloatArray:
@@ -91,7 +94,9 @@ def _nobody(found: Sequence[Candidate], request: RoutingRequest) -> Exception:
     return told or NoEligibleModelError({c.card.name: c.reason or "" for c in found})
 
 
-def _optimum(pool: Sequence[Candidate], request: RoutingRequest) -> Mix:
+def _optimum(
+    pool: Sequence[Candidate], request: RoutingRequest, slow_lane: SlowLane | None
+) -> Optimum:
     """Hard mode takes the best of those whose worst case fits (theory, section 5): no mix."""
     hard = request.budget_mode is BudgetMode.HARD
     # Without a budget a model of unknown price may be chosen: among equals it counts as dearest.
@@ -99,7 +104,9 @@ def _optimum(pool: Sequence[Candidate], request: RoutingRequest) -> Mix:
     values = np.array([c.value for c in pool])
     budget = None if hard else request.budget_usd
     try:
-        return solve(costs, values, budget, request.usd_per_win)
+        if request.constraints is not None:
+            return constrained_optimum(pool, request, request.constraints, slow_lane)
+        return Optimum(solve(costs, values, budget, request.usd_per_win))
     except InfeasibleError as error:
         card, cheapest = pool[error.cheapest].card, costs[error.cheapest]
         limit = Decimal(0) if budget is None else budget
@@ -119,11 +126,12 @@ def _drawn(mix: Mix, draw: float) -> int:
 def _decision(
     found: Sequence[Candidate],
     pool: Sequence[Candidate],
-    mix: Mix,
+    optimum: Optimum,
     request: RoutingRequest,
     opponents: _Opponents,
     draw: float,
 ) -> Decision:
+    mix = optimum.mix
     chosen = pool[_drawn(mix, draw)]
     cap, worst = _hard_cap(chosen.card, request)
     parts = [(pool[k], float(share)) for k, share in mix.parts]
@@ -148,6 +156,8 @@ def _decision(
         max_output_tokens=cap,
         worst_case_cost_usd=worst,
         draw=draw,
+        lane=optimum.lane,
+        lane_note=optimum.note,
         tabulate=lambda: _table(found),
         solve_coefficient=lambda: router_coefficient(rate, *opponents),
     )

@@ -147,8 +147,13 @@ def _cannot(card: ModelCard, request: RoutingRequest) -> str | None:
     return None
 
 
+def _cost_matters(request: RoutingRequest) -> bool:
+    limits = (request.budget_usd, request.usd_per_win, request.available_usd, request.constraints)
+    return any(limit is not None for limit in limits)
+
+
 def _cannot_pay(card: ModelCard, request: RoutingRequest) -> str | None:
-    if request.budget_usd is None and request.usd_per_win is None and request.available_usd is None:
+    if not _cost_matters(request):
         return None
     if card.prices is None:
         return "its price is unknown, and there is a budget: configure its prices"

@@ -3,14 +3,17 @@
 RouterError
 ├── BudgetInfeasibleError   the budget is below the cheapest model that could answer
 ├── WindowExhaustedError    what is left of a window's budget is below every worst case
+├── ConstraintsInfeasibleError  no mix of models keeps all rows of routing.constraints
+├── SolverFailedError       the slow lane gave no answer in time (the closed form stands in)
 ├── NoEligibleModelError    no model can do what the request needs
 └── InvalidRoutingError     the question itself makes no sense (opponents, say)
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from typing import NamedTuple
 
 
 class RouterError(Exception):
@@ -43,6 +46,38 @@ class WindowExhaustedError(RouterError):
         )
         self.least_usd = least_usd
         self.available_usd = available_usd
+
+
+class UnkeptRow(NamedTuple):
+    """A constraint in the units it was configured in. possible: the nearest to its limit that the
+    models allow, the other constraints kept. is_floor: the limit is a least, not a most."""
+
+    name: str
+    limit: float
+    possible: float
+    is_floor: bool
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether what is possible is beyond the limit."""
+        return self.possible < self.limit if self.is_floor else self.possible > self.limit
+
+    def __str__(self) -> str:
+        least, most = ("at least", "at most") if self.is_floor else ("at most", "at least")
+        return f"{self.name} is {least} {self.limit:.6g}, {most} {self.possible:.6g} is possible"
+
+
+class ConstraintsInfeasibleError(RouterError):
+    """rows: which constraints cannot be kept, and by how much."""
+
+    def __init__(self, rows: Sequence[UnkeptRow]) -> None:
+        told = "; ".join(str(row) for row in rows) or "they contradict each other"
+        super().__init__(f"No mix of the eligible models keeps all constraints: {told}.")
+        self.rows = tuple(rows)
+
+
+class SolverFailedError(RouterError):
+    """No answer in time, or one that cannot be trusted. The message is the solver's status."""
 
 
 class NoEligibleModelError(RouterError):

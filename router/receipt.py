@@ -21,6 +21,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from p2l_model.types import FloatArray, PreferenceFamily, PromptLeaderboard
 from router.catalog import ModelCard
+from router.constrained import SlowLane
 from router.decide import decide
 from router.decision import Alternative, Decision
 from router.errors import RouterError
@@ -73,8 +74,9 @@ def build_receipt(
     }
 
 
-def replay(receipt: Mapping[str, Any]) -> Replay:
-    """Decides again. Raises InvalidReceiptError, RouterError where a decision is now refused."""
+def replay(receipt: Mapping[str, Any], slow_lane: SlowLane | None = None) -> Replay:
+    """Decides again. slow_lane: for requests with constraints. Raises InvalidReceiptError,
+    RouterError where a decision is now refused."""
     if receipt.get("object") != "receipt" or receipt.get("version") != VERSION:
         raise InvalidReceiptError(f"This is not a receipt of version {VERSION}.")
     try:
@@ -89,7 +91,7 @@ def replay(receipt: Mapping[str, Any]) -> Replay:
     differences = list(_draws_differ(draws, seed))
     models = []
     for k, request in enumerate(requests):
-        decision = decide(leaderboard, catalogue, request, _Recorded(draws[k]))
+        decision = decide(leaderboard, catalogue, request, _Recorded(draws[k]), slow_lane)
         models.append(decision.model)
         differences += _differences(recorded[k], _decision_json(decision), f"attempts[{k}]")
     if receipt.get("catalogue_version") != _digest(receipt["catalogue"]):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 
+from router.constraints import Constraints
 from router.cost import RequestShape
 from router.objective import Objective
 
@@ -28,7 +29,8 @@ class RoutingRequest:
     usd_per_win: what a certain win is worth, above 0; None: cost counts for nothing below the
     budget (router.pacing.combined_usd_per_win joins it with the windows' prices).
     available_usd: what is left of the tightest window; no model whose worst case is over it, at
-    the caller's cap or, without one, at the smallest that may be set.
+    the caller's cap or, without one, at the smallest that may be set. constraints: rows beyond
+    the budget, None for none.
     input_tokens, cached_tokens: catalogue name -> the input by its own tokenizer (default: the
     shape's), and how much of it its provider is expected to have cached (default: none).
     """
@@ -42,5 +44,6 @@ class RoutingRequest:
     usd_per_win: Decimal | None = None
     objective: Objective = Objective.WIN_RATE
     available_usd: Decimal | None = None
+    constraints: Constraints | None = None
     input_tokens: Mapping[str, int] = field(default_factory=dict)
     cached_tokens: Mapping[str, int] = field(default_factory=dict)

@@ -62,6 +62,8 @@ def decision_json(decision: Decision, request_id: str, scoring: str) -> dict[str
         "budget_usd": _number(decision.budget_usd),
         "budget_mode": None if decision.budget_usd is None else decision.budget_mode.value,
         "max_output_tokens": decision.max_output_tokens,
+        "lane": decision.lane,
+        "lane_note": decision.lane_note,
         "alternatives": [alternative_json(item) for item in decision.alternatives],
         "explanation": decision.explanation,
     }

@@ -23,6 +23,7 @@ from typing import Any
 from p2l_model.errors import ScoringError
 from router.errors import (
     BudgetInfeasibleError,
+    ConstraintsInfeasibleError,
     InvalidRoutingError,
     NoEligibleModelError,
     RouterError,
@@ -184,7 +185,7 @@ def from_router(error: RouterError) -> ApiError:
     """The router's refusals are the caller's to mend."""
     if isinstance(error, BudgetInfeasibleError):
         return InvalidRequestError(str(error), param="X-Cost-Budget", code="budget_infeasible")
-    if isinstance(error, NoEligibleModelError):
+    if isinstance(error, NoEligibleModelError | ConstraintsInfeasibleError):
         return InvalidRequestError(str(error), param="model", code="no_eligible_model")
     if isinstance(error, InvalidRoutingError):
         return InvalidRequestError(str(error))

@@ -11,9 +11,11 @@ from typing import Final, TypeVar
 
 import anyio
 
+from p2l_model.errors import ExtraMissingError
 from p2l_model.types import PromptLeaderboard
 from router.decide import Decision, decide
 from router.errors import RouterError
+from router.general_lp import GeneralLp
 from router.receipt import Attempt
 from server.admission import Admission
 from server.auth import Caller
@@ -107,6 +109,7 @@ class Gateway:
         self._entropy = entropy
         self.accounts = accounts
         self._retries = retries
+        self._slow_lane = _solver() if planner.needs_solver else None
         self.health = health or Health(BreakerRules(), time.monotonic, entropy.random)
 
     async def admit(self, caller: Caller) -> AbstractContextManager[None]:
@@ -188,7 +191,9 @@ class Gateway:
                 entry.settle(Outcome.CANCELLED)
                 raise
             else:
-                exchange.timings.upstream_ms += _ms_since(started)
+                took_ms = _ms_since(started)
+                exchange.timings.upstream_ms += took_ms
+                self._note_success(exchange, took_ms / 1000.0)
                 return exchange, entry, reply
 
     async def _reserve(
@@ -243,6 +248,10 @@ class Gateway:
         if exchange.entry is not None:
             exchange.entry.surface = outgoing.surface
         return upstream, outgoing
+
+    def _note_success(self, exchange: Exchange, seconds: float) -> None:
+        model, streamed = exchange.decision.model, exchange.plan.streamed
+        self.planner.latencies.observe(model, seconds, streamed=streamed)
 
     def _note_failure(self, exchange: Exchange, error: UpstreamError) -> None:
         exchange.failures[exchange.decision.model] = error
@@ -308,7 +317,7 @@ class Gateway:
             plan.routing, excluded={**plan.routing.excluded, **reasons, **(excluded or {})}
         )
         try:
-            return decide(leaderboard, plan.catalogue, request, rng)
+            return decide(leaderboard, plan.catalogue, request, rng, self._slow_lane)
         except RouterError as error:
             self._blame_resting(plan, leaderboard, excluded or {}, resting)
             raise from_router(error) from error
@@ -331,7 +340,7 @@ class Gateway:
             return
         try:
             request = replace(plan.routing, excluded=out)
-            decide(leaderboard, plan.catalogue, request, random.Random(0))
+            decide(leaderboard, plan.catalogue, request, random.Random(0), self._slow_lane)
         except RouterError as error:
             raise from_router(error) from error
         raise from_resting(able)
@@ -352,6 +361,14 @@ def _exhausted(exchange: Exchange, short: WindowShortError) -> ApiError:
     if exchange.failures:
         return from_upstreams(exchange.failures)
     return BudgetExhaustedError(short.spec.shown, short.available_usd, short.retry_after_s)
+
+
+def _solver() -> GeneralLp:
+    """Raises ExtraMissingError."""
+    try:
+        return GeneralLp()
+    except ImportError as error:
+        raise ExtraMissingError("cvxpy", "lp") from error
 
 
 def _ms_since(started: float) -> float:

@@ -14,11 +14,13 @@ from p2l_model.engine.scorer import Scorer
 from p2l_model.errors import ScoringError
 from p2l_model.types import Conversation, PreferenceFamily, PromptLeaderboard
 from router.catalog import ModelCard
+from router.constraints import Constraints
 from router.cost import RequestShape
 from router.decide import Objective, RoutingRequest
 from router.objective import is_known
 from server.auth import Caller
 from server.errors import InvalidRequestError, NotFoundError, from_scoring
+from server.latency import Latencies
 from server.options import RoutingOptions
 from server.request import GatewayRequest
 from server.request_id import new_request_id
@@ -73,6 +75,7 @@ class Planner:
         self._routing = routing
         self._scoring = scoring
         self._upstreams = upstreams or {}
+        self.latencies = Latencies()
 
     async def plan(self, request: GatewayRequest, options: RoutingOptions, caller: Caller) -> Plan:
         """Raises NotFoundError for an unknown model, InvalidRequestError for bad options."""
@@ -92,6 +95,7 @@ class Planner:
             excluded={name: fit.reason for name, fit in fits.items() if fit.reason is not None},
             usd_per_win=None if direct else _worth_of_a_win(rules, caller),
             objective=rules.objective,
+            constraints=None if direct else self._constraints(rules, streamed=request.stream),
         )
         return Plan(
             request_id=new_request_id(),
@@ -134,6 +138,16 @@ class Planner:
             if not is_known(plan.routing.objective, marginal):
                 plan.routing = replace(plan.routing, objective=Objective.WIN_RATE)
             return marginal
+
+    @property
+    def needs_solver(self) -> bool:
+        """Whether any configured rule has constraints."""
+        return self._routing.has_constraints
+
+    def _constraints(self, rules: RoutingRules, *, streamed: bool) -> Constraints | None:
+        if rules.constraints is None:
+            return None
+        return rules.constraints.rows(self.latencies.of(streamed=streamed))
 
     def _direct(self, model: str, caller: Caller) -> ModelCard | None:
         if model in _ROUTED_NAMES or model.startswith("p2l:"):

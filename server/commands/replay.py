@@ -9,8 +9,9 @@ from typing import Any
 
 import orjson
 
-from p2l_model.errors import DataError
+from p2l_model.errors import DataError, ExtraMissingError
 from router.errors import RouterError
+from router.general_lp import GeneralLp
 from router.receipt import InvalidReceiptError, replay
 
 _SHOWN = 20
@@ -25,7 +26,7 @@ def run(args: argparse.Namespace) -> int:
     """0 where every attempt comes out the same, 1 where not. Raises DataError."""
     receipt = _read(args.receipt)
     try:
-        models, differences = replay(receipt)
+        models, differences = replay(receipt, _slow_lane(receipt))
     except InvalidReceiptError as error:
         raise DataError(f"{args.receipt}: {error}") from error
     except RouterError as error:
@@ -41,6 +42,17 @@ def run(args: argparse.Namespace) -> int:
     else:
         print(_sentence(models, differences))
     return 1 if differences else 0
+
+
+def _slow_lane(receipt: dict[str, Any]) -> GeneralLp | None:
+    """Only where an attempt took it: compiling takes a while. Raises ExtraMissingError."""
+    attempts = receipt.get("attempts")
+    if "solver" not in str([a.get("decision", {}).get("lane") for a in attempts or ()]):
+        return None
+    try:
+        return GeneralLp()
+    except ImportError as error:
+        raise ExtraMissingError("cvxpy", "lp") from error
 
 
 def _read(path: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from pydantic import Field, PositiveInt, field_validator
 
 from router.decide import BudgetMode, Objective
 from server.health.breaker import BreakerRules
+from server.settings.constraints import ConstraintSettings
 from server.settings.fields import PositiveSeconds, PositiveUsd, Section, Usd
 
 
@@ -23,6 +24,7 @@ class RoutingRules(Section):
     objective: Objective = Objective.WIN_RATE
     opponents: Literal["uniform"] | dict[str, float] = "uniform"
     models: list[str] | None = None
+    constraints: ConstraintSettings | None = None
 
     @field_validator("opponents")
     @classmethod
@@ -76,6 +78,11 @@ class RoutingSettings(RoutingRules):
     retries: Annotated[int, Field(ge=0)] = 1
     breaker: BreakerSettings = Field(default_factory=BreakerSettings)
     window_budgets: list[WindowBudget] = Field(default_factory=list)
+
+    @property
+    def has_constraints(self) -> bool:
+        """Whether any request may need the general program's solver."""
+        return any(r.constraints is not None for r in (self, *self.profiles.values()))
 
     def rules(self, profile: str | None) -> RoutingRules:
         """The rules of a profile on top of the defaults. Raises KeyError for an unknown profile."""

@@ -1,0 +1,108 @@
+"""Which lane a request with constraints takes, and what happens where the slow one fails."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from p2l_model.types import FloatArray
+from router.constraints import Constraints, Row, rows_of
+from router.eligibility import Candidate
+from router.errors import ConstraintsInfeasibleError, SolverFailedError
+from router.lp import InfeasibleError, Mix, solve
+from router.request import BudgetMode, RoutingRequest
+
+CLOSED_FORM = "closed_form"
+SOLVER = "solver"
+
+
+class SlowLane(Protocol):
+    """What solves the general program: router.general_lp.GeneralLp."""
+
+    def solve(
+        self,
+        worth: FloatArray,
+        values: FloatArray,
+        costs: Sequence[Decimal],
+        rows: Sequence[Row],
+        budget_usd: Decimal | None,
+    ) -> Mix:
+        """Raises ConstraintsInfeasibleError, SolverFailedError."""
+
+
+class Optimum(NamedTuple):
+    """mix: over the pool. lane: who found it; note: what went wrong on the way."""
+
+    mix: Mix
+    lane: str = CLOSED_FORM
+    note: str | None = None
+
+
+def constrained_optimum(
+    pool: Sequence[Candidate],
+    request: RoutingRequest,
+    constraints: Constraints,
+    slow_lane: SlowLane | None,
+) -> Optimum:
+    """With a floor under the value the cost is minimised, else the objective maximised.
+
+    Raises ConstraintsInfeasibleError, InfeasibleError as router.lp does for the budget alone.
+    """
+    costs = [Decimal(0) if c.expected_cost_usd is None else c.expected_cost_usd for c in pool]
+    values = np.array([c.value for c in pool])
+    budget = None if request.budget_mode is BudgetMode.HARD else request.budget_usd
+    cheapest = min(range(len(costs)), key=costs.__getitem__)
+    if budget is not None and costs[cheapest] > budget:
+        raise InfeasibleError(cheapest)
+    rows = rows_of(pool, constraints, budget)
+    if len(rows) == (0 if budget is None else 1):
+        return Optimum(solve(costs, values, budget, request.usd_per_win))
+    worth = _worth(costs, values, constraints, request.usd_per_win)
+    failure = "no solver is at hand"
+    if slow_lane is not None:
+        try:
+            return Optimum(slow_lane.solve(worth, values, costs, rows, budget), SOLVER)
+        except SolverFailedError as error:
+            failure = str(error)
+    return _without_solver(costs, values, worth, rows, budget, failure)
+
+
+def _worth(
+    costs: Sequence[Decimal],
+    values: FloatArray,
+    constraints: Constraints,
+    usd_per_win: Decimal | None,
+) -> FloatArray:
+    cost = np.array([float(amount) for amount in costs])
+    if constraints.min_value is not None:
+        dearest = float(cost.max())
+        return -cost / (dearest if dearest > 0 else 1.0)
+    worth: FloatArray = values if usd_per_win is None else values - cost / float(usd_per_win)
+    return worth
+
+
+def _without_solver(
+    costs: Sequence[Decimal],
+    values: FloatArray,
+    worth: FloatArray,
+    rows: Sequence[Row],
+    budget: Decimal | None,
+    failure: str,
+) -> Optimum:
+    """Any mix of models that keep all rows by themselves keeps all rows: the closed form is right
+    among those, if not always best. Shares of providers are beyond any single model."""
+    whole = [row for row in rows if not row.is_share]
+    kept = [k for k in range(len(costs)) if all(row.coefficients[k] <= row.limit for row in whole)]
+    if not kept:
+        told = [row.told(float(row.coefficients.min())) for row in whole]
+        raise ConstraintsInfeasibleError([t for t in told if t.is_broken] or told)
+    part = solve([costs[k] for k in kept], worth[kept], budget)
+    parts = tuple((kept[k], share) for k, share in part.parts)
+    value = sum(float(share) * float(values[k]) for k, share in parts)
+    note = f"{failure}: solved among the models that keep every constraint by themselves"
+    if len(whole) < len(rows):
+        note += "; provider_shares are not kept"
+    return Optimum(Mix(parts, value, part.cost_usd, part.shadow_price), CLOSED_FORM, note)
