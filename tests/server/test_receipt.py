@@ -10,6 +10,7 @@ import pytest
 from starlette.datastructures import Headers
 
 from router.receipt import replay
+from server.admission import Admission
 from server.auth import Caller
 from server.build import build_scorer
 from server.catalogue import build_catalogue
@@ -58,7 +59,7 @@ async def exchange_of(settings: Settings, failures: list[UpstreamError]) -> Exch
     gateway = Gateway(
         planner,
         {"main": Flaky(iter(failures))},
-        max_concurrency=1,
+        admission=Admission(1),
         fallbacks=2,
         entropy=random.Random(1),
         accounts=Accounts(NoLedger()),
