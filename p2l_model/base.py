@@ -70,13 +70,18 @@ class BaseModel:
         return int(self.config["hidden_size"]) * len(feature_layers)
 
     def graph(
-        self, precision: str, feature_layers: list[int], pooling: str = "mean"
+        self,
+        precision: str,
+        feature_layers: list[int],
+        pooling: str = "mean",
+        max_tokens: int = 0,
     ) -> bytes | None:
         """The CPU engine's graph; None for a backbone or a pooling that it is not made for.
-        Raises CheckpointError, ExtraMissingError."""
-        if self.config.get("model_type") != "bert" or pooling != "mean":
+        Raises ExtraMissingError."""
+        try:
+            return build_graph(self.config, precision, feature_layers, pooling, max_tokens)
+        except CheckpointError:
             return None
-        return build_graph(self.config, precision, feature_layers)
 
 
 def load_base(name: str, cache: Path | None = None) -> BaseModel:

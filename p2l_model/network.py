@@ -59,7 +59,7 @@ def load_backbone(checkpoint: Checkpoint) -> Backbone:
     Raises CheckpointError."""
     manifest = checkpoint.manifest
     backbone = Backbone(checkpoint.config, manifest.feature_layers, manifest.pooling)
-    weights = _weights(checkpoint)
+    weights = stored_weights(checkpoint)
     try:
         missing, unexpected = backbone.load_state_dict(weights, strict=False, assign=True)
     except RuntimeError as error:
@@ -86,7 +86,9 @@ def _empty_model(config: Mapping[str, Any]) -> nn.Module:
     return model
 
 
-def _weights(checkpoint: Checkpoint) -> dict[str, Tensor]:
+def stored_weights(checkpoint: Checkpoint) -> dict[str, Tensor]:
+    """The backbone's (`model.*`) weights, int8 rows made float32 again, others in their own type.
+    Raises CheckpointError."""
     if checkpoint.manifest.quantization == "none":
         try:
             stored = load_file(checkpoint.path / WEIGHTS)

@@ -213,6 +213,8 @@ def _features(
 
 def save(out: Path, base: BaseModel, manifest: Manifest, heads: Heads) -> None:
     """Writes the checkpoint: base, manifest and heads. Raises CheckpointError."""
-    graph = base.graph(manifest.engine_precision, manifest.feature_layers, manifest.pooling)
+    graph = base.graph(
+        manifest.engine_precision, manifest.feature_layers, manifest.pooling, manifest.max_tokens
+    )
     tensors: dict[str, Any] = {**base.tensors, **heads.tensors()}
     save_checkpoint(out, base=base.path, manifest=manifest, tensors=tensors, graph=graph)

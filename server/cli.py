@@ -28,6 +28,7 @@ _VERBS: Final = {
     "onboard": "add a model to a checkpoint from few votes",
     "simulate": "what the router would have scored and cost on graded answers",
     "replay": "compute a decision again from its receipt",
+    "export": "the CPU engine's artefact of a checkpoint, with what it changes measured",
     "import": "a reference (lmarena/p2l) checkpoint into ours",
 }
 # A module cannot be named as this verb is.

@@ -31,7 +31,19 @@ def load_engine(
         return OnnxEngine(checkpoint, n_threads=chosen.n_threads)
     if kind == "torch":
         return _torch_engine(checkpoint, chosen)
-    raise CheckpointError(f"there is no engine {kind!r}: use auto, onnx or torch")
+    if kind == "vllm":
+        return _vllm_engine(checkpoint, chosen)
+    raise CheckpointError(f"there is no engine {kind!r}: use auto, onnx, torch or vllm")
+
+
+def _vllm_engine(checkpoint: Checkpoint, options: EngineOptions) -> Engine:
+    if options.vllm_urls:
+        from p2l_model.engine.vllm.server import VllmServerEngine
+
+        return VllmServerEngine(checkpoint, options)
+    from p2l_model.engine.vllm.offline import VllmEngine
+
+    return VllmEngine(checkpoint, options)
 
 
 def _torch_engine(checkpoint: Checkpoint, options: EngineOptions) -> Engine:

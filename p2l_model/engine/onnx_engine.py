@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from p2l_model.checkpoint import GRAPH, Checkpoint
 from p2l_model.engine.base import EngineLimits
-from p2l_model.engine.graph import INPUT, WORDS, initializers, layers_used
+from p2l_model.engine.graph import initializers, layers_used, word_table
+from p2l_model.engine.graph_writer import INPUT
 from p2l_model.errors import CheckpointError, ScoringError
 from p2l_model.quantize import dequantize_rows
 
@@ -29,9 +30,13 @@ class OnnxEngine:
             )
         manifest = checkpoint.manifest
         n_layers = layers_used(manifest.feature_layers, checkpoint.config["num_hidden_layers"])
-        weights = initializers(checkpoint.tensors, manifest.engine_precision, n_layers)
-        self._words: NDArray[np.int8] = checkpoint.tensors[WORDS]
-        self._scales: NDArray[np.float32] = checkpoint.tensors[f"{WORDS}_scale"]
+        precision = manifest.engine_precision
+        weights = initializers(
+            checkpoint.tensors, precision, n_layers, checkpoint.config, manifest.max_tokens
+        )
+        table = word_table(checkpoint.config)
+        self._words: NDArray[np.int8] = checkpoint.tensors[table]
+        self._scales: NDArray[np.float32] = checkpoint.tensors[f"{table}_scale"]
         # onnxruntime reads these buffers as long as the session lives
         self._weights = [onnxruntime.OrtValue.ortvalue_from_numpy(w) for w in weights.values()]
         options = onnxruntime.SessionOptions()

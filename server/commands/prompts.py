@@ -34,6 +34,11 @@ def read_prompts(args: argparse.Namespace) -> tuple[list[list[dict[str, Any]]], 
     return _parsed(text, name)
 
 
+def read_file(name: str) -> list[list[dict[str, Any]]]:
+    """The messages of each of a file's prompts. Raises DataError."""
+    return read_prompts(argparse.Namespace(prompt=None, file=name))[0]
+
+
 def _parsed(text: str, name: str) -> tuple[list[list[dict[str, Any]]], bool]:
     lines = [line for line in text.splitlines() if line.strip()]
     if not all(line.lstrip().startswith("{") for line in lines):

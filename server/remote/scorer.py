@@ -11,12 +11,12 @@ from typing import Any, Final
 import httpx
 import orjson
 
+from p2l_model.engine.replicas import Replica, Replicas
 from p2l_model.engine.scorer import ScoredPrompt, ScorerOverloadedError
 from p2l_model.errors import ScoringError
 from p2l_model.types import Conversation, PromptLeaderboard
 from server.model_service.wire import board_from_wire, names_from_wire
 from server.remote.knowledge import Knowledge, knowledge_of
-from server.remote.replicas import Replica, Replicas
 from server.secret import Secret
 from server.upstream.transport import build_client
 

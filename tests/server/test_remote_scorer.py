@@ -25,12 +25,12 @@ from tiny_checkpoint import write_checkpoint
 
 from p2l_model.checkpoint import load_checkpoint
 from p2l_model.engine.load import load_engine
+from p2l_model.engine.replicas import Replicas
 from p2l_model.engine.scorer import ScorerOverloadedError
 from p2l_model.errors import ScoringError
 from p2l_model.types import Conversation
 from server.build import build_scorer
 from server.config_file import ConfigError, parse_settings
-from server.remote.replicas import Replicas
 from server.remote.scorer import RemoteScorer
 from server.secret import Secret
 from server.settings import ScorerSettings

@@ -35,23 +35,30 @@ TEMPLATE = (
 
 
 def write_reference(
-    path: Path, backbone: str, loss_type: str, *, dtype: torch.dtype = torch.float32
+    path: Path,
+    backbone: str,
+    loss_type: str,
+    *,
+    dtype: torch.dtype = torch.float32,
+    width: int = WIDTH,
 ) -> Path:
-    """backbone: qwen2 or llama. Weights are random, under a fixed seed."""
+    """backbone: qwen2 or llama; four heads. Weights are random, under a fixed seed."""
     path.mkdir(parents=True)
     _tokenizer(path)
     vocabulary = 256 + len(SPECIAL)
-    made = {"qwen2": Qwen2Config, "llama": LlamaConfig}[backbone](vocab_size=vocabulary, **SIZES)
+    made = {"qwen2": Qwen2Config, "llama": LlamaConfig}[backbone](
+        vocab_size=vocabulary, **(SIZES | {"hidden_size": width})
+    )
     torch.manual_seed(3)
     model = AutoModel.from_config(made)
     tensors = {f"model.{name}": w.to(dtype).contiguous() for name, w in model.state_dict().items()}
-    tensors["head.head.weight"] = torch.randn(len(MODELS), WIDTH).to(dtype)
+    tensors["head.head.weight"] = torch.randn(len(MODELS), width).to(dtype)
     tensors["head.head.bias"] = torch.randn(len(MODELS)).to(dtype)
     if loss_type not in ("bt", "bt_tie"):
-        tensors["head.eta_head.weight"] = torch.randn(1, WIDTH).to(dtype)
+        tensors["head.eta_head.weight"] = torch.randn(1, width).to(dtype)
         tensors["head.eta_head.bias"] = torch.randn(1).to(dtype)
     if loss_type == "ba":
-        tensors["head.gamma_head.weight"] = torch.randn(1, WIDTH).to(dtype)
+        tensors["head.gamma_head.weight"] = torch.randn(1, width).to(dtype)
         tensors["head.gamma_head.bias"] = torch.randn(1).to(dtype)
     save_file(tensors, path / "model.safetensors", metadata={"format": "pt"})
     config = made.to_dict() | {"architectures": ["P2LModel"]}

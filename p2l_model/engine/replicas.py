@@ -1,4 +1,4 @@
-"""Which replica of the model service is asked: the healthy one with the least to do."""
+"""Which of several like services is asked: the healthy one with the least to do."""
 
 from __future__ import annotations
 
