@@ -14,8 +14,9 @@ from p2l_model.checkpoint import load_checkpoint, resolve_checkpoint
 from p2l_model.engine.load import load_engine
 from p2l_model.types import Conversation
 
-# Largest difference of a coefficient between onnxruntime and torch, both float32 (measured: 4e-6).
-PARITY = 1e-4
+# Coefficients, whose spread over models is 0.6: what int8 activations cost. The manifest's
+# metrics.export has what was measured; above these something is broken.
+LARGEST_ERROR, MEAN_ERROR = 0.15, 0.04
 
 PROMPTS = [
     "",
@@ -36,7 +37,9 @@ def test_torch_gives_the_same_coefficients() -> None:
     for mine, theirs in zip(ours, reference, strict=True):
         a = checkpoint.leaderboard(mine).coefficients
         b = checkpoint.leaderboard(theirs).coefficients
-        assert np.abs(a - b).max() < PARITY
+        assert np.abs(a - b).max() < LARGEST_ERROR
+        assert np.abs(a - b).mean() < MEAN_ERROR
+        assert a.argmax() == b.argmax()
 
 
 def test_the_manifest_names_only_sets_that_may_ship() -> None:

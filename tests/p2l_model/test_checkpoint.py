@@ -147,7 +147,9 @@ def test_a_checkpoint_without_a_graph_says_so(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="no CPU graph"):
         load_engine(load_checkpoint(path), "onnx")
     assert type(load_engine(load_checkpoint(path))).__name__ == "TorchEngine", "auto takes torch"
-    with pytest.raises(P2LError, match="no engine 'vllm'"):
+    with pytest.raises(P2LError, match="no engine 'tensorrt'"):
+        load_engine(load_checkpoint(path), "tensorrt")
+    with pytest.raises(P2LError, match="vllm engine serves qwen2 and llama"):
         load_engine(load_checkpoint(path), "vllm")
 
 

@@ -15,7 +15,7 @@ from tokenizers import Tokenizer
 
 from p2l_model.checkpoint import Checkpoint, load_checkpoint
 from p2l_model.engine.load import load_engine
-from p2l_model.errors import CheckpointError
+from p2l_model.errors import CheckpointError, ExtraMissingError
 from p2l_model.import_reference import import_reference
 from p2l_model.types import Conversation, PreferenceFamily
 
@@ -127,6 +127,12 @@ def test_sharded_weights_and_pickles(tmp_path: Path) -> None:
     (source / "model-00001-of-00001.safetensors").rename(source / "pytorch_model.bin")
     with pytest.raises(CheckpointError, match="never read"):
         import_reference(source, tmp_path / "ours", quiet)
+
+
+def test_vllm_that_is_not_installed_is_asked_for(tmp_path: Path) -> None:
+    _, checkpoint = imported(tmp_path, "qwen2", "bt")
+    with pytest.raises(ExtraMissingError, match=r"p2l-router\[vllm\]"):
+        load_engine(checkpoint, "vllm")
 
 
 def test_the_command_and_a_leaderboard_of_it(tmp_path: Path) -> None:

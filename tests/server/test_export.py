@@ -20,7 +20,7 @@ COMMAND = str(Path(sys.executable).parent / "p2l-router")
 
 def board(*coefficients: float) -> PromptLeaderboard:
     names = tuple("abc"[: len(coefficients)])
-    return PromptLeaderboard(PreferenceFamily.BT, names, np.array(coefficients))
+    return PromptLeaderboard(PreferenceFamily.BT, names, np.array(coefficients, dtype=np.float64))
 
 
 def card(name: str, price: int) -> ModelCard:
