@@ -44,7 +44,7 @@ def write_reference(
 ) -> Path:
     """backbone: qwen2 or llama; four heads. Weights are random, under a fixed seed."""
     path.mkdir(parents=True)
-    _tokenizer(path)
+    write_tokenizer(path)
     vocabulary = 256 + len(SPECIAL)
     made = {"qwen2": Qwen2Config, "llama": LlamaConfig}[backbone](
         vocab_size=vocabulary, **(SIZES | {"hidden_size": width})
@@ -92,7 +92,8 @@ def reference_forward(path: Path, turns: list[str]) -> tuple[list[float], float 
     return coefficients.tolist(), float(eta[0])
 
 
-def _tokenizer(path: Path) -> None:
+def write_tokenizer(path: Path) -> None:
+    """Bytes as tokens, with a chat template."""
     letters = sorted(ByteLevel.alphabet())
     tokenizer = Tokenizer(BPE({c: i for i, c in enumerate(letters)}, []))
     tokenizer.pre_tokenizer = ByteLevel(add_prefix_space=False)
