@@ -264,9 +264,9 @@ def _slopes(family: PreferenceFamily, votes: UserVotes, x: FloatArray) -> FloatA
     at = np.array([votes.coef_a + x[votes.a], votes.coef_b + x[votes.b], votes.eta + x[-1]])
     columns = []
     for step in _STEP * np.eye(3)[:, :, None]:
-        above = log_probabilities(family, *(at + step)[:3], gamma=votes.gamma)
-        below = log_probabilities(family, *(at - step)[:3], gamma=votes.gamma)
-        columns.append((above - below) / (2 * _STEP))
+        (a, b, eta), (c, d, other) = at + step, at - step
+        above = log_probabilities(family, a, b, eta, votes.gamma)
+        columns.append((above - log_probabilities(family, c, d, other, votes.gamma)) / (2 * _STEP))
     return np.stack(columns, axis=-1)
 
 
