@@ -6,16 +6,24 @@ from collections.abc import AsyncIterator, Mapping
 from decimal import Decimal
 from typing import Any
 
-import orjson
-
 from router.catalog import ModelCard
 from router.cost import actual_cost_usd
 from server.decision_view import decision_headers, decision_json, plain
 from server.errors import ApiError
 from server.gateway import Exchange
 from server.guard import log_bug
+from server.messages.reply import MessageEvents, to_message
+from server.presenters import (
+    ChunkPresenter,
+    MessagesPresenter,
+    NativePresenter,
+    Presenter,
+    ResponsesPresenter,
+    with_cost,
+)
 from server.request import GatewayRequest
-from server.sse import DONE, SseEvent, encode_event, error_event
+from server.responses.reply import blank_response, to_response
+from server.responses.stream import ResponseStream
 from server.upstream.base import Surface, UpstreamReply, UpstreamStream
 from server.upstream.errors import UpstreamError, UpstreamTimeoutError
 from server.usage import parse_usage
@@ -35,18 +43,17 @@ def response_headers(exchange: Exchange) -> dict[str, str]:
 
 
 def whole_answer(
-    exchange: Exchange,
-    request: GatewayRequest,  # noqa: ARG001
-    reply: UpstreamReply,
-    request_id: str,
+    exchange: Exchange, request: GatewayRequest, reply: UpstreamReply, request_id: str
 ) -> tuple[dict[str, Any], Decimal | None]:
     """The body for the caller and what it cost in USD (None where no usage was reported)."""
     body = dict(reply.body)
     card = exchange.decision.card
-    body["model"] = card.name
     cost_usd = cost_of(card, body.get("usage"), exchange.sent_as)
     if cost_usd is not None:
-        body["usage"] = {**body["usage"], "cost": float(cost_usd)}
+        body["usage"] = with_cost(body["usage"], float(cost_usd))
+    if exchange.sent_as is not request.surface:
+        body = _bridged(exchange, request, body)
+    body["model"] = card.name
     if exchange.plan.explain:
         body["p2l"] = decision_json(exchange.decision, request_id, exchange.plan.scoring)
     return body, cost_usd
@@ -55,56 +62,61 @@ def whole_answer(
 async def streamed_answer(
     exchange: Exchange, request: GatewayRequest, stream: UpstreamStream, request_id: str
 ) -> AsyncIterator[bytes]:
-    """The events for the caller, `[DONE]` or an error event last."""
-    rewrite = _Rewriter(exchange, request, request_id)
+    """The events for the caller; the surface's own ending, or an error event, last."""
+    presenter = _presenter(exchange, request, request_id)
     together: list[bytes] = []
     try:
+        begun = b"".join(presenter.begin())
+        if begun:
+            yield begun
         async for event in stream:
-            payload = rewrite(event)
-            if payload is not None:
-                together.append(encode_event(payload))
+            together += presenter.event(event)
             if together and not event.more:
                 yield b"".join(together)
                 together.clear()
-        yield b"".join([*together, DONE])
+        yield b"".join([*together, *presenter.end()])
     except UpstreamError as error:
-        yield b"".join([*together, error_event(_broken(error))])
+        yield b"".join([*together, presenter.failure(_broken(error))])
     except Exception as error:
         # never a silent end, not even for a mistake of our own
         log_bug(error)
-        yield error_event(ApiError("Internal error.", code="internal_error").body["error"])
+        yield presenter.failure(ApiError("Internal error.", code="internal_error").body["error"])
 
 
-class _Rewriter:
-    """Changes what must change in a chunk and passes on the bytes of every other."""
+def _bridged(exchange: Exchange, request: GatewayRequest, body: dict[str, Any]) -> dict[str, Any]:
+    """A chat completion in the form of the surface that was asked for."""
+    model = exchange.decision.card.name
+    if request.surface is Surface.MESSAGES:
+        return to_message(body, model)
+    native = request.native or {}
+    blank = blank_response(native, model, stored=False)
+    return to_response(body, blank, with_thoughts=_wants_thoughts(native))
 
-    def __init__(self, exchange: Exchange, request: GatewayRequest, request_id: str) -> None:
-        self._card = exchange.decision.card
-        self._include_usage = request.include_usage
-        self._explanation: dict[str, Any] | None = None
-        if exchange.plan.explain:
-            self._explanation = decision_json(exchange.decision, request_id, exchange.plan.scoring)
 
-    def __call__(self, event: SseEvent) -> bytes | None:
-        chunk = event.json()
-        untouched = chunk.get("model") == self._card.name and self._explanation is None
-        if untouched and "usage" not in chunk:
-            return event.data
-        chunk["model"] = self._card.name
-        if self._explanation is not None:
-            chunk["p2l"], self._explanation = self._explanation, None
-        return self._with_usage(chunk)
+def _presenter(exchange: Exchange, request: GatewayRequest, request_id: str) -> Presenter:
+    card, sent_as = exchange.decision.card, exchange.sent_as
 
-    def _with_usage(self, chunk: dict[str, Any]) -> bytes | None:
-        usage = chunk.get("usage")
-        cost_usd = cost_of(self._card, usage)
-        if not self._include_usage:
-            chunk.pop("usage", None)
-            if usage is not None and not chunk.get("choices"):
-                return None
-        elif cost_usd is not None:
-            chunk["usage"] = {**chunk["usage"], "cost": float(cost_usd)}
-        return orjson.dumps(chunk)
+    def cost(usage: object) -> float | None:
+        cost_usd = cost_of(card, usage, sent_as)
+        return None if cost_usd is None else float(cost_usd)
+
+    if request.surface in (Surface.RESPONSES, Surface.MESSAGES) and sent_as is request.surface:
+        return NativePresenter(card, cost, sent_as, request_id)
+    if request.surface is Surface.MESSAGES:
+        return MessagesPresenter(MessageEvents(card.name), cost, request_id)
+    if request.surface is Surface.RESPONSES:
+        native = request.native or {}
+        blank = blank_response(native, card.name, stored=False)
+        stream = ResponseStream(blank, with_thoughts=_wants_thoughts(native))
+        return ResponsesPresenter(stream, cost)
+    explanation = None
+    if exchange.plan.explain:
+        explanation = decision_json(exchange.decision, request_id, exchange.plan.scoring)
+    return ChunkPresenter(card, cost, include_usage=request.include_usage, explanation=explanation)
+
+
+def _wants_thoughts(body: Mapping[str, Any]) -> bool:
+    return "reasoning.encrypted_content" in (body.get("include") or ())
 
 
 def cost_header(cost_usd: Decimal | None) -> Mapping[str, str]:

@@ -16,7 +16,7 @@ from router.catalog import ModelCard
 from server.admission import Admission
 from server.auth import Authenticator
 from server.build import build_accounts, build_store
-from server.endpoints import chat, health, models, routing
+from server.endpoints import health, inference, models, routing
 from server.endpoints.common import State
 from server.error_handlers import add_error_handlers
 from server.fast_path import GatewayApp
@@ -63,12 +63,12 @@ def create_app(
 
     app = GatewayApp(
         state,
-        {chat.PATH: chat.parse},
+        inference.PARSERS,
         title="p2l-router",
         lifespan=lifespan,
         redirect_slashes=False,
     )
-    for module in (chat, routing, models, health):
+    for module in (inference, routing, models, health):
         app.include_router(module.router)
     add_error_handlers(app)
     return app
@@ -93,7 +93,7 @@ def build_gateway(
         admission, accounts, health = previous.admission, previous.accounts, previous.health
         accounts.budgets = Budgets(routing.window_budgets)
     return Gateway(
-        Planner(catalogue, routing, settings.scorer, scorer, upstreams),
+        Planner(catalogue, routing, settings.scorer, scorer, upstreams, settings.aliases),
         upstreams,
         admission=admission,
         accounts=accounts,

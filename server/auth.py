@@ -78,9 +78,12 @@ class Authenticator:
         if self.is_open:
             return Caller("anonymous", admin=True)
         scheme, _, key = headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer":
-            raise AuthenticationError
-        return self.caller_with(key.strip())
+        if scheme.lower() == "bearer":
+            return self.caller_with(key.strip())
+        if not scheme and "x-api-key" in headers:
+            # as Anthropic's clients send it
+            return self.caller_with(headers["x-api-key"].strip())
+        raise AuthenticationError
 
     def caller_with(self, key: str) -> Caller:
         """The caller whose key this is. Raises AuthenticationError."""

@@ -28,8 +28,9 @@ class ChatRequest:
     """A parsed request. Its repr hides the body: prompts stay out of logs.
 
     body: in the form of chat completions, whatever was asked; surface: what was asked, and native:
-    the caller's own body where that is another surface. native_only: what of it chat completions
-    cannot say, so that only providers of the surface itself can answer.
+    the caller's own body where that is another surface; headers go along with it. native_only:
+    what of it chat completions cannot say, so that only providers of the surface itself can
+    answer. server_tools: whether it lets the provider run tools of its own.
     """
 
     body: Mapping[str, Any] = field(repr=False)
@@ -42,6 +43,8 @@ class ChatRequest:
     surface: Surface = Surface.CHAT
     native: Mapping[str, Any] | None = field(default=None, repr=False)
     native_only: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    server_tools: bool = False
 
     @property
     def messages(self) -> list[dict[str, Any]]:
@@ -76,12 +79,12 @@ class ChatRequest:
         output_cap: tokens, for a request that must not cost more than its budget.
         """
         if self.native is not None and upstream.speaks(self.surface):
-            body = _without_ours(self.native)
+            body = without_ours(self.native)
             if output_cap is not None:
                 body[NATIVE_CAPS[self.surface]] = output_cap
             body |= {**_NATIVE_ALWAYS.get(self.surface, {}), "model": model}
-            return UpstreamRequest(body, self.stream, model, self.surface)
-        body = _without_ours(self.body) | {"model": model}
+            return UpstreamRequest(body, self.stream, model, self.surface, self.headers)
+        body = without_ours(self.body) | {"model": model}
         if output_cap is not None:
             # an upstream may heed either field: none of those given may allow more than the cap
             given = [name for name in _CAPS if body.get(name) is not None]
@@ -95,8 +98,8 @@ def parse_chat_request(body: Mapping[str, Any], *, default_model: str | None = N
     if not isinstance(model, str) or not model:
         raise InvalidRequestError("model must be a string, for example p2l.", param="model")
     _check_messages(body.get("messages"))
-    stream = _flag(body, "stream")
-    if _flag(body, "store"):
+    stream = flag(body, "stream")
+    if flag(body, "store"):
         raise InvalidRequestError(
             "store: completions are not kept here; leave it out or set it to false.", param="store"
         )
@@ -104,14 +107,15 @@ def parse_chat_request(body: Mapping[str, Any], *, default_model: str | None = N
         body=body,
         model=model,
         stream=stream,
-        include_usage=_include_usage(body, stream),
-        n=_count(body, "n", _MAX_CHOICES) or 1,
+        include_usage=include_usage(body, stream),
+        n=count_field(body, "n", _MAX_CHOICES) or 1,
         max_output_tokens=_output_cap(body),
         needs=_needs(body),
     )
 
 
-def _without_ours(body: Mapping[str, Any]) -> dict[str, Any]:
+def without_ours(body: Mapping[str, Any]) -> dict[str, Any]:
+    """A body without the fields that are for us alone."""
     return {key: value for key, value in body.items() if key not in _OURS}
 
 
@@ -141,14 +145,16 @@ def _check_parts(content: object, param: str) -> None:
             )
 
 
-def _flag(body: Mapping[str, Any], name: str) -> bool:
+def flag(body: Mapping[str, Any], name: str) -> bool:
+    """A field that is true or false. Raises InvalidRequestError."""
     value = body.get(name)
     if value is not None and not isinstance(value, bool):
         raise InvalidRequestError(f"{name} must be true or false.", param=name)
     return value is True
 
 
-def _include_usage(body: Mapping[str, Any], stream: bool) -> bool:
+def include_usage(body: Mapping[str, Any], stream: bool) -> bool:
+    """Whether a stream is to end with its usage. Raises InvalidRequestError."""
     options = body.get("stream_options")
     if options is None:
         return False
@@ -156,10 +162,11 @@ def _include_usage(body: Mapping[str, Any], stream: bool) -> bool:
         raise InvalidRequestError(
             "stream_options must be an object, and goes with stream: true.", param="stream_options"
         )
-    return _flag(options, "include_usage")
+    return flag(options, "include_usage")
 
 
-def _count(body: Mapping[str, Any], name: str, maximum: int) -> int | None:
+def count_field(body: Mapping[str, Any], name: str, maximum: int) -> int | None:
+    """A field that is a whole number of at least 1. Raises InvalidRequestError."""
     value = body.get(name)
     if value is None:
         return None
@@ -169,7 +176,7 @@ def _count(body: Mapping[str, Any], name: str, maximum: int) -> int | None:
 
 
 def _output_cap(body: Mapping[str, Any]) -> int | None:
-    caps = [_count(body, name, 2**31) for name in _CAPS]
+    caps = [count_field(body, name, 2**31) for name in _CAPS]
     return min((cap for cap in caps if cap is not None), default=None)
 
 
@@ -185,6 +192,8 @@ def _needs(body: Mapping[str, Any]) -> frozenset[str]:
         for part in content if isinstance(content, list) else ():
             if part["type"] in _MEDIA_NEEDS:
                 needs.add(_MEDIA_NEEDS[part["type"]])
+    if body.get("reasoning_effort") not in (None, "none"):
+        needs.add("reasoning")
     if "audio" in (body.get("modalities") or ()):
         needs.add("audio")
     return frozenset(needs)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
@@ -10,10 +13,12 @@ from starlette.requests import ClientDisconnect
 from server.body import json_response
 from server.errors import ApiError, InvalidRequestError
 from server.guard import Guard
+from server.messages.reply import error_body
 from server.request_id import new_request_id
 
 # The status that servers log for a caller who hung up; nobody receives it.
 CLIENT_CLOSED = 499
+_MESSAGES = "/v1/messages"
 
 
 def add_error_handlers(app: FastAPI) -> None:
@@ -32,7 +37,7 @@ def _request_id(request: Request) -> dict[str, str]:
 async def on_api_error(request: Request, error: Exception) -> Response:
     if not isinstance(error, ApiError):
         raise error
-    return json_response(error.body, _request_id(request) | error.headers, error.status)
+    return _answer(request, error.body["error"], error.status, error.headers)
 
 
 async def _on_http_error(request: Request, error: Exception) -> Response:
@@ -41,8 +46,7 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
         raise error
     message = f"{request.method} {request.url.path[:200]}: {error.detail}"
     body = {"message": message, "type": "invalid_request_error", "param": None, "code": None}
-    headers = _request_id(request) | dict(error.headers or {})
-    return json_response({"error": body}, headers, error.status_code)
+    return _answer(request, body, error.status_code, dict(error.headers or {}))
 
 
 async def _on_disconnect(_: Request, __: Exception) -> Response:
@@ -55,4 +59,18 @@ async def _on_validation_error(request: Request, error: Exception) -> Response:
         raise error
     params = [".".join(map(str, item["loc"][1:])) for item in error.errors()]
     named = InvalidRequestError(f"{', '.join(params)}: not valid.", param=params[0])
-    return json_response(named.body, _request_id(request), named.status)
+    return _answer(request, named.body["error"], named.status)
+
+
+def _answer(
+    request: Request,
+    error: Mapping[str, Any],
+    status: int,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """OpenAI's envelope; Anthropic's where its clients call."""
+    told = _request_id(request)
+    body: dict[str, Any] = {"error": error}
+    if request.url.path.startswith(_MESSAGES):
+        body = error_body(status, error, told["x-request-id"])
+    return json_response(body, told | dict(headers or {}), status)

@@ -171,7 +171,8 @@ class Gateway:
         leaderboard, score_ms = await self.planner.leaderboard(plan)
         exchange = self.route(plan, leaderboard, score_ms)
         self.health.retries.request(self.health.clock())
-        rng: random.Random | None = None
+        rng = random.Random(self._seed(plan))
+        rng.random()  # the first draw was the decision's
         while True:
             entry = await self._reserve(exchange, leaderboard, rng)
             started = time.perf_counter()
@@ -182,9 +183,6 @@ class Gateway:
                 exchange.timings.upstream_ms += _ms_since(started)
                 entry.fail(error)
                 self._note_failure(exchange, error)
-                if rng is None:
-                    rng = random.Random(self._seed(plan))
-                    rng.random()  # the first draw was the decision's
                 await self._decide_again(exchange, leaderboard, rng)
             except BaseException:
                 # the caller has hung up: the provider may have begun, and may bill it

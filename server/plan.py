@@ -25,7 +25,7 @@ from server.options import RoutingOptions
 from server.request import GatewayRequest
 from server.request_id import new_request_id
 from server.settings import RoutingRules, RoutingSettings, ScorerSettings
-from server.upstream.base import Fit, Upstream
+from server.upstream.base import Fit, Surface, Upstream
 
 _ROUTED_NAMES = ("p2l", "auto")
 # Counting is exact up to here; beyond, tokenising would cost more than the count is worth.
@@ -60,7 +60,8 @@ class Plan:
 
 class Planner:
     """Knows the catalogue, the rules and the scorer. upstreams: by provider name; where one is
-    missing (a dry decision), its models count as able to express everything."""
+    missing (a dry decision), its models count as able to express everything. aliases: other names
+    for models and profiles."""
 
     def __init__(
         self,
@@ -69,6 +70,7 @@ class Planner:
         scoring: ScorerSettings,
         scorer: Scorer,
         upstreams: Mapping[str, Upstream] | None = None,
+        aliases: Mapping[str, str] | None = None,
     ) -> None:
         self.catalogue: Mapping[str, ModelCard] = {card.name: card for card in catalogue}
         self.scorer = scorer
@@ -76,14 +78,19 @@ class Planner:
         self._scoring = scoring
         self._upstreams = upstreams or {}
         self.latencies = Latencies()
+        self._aliases = aliases or {}
 
     async def plan(self, request: GatewayRequest, options: RoutingOptions, caller: Caller) -> Plan:
         """Raises NotFoundError for an unknown model, InvalidRequestError for bad options."""
-        direct = self._direct(request.model, caller)
-        rules = self._rules(request.model) if direct is None else RoutingRules()
+        model = self._aliases.get(request.model, request.model)
+        direct = self._direct(model, caller)
+        if direct is None:
+            _check_routable(request)
+        rules = self._rules(model) if direct is None else RoutingRules()
         budget = rules.budget_usd if options.budget_usd is None else options.budget_usd
         if direct is not None and options.budget_usd is None:
             budget = self._routing.budget_usd
+        _check_payable(request, budget)
         catalogue = (direct,) if direct else tuple(self.catalogue.values())
         fits = {card.name: self._fit(request, card) for card in catalogue}
         routing = RoutingRequest(
@@ -216,3 +223,19 @@ def _worth_of_a_win(rules: RoutingRules, caller: Caller) -> Decimal | None:
 
 def _leaderboard_of_one(card: ModelCard) -> PromptLeaderboard:
     return PromptLeaderboard(PreferenceFamily.BT, (card.leaderboard_name,), np.zeros(1))
+
+
+def _check_payable(request: GatewayRequest, budget_usd: Decimal | None) -> None:
+    if request.server_tools and budget_usd is not None:
+        raise InvalidRequestError(
+            "tools: what the provider's own tools cost is not known before, so no budget can bound "
+            "it: leave the budget or these tools out.",
+            param="tools",
+        )
+
+
+def _check_routable(request: GatewayRequest) -> None:
+    if request.surface in (Surface.COMPLETIONS, Surface.EMBEDDINGS):
+        raise InvalidRequestError(
+            f"/v1/{request.surface} is not routed: name a model of GET /v1/models.", param="model"
+        )

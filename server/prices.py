@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -9,6 +10,7 @@ from typing import Any
 
 from router.catalog import Prices
 
+_EMBEDDING = re.compile(r"embed", re.IGNORECASE)
 # The field names of genai-prices' ModelPrice and ours.
 _FIELDS = {
     "input_mtok": "input_usd_per_mtok",
@@ -56,6 +58,9 @@ def _listed(info: Any, now: datetime) -> ListedModel | None:
         values[ours], limit = _base_price(price)
         # Above its first tier a model is dearer: longer prompts are not routed at the low price.
         window = limit if window is None else min(window, limit or window)
+    if _EMBEDDING.search(info.id):
+        # it gives no text: the list has no output price, and no other model may go without
+        values.setdefault("output_usd_per_mtok", Decimal(0))
     if "input_usd_per_mtok" not in values or "output_usd_per_mtok" not in values:
         return None
     request_usd = Decimal(getattr(listed, "requests_kcount", None) or 0) / 1000

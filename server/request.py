@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 from p2l_model.types import Conversation
 from server.counting import Counted
@@ -19,6 +20,14 @@ class GatewayRequest(Protocol):
     @property
     def surface(self) -> Surface:
         """The API that the caller speaks."""
+
+    @property
+    def native(self) -> Mapping[str, Any] | None:
+        """The caller's own body, where the surface is not chat completions."""
+
+    @property
+    def server_tools(self) -> bool:
+        """Whether the provider is to run tools of its own, which no budget can bound."""
 
     @property
     def stream(self) -> bool:

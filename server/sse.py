@@ -138,11 +138,13 @@ class SseParser:
         self._held_bytes = 0
 
 
-def encode_event(payload: bytes) -> bytes:
+def encode_event(payload: bytes, name: bytes = b"") -> bytes:
     """One event on the wire. A payload with line ends becomes several `data:` lines."""
+    named = b"event: " + name + b"\n" if name else b""
     if b"\n" not in payload and b"\r" not in payload:
-        return b"data: " + payload + b"\n\n"
-    return b"".join(b"data: " + line + b"\n" for line in _LINE_END.split(payload)) + b"\n"
+        return named + b"data: " + payload + b"\n\n"
+    lines = (b"data: " + line + b"\n" for line in _LINE_END.split(payload))
+    return named + b"".join(lines) + b"\n"
 
 
 def error_event(error: Mapping[str, Any]) -> bytes:

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from fastapi import Request, Response
+from starlette.datastructures import Headers
 
 from server.answer import cost_header, response_headers, streamed_answer, whole_answer
 from server.auth import Caller
@@ -17,7 +18,7 @@ from server.options import parse_options
 from server.plan import Plan
 from server.request import GatewayRequest
 
-Parser = Callable[[dict[str, Any]], Awaitable[GatewayRequest]]
+Parser = Callable[[dict[str, Any], Headers], Awaitable[GatewayRequest]]
 
 
 async def forward(request: Request, caller: Caller, state: State, parse: Parser) -> Response:
@@ -26,7 +27,7 @@ async def forward(request: Request, caller: Caller, state: State, parse: Parser)
     with ExitStack() as stack:
         stack.enter_context(await gateway.admit(caller))
         body = await read_json(request)
-        wanted = await parse(body)
+        wanted = await parse(body, request.headers)
         plan = await gateway.planner.plan(wanted, parse_options(request.headers, body), caller)
         request.state.request_id = plan.request_id
         if not wanted.stream:

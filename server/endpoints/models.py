@@ -17,7 +17,9 @@ async def list_models(caller: CallerDep, state: StateDep) -> Response:
     """p2l first, then its profiles, then the catalogue."""
     names = [("p2l", "p2l-router")]
     names += [(f"p2l:{name}", "p2l-router") for name in state.settings.routing.profiles]
-    names += [(card.name, card.provider) for card in state.gateway.planner.visible(caller)]
+    visible = state.gateway.planner.visible(caller)
+    names += [(card.name, card.provider) for card in visible]
+    names += _aliases(state, {name for name, _ in names})
     data = [_model(name, owner, state) for name, owner in names]
     return json_response({"object": "list", "data": data})
 
@@ -29,11 +31,19 @@ async def get_model(model: str, caller: CallerDep, state: StateDep) -> Response:
     routed = {"p2l", "auto", *(f"p2l:{name}" for name in state.settings.routing.profiles)}
     if model in routed:
         return json_response(_model(model, "p2l-router", state))
+    if model in dict(_aliases(state, routed | set(owners))):
+        return json_response(_model(model, "p2l-router", state))
     if model not in owners:
         raise NotFoundError(
             f"The model {model[:200]!r} does not exist.", code="model_not_found", param="model"
         )
     return json_response(_model(model, owners[model], state))
+
+
+def _aliases(state: State, known: set[str]) -> list[tuple[str, str]]:
+    """Other names for what the caller may ask for."""
+    aliases = state.settings.aliases
+    return [(name, "p2l-router") for name, target in aliases.items() if target in {"auto", *known}]
 
 
 def _model(name: str, owner: str, state: State) -> dict[str, Any]:

@@ -65,7 +65,7 @@ class Entry:
         self._to = to
         self._clock = clock
         self._seen = Seen()
-        self._usage: object = None
+        self._usage: dict[str, Any] = {}
         self._started = time.perf_counter()
 
     @property
@@ -85,6 +85,10 @@ class Entry:
         self._note(chunk)
         for choice in _dicts(chunk.get("choices")):
             self._see(choice.get("delta"))
+        if "choices" not in chunk:
+            # the events of other surfaces have theirs at the top
+            delta = chunk.get("delta")
+            self._see({"text": delta} if isinstance(delta, str) else delta)
 
     def fail(self, error: UpstreamError) -> None:
         """Settles an attempt that an error ended."""
@@ -115,11 +119,15 @@ class Entry:
         self.cost_usd = final.cost_usd
 
     def _note(self, body: Mapping[str, Any]) -> None:
-        usage = body.get("usage")
-        if isinstance(usage, dict):
-            self._usage = usage
-        if self.row.upstream_id is None and isinstance(body.get("id"), str):
-            self.row.upstream_id = body["id"][:200]
+        for part in (body, body.get("message"), body.get("response")):
+            if not isinstance(part, Mapping):
+                continue
+            usage = part.get("usage")
+            if isinstance(usage, dict):
+                # cumulative; what a later event does not repeat still holds
+                self._usage |= {name: value for name, value in usage.items() if value is not None}
+            if self.row.upstream_id is None and isinstance(part.get("id"), str):
+                self.row.upstream_id = part["id"][:200]
 
     def _see(self, said: object) -> None:
         if not isinstance(said, dict):

@@ -35,10 +35,11 @@ __all__ = [
 
 
 class Settings(Section):
-    """The whole configuration."""
+    """The whole configuration. aliases: name -> model, p2l or p2l:PROFILE."""
 
     providers: dict[str, ProviderSettings] = Field(default_factory=dict)
     models: dict[str, ModelSettings] = Field(default_factory=dict)
+    aliases: dict[str, str] = Field(default_factory=dict)
     routing: RoutingSettings = Field(default_factory=RoutingSettings)
     scorer: ScorerSettings = Field(default_factory=ScorerSettings)
     auth: AuthSettings = Field(default_factory=AuthSettings)
@@ -54,7 +55,16 @@ class Settings(Section):
             if provider is None:
                 raise ValueError(f"models.{name}.provider: there is no provider {model.provider!r}")
         self._check_allow_lists()
+        self._check_aliases()
         return self
+
+    def _check_aliases(self) -> None:
+        routed = {"p2l", "auto", *(f"p2l:{name}" for name in self.routing.profiles)}
+        for alias, target in self.aliases.items():
+            if alias in routed or alias in self.models:
+                raise ValueError(f"aliases.{alias}: is the name of a model or profile itself")
+            if target not in routed and target not in self.models:
+                raise ValueError(f"aliases.{alias}: there is no model or profile {target!r}")
 
     def _check_allow_lists(self) -> None:
         lists = {"routing.models": self.routing.models}

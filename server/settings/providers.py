@@ -11,7 +11,7 @@ from pydantic import PositiveInt, model_validator
 
 from server.settings.fields import PositiveSeconds, Section, Usd
 
-Capability = Literal["tools", "vision", "json_schema", "audio", "files"]
+Capability = Literal["tools", "vision", "json_schema", "audio", "files", "reasoning"]
 _HOST_ONLY = ("anthropic", "gemini")
 ProfileName = Literal[
     "generic",

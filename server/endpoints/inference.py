@@ -1,0 +1,111 @@
+"""The endpoints that forward a request: chat completions, responses, messages, completions and
+embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from fastapi import APIRouter, Request, Response
+from starlette.datastructures import Headers
+
+from server.body import json_response
+from server.chat_request import ChatRequest, parse_chat_request
+from server.endpoints.common import CallerDep, StateDep, read_json
+from server.endpoints.flow import Parser, forward
+from server.endpoints.openapi import body_of
+from server.errors import InvalidRequestError
+from server.messages.request import parse_messages_request
+from server.options import RoutingOptions
+from server.pass_through import (
+    PassThroughRequest,
+    parse_completions_request,
+    parse_embeddings_request,
+)
+from server.request_id import new_request_id
+from server.responses.request import parse_responses_request
+from server.upstream.base import Surface
+
+router = APIRouter()
+
+
+@router.post("/v1/chat/completions", **body_of(Surface.CHAT))
+async def chat_completions(request: Request, caller: CallerDep, state: StateDep) -> Response:
+    """Routes and forwards a chat completion (OpenAI's Chat Completions)."""
+    return await forward(request, caller, state, parse_chat)
+
+
+@router.post("/v1/responses", **body_of(Surface.RESPONSES))
+async def responses(request: Request, caller: CallerDep, state: StateDep) -> Response:
+    """Routes and forwards a response (OpenAI's Responses)."""
+    return await forward(request, caller, state, parse_responses)
+
+
+@router.post("/v1/messages", **body_of(Surface.MESSAGES))
+async def messages(request: Request, caller: CallerDep, state: StateDep) -> Response:
+    """Routes and forwards a message (Anthropic's Messages)."""
+    return await forward(request, caller, state, parse_messages)
+
+
+@router.post("/v1/messages/count_tokens", **body_of(Surface.MESSAGES))
+async def count_tokens(request: Request, caller: CallerDep, state: StateDep) -> Response:
+    """The input tokens of a message: an estimate, by the tokenizer of the checkpoint."""
+    body = {"max_tokens": 1, **(await read_json(request))}
+    wanted = parse_messages_request(body)
+    plan = await state.gateway.planner.plan(wanted, RoutingOptions(), caller)
+    headers = {"x-request-id": new_request_id()}
+    return json_response({"input_tokens": plan.routing.shape.input_tokens}, headers)
+
+
+@router.post("/v1/completions", **body_of(Surface.COMPLETIONS))
+async def completions(request: Request, caller: CallerDep, state: StateDep) -> Response:
+    """Forwards a completion to the model that it names (OpenAI's older Completions)."""
+    return await forward(request, caller, state, parse_completions)
+
+
+@router.post("/v1/embeddings", **body_of(Surface.EMBEDDINGS))
+async def embeddings(request: Request, caller: CallerDep, state: StateDep) -> Response:
+    """Forwards texts to the embedding model that is named (OpenAI's Embeddings)."""
+    return await forward(request, caller, state, parse_embeddings)
+
+
+async def parse_chat(body: dict[str, Any], _: Headers) -> ChatRequest:
+    return parse_chat_request(body)
+
+
+async def parse_responses(body: dict[str, Any], _: Headers) -> ChatRequest:
+    if body.get("store") is True:
+        raise InvalidRequestError(
+            "store: responses are not kept here; leave it out or set it to false.", param="store"
+        )
+    if body.get("previous_response_id") is not None:
+        raise InvalidRequestError(
+            "previous_response_id: responses are not kept here; send the earlier items as input.",
+            param="previous_response_id",
+        )
+    return parse_responses_request(body)
+
+
+async def parse_messages(body: dict[str, Any], headers: Headers) -> ChatRequest:
+    return parse_messages_request(body, headers.get("anthropic-beta"))
+
+
+async def parse_completions(body: dict[str, Any], _: Headers) -> PassThroughRequest:
+    return parse_completions_request(body)
+
+
+async def parse_embeddings(body: dict[str, Any], _: Headers) -> PassThroughRequest:
+    return parse_embeddings_request(body)
+
+
+# What is forwarded, for those who have no need of a framework: path -> what reads the body.
+PARSERS: Final[Mapping[str, Parser]] = {
+    f"/v1/{surface}": parse
+    for surface, parse in (
+        (Surface.CHAT, parse_chat),
+        (Surface.RESPONSES, parse_responses),
+        (Surface.MESSAGES, parse_messages),
+        (Surface.COMPLETIONS, parse_completions),
+        (Surface.EMBEDDINGS, parse_embeddings),
+    )
+}

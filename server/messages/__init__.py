@@ -1,0 +1,1 @@
+"""Anthropic's Messages API for callers; providers of other dialects are bridged."""

@@ -1,0 +1,114 @@
+"""Anthropic's turns of content blocks as messages of chat completions."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import orjson
+
+from server.errors import InvalidRequestError
+
+Block = dict[str, Any]
+# The signature of thoughts that Anthropic never signed: those of bridged providers.
+UNSIGNED: Final = "p2l-unsigned"
+_THOUGHTS: Final = frozenset({"thinking", "redacted_thinking"})
+
+
+class Bridge:
+    """Collects messages; `gap` names the first thing that chat completions cannot say."""
+
+    def __init__(self) -> None:
+        self.messages: list[Block] = []
+        self.gap: str | None = None
+
+    def lacks(self, what: str) -> None:
+        """Notes what has no words there."""
+        self.gap = self.gap or what
+
+    def system(self, system: object) -> None:
+        """The system prompt, where there is one."""
+        if system is not None:
+            texts = [self._text(block) for block in _blocks(system, "system")]
+            self.messages.append({"role": "system", "content": "\n\n".join(texts)})
+
+    def add(self, turns: object) -> None:
+        """`messages`. Raises InvalidRequestError naming the turn."""
+        if not isinstance(turns, list) or not turns:
+            raise InvalidRequestError("messages must be a list of at least one.", param="messages")
+        for index, turn in enumerate(turns):
+            param = f"messages[{index}]"
+            role = turn.get("role") if isinstance(turn, dict) else None
+            if role not in ("user", "assistant"):
+                raise InvalidRequestError(
+                    f"{param}.role must be user or assistant.", param=f"{param}.role"
+                )
+            blocks = _blocks(turn.get("content"), f"{param}.content")
+            self._user(blocks) if role == "user" else self._assistant(blocks)
+        if turns[-1]["role"] == "assistant":
+            self.lacks("an answer that is begun by the caller")
+
+    def _user(self, blocks: list[Block]) -> None:
+        for block in blocks:
+            if block["type"] == "tool_result":
+                self.messages.append(self._result(block))
+        parts = [p for b in blocks if b["type"] != "tool_result" for p in self._part(b)]
+        if len(parts) == 1 and parts[0]["type"] == "text":
+            self.messages.append({"role": "user", "content": parts[0]["text"]})
+        elif parts:
+            self.messages.append({"role": "user", "content": parts})
+
+    def _assistant(self, blocks: list[Block]) -> None:
+        texts, calls = [], []
+        for block in blocks:
+            if block["type"] == "tool_use":
+                arguments = orjson.dumps(block.get("input") or {}).decode()
+                function = {"name": block.get("name"), "arguments": arguments}
+                calls.append({"id": block.get("id"), "type": "function", "function": function})
+            elif block["type"] not in _THOUGHTS:
+                texts.append(self._text(block))
+        message: Block = {"role": "assistant", "content": "".join(texts) or None}
+        self.messages.append(message | ({"tool_calls": calls} if calls else {}))
+
+    def _result(self, block: Block) -> Block:
+        content = block.get("content") or ""
+        texts = [self._text(part) for part in _blocks(content, "tool_result.content")]
+        return {
+            "role": "tool",
+            "tool_call_id": block.get("tool_use_id"),
+            "content": "\n".join(texts),
+        }
+
+    def _part(self, block: Block) -> list[Block]:
+        source = block.get("source")
+        source = source if isinstance(source, dict) else {}
+        kind, how = block["type"], source.get("type")
+        inline = f"data:{source.get('media_type')};base64,{source.get('data')}"
+        if kind == "text":
+            return [{"type": "text", "text": str(block.get("text", ""))}]
+        if kind == "image" and how in ("base64", "url"):
+            url = inline if how == "base64" else source.get("url")
+            return [{"type": "image_url", "image_url": {"url": url}}]
+        if kind == "document" and how == "base64":
+            name = block.get("title") or "document.pdf"
+            return [{"type": "file", "file": {"filename": name, "file_data": inline}}]
+        if kind == "document" and how == "text":
+            return [{"type": "text", "text": str(source.get("data", ""))}]
+        self.lacks(f"blocks of type {kind[:40]} like this one")
+        return []
+
+    def _text(self, block: Block) -> str:
+        if block["type"] != "text":
+            self.lacks(f"blocks of type {block['type'][:40]} in this place")
+        return str(block.get("text", ""))
+
+
+def _blocks(content: object, param: str) -> list[Block]:
+    if isinstance(content, str):
+        return [{"type": "text", "text": content}]
+    if not isinstance(content, list):
+        raise InvalidRequestError(f"{param} must be text or a list of blocks.", param=param)
+    for index, block in enumerate(content):
+        if not isinstance(block, dict) or not isinstance(block.get("type"), str):
+            place = f"{param}[{index}]"
+            raise InvalidRequestError(f"{place} must be an object with a type.", param=place)
+    return content

@@ -1,0 +1,147 @@
+"""A body of the Messages API: checked, and put into the words of chat completions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from server.chat_request import ChatRequest, parse_chat_request
+from server.errors import InvalidRequestError
+from server.messages.blocks import UNSIGNED, Bridge
+from server.upstream.base import Surface
+
+_SAME: Final = frozenset({"model", "stream", "temperature", "top_p"})
+# Said otherwise, or without influence on the answer.
+_OTHERWISE: Final = frozenset(
+    {
+        "cache_control",
+        "max_tokens",
+        "messages",
+        "metadata",
+        "output_config",
+        "service_tier",
+        "stop_sequences",
+        "system",
+        "thinking",
+        "tool_choice",
+        "tools",
+    }
+)
+_OURS: Final = frozenset({"p2l", "cost"})
+_CHOICES: Final = {"auto": "auto", "any": "required", "none": "none"}
+# An effort for a budget of thinking tokens: the least budget of each.
+_EFFORTS: Final = ((16_000, "high"), (4_000, "medium"), (0, "low"))
+_BETAS: Final = re.compile(r"[A-Za-z0-9_., -]{1,400}")
+
+
+def parse_messages_request(body: Mapping[str, Any], betas: str | None = None) -> ChatRequest:
+    """betas: the caller's anthropic-beta header. Raises InvalidRequestError naming the field."""
+    wanted = {name: value for name, value in body.items() if value is not None}
+    bridge = Bridge()
+    bridge.system(wanted.get("system"))
+    bridge.add(wanted.get("messages"))
+    chat = {name: wanted[name] for name in _SAME if name in wanted}
+    chat |= _cap(wanted) | _user(wanted) | _tools(wanted, bridge) | _thinking(wanted, bridge)
+    if wanted.get("stop_sequences"):
+        chat["stop"] = wanted["stop_sequences"]
+    for name in wanted:
+        if name not in _SAME | _OTHERWISE | _OURS:
+            bridge.lacks(f"{name} outside the Messages API")
+    chat["messages"] = bridge.messages
+    headers = {"anthropic-beta": betas} if betas and _BETAS.fullmatch(betas) else {}
+    return replace(
+        parse_chat_request(chat),
+        surface=Surface.MESSAGES,
+        native={**body, "messages": _signed(body["messages"])},
+        native_only=bridge.gap,
+        headers=headers,
+        server_tools=any("input_schema" not in tool for tool in wanted.get("tools") or ()),
+    )
+
+
+def _cap(wanted: Mapping[str, Any]) -> dict[str, Any]:
+    cap = wanted.get("max_tokens")
+    if isinstance(cap, bool) or not isinstance(cap, int) or cap < 1:
+        raise InvalidRequestError(
+            "max_tokens must be a whole number of at least 1.", param="max_tokens"
+        )
+    return {"max_completion_tokens": cap}
+
+
+def _user(wanted: Mapping[str, Any]) -> dict[str, Any]:
+    metadata = wanted.get("metadata")
+    user = metadata.get("user_id") if isinstance(metadata, dict) else None
+    return {} if user is None else {"user": user}
+
+
+def _tools(wanted: Mapping[str, Any], bridge: Bridge) -> dict[str, Any]:
+    tools = wanted.get("tools")
+    if tools is not None and not isinstance(tools, list):
+        raise InvalidRequestError("tools must be a list.", param="tools")
+    functions = []
+    for index, tool in enumerate(tools or ()):
+        if not isinstance(tool, dict):
+            place = f"tools[{index}]"
+            raise InvalidRequestError(f"{place} must be an object.", param=place)
+        if tool.get("type", "custom") != "custom" or "input_schema" not in tool:
+            bridge.lacks(f"the tool {str(tool.get('type'))[:40]}")
+            continue
+        function = {"name": tool.get("name"), "parameters": tool["input_schema"]}
+        function |= {name: tool[name] for name in ("description", "strict") if tool.get(name)}
+        functions.append({"type": "function", "function": function})
+    return _choice(wanted, functions) if functions else {}
+
+
+def _choice(wanted: Mapping[str, Any], functions: list[dict[str, Any]]) -> dict[str, Any]:
+    out: dict[str, Any] = {"tools": functions}
+    choice = wanted.get("tool_choice")
+    if choice is None:
+        return out
+    kind = choice.get("type") if isinstance(choice, dict) else None
+    if kind == "tool":
+        out["tool_choice"] = {"type": "function", "function": {"name": choice.get("name")}}
+    elif kind in _CHOICES:
+        out["tool_choice"] = _CHOICES[kind]
+    else:
+        raise InvalidRequestError(
+            "tool_choice.type must be auto, any, tool or none.", param="tool_choice"
+        )
+    if choice.get("disable_parallel_tool_use"):
+        out["parallel_tool_calls"] = False
+    return out
+
+
+def _thinking(wanted: Mapping[str, Any], bridge: Bridge) -> dict[str, Any]:
+    out: dict[str, Any] = {}
+    config = wanted.get("output_config")
+    config = config if isinstance(config, dict) else {}
+    thinking = wanted.get("thinking")
+    thinking = thinking if isinstance(thinking, dict) else {}
+    if thinking.get("type") == "enabled":
+        budget = thinking.get("budget_tokens")
+        budget = budget if isinstance(budget, int) else 0
+        out["reasoning_effort"] = next(effort for least, effort in _EFFORTS if budget >= least)
+    elif thinking.get("type") == "adaptive":
+        effort = config.get("effort", "high")
+        out["reasoning_effort"] = "xhigh" if effort == "max" else effort
+    form = config.get("format")
+    if isinstance(form, dict):
+        schema = {"name": "answer", "schema": form.get("schema"), "strict": True}
+        out["response_format"] = {"type": "json_schema", "json_schema": schema}
+    for name, value in config.items():
+        if name not in ("effort", "format") and value is not None:
+            bridge.lacks(f"output_config.{name}")
+    return out
+
+
+def _signed(messages: list[Any]) -> list[Any]:
+    """Without the thoughts of other providers, which Anthropic would refuse."""
+    return [
+        message | {"content": kept}
+        if isinstance(message.get("content"), list)
+        and (kept := [b for b in message["content"] if b.get("signature") != UNSIGNED])
+        else message
+        for message in messages
+    ]

@@ -1,0 +1,214 @@
+"""A stream on its way to the caller: in the form of the surface that was asked for, whichever the
+provider speaks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final, Protocol
+
+import orjson
+
+from router.catalog import ModelCard
+from server.messages.reply import MessageEvents, error_body
+from server.responses.stream import ResponseStream
+from server.sse import DONE, SseEvent, encode_event, error_event
+from server.upstream.base import Surface
+
+Costing = Callable[[object], float | None]
+_LAST_RESPONSES: Final = frozenset({"response.completed", "response.incomplete", "response.failed"})
+
+
+class Presenter(Protocol):
+    """Encodes one stream."""
+
+    def begin(self) -> Iterator[bytes]:
+        """Before the first event."""
+
+    def event(self, event: SseEvent) -> Iterator[bytes]:
+        """For one event of the provider's."""
+
+    def end(self) -> Iterator[bytes]:
+        """After the last one."""
+
+    def failure(self, error: Mapping[str, Any]) -> bytes:
+        """The event that ends a broken stream. error: the inside of OpenAI's envelope."""
+
+
+class ChunkPresenter:
+    """Chat completions and completions: changes what must change in a chunk and passes on the
+    bytes of every other. cost: USD for a usage object; explanation: goes out with the first."""
+
+    def __init__(
+        self,
+        card: ModelCard,
+        cost: Costing,
+        *,
+        include_usage: bool,
+        explanation: dict[str, Any] | None,
+    ) -> None:
+        self._card = card
+        self._cost = cost
+        self._include_usage = include_usage
+        self._explanation = explanation
+
+    def begin(self) -> Iterator[bytes]:
+        """Nothing."""
+        yield from ()
+
+    def event(self, event: SseEvent) -> Iterator[bytes]:
+        """See Presenter."""
+        payload = self._rewritten(event)
+        if payload is not None:
+            yield encode_event(payload)
+
+    def end(self) -> Iterator[bytes]:
+        """See Presenter."""
+        yield DONE
+
+    def failure(self, error: Mapping[str, Any]) -> bytes:
+        """See Presenter."""
+        return error_event(error)
+
+    def _rewritten(self, event: SseEvent) -> bytes | None:
+        chunk = event.json()
+        untouched = chunk.get("model") == self._card.name and self._explanation is None
+        if untouched and "usage" not in chunk:
+            return event.data
+        chunk["model"] = self._card.name
+        if self._explanation is not None:
+            chunk["p2l"], self._explanation = self._explanation, None
+        return self._with_usage(chunk)
+
+    def _with_usage(self, chunk: dict[str, Any]) -> bytes | None:
+        usage = chunk.get("usage")
+        if not self._include_usage:
+            chunk.pop("usage", None)
+            if usage is not None and not chunk.get("choices"):
+                return None
+        elif isinstance(usage, dict):
+            chunk["usage"] = with_cost(usage, self._cost(usage))
+        return orjson.dumps(chunk)
+
+
+class ResponsesPresenter:
+    """The Responses API over a provider's chat completions."""
+
+    def __init__(self, stream: ResponseStream, cost: Costing) -> None:
+        self._stream = stream
+        self._cost = cost
+
+    def begin(self) -> Iterator[bytes]:
+        """See Presenter."""
+        yield from map(_named, self._stream.begin())
+
+    def event(self, event: SseEvent) -> Iterator[bytes]:
+        """See Presenter."""
+        yield from map(_named, self._stream.chunk(_costed(event.json(), self._cost)))
+
+    def end(self) -> Iterator[bytes]:
+        """See Presenter."""
+        yield from map(_named, self._stream.end())
+
+    def failure(self, error: Mapping[str, Any]) -> bytes:
+        """See Presenter."""
+        return _named(self._stream.error(error["code"], error["message"]))
+
+
+class MessagesPresenter:
+    """The Messages API over a provider's chat completions."""
+
+    def __init__(self, stream: MessageEvents, cost: Costing, request_id: str) -> None:
+        self._stream = stream
+        self._cost = cost
+        self._request_id = request_id
+
+    def begin(self) -> Iterator[bytes]:
+        """See Presenter."""
+        yield from map(_named, self._stream.begin())
+
+    def event(self, event: SseEvent) -> Iterator[bytes]:
+        """See Presenter."""
+        yield from map(_named, self._stream.chunk(_costed(event.json(), self._cost)))
+
+    def end(self) -> Iterator[bytes]:
+        """See Presenter."""
+        yield from map(_named, self._stream.end())
+
+    def failure(self, error: Mapping[str, Any]) -> bytes:
+        """See Presenter."""
+        return _named(error_body(500, error, self._request_id))
+
+
+class NativePresenter:
+    """Events of a provider that has the surface itself: passed on with our name for the model and
+    the cost. surface: RESPONSES or MESSAGES."""
+
+    def __init__(self, card: ModelCard, cost: Costing, surface: Surface, request_id: str) -> None:
+        self._card = card
+        self._cost = cost
+        self._surface = surface
+        self._request_id = request_id
+        self._usage: dict[str, Any] = {}
+        self._n_events = 0
+
+    def begin(self) -> Iterator[bytes]:
+        """Nothing."""
+        yield from ()
+
+    def event(self, event: SseEvent) -> Iterator[bytes]:
+        """See Presenter."""
+        parsed = event.json()
+        self._n_events += 1
+        if not self._changes(parsed):
+            yield encode_event(event.data, event.name)
+        else:
+            yield _named(parsed)
+
+    def end(self) -> Iterator[bytes]:
+        """Nothing: its own last event has been."""
+        yield from ()
+
+    def failure(self, error: Mapping[str, Any]) -> bytes:
+        """See Presenter."""
+        if self._surface is Surface.MESSAGES:
+            return _named(error_body(500, error, self._request_id))
+        told = {"code": error["code"], "message": error["message"], "param": None}
+        return _named({"type": "error", **told, "sequence_number": self._n_events})
+
+    def _changes(self, event: dict[str, Any]) -> bool:
+        for holder in ("response", "message"):
+            if isinstance(event.get(holder), dict):
+                event[holder] = {**event[holder], "model": self._card.name}
+                self._note(event[holder])
+                if event.get("type") in _LAST_RESPONSES:
+                    self._add_cost(event[holder])
+                return True
+        if event.get("type") == "message_delta" and isinstance(event.get("usage"), dict):
+            self._note(event)
+            self._add_cost(event)
+            return True
+        return False
+
+    def _note(self, holder: Mapping[str, Any]) -> None:
+        usage = holder.get("usage")
+        if isinstance(usage, dict):
+            # cumulative; what a later event does not repeat still holds
+            self._usage |= {name: value for name, value in usage.items() if value is not None}
+
+    def _add_cost(self, holder: dict[str, Any]) -> None:
+        if isinstance(holder.get("usage"), dict):
+            holder["usage"] = with_cost(holder["usage"], self._cost(self._usage))
+
+
+def with_cost(usage: Mapping[str, Any], cost_usd: float | None) -> dict[str, Any]:
+    """usage with what it cost, where that is known."""
+    return dict(usage) if cost_usd is None else {**usage, "cost": cost_usd}
+
+
+def _costed(chunk: dict[str, Any], cost: Costing) -> dict[str, Any]:
+    usage = chunk.get("usage")
+    return chunk | {"usage": with_cost(usage, cost(usage))} if isinstance(usage, dict) else chunk
+
+
+def _named(event: Mapping[str, Any]) -> bytes:
+    return encode_event(orjson.dumps(event), str(event["type"]).encode())

@@ -1,0 +1,164 @@
+"""Response objects, from chat completions."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Mapping
+from typing import Any, Final
+
+from server.responses.items import sealed
+from server.usage import openai_usage, parse_usage
+
+Item = dict[str, Any]
+# What a response repeats of its request, and what it says where the request is silent.
+_REPEATED: Final[Mapping[str, Any]] = {
+    "instructions": None,
+    "max_output_tokens": None,
+    "max_tool_calls": None,
+    "metadata": {},
+    "parallel_tool_calls": True,
+    "previous_response_id": None,
+    "prompt_cache_key": None,
+    "reasoning": {"effort": None, "summary": None},
+    "safety_identifier": None,
+    "service_tier": "default",
+    "temperature": 1.0,
+    "text": {"format": {"type": "text"}},
+    "tool_choice": "auto",
+    "tools": [],
+    "top_logprobs": 0,
+    "top_p": 1.0,
+    "truncation": "disabled",
+    "user": None,
+}
+_INCOMPLETE: Final = {"length": "max_output_tokens", "content_filter": "content_filter"}
+
+
+def new_id(prefix: str) -> str:
+    """An id as the API makes them."""
+    return f"{prefix}_{uuid.uuid4().hex}"
+
+
+def blank_response(request: Mapping[str, Any], model: str, *, stored: bool) -> Item:
+    """A response that has just begun. request: the caller's body."""
+    repeated = {
+        name: default if request.get(name) is None else request[name]
+        for name, default in _REPEATED.items()
+    }
+    text = repeated["text"]
+    repeated["text"] = {"format": {"type": "text"}, **text}
+    return {
+        "id": new_id("resp"),
+        "object": "response",
+        "created_at": int(time.time()),
+        "status": "in_progress",
+        "background": False,
+        "error": None,
+        "incomplete_details": None,
+        "model": model,
+        "output": [],
+        "store": stored,
+        "usage": None,
+        **repeated,
+    }
+
+
+def ended(response: Item, finish_reason: object, usage: object) -> Item:
+    """The same response at its end."""
+    reason = _INCOMPLETE.get(str(finish_reason))
+    return {
+        **response,
+        "status": "completed" if reason is None else "incomplete",
+        "incomplete_details": None if reason is None else {"reason": reason},
+        "completed_at": int(time.time()),
+        "usage": response_usage(usage),
+    }
+
+
+def response_usage(usage: object) -> Item | None:
+    """A chat completion's usage as the API reports it."""
+    parsed = parse_usage(usage)
+    if parsed is None:
+        return None
+    chat = openai_usage(parsed)
+    cost = usage.get("cost") if isinstance(usage, dict) else None
+    return {
+        "input_tokens": chat["prompt_tokens"],
+        "input_tokens_details": {
+            "cached_tokens": parsed.cached_tokens,
+            "cache_write_tokens": parsed.cache_write_tokens + parsed.cache_write_1h_tokens,
+        },
+        "output_tokens": chat["completion_tokens"],
+        "output_tokens_details": {"reasoning_tokens": parsed.reasoning_tokens},
+        "total_tokens": chat["total_tokens"],
+    } | ({} if cost is None else {"cost": cost})
+
+
+def to_response(completion: Mapping[str, Any], response: Item, *, with_thoughts: bool) -> Item:
+    """A whole answer. response: as it was when it began; with_thoughts: whether the reasoning
+    goes along in a form to be sent back."""
+    choice = completion["choices"][0]
+    message = choice["message"]
+    output = []
+    reasoning = message.get("reasoning_content") or message.get("reasoning")
+    if reasoning or message.get("thinking_blocks"):
+        thoughts = message.get("thinking_blocks") if with_thoughts else None
+        output.append(reasoning_item(new_id("rs"), str(reasoning or ""), thoughts))
+    logprobs = (choice.get("logprobs") or {}).get("content") or []
+    if message.get("content") or message.get("refusal") or not message.get("tool_calls"):
+        parts = message_parts(message.get("content"), message.get("refusal"), logprobs)
+        output.append(message_item(new_id("msg"), parts))
+    for call in message.get("tool_calls") or ():
+        output.append(call_item(new_id("fc"), call))
+    return ended(
+        {**response, "output": output}, choice.get("finish_reason"), completion.get("usage")
+    )
+
+
+def message_parts(content: object, refusal: object, logprobs: list[Any]) -> list[Item]:
+    """The content of a message item."""
+    parts: list[Item] = []
+    if content or not refusal:
+        parts.append(text_part(str(content or ""), logprobs))
+    if refusal:
+        parts.append({"type": "refusal", "refusal": refusal})
+    return parts
+
+
+def text_part(text: str, logprobs: list[Any]) -> Item:
+    """A part of text."""
+    return {"type": "output_text", "text": text, "annotations": [], "logprobs": logprobs}
+
+
+def message_item(identifier: str, parts: list[Item], status: str = "completed") -> Item:
+    """A message of the assistant."""
+    return {
+        "type": "message",
+        "id": identifier,
+        "status": status,
+        "role": "assistant",
+        "content": parts,
+    }
+
+
+def call_item(identifier: str, call: Mapping[str, Any], status: str = "completed") -> Item:
+    """A call of a function. call: as in a chat completion."""
+    function = call.get("function") or {}
+    item = {
+        "type": "function_call",
+        "id": identifier,
+        "call_id": call.get("id"),
+        "name": function.get("name"),
+        "arguments": function.get("arguments", ""),
+        "status": status,
+    }
+    extra = call.get("extra_content")
+    return item if extra is None else item | {"extra_content": extra}
+
+
+def reasoning_item(identifier: str, text: str, thoughts: list[Any] | None) -> Item:
+    """Reasoning, as far as the provider shows it."""
+    summary = [{"type": "summary_text", "text": text}] if text else []
+    item: Item = {"type": "reasoning", "id": identifier, "summary": summary}
+    return item | ({"encrypted_content": sealed(thoughts)} if thoughts else {})
