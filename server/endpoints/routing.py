@@ -12,14 +12,16 @@ from server.answer import response_headers
 from server.chat_request import ChatRequest, parse_chat_request
 from server.decision_view import decision_json
 from server.endpoints.common import CallerDep, StateDep, json_response, read_json
+from server.endpoints.openapi import LEADERBOARD, body_of
 from server.errors import ApiError, InvalidRequestError
 from server.leaderboard import leaderboard_json
 from server.options import parse_options
+from server.upstream.base import Surface
 
 router = APIRouter()
 
 
-@router.post("/v1/route")
+@router.post("/v1/route", **body_of(Surface.CHAT))
 async def route(request: Request, caller: CallerDep, state: StateDep) -> Response:
     """The decision for a chat-completions body."""
     gateway = state.gateway
@@ -33,7 +35,7 @@ async def route(request: Request, caller: CallerDep, state: StateDep) -> Respons
     return json_response(decision_json(exchange.decision, plan.request_id, plan.scoring), headers)
 
 
-@router.post("/v1/leaderboard")
+@router.post("/v1/leaderboard", **LEADERBOARD)
 async def leaderboard(request: Request, caller: CallerDep, state: StateDep) -> Response:
     """The leaderboard of a prompt, with what each model of the catalogue would cost."""
     gateway = state.gateway
