@@ -181,7 +181,7 @@ def vllm_server(
     flags = [part for name, value in options.items() for part in (f"--{name}", value)]
     with (tmp_path / "server.log").open("w") as log:
         server = subprocess.Popen(
-            [*command, *flags, "--enforce-eager", "--skip-tokenizer-init"],
+            [*command, *flags, "--enforce-eager"],
             env=environ, cwd=tmp_path, stdout=log, stderr=log,
         )  # fmt: skip
         url = f"http://127.0.0.1:{port}"
