@@ -43,10 +43,12 @@ class VllmServerEngine:
         self._batch_tokens = options.batch_tokens or _BATCH_TOKENS
         self._client = httpx.Client(trust_env=False, timeout=_TIMEOUT_S)
         ends_s = time.monotonic() + start_timeout_s
-        self._names = {
-            replica.url: self._served(replica.url, max_model_len(checkpoint), ends_s)
-            for replica in self._replicas
-        }
+        length = max_model_len(checkpoint)
+        try:
+            self._names = {r.url: self._served(r.url, length, ends_s) for r in self._replicas}
+        except BaseException:
+            self._client.close()
+            raise
 
     def _served(self, url: str, length: int, ends_s: float) -> str:
         """The name under which a server serves our model."""
