@@ -13,6 +13,7 @@ import anyio
 
 from p2l_model.errors import ExtraMissingError
 from p2l_model.types import PromptLeaderboard
+from router.cost import Usage
 from router.decide import Decision, decide
 from router.errors import RouterError
 from router.general_lp import GeneralLp
@@ -64,12 +65,14 @@ class Exchange:
     """One request on its way: its plan, the decision in force and what happened so far.
 
     entry: the ledger's, of the latest attempt; None before the first. sent_as: the surface on
-    which it went out. history: all decisions as the router gave them, with what became of each.
+    which it went out. rng: of the seed, past the draws so far. history: all decisions as the
+    router gave them, with what became of each.
     """
 
     plan: Plan
     leaderboard: PromptLeaderboard
     decision: Decision
+    rng: random.Random
     history: list[Attempt] = field(default_factory=list)
     attempts: int = 0
     retries: int = 0
@@ -136,7 +139,7 @@ class Gateway:
         started = time.perf_counter()
         plan.routing = replace(plan.routing, usd_per_win=self.accounts.usd_per_win(plan))
         decision = self._decide(plan, leaderboard, rng)
-        exchange = Exchange(plan, leaderboard, decision, [Attempt(decision)])
+        exchange = Exchange(plan, leaderboard, decision, rng, [Attempt(decision)])
         exchange.timings.score_ms = score_ms
         exchange.timings.decide_ms = _ms_since(started)
         return exchange
@@ -171,8 +174,7 @@ class Gateway:
         leaderboard, score_ms = await self.planner.leaderboard(plan)
         exchange = self.route(plan, leaderboard, score_ms)
         self.health.retries.request(self.health.clock())
-        rng = random.Random(self._seed(plan))
-        rng.random()  # the first draw was the decision's
+        rng = exchange.rng
         while True:
             entry = await self._reserve(exchange, leaderboard, rng)
             started = time.perf_counter()
@@ -212,6 +214,7 @@ class Gateway:
                 self._decide_within(exchange, leaderboard, rng, short)
             else:
                 exchange.take(entry)
+                entry.on_usage = self._learns_from(exchange)
                 return entry
         raise _exhausted(exchange, last)
 
@@ -250,6 +253,13 @@ class Gateway:
     def _note_success(self, exchange: Exchange, seconds: float) -> None:
         model, streamed = exchange.decision.model, exchange.plan.streamed
         self.planner.latencies.observe(model, seconds, streamed=streamed)
+
+    def _learns_from(self, exchange: Exchange) -> Callable[[Usage], None]:
+        plan, card = exchange.plan, exchange.decision.card
+        estimated = plan.routing.shape.input_tokens
+        return lambda usage: self.planner.learned.answered(
+            card, usage, estimated, plan.caller.name, plan.body
+        )
 
     def _note_failure(self, exchange: Exchange, error: UpstreamError) -> None:
         exchange.failures[exchange.decision.model] = error

@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from typing import Any
 
 import numpy as np
 
@@ -19,8 +20,10 @@ from router.cost import RequestShape
 from router.decide import Objective, RoutingRequest
 from router.objective import is_known
 from server.auth import Caller
+from server.chat_request import ChatRequest
 from server.errors import InvalidRequestError, NotFoundError, from_scoring
 from server.latency import Latencies
+from server.learned import Learned
 from server.options import RoutingOptions
 from server.request import GatewayRequest
 from server.request_id import new_request_id
@@ -47,6 +50,7 @@ class Plan:
     explain: bool
     streamed: bool = False
     fits: Mapping[str, Fit] = field(default_factory=dict)
+    body: Mapping[str, Any] = field(default_factory=dict, repr=False)
     marginal: bool = field(default=False)
 
     @property
@@ -79,6 +83,7 @@ class Planner:
         self._upstreams = upstreams or {}
         self.latencies = Latencies()
         self._aliases = aliases or {}
+        self.learned = Learned()
 
     async def plan(self, request: GatewayRequest, options: RoutingOptions, caller: Caller) -> Plan:
         """Raises NotFoundError for an unknown model, InvalidRequestError for bad options."""
@@ -93,8 +98,12 @@ class Planner:
         _check_payable(request, budget)
         catalogue = (direct,) if direct else tuple(self.catalogue.values())
         fits = {card.name: self._fit(request, card) for card in catalogue}
+        shape = await self._shape(request)
+        body = _chat_body(request)
         routing = RoutingRequest(
-            shape=await self._shape(request),
+            shape=shape,
+            input_tokens=self.learned.input_tokens(catalogue, shape.input_tokens),
+            cached_tokens=self.learned.cached_tokens(caller.name, body),
             budget_usd=budget,
             budget_mode=options.budget_mode or rules.budget_mode,
             allowed=(direct.name,) if direct else self._allowed(options, rules, caller),
@@ -115,6 +124,7 @@ class Planner:
             explain=options.explain,
             streamed=request.stream,
             fits=fits,
+            body=body,
         )
 
     async def leaderboard(self, plan: Plan) -> tuple[PromptLeaderboard, float]:
@@ -214,6 +224,11 @@ class Planner:
         if len(text) > _EXACT_COUNT_CHARS:
             return (len(text.encode("utf-8", "surrogatepass")) + 3) // 4
         return await self.scorer.count_tokens(text)
+
+
+def _chat_body(request: GatewayRequest) -> Mapping[str, Any]:
+    """The messages of a chat completion; empty on other surfaces."""
+    return request.body if isinstance(request, ChatRequest) else {}
 
 
 def _worth_of_a_win(rules: RoutingRules, caller: Caller) -> Decimal | None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final, Protocol
 
+from router.cost import Usage
 from server.ledger.attempt import Attempt, Outcome, pico
 from server.ledger.billing import Bill, Known, Seen, UnknownCost, bill
 from server.quota.window import WindowSpec
@@ -60,6 +61,8 @@ class Entry:
         self.specs = specs
         self.surface = Surface.CHAT
         self.cost_usd: Decimal | None = None
+        # told of the usage that an answer reported
+        self.on_usage: Callable[[Usage], None] | None = None
         self._known = known
         self._policy = policy
         self._to = to
@@ -104,6 +107,8 @@ class Entry:
             return
         self._seen.usage = parse_usage(self._usage, self.surface)
         self._seen.taken_on = taken_on
+        if self._seen.usage is not None and self.on_usage is not None:
+            self.on_usage(self._seen.usage)
         final = bill(outcome, self._known, self._seen, self._policy)
         self._close(outcome, final)
         self._to.settled(self)
