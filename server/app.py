@@ -16,6 +16,7 @@ from router.catalog import ModelCard
 from server.admission import Admission
 from server.auth import Authenticator
 from server.build import build_accounts, build_store
+from server.catalogue import build_catalogue
 from server.endpoints import health, inference, models, routing
 from server.endpoints.common import State
 from server.error_handlers import add_error_handlers
@@ -23,6 +24,7 @@ from server.fast_path import GatewayApp
 from server.gateway import Gateway
 from server.health import Health
 from server.plan import Planner
+from server.price_updates import prices_kept_current
 from server.quota.budgets import Budgets
 from server.settings import Settings
 from server.storage.housekeeping import kept_alive
@@ -47,10 +49,14 @@ def create_app(
     checked = authenticator or Authenticator.from_settings(settings.auth, os.environ)
     state = State(settings, gateway, checked, kept, created=int(time.time()))
 
+    def new_prices() -> None:
+        # those in force: a reload may have changed both
+        state.gateway.planner.serve(build_catalogue(state.settings))
+
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await asyncio.to_thread(kept.start)
-        async with kept_alive(kept):
+        async with kept_alive(kept), prices_kept_current(settings.prices, new_prices):
             await scorer.start()
             state.ready = True
             yield

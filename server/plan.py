@@ -76,7 +76,8 @@ class Planner:
         upstreams: Mapping[str, Upstream] | None = None,
         aliases: Mapping[str, str] | None = None,
     ) -> None:
-        self.catalogue: Mapping[str, ModelCard] = {card.name: card for card in catalogue}
+        self.catalogue: Mapping[str, ModelCard] = {}
+        self.serve(catalogue)
         self.scorer = scorer
         self._routing = routing
         self._scoring = scoring
@@ -84,6 +85,10 @@ class Planner:
         self.latencies = Latencies()
         self._aliases = aliases or {}
         self.learned = Learned()
+
+    def serve(self, catalogue: Sequence[ModelCard]) -> None:
+        """From now on these; requests that are planned already keep theirs."""
+        self.catalogue = {card.name: card for card in catalogue}
 
     async def plan(self, request: GatewayRequest, options: RoutingOptions, caller: Caller) -> Plan:
         """Raises NotFoundError for an unknown model, InvalidRequestError for bad options."""

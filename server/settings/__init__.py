@@ -12,6 +12,7 @@ from server.settings.operations import (
     StorageSettings,
     TelemetrySettings,
 )
+from server.settings.prices import PricesSettings
 from server.settings.providers import Capability, ModelSettings, ProviderSettings
 from server.settings.routing import RoutingRules, RoutingSettings, WindowBudget
 from server.settings.scorer import ScorerSettings
@@ -22,6 +23,7 @@ __all__ = [
     "KeySettings",
     "LimitsSettings",
     "ModelSettings",
+    "PricesSettings",
     "ProviderSettings",
     "RedisSettings",
     "RoutingRules",
@@ -45,6 +47,7 @@ class Settings(Section):
     auth: AuthSettings = Field(default_factory=AuthSettings)
     storage: StorageSettings = Field(default_factory=StorageSettings)
     redis: RedisSettings = Field(default_factory=RedisSettings)
+    prices: PricesSettings = Field(default_factory=PricesSettings)
     limits: LimitsSettings = Field(default_factory=LimitsSettings)
     telemetry: TelemetrySettings = Field(default_factory=TelemetrySettings)
 

@@ -10,6 +10,7 @@ from server.upstream.base import Fit, Surface, UpstreamRequest
 from server.upstream.profiles import FORCED_TOOL, JSON_SCHEMA, MESSAGE_NAMES, Profile
 
 _CAPS: Final = ("max_completion_tokens", "max_tokens")
+_FOREIGN: Final = frozenset({"reasoning_content", "thinking_blocks", "extra_content"})
 _STREAMED: Final = frozenset({Surface.CHAT, Surface.COMPLETIONS})
 
 
@@ -42,6 +43,9 @@ def _chat(profile: Profile, body: Mapping[str, Any]) -> dict[str, Any]:
     if profile.cap is not None and caps:
         kept = {name: value for name, value in kept.items() if name not in _CAPS}
         kept[profile.cap] = min(caps)
+    if profile.strict:
+        kept["messages"] = [_own_words(message) for message in body["messages"]]
+        body = {**body, "messages": kept["messages"]}
     if not profile.developer_role:
         kept["messages"] = [_as_system(message) for message in body["messages"]]
     return kept
@@ -57,6 +61,21 @@ def _with_stream(profile: Profile, body: dict[str, Any], stream: bool) -> dict[s
     given = options if isinstance(options, Mapping) else {}
     # without it a stream has no usage, and an answer without usage has no cost
     return body | {"stream": True, "stream_options": {**given, "include_usage": True}}
+
+
+def _own_words(message: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Without the thoughts and signatures of other providers."""
+    foreign = message.keys() & _FOREIGN
+    calls = message.get("tool_calls")
+    if not foreign and not any("extra_content" in call for call in calls or ()):
+        return message
+    own = {name: value for name, value in message.items() if name not in foreign}
+    if calls:
+        own["tool_calls"] = [
+            {name: value for name, value in call.items() if name != "extra_content"}
+            for call in calls
+        ]
+    return own
 
 
 def _as_system(message: Mapping[str, Any]) -> dict[str, Any]:

@@ -40,7 +40,8 @@ class Profile:
     hosts: suffixes by which it is recognised. cap: its name for the output cap, None where both
     names are heeded. refused: what it does not honour; unknown: advisory fields it would refuse.
     renamed: our name -> its name. stream_options: whether a stream's usage must be asked for.
-    key_header: the header that takes the key bare; None: a bearer token.
+    key_header: the header that takes the key bare; None: a bearer token. strict: whether it may
+    object to what other providers' answers carry in their messages, sent back to it.
     """
 
     name: str
@@ -53,15 +54,23 @@ class Profile:
     stream_options: bool = True
     key_header: str | None = None
     responses: bool = False
+    strict: bool = False
 
 
 GENERIC: Final = Profile(name="generic")
 _ALL: Final = (
     GENERIC,
     # the o-series refuses max_tokens, and every current chat model takes the newer name
-    Profile(name="openai", hosts=("api.openai.com",), cap="max_completion_tokens", responses=True),
+    Profile(
+        name="openai",
+        strict=True,
+        hosts=("api.openai.com",),
+        cap="max_completion_tokens",
+        responses=True,
+    ),
     Profile(
         name="azure",
+        strict=True,
         hosts=("openai.azure.com", "cognitiveservices.azure.com", "services.ai.azure.com"),
         cap="max_completion_tokens",
         key_header="api-key",
@@ -75,6 +84,7 @@ _ALL: Final = (
     ),
     Profile(
         name="together",
+        strict=True,
         hosts=("api.together.xyz", "api.together.ai"),
         cap="max_tokens",
         # its logprobs is a number and its answer has another shape
@@ -84,6 +94,7 @@ _ALL: Final = (
     ),
     Profile(
         name="groq",
+        strict=True,
         hosts=("api.groq.com",),
         cap="max_completion_tokens",
         refused=(_OPENAI_ONLY - {"service_tier"})
@@ -103,6 +114,7 @@ _ALL: Final = (
     # answers 422 to a field that it does not know; a stream's last chunk has usage unasked
     Profile(
         name="mistral",
+        strict=True,
         hosts=("api.mistral.ai",),
         cap="max_tokens",
         refused=(_OPENAI_ONLY - {"prediction"})

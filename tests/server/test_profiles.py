@@ -91,6 +91,16 @@ def test_usage_is_asked_for_except_where_asking_is_an_error() -> None:
     assert "stream_options" not in sent("mistral", stream=True, stream_options=options)
 
 
+def test_thoughts_of_other_providers_are_not_sent_where_they_may_be_an_error() -> None:
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    signed = call | {"extra_content": {"google": {"thought_signature": "x"}}}
+    said = {"role": "assistant", "content": None, "tool_calls": [signed], "thinking_blocks": [{}]}
+    own = {"role": "assistant", "content": None, "tool_calls": [call]}
+    assert sent("openai", messages=[said])["messages"] == [own]
+    assert sent("groq", messages=[said])["messages"] == [own]
+    assert sent("generic", messages=[said])["messages"] == [said]
+
+
 def test_fields_are_renamed() -> None:
     body = sent("mistral", seed=0)
     assert body["random_seed"] == 0

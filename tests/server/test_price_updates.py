@@ -1,0 +1,95 @@
+"""List prices that change while the gateway serves, and a list that cannot be had."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import httpx
+import pytest
+from genai_prices.data_snapshot import get_snapshot, set_custom_snapshot
+from live_gateway import LiveGateway
+
+LIST = [
+    {
+        "id": "openai",
+        "name": "OpenAI",
+        "api_pattern": "https://api\\.openai\\.com",
+        "model_match": {"starts_with": "gpt-"},
+        "models": [
+            {
+                "id": "gpt-4o",
+                "match": {"equals": "gpt-4o"},
+                "prices": {"input_mtok": 1000, "output_mtok": 2000},
+            }
+        ],
+    }
+]
+ASK = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 10}
+
+
+class List(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        body = json.dumps(LIST).encode()
+        self.send_response(200)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def lists() -> Iterator[str]:
+    before = get_snapshot()
+    server = HTTPServer(("127.0.0.1", 0), List)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/list.json"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(5)
+        set_custom_snapshot(before)
+
+
+def config(url: str) -> str:
+    return f"""
+providers: {{p: {{kind: sandbox}}}}
+models:
+  gpt-4o: {{provider: p}}
+  mine: {{provider: p, upstream_model: gpt-4o, input_usd_per_mtok: 1, output_usd_per_mtok: 2}}
+scorer: {{fixed: {{gpt-4o: 1}}}}
+prices: {{update: true, update_url: "{url}"}}
+"""
+
+
+def cost(client: httpx.Client, model: str) -> float:
+    answer = client.post("/v1/route", json=ASK | {"model": model})
+    return float(answer.json()["expected_cost_usd"])
+
+
+def test_a_newer_list_is_used_and_configured_prices_stay(lists: str) -> None:
+    with (
+        LiveGateway(config(lists)) as gateway,
+        httpx.Client(base_url=gateway.url, trust_env=False) as client,
+    ):
+        deadline = time.monotonic() + 10
+        while cost(client, "gpt-4o") < 0.02 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert cost(client, "gpt-4o") > 0.02
+        assert cost(client, "mine") < 0.001
+
+
+def test_a_list_that_cannot_be_had_changes_nothing() -> None:
+    with (
+        LiveGateway(config("http://127.0.0.1:9/none.json")) as gateway,
+        httpx.Client(base_url=gateway.url, trust_env=False) as client,
+    ):
+        time.sleep(0.3)
+        assert 0 < cost(client, "gpt-4o") < 0.01
