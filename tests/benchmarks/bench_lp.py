@@ -21,7 +21,7 @@ from router.decide import RoutingRequest, decide
 from router.lp import solve
 from router.objective import win_rates
 
-SIZES = (5, 20, 50, 150)
+SIZES = (5, 20, 50, 150, 1000)
 ROUNDS = 7
 
 
