@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from p2l_model.types import Conversation, user_turns
+from server.chat_fields import check_fields
 from server.counting import Counted, count_chat
 from server.errors import InvalidRequestError
 from server.upstream.base import Fit, Surface, Upstream, UpstreamRequest
@@ -98,6 +99,7 @@ def parse_chat_request(body: Mapping[str, Any], *, default_model: str | None = N
     if not isinstance(model, str) or not model:
         raise InvalidRequestError("model must be a string, for example p2l.", param="model")
     _check_messages(body.get("messages"))
+    check_fields(body)
     stream = flag(body, "stream")
     if flag(body, "store"):
         raise InvalidRequestError(
@@ -126,7 +128,8 @@ def _check_messages(messages: object) -> None:
         param = f"messages[{index}]"
         if not isinstance(message, dict):
             raise InvalidRequestError(f"{param} must be an object.", param=param)
-        if message.get("role") not in _ROLES:
+        role = message.get("role")
+        if not isinstance(role, str) or role not in _ROLES:
             known = ", ".join(sorted(_ROLES))
             raise InvalidRequestError(f"{param}.role must be one of {known}.", param=param)
         content = message.get("content")
@@ -194,6 +197,6 @@ def _needs(body: Mapping[str, Any]) -> frozenset[str]:
                 needs.add(_MEDIA_NEEDS[part["type"]])
     if body.get("reasoning_effort") not in (None, "none"):
         needs.add("reasoning")
-    if "audio" in (body.get("modalities") or ()):
+    if "audio" in (body.get("modalities") or []):
         needs.add("audio")
     return frozenset(needs)

@@ -189,7 +189,7 @@ class _Ending:
         self._finished: dict[object, bool] = {}
 
     def watch(self, chunk: Mapping[str, Any]) -> None:
-        self.done = self.done or chunk.get("type") in _LAST_EVENTS
+        self.done = self.done or str(chunk.get("type")) in _LAST_EVENTS
         choices = chunk.get("choices")
         for choice in choices if isinstance(choices, list) else ():
             if isinstance(choice, dict):
@@ -228,7 +228,7 @@ def _model_missing(body: Mapping[str, Any] | None, model: str) -> bool:
     if not isinstance(error, dict):
         # not an API's error at all, but the page of a web server at a wrong base_url
         return not isinstance(error, str) or _mentions_model(error, model)
-    if error.get("code") in _MODEL_MISSING_CODES or error.get("param") == "model":
+    if str(error.get("code")) in _MODEL_MISSING_CODES or error.get("param") == "model":
         return True
     return _mentions_model(str(error.get("message", "")), model)
 

@@ -1,87 +1,68 @@
-"""Every field of OpenAI's reference has a fate: forwarded, or refused by name. None is lost."""
+"""Fields of the wrong kind are named, whichever dialect the model speaks."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import httpx
 import pytest
-from fake_provider import FakeProvider
-from openai.types.chat.completion_create_params import (
-    CompletionCreateParamsNonStreaming,
-    CompletionCreateParamsStreaming,
-)
-from openai_fields import MESSAGES, SAMPLES, TOOL
 
-REFUSED = {"store"}
-# What the gateway puts its own value for: asserted in tests of their own.
-OURS = {"model", "stream"}
+from server.chat_request import parse_chat_request
+from server.errors import InvalidRequestError
 
-
-def documented() -> set[str]:
-    fields = CompletionCreateParamsNonStreaming.__annotations__
-    return set(fields) | set(CompletionCreateParamsStreaming.__annotations__)
-
-
-def test_the_samples_are_all_that_is_documented() -> None:
-    assert set(SAMPLES) == documented()
-
-
-@pytest.mark.parametrize("name", sorted(SAMPLES))
-def test_each_field_is_forwarded_or_refused_by_name(
-    client: httpx.Client, provider: FakeProvider, name: str
-) -> None:
-    body = {"model": "dear", "messages": MESSAGES, name: SAMPLES[name]}
-    if name == "stream_options":
-        body["stream"] = True
-    response = client.post("/v1/chat/completions", json=body)
-    if name in REFUSED:
-        assert response.status_code == 400
-        assert response.json()["error"]["param"] == name
-        return
-    assert response.status_code == 200
-    (sent,) = provider.chats
-    if name not in OURS:
-        assert sent.body[name] == SAMPLES[name]
+HELLO: dict[str, Any] = {"model": "p2l", "messages": [{"role": "user", "content": "hi"}]}
+CALL = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
 
 
 @pytest.mark.parametrize(
-    ("part", "need"),
+    ("field", "value"),
     [
-        ({"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBO"}}, "vision"),
-        ({"type": "input_audio", "input_audio": {"data": "AA==", "format": "wav"}}, "audio"),
-        ({"type": "file", "file": {"filename": "a.pdf", "file_data": "data:x"}}, "files"),
+        ("temperature", "hot"),
+        ("temperature", True),
+        ("stop", [[]]),
+        ("stop", 5),
+        ("tools", {}),
+        ("tools", [[]]),
+        ("tools", [{"type": "function"}]),
+        ("tools", [{"type": "function", "function": {"name": 5}}]),
+        ("tools", [{"type": "function", "function": {"name": "f", "parameters": []}}]),
+        ("tool_choice", {"type": "function", "function": {}}),
+        ("response_format", "json"),
+        ("response_format", {"type": "json_schema", "json_schema": []}),
+        ("modalities", 5),
+        ("reasoning_effort", []),
+        ("metadata", []),
     ],
 )
-def test_media_arrive_untouched_at_models_that_take_them(
-    client: httpx.Client, provider: FakeProvider, part: dict[str, Any], need: str
-) -> None:
-    content = [{"type": "text", "text": "What is this?"}, part]
-    messages = [{"role": "user", "content": content}]
-    response = client.post("/v1/chat/completions", json={"model": "p2l", "messages": messages})
-    assert response.headers["x-p2l-model"] == "dear"
-    assert provider.chats[0].body["messages"] == messages
-    refused = client.post("/v1/chat/completions", json={"model": "cheap", "messages": messages})
-    assert refused.json()["error"]["code"] == "no_eligible_model"
-    assert need in refused.json()["error"]["message"]
+def test_a_field_of_the_wrong_kind_is_named(field: str, value: Any) -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        parse_chat_request(HELLO | {field: value})
+    assert caught.value.param == field
 
 
-def test_a_whole_conversation_arrives_as_it_was(
-    client: httpx.Client, provider: FakeProvider
-) -> None:
-    calls = [
-        {"id": f"call_{i}", "type": "function", "function": {"name": "f", "arguments": "{}"}}
-        for i in range(2)
-    ]
-    messages = [
-        {"role": "developer", "content": "Be brief.", "name": "boss"},
-        {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]},
-        {"role": "assistant", "content": None, "tool_calls": calls, "reasoning_content": "hm"},
-        {"role": "tool", "tool_call_id": "call_0", "content": "1"},
-        {"role": "tool", "tool_call_id": "call_1", "content": [{"type": "text", "text": "2"}]},
-        {"role": "assistant", "content": [{"type": "refusal", "refusal": "No."}]},
-        {"role": "user", "content": "c", "field_of_the_future": 1},
-    ]
-    body = {"model": "p2l", "messages": messages, "tools": [TOOL]}
-    assert client.post("/v1/chat/completions", json=body).status_code == 200
-    assert provider.chats[0].body["messages"] == messages
+@pytest.mark.parametrize(
+    ("message", "param"),
+    [
+        ({"role": {}, "content": "x"}, "messages[0]"),
+        ({"role": "user", "content": [{"type": "text"}]}, "messages[0].content[0]"),
+        ({"role": "user", "content": [{"type": "text", "text": 5}]}, "messages[0].content[0].text"),
+        (
+            {"role": "user", "content": [{"type": "image_url", "image_url": "x"}]},
+            "messages[0].content[0].image_url",
+        ),
+        ({"role": "assistant", "tool_calls": [{}]}, "messages[0].tool_calls"),
+        ({"role": "tool", "tool_call_id": 5, "content": "x"}, "messages[0].tool_call_id"),
+    ],
+)
+def test_a_message_of_the_wrong_shape_is_named(message: Any, param: str) -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        parse_chat_request({"model": "p2l", "messages": [message]})
+    assert caught.value.param == param
+
+
+def test_what_is_right_or_unknown_passes() -> None:
+    tools = [{"type": "function", "function": {"name": "f"}}, {"type": "web_search"}]
+    message = {"role": "assistant", "content": None, "tool_calls": [CALL], "annotations": []}
+    parts = [{"type": "text", "text": "x"}, {"type": "thinking", "thinking": "y"}]
+    body = HELLO | {"tools": tools, "stop": None, "seed": 1, "n": 2, "new_field": [1]}
+    body["messages"] = [*HELLO["messages"], message, {"role": "user", "content": parts}]
+    parse_chat_request(body)
