@@ -76,7 +76,7 @@ def _is_function(value: object) -> bool:
     """{"name", "parameters"?, "description"?}"""
     if not isinstance(value, dict) or not isinstance(value.get("name"), str):
         return False
-    return isinstance(value.get("parameters") or {}, dict)
+    return isinstance(value.get("parameters"), dict | None)
 
 
 def _are_tools(value: object) -> bool:
@@ -120,7 +120,7 @@ def _is_call(call: object) -> bool:
         return False
     function = call.get("function")
     if function is None:
-        return call.get("type", "function") != "function"
+        return str(call.get("type", "function")) != "function"
     return (
         isinstance(function, dict)
         and isinstance(function.get("name"), str)
