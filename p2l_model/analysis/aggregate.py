@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -145,8 +146,12 @@ class State:
 
     def load(self, fresh: Accumulated) -> Accumulated:
         """What was saved, or fresh. Raises DataError for a file of another run."""
+        return self.stored() or fresh
+
+    def stored(self) -> Accumulated | None:
+        """What was saved, if anything was. Raises DataError for a file of another run."""
         if not self._path.exists():
-            return fresh
+            return None
         with np.load(self._path, allow_pickle=False) as arrays:
             about = json.loads(bytes(arrays["about"]))
             if about["key"] != self._key:
@@ -157,7 +162,8 @@ class State:
         """Whole or not at all."""
         about, arrays = pack(accumulated)
         text = json.dumps(about | {"key": self._key}).encode()
-        partial = self._path.with_suffix(".partial")
+        # two replicas may be given the same part when one of them is thought dead
+        partial = self._path.with_suffix(f".{os.getpid()}.partial")
         with partial.open("wb") as file:
             np.savez(file, about=np.frombuffer(text, dtype=np.uint8), **arrays)
         partial.replace(self._path)

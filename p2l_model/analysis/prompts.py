@@ -54,20 +54,28 @@ def block_of(conversations: Sequence[Conversation], n_blocks: int) -> IntArray:
 
 
 def read_prompts(
-    source: str, *, by: str | None = None, skip: int = 0, chunk: int = CHUNK
+    source: str,
+    *,
+    by: str | None = None,
+    skip: int = 0,
+    limit: int | None = None,
+    chunk: int = CHUNK,
 ) -> Iterator[PromptChunk]:
     """Of a .parquet, .jsonl, .csv or .txt (a prompt a line) file, or of - (standard input: JSONL,
-    or a prompt a line). by: the column that groups; skip: rows already done.
+    or a prompt a line). by: the column that groups; skip: rows to leave
+    out at the beginning; limit: rows to read after them.
 
     A row has `prompt` (text, turns or OpenAI messages) or `messages`, and may have `weight`.
     Raises DataError naming source and row, ExtraMissingError.
     """
-    with _rows(source) as rows:
+    with _rows(source, skip) as rows:
         first = next(rows, None)
-        if first is None:
+        if first is None and skip == 0:
             raise DataError(f"{_name(source)}: has no rows")
+        if first is None:
+            return
         _check_columns(first[1], by, source)
-        left = itertools.islice(itertools.chain([first], rows), skip, None)
+        left = itertools.islice(itertools.chain([first], rows), limit)
         while some := list(itertools.islice(left, chunk)):
             yield _chunk(some, by, source)
 
@@ -138,26 +146,26 @@ def _weight(row: Mapping[str, Any], source: str, number: int) -> float:
 
 
 @contextmanager
-def _rows(source: str) -> Iterator[Iterator[Row]]:
-    """Numbered from 1."""
+def _rows(source: str, skip: int) -> Iterator[Iterator[Row]]:
+    """Numbered from 1, the first `skip` left out."""
     if source == STDIN:
-        yield _text_rows(sys.stdin, source)
+        yield itertools.islice(_text_rows(sys.stdin, source), skip, None)
         return
     path = Path(source)
     kind = path.suffix.lower()
     if kind == ".parquet":
         with _parquet_file(path) as file:
-            batches = (row for batch in file.iter_batches(CHUNK) for row in batch.to_pylist())
-            yield enumerate(batches, 1)
+            yield _parquet_rows(file, skip)
         return
     if kind not in (".jsonl", ".csv", ".txt"):
         raise DataError(f"{path}: expected a .parquet, .jsonl, .csv or .txt file, or -")
     try:
         with path.open(encoding="utf-8", newline="") as lines:
             if kind == ".csv":
-                yield _csv_rows(lines, path)
+                rows = _csv_rows(lines, path)
             else:
-                yield _text_rows(lines, source, json_only=kind == ".jsonl")
+                rows = _text_rows(lines, source, json_only=kind == ".jsonl")
+            yield itertools.islice(rows, skip, None)
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read: {error}") from error
 
@@ -179,6 +187,19 @@ def _object(line: str, source: str, number: int) -> Mapping[str, Any]:
     if not isinstance(row, dict):
         raise DataError(f"{_name(source)}: row {number}: must be a JSON object")
     return row
+
+
+def _parquet_rows(file: Any, skip: int) -> Iterator[Row]:
+    """Row groups that are skipped whole are not read at all."""
+    sizes = [file.metadata.row_group(index).num_rows for index in range(file.num_row_groups)]
+    ends = list(itertools.accumulate(sizes))
+    groups = [index for index, end in enumerate(ends) if end > skip]
+    if not groups:
+        return iter(())
+    before = ends[groups[0]] - sizes[groups[0]]
+    batches = file.iter_batches(CHUNK, row_groups=groups)
+    rows = enumerate((row for batch in batches for row in batch.to_pylist()), before + 1)
+    return itertools.islice(rows, skip - before, None)
 
 
 def _csv_rows(lines: TextIO, path: Path) -> Iterator[Row]:

@@ -32,8 +32,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="of the bootstrap; 0: no intervals (default: 500)")  # fmt: skip
     parser.add_argument("--blocks", type=int, default=100, metavar="N",
                         help="of prompts, which are resampled (default: 100)")  # fmt: skip
+    _add_ray_arguments(parser)
     parser.add_argument("--work", metavar="DIR",
                         help="keep what is done there; the same command then goes on")  # fmt: skip
+
+
+def _add_ray_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--replicas", type=int, metavar="N",
+                        help="score on a Ray cluster (RAY_ADDRESS, else this machine) with N "
+                             "processes; --prompts may be a folder; needs --work")  # fmt: skip
+    parser.add_argument("--gpus", type=float, default=0.0, metavar="G", help="of each replica")
+    parser.add_argument("--part-rows", type=int, default=65_536, metavar="N",
+                        help="that a replica takes at a time (default: 65536)")  # fmt: skip
 
 
 def add_prompts_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
 
     _check(args)
     with progress_bars() as bars:
-        found = _read(args, bars)
+        found = _read(args, bars) if args.replicas is None else _read_on_ray(args, bars)
         n = len(found.groups) if args.by is not None else 0
         result = summarise(
             found, args.by, seed=args.seed, n_resamples=args.resamples,
@@ -85,9 +95,22 @@ def _check(args: argparse.Namespace) -> None:
         raise DataError("--blocks must be at least 2, --resamples at least 0")
     if args.work is not None and args.prompts == "-":
         raise DataError("--work needs a file: standard input cannot be read a second time")
+    _check_ray(args)
     if args.png is not None:
         require_matplotlib()
     check_writable([args.csv, args.png])
+
+
+def _check_ray(args: argparse.Namespace) -> None:
+    """Raises DataError."""
+    from p2l_model.errors import DataError
+
+    if args.replicas is None:
+        return
+    if args.replicas < 1 or args.part_rows < 1 or args.gpus < 0:
+        raise DataError("--replicas and --part-rows must be at least 1, --gpus at least 0")
+    if args.work is None:
+        raise DataError("--replicas needs --work: a folder that all machines share")
 
 
 def _read(args: argparse.Namespace, bars: Any) -> Accumulated:
@@ -108,14 +131,35 @@ def _read(args: argparse.Namespace, bars: Any) -> Accumulated:
         reader.engine.close()
 
 
+def _read_on_ray(args: argparse.Namespace, bars: Any) -> Accumulated:
+    from p2l_model.analysis.distributed import Job, accumulate_on_ray, parts_of
+
+    parts = parts_of([args.prompts], args.part_rows)
+    total = sum(part.n or 0 for part in parts)
+    reader = load_reader(args)
+    reader.engine.close()
+    job = Job(args.checkpoint, args.engine, reader.models, args.by, args.blocks,
+              str(Path(args.work).resolve()), _about(reader))  # fmt: skip
+    return accumulate_on_ray(
+        job, parts, lambda done: bars("prompts", done, max(done, total)),
+        replicas=args.replicas, gpus=args.gpus,
+    )  # fmt: skip
+
+
+def _about(reader: PromptReader) -> dict[str, Any]:
+    manifest = reader.checkpoint.manifest
+    return {
+        "checkpoint": manifest.model_dump(mode="json", exclude={"metrics"}),
+        "models": list(reader.models),
+    }
+
+
 def _key(args: argparse.Namespace, reader: PromptReader) -> dict[str, Any]:
     """What the sums depend on."""
     file = Path(args.prompts).resolve()
     about = file.stat()
-    return {
+    return _about(reader) | {
         "prompts": [str(file), about.st_size, about.st_mtime_ns],
-        "checkpoint": reader.checkpoint.manifest.model_dump(mode="json", exclude={"metrics"}),
-        "models": list(reader.models),
         "by": args.by,
         "blocks": args.blocks,
     }

@@ -25,7 +25,7 @@ from p2l_model.analysis.personal import (
     log_losses,
 )
 from p2l_model.analysis.scored import PromptReader
-from p2l_model.data import VoteTable, load_votes
+from p2l_model.data import IntArray, VoteTable, load_votes
 from p2l_model.heads import HeadOutputs
 from p2l_model.preference import log_probabilities
 from p2l_model.tables import read_columns
@@ -136,17 +136,30 @@ def real(args: argparse.Namespace) -> None:
           f"rho {prior.rho:g}, tau_eta {np.sqrt(prior.eta_variance):g}")  # fmt: skip
     chance = np.random.default_rng(0)
     report([[gains(prior, user, chance) for _ in range(N_ORDERS)] for user in held])
-    print("all train votes of a user, on that user's validation votes:")
+    print("validation votes, with all train votes: of nobody, of all users as one, of the user")
+    everyone = prior.taste(together_of(train))
     for user, own in zip(held, train, strict=True):
         nobody = prior.taste(own.where(np.zeros(len(own), dtype=np.bool_)))
-        before = log_losses(reader.family, user, nobody)
-        after = log_losses(reader.family, user, prior.taste(own))
-        _, index = np.unique(user.prompt, return_inverse=True)
-        gain = np.bincount(index, before - after) / np.bincount(index)
-        drawn = chance.choice(gain, size=(N_RESAMPLES, gain.size)).mean(axis=1)
-        low, high = np.quantile(drawn, [0.025, 0.975])
-        print(f"  {before.mean():.4f} -> {after.mean():.4f}, gain {gain.mean():+.4f} "
-              f"[{low:+.4f}, {high:+.4f}], {gain.size} prompts")  # fmt: skip
+        tastes = (nobody, everyone, prior.taste(own))
+        losses = [log_losses(reader.family, user, taste) for taste in tastes]
+        means = " ".join(f"{loss.mean():.4f}" for loss in losses)
+        print(f"  {means}, own less all {interval(user.prompt, losses[1] - losses[2], chance)}")
+
+
+def together_of(users: Sequence[UserVotes]) -> UserVotes:
+    """All users' votes as one person's: what the checkpoint gets wrong for everyone is no taste."""
+    return UserVotes(
+        *(np.concatenate([getattr(u, name) for u in users]) for name in UserVotes.__slots__)
+    )
+
+
+def interval(prompt: IntArray, gain: FloatArray, chance: np.random.Generator) -> str:
+    """The mean gain per vote (N,) with 95% over prompts."""
+    _, index = np.unique(prompt, return_inverse=True)
+    means = np.bincount(index, gain) / np.bincount(index)
+    drawn = chance.choice(means, size=(N_RESAMPLES, means.size)).mean(axis=1)
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return f"{means.mean():+.4f} [{low:+.4f}, {high:+.4f}], {means.size} prompts"
 
 
 def main() -> None:
