@@ -130,13 +130,12 @@ def _score(job: Job, parts: Sequence[Part], on_rows: OnRows, replicas: int, gpus
         raise ExtraMissingError("ray", "ray") from error
     rows = [asdict(part) | {"n": -1 if part.n is None else part.n} for part in parts]
     data = ray.data.from_items(rows, override_num_blocks=len(rows))  # a part a block: none waits
+    # Ray Data starts a dead replica again, elsewhere, and gives it the parts that were lost
     scored = data.map(
         Replica,
         fn_constructor_args=(job,),
-        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=replicas),
-        num_gpus=gpus or None,
-        max_restarts=-1,
-        max_task_retries=-1,
+        compute=ray.data.ActorPoolStrategy(size=replicas),
+        num_gpus=gpus if gpus > 0 else None,
     )
     done = 0
     for row in scored.iter_rows():

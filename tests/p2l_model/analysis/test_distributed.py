@@ -137,7 +137,7 @@ def test_a_worker_killed_in_the_middle_costs_nothing(tmp_path: Path, cluster: An
     killed: list[int] = []
 
     def kill_one(done: int) -> None:
-        if not killed and done >= 60:
+        if not killed and done >= 300:
             found.remove_node(workers[1], allow_graceful=False)
             killed.append(done)
 
