@@ -2,9 +2,10 @@
 
 For user u and prompt z the coefficients are theta(z) + d_u, raw eta is eta(z) + e_u, with
 
-    d_u ~ N(0, tau^2 ((1 - rho) I + rho C))        e_u ~ N(0, tau_eta^2)
+    d_u ~ N(d, tau^2 ((1 - rho) I + rho C))        e_u ~ N(e, tau_eta^2)
 
-where C is how the models' coefficients go together over prompts: tastes run along the same lines
+where d and e are what the model gets wrong for all these users alike, which is no one's taste,
+and C is how the models' coefficients go together over prompts: tastes run along the same lines
 (the level of all models, how harsh a judge is, is one of them). tau, rho and tau_eta are estimated
 from all users' votes (empirical Bayes, by Laplace's approximation of the evidence), so that a user
 with few votes stays near the population, and all do where people do not differ.
@@ -56,6 +57,15 @@ class UserVotes:
     def __len__(self) -> int:
         return int(self.a.size)
 
+    def moved(self, by: FloatArray) -> UserVotes:
+        """The same votes, of models whose coefficients and eta are higher by (M + 1,)."""
+        return replace(
+            self,
+            coef_a=self.coef_a + by[self.a],
+            coef_b=self.coef_b + by[self.b],
+            eta=self.eta + by[-1],
+        )
+
     def where(self, keep: IntArray | FloatArray) -> UserVotes:
         """The votes for which keep (N,) is true."""
         return UserVotes(*(getattr(self, name)[keep] for name in self.__slots__))
@@ -80,17 +90,20 @@ class Taste:
 
 @dataclass(frozen=True, slots=True)
 class TastePrior:
-    """How much people differ. covariance (M, M) of the shift, eta_variance of eta's."""
+    """How much people differ. covariance (M, M) of the shift, eta_variance of eta's, about what is
+    common to all of them: common (M + 1,), the shift and eta."""
 
     family: PreferenceFamily
     covariance: FloatArray
     eta_variance: float
+    common: FloatArray
     tau: float = 0.0
     rho: float = 0.0
 
     def taste(self, votes: UserVotes) -> Taste:
         """A user's posterior mode and its variance (Laplace). Without votes: the population."""
-        return _posterior(self, votes)
+        own = _posterior(self, votes.moved(self.common))
+        return replace(own, shift=own.shift + self.common[:-1], eta=own.eta + self.common[-1])
 
 
 def fit_prior(
@@ -101,11 +114,28 @@ def fit_prior(
     voting = [votes for votes in users if len(votes) > 0]
     if len(voting) < 2:
         raise DataError("how people differ can be learnt from two users with votes at least")
+    everyone = joined(voting)
+    common = _posterior(_estimated(family, together, [everyone]), everyone)
+    shift = np.append(common.shift, common.eta)
+    found = _estimated(family, together, [votes.moved(shift) for votes in voting])
+    return replace(found, common=shift)
+
+
+def _estimated(
+    family: PreferenceFamily, together: FloatArray, users: Sequence[UserVotes]
+) -> TastePrior:
+    """About no common shift."""
     found = _prior(family, together, *_START)
     for _ in range(_ROUNDS):
-        slopes, curves = _quadratics(found, voting)
+        slopes, curves = _quadratics(found, users)
         found = _likeliest(found, together, slopes, curves)
     return found
+
+
+def joined(users: Sequence[UserVotes]) -> UserVotes:
+    """All users' votes as one person's."""
+    names = UserVotes.__slots__
+    return UserVotes(*(np.concatenate([getattr(u, name) for u in users]) for name in names))
 
 
 def coefficient_correlation(outputs: HeadOutputs) -> FloatArray:
@@ -130,7 +160,7 @@ def _quadratics(prior: TastePrior, users: Sequence[UserVotes]) -> tuple[FloatArr
     slopes (U, M + 1), curves (U, M + 1, M + 1)."""
     slopes, curves = [], []
     for votes in users:
-        taste = prior.taste(votes)
+        taste = _posterior(prior, votes)
         at = np.append(taste.shift, taste.eta)
         _, slope, curve = _at(prior.family, votes, at)
         slopes.append(slope + curve @ at)
@@ -176,7 +206,8 @@ def _prior(
     family: PreferenceFamily, together: FloatArray, tau: float, rho: float, tau_eta: float
 ) -> TastePrior:
     mixed = (1 - rho) * np.eye(together.shape[0]) + rho * together
-    return TastePrior(family, tau**2 * mixed, tau_eta**2, tau, rho)
+    nothing = np.zeros(together.shape[0] + 1)
+    return TastePrior(family, tau**2 * mixed, tau_eta**2, nothing, tau, rho)
 
 
 def _posterior(prior: TastePrior, votes: UserVotes) -> Taste:

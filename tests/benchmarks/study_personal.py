@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -105,12 +106,16 @@ def draw_votes(
     return UserVotes(rows, a, b, board[rows, a], board[rows, b], zero, zero, target, zero + 1)
 
 
-def users_of(path: Path, column: str, reader: PromptReader) -> tuple[list[UserVotes], HeadOutputs]:
-    """The votes of a file by the column."""
-    votes = load_votes([path])
-    names = np.array([str(value) for value in read_columns(path)[column]], dtype=object)
+def users_of(
+    paths: Sequence[Path], column: str, reader: PromptReader
+) -> tuple[list[UserVotes], HeadOutputs]:
+    """The votes of files by the column; `source` is the file's own."""
+    votes = load_votes(paths)
+    names = votes.source.astype(object)
+    if column != "source":
+        names = np.array([str(v) for p in paths for v in read_columns(p)[column]], dtype=object)
     if len(names) != len(votes):
-        raise SystemExit(f"{path}: rows were left out; the column {column} no longer fits")
+        raise SystemExit(f"rows were left out; the column {column} no longer fits")
     outputs = reader.outputs(reader.features(votes.conversations))
     users = [user_votes(votes.where(names == name), reader, outputs) for name in np.unique(names)]
     return users, outputs
@@ -129,28 +134,27 @@ def user_votes(votes: VoteTable, reader: PromptReader, outputs: HeadOutputs) -> 
 
 def real(args: argparse.Namespace) -> None:
     reader = PromptReader.load(args.checkpoint)
-    train, outputs = users_of(data_files([args.data], "train")[0], args.user, reader)
-    held, _ = users_of(data_files([args.data], "validation")[0], args.user, reader)
+    if args.halves:
+        everyone, outputs = users_of(data_files(args.data, "validation"), args.user, reader)
+        train = [user.where(user.prompt % 2 == 0) for user in everyone]
+        held = [user.where(user.prompt % 2 == 1) for user in everyone]
+    else:
+        train, outputs = users_of(data_files(args.data, "train"), args.user, reader)
+        held, _ = users_of(data_files(args.data, "validation"), args.user, reader)
     prior = fit_prior(reader.family, train, coefficient_correlation(outputs))
     print(f"{len(train)} users, {sum(map(len, train))} train votes: tau {prior.tau:g}, "
           f"rho {prior.rho:g}, tau_eta {np.sqrt(prior.eta_variance):g}")  # fmt: skip
     chance = np.random.default_rng(0)
     report([[gains(prior, user, chance) for _ in range(N_ORDERS)] for user in held])
-    print("validation votes, with all train votes: of nobody, of all users as one, of the user")
-    everyone = prior.taste(together_of(train))
+    print("held-out votes: as the checkpoint says, with what is common, with the user's own")
+    unknown = prior.taste(held[0].where(np.zeros(len(held[0]), dtype=np.bool_)))
+    unknown = replace(unknown, shift=0 * unknown.shift, eta=0.0)
     for user, own in zip(held, train, strict=True):
         nobody = prior.taste(own.where(np.zeros(len(own), dtype=np.bool_)))
-        tastes = (nobody, everyone, prior.taste(own))
+        tastes = (unknown, nobody, prior.taste(own))
         losses = [log_losses(reader.family, user, taste) for taste in tastes]
         means = " ".join(f"{loss.mean():.4f}" for loss in losses)
-        print(f"  {means}, own less all {interval(user.prompt, losses[1] - losses[2], chance)}")
-
-
-def together_of(users: Sequence[UserVotes]) -> UserVotes:
-    """All users' votes as one person's: what the checkpoint gets wrong for everyone is no taste."""
-    return UserVotes(
-        *(np.concatenate([getattr(u, name) for u in users]) for name in UserVotes.__slots__)
-    )
+        print(f"  {means}, own less common {interval(user.prompt, losses[1] - losses[2], chance)}")
 
 
 def interval(prompt: IntArray, gain: FloatArray, chance: np.random.Generator) -> str:
@@ -166,7 +170,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", choices=["simulated", "votes"])
     parser.add_argument("--checkpoint", default="bundled")
-    parser.add_argument("--data")
+    parser.add_argument("--data", nargs="+")
+    parser.add_argument("--halves", action="store_true",
+                        help="learn from half of the validation prompts, no train votes")  # fmt: skip
     parser.add_argument("--user", default="user")
     args = parser.parse_args()
     if args.what == "votes":

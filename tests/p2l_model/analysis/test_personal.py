@@ -57,7 +57,7 @@ def test_planted_tastes_help_on_new_prompts(family: PreferenceFamily) -> None:
     for seed, (taste, votes) in enumerate(zip(tastes, users, strict=True)):
         fresh = votes_of(family, taste, 0.0, 100, 100 + seed)
         none = prior.taste(votes.where(np.zeros(60, dtype=np.bool_)))
-        assert np.allclose(none.shift, 0)
+        assert np.allclose(none.shift, prior.common[:-1])
         found = prior.taste(votes)
         assert np.all(found.variance < none.variance)
         gains.append((log_losses(family, fresh, none) - log_losses(family, fresh, found)).mean())
@@ -79,12 +79,26 @@ def test_where_people_do_not_differ_nothing_is_learnt() -> None:
 
 def _nobody(family: PreferenceFamily) -> object:
     none = votes_of(family, np.zeros(M), 0.0, 1, 0).where(np.array([False]))
-    return TastePrior(family, np.zeros((M, M)), 0.0).taste(none)
+    return TastePrior(family, np.zeros((M, M)), 0.0, np.zeros(M + 1)).taste(none)
+
+
+def test_what_is_common_is_no_taste() -> None:
+    """The model is wrong for all alike: corrected for all, and for those who never voted."""
+    family, wrong = PreferenceFamily.GRK, np.array([1.0, -1.0, 0.5, 0.0, -0.5])
+    users = [votes_of(family, wrong, 0.5, 60, seed) for seed in range(12)]
+    prior = fit_prior(family, users, correlation())
+    np.testing.assert_allclose(prior.common[:-1], wrong, atol=0.3)
+    assert prior.common[-1] == pytest.approx(0.5, abs=0.3)
+    assert prior.tau <= 0.2
+    fresh = votes_of(family, wrong, 0.5, 300, 99)
+    none = prior.taste(fresh.where(np.zeros(300, dtype=np.bool_)))
+    gain = log_losses(family, fresh, _nobody(family)) - log_losses(family, fresh, none)
+    assert gain.mean() > 0.05
 
 
 def test_more_votes_come_closer() -> None:
     taste = np.array([1.0, -1.0, 0.5, 0.0, -0.5])
-    prior = TastePrior(PreferenceFamily.BT, np.eye(M), 0.0)
+    prior = TastePrior(PreferenceFamily.BT, np.eye(M), 0.0, np.zeros(M + 1))
     errors = []
     for n in (10, 100, 1000):
         found = prior.taste(votes_of(PreferenceFamily.BT, taste, 0.0, n, 7)).shift
@@ -96,7 +110,7 @@ def test_more_votes_come_closer() -> None:
 def test_the_mode_is_a_mode() -> None:
     family = PreferenceFamily.GRK
     votes = votes_of(family, np.ones(M), 0.5, 30, 1)
-    prior = TastePrior(family, 0.5 * np.eye(M) + 0.2, 0.3)
+    prior = TastePrior(family, 0.5 * np.eye(M) + 0.2, 0.3, np.zeros(M + 1))
     found = prior.taste(votes)
     at = np.append(found.shift, found.eta)
     inverse = np.linalg.inv(prior.covariance)
