@@ -42,7 +42,8 @@ _TINY: Final = 1e-9
 class UserVotes:
     """N votes of one user, and what the model says of their prompts. prompt (N,): which votes are
     on the same one. a, b (N,): models; coef_a, coef_b, eta, gamma (N,): as the model predicts
-    them; target (N, K): of `outcomes(family)`; weight (N,)."""
+    them; target (N, K): of `outcomes(family)`; weight (N,): votes on one prompt are not
+    independent and should weigh about one together (`targets.balanced`)."""
 
     prompt: IntArray
     a: IntArray

@@ -30,7 +30,7 @@ from p2l_model.data import IntArray, VoteTable, load_votes
 from p2l_model.heads import HeadOutputs
 from p2l_model.preference import log_probabilities
 from p2l_model.tables import read_columns
-from p2l_model.targets import target_matrix
+from p2l_model.targets import balanced, target_matrix
 from p2l_model.types import FloatArray, PreferenceFamily
 from server.commands.datasets import data_files
 
@@ -123,7 +123,8 @@ def users_of(
 
 def user_votes(votes: VoteTable, reader: PromptReader, outputs: HeadOutputs) -> UserVotes:
     """With what the checkpoint predicts."""
-    known = votes.among(reader.models)
+    # votes on one prompt say much the same: a prompt's count as one together
+    known = balanced(votes.among(reader.models), 1.0)
     p = known.prompt
     return UserVotes(
         p, known.model_a, known.model_b,
@@ -172,7 +173,7 @@ def main() -> None:
     parser.add_argument("--checkpoint", default="bundled")
     parser.add_argument("--data", nargs="+")
     parser.add_argument("--halves", action="store_true",
-                        help="learn from half of the validation prompts, no train votes")  # fmt: skip
+                        help="learn from half of the validation prompts")  # fmt: skip
     parser.add_argument("--user", default="user")
     args = parser.parse_args()
     if args.what == "votes":
