@@ -94,12 +94,17 @@ def _scorer_key(scoring: ScorerSettings, environ: Mapping[str, str]) -> Secret |
 
 def build_store(storage: StorageSettings, environ: Mapping[str, str] = os.environ) -> Store:
     """Not started yet. Raises ConfigError where the place cannot be written."""
+    return Store(database_of(storage, environ), storage)
+
+
+def database_of(storage: StorageSettings, environ: Mapping[str, str] = os.environ) -> Database:
+    """Raises ConfigError where the place cannot be written."""
     url = storage.url
     if storage.url_env is not None:
         url = environ.get(storage.url_env, "")
         if not url:
             raise ConfigError(f"storage.url_env: the variable {storage.url_env} is not set")
-    return Store(Database(url), storage)
+    return Database(url)
 
 
 def leaderboard_names(

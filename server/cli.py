@@ -23,6 +23,8 @@ _VERBS: Final = {
     "train": "train a checkpoint on votes and scores",
     "evaluate": "compare a checkpoint with one leaderboard for all prompts",
     "aggregate": "the leaderboard of a distribution of prompts, with intervals",
+    "assess": "what a new model is worth: its place, its prompts, what it would save",
+    "watch": "does live feedback still agree with what was predicted?",
     "strengths": "where each model is stronger or weaker than it is overall",
     "scaling": "how the loss falls with votes and with the size of the model",
     "onboard": "add a model to a checkpoint from few votes",

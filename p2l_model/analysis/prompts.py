@@ -72,12 +72,23 @@ def read_prompts(
         first = next(rows, None)
         if first is None and skip == 0:
             raise DataError(f"{_name(source)}: has no rows")
-        if first is None:
-            return
-        _check_columns(first[1], by, source)
-        left = itertools.islice(itertools.chain([first], rows), limit)
-        while some := list(itertools.islice(left, chunk)):
-            yield _chunk(some, by, source)
+        if first is not None:
+            left = itertools.islice(itertools.chain([first], rows), limit)
+            yield from chunked(left, _name(source), by, chunk)
+
+
+def chunked(
+    rows: Iterator[Row], name: str, by: str | None, chunk: int = CHUNK
+) -> Iterator[PromptChunk]:
+    """`read_prompts` of rows that came from elsewhere: numbered, each a mapping of columns.
+    name: what errors call the source. Raises DataError."""
+    first = next(rows, None)
+    if first is None:
+        return
+    _check_columns(first[1], by, name)
+    left = itertools.chain([first], rows)
+    while some := list(itertools.islice(left, chunk)):
+        yield _chunk(some, by, name)
 
 
 def count_rows(source: str) -> int | None:

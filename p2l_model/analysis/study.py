@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from p2l_model.analysis.aggregate import N_BLOCKS, OnRows
+from p2l_model.analysis.bootstrap import estimate
 from p2l_model.analysis.clusters import find_clusters
+from p2l_model.analysis.leaderboard import Leaderboard, of_estimate
 from p2l_model.analysis.naming import distinguishing_words
 from p2l_model.analysis.prompts import PromptChunk, block_of
 from p2l_model.analysis.scored import PromptReader
@@ -19,7 +21,9 @@ from p2l_model.data import IntArray
 from p2l_model.errors import DataError
 from p2l_model.types import Conversation, FloatArray
 
-UNLABELLED = "(no category)"
+UNLABELLED: Final = "(no category)"
+_MOST_KINDS: Final = 8
+_PROMPTS_PER_KIND: Final = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +50,13 @@ class Category:
 @dataclass(frozen=True, slots=True)
 class StrengthsStudy:
     """categories: in the order of strengths'. adjusted_rand: of found categories, one per reseeding
-    (see `Clusters`); None where categories were given."""
+    (see `Clusters`); None where categories were given.
+    labels: the category of each of the corpus' rows."""
 
     strengths: Strengths
     categories: tuple[Category, ...]
     adjusted_rand: tuple[float, ...] | None
+    labels: tuple[str, ...] = ()
 
     def to_json(self, n_examples: int) -> dict[str, Any]:
         """As the command prints it."""
@@ -108,7 +114,7 @@ def study_given(
         Category(name, own, tuple(typical))
         for name, own, typical in zip(members, words, texts, strict=True)
     )
-    return StrengthsStudy(found, tuple(categories), None)
+    return StrengthsStudy(found, tuple(categories), None, labels)
 
 
 def study_found(
@@ -134,7 +140,23 @@ def study_found(
         Category(name, own, tuple(typical))
         for name, own, typical in zip(names, words, texts, strict=True)
     )
-    return StrengthsStudy(found, categories, clusters.adjusted_rand)
+    return StrengthsStudy(found, categories, clusters.adjusted_rand, labels)
+
+
+def default_clusters(corpus: Corpus) -> int:
+    """How many kinds are looked for where no one says."""
+    return max(2, min(_MOST_KINDS, len(corpus.conversations) // _PROMPTS_PER_KIND))
+
+
+def overall(
+    corpus: Corpus, reader: PromptReader, *, seed: int = 0, n_resamples: int = N_RESAMPLES
+) -> Leaderboard:
+    """The leaderboard of all rows."""
+    sums = BlockSums(reader.family, len(reader.models))
+    outputs = reader.outputs(corpus.features).rows(corpus.prompt)
+    sums.add(outputs, corpus.weight, block_of(corpus.conversations, N_BLOCKS)[corpus.prompt])
+    found = estimate(sums, seed=seed, n_resamples=n_resamples)
+    return of_estimate(reader.family, reader.models, found)
 
 
 def _strengths(

@@ -11,6 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from server.commands.outputs import check_writable, print_table, write_csv
 from server.commands.progress import progress_bars
+from server.commands.prompt_source import (
+    STORED,
+    add_prompts_arguments,
+    chunks_of,
+    load_reader,
+    n_rows_of,
+)
 
 if TYPE_CHECKING:
     from p2l_model.analysis.aggregate import Accumulated, Aggregation
@@ -46,18 +53,6 @@ def _add_ray_arguments(parser: argparse.ArgumentParser) -> None:
                         help="that a replica takes at a time (default: 65536)")  # fmt: skip
 
 
-def add_prompts_arguments(parser: argparse.ArgumentParser) -> None:
-    """What every command over many prompts takes."""
-    parser.add_argument("--prompts", required=True, metavar="F",
-                        help=".parquet, .jsonl, .csv or .txt (a prompt a line), or - for standard "
-                             "input; columns: prompt or messages, and weight if given")  # fmt: skip
-    parser.add_argument("--checkpoint", default="bundled")
-    parser.add_argument("--engine", default="auto", choices=["auto", "onnx", "torch"])
-    parser.add_argument("--models", metavar="NAMES",
-                        help="comma-separated: only these (default: all)")  # fmt: skip
-    parser.add_argument("--seed", type=int, default=0)
-
-
 def run(args: argparse.Namespace) -> int:
     """Raises P2LError."""
     from p2l_model.analysis.aggregate import summarise
@@ -78,14 +73,6 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def load_reader(args: argparse.Namespace) -> PromptReader:
-    """The checkpoint and the models asked for. Raises CheckpointError, DataError."""
-    from p2l_model.analysis.scored import PromptReader
-
-    names = None if args.models is None else [n.strip() for n in args.models.split(",")]
-    return PromptReader.load(args.checkpoint, args.engine, names)
-
-
 def _check(args: argparse.Namespace) -> None:
     """What can fail at once comes before what takes minutes. Raises DataError."""
     from p2l_model.analysis.plots import require_matplotlib
@@ -93,8 +80,8 @@ def _check(args: argparse.Namespace) -> None:
 
     if args.blocks < 2 or args.resamples < 0:
         raise DataError("--blocks must be at least 2, --resamples at least 0")
-    if args.work is not None and args.prompts == "-":
-        raise DataError("--work needs a file: standard input cannot be read a second time")
+    if args.work is not None and args.prompts in ("-", STORED):
+        raise DataError("--work needs a file: only a file is the same the second time")
     _check_ray(args)
     if args.png is not None:
         require_matplotlib()
@@ -115,14 +102,13 @@ def _check_ray(args: argparse.Namespace) -> None:
 
 def _read(args: argparse.Namespace, bars: Any) -> Accumulated:
     from p2l_model.analysis.aggregate import Accumulated, State, accumulate
-    from p2l_model.analysis.prompts import count_rows, read_prompts
 
-    total = count_rows(args.prompts) or 0
+    total = n_rows_of(args)
     reader = load_reader(args)
     fresh = Accumulated(reader.family, reader.models, args.blocks)
     state = None if args.work is None else State(Path(args.work), _key(args, reader))
     start = fresh if state is None else state.load(fresh)
-    chunks = read_prompts(args.prompts, by=args.by, skip=start.n_rows)
+    chunks = chunks_of(args, start.n_rows)
     try:
         return accumulate(
             chunks, reader, start, lambda done: bars("prompts", done, max(done, total)), state

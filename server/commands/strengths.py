@@ -9,9 +9,14 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from server.commands.aggregate import add_prompts_arguments, load_reader
 from server.commands.outputs import Column, check_writable, print_table, write_csv
 from server.commands.progress import progress_bars
+from server.commands.prompt_source import (
+    add_prompts_arguments,
+    chunks_of,
+    load_reader,
+    n_rows_of,
+)
 
 if TYPE_CHECKING:
     from p2l_model.analysis.scored import PromptReader
@@ -71,13 +76,17 @@ def _check(args: argparse.Namespace) -> None:
 
 
 def _study(args: argparse.Namespace, bars: Any) -> StrengthsStudy:
-    from p2l_model.analysis.prompts import count_rows, read_prompts
-    from p2l_model.analysis.study import read_corpus, study_found, study_given
+    from p2l_model.analysis.study import (
+        default_clusters,
+        read_corpus,
+        study_found,
+        study_given,
+    )
 
-    total = count_rows(args.prompts) or 0
+    total = n_rows_of(args)
     reader = load_reader(args)
     _check_model(args.model, reader)
-    chunks = read_prompts(args.prompts, by=args.by)
+    chunks = chunks_of(args)
     try:
         corpus = read_corpus(chunks, reader, lambda done: bars("prompts", done, max(done, total)))
     finally:
@@ -87,7 +96,7 @@ def _study(args: argparse.Namespace, bars: Any) -> StrengthsStudy:
     if args.by is not None:
         study = study_given(corpus, reader, **options)
     else:
-        n_clusters = args.clusters or max(2, min(8, len(corpus.conversations) // 15))
+        n_clusters = args.clusters or default_clusters(corpus)
         study = study_found(corpus, reader, n_clusters, **options)
     bars("leaderboards", 1, 1)
     return study

@@ -1,0 +1,134 @@
+"""`p2l-router assess`: what a new model is worth: its place, its prompts, what it would save."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from server.commands.outputs import print_table
+from server.commands.progress import progress_bars
+from server.commands.prompt_source import (
+    add_prompts_arguments,
+    chunks_of,
+    load_reader,
+    n_rows_of,
+)
+
+if TYPE_CHECKING:
+    from p2l_model.analysis.newcomer import Assessment
+    from p2l_model.analysis.scored import PromptReader
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags."""
+    add_prompts_arguments(parser)
+    parser.add_argument("--model", required=True, metavar="M",
+                        help="on the checkpoint's leaderboard (see onboard)")  # fmt: skip
+    parser.add_argument("--by", metavar="COLUMN",
+                        help="the prompts' categories (default: found by clustering)")  # fmt: skip
+    parser.add_argument("--clusters", type=int, metavar="N", help="how many to find")
+    parser.add_argument("--examples", type=int, default=2, metavar="N",
+                        help="prompts shown of each category in JSON (default: 2)")  # fmt: skip
+    parser.add_argument("--resamples", type=int, default=300, metavar="N", help="(default: 300)")
+    parser.add_argument("--scores", nargs="+", metavar="PATH",
+                        help="graded answers of the model and of others on the same prompts: adds "
+                             "what it would save (see simulate)")  # fmt: skip
+    parser.add_argument("--prices", metavar="F", help="CSV, where the scores have no cost_usd")
+    parser.add_argument("--score-range", metavar="LO,HI", help="of score files (default: 0,1)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Raises P2LError."""
+    from p2l_model.errors import DataError
+
+    if args.by is not None and args.clusters is not None:
+        raise DataError("give --by or --clusters: categories are given or found")
+    reader = load_reader(args)
+    try:
+        with progress_bars() as bars:
+            found = _assess(args, reader, bars)
+            saving = None if args.scores is None else _saving(args, reader)
+    finally:
+        reader.engine.close()
+    report = found.to_json(args.examples) | {"saving": saving}
+    if args.json:
+        print(json.dumps(report, ensure_ascii=False))
+    else:
+        _print(report)
+    return 0
+
+
+def _assess(args: argparse.Namespace, reader: PromptReader, bars: Any) -> Assessment:
+    from p2l_model.analysis.newcomer import assess
+    from p2l_model.analysis.study import (
+        default_clusters,
+        overall,
+        read_corpus,
+        study_found,
+        study_given,
+    )
+    from p2l_model.errors import DataError
+
+    if args.model not in reader.models:
+        raise DataError(f"--model {args.model}: is not on the checkpoint's leaderboard")
+    total = n_rows_of(args)
+    chunks = chunks_of(args)
+    corpus = read_corpus(chunks, reader, lambda done: bars("prompts", done, max(done, total)))
+    options: Any = {"seed": args.seed, "n_resamples": args.resamples}
+    if args.by is not None:
+        study = study_given(corpus, reader, **options)
+    else:
+        n_clusters = args.clusters or default_clusters(corpus)
+        study = study_found(corpus, reader, n_clusters, **options)
+    board = overall(corpus, reader, **options)
+    return assess(args.model, board, corpus, study, reader, seed=args.seed)
+
+
+def _saving(args: argparse.Namespace, reader: PromptReader) -> dict[str, Any]:
+    from server.commands.datasets import score_range
+    from server.simulate.newcomer import saving_of_model
+    from server.simulate.table import load_prices, load_scores
+
+    prices = {} if args.prices is None else load_prices(Path(args.prices))
+    paths = [Path(path) for path in args.scores]
+    table = load_scores(paths, prices, score_range(args.score_range))
+    return saving_of_model(args.model, reader, table, prices, seed=args.seed)
+
+
+def _print(report: dict[str, Any]) -> None:
+    low, high = report["rank_range"] or (report["rank"],) * 2
+    print(f"{report['model']}: rank {report['rank']} ({low}–{high}) of {report['n_models']} over "
+          f"{report['n_prompts']} prompts, win rate {report['win_rate']:.1%}")  # fmt: skip
+    for row in report["neighbours"]:
+        print(f"  beats {row['model']} (rank {row['rank']}) {row['beats']:.1%} of the time")
+    chosen = report["chosen"]
+    print(f"best of all on {chosen['share']:.1%} [{chosen['ci95'][0]:.1%}, "
+          f"{chosen['ci95'][1]:.1%}] of the prompts")  # fmt: skip
+    taken = list(report["displaces"].items())[:3]
+    if taken:
+        print("  in place of " + ", ".join(f"{name} ({share:.0%})" for name, share in taken))
+    print_table(
+        "By category (* a significant strength or weakness)",
+        [("category", "left"), "prompts", "best of all", "95%", "deviation"],
+        [_cells(row) for row in report["categories"]],
+        sys.stdout,
+    )
+    if report["saving"] is not None:
+        _print_saving(report["saving"])
+
+
+def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+    star = "*" if row["significant"] else " "
+    interval = f"[{row['ci95'][0]:.1%}, {row['ci95'][1]:.1%}]"
+    return (row["category"], str(row["n_prompts"]), f"{row['share']:.1%}", interval,
+            f"{row['deviation']:+.2f}{star}")  # fmt: skip
+
+
+def _print_saving(saving: dict[str, Any]) -> None:
+    print(f"cost saved at the score of {saving['at_score_of']}, on {saving['n_prompts']} prompts:")
+    for name in ("saving_without", "saving_with", "difference"):
+        low, high = saving[name]["ci95"]
+        print(f"  {name.replace('_', ' ')}: {saving[name]['share']:.1%} [{low:.1%}, {high:.1%}]")

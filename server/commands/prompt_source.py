@@ -1,0 +1,71 @@
+"""The prompts of commands that take very many: a file, standard input, or what the gateway kept."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from p2l_model.analysis.prompts import PromptChunk
+    from p2l_model.analysis.scored import PromptReader
+
+STORED: Final = "stored"
+
+
+def add_prompts_arguments(parser: argparse.ArgumentParser) -> None:
+    """What every command over many prompts takes."""
+    parser.add_argument("--prompts", required=True, metavar="F",
+                        help=".parquet, .jsonl, .csv or .txt (a prompt a line), or - for standard "
+                             "input; columns: prompt or messages, and weight if given; or stored: "
+                             "what the gateway kept (columns key, day)")  # fmt: skip
+    parser.add_argument("--config", help="with --prompts stored: the gateway's YAML")
+    parser.add_argument("--checkpoint", default="bundled")
+    parser.add_argument("--engine", default="auto", choices=["auto", "onnx", "torch"])
+    parser.add_argument("--models", metavar="NAMES",
+                        help="comma-separated: only these (default: all)")  # fmt: skip
+    parser.add_argument("--seed", type=int, default=0)
+
+
+def load_reader(args: argparse.Namespace) -> PromptReader:
+    """The checkpoint and the models asked for. Raises CheckpointError, DataError."""
+    from p2l_model.analysis.scored import PromptReader
+
+    names = None if args.models is None else [n.strip() for n in args.models.split(",")]
+    return PromptReader.load(args.checkpoint, args.engine, names)
+
+
+def n_rows_of(args: argparse.Namespace) -> int:
+    """For progress; 0 where it is not known."""
+    from p2l_model.analysis.prompts import count_rows
+
+    return 0 if args.prompts == STORED else count_rows(args.prompts) or 0
+
+
+def chunks_of(args: argparse.Namespace, skip: int = 0) -> Iterator[PromptChunk]:
+    """skip: rows already done, of a file. Raises DataError, ConfigError, ExtraMissingError."""
+    from p2l_model.analysis.prompts import read_prompts
+
+    if args.prompts == STORED:
+        yield from _stored(args)
+        return
+    yield from read_prompts(args.prompts, by=args.by, skip=skip)
+
+
+def _stored(args: argparse.Namespace) -> Iterator[PromptChunk]:
+    from p2l_model.analysis.prompts import chunked
+    from p2l_model.errors import DataError
+    from server.build import settings_from
+    from server.stored import open_database, stored_prompts
+
+    database = open_database(settings_from(args.config).storage)
+    try:
+        with stored_prompts(database) as rows:
+            none = True
+            for chunk in chunked(rows, "stored prompts", args.by):
+                none = False
+                yield chunk
+    finally:
+        database.close()
+    if none:
+        raise DataError("no prompt is stored: the gateway keeps them with storage.keep_prompts")

@@ -1,0 +1,129 @@
+"""`p2l-router watch`: does live feedback still agree with what was predicted?"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from typing import TYPE_CHECKING, Final
+
+from server.build import settings_from
+from server.catalogue import build_catalogue
+
+if TYPE_CHECKING:
+    from p2l_model.analysis.drift import DriftReport, Limits
+    from p2l_model.types import PromptLeaderboard
+    from server.settings import Settings
+
+_ALARMS: Final = ("worse_than_marginal", "miscalibrated")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags."""
+    parser.add_argument("--config", help="YAML (default: as serve without one)")
+    parser.add_argument("--hours", type=float, default=168.0, metavar="H",
+                        help="of feedback that are looked at (default: 168, a week)")  # fmt: skip
+    parser.add_argument("--min-comparisons", type=int, default=50, metavar="N",
+                        help="fewer raise no alarm (default: 50)")  # fmt: skip
+    parser.add_argument("--max-ece", type=float, default=0.05, metavar="E",
+                        help="calibration error for an alarm (default: 0.05)")  # fmt: skip
+    parser.add_argument("--every", type=float, metavar="S",
+                        help="look again every S seconds (default: look once)")  # fmt: skip
+    parser.add_argument("--port", type=int, metavar="P",
+                        help="with --every: Prometheus metrics on 127.0.0.1")  # fmt: skip
+
+
+def run(args: argparse.Namespace) -> int:
+    """Exit 1 where an alarm is raised. Raises P2LError, ConfigError."""
+    from p2l_model.analysis.drift import Limits
+    from p2l_model.errors import DataError
+
+    if args.hours <= 0 or (args.every is not None and args.every <= 0):
+        raise DataError("--hours and --every must be above 0")
+    if args.port is not None and args.every is None:
+        raise DataError("--port needs --every: metrics of a process that goes on")
+    limits = Limits(args.max_ece, args.min_comparisons)
+    settings = settings_from(args.config)
+    gauges = None if args.port is None else Gauges(args.port)
+    while True:
+        report, skipped = _look(settings, _marginal(settings), args.hours, limits)
+        if gauges is not None:
+            gauges.show(report, skipped)
+        found = report.to_json() | {"n_skipped": skipped, "hours": args.hours}
+        print(json.dumps(found) if args.json else _text(report, skipped), flush=True)
+        if args.every is None:
+            return 1 if report.alarms else 0
+        time.sleep(args.every)
+
+
+class Gauges:
+    """The last report as Prometheus metrics, in a registry of their own."""
+
+    def __init__(self, port: int) -> None:
+        from prometheus_client import CollectorRegistry, Gauge, start_http_server
+
+        registry = CollectorRegistry()
+
+        def gauge(name: str, what: str, *labels: str) -> Gauge:
+            return Gauge(f"p2l_drift_{name}", what, labels, registry=registry)
+
+        self._numbers = {
+            "log_loss": gauge("log_loss", "Binary log-loss of predictions on live feedback"),
+            "log_loss_marginal": gauge("log_loss_marginal", "The same of the marginal leaderboard"),
+            "ece": gauge("ece", "Calibration error on decisive live feedback"),
+            "n": gauge("comparisons", "Comparisons in the window"),
+        }
+        self._skipped = gauge("skipped", "Feedback that is no comparison with a receipt")
+        self._alarm = gauge("alarm", "1 where the alarm is raised", "alarm")
+        start_http_server(port, addr="127.0.0.1", registry=registry)
+
+    def show(self, report: DriftReport, skipped: int) -> None:
+        """What is not known is NaN."""
+        for name, metric in self._numbers.items():
+            value = getattr(report, name)
+            metric.set(float("nan") if value is None else value)
+        self._skipped.set(skipped)
+        for name in _ALARMS:
+            self._alarm.labels(name).set(1 if name in report.alarms else 0)
+
+
+def _look(
+    settings: Settings, marginal: PromptLeaderboard, hours: float, limits: Limits
+) -> tuple[DriftReport, int]:
+    from p2l_model.analysis.drift import drift
+    from server.stored import judged_feedback, open_database
+
+    database = open_database(settings.storage)
+    names = {card.name: card.leaderboard_name for card in build_catalogue(settings)}
+    try:
+        since_s = time.time() - hours * 3600
+        judged, skipped = judged_feedback(database, marginal, names, since_s)
+    finally:
+        database.close()
+    return drift(judged, limits), skipped
+
+
+def _marginal(settings: Settings) -> PromptLeaderboard:
+    from p2l_model.checkpoint import load_checkpoint, resolve_checkpoint
+    from p2l_model.engine.scorer import FixedScorer
+
+    if settings.scorer.fixed is not None:
+        fixed = FixedScorer(settings.scorer.fixed).marginal
+        if fixed is not None:
+            return fixed
+    return load_checkpoint(resolve_checkpoint(settings.scorer.checkpoint)).marginal
+
+
+def _text(report: DriftReport, skipped: int) -> str:
+    if report.log_loss is None or report.difference is None or report.difference_ci95 is None:
+        return f"no comparisons ({skipped} other pieces of feedback)"
+    low, high = report.difference_ci95
+    ece = "-" if report.ece is None else f"{report.ece:.3f} (by chance {report.ece_by_chance:.3f})"
+    lines = [
+        f"{report.n} comparisons, {report.n_decisive} decisive, {skipped} left out",
+        f"log-loss {report.log_loss:.4f}, marginal {report.log_loss_marginal:.4f}: "
+        f"{report.difference:+.4f} [{low:+.4f}, {high:+.4f}]",
+        f"ECE {ece}",
+        "ALARM: " + ", ".join(report.alarms) if report.alarms else "no alarm",
+    ]
+    return "\n".join(lines)
