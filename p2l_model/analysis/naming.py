@@ -32,7 +32,8 @@ def distinguishing_words(
     """
     counts = [Counter(word for prompt in group for word in _words(prompt)) for group in groups]
     total: Counter[str] = sum(counts, Counter())
-    vocabulary = [word for word, n in total.items() if n >= _FEWEST_PROMPTS]
+    # in an order that does not depend on hashes: names are the same in every run
+    vocabulary = sorted(word for word, n in total.items() if n >= _FEWEST_PROMPTS)
     if not vocabulary:
         return [() for _ in groups]
     table = np.array([[count[word] for word in vocabulary] for count in counts], dtype=np.float64)

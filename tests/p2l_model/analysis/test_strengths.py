@@ -128,7 +128,7 @@ def test_words_that_set_apart() -> None:
     words = distinguishing_words([maths, poems, chinese])
     assert {"integrate", "function"} <= set(words[0])
     assert {"write", "sonnet"} <= set(words[1])
-    assert "一首" in words[2]
+    assert words[2] == ("一首", "写一", "请写"), "the same in every run"
     assert distinguishing_words([[Conversation(("",))], [Conversation(("1 2",))]]) == [(), ()]
 
 
