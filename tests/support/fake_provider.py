@@ -20,7 +20,7 @@ import ssl
 import struct
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from types import TracebackType
@@ -125,6 +125,8 @@ class FakeProvider:
         self.requests: list[Recorded] = []
         self.served: dict[str, Counter[str]] = {}
         self._scripts: dict[str, list[Behaviour]] = {}
+        # decides for every request instead of the scripts
+        self.choose: Callable[[str], Behaviour] | None = None
         self.n_connections = 0
         self._connections: set[asyncio.Task[None]] = set()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
@@ -228,6 +230,8 @@ class FakeProvider:
         return self._scripted(str(model))
 
     def _scripted(self, model: str) -> Behaviour:
+        if self.choose is not None:
+            return self.choose(model)
         queue = self._scripts.get(model) or self._scripts.get(ANY_MODEL) or [Behaviour()]
         return queue.pop(0) if len(queue) > 1 else queue[0]
 

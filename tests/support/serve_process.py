@@ -78,7 +78,7 @@ class ServeProcess:
         """Its exit status."""
         return self._process.wait(timeout_s)
 
-    def wait_until_it_said(self, text: str, timeout_s: float = 20.0) -> None:
+    def wait_until_it_said(self, text: str, timeout_s: float = 60.0) -> None:
         deadline = time.monotonic() + timeout_s
         while text not in self.said:
             if time.monotonic() > deadline or self._process.poll() is not None:
