@@ -13,7 +13,7 @@ import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -61,12 +61,12 @@ def build_receipt(
 ) -> dict[str, Any]:
     """The document. seed: of the draws, None where they came without one. about: who and when
     (request_id, created, checkpoint, ...), kept as given at the top."""
-    cards = _cards().dump_python(tuple(catalogue), mode="json")
+    cards, digest = _catalogue_json(_Same(catalogue))
     return {
         "object": "receipt",
         "version": VERSION,
         **about,
-        "catalogue_version": _digest(cards),
+        "catalogue_version": digest,
         "seed": seed,
         "leaderboard": _leaderboard_json(leaderboard),
         "catalogue": cards,
@@ -120,6 +120,29 @@ def _requests() -> TypeAdapter[RoutingRequest]:
     return TypeAdapter(RoutingRequest)
 
 
+class _Same:
+    """Cards, equal only where they are the same objects: cards are dear to hash."""
+
+    __slots__ = ("_ids", "cards")
+
+    def __init__(self, cards: Sequence[ModelCard]) -> None:
+        self.cards = tuple(cards)
+        self._ids = tuple(map(id, self.cards))
+
+    def __hash__(self) -> int:
+        return hash(self._ids)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and self._ids == other._ids
+
+
+@lru_cache(maxsize=16)
+def _catalogue_json(catalogue: _Same) -> tuple[Any, str]:
+    """The same few catalogues come again and again."""
+    cards = _cards().dump_python(catalogue.cards, mode="json")
+    return cards, _digest(cards)
+
+
 def _attempt_json(attempt: Attempt) -> dict[str, Any]:
     decision = attempt.decision
     return {
@@ -154,7 +177,9 @@ def _decision_json(decision: Decision) -> dict[str, Any]:
 
 
 def _alternative_json(row: Alternative) -> dict[str, Any]:
-    return row._asdict() | {"expected_cost_usd": _money(row.expected_cost_usd)}
+    shown = dict(zip(Alternative._fields, row, strict=True))
+    shown["expected_cost_usd"] = _money(row.expected_cost_usd)
+    return shown
 
 
 def _leaderboard_json(board: PromptLeaderboard) -> dict[str, Any]:
@@ -227,7 +252,13 @@ def _number(value: float) -> float | None:
 
 
 def _numbers(array: FloatArray | None) -> list[float | None] | None:
-    return None if array is None else [_number(value) for value in array.tolist()]
+    if array is None:
+        return None
+    values: list[float | None] = array.tolist()
+    if np.isfinite(array).all():
+        return values
+    isfinite = math.isfinite
+    return [value if value is not None and isfinite(value) else None for value in values]
 
 
 def _array(stored: Sequence[float | None] | None) -> FloatArray | None:

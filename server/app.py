@@ -17,7 +17,7 @@ from server.admission import Admission
 from server.auth import Authenticator
 from server.build import build_accounts, build_store
 from server.catalogue import build_catalogue
-from server.endpoints import health, inference, models, routing
+from server.endpoints import decisions, health, inference, models, routing
 from server.endpoints.common import State
 from server.error_handlers import add_error_handlers
 from server.fast_path import GatewayApp
@@ -26,6 +26,7 @@ from server.health import Health
 from server.plan import Planner
 from server.price_updates import prices_kept_current
 from server.quota.budgets import Budgets
+from server.receipts import Receipts
 from server.settings import Settings
 from server.storage.housekeeping import kept_alive
 from server.storage.store import Store
@@ -74,7 +75,7 @@ def create_app(
         lifespan=lifespan,
         redirect_slashes=False,
     )
-    for module in (inference, routing, models, health):
+    for module in (inference, routing, decisions, models, health):
         app.include_router(module.router)
     add_error_handlers(app)
     return app
@@ -98,6 +99,7 @@ def build_gateway(
     else:
         admission, accounts, health = previous.admission, previous.accounts, previous.health
         accounts.budgets = Budgets(routing.window_budgets)
+    receipts = Receipts(store, settings.scorer, keep_prompts=settings.storage.keep_prompts)
     return Gateway(
         Planner(catalogue, routing, settings.scorer, scorer, upstreams, settings.aliases),
         upstreams,
@@ -107,6 +109,7 @@ def build_gateway(
         retries=routing.retries,
         health=health,
         entropy=entropy,
+        keep=receipts.keep,
     )
 
 

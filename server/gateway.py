@@ -102,8 +102,11 @@ class Gateway:
         accounts: Accounts,
         retries: int = 0,
         health: Health | None = None,
+        keep: Callable[[Exchange], None] | None = None,
     ) -> None:
+        """keep: is given each exchange when it is over, as far as deciding goes."""
         self.planner = planner
+        self.keep = keep or _forget
         self._upstreams = upstreams
         self.admission = admission
         # requests that hold on to this gateway, those in the queue for a place too
@@ -174,9 +177,21 @@ class Gateway:
         leaderboard, score_ms = await self.planner.leaderboard(plan)
         exchange = self.route(plan, leaderboard, score_ms)
         self.health.retries.request(self.health.clock())
-        rng = exchange.rng
+        try:
+            entry, reply = await self._sent(exchange, request, leaderboard, send)
+        finally:
+            self.keep(exchange)
+        return exchange, entry, reply
+
+    async def _sent(
+        self,
+        exchange: Exchange,
+        request: GatewayRequest,
+        leaderboard: PromptLeaderboard,
+        send: Callable[[Upstream, UpstreamRequest], Awaitable[T]],
+    ) -> tuple[Entry, T]:
         while True:
-            entry = await self._reserve(exchange, leaderboard, rng)
+            entry = await self._reserve(exchange, leaderboard)
             started = time.perf_counter()
             try:
                 with self.health.watching(exchange.decision.card):
@@ -185,7 +200,7 @@ class Gateway:
                 exchange.timings.upstream_ms += _ms_since(started)
                 entry.fail(error)
                 self._note_failure(exchange, error)
-                await self._decide_again(exchange, leaderboard, rng)
+                await self._decide_again(exchange, leaderboard, exchange.rng)
             except BaseException:
                 # the caller has hung up: the provider may have begun, and may bill it
                 entry.settle(Outcome.CANCELLED)
@@ -194,11 +209,9 @@ class Gateway:
                 took_ms = _ms_since(started)
                 exchange.timings.upstream_ms += took_ms
                 self._note_success(exchange, took_ms / 1000.0)
-                return exchange, entry, reply
+                return entry, reply
 
-    async def _reserve(
-        self, exchange: Exchange, leaderboard: PromptLeaderboard, rng: random.Random
-    ) -> Entry:
+    async def _reserve(self, exchange: Exchange, leaderboard: PromptLeaderboard) -> Entry:
         """Reserves for the decision in force; where a window is short of money, for one that fits.
 
         Raises BudgetExhaustedError.
@@ -211,7 +224,7 @@ class Gateway:
                 )
             except WindowShortError as short:
                 last = short
-                self._decide_within(exchange, leaderboard, rng, short)
+                self._decide_within(exchange, leaderboard, short)
             else:
                 exchange.take(entry)
                 entry.on_usage = self._learns_from(exchange)
@@ -219,18 +232,14 @@ class Gateway:
         raise _exhausted(exchange, last)
 
     def _decide_within(
-        self,
-        exchange: Exchange,
-        leaderboard: PromptLeaderboard,
-        rng: random.Random,
-        short: WindowShortError,
+        self, exchange: Exchange, leaderboard: PromptLeaderboard, short: WindowShortError
     ) -> None:
         plan = exchange.plan
         routing = replace(plan.routing, available_usd=short.available_usd)
         exchange.plan = replace(plan, routing=routing)
         out = dict.fromkeys(exchange.failures, "failed for this request")
         try:
-            again = self._decide(exchange.plan, leaderboard, rng, out)
+            again = self._decide(exchange.plan, leaderboard, exchange.rng, out)
         except ApiError as error:
             raise _exhausted(exchange, short) from error
         exchange.history[-1] = exchange.history[-1]._replace(failure="window_short")
@@ -362,6 +371,10 @@ class Gateway:
         """Closes all upstreams."""
         for upstream in self._upstreams.values():
             await upstream.close()
+
+
+def _forget(_: Exchange) -> None:
+    """Where no receipts are kept."""
 
 
 def _exhausted(exchange: Exchange, short: WindowShortError) -> ApiError:

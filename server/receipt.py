@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import cache
 from importlib.metadata import version
 from typing import Any
 
@@ -21,7 +22,7 @@ def exchange_receipt(
     about = {
         "request_id": plan.request_id,
         "created": created_s,
-        "software": version("p2l-router"),
+        "software": _software(),
         "checkpoint": checkpoint if plan.routed else None,
         "scoring": plan.scoring,
         "routed": plan.routed,
@@ -29,6 +30,11 @@ def exchange_receipt(
     return build_receipt(
         exchange.leaderboard, plan.catalogue, exchange.history, seed=plan.seed, about=about
     )
+
+
+@cache
+def _software() -> str:
+    return version("p2l-router")
 
 
 def checkpoint_version(scoring: ScorerSettings) -> str | None:

@@ -31,6 +31,7 @@ async def route(request: Request, caller: CallerDep, state: StateDep) -> Respons
         plan = await gateway.planner.plan(chat, parse_options(request.headers, body), caller)
         leaderboard, score_ms = await gateway.planner.leaderboard(plan)
     exchange = gateway.route(plan, leaderboard, score_ms)
+    gateway.keep(exchange)
     headers = response_headers(exchange) | {"x-request-id": plan.request_id}
     return json_response(decision_json(exchange.decision, plan.request_id, plan.scoring), headers)
 

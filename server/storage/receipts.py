@@ -4,31 +4,37 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import orjson
 from sqlalchemy import delete, select
 
 from server.storage.database import Database
 from server.storage.rows import MICRO, micros
-from server.storage.schema import prompts, receipts
+from server.storage.schema import catalogues, prompts, receipts
 
 _DAY_S = 86_400
 
 
 @dataclass(frozen=True, slots=True)
 class StoredReceipt:
-    """document: JSON text."""
+    """document: JSON, whole again with the catalogue that many receipts share."""
 
     key_name: str
-    document: str
+    document: bytes
 
 
 def find_receipt(database: Database, request_id: str) -> StoredReceipt | None:
     """Blocks. Raises StorageError."""
-    query = select(receipts.c.key_name, receipts.c.document).where(
-        receipts.c.request_id == request_id
+    query = (
+        select(receipts.c.key_name, receipts.c.document, catalogues.c.document)
+        .join_from(receipts, catalogues, receipts.c.catalogue_version == catalogues.c.version)
+        .where(receipts.c.request_id == request_id)
     )
     with database.begin() as connection:
         row = connection.execute(query).first()
-    return None if row is None else StoredReceipt(row[0], row[1])
+    if row is None:
+        return None
+    receipt, catalogue = orjson.loads(row[1]), orjson.loads(row[2])
+    return StoredReceipt(row[0], orjson.dumps({**receipt, "catalogue": catalogue}))
 
 
 def prune(database: Database, days: int | None, now: float) -> None:

@@ -75,12 +75,22 @@ adjustments: Final = Table(
     Column("note", Text, nullable=False),
 )
 
+# What receipts were decided on, once for all that share it.
+catalogues: Final = Table(
+    "catalogues",
+    metadata,
+    Column("version", String(64), primary_key=True),
+    Column("created_at", BigInteger, nullable=False),
+    Column("document", Text, nullable=False),
+)
+
 receipts: Final = Table(
     "receipts",
     metadata,
     Column("request_id", String(64), primary_key=True),
     Column("created_at", BigInteger, nullable=False),
     Column("key_name", Text, nullable=False),
+    Column("catalogue_version", String(64), nullable=False),
     Column("document", Text, nullable=False),
 )
 Index("receipts_created", receipts.c.created_at)

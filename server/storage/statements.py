@@ -10,7 +10,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.expression import Executable
 
 from server.ledger.attempt import Outcome
-from server.storage.schema import attempts, instances, prompts, receipts, states
+from server.storage.schema import attempts, catalogues, instances, prompts, receipts, states
 
 
 class Kind(StrEnum):
@@ -18,6 +18,7 @@ class Kind(StrEnum):
 
     OPEN = "open"
     SETTLE = "settle"
+    CATALOGUE = "catalogue"
     RECEIPT = "receipt"
     PROMPT = "prompt"
     STATE = "state"
@@ -28,6 +29,7 @@ class Kind(StrEnum):
 Row = dict[str, Any]
 _KEYS: Final = {
     Kind.OPEN: attempts,
+    Kind.CATALOGUE: catalogues,
     Kind.RECEIPT: receipts,
     Kind.PROMPT: prompts,
     Kind.IDENTITY: states,

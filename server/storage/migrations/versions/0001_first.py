@@ -80,6 +80,13 @@ def upgrade() -> None:
     )
     op.create_index("attempts_settled", "attempts", ["settled_at"], unique=False)
     op.create_table(
+        "catalogues",
+        sa.Column("version", sa.String(length=64), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("document", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("version"),
+    )
+    op.create_table(
         "feedback",
         sa.Column("request_id", sa.String(length=64), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
@@ -113,6 +120,7 @@ def upgrade() -> None:
         sa.Column("request_id", sa.String(length=64), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("key_name", sa.Text(), nullable=False),
+        sa.Column("catalogue_version", sa.String(length=64), nullable=False),
         sa.Column("document", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("request_id"),
     )
@@ -135,6 +143,7 @@ def downgrade() -> None:
     op.drop_table("instances")
     op.drop_index("feedback_created", table_name="feedback")
     op.drop_table("feedback")
+    op.drop_table("catalogues")
     op.drop_index("attempts_settled", table_name="attempts")
     op.drop_index(
         "attempts_open",
