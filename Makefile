@@ -99,6 +99,7 @@ bench: $(VENV)/.dev
 	$(BIN)/python tests/benchmarks/bench_lp.py
 	$(BIN)/python tests/benchmarks/bench_decision.py
 	$(BIN)/python tests/benchmarks/bench_engine.py
+	PYTHONPATH=tests/support $(BIN)/python tests/benchmarks/bench_outage.py
 	$(BIN)/python tests/benchmarks/bench_aggregate.py --prompts 1000
 
 train-default: $(VENV)/.dev
