@@ -102,7 +102,7 @@ def _choice(wanted: Mapping[str, Any], functions: list[dict[str, Any]]) -> dict[
     kind = choice.get("type") if isinstance(choice, dict) else None
     if kind == "tool":
         out["tool_choice"] = {"type": "function", "function": {"name": choice.get("name")}}
-    elif kind in _CHOICES:
+    elif isinstance(kind, str) and kind in _CHOICES:
         out["tool_choice"] = _CHOICES[kind]
     else:
         raise InvalidRequestError(
@@ -122,7 +122,9 @@ def _thinking(wanted: Mapping[str, Any], bridge: Bridge) -> dict[str, Any]:
     if thinking.get("type") == "enabled":
         budget = thinking.get("budget_tokens")
         budget = budget if isinstance(budget, int) else 0
-        out["reasoning_effort"] = next(effort for least, effort in _EFFORTS if budget >= least)
+        out["reasoning_effort"] = next(
+            (effort for least, effort in _EFFORTS if budget >= least), _EFFORTS[-1][1]
+        )
     elif thinking.get("type") == "adaptive":
         effort = config.get("effort", "high")
         out["reasoning_effort"] = "xhigh" if effort == "max" else effort

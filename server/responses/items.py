@@ -57,7 +57,7 @@ class Bridge:
 
     def _message(self, item: Message, param: str) -> None:
         role = item.get("role")
-        if role not in _ROLES:
+        if not isinstance(role, str) or role not in _ROLES:
             known = ", ".join(sorted(_ROLES))
             place = f"{param}.role"
             raise InvalidRequestError(f"{place} must be one of {known}.", param=place)

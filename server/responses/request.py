@@ -165,7 +165,7 @@ def _tools(wanted: Mapping[str, Any], bridge: Bridge) -> dict[str, Any]:
 def _logprobs(wanted: Mapping[str, Any], bridge: Bridge) -> dict[str, Any]:
     include = wanted.get("include") or []
     for name in include if isinstance(include, list) else ():
-        if name not in _INCLUDED:
+        if not isinstance(name, str) or name not in _INCLUDED:
             bridge.lacks(f"include {str(name)[:60]}")
     out = {}
     if "message.output_text.logprobs" in include or wanted.get("top_logprobs"):

@@ -127,7 +127,8 @@ def main() -> int:
     )
     for seed, what, raw in report.failures[:20]:
         print(f"seed {seed}: {what}: {raw[:300]!r}")
-    print("\n".join(line for line in said.splitlines() if "ERROR" in line)[:3000])
+    for line, times in Counter(line for line in said.splitlines() if "ERROR" in line).items():
+        print(f"{times} x {line[:400]}")
     return 1 if report.failures else 0
 
 

@@ -87,6 +87,19 @@ GOOD: tuple[tuple[str, str, dict[str, Any] | None], ...] = (
             "instructions": "be brief",
         },
     ),
+    (
+        "POST",
+        "/v1/messages",
+        {
+            "model": "cheap",
+            "max_tokens": 9,
+            "system": "s",
+            "messages": [{"role": "user", "content": [{"type": "text", "text": "hi"}]}],
+            "tools": [{"name": "f", "input_schema": {"type": "object"}}],
+            "thinking": {"type": "enabled", "budget_tokens": 1024},
+        },
+    ),
+    ("POST", "/v1/messages/count_tokens", {"model": "cheap", "messages": MESSAGES}),
     ("POST", "/v1/completions", {"model": "cheap", "prompt": "hi"}),
     ("POST", "/v1/embeddings", {"model": "cheap", "input": ["hi"]}),
     (
