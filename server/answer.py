@@ -10,7 +10,7 @@ from router.catalog import ModelCard
 from router.cost import actual_cost_usd
 from server.decision_view import decision_headers, decision_json, plain
 from server.errors import ApiError
-from server.gateway import Exchange
+from server.exchange import Exchange
 from server.guard import log_bug
 from server.messages.reply import MessageEvents, to_message
 from server.presenters import (

@@ -107,6 +107,7 @@ def build_gateway(
         accounts=accounts,
         fallbacks=routing.fallbacks,
         retries=routing.retries,
+        hedge_after_s=routing.hedge_after_s,
         health=health,
         entropy=entropy,
         keep=receipts.keep,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Final, TypeVar
 
 import anyio
@@ -22,70 +23,27 @@ from server.admission import Admission
 from server.auth import Caller
 from server.errors import (
     ApiError,
-    BudgetExhaustedError,
     from_resting,
     from_router,
     from_upstreams,
 )
+from server.exchange import Exchange, forget
 from server.health import BreakerRules, Health, Resting, full_jitter_s
+from server.hedge import Leg, race
 from server.ledger.accounts import Accounts, WindowShortError
 from server.ledger.attempt import Outcome
 from server.ledger.entry import Entry
 from server.ledger.meter import metered
 from server.plan import Plan, Planner
 from server.request import GatewayRequest
-from server.spend import left_of_budget
-from server.upstream.base import Surface, Upstream, UpstreamReply, UpstreamRequest, UpstreamStream
+from server.spend import left_after, left_of_budget
+from server.upstream.base import Upstream, UpstreamReply, UpstreamRequest, UpstreamStream
 from server.upstream.errors import UpstreamError, UpstreamRejectedError
 
 T = TypeVar("T")
+Sender = Callable[[Upstream, UpstreamRequest], Awaitable[T]]
 # How often a reservation is tried for one attempt: others may take the money in between.
 _RESERVATIONS: Final = 4
-
-
-@dataclass(slots=True)
-class Timings:
-    """Milliseconds spent in each hop, for Server-Timing."""
-
-    score_ms: float = 0.0
-    decide_ms: float = 0.0
-    upstream_ms: float = 0.0
-
-    @property
-    def header(self) -> str:
-        """The value of Server-Timing."""
-        return (
-            f"score;dur={self.score_ms:.2f}, decide;dur={self.decide_ms:.2f}, "
-            f"upstream;dur={self.upstream_ms:.2f}"
-        )
-
-
-@dataclass(slots=True)
-class Exchange:
-    """One request on its way: its plan, the decision in force and what happened so far.
-
-    entry: the ledger's, of the latest attempt; None before the first. sent_as: the surface on
-    which it went out. rng: of the seed, past the draws so far. history: all decisions as the
-    router gave them, with what became of each.
-    """
-
-    plan: Plan
-    leaderboard: PromptLeaderboard
-    decision: Decision
-    rng: random.Random
-    history: list[Attempt] = field(default_factory=list)
-    attempts: int = 0
-    retries: int = 0
-    entry: Entry | None = None
-    failures: dict[str, UpstreamError] = field(default_factory=dict)
-    timings: Timings = field(default_factory=Timings)
-    sent_as: Surface = Surface.CHAT
-
-    def take(self, entry: Entry) -> None:
-        """The entry of the next attempt, with the output cap that it pays for."""
-        self.entry = entry
-        if entry.output_cap is not None:
-            self.decision = replace(self.decision, max_output_tokens=entry.output_cap)
 
 
 class Gateway:
@@ -101,12 +59,13 @@ class Gateway:
         entropy: random.Random,
         accounts: Accounts,
         retries: int = 0,
+        hedge_after_s: float | None = None,
         health: Health | None = None,
         keep: Callable[[Exchange], None] | None = None,
     ) -> None:
         """keep: is given each exchange when it is over, as far as deciding goes."""
         self.planner = planner
-        self.keep = keep or _forget
+        self.keep = keep or forget
         self._upstreams = upstreams
         self.admission = admission
         # requests that hold on to this gateway, those in the queue for a place too
@@ -115,6 +74,7 @@ class Gateway:
         self._entropy = entropy
         self.accounts = accounts
         self._retries = retries
+        self._hedge_after_s = hedge_after_s
         self._slow_lane = _solver() if planner.needs_solver else None
         self.health = health or Health(BreakerRules(), time.monotonic, entropy.random)
 
@@ -165,10 +125,7 @@ class Gateway:
         return exchange, await metered(stream, entry)
 
     async def _attempt(
-        self,
-        request: GatewayRequest,
-        plan: Plan,
-        send: Callable[[Upstream, UpstreamRequest], Awaitable[T]],
+        self, request: GatewayRequest, plan: Plan, send: Sender[T]
     ) -> tuple[Exchange, Entry, T]:
         """Sends to the chosen model; after a failure decides again among what is left.
 
@@ -188,14 +145,17 @@ class Gateway:
         exchange: Exchange,
         request: GatewayRequest,
         leaderboard: PromptLeaderboard,
-        send: Callable[[Upstream, UpstreamRequest], Awaitable[T]],
+        send: Sender[T],
     ) -> tuple[Entry, T]:
         while True:
             entry = await self._reserve(exchange, leaderboard)
-            started = time.perf_counter()
+            started = began = time.perf_counter()
             try:
-                with self.health.watching(exchange.decision.card):
-                    reply = await send(*self._outgoing(request, exchange))
+                if self._hedge_after_s is not None and exchange.attempts == 1:
+                    entry, reply, began = await self._hedged(exchange, request, send, entry)
+                else:
+                    with self.health.watching(exchange.decision.card):
+                        reply = await send(*self._outgoing(request, exchange))
             except UpstreamError as error:
                 exchange.timings.upstream_ms += _ms_since(started)
                 entry.fail(error)
@@ -206,10 +166,59 @@ class Gateway:
                 entry.settle(Outcome.CANCELLED)
                 raise
             else:
-                took_ms = _ms_since(started)
-                exchange.timings.upstream_ms += took_ms
-                self._note_success(exchange, took_ms / 1000.0)
+                exchange.timings.upstream_ms += _ms_since(started)
+                self._note_success(exchange, time.perf_counter() - began)
                 return entry, reply
+
+    async def _hedged(
+        self, exchange: Exchange, request: GatewayRequest, send: Sender[T], entry: Entry
+    ) -> tuple[Entry, T, float]:
+        """The faster of two: its entry, its answer and when it began. Raises UpstreamError."""
+        number = len(exchange.history) - 1
+
+        async def second() -> Leg[T] | None:
+            reserved = await self._reserve_hedge(exchange)
+            return None if reserved is None else self._leg(exchange, request, send, reserved)
+
+        first = self._leg(exchange, request, send, entry)
+        legs = await race(first, second, self._hedge_after_s or 0.0)
+        exchange.settle_race(legs, number)
+        last = legs[-1]
+        return last.entry, last.task.result(), last.started
+
+    def _leg(
+        self, exchange: Exchange, request: GatewayRequest, send: Sender[T], entry: Entry
+    ) -> Leg[T]:
+        upstream, outgoing = self._outgoing(request, exchange)
+        card = exchange.decision.card
+
+        async def run() -> T:
+            with self.health.watching(card):
+                return await send(upstream, outgoing)
+
+        return Leg(exchange.decision, entry, exchange.sent_as, asyncio.create_task(run()))
+
+    async def _reserve_hedge(self, exchange: Exchange) -> Entry | None:
+        """For a second model within what the first may leave of the budget; None where nothing
+        fits, or where hedging has had its share of the requests."""
+        request, decision = exchange.plan.routing, exchange.decision
+        left = left_after(decision, request.budget_usd)
+        plan = replace(exchange.plan, routing=replace(request, budget_usd=left))
+        out = {decision.model: "asked already for this request"}
+        try:
+            again = self._decide(plan, exchange.leaderboard, exchange.rng, out)
+            if not self.health.retries.take(self.health.clock()):
+                return None
+            entry = await self.accounts.reserve(plan, again, exchange.attempts + 1)
+        except (ApiError, WindowShortError):
+            return None
+        exchange.attempts += 1
+        exchange.plan = plan
+        exchange.history.append(Attempt(again))
+        exchange.decision = replace(again, budget_usd=decision.budget_usd)
+        exchange.take(entry)
+        entry.on_usage = self._learns_from(exchange)
+        return entry
 
     async def _reserve(self, exchange: Exchange, leaderboard: PromptLeaderboard) -> Entry:
         """Reserves for the decision in force; where a window is short of money, for one that fits.
@@ -229,7 +238,7 @@ class Gateway:
                 exchange.take(entry)
                 entry.on_usage = self._learns_from(exchange)
                 return entry
-        raise _exhausted(exchange, last)
+        raise exchange.exhausted(last)
 
     def _decide_within(
         self, exchange: Exchange, leaderboard: PromptLeaderboard, short: WindowShortError
@@ -241,7 +250,7 @@ class Gateway:
         try:
             again = self._decide(exchange.plan, leaderboard, exchange.rng, out)
         except ApiError as error:
-            raise _exhausted(exchange, short) from error
+            raise exchange.exhausted(short) from error
         exchange.history[-1] = exchange.history[-1]._replace(failure="window_short")
         exchange.history.append(Attempt(again))
         exchange.decision = replace(again, budget_usd=exchange.decision.budget_usd)
@@ -371,17 +380,6 @@ class Gateway:
         """Closes all upstreams."""
         for upstream in self._upstreams.values():
             await upstream.close()
-
-
-def _forget(_: Exchange) -> None:
-    """Where no receipts are kept."""
-
-
-def _exhausted(exchange: Exchange, short: WindowShortError) -> ApiError:
-    """After a failed attempt, that failure is what the caller is told."""
-    if exchange.failures:
-        return from_upstreams(exchange.failures)
-    return BudgetExhaustedError(short.spec.shown, short.available_usd, short.retry_after_s)
 
 
 def _solver() -> GeneralLp:

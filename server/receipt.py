@@ -9,7 +9,7 @@ from typing import Any
 
 from p2l_model.checkpoint import resolve_checkpoint
 from router.receipt import build_receipt
-from server.gateway import Exchange
+from server.exchange import Exchange
 from server.settings import ScorerSettings
 
 

@@ -9,7 +9,7 @@ from typing import Final
 
 import orjson
 
-from server.gateway import Exchange
+from server.exchange import Exchange
 from server.receipt import checkpoint_version, exchange_receipt
 from server.settings import ScorerSettings
 from server.storage.rows import micros

@@ -18,8 +18,13 @@ def left_of_budget(
     unbilled.
     """
     unbilled = not isinstance(error, UpstreamTimeoutError) or error.stage is not Stage.SENT
-    if budget_usd is None or unbilled:
-        return budget_usd
+    return budget_usd if unbilled else left_after(decision, budget_usd)
+
+
+def left_after(decision: Decision, budget_usd: Decimal | None) -> Decimal | None:
+    """What an attempt leaves of the budget that may be billed without our knowing how much."""
+    if budget_usd is None:
+        return None
     spent = decision.worst_case_cost_usd
     if spent is None:
         spent = decision.expected_cost_usd or Decimal(0)

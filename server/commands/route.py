@@ -21,7 +21,8 @@ from server.chat_request import parse_chat_request
 from server.commands.prompts import add_prompt_arguments, print_results, read_prompts
 from server.decision_view import decision_json
 from server.errors import ApiError
-from server.gateway import Exchange, Gateway
+from server.exchange import Exchange
+from server.gateway import Gateway
 from server.ledger.accounts import Accounts, NoLedger
 from server.options import parse_options
 from server.plan import Planner

@@ -71,11 +71,14 @@ class RoutingSettings(RoutingRules):
     """How requests are routed unless they say otherwise.
 
     retries: times the same model is asked again where nothing else could answer.
+    hedge_after_s: where nothing has come by then, a second model is asked as well and the first to
+    answer wins; both are paid.
     """
 
     profiles: dict[str, RoutingRules] = Field(default_factory=dict)
     fallbacks: Annotated[int, Field(ge=0)] = 2
     retries: Annotated[int, Field(ge=0)] = 1
+    hedge_after_s: PositiveSeconds | None = None
     breaker: BreakerSettings = Field(default_factory=BreakerSettings)
     window_budgets: list[WindowBudget] = Field(default_factory=list)
 

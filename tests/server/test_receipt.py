@@ -16,7 +16,8 @@ from server.build import build_scorer
 from server.catalogue import build_catalogue
 from server.chat_request import parse_chat_request
 from server.config_file import parse_settings
-from server.gateway import Exchange, Gateway
+from server.exchange import Exchange
+from server.gateway import Gateway
 from server.ledger.accounts import Accounts, NoLedger
 from server.options import parse_options
 from server.plan import Planner
