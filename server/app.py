@@ -17,7 +17,7 @@ from server.admission import Admission
 from server.auth import Authenticator
 from server.build import build_accounts, build_store
 from server.catalogue import build_catalogue
-from server.endpoints import decisions, health, inference, models, routing
+from server.endpoints import admin, decisions, feedback, health, inference, models, routing
 from server.endpoints.common import State
 from server.error_handlers import add_error_handlers
 from server.fast_path import GatewayApp
@@ -30,6 +30,7 @@ from server.receipts import Receipts
 from server.settings import Settings
 from server.storage.housekeeping import kept_alive
 from server.storage.store import Store
+from server.stored_keys import keys_kept_current
 from server.upstream.base import Upstream
 
 
@@ -59,9 +60,10 @@ def create_app(
         await asyncio.to_thread(kept.start)
         async with kept_alive(kept), prices_kept_current(settings.prices, new_prices):
             await scorer.start()
-            state.ready = True
-            yield
-            state.ready = False
+            async with keys_kept_current(state):
+                state.ready = True
+                yield
+                state.ready = False
             # those that a reload may have put in the place of the first
             await state.gateway.close()
             await state.gateway.accounts.close()
@@ -75,7 +77,7 @@ def create_app(
         lifespan=lifespan,
         redirect_slashes=False,
     )
-    for module in (inference, routing, decisions, models, health):
+    for module in (inference, routing, decisions, feedback, admin, models, health):
         app.include_router(module.router)
     add_error_handlers(app)
     return app

@@ -1,18 +1,22 @@
-"""Who is calling. Keys are compared as hashes, all of them, in constant time."""
+"""Who is calling. Keys are compared as hashes, in constant time."""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Final
 
 from starlette.datastructures import Headers
 
 from server.errors import AuthenticationError
 from server.secret import Secret
 from server.settings import AuthSettings, KeySettings
+
+_PREFIX_BYTES: Final = 4
 
 
 class MissingKeyError(Exception):
@@ -43,10 +47,31 @@ class Caller:
 
 
 class Authenticator:
-    """Knows the configured keys by their SHA-256 only."""
+    """Knows keys by their SHA-256 only: those of the configuration, and stored ones.
+
+    A digest is looked up by its first bytes, of which nothing can be learnt: finding a key whose
+    digest begins like another's is as hard as for any other. The rest is compared in constant time.
+    """
 
     def __init__(self, keys: Sequence[tuple[bytes, Caller]]) -> None:
-        self._keys = tuple(keys)
+        self._configured = tuple(keys)
+        self._any_stored = False
+        self._by_prefix = _by_prefix(keys)
+
+    def take_stored(self, keys: Sequence[tuple[bytes, Caller]], *, any_stored: bool) -> None:
+        """The stored keys that are good now, in place of those before.
+
+        any_stored: there is or was one: when the last is revoked, the gateway stays closed.
+        """
+        self._any_stored = any_stored
+        self._by_prefix = _by_prefix([*self._configured, *keys])
+
+    def with_stored_of(self, other: Authenticator) -> Authenticator:
+        """Itself, with the stored keys that the other knows."""
+        known = [pair for pairs in other._by_prefix.values() for pair in pairs]
+        stored = [pair for pair in known if pair not in other._configured]
+        self.take_stored(stored, any_stored=other._any_stored)
+        return self
 
     @classmethod
     def from_settings(cls, auth: AuthSettings, environ: Mapping[str, str]) -> Authenticator:
@@ -71,7 +96,18 @@ class Authenticator:
     @property
     def is_open(self) -> bool:
         """No key is configured: anybody who can connect may call."""
-        return not self._keys
+        return not self._configured and not self._any_stored
+
+    @property
+    def has_admin(self) -> bool:
+        """Some key may administer."""
+        pairs = [pair for pairs in self._by_prefix.values() for pair in pairs]
+        return any(caller.admin for _, caller in pairs)
+
+    @property
+    def configured_names(self) -> frozenset[str]:
+        """The names that the configuration gives to keys."""
+        return frozenset(caller.name for _, caller in self._configured)
 
     def caller(self, headers: Headers) -> Caller:
         """Raises AuthenticationError."""
@@ -90,10 +126,25 @@ class Authenticator:
         if self.is_open:
             return Caller("anonymous", admin=True)
         digest = hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
-        found = [caller for known, caller in self._keys if hmac.compare_digest(known, digest)]
-        if not found:
-            raise AuthenticationError
-        return found[0]
+        pairs = self._by_prefix.get(digest[:_PREFIX_BYTES], ((b"", None),))
+        for known, caller in pairs:
+            if hmac.compare_digest(known, digest) and caller is not None and _is_live(caller):
+                return caller
+        raise AuthenticationError
+
+
+def _by_prefix(
+    keys: Sequence[tuple[bytes, Caller]],
+) -> dict[bytes, tuple[tuple[bytes, Caller], ...]]:
+    found: dict[bytes, tuple[tuple[bytes, Caller], ...]] = {}
+    for digest, caller in keys:
+        prefix = digest[:_PREFIX_BYTES]
+        found[prefix] = (*found.get(prefix, ()), (digest, caller))
+    return found
+
+
+def _is_live(caller: Caller) -> bool:
+    return caller.expires_at is None or caller.expires_at > time.time()
 
 
 def _limits(key: KeySettings) -> KeyLimits:

@@ -3,7 +3,9 @@
 ApiError
 ├── InvalidRequestError   400  param names the field; also conflicting_routing_options and others
 ├── AuthenticationError   401
+├── ForbiddenError        403
 ├── NotFoundError         404
+├── ConflictError         409
 ├── RequestTimeoutError   408
 ├── RequestTooLargeError  413
 ├── RateLimitedError      429  with Retry-After
@@ -78,10 +80,27 @@ class AuthenticationError(ApiError):
 
     def __init__(self) -> None:
         super().__init__(
-            "The API key is missing or not known. Send it as: Authorization: Bearer KEY",
+            "The API key is missing, not known or expired. Send it as: Authorization: Bearer KEY",
             code="invalid_api_key",
         )
         self.headers["www-authenticate"] = "Bearer"
+
+
+class ForbiddenError(ApiError):
+    """The key is known, and may not do this."""
+
+    status = 403
+    type = "permission_error"
+
+    def __init__(self) -> None:
+        super().__init__("This needs an admin key.", code="admin_key_required")
+
+
+class ConflictError(ApiError):
+    """There is one already."""
+
+    status = 409
+    type = "invalid_request_error"
 
 
 class NotFoundError(ApiError):
@@ -116,15 +135,17 @@ class RequestTimeoutError(ApiError):
 
 
 class RateLimitedError(ApiError):
-    """Every model that could answer asks to be left alone for a while."""
+    """Every model that could answer asks to be left alone for a while, or this key has used what
+    it may in a minute. limit: of the key."""
 
     status = 429
     type = "rate_limit_error"
 
-    def __init__(self, retry_after_s: float) -> None:
-        super().__init__(
-            "Every upstream that could answer is rate limited.", code="rate_limit_exceeded"
-        )
+    def __init__(self, retry_after_s: float, limit: str | None = None) -> None:
+        said = "Every upstream that could answer is rate limited."
+        if limit is not None:
+            said = f"This key may use {limit} per minute, and has."
+        super().__init__(said, code="rate_limit_exceeded")
         self.headers["retry-after"] = _whole_seconds(retry_after_s)
 
 

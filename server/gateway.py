@@ -79,9 +79,13 @@ class Gateway:
         self.health = health or Health(BreakerRules(), time.monotonic, entropy.random)
 
     async def admit(self, caller: Caller) -> AbstractContextManager[None]:
-        """A context in which the request counts as under way. Raises OverloadedError."""
+        """A context in which the request counts as under way.
+
+        Raises RateLimitedError, OverloadedError.
+        """
         self.under_way += 1
         try:
+            await self.accounts.limiter.admit(caller)
             place = await self.admission.admit(caller.name)
         except BaseException:
             self.under_way -= 1

@@ -18,6 +18,7 @@ from server.build import (
     build_scorer,
     build_store,
     build_upstreams,
+    database_of,
     leaderboard_names,
     settings_from,
 )
@@ -28,6 +29,8 @@ from server.hosts import is_loopback
 from server.serving.sockets import address_of, bind
 from server.serving.supervisor import Supervisor
 from server.settings import Settings
+from server.storage.keys import read_keys
+from server.storage.migrate import migrate
 
 if TYPE_CHECKING:
     from server.serving.server import GatewayServer
@@ -64,7 +67,8 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(str(error)) from error
     if args.workers < 1:
         raise ConfigError("--workers must be at least 1")
-    _check_host(args.host, authenticator)
+    if not is_loopback(args.host) and not _has_keys(settings, authenticator):
+        raise _open_to_all(args.host)
     if args.workers == 1 or args.fd is not None:
         return _serve(args, settings, authenticator)
     with _listener(args) as listener:
@@ -191,9 +195,21 @@ def _example(url: str, *, needs_key: bool) -> str:
     )
 
 
-def _check_host(host: str, authenticator: Authenticator) -> None:
-    if authenticator.is_open and not is_loopback(host):
-        raise ConfigError(
-            f"--host {host} would let anybody on the network spend your money: add a key under "
-            "auth.keys in the configuration ({name: me, key_env: MY_ROUTER_KEY}), or use 127.0.0.1"
-        )
+def _open_to_all(host: str) -> ConfigError:
+    return ConfigError(
+        f"--host {host} would let anybody on the network spend your money: add a key under "
+        "auth.keys in the configuration ({name: me, key_env: MY_ROUTER_KEY}), create one with "
+        "`p2l-router keys create NAME`, or use 127.0.0.1"
+    )
+
+
+def _has_keys(settings: Settings, authenticator: Authenticator) -> bool:
+    """In the configuration or stored; a stored key that was revoked counts: it stays closed."""
+    if not authenticator.is_open:
+        return True
+    database = database_of(settings.storage)
+    try:
+        migrate(database)
+        return bool(read_keys(database))
+    finally:
+        database.close()

@@ -22,6 +22,7 @@ from server.ledger.entry import Entry
 from server.plan import Plan
 from server.quota.budgets import Budgets
 from server.quota.pacer import Pacer
+from server.quota.rates import Limiter, MemoryRates
 from server.quota.window import Short, Wanted, WindowSpec, from_nano, to_nano
 from server.quota.windows import Windows
 from server.storage.errors import StorageError
@@ -79,6 +80,7 @@ class Accounts:
         budgets: Budgets | None = None,
         windows: Windows | None = None,
         pacer: Pacer | None = None,
+        limiter: Limiter | None = None,
         policy: UnknownCost = UnknownCost.EXPECTED,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -86,6 +88,7 @@ class Accounts:
         self.budgets = budgets
         self._windows = windows
         self._pacer = pacer
+        self.limiter = limiter or Limiter(MemoryRates())
         self._policy = policy
         self._clock = clock
 
@@ -120,12 +123,23 @@ class Accounts:
             expected_usd=decision.expected_cost_usd,
             reserved_usd=worst,
         )
-        return Entry(row, known, specs=specs, output_cap=cap, policy=self._policy, to=self)
+        return Entry(
+            row,
+            known,
+            caller=plan.caller,
+            specs=specs,
+            output_cap=cap,
+            policy=self._policy,
+            to=self,
+        )
 
     def settled(self, entry: Entry) -> None:
         """See Settlement."""
         row = entry.row
         self._ledger.settle(row)
+        if row.usage is not None and entry.caller is not None:
+            n_tokens = row.usage.prompt_tokens + row.usage.completion_tokens
+            self.limiter.used(entry.caller, n_tokens)
         if self._windows is not None and entry.specs:
             cost = 0 if entry.cost_usd is None else to_nano(entry.cost_usd)
             self._windows.settle(f"{row.request_id}:{row.attempt}", entry.specs, cost)
@@ -134,6 +148,7 @@ class Accounts:
         """Finishes what is under way."""
         if self._windows is not None:
             await self._windows.close()
+        await self.limiter.close()
 
     def _specs(self, caller: Caller) -> tuple[WindowSpec, ...]:
         return () if self.budgets is None else self.budgets.of(caller)

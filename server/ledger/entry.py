@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any, Final, Protocol
 
 from router.cost import Usage
+from server.auth import Caller
 from server.ledger.attempt import Attempt, Outcome, pico
 from server.ledger.billing import Bill, Known, Seen, UnknownCost, bill
 from server.quota.window import WindowSpec
@@ -53,11 +54,13 @@ class Entry:
         output_cap: int | None,
         policy: UnknownCost,
         to: Settlement,
+        caller: Caller | None = None,
         specs: Sequence[WindowSpec] = (),
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.row = row
         self.output_cap = output_cap
+        self.caller = caller
         self.specs = specs
         self.surface = Surface.CHAT
         self.cost_usd: Decimal | None = None

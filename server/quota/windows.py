@@ -61,9 +61,10 @@ class MemoryWindows:
         """See Windows."""
         now_us = micros(self._clock())
         for spec in specs:
-            window = self._windows[spec.name]
-            window.settle(hold, cost, now_us)
-            self._pacer.settled(spec, window.spent)
+            window = self._windows.get(spec.name)
+            if window is not None:  # else it could not be loaded, and nothing is held in it
+                window.settle(hold, cost, now_us)
+                self._pacer.settled(spec, window.spent)
 
     async def close(self) -> None:
         """Nothing is under way."""

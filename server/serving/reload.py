@@ -51,6 +51,7 @@ class Reloader:
                 _LOG.warning("a change of %s needs a restart; the rest is taken over", section)
         settings = settings.model_copy(update={name: getattr(old, name) for name in _FIXED})
         authenticator = Authenticator.from_settings(settings.auth, self.environ)
+        authenticator.with_stored_of(self.state.authenticator)
         if self.state.authenticator.is_open != authenticator.is_open:
             raise ConfigError("auth.keys: the first key, or none any more, needs a restart")
         catalogue = build_catalogue(settings)

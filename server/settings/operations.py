@@ -51,6 +51,7 @@ class LimitsSettings(Section):
 
     max_waiting: requests that may wait, max_wait_s at most, for one of max_concurrency places.
     share_per_key: the part of the places that one key may hold where there are several.
+    feedback_per_minute: opinions that one key may give.
     header_timeout_s, body_timeout_s: for a request to arrive. write_timeout_s: how long a caller
     may not read what is sent. drain_s: how long requests may go on once the process is told to
     stop.
@@ -62,6 +63,7 @@ class LimitsSettings(Section):
     max_waiting: Annotated[int, Field(ge=0)] = 1000
     max_wait_s: PositiveSeconds = 0.2
     max_connections: PositiveInt = 8192
+    feedback_per_minute: PositiveInt = 60
     share_per_key: Annotated[float, Field(gt=0, le=1)] = 0.8
     header_timeout_s: PositiveSeconds = 10.0
     body_timeout_s: PositiveSeconds = 60.0

@@ -1,0 +1,111 @@
+"""`p2l-router keys`: API keys created, listed and revoked. Only their hashes are stored."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import Any
+
+from pydantic import ValidationError
+
+from p2l_model.errors import DataError
+from server.build import database_of, settings_from
+from server.commands.actions import actions_of, add_action
+from server.key_terms import KeyTerms
+from server.settings import Settings
+from server.storage.database import Database
+from server.storage.keys import KeyExistsError, create_key, read_keys, revoke_key
+from server.storage.migrate import migrate
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags of each action."""
+    actions = actions_of(parser)
+    create = add_action(actions, "create", "a new key, shown once")
+    create.add_argument("name", help="whose it is; spend is counted under it")
+    create.add_argument("--models", metavar="NAME,NAME", help="the only models it may use")
+    create.add_argument("--budget-usd", metavar="USD", help="in any --window-s; without it in all")
+    create.add_argument("--window-s", type=int, metavar="SECONDS")
+    create.add_argument("--requests-per-minute", type=int, metavar="N")
+    create.add_argument("--tokens-per-minute", type=int, metavar="N")
+    create.add_argument("--expires-in-days", type=int, metavar="N")
+    create.add_argument("--expires-at", metavar="TIME", help="for example 2027-01-31T00:00:00Z")
+    create.add_argument("--admin", action="store_true", help="may administer and see everything")
+    add_action(actions, "list", "all stored keys, without the keys themselves")
+    revoke = add_action(actions, "revoke", "the key is not known any more")
+    revoke.add_argument("name")
+
+
+def run(args: argparse.Namespace) -> int:
+    """A running gateway notices within a second. Raises ConfigError, DataError, StorageError."""
+    settings = settings_from(args.config)
+    database = database_of(settings.storage)
+    try:
+        migrate(database)
+        if args.action == "create":
+            return _create(args, settings, database)
+        if args.action == "revoke":
+            return _revoke(args, database)
+        return _list(args, database)
+    finally:
+        database.close()
+
+
+def _create(args: argparse.Namespace, settings: Settings, database: Database) -> int:
+    terms = _terms(args)
+    for name in terms.models or ():
+        if name not in settings.models:
+            raise DataError(f"--models: there is no model {name!r} in the configuration")
+    if terms.name in {key.name for key in settings.auth.keys}:
+        raise DataError(f"the configuration has a key {terms.name!r}: choose another name")
+    try:
+        secret, key = create_key(database, terms.caller)
+    except KeyExistsError as error:
+        raise DataError(f"{error}: choose another name") from error
+    if args.json:
+        print(json.dumps({**key.to_json(), "key": secret.reveal()}))
+    else:
+        print(secret.reveal())
+        print("This key is not stored and cannot be shown again.", file=sys.stderr)
+    return 0
+
+
+def _revoke(args: argparse.Namespace, database: Database) -> int:
+    if not revoke_key(database, args.name):
+        raise DataError(f"there is no stored key {args.name!r} that is not revoked yet")
+    if args.json:
+        print(json.dumps({"object": "api_key.revoked", "name": args.name}))
+    return 0
+
+
+def _list(args: argparse.Namespace, database: Database) -> int:
+    rows = [key.to_json() for key in read_keys(database)]
+    if args.json:
+        print(json.dumps({"object": "list", "data": rows}))
+        return 0
+    for row in rows:
+        print(f"{row['name']:24}{_state(row):10}{_terms_shown(row)}")
+    return 0
+
+
+def _terms(args: argparse.Namespace) -> KeyTerms:
+    given = {name: getattr(args, name) for name in KeyTerms.model_fields}
+    if args.models is not None:
+        given["models"] = [name.strip() for name in args.models.split(",") if name.strip()]
+    try:
+        return KeyTerms.model_validate({k: v for k, v in given.items() if v is not None})
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise DataError(f"{where}: {first['msg'].removeprefix('Value error, ')}") from None
+
+
+def _state(row: dict[str, Any]) -> str:
+    return "revoked" if row["revoked_at"] is not None else "good"
+
+
+def _terms_shown(row: dict[str, Any]) -> str:
+    names = ("admin", "models", "budget_usd", "window_s", "requests_per_minute")
+    shown = [f"{name}={row[name]}" for name in names if row[name] not in (None, False)]
+    return " ".join(shown)

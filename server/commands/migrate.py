@@ -1,0 +1,28 @@
+"""`p2l-router migrate`: the database's schema brought up to date, as serve does at its start."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from server.build import database_of, settings_from
+from server.storage.migrate import HEAD, migrate
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags."""
+    parser.add_argument("--config", help="YAML (default: as serve without one)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Raises ConfigError, StorageError."""
+    database = database_of(settings_from(args.config).storage)
+    try:
+        changed = migrate(database)
+    finally:
+        database.close()
+    if args.json:
+        print(json.dumps({"revision": HEAD, "changed": changed}))
+    else:
+        print(f"{database.shown}: {'migrated to' if changed else 'is at'} {HEAD}")
+    return 0

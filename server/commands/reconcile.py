@@ -1,0 +1,82 @@
+"""`p2l-router reconcile`: the ledger against a provider's usage export."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from p2l_model.errors import DataError
+from server.build import database_of, settings_from
+from server.catalogue import build_catalogue
+from server.decision_view import plain
+from server.reconcile import Difference, Reconciliation
+from server.storage.migrate import migrate
+from server.usage_export import read_export
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags."""
+    parser.add_argument("--config", help="YAML (default: as serve without one)")
+    parser.add_argument("--usage", required=True, metavar="FILE", help="CSV or JSONL")
+    parser.add_argument("--provider", required=True, help="its name in the configuration")
+    parser.add_argument("--tolerance-usd", type=Decimal, default=Decimal("0.01"), metavar="USD")
+    parser.add_argument("--apply", action="store_true", help="correct the ledger")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Exit 1 where they differ by more than the tolerance and nothing is corrected.
+
+    Raises ConfigError, DataError, StorageError.
+    """
+    settings = settings_from(args.config)
+    if args.provider not in settings.providers:
+        raise DataError(f"--provider: there is no provider {args.provider!r} in the configuration")
+    tolerance: Decimal = args.tolerance_usd
+    rows = read_export(Path(args.usage))
+    database = database_of(settings.storage)
+    try:
+        migrate(database)
+        work = Reconciliation(database, args.provider, build_catalogue(settings))
+        found = work.differences(rows)
+        if args.apply:
+            work.apply(found)
+    finally:
+        database.close()
+    total = sum((d.usd for d in found), Decimal(0))
+    agree = all(abs(d.usd) <= tolerance for d in found) and abs(total) <= tolerance
+    if args.json:
+        print(json.dumps(_report(found, total, agree=agree, applied=args.apply)))
+    else:
+        print(_table(found, total))
+    return 0 if agree or args.apply else 1
+
+
+def _report(
+    found: list[Difference], total: Decimal, *, agree: bool, applied: bool
+) -> dict[str, Any]:
+    data = [
+        {
+            "day": d.day,
+            "model": d.model,
+            "upstream_id": d.upstream_id,
+            "ledger_requests": d.ledger_requests,
+            "provider_requests": d.provider_requests,
+            "ledger_usd": plain(d.ledger_usd),
+            "provider_usd": plain(d.provider_usd),
+            "difference_usd": plain(d.usd),
+        }
+        for d in found
+    ]
+    return {"agree": agree, "applied": applied, "difference_usd": plain(total), "data": data}
+
+
+def _table(found: list[Difference], total: Decimal) -> str:
+    lines = [f"{'day':12}{'model':40}{'ledger USD':>14}{'provider USD':>14}{'difference':>14}"]
+    for d in found:
+        lines.append(
+            f"{d.day:12}{d.model:40}{d.ledger_usd:>14.6f}{d.provider_usd:>14.6f}{d.usd:>+14.6f}"
+        )
+    return "\n".join([*lines, f"{'total':80}{total:>+14.6f}"])

@@ -1,0 +1,68 @@
+"""`p2l-router spend`: what was spent."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from decimal import Decimal
+from typing import Any
+
+from server.build import database_of, settings_from
+from server.decision_view import plain
+from server.storage.migrate import migrate
+from server.storage.spend import GROUPS, Spend, adjusted_usd, spend
+
+_DAY_S = 86_400
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags."""
+    parser.add_argument("--config", help="YAML (default: as serve without one)")
+    parser.add_argument("--by", choices=GROUPS, default="key")
+    parser.add_argument("--days", type=float, metavar="N", help="the last N days (default: all)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Raises ConfigError, StorageError."""
+    database = database_of(settings_from(args.config).storage)
+    until = time.time() + 1
+    since = 0.0 if args.days is None else until - args.days * _DAY_S
+    try:
+        migrate(database)
+        rows = spend(database, args.by, since, until)
+        adjusted = adjusted_usd(database, since, until)
+    finally:
+        database.close()
+    total = sum((row.cost_usd for row in rows), Decimal(0)) + adjusted
+    if args.json:
+        data = [_json(row) for row in rows]
+        shown = {"total_usd": plain(total), "adjustments_usd": plain(adjusted)}
+        print(json.dumps({"by": args.by, **shown, "data": data}))
+    else:
+        print(_table(rows, args.by, adjusted, total))
+    return 0
+
+
+def _json(row: Spend) -> dict[str, Any]:
+    return {
+        "group": row.group,
+        "attempts": row.attempts,
+        "cost_usd": plain(row.cost_usd),
+        "estimated_usd": plain(row.estimated_usd),
+        "prompt_tokens": row.prompt_tokens,
+        "completion_tokens": row.completion_tokens,
+    }
+
+
+def _table(rows: list[Spend], by: str, adjusted: Decimal, total: Decimal) -> str:
+    lines = [f"{by:36}{'attempts':>10}{'tokens':>14}{'USD':>16}{'estimated':>14}"]
+    for row in rows:
+        tokens = row.prompt_tokens + row.completion_tokens
+        lines.append(
+            f"{row.group:36}{row.attempts:>10}{tokens:>14}{row.cost_usd:>16.6f}"
+            f"{row.estimated_usd:>14.6f}"
+        )
+    if adjusted:
+        lines.append(f"{'reconciled':36}{'':>24}{adjusted:>16.6f}")
+    return "\n".join([*lines, f"{'total':36}{'':>24}{total:>16.6f}"])

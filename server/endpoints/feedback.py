@@ -1,0 +1,134 @@
+"""POST /v1/feedback: what a caller thinks of an answer; stored, once, for training."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from typing import Any, Final
+
+import orjson
+from fastapi import APIRouter, Request, Response
+
+from p2l_model.types import user_turns
+from server.auth import Caller
+from server.chat_request import parse_chat_request
+from server.endpoints.common import CallerDep, State, StateDep, json_response, read_json
+from server.errors import ConflictError, InvalidRequestError, NotFoundError, OverloadedError
+from server.storage.errors import StorageError
+from server.storage.feedback import (
+    Asked,
+    FeedbackExistsError,
+    Opinion,
+    add_feedback,
+    who_asked,
+)
+from server.storage.store import Store
+
+router = APIRouter()
+_WINNERS: Final = ("model_a", "model_b", "tie", "tie_bothbad")
+_FIELDS: Final = frozenset({"request_id", "winner", "comparison", "rating", "messages"})
+
+
+@router.post("/v1/feedback")
+async def feedback(request: Request, caller: CallerDep, state: StateDep) -> Response:
+    """Raises NotFoundError for a request that this key did not make, ConflictError for a second
+    opinion, RateLimitedError."""
+    per_minute = state.settings.limits.feedback_per_minute
+    await state.gateway.accounts.limiter.admit_feedback(caller, per_minute)
+    body = await read_json(request)
+    request_id = body.get("request_id")
+    if not isinstance(request_id, str) or not request_id:
+        raise InvalidRequestError("request_id must be a request's id.", param="request_id")
+    opinion = _opinion(body, state)
+    try:
+        asked = await _asked(state.store, request_id)
+        opinion = _of_the_answer(opinion, request_id, asked, caller, state)
+        database = state.store.database
+        await asyncio.to_thread(add_feedback, database, request_id, caller.name, opinion)
+    except FeedbackExistsError:
+        raise ConflictError(
+            "This request has its feedback already.", code="feedback_exists", param="request_id"
+        ) from None
+    except StorageError:
+        raise OverloadedError("Feedback cannot be stored just now.") from None
+    return json_response({"object": "feedback", "request_id": request_id, "stored": True})
+
+
+async def _asked(store: Store, request_id: str) -> Asked | None:
+    asked = await asyncio.to_thread(who_asked, store.database, request_id)
+    if asked is None and await store.flush():
+        asked = await asyncio.to_thread(who_asked, store.database, request_id)
+    return asked
+
+
+def _of_the_answer(
+    opinion: Opinion, request_id: str, asked: Asked | None, caller: Caller, state: State
+) -> Opinion:
+    """With the model that answered. Not even an admin speaks for another key."""
+    if asked is None or asked.key_name != caller.name:
+        raise NotFoundError(
+            f"There is no request {request_id[:80]!r} of this key.",
+            code="request_not_found",
+            param="request_id",
+        )
+    if opinion.rating is None:
+        return opinion
+    if asked.model is None:
+        raise InvalidRequestError("The request was not answered: there is nothing to rate.")
+    return Opinion(
+        model=_leaderboard_name(asked.model, state),
+        rating=opinion.rating,
+        messages=opinion.messages,
+    )
+
+
+def _opinion(body: dict[str, Any], state: State) -> Opinion:
+    unknown = sorted(set(body) - _FIELDS)
+    if unknown:
+        raise InvalidRequestError(f"{unknown[0][:80]} is not known.", param=unknown[0][:80])
+    messages = _turns(body)
+    if ("rating" in body) == ("winner" in body):
+        raise InvalidRequestError("Give either winner, with comparison, or rating.", param="winner")
+    if "rating" in body:
+        return Opinion(rating=_rating(body["rating"]), messages=messages)
+    winner, pair = body["winner"], body.get("comparison")
+    if winner not in _WINNERS:
+        raise InvalidRequestError(f"winner must be one of {', '.join(_WINNERS)}.", param="winner")
+    if not isinstance(pair, dict) or set(pair) != {"model_a", "model_b"}:
+        raise InvalidRequestError(
+            'comparison must be {"model_a": NAME, "model_b": NAME}.', param="comparison"
+        )
+    names = [_known(pair[side], f"comparison.{side}", state) for side in ("model_a", "model_b")]
+    if names[0] == names[1]:
+        raise InvalidRequestError("A model cannot win against itself.", param="comparison")
+    return Opinion(model_a=names[0], model_b=names[1], winner=winner, messages=messages)
+
+
+def _rating(value: object) -> float:
+    good = isinstance(value, int | float) and not isinstance(value, bool)
+    if not good or not math.isfinite(float(value)) or not 0 <= value <= 1:  # type: ignore[arg-type,operator]
+        raise InvalidRequestError("rating must be a number from 0 to 1.", param="rating")
+    return float(value)  # type: ignore[arg-type]
+
+
+def _turns(body: dict[str, Any]) -> str | None:
+    """The user's turns of the messages, which the caller lets us keep; None without them."""
+    if body.get("messages") is None:
+        return None
+    chat = parse_chat_request({"model": "p2l", "messages": body["messages"]})
+    return orjson.dumps(user_turns(chat.messages)).decode()
+
+
+def _known(name: object, param: str, state: State) -> str:
+    """A model of the catalogue or of the leaderboard, by its leaderboard name."""
+    if not isinstance(name, str):
+        raise InvalidRequestError(f"{param} must be a model's name.", param=param)
+    planner = state.gateway.planner
+    if name not in planner.catalogue and name not in planner.scorer.models:
+        raise InvalidRequestError(f"{param}: there is no model {name[:200]!r}.", param=param)
+    return _leaderboard_name(name, state)
+
+
+def _leaderboard_name(name: str, state: State) -> str:
+    card = state.gateway.planner.catalogue.get(name)
+    return name if card is None else card.leaderboard_name

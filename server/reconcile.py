@@ -1,0 +1,143 @@
+"""The ledger against a provider's own count: where they differ, and the ledger corrected."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from router.catalog import ModelCard
+from router.cost import Usage, actual_cost_usd
+from server.ledger.attempt import pico, usd
+from server.storage.database import Database
+from server.storage.rows import MICRO, micros
+from server.storage.spend import Day, days, known_adjustments, known_ids, set_adjustments, set_costs
+from server.usage_export import Exported
+
+_DAY_US = 86_400 * MICRO
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What both say of one model on one day, or (with upstream_id) of one answer."""
+
+    day: str
+    model: str
+    upstream_id: str | None
+    ledger_requests: int
+    provider_requests: int
+    ledger_usd: Decimal
+    provider_usd: Decimal
+
+    @property
+    def usd(self) -> Decimal:
+        """What the ledger lacks; negative: has too much."""
+        return self.provider_usd - self.ledger_usd
+
+
+class Reconciliation:
+    """Of one provider. catalogue: gives the prices where the export has only tokens."""
+
+    def __init__(self, database: Database, provider: str, catalogue: Sequence[ModelCard]) -> None:
+        self._database = database
+        self._provider = provider
+        self._adjusted: dict[str, int] = {}
+        self._cards: Mapping[str, ModelCard] = {
+            card.upstream_model: card for card in catalogue if card.provider == provider
+        }
+
+    def differences(self, rows: Sequence[Exported]) -> list[Difference]:
+        """All answers that have an id, and all days of rows without. Raises StorageError."""
+        single = [row for row in rows if row.upstream_id is not None]
+        self._adjusted = known_adjustments(self._database, self._provider)
+        known = dict(
+            known_ids(self._database, self._provider, [row.upstream_id or "" for row in single])
+        )
+        found = [self._of_answer(row, known.get(row.upstream_id or "")) for row in single]
+        return found + self._of_days([row for row in rows if row.upstream_id is None])
+
+    def apply(self, found: Sequence[Difference]) -> None:
+        """The provider's word replaces the ledger's; applying the same export again changes
+        nothing. Raises StorageError."""
+        answers = {
+            d.upstream_id: pico(d.provider_usd)
+            for d in found
+            if d.upstream_id is not None and d.ledger_requests
+        }
+        set_costs(self._database, self._provider, answers)
+        lacking = [d for d in found if d.upstream_id is None or not d.ledger_requests]
+        set_adjustments(self._database, [self._adjustment(d) for d in lacking])
+
+    def _adjustment(self, difference: Difference) -> dict[str, object]:
+        name = self._name(difference.upstream_id or f"{difference.day}:{difference.model}")
+        return {
+            "id": name,
+            "created_at": micros(time.time()),
+            "day": difference.day,
+            "provider": self._provider,
+            "model": difference.model,
+            "cost_pico": self._adjusted.get(name, 0) + pico(difference.usd),
+            "note": "reconciled with the provider's export",
+        }
+
+    def _of_answer(self, row: Exported, known_pico: int | None) -> Difference:
+        return Difference(
+            row.day,
+            row.model,
+            row.upstream_id,
+            0 if known_pico is None else 1,
+            1,
+            usd(known_pico or 0) + self._adjustment_usd(row.upstream_id or ""),
+            self._cost_usd(row),
+        )
+
+    def _of_days(self, rows: Sequence[Exported]) -> list[Difference]:
+        if not rows:
+            return []
+        told: dict[tuple[str, str], tuple[int, Decimal]] = {}
+        for row in rows:
+            n_requests, cost = told.get((row.day, row.model), (0, Decimal(0)))
+            key = row.day, row.model
+            told[key] = n_requests + row.requests, cost + self._cost_usd(row)
+        known = days(self._database, self._provider, *_span(sorted(day for day, _ in told)))
+        nothing = Day()
+        return [
+            Difference(
+                day,
+                model,
+                None,
+                known.get((day, model), nothing).requests,
+                told.get((day, model), (0, Decimal(0)))[0],
+                usd(known.get((day, model), nothing).cost_pico)
+                + self._adjustment_usd(f"{day}:{model}"),
+                told.get((day, model), (0, Decimal(0)))[1],
+            )
+            for day, model in sorted({*told, *known})
+        ]
+
+    def _name(self, what: str) -> str:
+        return hashlib.sha256(f"{self._provider}\n{what}".encode()).hexdigest()
+
+    def _adjustment_usd(self, what: str) -> Decimal:
+        return usd(self._adjusted.get(self._name(what), 0))
+
+    def _cost_usd(self, row: Exported) -> Decimal:
+        if row.cost_usd is not None:
+            return row.cost_usd
+        card = self._cards.get(row.model)
+        usage = Usage(
+            prompt_tokens=row.prompt_tokens,
+            completion_tokens=row.completion_tokens,
+            cached_tokens=row.cached_tokens,
+        )
+        cost = None if card is None else actual_cost_usd(card, usage)
+        return Decimal(0) if cost is None else cost
+
+
+def _span(told: Sequence[str]) -> tuple[int, int]:
+    """From the first day's beginning to the last day's end, in microseconds."""
+    first, last = (datetime.fromisoformat(day).replace(tzinfo=UTC) for day in (told[0], told[-1]))
+    return micros(first.timestamp()), micros(last.timestamp()) + _DAY_US

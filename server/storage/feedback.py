@@ -1,0 +1,124 @@
+"""What callers say of the answers they got, and its export as training data."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from sqlalchemy import func, insert, select
+from sqlalchemy.exc import IntegrityError
+
+from server.ledger.attempt import Outcome
+from server.storage.database import Database
+from server.storage.rows import micros
+from server.storage.schema import attempts, feedback, prompts, receipts
+
+
+class FeedbackExistsError(Exception):
+    """This request has its feedback: the first stands."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opinion:
+    """winner with model_a and model_b, or rating in [0, 1] of the answer of model.
+
+    messages: JSON, the user's turns; None where nobody gave them. Names are leaderboard names.
+    """
+
+    model: str | None = None
+    model_a: str | None = None
+    model_b: str | None = None
+    winner: str | None = None
+    rating: float | None = None
+    messages: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Who made a request and which model (catalogue name) answered it, None where none did."""
+
+    key_name: str
+    model: str | None
+
+
+def who_asked(database: Database, request_id: str) -> Asked | None:
+    """None where there is no such request. Blocks. Raises StorageError."""
+    answered = (
+        select(attempts.c.key_name, attempts.c.model, attempts.c.outcome)
+        .where(attempts.c.request_id == request_id)
+        .order_by(attempts.c.attempt.desc())
+    )
+    with database.begin() as connection:
+        rows = connection.execute(answered).all()
+        if rows:
+            given = next((r.model for r in rows if r.outcome == Outcome.ANSWERED.value), None)
+            return Asked(rows[0].key_name, given)
+        receipt = connection.execute(
+            select(receipts.c.key_name).where(receipts.c.request_id == request_id)
+        ).scalar()
+    return None if receipt is None else Asked(receipt, None)
+
+
+def add_feedback(database: Database, request_id: str, key_name: str, opinion: Opinion) -> None:
+    """Blocks. Raises FeedbackExistsError, StorageError."""
+    row = {
+        "request_id": request_id,
+        "created_at": micros(time.time()),
+        "key_name": key_name,
+        "model": opinion.model,
+        "model_a": opinion.model_a,
+        "model_b": opinion.model_b,
+        "winner": opinion.winner,
+        "rating": opinion.rating,
+        "messages": opinion.messages,
+    }
+    try:
+        with database.engine.begin() as connection:
+            connection.execute(insert(feedback), [row])
+    except IntegrityError:
+        raise FeedbackExistsError from None
+
+
+def votes(database: Database) -> Iterator[dict[str, Any]]:
+    """Feedback that compares two models, as `train` reads it: only where the prompt is known."""
+    for row in _with_prompts(database, feedback.c.winner.is_not(None)):
+        yield {
+            "prompt": orjson.loads(row["prompt"]),
+            "model_a": row["model_a"],
+            "model_b": row["model_b"],
+            "winner": row["winner"],
+            "user": row["key_name"],
+        }
+
+
+def scores(database: Database) -> Iterator[dict[str, Any]]:
+    """Ratings, as score files have them: only where the prompt and the model are known."""
+    known = feedback.c.rating.is_not(None) & feedback.c.model.is_not(None)
+    for row in _with_prompts(database, known):
+        yield {
+            "prompt": orjson.loads(row["prompt"]),
+            "model": row["model"],
+            "score": row["rating"],
+            "user": row["key_name"],
+        }
+
+
+def count_feedback(database: Database) -> int:
+    """All of it, with a prompt or without. Blocks. Raises StorageError."""
+    with database.begin() as connection:
+        return int(connection.execute(select(func.count()).select_from(feedback)).scalar() or 0)
+
+
+def _with_prompts(database: Database, which: Any) -> Iterator[Any]:
+    prompt = func.coalesce(feedback.c.messages, prompts.c.messages)
+    query = (
+        select(feedback, prompt.label("prompt"))
+        .join_from(feedback, prompts, feedback.c.request_id == prompts.c.request_id, isouter=True)
+        .where(which, prompt.is_not(None))
+        .order_by(feedback.c.created_at, feedback.c.request_id)
+    )
+    with database.begin() as connection:
+        yield from connection.execution_options(yield_per=1000).execute(query).mappings()

@@ -1,0 +1,53 @@
+"""Keeps the running gateway's knowledge of stored keys up to date."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Final
+
+from server.auth import Authenticator
+from server.endpoints.common import State
+from server.storage.errors import StorageError
+from server.storage.keys import keys_version, read_keys
+
+_LOG: Final = logging.getLogger(__name__)
+_POLL_S: Final = 1.0
+
+
+@asynccontextmanager
+async def keys_kept_current(state: State) -> AsyncIterator[None]:
+    """Reads the stored keys now and, while the context lasts, within a second of each change."""
+    await refresh(state)
+    task = asyncio.create_task(_keep(state))
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def refresh(state: State) -> None:
+    """Reads the stored keys. Raises StorageError."""
+    keys = await asyncio.to_thread(read_keys, state.store.database)
+    live = [(bytes.fromhex(key.sha256), key.caller) for key in keys if key.is_live]
+    authenticator: Authenticator = state.authenticator
+    authenticator.take_stored(live, any_stored=bool(keys))
+
+
+async def _keep(state: State) -> None:
+    database = state.store.database
+    known: tuple[int, int, int] | None = None
+    while True:
+        await asyncio.sleep(_POLL_S)
+        try:
+            version = await asyncio.to_thread(keys_version, database)
+            if version != known:
+                await refresh(state)
+                known = version
+        except StorageError as error:
+            # the keys known so far stay good
+            _LOG.warning("stored keys cannot be read: %s", error)

@@ -1,0 +1,158 @@
+"""Keys created by command and by admins: hashed, scoped, expiring, revoked at once."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fake_provider import FakeProvider
+from live_gateway import LiveGateway, config_for
+
+from server.cli import main
+
+CHAT = {"model": "p2l", "messages": [{"role": "user", "content": "Hi"}]}
+ADMIN = "auth: {keys: [{name: boss, key_env: BOSS, admin: true}, {name: team, key_env: TEAM}]}\n"
+ENVIRON = {"MAIN_KEY": "sk-provider-canary", "BOSS": "boss-key", "TEAM": "team-key"}
+
+
+def bearer(key: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {key}"}
+
+
+@pytest.fixture
+def config(provider: FakeProvider, tmp_path: Path) -> str:
+    return config_for(provider.base_url, f'storage: {{url: "sqlite:///{tmp_path}/p2l.db"}}\n')
+
+
+@pytest.fixture
+def client(config: str) -> Iterator[httpx.Client]:
+    with (
+        LiveGateway(config + ADMIN, ENVIRON) as live,
+        httpx.Client(base_url=live.url, trust_env=False, verify=False, timeout=20) as http,
+    ):
+        yield http
+
+
+def create(client: httpx.Client, **terms: Any) -> httpx.Response:
+    return client.post("/admin/keys", json=terms, headers=bearer("boss-key"))
+
+
+def ask(client: httpx.Client, key: str) -> httpx.Response:
+    return client.post("/v1/chat/completions", json=CHAT, headers=bearer(key))
+
+
+def test_an_admin_creates_a_scoped_key_and_revokes_it(client: httpx.Client, tmp_path: Path) -> None:
+    made = create(client, name="app", models=["cheap"], requests_per_minute=2).json()
+    key = made["key"]
+    assert key.startswith("sk-p2l-")
+    assert ask(client, key).headers["x-p2l-model"] == "cheap"
+    assert ask(client, key).status_code == 200
+    limited = ask(client, key)
+    assert (limited.status_code, limited.json()["error"]["code"]) == (429, "rate_limit_exceeded")
+    assert 1 <= int(limited.headers["retry-after"]) <= 30
+    listed = client.get("/admin/keys", headers=bearer("boss-key")).json()["data"]
+    assert [row["name"] for row in listed] == ["app"]
+    assert key not in json.dumps(listed)
+    assert key.encode() not in (tmp_path / "p2l.db").read_bytes()
+    assert client.delete("/admin/keys/app", headers=bearer("boss-key")).status_code == 200
+    assert ask(client, key).status_code == 401
+    assert client.delete("/admin/keys/app", headers=bearer("boss-key")).status_code == 404
+    assert create(client, name="app").status_code == 409
+
+
+def test_only_admins_administer(client: httpx.Client) -> None:
+    assert client.get("/admin/keys").status_code == 401
+    assert client.get("/admin/keys", headers=bearer("team-key")).status_code == 403
+    body = {"name": "x"}
+    assert client.post("/admin/keys", json=body, headers=bearer("team-key")).status_code == 403
+    assert client.delete("/admin/keys/x", headers=bearer("team-key")).status_code == 403
+
+
+def test_without_an_admin_key_administration_is_off(config: str) -> None:
+    with LiveGateway(config, ENVIRON) as live:
+        response = httpx.get(f"{live.url}/admin/keys", trust_env=False)
+        assert response.status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("terms", "param"),
+    [
+        ({}, "name"),
+        ({"name": ""}, "name"),
+        ({"name": "a\nb"}, "name"),
+        ({"name": "a", "models": ["nobody"]}, "models"),
+        ({"name": "a", "budget_usd": "nan"}, "budget_usd"),
+        ({"name": "a", "budget_usd": -1}, "budget_usd"),
+        ({"name": "a", "window_s": 60}, None),
+        ({"name": "a", "requests_per_minute": 0}, "requests_per_minute"),
+        ({"name": "a", "expires_at": "2001-01-01T00:00:00Z"}, None),
+        ({"name": "a", "colour": "red"}, "colour"),
+    ],
+)
+def test_bad_terms_are_named(
+    client: httpx.Client, terms: dict[str, Any], param: str | None
+) -> None:
+    response = create(client, **terms)
+    assert response.status_code == 400
+    assert response.json()["error"]["param"] == param
+
+
+def test_a_key_expires(client: httpx.Client) -> None:
+    soon = time.time() + 1.2
+    terms = {
+        "name": "short",
+        "expires_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(soon + 1)),
+    }
+    key = create(client, **terms).json()["key"]
+    assert ask(client, key).status_code == 200
+    time.sleep(2.5)
+    assert ask(client, key).status_code == 401
+
+
+def test_a_keys_budget_holds(client: httpx.Client) -> None:
+    key = create(client, name="poor", budget_usd="0.000001").json()["key"]
+    refused = ask(client, key)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (429, "budget_exhausted")
+
+
+def test_the_command_creates_lists_and_revokes_and_the_gateway_notices(
+    config: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(config)
+    with (
+        LiveGateway(config, ENVIRON) as live,
+        httpx.Client(base_url=live.url, trust_env=False, verify=False, timeout=20) as client,
+    ):
+        assert client.get("/v1/models").status_code == 200
+        flags = ["--config", str(path), "--json"]
+        assert main(["keys", "create", "ci", "--budget-usd", "5", "--window-s", "60", *flags]) == 0
+        made = json.loads(capsys.readouterr().out)
+        assert (made["budget_usd"], made["window_s"]) == ("5", 60)
+        wait_for(client, None, 401)
+        wait_for(client, made["key"], 200)
+        assert main(["keys", "list", *flags]) == 0
+        assert [row["name"] for row in json.loads(capsys.readouterr().out)["data"]] == ["ci"]
+        assert main(["keys", "revoke", "ci", *flags]) == 0
+        wait_for(client, made["key"], 401)
+        # the last key is gone: it must not be open to all again
+        wait_for(client, None, 401)
+    assert main(["keys", "revoke", "nobody", *flags]) == 2
+    assert main(["keys", "create", "x", "--models", "nobody", *flags]) == 2
+    with sqlite3.connect(tmp_path / "p2l.db") as rows:
+        stored = rows.execute("SELECT * FROM api_keys").fetchall()
+    assert made["key"] not in str(stored)
+
+
+def wait_for(client: httpx.Client, key: str | None, status: int) -> None:
+    headers = {} if key is None else bearer(key)
+    deadline = time.monotonic() + 5
+    while client.get("/v1/models", headers=headers).status_code != status:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
