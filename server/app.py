@@ -29,6 +29,7 @@ from server.quota.budgets import Budgets
 from server.receipts import Receipts
 from server.settings import Settings
 from server.storage.housekeeping import kept_alive
+from server.storage.recovery import Lost
 from server.storage.store import Store
 from server.stored_keys import keys_kept_current
 from server.upstream.base import Upstream
@@ -55,15 +56,21 @@ def create_app(
         # those in force: a reload may have changed both
         state.gateway.planner.serve(build_catalogue(state.settings))
 
+    def release(lost: Sequence[Lost]) -> None:
+        state.gateway.accounts.release_lost(lost, state.authenticator.callers)
+
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await asyncio.to_thread(kept.start)
-        async with kept_alive(kept), prices_kept_current(settings.prices, new_prices):
+        async with (
+            keys_kept_current(state),
+            kept_alive(kept, release),
+            prices_kept_current(settings.prices, new_prices),
+        ):
             await scorer.start()
-            async with keys_kept_current(state):
-                state.ready = True
-                yield
-                state.ready = False
+            state.ready = True
+            yield
+            state.ready = False
             # those that a reload may have put in the place of the first
             await state.gateway.close()
             await state.gateway.accounts.close()

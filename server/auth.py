@@ -101,8 +101,12 @@ class Authenticator:
     @property
     def has_admin(self) -> bool:
         """Some key may administer."""
-        pairs = [pair for pairs in self._by_prefix.values() for pair in pairs]
-        return any(caller.admin for _, caller in pairs)
+        return any(caller.admin for caller in self.callers.values())
+
+    @property
+    def callers(self) -> dict[str, Caller]:
+        """All that are known, by name."""
+        return {c.name: c for pairs in self._by_prefix.values() for _, c in pairs}
 
     @property
     def configured_names(self) -> frozenset[str]:

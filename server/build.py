@@ -14,11 +14,13 @@ from server.defaults import default_settings
 from server.ledger.accounts import Accounts
 from server.quota.budgets import Budgets
 from server.quota.pacer import Pacer
+from server.quota.rates import Limiter, MemoryRates
 from server.quota.windows import MemoryWindows
 from server.secret import Secret
 from server.settings import (
     ModelSettings,
     ProviderSettings,
+    RedisSettings,
     ScorerSettings,
     Settings,
     StorageSettings,
@@ -132,13 +134,37 @@ def leaderboard_names(
 def build_accounts(settings: Settings, store: Store) -> Accounts:
     """The accounts of a gateway that keeps its ledger in the store."""
     pacer = Pacer(store)
+    budgets = Budgets(settings.routing.window_budgets)
+    policy = settings.storage.unknown_cost
+    url = redis_url(settings.redis)
+    if url is None:
+        windows, limiter = MemoryWindows(store, pacer), Limiter(MemoryRates())
+        return Accounts(
+            store, budgets=budgets, windows=windows, pacer=pacer, limiter=limiter, policy=policy
+        )
+    from server.quota.redis_client import RedisClient
+    from server.quota.redis_rates import RedisRates
+    from server.quota.redis_windows import RedisWindows
+
+    client = RedisClient(url, settings.redis.prefix)
     return Accounts(
         store,
-        budgets=Budgets(settings.routing.window_budgets),
-        windows=MemoryWindows(store, pacer),
+        budgets=budgets,
+        windows=RedisWindows(client, store, pacer),
         pacer=pacer,
-        policy=settings.storage.unknown_cost,
+        limiter=Limiter(RedisRates(client)),
+        policy=policy,
     )
+
+
+def redis_url(redis: RedisSettings, environ: Mapping[str, str] = os.environ) -> str | None:
+    """None: windows and rates are this process' own. Raises ConfigError."""
+    if redis.url_env is None:
+        return redis.url
+    url = environ.get(redis.url_env, "")
+    if not url:
+        raise ConfigError(f"redis.url_env: the variable {redis.url_env} is not set")
+    return url
 
 
 def build_upstreams(

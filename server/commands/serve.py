@@ -20,6 +20,7 @@ from server.build import (
     build_upstreams,
     database_of,
     leaderboard_names,
+    redis_url,
     settings_from,
 )
 from server.catalogue import build_catalogue, coverage
@@ -69,6 +70,8 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError("--workers must be at least 1")
     if not is_loopback(args.host) and not _has_keys(settings, authenticator):
         raise _open_to_all(args.host)
+    if args.workers > 1:
+        _check_shared(settings)
     if args.workers == 1 or args.fd is not None:
         return _serve(args, settings, authenticator)
     with _listener(args) as listener:
@@ -193,6 +196,16 @@ def _example(url: str, *, needs_key: bool) -> str:
         f"curl -s {url}/v1/chat/completions {key}"
         f"-H 'content-type: application/json' -H 'X-Cost-Budget: 0.002' -d '{body}'"
     )
+
+
+def _check_shared(settings: Settings) -> None:
+    keys = settings.auth.keys
+    limited = [k for k in keys if k.budget_usd or k.requests_per_minute or k.tokens_per_minute]
+    if (settings.routing.window_budgets or limited) and redis_url(settings.redis) is None:
+        raise ConfigError(
+            "--workers: each worker would keep budgets and rates of its own, and together they "
+            "would spend several times as much: set redis.url, or use one worker"
+        )
 
 
 def _open_to_all(host: str) -> ConfigError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Final, Protocol
 
@@ -16,7 +16,7 @@ from router.cost import (
 from router.decide import Decision
 from server.auth import Caller
 from server.errors import OverloadedError
-from server.ledger.attempt import Attempt, pico
+from server.ledger.attempt import Attempt, pico, usd
 from server.ledger.billing import Known, UnknownCost
 from server.ledger.entry import Entry
 from server.plan import Plan
@@ -26,6 +26,7 @@ from server.quota.rates import Limiter, MemoryRates
 from server.quota.window import Short, Wanted, WindowSpec, from_nano, to_nano
 from server.quota.windows import Windows
 from server.storage.errors import StorageError
+from server.storage.recovery import Lost
 
 # What an answer without a cap is let have, money allowing, before the windows are shared: this
 # many times its expected cost, and room for so many tokens.
@@ -111,12 +112,9 @@ class Accounts:
             if specs:
                 worst, cap = await self._held(hold, specs, plan, decision)
             row = self._row(plan, decision, attempt, worst)
-            await self._ledger.open(row)
-        except BaseException as error:
-            self._release(hold, specs)
-            if isinstance(error, StorageError):
-                raise OverloadedError("Spend cannot be recorded just now.") from None
-            raise
+            await self._opened(row, hold, specs)
+        except StorageError:
+            raise OverloadedError("Spend cannot be recorded just now.") from None
         known = Known(
             card=decision.card,
             shape=plan.routing.shape,
@@ -144,11 +142,23 @@ class Accounts:
             cost = 0 if entry.cost_usd is None else to_nano(entry.cost_usd)
             self._windows.settle(f"{row.request_id}:{row.attempt}", entry.specs, cost)
 
+    def release_lost(self, lost: Sequence[Lost], callers: Mapping[str, Caller]) -> None:
+        """What processes that died had reserved becomes what they are taken to have spent.
+
+        callers: by the names of their keys.
+        """
+        if self._windows is None:
+            return
+        for attempt in lost:
+            specs = self._specs(callers.get(attempt.key_name) or Caller(attempt.key_name))
+            cost = to_nano(usd(attempt.cost_pico))
+            self._windows.settle_lost(f"{attempt.request_id}:{attempt.attempt}", specs, cost)
+
     async def close(self) -> None:
         """Finishes what is under way."""
+        await self.limiter.close()
         if self._windows is not None:
             await self._windows.close()
-        await self.limiter.close()
 
     def _specs(self, caller: Caller) -> tuple[WindowSpec, ...]:
         return () if self.budgets is None else self.budgets.of(caller)
@@ -168,9 +178,13 @@ class Accounts:
         amount = from_nano(granted)
         return amount, largest_output_cap(decision.card, plan.routing.shape, amount)
 
-    def _release(self, hold: str, specs: Sequence[WindowSpec]) -> None:
-        if self._windows is not None and specs:
-            self._windows.settle(hold, specs, 0)
+    async def _opened(self, row: Attempt, hold: str, specs: Sequence[WindowSpec]) -> None:
+        try:
+            await self._ledger.open(row)
+        except BaseException:
+            if self._windows is not None and specs:
+                self._windows.settle(hold, specs, 0)
+            raise
 
     def _row(
         self, plan: Plan, decision: Decision, attempt: int, reserved: Decimal | None

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from server.auth import Caller
-from server.errors import RateLimitedError
+from server.errors import OverloadedError, RateLimitedError
+from server.storage.errors import StorageError
 
 _MINUTE_S: Final = 60.0
 _SWEEP: Final = 10_000
@@ -111,7 +112,7 @@ class Limiter:
         """
         limits = caller.limits
         if limits.tokens_per_minute is not None:
-            wait_s = await self._rates.take(f"tokens:{caller.name}", limits.tokens_per_minute, 0)
+            wait_s = await self._take(f"tokens:{caller.name}", limits.tokens_per_minute, 0)
             if wait_s > 0:
                 raise RateLimitedError(wait_s, f"{limits.tokens_per_minute} tokens")
         if limits.requests_per_minute is not None:
@@ -130,7 +131,13 @@ class Limiter:
     async def close(self) -> None:
         await self._rates.close()
 
+    async def _take(self, name: str, per_minute: int, amount: int) -> float:
+        try:
+            return await self._rates.take(name, per_minute, amount)
+        except StorageError:
+            raise OverloadedError("Rates cannot be counted just now.") from None
+
     async def _request(self, name: str, per_minute: int) -> None:
-        wait_s = await self._rates.take(name, per_minute, 1)
+        wait_s = await self._take(name, per_minute, 1)
         if wait_s > 0:
             raise RateLimitedError(wait_s, f"{per_minute} requests")

@@ -15,8 +15,8 @@ SLICES: Final = 1_000
 SHARE: Final = 8
 _NANO: Final = 10**9
 # How long to wait where only requests under way stand in the way, and for a budget without end.
-_SOON_S: Final = 1.0
-_NEVER_S: Final = 86_400.0
+SOON_S: Final = 1.0
+NEVER_S: Final = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,16 +125,16 @@ class Window:
         """When the amount needed will have fallen out of the window, if nothing else is settled."""
         missing = needed - self.available(amount, now_us)
         if needed > amount:
-            return _NEVER_S
+            return NEVER_S
         for index, spent in self._slices:
             missing -= spent
             if missing <= 0:
                 return self._wait_s(index, now_us)
-        return _SOON_S
+        return SOON_S
 
     def _wait_s(self, index: int, now_us: int) -> float:
         if self._slice_us == 0:
-            return _NEVER_S
+            return NEVER_S
         return max(0.0, (index + 1 + SLICES) * self._slice_us - now_us) / 1e6
 
     def _index(self, now_us: int) -> int:

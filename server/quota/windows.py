@@ -23,6 +23,9 @@ class Windows(Protocol):
     def settle(self, hold: str, specs: Sequence[WindowSpec], cost: int) -> None:
         """Gives the hold back and books its cost in nanodollars. Does not wait."""
 
+    def settle_lost(self, hold: str, specs: Sequence[WindowSpec], cost: int) -> None:
+        """For an attempt of a process that died, where its reservation outlived it."""
+
     async def close(self) -> None:
         """Finishes what is under way."""
 
@@ -65,6 +68,9 @@ class MemoryWindows:
             if window is not None:  # else it could not be loaded, and nothing is held in it
                 window.settle(hold, cost, now_us)
                 self._pacer.settled(spec, window.spent)
+
+    def settle_lost(self, hold: str, specs: Sequence[WindowSpec], cost: int) -> None:
+        """No reservation outlives the process: the cost is in the ledger, which is read."""
 
     async def close(self) -> None:
         """Nothing is under way."""

@@ -41,9 +41,15 @@ class StorageSettings(Section):
 
 
 class RedisSettings(Section):
-    """Shared state of several gateways."""
+    """Windows and rates that several gateways share.
 
-    url: None = None
+    url_env: the variable that holds the URL, where it has a password in it. prefix: of all keys;
+    gateways that share a budget have the same.
+    """
+
+    url: str | None = None
+    url_env: str | None = None
+    prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")] = "p2l"
 
 
 class LimitsSettings(Section):

@@ -6,12 +6,13 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Final
 
 from server.storage.errors import StorageError
 from server.storage.receipts import prune
+from server.storage.recovery import Lost
 from server.storage.store import Store
 
 _LOG: Final = logging.getLogger(__name__)
@@ -21,9 +22,13 @@ _PRUNE_S: Final = 3600.0
 
 
 @asynccontextmanager
-async def kept_alive(store: Store) -> AsyncIterator[None]:
-    """While the context lasts, the store's housekeeping is done in the background."""
-    task = asyncio.create_task(_keep(store))
+async def kept_alive(store: Store, on_lost: Callable[[list[Lost]], None]) -> AsyncIterator[None]:
+    """While the context lasts, the store's housekeeping is done in the background.
+
+    on_lost: told of the attempts of processes that died, those found at the start first.
+    """
+    on_lost(store.lost)
+    task = asyncio.create_task(_keep(store, on_lost))
     try:
         yield
     finally:
@@ -32,7 +37,7 @@ async def kept_alive(store: Store) -> AsyncIterator[None]:
             await task
 
 
-async def _keep(store: Store) -> None:
+async def _keep(store: Store, on_lost: Callable[[list[Lost]], None]) -> None:
     swept = pruned = time.monotonic()
     while True:
         await asyncio.sleep(_BEAT_S)
@@ -41,7 +46,7 @@ async def _keep(store: Store) -> None:
         try:
             if now - swept >= _SWEEP_S:
                 swept = now
-                await asyncio.to_thread(store.close_stale)
+                on_lost(await asyncio.to_thread(store.close_stale))
             if now - pruned >= _PRUNE_S:
                 pruned = now
                 await asyncio.to_thread(prune, store.database, store.receipts_days, time.time())

@@ -1,0 +1,48 @@
+-- One hash for each window: spent, reserved (nanodollars), s:SLICE, h:HOLD, d:DATABASE, i:INSTANCE.
+-- Beside it two sorted sets: :z slices by number, :l holds by the time at which they are given up.
+local SLICES = 1000
+local clock = redis.call('TIME')
+local now = tonumber(clock[1]) * 1000000 + tonumber(clock[2])
+
+local function whole(number) return string.format('%.0f', number) end
+
+local function field(key, name) return tonumber(redis.call('HGET', key, name) or '0') end
+
+local function index_of(slice_us)
+  if slice_us == 0 then return 0 end
+  return math.floor(now / slice_us)
+end
+
+local function book(key, index, amount)
+  if amount == 0 then return end
+  redis.call('HINCRBY', key, 's:' .. whole(index), whole(amount))
+  redis.call('HINCRBY', key, 'spent', whole(amount))
+  redis.call('ZADD', key .. ':z', whole(index), whole(index))
+end
+
+local function roll(key, slice_us)
+  if slice_us > 0 then
+    local gone = redis.call('ZRANGEBYSCORE', key .. ':z', '-inf', whole(index_of(slice_us) - SLICES - 1))
+    for _, index in ipairs(gone) do
+      redis.call('HINCRBY', key, 'spent', whole(-field(key, 's:' .. index)))
+      redis.call('HDEL', key, 's:' .. index)
+      redis.call('ZREM', key .. ':z', index)
+    end
+  end
+  -- a gateway died with these and nobody settled them: they are taken to have cost all they could
+  for _, hold in ipairs(redis.call('ZRANGEBYSCORE', key .. ':l', '-inf', whole(now), 'LIMIT', 0, 100)) do
+    local amount = field(key, 'h:' .. hold)
+    redis.call('HDEL', key, 'h:' .. hold)
+    redis.call('ZREM', key .. ':l', hold)
+    redis.call('HINCRBY', key, 'reserved', whole(-amount))
+    book(key, index_of(slice_us), amount)
+  end
+end
+
+local function keep(key, ttl_s)
+  if ttl_s > 0 then
+    redis.call('EXPIRE', key, ttl_s)
+    redis.call('EXPIRE', key .. ':z', ttl_s)
+    redis.call('EXPIRE', key .. ':l', ttl_s)
+  end
+end
