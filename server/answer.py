@@ -48,7 +48,8 @@ def whole_answer(
     """The body for the caller and what it cost in USD (None where no usage was reported)."""
     body = dict(reply.body)
     card = exchange.decision.card
-    cost_usd = cost_of(card, body.get("usage"), exchange.sent_as)
+    # the entry is settled: it has read the usage already
+    cost_usd = None if exchange.entry is None else exchange.entry.reported_cost_usd
     if cost_usd is not None:
         body["usage"] = with_cost(body["usage"], float(cost_usd))
     if exchange.sent_as is not request.surface:
@@ -80,7 +81,8 @@ async def streamed_answer(
     except Exception as error:
         # never a silent end, not even for a mistake of our own
         log_bug(error)
-        yield presenter.failure(ApiError("Internal error.", code="internal_error").body["error"])
+        failure = ApiError("Internal error.", code="internal_error").body["error"]
+        yield b"".join([*together, presenter.failure(failure)])
 
 
 def _bridged(exchange: Exchange, request: GatewayRequest, body: dict[str, Any]) -> dict[str, Any]:

@@ -126,7 +126,7 @@ class Gateway:
         )
         card = exchange.decision.card
         stream.on_break = lambda: self.health.broke(card)
-        return exchange, await metered(stream, entry)
+        return exchange, metered(stream, entry)
 
     async def _attempt(
         self, request: GatewayRequest, plan: Plan, send: Sender[T]

@@ -19,6 +19,9 @@ _SEED: Final = re.compile(r"-?[0-9]{1,18}")
 _MAX_BUDGET_EXPONENT: Final = 15
 _MAX_BUDGET_CHARS: Final = 64
 _MAX_SEED: Final = 2**63
+_HEADERS: Final = frozenset(
+    {b"x-cost-budget", b"x-cost-budget-mode", b"x-route-models", b"x-route-seed"}
+)
 _BODY_FIELDS: Final = frozenset({"budget_usd", "budget_mode", "models", "seed", "explain"})
 
 T = TypeVar("T")
@@ -35,8 +38,14 @@ class RoutingOptions:
     explain: bool = False
 
 
+_NOTHING: Final = RoutingOptions()
+
+
 def parse_options(headers: Headers, body: Mapping[str, Any]) -> RoutingOptions:
     """Raises InvalidRequestError naming the header or field, also where two of them disagree."""
+    sent = _sent(headers)
+    if not sent and "p2l" not in body and "cost" not in body:
+        return _NOTHING
     twin = body.get("p2l", {})
     if not isinstance(twin, dict):
         raise InvalidRequestError("p2l must be an object.", param="p2l")
@@ -50,10 +59,10 @@ def parse_options(headers: Headers, body: Mapping[str, Any]) -> RoutingOptions:
     if not isinstance(explain, bool):
         raise InvalidRequestError("p2l.explain must be true or false.", param="p2l.explain")
     return RoutingOptions(
-        budget_usd=_budget(headers, body, twin),
-        budget_mode=_one_of(headers, "x-cost-budget-mode", twin, "budget_mode", _mode, _mode),
-        models=_one_of(headers, "x-route-models", twin, "models", _names_header, _names_list),
-        seed=_one_of(headers, "x-route-seed", twin, "seed", _seed_header, _seed_json),
+        budget_usd=_budget(sent, body, twin),
+        budget_mode=_one_of(sent, "x-cost-budget-mode", twin, "budget_mode", _mode, _mode),
+        models=_one_of(sent, "x-route-models", twin, "models", _names_header, _names_list),
+        seed=_one_of(sent, "x-route-seed", twin, "seed", _seed_header, _seed_json),
         explain=explain,
     )
 
@@ -89,13 +98,24 @@ def _bad_budget(param: str) -> InvalidRequestError:
     )
 
 
-def _budget(headers: Headers, body: Mapping[str, Any], twin: Mapping[str, Any]) -> Decimal | None:
+def _sent(headers: Headers) -> Mapping[str, list[str]]:
+    """Our own headers, all values of each."""
+    sent: dict[str, list[str]] = {}
+    for name, value in headers.raw:
+        if name in _HEADERS:
+            sent.setdefault(name.decode(), []).append(value.decode("latin-1"))
+    return sent
+
+
+def _budget(
+    sent: Mapping[str, list[str]], body: Mapping[str, Any], twin: Mapping[str, Any]
+) -> Decimal | None:
     found: dict[str, Decimal] = {}
-    sent = headers.getlist("x-cost-budget")
-    if len(sent) > 1:
+    given = sent.get("x-cost-budget", [])
+    if len(given) > 1:
         raise _bad_budget("X-Cost-Budget")
-    if sent:
-        found["X-Cost-Budget"] = parse_budget(sent[0], "X-Cost-Budget")
+    if given:
+        found["X-Cost-Budget"] = parse_budget(given[0], "X-Cost-Budget")
     for param, place, key in (("p2l.budget_usd", twin, "budget_usd"), ("cost", body, "cost")):
         if place.get(key) is not None:
             found[param] = parse_budget(place[key], param)
@@ -103,19 +123,21 @@ def _budget(headers: Headers, body: Mapping[str, Any], twin: Mapping[str, Any]) 
 
 
 def _one_of(
-    headers: Headers,
+    sent: Mapping[str, list[str]],
     header: str,
     twin: Mapping[str, Any],
     key: str,
     from_header: Callable[[Any, str], T],
     from_body: Callable[[Any, str], T],
 ) -> T | None:
+    if header not in sent and key not in twin:
+        return None
     found: dict[str, T] = {}
-    sent = headers.getlist(header)
-    if len(sent) > 1:
+    given = sent.get(header, [])
+    if len(given) > 1:
         raise InvalidRequestError(f"{header} is given more than once.", param=header)
-    if sent:
-        found[header] = from_header(sent[0].strip(), header)
+    if given:
+        found[header] = from_header(given[0].strip(), header)
     if twin.get(key) is not None:
         found[f"p2l.{key}"] = from_body(twin[key], f"p2l.{key}")
     return _agreed(found)

@@ -70,10 +70,12 @@ class ChunkPresenter:
         return error_event(error)
 
     def _rewritten(self, event: SseEvent) -> bytes | None:
+        parsed = event.parsed
+        if parsed is not None and self._explanation is None and "usage" not in parsed:
+            if parsed.get("model") == self._card.name:
+                return event.data
+            return orjson.dumps({**parsed, "model": self._card.name})
         chunk = event.json()
-        untouched = chunk.get("model") == self._card.name and self._explanation is None
-        if untouched and "usage" not in chunk:
-            return event.data
         chunk["model"] = self._card.name
         if self._explanation is not None:
             chunk["p2l"], self._explanation = self._explanation, None

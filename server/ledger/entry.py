@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 
 from router.cost import Usage
 from server.auth import Caller
-from server.ledger.attempt import Attempt, Outcome, pico
+from server.ledger.attempt import Attempt, CostSource, Outcome, pico
 from server.ledger.billing import Bill, Known, Seen, UnknownCost, bill
 from server.quota.window import WindowSpec
 from server.upstream.base import Surface
@@ -73,6 +73,12 @@ class Entry:
         self._seen = Seen()
         self._usage: dict[str, Any] = {}
         self._started = time.perf_counter()
+
+    @property
+    def reported_cost_usd(self) -> Decimal | None:
+        """What the provider's own count comes to; None while it is open, and where there is no
+        count or no price."""
+        return self.cost_usd if self.row.cost_source is CostSource.USAGE else None
 
     @property
     def is_open(self) -> bool:
@@ -155,8 +161,11 @@ def _text_bytes(said: Mapping[str, Any]) -> int:
     total = 0
     for name, value in said.items():
         if isinstance(value, str) and name != "role":
-            total += len(value.encode("utf-8", "surrogatepass"))
-    for call in _dicts(said.get("tool_calls")):
+            ascii_only = value.isascii()
+            total += len(value if ascii_only else value.encode("utf-8", "surrogatepass"))
+    if "tool_calls" not in said:
+        return total
+    for call in _dicts(said["tool_calls"]):
         function = call.get("function")
         if isinstance(function, dict):
             total += sum(len(text) for text in function.values() if isinstance(text, str))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-
 from server.ledger.attempt import Outcome
 from server.ledger.entry import Entry
 from server.sse import SseEvent
@@ -11,21 +9,27 @@ from server.upstream.base import UpstreamStream
 from server.upstream.errors import UpstreamError
 
 
-async def metered(stream: UpstreamStream, entry: Entry) -> UpstreamStream:
+def metered(stream: UpstreamStream, entry: Entry) -> UpstreamStream:
     """The same stream. Its end is settled before its reader sees it."""
-    return await UpstreamStream.start(_events(stream, entry))
+    stream.meter = _Meter(entry)
+    return stream
 
 
-async def _events(stream: UpstreamStream, entry: Entry) -> AsyncGenerator[SseEvent, None]:
-    try:
-        async for event in stream:
-            if event.parsed is not None:
-                entry.see(event.parsed)
-            yield event
-        entry.settle(Outcome.ANSWERED)
-    except UpstreamError as error:
-        entry.fail(error)
-        raise
-    finally:
-        entry.settle(Outcome.CANCELLED)
-        await stream.aclose()
+class _Meter:
+    """See StreamMeter."""
+
+    def __init__(self, entry: Entry) -> None:
+        self._entry = entry
+
+    def saw(self, event: SseEvent) -> None:
+        if event.parsed is not None:
+            self._entry.see(event.parsed)
+
+    def ended(self) -> None:
+        self._entry.settle(Outcome.ANSWERED)
+
+    def broke(self, error: UpstreamError) -> None:
+        self._entry.fail(error)
+
+    def closed(self) -> None:
+        self._entry.settle(Outcome.CANCELLED)

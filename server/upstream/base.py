@@ -58,6 +58,22 @@ class UpstreamReply:
     status: int = 200
 
 
+class StreamMeter(Protocol):
+    """What is told of a stream, before its reader hears of it."""
+
+    def saw(self, event: SseEvent) -> None:
+        """An event has come."""
+
+    def ended(self) -> None:
+        """It came to its proper end."""
+
+    def broke(self, error: UpstreamError) -> None:
+        """It failed."""
+
+    def closed(self) -> None:
+        """It was closed, whether or not it had ended; perhaps more than once."""
+
+
 class UpstreamStream:
     """The events of a streamed answer, the first of which has already arrived.
 
@@ -74,6 +90,7 @@ class UpstreamStream:
         self._rest = rest
         # told when the stream breaks
         self.on_break: Callable[[], None] | None = None
+        self.meter: StreamMeter | None = None
 
     @classmethod
     async def start(cls, events: AsyncGenerator[SseEvent, None]) -> UpstreamStream:
@@ -88,23 +105,36 @@ class UpstreamStream:
 
     async def __anext__(self) -> SseEvent:
         if self._first is not None:
-            first, self._first = self._first, None
-            return first
-        try:
-            return await anext(self._rest)
-        except UpstreamError as error:
-            if self.on_break is not None:
-                self.on_break()
-            if isinstance(error, UpstreamStreamBrokenError):
+            event, self._first = self._first, None
+        else:
+            try:
+                event = await anext(self._rest)
+            except StopAsyncIteration:
+                if self.meter is not None:
+                    self.meter.ended()
                 raise
-            # whatever it was, it now comes too late for another model to answer instead
-            raise UpstreamStreamBrokenError(
-                error.message, status=error.status, retry_after_s=error.retry_after_s
-            ) from error
+            except UpstreamError as error:
+                raise self._broken(error) from error
+        if self.meter is not None:
+            self.meter.saw(event)
+        return event
+
+    def _broken(self, error: UpstreamError) -> UpstreamStreamBrokenError:
+        """Whatever it was, it now comes too late for another model to answer instead."""
+        if self.on_break is not None:
+            self.on_break()
+        broken = UpstreamStreamBrokenError(
+            error.message, status=error.status, retry_after_s=error.retry_after_s
+        )
+        if self.meter is not None:
+            self.meter.broke(broken)
+        return broken
 
     async def aclose(self) -> None:
         """Closes the connection to the provider; safe to call twice."""
         self._first = None
+        if self.meter is not None:
+            self.meter.closed()
         # The web framework cancels us when the caller hangs up: the closing itself must finish.
         with anyio.CancelScope(shield=True):
             await self._rest.aclose()

@@ -22,6 +22,7 @@ from server.upstream.errors import (
     UpstreamUnavailableError,
 )
 from server.upstream.http1 import Deadline
+from server.upstream.network import NetworkBody
 
 EVENT_STREAM: Final = "text/event-stream"
 MAX_BODY_BYTES: Final = 64 * 1024 * 1024
@@ -310,5 +311,8 @@ def _chunks(response: httpx.Response) -> AsyncIterator[bytes]:
 
 async def _close(response: httpx.Response) -> None:
     # a cancelled caller must still close the connection, or the provider goes on
+    if isinstance(response.stream, NetworkBody):
+        response.stream.let_go()
+        return
     with anyio.CancelScope(shield=True):
         await response.aclose()

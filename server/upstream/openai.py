@@ -74,7 +74,11 @@ class OpenAIUpstream:
         if profile.responses if responses is None else responses:
             self._surfaces.add(Surface.RESPONSES)
         self._api_key = api_key
-        self._authorization = _authorization(bare_key(name, api_key), profile)
+        authorization = _authorization(bare_key(name, api_key), profile)
+        # by whether the answer is to be streamed
+        self._headers = {
+            stream: httpx.Headers(headers_for(stream) | authorization) for stream in (False, True)
+        }
         self._clock = clock
         self._exchange = exchange
         self._urls: dict[tuple[Surface, str], httpx.URL] = {}
@@ -144,8 +148,7 @@ class OpenAIUpstream:
 
     def _call(self, request: UpstreamRequest) -> Call:
         body = openai_body.outgoing(self._profile, request)
-        headers = headers_for(request) | self._authorization
-        return Call(self._url(request), headers, json_bytes(body))
+        return Call(self._url(request), self._headers[request.stream], json_bytes(body))
 
     def _url(self, request: UpstreamRequest) -> httpx.URL:
         # to parse a URL takes longer than to send a request to it

@@ -10,12 +10,15 @@ from server.upstream.base import Fit, Surface, UpstreamRequest
 from server.upstream.profiles import FORCED_TOOL, JSON_SCHEMA, MESSAGE_NAMES, Profile
 
 _CAPS: Final = ("max_completion_tokens", "max_tokens")
+_FITS: Final = Fit()
 _FOREIGN: Final = frozenset({"reasoning_content", "thinking_blocks", "extra_content"})
 _STREAMED: Final = frozenset({Surface.CHAT, Surface.COMPLETIONS})
 
 
 def fit(profile: Profile, body: Mapping[str, Any]) -> Fit:
     """Whether the provider honours all that a chat-completions body asks for."""
+    if not profile.refused and not profile.unknown:
+        return _FITS
     wanted = asked(body)
     refused = [name for name in _asked_deeply(wanted) if name in profile.refused]
     if refused:

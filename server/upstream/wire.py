@@ -8,7 +8,6 @@ from typing import Any
 import orjson
 
 from server.secret import Secret
-from server.upstream.base import UpstreamRequest
 from server.upstream.errors import UpstreamRejectedError
 from server.upstream.exchange import EVENT_STREAM
 
@@ -40,13 +39,13 @@ def envelope(message: str, kind: str = "invalid_request_error") -> dict[str, Any
     return {"error": {"message": message, "type": kind, "param": None, "code": None}}
 
 
-def headers_for(request: UpstreamRequest) -> dict[str, str]:
+def headers_for(stream: bool) -> dict[str, str]:
     """The headers of a call that do not depend on the provider."""
     return {
         "content-type": "application/json",
         "user-agent": "p2l-router",
-        "accept": EVENT_STREAM if request.stream else "application/json",
-        "accept-encoding": "identity" if request.stream else "gzip",
+        "accept": EVENT_STREAM if stream else "application/json",
+        "accept-encoding": "identity" if stream else "gzip",
     }
 
 

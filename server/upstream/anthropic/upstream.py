@@ -138,7 +138,7 @@ class AnthropicUpstream:
         return parsed
 
     def _call(self, request: UpstreamRequest) -> Call:
-        headers = headers_for(request) | self._headers | dict(request.headers)
+        headers = headers_for(request.stream) | self._headers | dict(request.headers)
         if request.surface is Surface.MESSAGES:
             return Call(self._url, headers, json_bytes(request.body))
         try:

@@ -131,7 +131,7 @@ class GeminiUpstream:
         method = "streamGenerateContent?alt=sse" if request.stream else "generateContent"
         model = quote(request.upstream_model.removeprefix("models/"), safe="")
         url = httpx.URL(f"{self._base_url}/v1beta/models/{model}:{method}")
-        return Call(url, headers_for(request) | self._headers, json_bytes(body))
+        return Call(url, headers_for(request.stream) | self._headers, json_bytes(body))
 
     def _refusal(self, answer: Answer, model: str) -> UpstreamError:
         if answer.status == 200:

@@ -117,7 +117,7 @@ def test_failures_are_billed_by_policy(
 
 async def test_a_stream_is_settled_before_its_end_is_seen() -> None:
     one, sink = entry()
-    stream = await metered(await stream_of(delta("a"), {"choices": [], "usage": USAGE}), one)
+    stream = metered(await stream_of(delta("a"), {"choices": [], "usage": USAGE}), one)
     seen = [event async for event in stream]
     assert len(seen) == 2
     assert sink.entries == [one]
@@ -126,7 +126,7 @@ async def test_a_stream_is_settled_before_its_end_is_seen() -> None:
 
 async def test_a_stream_that_is_given_up_is_billed_for_what_was_seen() -> None:
     one, _ = entry()
-    stream = await metered(await stream_of(delta("a"), delta("b"), delta("c")), one)
+    stream = metered(await stream_of(delta("a"), delta("b"), delta("c")), one)
     await anext(stream)
     await anext(stream)
     await stream.aclose()
@@ -138,7 +138,7 @@ async def test_a_broken_stream_keeps_the_usage_it_had_reported() -> None:
     one, _ = entry()
     chunk = delta("a") | {"usage": USAGE}
     broken = UpstreamStreamBrokenError("cut")
-    stream = await metered(await stream_of(chunk, broken), one)
+    stream = metered(await stream_of(chunk, broken), one)
     with pytest.raises(UpstreamStreamBrokenError):
         [event async for event in stream]
     assert one.row.outcome is Outcome.BROKEN
