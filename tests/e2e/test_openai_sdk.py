@@ -35,9 +35,10 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The zero-configuration server: bundled checkpoint, sandbox, no key at all."""
     environ = {k: v for k, v in os.environ.items() if not k.startswith(PROVIDER_KEYS)}
     port = free_port()
-    log = (tmp_path_factory.mktemp("serve") / "stderr").open("w+")
+    folder = tmp_path_factory.mktemp("serve")
+    log = (folder / "stderr").open("w+")
     process = subprocess.Popen(
-        [command(), "serve", "--port", str(port)], env=environ, stderr=log, text=True
+        [command(), "serve", "--port", str(port)], env=environ, stderr=log, text=True, cwd=folder
     )
     try:
         address = f"http://127.0.0.1:{port}"
