@@ -20,6 +20,7 @@ from p2l_model.chat_prompt import chat_settings
 from p2l_model.engine.graph import build_graph
 from p2l_model.errors import CheckpointError, ExtraMissingError
 from p2l_model.gguf_base import unpacked_smollm2
+from p2l_model.manifest import feature_width
 from p2l_model.prompt import CHAT_CLS, TURNS_SEP
 from p2l_model.quantize import quantize_rows
 
@@ -65,9 +66,9 @@ class BaseModel:
         CheckpointError."""
         return TURNS_SEP if chat_settings(self.path) is None else CHAT_CLS
 
-    def width(self, feature_layers: Sequence[int]) -> int:
+    def width(self, feature_layers: Sequence[int], pooling: str = "mean") -> int:
         """How many features the joined layers have."""
-        return int(self.config["hidden_size"]) * len(feature_layers)
+        return feature_width(int(self.config["hidden_size"]), feature_layers, pooling)
 
     def graph(
         self,

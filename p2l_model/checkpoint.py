@@ -17,7 +17,7 @@ from safetensors.numpy import save_file
 
 from p2l_model.errors import CheckpointError
 from p2l_model.heads import ETA_FAMILIES, Heads
-from p2l_model.manifest import Manifest, parse_manifest
+from p2l_model.manifest import Manifest, feature_width, parse_manifest
 from p2l_model.prompt import PromptEncoder, PromptFormat
 from p2l_model.types import PreferenceFamily, PromptLeaderboard
 
@@ -166,7 +166,7 @@ def _check_fit(
     path: Path, manifest: Manifest, config: Mapping[str, Any], heads: Heads, prompt: PromptEncoder
 ) -> None:
     listed = _read_json(path / "model_list.json")
-    width = config["hidden_size"] * len(manifest.feature_layers)
+    width = feature_width(config["hidden_size"], manifest.feature_layers, manifest.pooling)
     positions = config.get("max_position_embeddings", manifest.max_tokens)
     n_layers = config["num_hidden_layers"]
     n_models = len(manifest.models)

@@ -105,7 +105,10 @@ class _Judged:
             "n": int(keep.sum()),
             "n_prompts": int(np.unique(self.votes.prompt[keep]).size),
             **summary(_only(self.ours, keep), self.votes.weight[keep]),
-            "baseline": summary(_only(self.marginal, keep), self.votes.weight[keep]),
+            "baseline": {
+                "n": int(keep.sum()),
+                **summary(_only(self.marginal, keep), self.votes.weight[keep]),
+            },
             **self._ahead_of(self.marginal, keep),
         }
         if self.per_category is not None:

@@ -10,6 +10,7 @@ import json
 import math
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Final
 
@@ -45,6 +46,8 @@ class _Network(nn.Module):
     def __init__(self, backbone: Backbone, width: int, marginal: Heads) -> None:
         super().__init__()
         self.backbone = backbone
+        # what FSDP shards one by one; a wrapper that does not say would be one single shard
+        self._no_split_modules = list(getattr(backbone.model, "_no_split_modules", None) or [])
         self.norm = nn.LayerNorm(width, elementwise_affine=False)
         start = torch.from_numpy(rows_bias(marginal)).float()
         self.head = nn.Linear(width, start.numel())
@@ -96,12 +99,12 @@ class FineTune:
         self._accelerator = Accelerator(
             cpu=not torch.cuda.is_available(),
             mixed_precision=options.precision,
-            gradient_accumulation_steps=options.accumulate,
         )
-        network = _Network(self._backbone(), base.width(config.feature_layers), marginal)
+        width = base.width(config.feature_layers, config.pooling)
+        network = _Network(self._backbone(), width, marginal)
         optimiser = torch.optim.AdamW(self._groups(network))
         n_batches = -(-self._votes.used.size // options.batch_prompts)
-        n_updates = max(1, n_batches * options.epochs // options.accumulate)
+        n_updates = -(-n_batches // options.accumulate) * options.epochs
         schedule = get_cosine_schedule_with_warmup(
             optimiser, round(options.warm_up * n_updates), n_updates
         )
@@ -168,30 +171,39 @@ class FineTune:
         return batches[self._accelerator.process_index :: n_processes]
 
     def _epoch(self) -> None:
-        standing = self._standing
+        standing, since_save = self._standing, 0
         self._network.train()
         for prompts in self._batches(standing.epoch)[standing.batch :]:
-            loss = self._step(prompts)
             standing.batch += 1
+            updates = self._updates(standing.batch)
+            loss = self._step(prompts, updates)
             self._tell(loss)
-            if standing.batch % self._options.save_batches == 0:
+            # between two updates there are gradients, which a saved state does not hold
+            since_save += 1
+            if updates and since_save >= self._options.save_batches:
                 self._save()
+                since_save = 0
         standing.batch = 0
         standing.epoch += 1
 
-    def _step(self, prompts: IntArray) -> float:
+    def _updates(self, batch: int) -> bool:
+        """Whether the weights move after this batch of the epoch, counted from 1."""
+        return batch % self._options.accumulate == 0 or batch == self._n_batches
+
+    def _step(self, prompts: IntArray, updates: bool) -> float:
         device = self._accelerator.device
         ids = [self._prompt.encode(self._conversations[one]) for one in prompts]
         batch = {name: tensor.to(device) for name, tensor in _padded(ids).items()}
         votes = self._votes.batch(prompts).to(device)
-        with self._accelerator.accumulate(self._network):
+        alone = nullcontext() if updates else self._accelerator.no_sync(self._network)
+        with alone:
             outputs = self._network(**batch)
             loss = preference_loss(self._config.family, outputs, self._n_models, votes)
             if not bool(torch.isfinite(loss)):
                 raise TrainingError("fine-tuning: the loss is not finite: lower learning_rate")
-            self._accelerator.backward(loss)
-            if self._accelerator.sync_gradients:
-                self._accelerator.clip_grad_norm_(self._network.parameters(), _MAX_NORM)
+            self._accelerator.backward(loss / self._options.accumulate)
+        if updates:
+            self._accelerator.clip_grad_norm_(self._network.parameters(), _MAX_NORM)
             self._optimiser.step()
             self._schedule.step()
             self._optimiser.zero_grad()

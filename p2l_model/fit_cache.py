@@ -53,7 +53,7 @@ def digest(features: FloatArray, votes: VoteTable, options: object) -> str:
     arrays = (features, votes.prompt, votes.model_a, votes.model_b, votes.outcome)
     for array in (*arrays, votes.p_model_a, votes.weight):
         total.update(np.ascontiguousarray(array).tobytes())
-    for array in (votes.output_tokens_a, votes.output_tokens_b):
+    for array in (votes.output_tokens_a, votes.output_tokens_b, votes.score_a, votes.score_b):
         total.update(array.tobytes())
     return total.hexdigest()[:32]
 

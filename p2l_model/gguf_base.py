@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
+
+from safetensors.torch import save_file
+from torch import nn
 
 from p2l_model.errors import ExtraMissingError
 
@@ -28,6 +32,15 @@ def unpacked_smollm2(folder: Path) -> Path:
     fresh = folder.with_name(folder.name + ".partial")
     shutil.rmtree(fresh, ignore_errors=True)
     AutoTokenizer.from_pretrained(source, gguf_file=_FILE).save_pretrained(fresh)
-    AutoModel.from_pretrained(source, gguf_file=_FILE).save_pretrained(fresh)
+    _save(AutoModel.from_pretrained(source, gguf_file=_FILE), fresh)
     fresh.rename(folder)
     return folder
+
+
+def _save(model: nn.Module, folder: Path) -> None:
+    """Not by save_pretrained: it refuses whatever came from GGUF, though loading unpacked it."""
+    weights = {name: w.float().contiguous() for name, w in model.state_dict().items()}
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    config = json.loads(model.config.to_json_string(use_diff=False))  # type: ignore[operator,union-attr]
+    config.pop("quantization_config", None)
+    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")

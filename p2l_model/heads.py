@@ -110,6 +110,9 @@ class Heads:
                 if f"{name}.{kind}" not in found:
                     raise CheckpointError(f"{source}: the tensor {name}.{kind} is missing")
                 parts[prefix + kind] = _shaped(prefix, kind, found[f"{name}.{kind}"], source)
+        for kind in ("weight", "bias"):
+            if f"trunk_{kind}" in parts:
+                parts[f"trunk_{kind}"] = parts[f"trunk_{kind}"].astype(np.float32)
         heads = cls(**parts, factors=_factors(tensors))
         heads._check(found, source)
         return heads
@@ -131,7 +134,10 @@ class Heads:
         """(P, F) -> what the linear heads read (P, H)."""
         if self.trunk_weight is None or self.trunk_bias is None:
             return features
-        return np.maximum(features @ self.trunk_weight.T + self.trunk_bias, 0.0)
+        # in the precision it is stored in: a loaded one is float32, half the memory to walk through
+        x = features.astype(self.trunk_weight.dtype, copy=False)
+        hidden = np.maximum(x @ self.trunk_weight.T + self.trunk_bias, 0.0)
+        return hidden.astype(np.float64, copy=False)
 
     def outputs(self, features: FloatArray, temperature: float) -> HeadOutputs:
         """features: (P, F)."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Sequence
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -10,6 +11,9 @@ from p2l_model.errors import CheckpointError
 from p2l_model.types import PreferenceFamily
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
+Pooling = Literal["mean", "max", "mean-max", "first", "last"]
+MAX: Final = "max"
+MEAN_MAX: Final = "mean-max"
 
 
 class _Strict(BaseModel):
@@ -39,7 +43,8 @@ class Onboarded(_Strict):
 class Manifest(_Strict):
     """What p2l.json holds.
 
-    pooling: the mean over positions, the first position (an encoder's CLS) or the last.
+    pooling: over positions each unit's mean, its maximum, or both side by side (mean-max), or what
+    the first position (an encoder's CLS) or the last one holds.
     feature_layers: the hidden states whose pooled vectors are joined (-1: the last).
     quantization: how the backbone is stored; none: as it came, and only torch reads it.
     prompt_format_hash: SHA-256 over the prompt format and the tokenizer.
@@ -52,7 +57,7 @@ class Manifest(_Strict):
     version: Literal[1] = 1
     family: PreferenceFamily
     backbone: str
-    pooling: Literal["mean", "first", "last"] = "mean"
+    pooling: Pooling = "mean"
     feature_layers: list[int] = [-1]
     max_tokens: Annotated[int, Field(ge=8)]
     prompt_format: str
@@ -80,6 +85,11 @@ class Manifest(_Strict):
         if self.scored is not None and len(self.scored) != n_models:
             raise ValueError("scored must be one per model")
         return self
+
+
+def feature_width(hidden_size: int, feature_layers: Sequence[int], pooling: str) -> int:
+    """How many features a backbone of that size gives: what the heads, or the trunk, take."""
+    return hidden_size * len(feature_layers) * (2 if pooling == MEAN_MAX else 1)
 
 
 def parse_manifest(text: str, source: str) -> Manifest:

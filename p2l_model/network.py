@@ -15,6 +15,7 @@ from transformers import AutoConfig, AutoModel
 
 from p2l_model.checkpoint import WEIGHTS, Checkpoint
 from p2l_model.errors import CheckpointError
+from p2l_model.manifest import MAX, MEAN_MAX
 from p2l_model.quantize import dequantize_rows
 
 _LAST: Final = -1
@@ -26,20 +27,23 @@ class Backbone(nn.Module):
     def __init__(
         self, config: Mapping[str, Any], feature_layers: Sequence[int], pooling: str = "mean"
     ) -> None:
-        """config: config.json's content. pooling: mean, first or last (see Manifest)."""
+        """config: config.json's content. pooling: as in Manifest."""
         super().__init__()
         self.model = _empty_model(config)
         self.feature_layers = list(feature_layers)
         self.pooling = pooling
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """input_ids, attention_mask: (B, S), padded on the right -> features (B, H * layers)."""
+        """input_ids, attention_mask: (B, S), padded on the right -> features (B, F)."""
         deep = self.feature_layers != [_LAST]
         output = self.model(
             input_ids=input_ids, attention_mask=attention_mask, output_hidden_states=deep
         )
         states = output.hidden_states if deep else {_LAST: output.last_hidden_state}
-        pooled = [self._pool(states[layer], attention_mask) for layer in self.feature_layers]
+        used = [states[layer] for layer in self.feature_layers]
+        pooled = [self._pool(state, attention_mask) for state in used]
+        if self.pooling == MEAN_MAX:
+            pooled += [_largest(state, attention_mask) for state in used]
         return torch.cat(pooled, dim=-1)
 
     def _pool(self, state: Tensor, attention_mask: Tensor) -> Tensor:
@@ -50,8 +54,16 @@ class Backbone(nn.Module):
         if self.pooling == "last":
             last = attention_mask.sum(dim=1) - 1  # (B,)
             return state[torch.arange(state.shape[0], device=state.device), last]
+        if self.pooling == MAX:
+            return _largest(state, attention_mask)
         mask = attention_mask.unsqueeze(-1).to(state.dtype)  # (B, S, 1)
         return (state * mask).sum(dim=1) / mask.sum(dim=1)
+
+
+def _largest(state: Tensor, attention_mask: Tensor) -> Tensor:
+    """(B, S, H) -> (B, H) float32: each unit's maximum over positions."""
+    padding = attention_mask.unsqueeze(-1) == 0
+    return state.float().masked_fill(padding, -torch.inf).amax(dim=1)
 
 
 def load_backbone(checkpoint: Checkpoint) -> Backbone:

@@ -47,10 +47,12 @@ class Reporter(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """train and validation have the same models, in the same order."""
+    """train and validation have the same models, in the same order. n_seen: prompts that were left
+    out of validation since training has them too."""
 
     train: VoteTable
     validation: VoteTable
+    n_seen: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,8 @@ def prepare(
     """All but the heads. Raises DataError, CheckpointError, ExtraMissingError, TrainingError."""
     torch.manual_seed(config.seed)
     split = load_split(config, train_paths, validation_paths, score_range)
+    if split.n_seen > 0:
+        report("validation prompts left out: training has them too", split.n_seen, split.n_seen)
     base = load_base(config.base, work)
     marginal = fit_marginal(config, split.train, work)
     if config.finetune is not None:
@@ -115,16 +119,42 @@ def load_split(
     validation_paths: Sequence[Path],
     score_range: tuple[float, float],
 ) -> Split:
-    """Validation from its own files, else a share of the prompts by their hash."""
+    """Validation from its own files, else a share of the prompts by their hash. Prompts of the
+    files that are in training too (but for case and white space) are left out of validation.
+
+    Raises DataError where validation is left empty.
+    """
     votes = load_votes(train_paths, seed=config.seed, score_range=score_range)
     if validation_paths:
         held = load_votes(validation_paths, seed=config.seed, score_range=score_range)
-        return Split(votes, held.among(votes.models))
+        known = held.among(votes.models)
+        fresh = _unseen(known, votes)
+        return Split(votes, fresh, _n_prompts(known) - _n_prompts(fresh))
     kept = np.array([_fraction(c.turns) >= config.validation_fraction for c in votes.conversations])
     split = Split(votes.where(kept[votes.prompt]), votes.where(~kept[votes.prompt]))
     if len(split.train) == 0 or len(split.validation) == 0:
         raise DataError("too few prompts to keep some for validation: give --validation files")
     return split
+
+
+def _unseen(held: VoteTable, train: VoteTable) -> VoteTable:
+    seen = {_normalised(train.conversations[index].turns) for index in np.unique(train.prompt)}
+    fresh = np.array([_normalised(one.turns) not in seen for one in held.conversations])
+    kept = held.where(fresh[held.prompt])
+    if len(kept) == 0:
+        raise DataError(
+            "no validation vote is left: all are on prompts of the training part, or on models "
+            "that it lacks"
+        )
+    return kept
+
+
+def _n_prompts(votes: VoteTable) -> int:
+    return int(np.unique(votes.prompt).size)
+
+
+def _normalised(turns: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(" ".join(turn.split()).lower() for turn in turns)
 
 
 def _fraction(turns: tuple[str, ...]) -> float:
@@ -188,7 +218,7 @@ def _features(
     report: Reporter,
 ) -> tuple[FloatArray, FloatArray]:
     """(P, H) of both parts, through the very engine that will serve: no skew between the two."""
-    width = base.width(config.feature_layers)
+    width = base.width(config.feature_layers, config.pooling)
     n_models = len(draft.models)
     blank = heads_from_rows(config.family, np.zeros((n_models + 2, width)), np.zeros(n_models + 2))
     save(work / "backbone", base, draft, blank)

@@ -27,11 +27,12 @@ _BIAS_RIDGE: Final = 1e-4
 
 @dataclass(frozen=True, slots=True)
 class ScoreModel:
-    """heads: with score heads. known: (M,), whose models had enough graded answers. l2: chosen."""
+    """heads: with score heads. known: (M,), whose models had enough graded answers. l2: chosen,
+    where the heads were fitted by themselves."""
 
     heads: Heads
     known: list[bool]
-    l2: float
+    l2: float | None
 
 
 def unit_scores(votes: VoteTable) -> FloatArray:
@@ -41,6 +42,17 @@ def unit_scores(votes: VoteTable) -> FloatArray:
         rows = ~np.isnan(graded)
         scores[votes.prompt[rows], model[rows]] = graded[rows]
     return scores
+
+
+def enough_scores(scores: FloatArray) -> FloatArray | None:
+    """The same with the columns of fewer than MIN_GRADED answers emptied; None where all are."""
+    few = (~np.isnan(scores)).sum(axis=0) < MIN_GRADED
+    return None if few.all() else np.where(few[None, :], np.nan, scores)
+
+
+def trained_scores(heads: Heads, scores: FloatArray) -> ScoreModel:
+    """Heads whose score rows were trained with the trunk, and which models those know."""
+    return ScoreModel(heads, ((~np.isnan(scores)).sum(axis=0) >= MIN_GRADED).tolist(), None)
 
 
 def fit_scores(

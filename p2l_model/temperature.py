@@ -15,7 +15,8 @@ import numpy as np
 from p2l_model.data import VoteTable
 from p2l_model.heads import HeadOutputs, Heads
 from p2l_model.metrics import predict, source_mean
-from p2l_model.types import FloatArray, PreferenceFamily
+from p2l_model.preference import outcomes
+from p2l_model.types import FloatArray, Outcome, PreferenceFamily
 
 _TEMPERATURES: Final = np.exp(np.linspace(math.log(0.5), math.log(2.0), 81))
 _SHIFTS: Final = np.linspace(-1.0, 1.0, 41)
@@ -36,8 +37,10 @@ def fit_calibration(
 ) -> Calibration:
     """The pair of least loss; features: (P, F) of the votes' prompts.
 
-    The loss is that of all outcomes by source, and beside it that of who wins, given that one
-    does, over all votes: the first hardly sees a miscalibrated P(a beats b) where most votes tie.
+    The loss is that of all outcomes by source, and beside it, where the family has ties, that of
+    who wins, given that one does, over all votes: the first hardly sees a miscalibrated
+    P(a beats b) where most votes tie. Without ties in the family P(a beats b) counts them as
+    halves, and decisive votes alone would push the models too far apart.
     """
     outputs = heads.outputs(features, 1.0)
     best = Calibration(1.0, 0.0)
@@ -72,6 +75,6 @@ def _objective(family: PreferenceFamily, outputs: HeadOutputs, votes: VoteTable)
     decisive = found.outcome_a != 0.5
     y, p = found.outcome_a[decisive], np.clip(found.p_a[decisive], 1e-12, 1 - 1e-12)
     loss = source_mean(found.loss, votes)
-    if y.size == 0:
+    if y.size == 0 or Outcome.TIE not in outcomes(family):
         return loss
     return loss - float((y * np.log(p) + (1 - y) * np.log1p(-p)).mean())

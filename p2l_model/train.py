@@ -29,7 +29,14 @@ from p2l_model.lengths import (
 from p2l_model.manifest import Manifest
 from p2l_model.metrics import predict, source_mean
 from p2l_model.prepare import Prepared, Reporter, Split, fit_linear, prepare, save
-from p2l_model.scores import ScoreModel, fit_scores, score_report, unit_scores
+from p2l_model.scores import (
+    ScoreModel,
+    enough_scores,
+    fit_scores,
+    score_report,
+    trained_scores,
+    unit_scores,
+)
 from p2l_model.targets import balanced
 from p2l_model.temperature import calibrated, fit_calibration
 from p2l_model.train_config import TrainConfig, TrunkConfig
@@ -67,8 +74,7 @@ def train(
     fitted = calibrated(best.heads, calibration)
     lengths = _lengths(config, split, data.x_train, fitted)
     heads = fitted if lengths is None else lengths.heads
-    graded = unit_scores(split.train), unit_scores(split.validation)
-    scores = fit_scores(heads, data.x_train, graded[0], x_validation, graded[1])
+    scores = _scores(data, heads)
     manifest = draft.model_copy(
         update={
             "temperature": calibration.temperature,
@@ -82,6 +88,7 @@ def train(
     )
     heads = heads if scores is None else scores.heads
     figures = compare(manifest, heads, split.validation, x_validation, config.seed)
+    figures["n_prompts_left_out"] = split.n_seen
     if lengths is not None:
         figures["lengths"] = _length_reports(split, lengths, x_validation)
     if scores is not None:
@@ -115,7 +122,8 @@ def _trunk(
     """All members, joined; each finished one is kept."""
     votes = balanced(data.split.train, config.balance)
     lengths = _length_targets(data.split.train)
-    fit = TrunkFit(data.x_train, votes, config.family, options, data.marginal, lengths)
+    graded = enough_scores(unit_scores(votes)) if options.score_weight > 0 else None
+    fit = TrunkFit(data.x_train, votes, config.family, options, data.marginal, lengths, graded)
     key = digest(data.x_train, votes, (config.family, options))
     members = []
     for member in range(options.members):
@@ -160,6 +168,13 @@ def _lengths(
     if heads.length_weight is not None:
         return with_spread(x_train, logs, heads)
     return fit_lengths(x_train, logs, config.length_l2, heads)
+
+
+def _scores(data: Prepared, heads: Heads) -> ScoreModel | None:
+    graded, held = unit_scores(data.split.train), unit_scores(data.split.validation)
+    if heads.score_weight is not None:
+        return trained_scores(heads, graded)
+    return fit_scores(heads, data.x_train, graded, data.x_validation, held)
 
 
 def _score_reports(

@@ -9,6 +9,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from p2l_model.errors import DataError
+from p2l_model.manifest import Pooling
 from p2l_model.types import PreferenceFamily
 
 Penalty = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -21,6 +22,8 @@ Count = Annotated[int, Field(gt=0)]
 class TrunkConfig(BaseModel):
     """hidden: units of a member. members: how many, with seeds of their own, are averaged.
     length_weight: of the squared error of the (standardised) log lengths beside the log-loss.
+    score_weight: of the cross-entropy of graded scores beside it; at 0 the score heads are fitted
+    afterwards, on what the preferences made of the trunk.
     stranger_weight: of the squared distance from the average, beside the log-loss, of models that
     no chain of votes compares with those of the prompt."""
 
@@ -35,6 +38,7 @@ class TrunkConfig(BaseModel):
     learning_rate: Penalty = 5e-4
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.05
     length_weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.3
+    score_weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     stranger_weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.1
 
 
@@ -74,7 +78,7 @@ class TrainConfig(BaseModel):
     family: PreferenceFamily = PreferenceFamily.GRK
     base: str = "minilm"
     feature_layers: list[int] = [-1]
-    pooling: Literal["mean", "first", "last"] = "mean"
+    pooling: Pooling = "mean"
     max_tokens: Annotated[int, Field(ge=8)] = 512
     engine_precision: Literal["fp32", "int8"] = "fp32"
     l2: list[Penalty] = [0.01, 0.03, 0.1]

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits
 
 from p2l_model.data import IntArray, VoteTable
 from p2l_model.fit import heads_from_rows, rows_bias
@@ -47,7 +48,8 @@ class LengthTargets:
 
 class TrunkFit:
     """One member's training. features: (P, F) of the votes' prompts. marginal: where the heads'
-    biases start, so that no step is spent on what holds for every prompt."""
+    biases start, so that no step is spent on what holds for every prompt. scores: (P, M) graded
+    answers in [0, 1], NaN where not known."""
 
     def __init__(
         self,
@@ -57,6 +59,7 @@ class TrunkFit:
         config: TrunkConfig,
         marginal: Heads,
         lengths: LengthTargets | None,
+        scores: FloatArray | None = None,
     ) -> None:
         self._start = rows_bias(marginal)
         self._votes = VoteIndex(votes, family)
@@ -68,6 +71,7 @@ class TrunkFit:
         self._n_models = len(votes.models)
         self._family, self._config, self._lengths = family, config, lengths
         self._values = None if lengths is None else torch.from_numpy(lengths.values).float()
+        self._scores = None if scores is None else torch.from_numpy(scores).float()
         self._strangers = torch.from_numpy(strangers(votes))
 
     def run(
@@ -80,7 +84,8 @@ class TrunkFit:
         torch.manual_seed(seed)
         network = self._network()
         optimiser, schedule = self._optimiser(network)
-        best, best_loss = self._heads(network), float("inf")
+        best = self._heads(network)  # the marginal leaderboard: where prompts say nothing, it stays
+        best_loss = judge(best)
         for number in range(1, self._config.epochs + 1):
             train_loss = self._epoch(network, optimiser, schedule)
             heads = self._heads(network)
@@ -91,12 +96,15 @@ class TrunkFit:
         return best
 
     def _network(self) -> nn.Sequential:
-        n_outputs = self._n_models + 2 + (0 if self._values is None else self._n_models)
+        beside = sum(one is not None for one in (self._values, self._scores))
+        n_outputs = self._n_models * (1 + beside) + 2
         out = nn.Linear(self._config.hidden, n_outputs)
         nn.init.zeros_(out.weight)
         nn.init.zeros_(out.bias)
         with torch.no_grad():
             out.bias[: self._start.size] = torch.from_numpy(self._start)
+            if self._scores is not None:
+                out.bias[-self._n_models :] = _mean_logits(self._scores)
         return nn.Sequential(
             nn.Dropout(self._config.input_dropout),
             nn.Linear(self._x.shape[1], self._config.hidden),
@@ -146,17 +154,21 @@ class TrunkFit:
 
     def _loss(self, network: nn.Module, batch: IntArray) -> tuple[Tensor, float]:
         """What is descended, and the preference part of it: means per prompt."""
-        outputs = network(self._x[batch])  # (B, M + 2 [+ M])
+        outputs = network(self._x[batch])  # (B, M + 2 [+ M lengths] [+ M scores])
         n = self._n_models
         preference = preference_loss(self._family, outputs, n, self._votes.batch(batch))
         total = preference + self._config.stranger_weight * self._unknown(outputs[:, :n], batch)
-        if self._values is None:
-            return total, float(preference.detach())
-        error = outputs[:, n + 2 :] - self._values[batch]
-        squares = torch.where(torch.isnan(error), torch.zeros_like(error), error).square()
-        n_known = (~torch.isnan(error)).sum().clamp(min=1)
-        lengths = self._config.length_weight * squares.sum() / n_known
-        return total + lengths, float(preference.detach())
+        if self._values is not None:
+            values = self._values[batch]
+            squares = (outputs[:, n + 2 : 2 * n + 2] - values.nan_to_num()).square()
+            total = total + self._config.length_weight * _known_mean(squares, values)
+        if self._scores is not None:
+            scores = self._scores[batch]
+            entropy = binary_cross_entropy_with_logits(
+                outputs[:, -n:], scores.nan_to_num(), reduction="none"
+            )
+            total = total + self._config.score_weight * _known_mean(entropy, scores)
+        return total, float(preference.detach())
 
     def _unknown(self, coefficients: Tensor, batch: IntArray) -> Tensor:
         """Mean square distance of strangers' coefficients (B, M) from the others' mean."""
@@ -179,12 +191,32 @@ class TrunkFit:
             trunk_weight=trunk_weight,
             trunk_bias=trunk_bias - trunk_weight @ self._mean,
         )
-        if self._lengths is None:
-            return heads
-        spread, level = self._lengths.spread, self._lengths.level
-        return replace(
-            heads, length_weight=spread * weight[n:], length_bias=level + spread * bias[n:]
-        )
+        if self._lengths is not None:
+            spread, level = self._lengths.spread, self._lengths.level
+            rows = slice(n, n + self._n_models)
+            heads = replace(
+                heads,
+                length_weight=spread * weight[rows],
+                length_bias=level + spread * bias[rows],
+            )
+        if self._scores is not None:
+            rows = slice(-self._n_models, None)
+            heads = replace(heads, score_weight=weight[rows], score_bias=bias[rows])
+        return heads
+
+
+def _known_mean(losses: Tensor, targets: Tensor) -> Tensor:
+    """The mean of the losses whose target is not NaN; 0 of none."""
+    known = ~torch.isnan(targets)
+    return (losses * known).sum() / known.sum().clamp(min=1)
+
+
+def _mean_logits(scores: Tensor) -> Tensor:
+    """(P, M) -> (M,): the logit of each model's mean score; 0 where it has none."""
+    known = ~torch.isnan(scores)
+    # half an answer of each kind keeps the logit of a model that is always right finite
+    mean = (scores.nan_to_num(0.0).sum(dim=0) + 0.5) / (known.sum(dim=0) + 1)
+    return torch.logit(mean)
 
 
 def strangers(votes: VoteTable) -> NDArray[np.bool_]:
@@ -219,10 +251,10 @@ def joined(members: Sequence[Heads]) -> Heads:
         ),
         "trunk_bias": np.concatenate([m.trunk_bias for m in members if m.trunk_bias is not None]),
     }
-    for name in ("weight", "eta_weight", "gamma_weight", "length_weight"):
+    for name in ("weight", "eta_weight", "gamma_weight", "length_weight", "score_weight"):
         weights = [w for w in (getattr(m, name) for m in members) if w is not None]
         parts[name] = np.concatenate(weights, axis=-1) / len(members) if weights else None
-    for name in ("bias", "eta_bias", "gamma_bias", "length_bias"):
+    for name in ("bias", "eta_bias", "gamma_bias", "length_bias", "score_bias"):
         biases = [b for b in (getattr(m, name) for m in members) if b is not None]
         parts[name] = np.mean(biases, axis=0) if biases else None
     return Heads(**parts)  # type: ignore[arg-type]

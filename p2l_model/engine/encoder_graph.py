@@ -6,14 +6,20 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from p2l_model.engine.graph_writer import INPUT, GraphWriter
+from p2l_model.manifest import MAX, MEAN_MAX
 
 _EMBEDDINGS: Final = "model.embeddings"
 WORDS: Final = f"{_EMBEDDINGS}.word_embeddings.weight"
 LAYER: Final = "model.encoder.layer."
+POOLINGS: Final = {
+    "mean": ("ReduceMean",),
+    MAX: ("ReduceMax",),
+    MEAN_MAX: ("ReduceMean", "ReduceMax"),
+}
 
 
 class EncoderGraph(GraphWriter):
-    """config: the backbone's config.json. Mean pooling."""
+    """config: the backbone's config.json."""
 
     def __init__(self, config: Mapping[str, Any], precision: str) -> None:
         super().__init__(precision)
@@ -24,15 +30,20 @@ class EncoderGraph(GraphWriter):
         self._types = int(config["type_vocab_size"])
         self._epsilon = float(config.get("layer_norm_eps", 1e-12))
 
-    def build(self, states: Sequence[int]) -> bytes:
-        """states: hidden states whose means are joined, counted from the front (0: embeddings)."""
+    def build(self, states: Sequence[int], pooling: str = "mean") -> bytes:
+        """states: hidden states that are pooled and joined, counted from the front (0: embeddings).
+        pooling: one of POOLINGS; mean-max gives all means, then all maxima."""
         hidden = [self._embedded()]  # (S, H) each
         for layer in range(max(states)):
             hidden.append(self._layer(hidden[-1], f"{LAYER}{layer}"))
         axis = self.ints("axis0", [0])
-        means = [self.op("ReduceMean", [hidden[state], axis], keepdims=0) for state in states]
-        joined = self.op("Concat", means, axis=0)
-        return self.serialised(joined, self._width, self._width * len(means), "p2l-encoder")
+        pooled = [
+            self.op(reduce, [hidden[state], axis], keepdims=0)
+            for reduce in POOLINGS[pooling]
+            for state in states
+        ]
+        joined = self.op("Concat", pooled, axis=0)
+        return self.serialised(joined, self._width, self._width * len(pooled), "p2l-encoder")
 
     def _embedded(self) -> str:
         length = self.op("Shape", [INPUT], start=0, end=1)

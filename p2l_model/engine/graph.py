@@ -34,7 +34,7 @@ def build_graph(
     pooling: str = "mean",
     max_tokens: int = 0,
 ) -> bytes:
-    """The graph: words (S, H) float32 -> features (H * layers,) float32.
+    """The graph: words (S, H) float32 -> features (F,) float32.
 
     words: the rows of the word table that the prompt's ids name. The table stays outside: it is
     the largest tensor, onnxruntime would copy it, and a prompt needs few of its rows.
@@ -45,13 +45,16 @@ def build_graph(
     architecture, ExtraMissingError without onnx.
     """
     kind = config.get("model_type")
-    if kind == "bert" and config.get("hidden_act") == "gelu" and pooling == "mean":
+    known = pooling in encoder_graph.POOLINGS
+    if kind == "bert" and config.get("hidden_act") == "gelu" and known:
         n_layers = int(config["num_hidden_layers"])
-        return EncoderGraph(config, precision).build([_state(k, n_layers) for k in feature_layers])
+        states = [_state(k, n_layers) for k in feature_layers]
+        return EncoderGraph(config, precision).build(states, pooling)
     if kind in _DECODERS and pooling in ("last", "mean") and list(feature_layers) == [-1]:
         return DecoderGraph(config, precision, max_tokens).build(pooling)
     raise CheckpointError(
-        "the CPU engine's graph is made for BERT encoders with gelu and mean pooling, and for "
+        "the CPU engine's graph is made for BERT encoders with gelu pooled by mean or "
+        "maximum, and for "
         f"Llama and Qwen2 decoders pooled at their last layer; this is {kind!r}, pooling "
         f"{pooling!r}, layers {list(feature_layers)}: use --engine torch"
     )

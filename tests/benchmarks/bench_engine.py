@@ -53,7 +53,7 @@ def as_precision(source: Checkpoint, target: Path, precision: str) -> Path:
     shutil.copytree(source.path, target)
     manifest = source.manifest.model_copy(update={"engine_precision": precision})
     (target / "p2l.json").write_text(json.dumps(manifest.model_dump(mode="json")))
-    graph = build_graph(source.config, precision, manifest.feature_layers)
+    graph = build_graph(source.config, precision, manifest.feature_layers, manifest.pooling)
     (target / GRAPH).write_bytes(graph)
     return target
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
 from tiny_checkpoint import write_checkpoint
 
 from p2l_model.checkpoint import Checkpoint, load_checkpoint, resolve_checkpoint
@@ -36,15 +37,26 @@ FP32_PARITY = 1e-4
 INT8_RELATIVE = 0.06
 
 
-def as_precision(source: Path, target: Path, precision: str, layers: list[int]) -> Path:
-    """A copy of a checkpoint whose graph has another precision or other feature layers."""
+def as_precision(
+    source: Path, target: Path, precision: str, layers: list[int], pooling: str = "mean"
+) -> Path:
+    """A copy of a checkpoint whose graph has another precision, other feature layers or pooling."""
     shutil.copytree(source, target)
     manifest = json.loads((target / "p2l.json").read_text())
-    manifest["engine_precision"] = precision
-    (target / "p2l.json").write_text(json.dumps(manifest))
+    changed = {"engine_precision": precision, "feature_layers": layers, "pooling": pooling}
+    (target / "p2l.json").write_text(json.dumps(manifest | changed))
     config = json.loads((target / "config.json").read_text())
-    (target / "onnx" / "model.onnx").write_bytes(build_graph(config, precision, layers))
+    (target / "onnx" / "model.onnx").write_bytes(build_graph(config, precision, layers, pooling))
     return target
+
+
+def _widen_heads(path: Path, times: int) -> None:
+    """As many times the weights: for a backbone that gives more features."""
+    tensors = load_file(path / "model.safetensors")
+    for name, tensor in tensors.items():
+        if name.startswith("head.") and name.endswith("weight"):
+            tensors[name] = np.tile(tensor, (1, times))
+    save_file(tensors, path / "model.safetensors")
 
 
 def encoded(checkpoint: Checkpoint) -> list[list[int]]:
@@ -66,10 +78,33 @@ def test_the_real_backbone_agrees_with_torch_in_both_precisions(tmp_path: Path) 
     other = as_precision(checkpoint.path, tmp_path / "fp32", "fp32", layers)
     exact = load_engine(load_checkpoint(other), "onnx").features(ids)
     assert np.abs(exact - torch).max() < FP32_PARITY
-    other = as_precision(checkpoint.path, tmp_path / "int8", "int8", layers)
+    other = as_precision(
+        checkpoint.path, tmp_path / "int8", "int8", layers, checkpoint.manifest.pooling
+    )
     rounded = load_engine(load_checkpoint(other), "onnx").features(ids)
     assert relative(rounded, torch).max() < INT8_RELATIVE
     assert np.abs(rounded - torch).max() > FP32_PARITY  # it is int8 that was measured
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_means_and_maxima_side_by_side(tmp_path: Path) -> None:
+    source = write_checkpoint(tmp_path / "checkpoint")
+    found = {}
+    for pooling in ("mean", "max", "mean-max"):
+        layers = [0, -1]
+        path = as_precision(source, tmp_path / pooling, "fp32", layers, pooling)
+        with pytest.raises(CheckpointError, match="the heads take 32 features"):
+            load_checkpoint(path)
+        _widen_heads(path, 4 if pooling == "mean-max" else 2)
+        checkpoint = load_checkpoint(path)
+        ids = encoded(checkpoint)
+        found[pooling] = load_engine(checkpoint, "onnx").features(ids)
+        # torch pads the short ones: no padding may be anyone's largest
+        torch = load_engine(checkpoint, "torch").features(ids)
+        assert np.abs(found[pooling] - torch).max() < FP32_PARITY
+    assert np.array_equal(found["mean-max"], np.hstack([found["mean"], found["max"]]))
+    assert np.all(found["max"] >= found["mean"])
+    assert np.any(found["max"] > found["mean"] + 0.1)
 
 
 def test_features_do_not_depend_on_the_batch_or_the_threads(tmp_path: Path) -> None:

@@ -42,7 +42,9 @@ def write_votes(path: Path, n_prompts: int, seed: int, models: tuple[str, str, s
     rows: list[dict[str, Any]] = []
     for _ in range(n_prompts):
         letter = chance.choice("az")
-        prompt = " ".join(letter * chance.randint(1, 3) for _ in range(chance.randint(2, 8)))
+        prompt = " ".join(
+            letter * chance.randint(1, 3) for _ in range(2 * chance.randint(1, 4) + seed % 2)
+        )
         best = models[0] if letter == "a" else models[1]
         for other in {*models} - {best}:
             sides = [best, other]

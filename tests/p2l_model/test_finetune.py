@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,13 +12,21 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
+from accelerate.state import AcceleratorState
+from accelerate.utils import FullyShardedDataParallelPlugin
+from accelerate.utils.fsdp_utils import fsdp2_prepare_auto_wrap_policy
 from reference_checkpoint import write_reference
 from tiny_checkpoint import write_base
 from toy_votes import quiet, write_votes
 
 from p2l_model.base import load_base
 from p2l_model.checkpoint import load_checkpoint
+from p2l_model.data import load_votes
 from p2l_model.engine.load import load_engine
+from p2l_model.finetune import _Network
+from p2l_model.heads import Heads
+from p2l_model.network import Backbone
 from p2l_model.train import train
 from p2l_model.train_config import FinetuneConfig, TrainConfig
 from p2l_model.types import Conversation, PreferenceFamily
@@ -97,6 +107,62 @@ def test_it_stops_when_validation_has_had_enough(paths: dict[str, Path], tmp_pat
     train(options, [paths["train"]], [paths["validation"]], tmp_path / "out", quiet)
     log = next(tmp_path.glob(".out.work/finetune-*")) / "log.jsonl"
     assert 1 < log.read_text().count("validation_loss") < 30
+
+
+def test_accumulated_batches_are_one_large_batch(paths: dict[str, Path], tmp_path: Path) -> None:
+    tuned = {}
+    base = tmp_path / "base"
+    shutil.copytree(paths["encoder"], base)
+    stored = json.loads((base / "config.json").read_text())
+    still = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    (base / "config.json").write_text(json.dumps(stored | still))
+    for batch, accumulate in ((32, 1), (16, 2)):
+        options = config(paths, epochs=1, batch_prompts=batch, accumulate=accumulate)
+        options = options.model_copy(update={"base": str(base)})
+        arguments = ([paths["train"]], [paths["validation"]], tmp_path / f"{accumulate}", quiet)
+        train(options, *arguments)
+        tuned[accumulate] = load_base(str(tmp_path / f"{accumulate}")).tensors
+        log = (next(tmp_path.glob(f".{accumulate}.work/finetune-*")) / "log.jsonl").read_text()
+        n_prompts = len(load_votes([paths["train"]]).conversations)
+        assert log.count("learning_rate") == math.ceil(n_prompts / batch)
+    start = load_base(str(paths["encoder"])).tensors
+    name = "model.encoder.layer.0.output.LayerNorm.bias"
+    moved = tuned[1][name] - start[name]
+    assert np.abs(moved).max() > 1e-3
+    assert np.corrcoef(moved, tuned[2][name] - start[name])[0, 1] > 0.95
+
+
+def test_mixed_precision_learns_the_same(paths: dict[str, Path], tmp_path: Path) -> None:
+    losses = {}
+    for precision in ("no", "bf16"):
+        AcceleratorState._reset_state(reset_partial_state=True)  # one precision a process
+        options = config(paths, epochs=2, precision=precision)
+        out = tmp_path / precision
+        manifest = train(options, [paths["train"]], [paths["validation"]], out, quiet)
+        losses[precision] = manifest.metrics["validation"]["log_loss"]
+    AcceleratorState._reset_state(reset_partial_state=True)
+    assert losses["bf16"] != losses["no"], "it is another arithmetic that was tested"
+    assert losses["bf16"] == pytest.approx(losses["no"], abs=0.05)
+
+
+@pytest.mark.parametrize("base", ["encoder", "decoder"])
+def test_the_fsdp_settings_shard_layer_by_layer(paths: dict[str, Path], base: str) -> None:
+    text = (Path(__file__).parents[2] / "deploy" / "training" / "fsdp.yaml").read_text()
+    settings = yaml.safe_load(text)["fsdp_config"]
+    plugin = FullyShardedDataParallelPlugin(
+        fsdp_version=settings["fsdp_version"],
+        auto_wrap_policy=settings["fsdp_auto_wrap_policy"],
+        reshard_after_forward=settings["fsdp_reshard_after_forward"],
+        state_dict_type=settings["fsdp_state_dict_type"],
+    )
+    made = load_base(str(paths[base]))
+    network = _Network(
+        Backbone(made.config, [-1]), made.width([-1]), Heads(np.zeros((3, 0)), np.zeros(3))
+    )
+    policy = fsdp2_prepare_auto_wrap_policy(plugin, network)
+    assert policy is not None
+    sharded = [module for module in network.modules() if policy(module)]
+    assert len(sharded) >= made.config["num_hidden_layers"]
 
 
 @pytest.mark.slow

@@ -18,7 +18,7 @@ from p2l_model.errors import CheckpointError
 from p2l_model.heads import Heads
 from p2l_model.scores import fit_scores, picks, unit_scores
 from p2l_model.train import train
-from p2l_model.train_config import TrainConfig
+from p2l_model.train_config import TrainConfig, TrunkConfig
 from p2l_model.types import Conversation
 
 
@@ -28,7 +28,9 @@ def write_scores(path: Path, n_prompts: int, seed: int) -> Path:
     rows = []
     for _ in range(n_prompts):
         letter = chance.choice("az")
-        prompt = " ".join(letter * chance.randint(1, 3) for _ in range(chance.randint(2, 8)))
+        prompt = " ".join(
+            letter * chance.randint(1, 3) for _ in range(2 * chance.randint(1, 4) + seed % 2)
+        )
         rates = {"x": 0.9 if letter == "a" else 0.1, "y": 0.9 if letter == "z" else 0.1, "w": 0.25}
         for model, rate in rates.items():
             graded = float(chance.random() < rate)
@@ -79,8 +81,16 @@ def test_picks_compare_with_the_best_single_and_the_oracle() -> None:
     assert found == {"n_prompts": 3, "picked": 1.0, "best_single": 2 / 3, "oracle": 1.0}
 
 
-def test_a_checkpoint_trained_on_scores_predicts_them(tmp_path: Path) -> None:
-    config = TrainConfig(base=str(write_base(tmp_path / "base")), max_tokens=48)
+JOINT = TrunkConfig(
+    hidden=16, members=2, epochs=40, batch_prompts=64, input_dropout=0.1, score_weight=1.0
+)
+
+
+@pytest.mark.parametrize("trunk", [None, JOINT], ids=["afterwards", "jointly"])
+def test_a_checkpoint_trained_on_scores_predicts_them(
+    tmp_path: Path, trunk: TrunkConfig | None
+) -> None:
+    config = TrainConfig(base=str(write_base(tmp_path / "base")), max_tokens=48, trunk=trunk)
     training = write_scores(tmp_path / "train.jsonl", 400, 1)
     held = write_scores(tmp_path / "validation.jsonl", 150, 2)
     manifest = train(config, [training], [held], tmp_path / "out", quiet)

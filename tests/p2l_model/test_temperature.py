@@ -88,3 +88,18 @@ def test_the_level_is_kept() -> None:
     served = calibrated(wrong, found).outputs(features, found.temperature).coefficients
     raw = wrong.outputs(features, 1.0).coefficients
     assert np.allclose(served.mean(axis=1), raw.mean(axis=1))
+
+
+@pytest.mark.parametrize("family", [PreferenceFamily.BT, PreferenceFamily.BT_TIE])
+def test_ties_as_halves_are_part_of_what_is_calibrated(family: PreferenceFamily) -> None:
+    """Half the votes become ties: coefficients of less than half the size fit them best, though
+    the decisive ones alone would have the whole."""
+    heads, features = truth(family)
+    votes = drawn(family, heads, features)
+    outcome = np.where(np.random.default_rng(2).random(len(votes)) < 0.5, 2, votes.outcome)
+    tied = replace(votes, outcome=outcome)
+    found = fit_calibration(family, heads, tied, features)
+    served = calibrated(heads, found).outputs(features, found.temperature)
+    before = predict(family, tied, heads.outputs(features, 1.0)).loss.mean()
+    assert found.temperature > 1.5
+    assert predict(family, tied, served).loss.mean() < before

@@ -18,6 +18,7 @@ from p2l_model.errors import DataError
 from p2l_model.evaluate import evaluate
 from p2l_model.features import prompt_features
 from p2l_model.metrics import calibration_error, prompt_bootstrap
+from p2l_model.prepare import load_split
 from p2l_model.train import train
 from p2l_model.train_config import TrainConfig, TrunkConfig, load_train_config
 from p2l_model.types import PreferenceFamily
@@ -99,6 +100,25 @@ def test_a_killed_run_goes_on_to_the_same_checkpoint(
 def test_without_validation_files_prompts_are_held_back(paths: dict[str, Path]) -> None:
     manifest = train(config(paths), [paths["train"]], [], paths["root"] / "held", quiet)
     assert 10 < manifest.metrics["validation"]["n_prompts"] < 100
+
+
+def test_prompts_of_the_training_part_are_left_out_of_validation(
+    paths: dict[str, Path], tmp_path: Path
+) -> None:
+    seen = [json.loads(line) for line in paths["train"].read_text().splitlines()[:3]]
+    for row in seen:
+        row["prompt"] = "  " + row["prompt"].upper().replace(" ", "\n ")
+    mixed = tmp_path / "validation.jsonl"
+    own = paths["validation"].read_text().splitlines()
+    mixed.write_text("\n".join([*map(json.dumps, seen), *own]))
+    split = load_split(config(paths), [paths["train"]], [mixed], (0.0, 1.0))
+    train_prompts = {c.turns for c in split.train.conversations}
+    kept = {split.validation.conversations[index].turns for index in split.validation.prompt}
+    assert split.n_seen > 0
+    assert kept
+    assert not kept & train_prompts
+    with pytest.raises(DataError, match="no validation vote is left"):
+        load_split(config(paths), [paths["train"]], [paths["train"]], (0.0, 1.0))
 
 
 def test_config_files_are_checked(tmp_path: Path) -> None:

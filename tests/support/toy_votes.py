@@ -13,12 +13,15 @@ def quiet(stage: str, done: float, total: float, note: str = "") -> None:
 
 
 def write_votes(path: Path, n_prompts: int, seed: int) -> Path:
-    """On prompts of a's `x` wins, on prompts of z's `y` does; `w` always loses."""
+    """On prompts of a's `x` wins, on prompts of z's `y` does; `w` always loses. An odd and an even
+    seed have no prompt in common."""
     chance = random.Random(seed)
     rows: list[dict[str, Any]] = []
     for _ in range(n_prompts):
         letter = chance.choice("az")
-        prompt = " ".join(letter * chance.randint(1, 3) for _ in range(chance.randint(2, 8)))
+        prompt = " ".join(
+            letter * chance.randint(1, 3) for _ in range(2 * chance.randint(1, 4) + seed % 2)
+        )
         best = "x" if letter == "a" else "y"
         for other in {"x", "y", "w"} - {best}:
             sides = [best, other]
