@@ -75,7 +75,9 @@ def test_the_real_backbone_agrees_with_torch_in_both_precisions(tmp_path: Path) 
     assert [len(one) for one in ids[5:]] == [511, 512, 512, 512]
     torch = load_engine(checkpoint, "torch").features(ids)
     layers = checkpoint.manifest.feature_layers
-    other = as_precision(checkpoint.path, tmp_path / "fp32", "fp32", layers)
+    other = as_precision(
+        checkpoint.path, tmp_path / "fp32", "fp32", layers, checkpoint.manifest.pooling
+    )
     exact = load_engine(load_checkpoint(other), "onnx").features(ids)
     assert np.abs(exact - torch).max() < FP32_PARITY
     other = as_precision(
