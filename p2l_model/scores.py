@@ -90,7 +90,8 @@ def score_report(
 ) -> dict[str, Any]:
     """Errors on graded answers not trained on, against each model's mean score in training."""
     predicted = model.heads.expected_scores(x_validation)
-    known = ~np.isnan(held) & np.array(model.known)[None, :] & (~np.isnan(scores)).any(axis=0)
+    graded = np.array(model.known) & (~np.isnan(scores)).any(axis=0)
+    known = ~np.isnan(held) & graded[None, :]
     if predicted is None or not known.any():
         return {}
     with np.errstate(invalid="ignore"):
@@ -103,7 +104,7 @@ def score_report(
         "cross_entropy_model_mean": _entropy(truth, baseline),
         "brier": float(((truth - ours) ** 2).mean()),
         "brier_model_mean": float(((truth - baseline) ** 2).mean()),
-        "picks": picks(predicted, scores, held, np.array(model.known)),
+        "picks": picks(predicted, scores, held, graded),
     }
 
 

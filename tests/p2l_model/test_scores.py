@@ -16,7 +16,7 @@ from p2l_model.data import load_votes
 from p2l_model.engine.load import load_engine
 from p2l_model.errors import CheckpointError
 from p2l_model.heads import Heads
-from p2l_model.scores import fit_scores, picks, unit_scores
+from p2l_model.scores import ScoreModel, fit_scores, picks, score_report, unit_scores
 from p2l_model.train import train
 from p2l_model.train_config import TrainConfig, TrunkConfig
 from p2l_model.types import Conversation
@@ -47,6 +47,22 @@ def test_scores_ride_along_with_the_votes(tmp_path: Path) -> None:
     votes = load_votes([path], score_range=(1.0, 10.0))
     table = dict(zip(votes.models, unit_scores(votes)[0], strict=True))
     assert table == pytest.approx({"x": 7 / 9, "y": 2 / 9, "w": 4 / 9})
+
+
+def test_picks_are_among_the_models_that_the_part_grades() -> None:
+    """Two sources share a checkpoint: the report of one does not wait for the other's models."""
+    scores = np.array([[1.0, 0.0, np.nan], [0.0, 1.0, np.nan]])
+    heads = Heads(
+        np.zeros((3, 1)),
+        np.zeros(3),
+        score_weight=np.zeros((3, 1)),
+        score_bias=np.array([2.0, 0, 9]),
+    )
+    model = ScoreModel(heads, [True, True, True], None)
+    report = score_report(model, scores, scores, np.zeros((2, 1)))
+    assert report["picks"]["n_prompts"] == 2
+    assert report["picks"]["picked"] == 0.5
+    assert report["picks"]["oracle"] == 1.0
 
 
 def test_a_known_regression_is_found() -> None:
