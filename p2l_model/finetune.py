@@ -6,7 +6,6 @@ The linear head trained here is scaffolding: what is kept is the backbone, as a 
 
 from __future__ import annotations
 
-import json
 import math
 import shutil
 from collections.abc import Callable, Sequence
@@ -30,6 +29,7 @@ from p2l_model.heads import HeadOutputs, Heads
 from p2l_model.metrics import predict, source_mean
 from p2l_model.network import Backbone, exact_weights
 from p2l_model.prompt import PromptEncoder
+from p2l_model.run_log import log_line
 from p2l_model.train_config import FinetuneConfig, TrainConfig
 from p2l_model.types import FloatArray
 from p2l_model.vote_index import VoteIndex, preference_loss
@@ -250,9 +250,7 @@ class FineTune:
 
     def _log(self, line: dict[str, Any]) -> None:
         if self.is_main:
-            self._work.mkdir(parents=True, exist_ok=True)
-            with (self._work / "log.jsonl").open("a", encoding="utf-8") as log:
-                log.write(json.dumps({"stage": "fine-tuning", **line}) + "\n")
+            log_line(self._work, {"stage": "fine-tuning", **line})
 
     def _save(self) -> None:
         """Whole or not at all: what a kill in the middle leaves is not taken up again."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
@@ -163,7 +163,12 @@ class Heads:
 
     def leaderboard(self, features: NDArray[np.float32], manifest: Manifest) -> PromptLeaderboard:
         """features: (F,). Raises ScoringError where they are not finite."""
-        x = features.astype(np.float64)[None, :]
+        # the trunk once: every head reads the same of it
+        above = replace(self, trunk_weight=None, trunk_bias=None)
+        return above._board(self.hidden(features.astype(np.float64)[None, :]), manifest)
+
+    def _board(self, x: FloatArray, manifest: Manifest) -> PromptLeaderboard:
+        """x: (1, F)."""
         outputs = self.outputs(x, manifest.temperature)
         if not np.all(np.isfinite(outputs.coefficients)):
             raise ScoringError("the model gave coefficients that are not finite")

@@ -28,6 +28,7 @@ from p2l_model.fit_cache import cached_fit, digest
 from p2l_model.heads import Heads
 from p2l_model.manifest import Manifest, Marginal
 from p2l_model.prompt import PromptEncoder, PromptFormat
+from p2l_model.run_log import log_line
 from p2l_model.targets import balanced
 from p2l_model.train_config import FinetuneConfig, TrainConfig
 from p2l_model.types import FloatArray
@@ -108,7 +109,9 @@ def fit_linear(
 
     def tell(now: FitState) -> None:
         if report is not None:
-            report(f"heads, l2 {l2:g}", now.step, config.max_steps, f"loss {now.loss:.4f}")
+            stage = f"heads, l2 {l2:g}"
+            report(stage, now.step, config.max_steps, f"loss {now.loss:.4f}")
+            log_line(work, {"stage": stage, "step": now.step, "train_loss": now.loss})
 
     return cached_fit(features, votes, options, work / "fits", tell)
 

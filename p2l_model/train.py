@@ -5,7 +5,6 @@ Resumable: the state of each fit is kept in a work folder beside the output.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -29,6 +28,7 @@ from p2l_model.lengths import (
 from p2l_model.manifest import Manifest
 from p2l_model.metrics import predict, source_mean
 from p2l_model.prepare import Prepared, Reporter, Split, fit_linear, prepare, save
+from p2l_model.run_log import log_line
 from p2l_model.scores import (
     ScoreModel,
     enough_scores,
@@ -129,7 +129,7 @@ def _trunk(
     for member in range(options.members):
         seed = config.seed + member
         stage = f"trunk, member {member + 1} of {options.members}"
-        on_epoch = partial(_log_epoch, work / "log.jsonl", stage, options.epochs, report)
+        on_epoch = partial(_log_epoch, work, stage, options.epochs, report)
 
         def judge(heads: Heads) -> float:
             return _validation_loss(config, heads, data)
@@ -153,10 +153,8 @@ def _length_targets(votes: VoteTable) -> LengthTargets | None:
     return LengthTargets((logs - level) / spread, level, spread)
 
 
-def _log_epoch(path: Path, stage: str, n_epochs: int, report: Reporter, epoch: Epoch) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8") as log:
-        log.write(json.dumps({"stage": stage, **asdict(epoch)}) + "\n")
+def _log_epoch(work: Path, stage: str, n_epochs: int, report: Reporter, epoch: Epoch) -> None:
+    log_line(work, {"stage": stage, **asdict(epoch)})
     losses = f"loss {epoch.train_loss:.4f}, validation {epoch.validation_loss:.4f}"
     report(stage, epoch.number, n_epochs, losses)
 

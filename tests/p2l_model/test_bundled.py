@@ -14,9 +14,9 @@ from p2l_model.checkpoint import load_checkpoint, resolve_checkpoint
 from p2l_model.engine.load import load_engine
 from p2l_model.types import Conversation
 
-# Coefficients, whose spread over models is 0.6: what int8 activations cost. The manifest's
+# Coefficients, whose spread over models is 0.7: what int8 activations cost. The manifest's
 # metrics.export has what was measured; above these something is broken.
-LARGEST_ERROR, MEAN_ERROR = 0.15, 0.04
+LARGEST_ERROR, MEAN_ERROR = 0.3, 0.05
 
 PROMPTS = [
     "",

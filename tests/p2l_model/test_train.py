@@ -91,6 +91,9 @@ def test_a_killed_run_goes_on_to_the_same_checkpoint(
     assert list((paths["root"] / f".resumed-{name}.work" / "fits").glob("*.[ns]*"))
     second = train(*arguments, resumed, quiet)
     assert second.metrics == first.metrics
+    log = (paths["root"] / f".resumed-{name}.work" / "log.jsonl").read_text().splitlines()
+    assert all({"stage", "train_loss"} <= set(json.loads(line)) for line in log)
+    assert log
     third = train(*arguments, resumed, quiet)
     assert third == second, "a run that was finished changes nothing"
     one, two = load_checkpoint(whole), load_checkpoint(resumed)

@@ -1,0 +1,15 @@
+"""A run's log: one JSON object a line, whatever is trained."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+
+def log_line(work: Path, line: Mapping[str, Any]) -> None:
+    """Adds the line to log.jsonl in the run's work folder."""
+    work.mkdir(parents=True, exist_ok=True)
+    with (work / "log.jsonl").open("a", encoding="utf-8") as log:
+        log.write(json.dumps(dict(line)) + "\n")
