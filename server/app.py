@@ -17,12 +17,26 @@ from server.admission import Admission
 from server.auth import Authenticator
 from server.build import build_accounts, build_store
 from server.catalogue import build_catalogue
-from server.endpoints import admin, decisions, feedback, health, inference, models, routing
+from server.endpoints import (
+    admin,
+    decisions,
+    feedback,
+    health,
+    inference,
+    models,
+    routing,
+)
+from server.endpoints import (
+    metrics as metrics_endpoint,
+)
 from server.endpoints.common import State
+from server.endpoints.metrics import states_of
 from server.error_handlers import add_error_handlers
+from server.exchange import Exchange
 from server.fast_path import GatewayApp
 from server.gateway import Gateway
 from server.health import Health
+from server.metrics import GatewayMetrics
 from server.plan import Planner
 from server.price_updates import prices_kept_current
 from server.quota.budgets import Budgets
@@ -33,6 +47,10 @@ from server.storage.recovery import Lost
 from server.storage.store import Store
 from server.stored_keys import keys_kept_current
 from server.upstream.base import Upstream
+
+_ENDPOINTS = (
+    inference, routing, decisions, feedback, admin, models, health, metrics_endpoint,
+)  # fmt: skip
 
 
 def create_app(
@@ -48,9 +66,11 @@ def create_app(
     Raises ConfigError where store is not given and the configured one cannot be written.
     """
     kept = store or build_store(settings.storage, os.environ)
-    gateway = build_gateway(settings, scorer, upstreams, catalogue, kept)
+    metrics = GatewayMetrics()
+    gateway = build_gateway(settings, scorer, upstreams, catalogue, kept, metrics)
     checked = authenticator or Authenticator.from_settings(settings.auth, os.environ)
-    state = State(settings, gateway, checked, kept, created=int(time.time()))
+    state = State(settings, gateway, checked, kept, metrics, created=int(time.time()))
+    metrics.read(lambda: states_of(state))
 
     def new_prices() -> None:
         # those in force: a reload may have changed both
@@ -84,7 +104,7 @@ def create_app(
         lifespan=lifespan,
         redirect_slashes=False,
     )
-    for module in (inference, routing, decisions, feedback, admin, models, health):
+    for module in _ENDPOINTS:
         app.include_router(module.router)
     add_error_handlers(app)
     return app
@@ -96,6 +116,7 @@ def build_gateway(
     upstreams: Mapping[str, Upstream],
     catalogue: Sequence[ModelCard],
     store: Store,
+    metrics: GatewayMetrics,
     previous: Gateway | None = None,
 ) -> Gateway:
     """previous: the gateway that this one takes over from, with its places, accounts and health."""
@@ -103,12 +124,17 @@ def build_gateway(
     routing = settings.routing
     if previous is None:
         admission = _admission(settings)
-        accounts = build_accounts(settings, store)
+        accounts = build_accounts(settings, store, metrics.settled)
         health = Health(routing.breaker.rules, time.monotonic, entropy.random)
     else:
         admission, accounts, health = previous.admission, previous.accounts, previous.health
         accounts.budgets = Budgets(routing.window_budgets)
     receipts = Receipts(store, settings.scorer, keep_prompts=settings.storage.keep_prompts)
+
+    def keep(exchange: Exchange) -> None:
+        metrics.decided(exchange)
+        receipts.keep(exchange)
+
     return Gateway(
         Planner(catalogue, routing, settings.scorer, scorer, upstreams, settings.aliases),
         upstreams,
@@ -119,7 +145,7 @@ def build_gateway(
         hedge_after_s=routing.hedge_after_s,
         health=health,
         entropy=entropy,
-        keep=receipts.keep,
+        keep=keep,
     )
 
 

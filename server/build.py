@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,10 +12,11 @@ from router.catalog import ModelCard
 from server.config_file import ConfigError, load_settings
 from server.defaults import default_settings
 from server.ledger.accounts import Accounts
+from server.ledger.attempt import Attempt
 from server.quota.budgets import Budgets
 from server.quota.pacer import Pacer
-from server.quota.rates import Limiter, MemoryRates
-from server.quota.windows import MemoryWindows
+from server.quota.rates import Limiter, MemoryRates, Rates
+from server.quota.windows import MemoryWindows, Windows
 from server.secret import Secret
 from server.settings import (
     ModelSettings,
@@ -131,30 +132,34 @@ def leaderboard_names(
     return load_checkpoint(resolve_checkpoint(scoring.checkpoint)).manifest.models
 
 
-def build_accounts(settings: Settings, store: Store) -> Accounts:
-    """The accounts of a gateway that keeps its ledger in the store."""
+def build_accounts(
+    settings: Settings, store: Store, on_settled: Callable[[Attempt], None] | None = None
+) -> Accounts:
+    """The accounts of a gateway that keeps its ledger in the store. Raises ConfigError."""
     pacer = Pacer(store)
-    budgets = Budgets(settings.routing.window_budgets)
-    policy = settings.storage.unknown_cost
+    windows, rates = _counting(settings, store, pacer)
+    return Accounts(
+        store,
+        budgets=Budgets(settings.routing.window_budgets),
+        windows=windows,
+        pacer=pacer,
+        limiter=Limiter(rates),
+        on_settled=on_settled,
+        policy=settings.storage.unknown_cost,
+    )
+
+
+def _counting(settings: Settings, store: Store, pacer: Pacer) -> tuple[Windows, Rates]:
+    """In this process, or in Redis where several share them."""
     url = redis_url(settings.redis)
     if url is None:
-        windows, limiter = MemoryWindows(store, pacer), Limiter(MemoryRates())
-        return Accounts(
-            store, budgets=budgets, windows=windows, pacer=pacer, limiter=limiter, policy=policy
-        )
+        return MemoryWindows(store, pacer), MemoryRates()
     from server.quota.redis_client import RedisClient
     from server.quota.redis_rates import RedisRates
     from server.quota.redis_windows import RedisWindows
 
     client = RedisClient(url, settings.redis.prefix)
-    return Accounts(
-        store,
-        budgets=budgets,
-        windows=RedisWindows(client, store, pacer),
-        pacer=pacer,
-        limiter=Limiter(RedisRates(client)),
-        policy=policy,
-    )
+    return RedisWindows(client, store, pacer), RedisRates(client)
 
 
 def redis_url(redis: RedisSettings, environ: Mapping[str, str] = os.environ) -> str | None:

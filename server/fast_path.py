@@ -13,7 +13,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from starlette.requests import ClientDisconnect
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from server.endpoints.common import State
 from server.endpoints.flow import Parser, forward
@@ -36,17 +36,31 @@ class GatewayApp(FastAPI):
             scope["app"] = self
             await self._forwarding(scope, receive, send)
         else:
-            await super().__call__(scope, receive, send)
+            await super().__call__(scope, receive, self._counting(scope, send))
+
+    def _counting(self, scope: Scope, send: Send) -> Send:
+        """Counts the answer by its route: the paths that callers make up are one."""
+        state: State = self.state.p2l
+
+        async def counting(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                route = scope.get("route")
+                path = getattr(route, "path", "other")
+                state.metrics.answered(path, message["status"])
+            await send(message)
+
+        return counting
 
     async def _forward(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive, send)
         response: Response
+        state: State = self.state.p2l
         try:
-            state: State = self.state.p2l
             caller = state.authenticator.caller(request.headers)
             response = await forward(request, caller, state, self._parsers[scope["path"]])
         except ApiError as error:
             response = await on_api_error(request, error)
         except ClientDisconnect:
             response = Response(status_code=CLIENT_CLOSED)
+        state.metrics.answered(scope["path"], response.status_code)
         await response(scope, receive, send)

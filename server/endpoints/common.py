@@ -11,6 +11,7 @@ from server.auth import Authenticator, Caller
 from server.body import json_response, read_body
 from server.gateway import Gateway
 from server.json_body import parse_body
+from server.metrics import GatewayMetrics
 from server.settings import Settings
 from server.storage.store import Store
 
@@ -25,6 +26,7 @@ class State:
     gateway: Gateway
     authenticator: Authenticator
     store: Store
+    metrics: GatewayMetrics
     created: int
     ready: bool = False
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Final, Protocol
 
@@ -82,6 +82,7 @@ class Accounts:
         windows: Windows | None = None,
         pacer: Pacer | None = None,
         limiter: Limiter | None = None,
+        on_settled: Callable[[Attempt], None] | None = None,
         policy: UnknownCost = UnknownCost.EXPECTED,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -89,6 +90,7 @@ class Accounts:
         self.budgets = budgets
         self._windows = windows
         self._pacer = pacer
+        self._on_settled = on_settled
         self.limiter = limiter or Limiter(MemoryRates())
         self._policy = policy
         self._clock = clock
@@ -135,6 +137,8 @@ class Accounts:
         """See Settlement."""
         row = entry.row
         self._ledger.settle(row)
+        if self._on_settled is not None:
+            self._on_settled(row)
         if row.usage is not None and entry.caller is not None:
             n_tokens = row.usage.prompt_tokens + row.usage.completion_tokens
             self.limiter.used(entry.caller, n_tokens)
@@ -153,6 +157,13 @@ class Accounts:
             specs = self._specs(callers.get(attempt.key_name) or Caller(attempt.key_name))
             cost = to_nano(usd(attempt.cost_pico))
             self._windows.settle_lost(f"{attempt.request_id}:{attempt.attempt}", specs, cost)
+
+    def global_windows(self) -> Iterator[tuple[str, float, float]]:
+        """(name, amount, spent) in USD, of the windows that all keys share."""
+        if self._windows is None or self.budgets is None:
+            return
+        for spec in self.budgets.shared:
+            yield spec.name, spec.amount_nano / 1e9, self._windows.spent(spec) / 1e9
 
     async def close(self) -> None:
         """Finishes what is under way."""

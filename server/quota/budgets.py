@@ -16,6 +16,15 @@ class Budgets:
         self._windows = tuple(windows)
         self._known: dict[Caller, tuple[WindowSpec, ...]] = {}
 
+    @property
+    def shared(self) -> tuple[WindowSpec, ...]:
+        """The windows of all keys together."""
+        return _tightest(
+            WindowSpec(None, limit_nano(window.amount_usd), window.window_s)
+            for window in self._windows
+            if window.per == "global"
+        )
+
     def of(self, caller: Caller) -> tuple[WindowSpec, ...]:
         """Each window once, at its smallest amount."""
         known = self._known.get(caller)

@@ -53,6 +53,7 @@ class RedisWindows:
         self._load = client.script("common", "load")
         self._database_id: str | None = None
         self._held: dict[WindowSpec, dict[str, int]] = {}
+        self._spent: dict[str, int] = {}
         self._loading = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -70,6 +71,10 @@ class RedisWindows:
         """See Windows."""
         for spec in specs:
             self._spawn(_Settlement(hold, spec, cost))
+
+    def spent(self, spec: WindowSpec) -> int:
+        """See Windows. As of this process' last settlement."""
+        return self._spent.get(spec.name, 0)
 
     def settle_lost(self, hold: str, specs: Sequence[WindowSpec], cost: int) -> None:
         """For an attempt of a process that died, if it still has its reservation."""
@@ -128,6 +133,7 @@ class RedisWindows:
                 await asyncio.sleep(pause_s)
             else:
                 self._held.get(settlement.spec, {}).pop(settlement.hold, None)
+                self._spent[settlement.spec.name] = spent
                 self._pacer.settled(settlement.spec, spent)
                 return
         # its reservation stands until the lease ends, and then counts in full

@@ -23,6 +23,9 @@ class Windows(Protocol):
     def settle(self, hold: str, specs: Sequence[WindowSpec], cost: int) -> None:
         """Gives the hold back and books its cost in nanodollars. Does not wait."""
 
+    def spent(self, spec: WindowSpec) -> int:
+        """Nanodollars settled in the window, as far as this process knows."""
+
     def settle_lost(self, hold: str, specs: Sequence[WindowSpec], cost: int) -> None:
         """For an attempt of a process that died, where its reservation outlived it."""
 
@@ -68,6 +71,14 @@ class MemoryWindows:
             if window is not None:  # else it could not be loaded, and nothing is held in it
                 window.settle(hold, cost, now_us)
                 self._pacer.settled(spec, window.spent)
+
+    def spent(self, spec: WindowSpec) -> int:
+        """See Windows."""
+        window = self._windows.get(spec.name)
+        if window is None:
+            return 0
+        window.available(spec.amount_nano, micros(self._clock()))  # lets go of what is past
+        return window.spent
 
     def settle_lost(self, hold: str, specs: Sequence[WindowSpec], cost: int) -> None:
         """No reservation outlives the process: the cost is in the ledger, which is read."""

@@ -62,7 +62,13 @@ class Reloader:
             scorer = await asyncio.to_thread(build_scorer, settings.scorer)
             await scorer.start()
         gateway = build_gateway(
-            settings, scorer, upstreams, catalogue, self.state.store, old_gateway
+            settings,
+            scorer,
+            upstreams,
+            catalogue,
+            self.state.store,
+            self.state.metrics,
+            old_gateway,
         )
         self.state.replace(settings, gateway, authenticator)
         replaced = None if scorer is old_scorer else old_scorer

@@ -1,0 +1,59 @@
+"""GET /metrics, for Prometheus. With keys configured it takes an admin's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from fastapi import APIRouter, Response
+from prometheus_client.core import Metric
+
+from server.endpoints.common import CallerDep, State, StateDep
+from server.errors import ForbiddenError
+from server.metrics import CONTENT_TYPE, gauge
+
+router = APIRouter()
+
+
+@router.get("/metrics")
+async def metrics(caller: CallerDep, state: StateDep) -> Response:
+    """Raises ForbiddenError."""
+    if not caller.admin:
+        raise ForbiddenError
+    return Response(state.metrics.text(), headers={"content-type": CONTENT_TYPE})
+
+
+def states_of(state: State) -> Iterator[Metric]:
+    """What is read at each scrape."""
+    gateway = state.gateway
+    admission = gateway.admission
+    yield gauge("under_way", "Requests with a place.", [((), admission.in_flight)])
+    yield gauge("waiting", "Requests that wait for a place.", [((), admission.waiting)])
+    yield gauge(
+        "resting",
+        "1: the model is left alone, by its breaker or its Retry-After.",
+        _resting(state),
+        "model",
+    )
+    breakers = gateway.health.states()
+    yield gauge(
+        "breaker",
+        "1 for the state that the breaker is in.",
+        (((kind, n, s), 1.0) for kind, named in breakers.items() for n, s in named.items()),
+        "kind",
+        "name",
+        "state",
+    )
+    spent = list(gateway.accounts.global_windows())
+    yield gauge(
+        "window_amount_usd", "May be spent in it.", [((n,), a) for n, a, _ in spent], "window"
+    )
+    yield gauge("window_spent_usd", "Settled in it.", [((n,), s) for n, _, s in spent], "window")
+    yield gauge("storage_up", "0: spend cannot be written.", [((), state.store.failure is None)])
+    yield gauge("storage_pending", "Records on their way.", [((), state.store.n_pending)])
+
+
+def _resting(state: State) -> Iterator[tuple[tuple[str, ...], float]]:
+    cards = state.gateway.planner.catalogue.values()
+    resting = state.gateway.health.resting(cards)
+    for card in cards:
+        yield (card.name,), float(card.name in resting)
