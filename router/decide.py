@@ -159,7 +159,9 @@ def _decision(
         lane=optimum.lane,
         lane_note=optimum.note,
         tabulate=lambda: _table(found),
-        solve_coefficient=lambda: router_coefficient(rate, *opponents),
+        solve_coefficient=lambda: router_coefficient(
+            rate, *opponents, start=sum(share * c.coefficient for c, share in parts)
+        ),
     )
 
 

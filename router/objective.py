@@ -99,19 +99,23 @@ def opponent_weights(
 
 
 def router_coefficient(
-    win_rate: float, opponent_coefficients: FloatArray, weights: FloatArray
+    win_rate: float,
+    opponent_coefficients: FloatArray,
+    weights: FloatArray,
+    start: float = math.nan,
 ) -> float:
     """The router's own Bradley-Terry coefficient (Algorithm 1): the root t of
     sum_a q_a sigmoid(t - theta_a) = win_rate. Infinite where the win rate is 0 or 1.
 
-    Newton steps on the monotone left side, kept inside a shrinking bracket.
+    Newton steps on the monotone left side, kept inside a shrinking bracket. start: a guess; for a
+    mix of one model its own coefficient is the root.
     """
     if win_rate <= 0.0 or win_rate >= 1.0:
         return math.inf if win_rate >= 1.0 else -math.inf
     logit = math.log(win_rate) - math.log1p(-win_rate)
     low = float(opponent_coefficients.min()) + logit
     high = float(opponent_coefficients.max()) + logit
-    root = 0.5 * (low + high)
+    root = start if low < start < high else 0.5 * (low + high)
     for _ in range(_MAX_STEPS):
         sigmoid = 0.5 * (1.0 + np.tanh(0.5 * (root - opponent_coefficients)))
         excess = float(sigmoid @ weights) - win_rate
