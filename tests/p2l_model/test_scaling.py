@@ -64,5 +64,6 @@ def test_more_votes_and_more_units_help(tmp_path: Path) -> None:
 def test_too_few_prompts_are_refused(tmp_path: Path) -> None:
     config = TrainConfig(base=str(write_base(tmp_path / "base")), max_tokens=48, trunk=TRUNK)
     train = write_votes(tmp_path / "train.jsonl", 50, 1)
+    held = write_votes(tmp_path / "held.jsonl", 50, 2)
     with pytest.raises(DataError, match="too few prompts"):
-        scaling(config, [train], [train], tmp_path / "out", quiet)
+        scaling(config, [train], [held], tmp_path / "out", quiet)
