@@ -19,11 +19,13 @@ from server.build import build_accounts, build_store
 from server.catalogue import build_catalogue
 from server.endpoints import (
     admin,
+    dashboard,
     decisions,
     feedback,
     health,
     inference,
     models,
+    overview,
     routing,
 )
 from server.endpoints import (
@@ -50,6 +52,7 @@ from server.upstream.base import Upstream
 
 _ENDPOINTS = (
     inference, routing, decisions, feedback, admin, models, health, metrics_endpoint,
+    dashboard, overview,
 )  # fmt: skip
 
 

@@ -92,8 +92,8 @@ class ForbiddenError(ApiError):
     status = 403
     type = "permission_error"
 
-    def __init__(self) -> None:
-        super().__init__("This needs an admin key.", code="admin_key_required")
+    def __init__(self, message: str = "This needs an admin key.") -> None:
+        super().__init__(message, code="admin_key_required")
 
 
 class ConflictError(ApiError):

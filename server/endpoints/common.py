@@ -9,13 +9,15 @@ from fastapi import Depends, Request
 
 from server.auth import Authenticator, Caller
 from server.body import json_response, read_body
+from server.errors import ForbiddenError
 from server.gateway import Gateway
+from server.hosts import is_loopback
 from server.json_body import parse_body
 from server.metrics import GatewayMetrics
 from server.settings import Settings
 from server.storage.store import Store
 
-__all__ = ["CallerDep", "State", "StateDep", "json_response", "read_json"]
+__all__ = ["CallerDep", "State", "StateDep", "check_dashboard", "json_response", "read_json"]
 
 
 @dataclass(slots=True)
@@ -49,6 +51,21 @@ async def authenticated(request: Request) -> Caller:
 
 CallerDep = Annotated[Caller, Depends(authenticated)]
 StateDep = Annotated[State, Depends(state_of)]
+
+
+def check_dashboard(request: Request, state: State) -> None:
+    """An admin, or anybody on this machine where no key is configured.
+
+    There a name that is not this machine's is refused: a page elsewhere may have made its own name
+    point here (DNS rebinding), and no key would stop it.
+
+    Raises AuthenticationError, ForbiddenError.
+    """
+    caller = state.authenticator.caller(request.headers)
+    if not caller.admin:
+        raise ForbiddenError
+    if state.authenticator.is_open and not is_loopback(request.url.hostname or ""):
+        raise ForbiddenError("Without keys this is for http://127.0.0.1 and http://localhost only.")
 
 
 async def read_json(request: Request) -> dict[str, Any]:

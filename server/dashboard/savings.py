@@ -1,0 +1,99 @@
+"""What routing saved against always asking the best model, from stored receipts."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from server.ledger.attempt import usd
+from server.storage.activity import Sent
+
+
+@dataclass(slots=True)
+class _Sums:
+    requests: int = 0
+    cost_usd: Decimal = Decimal(0)
+    win_rate: float = 0.0
+
+    def add(self, cost_usd: Decimal, win_rate: float) -> None:
+        self.requests += 1
+        self.cost_usd += cost_usd
+        self.win_rate += win_rate
+
+
+@dataclass(slots=True)
+class _Study:
+    spent_usd: Decimal = Decimal(0)
+    # what each prompt's leaderboard and prices say of each model that could have answered it
+    models: defaultdict[str, _Sums] = field(default_factory=lambda: defaultdict(_Sums))
+    compared: list[tuple[Mapping[str, tuple[Decimal, float]], str]] = field(default_factory=list)
+
+
+def savings(sent: Iterable[Sent]) -> dict[str, Any]:
+    """The best model is the one with the highest mean win rate among those that could have answered
+    most requests. Both sides are expected values for the same prompts, so that an answer's length
+    by chance is on neither; what was really spent stands beside them.
+    """
+    study = _Study()
+    for one in sent:
+        _note(study, one)
+    best = _best(study)
+    pairs = [(seen[best], seen[chosen]) for seen, chosen in study.compared if best in seen]
+    always, routed = _Sums(), _Sums()
+    for best_of_prompt, choice in pairs:
+        always.add(*best_of_prompt)
+        routed.add(*choice)
+    return {
+        "object": "savings",
+        "requests": len(pairs),
+        "best_model": best or None,
+        "always_best": _shown(always),
+        "routed": _shown(routed),
+        "saved_usd": float(always.cost_usd - routed.cost_usd),
+        "saved_share": _share(always.cost_usd, routed.cost_usd),
+        "spent_usd": float(study.spent_usd),
+    }
+
+
+def _note(study: _Study, one: Sent) -> None:
+    seen = _candidates(one.document)
+    chosen = one.document["attempts"][-1]["decision"]["model"]
+    study.spent_usd += usd(one.cost_pico)
+    if chosen not in seen:  # its price or its win rate is not known: there is nothing to compare
+        return
+    study.compared.append((seen, chosen))
+    for model, (cost_usd, win_rate) in seen.items():
+        study.models[model].add(cost_usd, win_rate)
+
+
+def _candidates(document: Mapping[str, Any]) -> dict[str, tuple[Decimal, float]]:
+    """Model -> (expected cost, win rate), as it was before anything failed. A model is out where
+    the request asks for what it cannot do; one beyond the budget is not out."""
+    rows = document["attempts"][0]["decision"]["alternatives"]
+    return {
+        row["model"]: (Decimal(row["expected_cost_usd"]), row["win_rate"])
+        for row in rows
+        if row["expected_cost_usd"] is not None and row["win_rate"] is not None and row["eligible"]
+    }
+
+
+def _best(study: _Study) -> str:
+    """Empty where nothing can be compared."""
+    often = [
+        (sums.win_rate / sums.requests, model)
+        for model, sums in study.models.items()
+        if 2 * sums.requests > len(study.compared)
+    ]
+    return max(often)[1] if often else ""
+
+
+def _shown(sums: _Sums) -> dict[str, float | None]:
+    mean = sums.win_rate / sums.requests if sums.requests else None
+    return {"expected_cost_usd": float(sums.cost_usd), "mean_win_rate": mean}
+
+
+def _share(always: Decimal, routed: Decimal) -> float | None:
+    return float(1 - routed / always) if always > 0 else None

@@ -1,0 +1,27 @@
+// The gateway's JSON. The key, where one is needed, is kept by this tab alone and sent as a header.
+
+const KEPT = "p2l-router-admin-key";
+
+export const keptKey = () => sessionStorage.getItem(KEPT);
+export const keepKey = (key) => sessionStorage.setItem(KEPT, key);
+export const forgetKey = () => sessionStorage.removeItem(KEPT);
+
+export function withKey(headers = {}) {
+  const key = keptKey();
+  return key === null ? headers : { ...headers, authorization: `Bearer ${key}` };
+}
+
+async function answered(response) {
+  const body = await response.json().catch(() => ({}));
+  if (response.ok) return body;
+  throw new Error(body.error?.message ?? `The gateway answered ${response.status}.`);
+}
+
+export const get = async (path) => answered(await fetch(path, { headers: withKey() }));
+
+export const post = async (path, body, headers = {}) =>
+  answered(await fetch(path, {
+    method: "POST",
+    headers: withKey({ "content-type": "application/json", ...headers }),
+    body: JSON.stringify(body),
+  }));

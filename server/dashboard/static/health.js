@@ -1,0 +1,32 @@
+// What can be asked just now, and why the rest cannot.
+
+import { byId, el, put, table } from "./dom.js";
+import { count, duration, percent, usd } from "./format.js";
+
+export function showHealth(overview) {
+  put(byId("providers"), table("Providers, in the last hour", [
+    ["Provider", (row) => row.provider],
+    ["Breaker", (row) => breaker(row.breaker)],
+    ["Attempts", (row) => count(row.attempts), "number"],
+    ["Answered", (row) => percent(row.attempts === 0 ? null : row.answered / row.attempts), "number"],
+    ["Failed", (row) => count(row.failed), "number"],
+    ["Mean latency", (row) => duration(row.mean_latency_ms), "number"],
+  ], overview.providers, "No provider is configured."));
+  put(byId("models"), table("Models", [
+    ["Model", (row) => row.model],
+    ["Provider", (row) => row.provider],
+    ["Breaker", (row) => breaker(row.breaker)],
+    ["Just now", now, "wide"],
+    ["In / Mtok", (row) => usd(row.input_usd_per_mtok), "number"],
+    ["Out / Mtok", (row) => usd(row.output_usd_per_mtok), "number"],
+  ], overview.models, "No model is configured."));
+}
+
+const breaker = (state) =>
+  el("span", { class: state === "closed" ? "good" : "bad" },
+    { closed: "closed (well)", open: "open (left alone)", half_open: "half open (trying)" }[state] ?? state);
+
+function now(row) {
+  if (row.resting !== null) return `left alone for ${Math.ceil(row.wait_s)} s: ${row.resting}`;
+  return row.routed ? "routed" : "by name only: the leaderboard does not know it";
+}

@@ -1,0 +1,29 @@
+// Asks for the key, and puts the page that it opens in place of this one.
+
+import { forgetKey, keepKey, keptKey, withKey } from "./api.js";
+import { byId } from "./dom.js";
+
+async function open() {
+  const response = await fetch("/", { headers: withKey({ accept: "text/html" }) });
+  if (!response.ok) {
+    forgetKey();
+    const body = await response.json().catch(() => ({}));
+    throw new Error(response.status === 401 ? "This key is not known." : body.error?.message ?? `The gateway answered ${response.status}.`);
+  }
+  const page = new DOMParser().parseFromString(await response.text(), "text/html");
+  document.body.replaceWith(document.adoptNode(page.body));
+  await import("./app.js");
+}
+
+function refuse(error) {
+  const place = byId("sign-in-error");
+  place.textContent = error.message;
+  place.hidden = false;
+}
+
+byId("sign-in").addEventListener("submit", (event) => {
+  event.preventDefault();
+  keepKey(byId("key").value.trim());
+  open().catch(refuse);
+});
+if (keptKey() !== null) open().catch(refuse);

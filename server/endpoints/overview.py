@@ -1,0 +1,110 @@
+"""What the dashboard shows, as JSON. With keys configured it takes an admin's."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Annotated, Any, Final, Literal, TypeVar
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+
+from server.dashboard import views
+from server.dashboard.savings import savings
+from server.endpoints.common import State, StateDep, check_dashboard, json_response
+from server.errors import OverloadedError
+from server.storage.activity import answered_receipts, recent_attempts, recent_receipts
+from server.storage.errors import StorageError
+from server.storage.spend import adjusted_usd, spend
+
+T = TypeVar("T")
+_DAY_S: Final = 86_400
+_NO_STORE: Final = {"cache-control": "no-store"}
+# Receipts are documents of some kilobytes: so many are read for a comparison.
+_MOST_COMPARED: Final = 1000
+
+
+async def admin_state(request: Request, state: StateDep) -> State:
+    """The app's state, for an admin. Raises AuthenticationError, ForbiddenError."""
+    check_dashboard(request, state)
+    return state
+
+
+router = APIRouter(prefix="/admin")
+AdminDep = Annotated[State, Depends(admin_state)]
+Days = Annotated[int, Query(ge=1, le=3660)]
+Limit = Annotated[int, Query(ge=1, le=200)]
+
+
+@router.get("/overview")
+async def overview(state: AdminDep) -> Response:
+    """Models, breakers, providers and windows as they are now."""
+    now = views.overview(state)
+    stored = await _read(state, lambda: (views.providers(state), views.windows(state)))
+    return json_response({**now, "providers": stored[0], "windows": stored[1]}, _NO_STORE)
+
+
+@router.get("/requests")
+async def requests(state: AdminDep, limit: Limit = 50) -> Response:
+    """The latest attempts at providers, those under way first."""
+    rows = await _read(state, lambda: recent_attempts(state.store.database, limit))
+    return _list([views.attempt_json(row) for row in rows])
+
+
+@router.get("/receipts")
+async def receipts(state: AdminDep, limit: Limit = 25, before_us: int | None = None) -> Response:
+    """The latest receipts, each in a line; before_us: created earlier than that."""
+    found = await _read(state, lambda: recent_receipts(state.store.database, before_us, limit))
+    return _list([views.receipt_json(document) for document in found])
+
+
+@router.get("/spend")
+async def spent(
+    state: AdminDep,
+    by: Literal["key", "model", "provider", "outcome", "day"] = "key",
+    days: Days = 30,
+) -> Response:
+    """Settled spend of the last days, by one group."""
+    until = time.time() + 1
+    since = until - days * _DAY_S
+    database = state.store.database
+    rows, adjusted = await _read(
+        state, lambda: (spend(database, by, since, until), adjusted_usd(database, since, until))
+    )
+    data = [
+        {
+            "group": row.group,
+            "attempts": row.attempts,
+            "cost_usd": float(row.cost_usd),
+            "estimated_usd": float(row.estimated_usd),
+            "tokens": row.prompt_tokens + row.completion_tokens,
+        }
+        for row in rows
+    ]
+    return json_response(
+        {"object": "list", "by": by, "adjustments_usd": float(adjusted), "data": data}, _NO_STORE
+    )
+
+
+@router.get("/savings")
+async def saved(state: AdminDep, days: Days = 30) -> Response:
+    """The last routed requests against always asking the best model."""
+    since = time.time() - days * _DAY_S
+    database = state.store.database
+    return json_response(
+        await _read(state, lambda: savings(answered_receipts(database, since, _MOST_COMPARED))),
+        _NO_STORE,
+    )
+
+
+async def _read(state: State, query: Callable[[], T]) -> T:
+    """Off the event loop. Raises OverloadedError."""
+    await state.store.flush()  # what has just happened may be on its way to the database
+    try:
+        return await asyncio.to_thread(query)
+    except StorageError:
+        raise OverloadedError("The storage cannot be read just now.") from None
+
+
+def _list(data: list[dict[str, Any]]) -> Response:
+    return json_response({"object": "list", "data": data}, _NO_STORE)

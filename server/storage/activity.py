@@ -1,0 +1,139 @@
+"""What has happened lately, for a person who looks: attempts, outcomes, receipts. No prompts."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+import orjson
+from sqlalchemy import Row, Select, func, select
+
+from server.ledger.attempt import Outcome
+from server.storage.database import Database
+from server.storage.rows import micros
+from server.storage.schema import attempts, receipts
+
+_SHOWN: Final = (
+    attempts.c.request_id,
+    attempts.c.attempt,
+    attempts.c.key_name,
+    attempts.c.model,
+    attempts.c.provider,
+    attempts.c.routed,
+    attempts.c.streamed,
+    attempts.c.started_at,
+    attempts.c.settled_at,
+    attempts.c.outcome,
+    attempts.c.cost_pico,
+    attempts.c.cost_source,
+    attempts.c.expected_pico,
+    attempts.c.budget_pico,
+    attempts.c.budget_mode,
+    attempts.c.latency_ms,
+    attempts.c.prompt_tokens,
+    attempts.c.completion_tokens,
+)
+_NEITHER: Final = (Outcome.REJECTED.value, Outcome.CANCELLED.value)
+
+
+class _Outcome(NamedTuple):
+    n: int
+    mean_latency_ms: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderOutcomes:
+    """Of one provider since some time. mean_latency_ms: of its answers, None where none came."""
+
+    attempts: int
+    answered: int
+    failed: int
+    mean_latency_ms: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """The receipt of a request that a provider answered, and what all its attempts cost."""
+
+    document: dict[str, Any]
+    cost_pico: int
+
+
+def recent_attempts(database: Database, limit: int) -> list[Row[Any]]:
+    """Those under way, then those settled last. Blocks. Raises StorageError."""
+    # two queries, each along an index: by started_at alone the whole ledger would be read
+    under_way = select(*_SHOWN).where(attempts.c.settled_at.is_(None)).limit(limit)
+    settled = (
+        select(*_SHOWN)
+        .where(attempts.c.settled_at.is_not(None))
+        .order_by(attempts.c.settled_at.desc())
+        .limit(limit)
+    )
+    with database.begin() as connection:
+        rows = [*connection.execute(under_way), *connection.execute(settled)]
+    return sorted(rows, key=lambda row: int(row.started_at), reverse=True)[:limit]
+
+
+def provider_outcomes(database: Database, since: float) -> dict[str, ProviderOutcomes]:
+    """By provider; what its callers gave up or got wrong counts for neither. Blocks. Raises
+    StorageError."""
+    query = (
+        select(
+            attempts.c.provider,
+            attempts.c.outcome,
+            func.count(),
+            func.avg(attempts.c.latency_ms),
+        )
+        .where(attempts.c.settled_at >= micros(since))
+        .group_by(attempts.c.provider, attempts.c.outcome)
+    )
+    found: defaultdict[str, dict[str, _Outcome]] = defaultdict(dict)
+    with database.begin() as connection:
+        for provider, outcome, n, latency_ms in connection.execute(query):
+            found[provider][outcome] = _Outcome(n, latency_ms)
+    return {provider: _outcomes(by_outcome) for provider, by_outcome in found.items()}
+
+
+def recent_receipts(database: Database, before_us: int | None, limit: int) -> list[dict[str, Any]]:
+    """Documents without their catalogue, with key and time, newest first. Blocks. Raises
+    StorageError."""
+    query = select(receipts.c.document, receipts.c.key_name, receipts.c.created_at)
+    if before_us is not None:
+        query = query.where(receipts.c.created_at < before_us)
+    query = query.order_by(receipts.c.created_at.desc()).limit(limit)
+    with database.begin() as connection:
+        return [
+            {**orjson.loads(row[0]), "key": row[1], "created_us": int(row[2])}
+            for row in connection.execute(query)
+        ]
+
+
+def answered_receipts(database: Database, since: float, limit: int) -> Iterator[Sent]:
+    """The last ones since then that a provider answered, newest first. Blocks. Raises
+    StorageError."""
+    with database.begin() as connection:
+        for row in connection.execute(_answered(micros(since), limit)):
+            yield Sent(orjson.loads(row[0]), int(row[1] or 0))
+
+
+def _answered(since_us: int, limit: int) -> Select[Any]:
+    answer = attempts.alias()
+    return (
+        select(receipts.c.document, func.sum(attempts.c.cost_pico))
+        .join_from(receipts, answer, answer.c.request_id == receipts.c.request_id)
+        .join(attempts, attempts.c.request_id == receipts.c.request_id)
+        .where(receipts.c.created_at >= since_us, answer.c.outcome == Outcome.ANSWERED.value)
+        .group_by(receipts.c.request_id, receipts.c.document, receipts.c.created_at)
+        .order_by(receipts.c.created_at.desc())
+        .limit(limit)
+    )
+
+
+def _outcomes(found: dict[str, _Outcome]) -> ProviderOutcomes:
+    answers = found.get(Outcome.ANSWERED.value, _Outcome(0, None))
+    total = sum(outcome.n for outcome in found.values())
+    neither = sum(found[name].n for name in _NEITHER if name in found)
+    latency_ms = None if answers.mean_latency_ms is None else float(answers.mean_latency_ms)
+    return ProviderOutcomes(total, answers.n, total - answers.n - neither, latency_ms)

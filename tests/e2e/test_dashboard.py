@@ -1,0 +1,180 @@
+"""The dashboard in a browser, clicked through as a person would."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from browser import chromium
+from fake_provider import Behaviour, FakeProvider
+from live_gateway import LiveGateway, config_for
+from playwright.sync_api import Browser, Page, expect
+
+CONFIG = """
+auth: {keys: [{name: team, key_env: A, budget_usd: 2, window_s: 3600},
+              {name: boss, key_env: C, admin: true}]}
+routing: {window_budgets: [{amount_usd: 5, window_s: 86400}],
+          breaker: {consecutive_failures: 2}}
+"""
+ENVIRON = {"MAIN_KEY": "sk-provider-canary", "A": "key-a", "C": "key-c"}
+CHAT = {"model": "p2l", "messages": [{"role": "user", "content": "the canary sings"}]}
+# where pictures for a person to look at go
+PICTURES = os.environ.get("P2L_SCREENSHOTS")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as found:
+        yield found
+
+
+@pytest.fixture
+def provider() -> Iterator[FakeProvider]:
+    with FakeProvider(api_key="sk-provider-canary") as fake:
+        yield fake
+
+
+@pytest.fixture
+def gateway(provider: FakeProvider) -> Iterator[LiveGateway]:
+    with LiveGateway(config_for(provider.base_url, CONFIG), ENVIRON) as live:
+        yield live
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    page.set_default_timeout(15_000)
+    complaints: list[str] = []
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
+    yield page
+    context.close()
+    # a refusal of ours (401, a budget too small) is logged by the browser as a failed load
+    assert [said for said in complaints if "Failed to load resource" not in said] == []
+
+
+def ask(url: str, budget: str) -> str:
+    headers = {"authorization": "Bearer key-a", "x-cost-budget": budget, "x-route-seed": "1"}
+    answer = httpx.post(f"{url}/v1/chat/completions", json=CHAT, headers=headers, trust_env=False)
+    assert answer.status_code == 200, answer.text
+    return answer.headers["x-request-id"]
+
+
+def picture(page: Page, name: str) -> None:
+    if PICTURES is not None:
+        page.screenshot(path=Path(PICTURES) / f"{name}.png", full_page=True)
+
+
+def sign_in(page: Page, url: str) -> None:
+    page.goto(url)
+    page.get_by_label("Admin key").fill("key-c")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="Try a prompt")).to_be_visible()
+
+
+def test_a_key_that_is_not_an_admins_is_refused(page: Page, gateway: LiveGateway) -> None:
+    page.goto(gateway.url)
+    for key, said in (("nobody's", "not known"), ("key-a", "admin key")):
+        page.get_by_label("Admin key").fill(key)
+        page.get_by_role("button").click()
+        expect(page.get_by_role("alert")).to_contain_text(said)
+    picture(page, "sign-in")
+
+
+def test_the_tour(page: Page, gateway: LiveGateway, provider: FakeProvider) -> None:
+    provider.script("up-dear", Behaviour(status=500), Behaviour(status=500), Behaviour())
+    ids = [ask(gateway.url, budget) for budget in ("0.01", "0.01", "0.0003", "0.0001")]
+    sign_in(page, gateway.url)
+
+    # a prompt, and the mix that moves with the budget, by keyboard alone
+    page.get_by_label("Prompt", exact=True).fill("Prove it.")
+    page.get_by_role("button", name="Show its leaderboard").press("Enter")
+    board = page.get_by_role("region", name="Leaderboard of the prompt")
+    expect(board.get_by_role("row")).to_have_count(5)
+    slider = page.get_by_label("Budget of a request")
+    slider.press("End")
+    mix = page.get_by_role("list", name="The mix at this budget")
+    expect(mix).to_have_text("middle: 100.0%")  # dear's breaker is open
+    for _ in range(5):
+        slider.press("PageDown")
+    expect(mix.get_by_role("listitem")).to_have_count(2)
+    expect(page.locator("#sentence")).to_contain_text("drawn from")
+    plane = page.get_by_role("img")
+    expect(plane).to_have_accessible_name(re.compile("Corners of the hull: cheap .* the mix wins"))
+    slider.press("Home")
+    expect(page.locator("#sentence")).to_contain_text("cheap")
+
+    # what has happened
+    live = page.get_by_role("region", name="Table of live requests")
+    expect(live.get_by_role("row")).to_have_count(7)  # four answers, two failures, the head
+    expect(live).to_contain_text("unavailable")
+    expect(page.get_by_role("region", name="Table of spend")).to_contain_text("team")
+    page.get_by_label("By", exact=True).select_option("model")
+    expect(page.get_by_role("region", name="Table of spend")).to_contain_text("middle")
+    windows = page.get_by_role("list", name="Window budgets")
+    expect(windows).to_contain_text("all keys together")
+    expect(windows).to_contain_text("key team")
+    models = page.get_by_role("region", name="Table of models")
+    expect(models).to_contain_text("open (left alone)")
+    expect(page.locator("#saved")).to_contain_text("against always")
+
+    # a new request appears by itself
+    new = ask(gateway.url, "0.0001")
+    expect(live.get_by_role("button", name=new)).to_be_visible()
+
+    # a receipt by its id, and one by a click
+    page.get_by_label("Request id").fill(ids[2])
+    page.get_by_label("Request id").press("Enter")
+    expect(page.get_by_role("heading", name=ids[2])).to_be_visible()
+    expect(page.locator("#receipt-sentence")).to_contain_text(" at ")
+    page.get_by_label("Request id").fill("req_of_nobody")
+    page.get_by_label("Request id").press("Enter")
+    expect(page.locator("#receipt")).to_contain_text("There is no decision")
+    receipts = page.get_by_role("region", name="Table of receipts")
+    receipts.get_by_role("button", name=ids[0]).click()
+    expect(page.get_by_role("heading", name=ids[0])).to_be_visible()
+    expect(page.locator("#receipt")).to_contain_text("dear failed: UpstreamUnavailable")
+    assert "canary" not in page.content()
+    picture(page, "tour")
+
+    # it stays open when the page is loaded again, in this tab only
+    page.reload()
+    expect(page.get_by_role("heading", name="Receipts")).to_be_visible()
+
+
+def test_narrow_and_dark(browser: Browser, gateway: LiveGateway) -> None:
+    ask(gateway.url, "0.01")
+    context = browser.new_context(viewport={"width": 360, "height": 740}, color_scheme="dark")
+    page = context.new_page()
+    sign_in(page, gateway.url)
+    page.get_by_role("button", name="Show its leaderboard").click()
+    expect(page.get_by_role("img")).to_be_visible()
+    expect(
+        page.get_by_role("region", name="Table of live requests").get_by_role("row")
+    ).to_have_count(2)
+    overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+    assert page.evaluate(overflow) == 0, "only tables scroll sideways, not the page"
+    background = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert background == "rgb(20, 23, 29)"
+    picture(page, "narrow")
+    context.close()
+
+
+def test_a_hostile_model_name_stays_text(browser: Browser, provider: FakeProvider) -> None:
+    name = "<img src=x onerror=alert(1)>"
+    config = config_for(provider.base_url, CONFIG).replace("  cheap:", f'  "{name}":')
+    config = config.replace("cheap: -0.7", f'"{name}": -0.7')
+    with LiveGateway(config, ENVIRON) as gateway:
+        ask(gateway.url, "0.0001")
+        page = browser.new_page()
+        sign_in(page, gateway.url)
+        page.get_by_role("button", name="Show its leaderboard").click()
+        expect(page.get_by_role("region", name="Table of live requests")).to_contain_text(name)
+        expect(page.get_by_role("region", name="Leaderboard of the prompt")).to_contain_text(name)
+        assert page.locator("img").count() == 0
+        page.close()

@@ -1,0 +1,141 @@
+"""The dashboard's page, files and numbers, as HTTP gives them; tests/e2e clicks through it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any
+
+import httpx
+import pytest
+from fake_provider import Behaviour, FakeProvider
+from live_gateway import LiveGateway, config_for
+
+CHAT: dict[str, Any] = {"model": "p2l", "messages": [{"role": "user", "content": "canary"}]}
+CONFIG = """
+auth: {keys: [{name: team, key_env: A, budget_usd: 2, window_s: 3600},
+              {name: boss, key_env: C, admin: true}]}
+routing: {window_budgets: [{amount_usd: 5, window_s: 60}]}
+"""
+ENVIRON = {"MAIN_KEY": "sk-provider-canary", "A": "key-a", "C": "key-c"}
+DATA = ["overview", "requests", "receipts", "spend", "savings"]
+BROWSER = {"accept": "text/html,*/*"}
+
+
+def bearer(key: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {key}"}
+
+
+@pytest.fixture
+def locked(provider: FakeProvider) -> Iterator[httpx.Client]:
+    with (
+        LiveGateway(config_for(provider.base_url, CONFIG), ENVIRON) as live,
+        httpx.Client(base_url=live.url, trust_env=False, timeout=20) as http,
+    ):
+        yield http
+
+
+def read(client: httpx.Client, what: str) -> Any:
+    answer = client.get(f"/admin/{what}", headers=bearer("key-c"))
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["cache-control"] == "no-store"
+    return answer.json()
+
+
+def test_only_an_admin_gets_in(locked: httpx.Client) -> None:
+    for path in ["/", *(f"/admin/{name}" for name in DATA)]:
+        assert locked.get(path).status_code == 401
+        assert locked.get(path, headers=bearer("key-a")).status_code == 403
+        assert locked.get(path, headers=bearer("key-c")).status_code == 200
+    asked = locked.get("/", headers=BROWSER)
+    assert asked.status_code == 401
+    assert 'type="password"' in asked.text
+    assert asked.headers["www-authenticate"] == "Bearer"
+
+
+def test_without_keys_it_is_open_to_this_machine_by_its_own_name(client: httpx.Client) -> None:
+    for path in ["/", *(f"/admin/{name}" for name in DATA)]:
+        assert client.get(path).status_code == 200
+        rebound = client.get(path, headers={"host": "attacker.example:8000"})
+        assert rebound.status_code == 403
+        assert "127.0.0.1" in rebound.json()["error"]["message"]
+
+
+def test_the_page_takes_nothing_from_elsewhere_and_runs_nothing_inline(
+    client: httpx.Client,
+) -> None:
+    page = client.get("/")
+    policy = page.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert page.headers["x-content-type-options"] == "nosniff"
+    assert not re.search(r"<script(?![^>]*src=)|<style|\son\w+=|\sstyle=|https?://", page.text)
+    files = set(re.findall(r'(?:src|href)="(/[^"#]+)"', page.text))
+    while files:
+        path = files.pop()
+        found = client.get(path)
+        assert found.status_code == 200, path
+        assert found.headers["x-content-type-options"] == "nosniff"
+        assert "https://" not in found.text
+        again = client.get(path, headers={"if-none-match": found.headers["etag"]})
+        assert again.status_code == 304
+        files |= {f"/dashboard/{name}" for name in re.findall(r'from "\./(\w+\.js)"', found.text)}
+
+
+@pytest.mark.parametrize(
+    "name", ["nothing.js", "..%2f__init__.py", "%2e%2e/assets.py", "index.html"]
+)
+def test_there_are_no_other_files(client: httpx.Client, name: str) -> None:
+    assert client.get(f"/dashboard/{name}").status_code == 404
+
+
+def test_what_it_shows_is_the_ledgers(locked: httpx.Client, provider: FakeProvider) -> None:
+    provider.script("up-dear", Behaviour(status=500), Behaviour())
+    answers = [
+        locked.post("/v1/chat/completions", json=CHAT, headers=bearer("key-a")) for _ in range(2)
+    ]
+    spent = sum(Decimal(answer.headers["x-p2l-cost-usd"]) for answer in answers)
+    requests = read(locked, "requests")["data"]
+    assert [row["outcome"] for row in requests] == ["answered", "answered", "unavailable"]
+    assert [row["model"] for row in requests] == ["dear", "middle", "dear"]
+    by_key = read(locked, "spend?by=key")
+    assert by_key["data"][0]["group"] == "team"
+    assert by_key["data"][0]["cost_usd"] == pytest.approx(float(spent))
+    overview = read(locked, "overview")
+    (main,) = overview["providers"]
+    assert (main["attempts"], main["answered"], main["failed"]) == (3, 2, 1)
+    windows = {(w["key"], w["window_s"]): w for w in overview["windows"]}
+    assert windows.keys() == {(None, 60), ("team", 3600)}
+    for window in windows.values():
+        assert window["spent_usd"] == pytest.approx(float(spent), rel=1e-5)
+    receipts = read(locked, "receipts")["data"]
+    assert [row["request_id"] for row in receipts] == [
+        answer.headers["x-request-id"] for answer in reversed(answers)
+    ]
+    assert all(row["explanation"].startswith(row["model"]) for row in receipts)
+    older = read(locked, f"receipts?before_us={receipts[0]['created_us']}")["data"]
+    assert [row["request_id"] for row in older] == [receipts[1]["request_id"]]
+    whole = "".join(locked.get(f"/admin/{n}", headers=bearer("key-c")).text for n in DATA)
+    assert "canary" not in whole
+
+
+def test_savings_compare_with_always_the_best(locked: httpx.Client) -> None:
+    for budget in ("1", "0.0001"):
+        headers = bearer("key-a") | {"x-cost-budget": budget, "x-route-seed": "1"}
+        locked.post("/v1/chat/completions", json=CHAT, headers=headers)
+    locked.post("/v1/route", json=CHAT, headers=bearer("key-a"))  # not sent: nothing to compare
+    found = read(locked, "savings")
+    assert (found["requests"], found["best_model"]) == (2, "dear")
+    always, routed = found["always_best"], found["routed"]
+    assert always["expected_cost_usd"] > routed["expected_cost_usd"] > 0
+    assert always["mean_win_rate"] > routed["mean_win_rate"]
+    saved = always["expected_cost_usd"] - routed["expected_cost_usd"]
+    assert found["saved_usd"] == pytest.approx(saved)
+    assert found["saved_share"] == pytest.approx(saved / always["expected_cost_usd"])
+
+
+def test_a_bad_parameter_is_named(locked: httpx.Client) -> None:
+    answer = locked.get("/admin/spend?by=prompt", headers=bearer("key-c"))
+    assert answer.status_code == 400
+    assert answer.json()["error"]["param"] == "by"
