@@ -34,7 +34,7 @@ $(VLLM_VENV)/.installed:
 	touch $@
 
 test-fast: $(VENV)/.dev
-	$(BIN)/pytest -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow" -n 2 --dist loadfile
 
 # The client matrix (docs/clients.md): Python's clients in an environment of their own, node's by npm.
 test-clients: $(VENV)/.dev .venv-clients/.ready tests/clients/node/node_modules/.ready

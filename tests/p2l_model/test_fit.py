@@ -76,6 +76,7 @@ def error(family: PreferenceFamily, n_votes: int) -> float:
     return float(np.mean(errors))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", list(PreferenceFamily))
 def test_recovery_improves_at_the_right_rate(family: PreferenceFamily) -> None:
     small, large = error(family, 1500), error(family, 24000)

@@ -135,6 +135,7 @@ def test_vllm_that_is_not_installed_is_asked_for(tmp_path: Path) -> None:
         load_engine(checkpoint, "vllm")
 
 
+@pytest.mark.slow
 def test_the_command_and_a_leaderboard_of_it(tmp_path: Path) -> None:
     source = write_reference(tmp_path / "reference", "qwen2", "bag")
     command = str(Path(sys.executable).parent / "p2l-router")

@@ -39,6 +39,7 @@ def test_a_rising_curve_has_no_scale() -> None:
     assert law.floor == pytest.approx(0.2)
 
 
+@pytest.mark.slow
 def test_more_votes_and_more_units_help(tmp_path: Path) -> None:
     config = TrainConfig(
         family=PreferenceFamily.BT, base=str(write_base(tmp_path / "base")), max_tokens=48,

@@ -41,11 +41,16 @@ def config(paths: dict[str, Path], family: str = "grk", **more: Any) -> TrainCon
     )
 
 
+# the family that ships is tried at every turn, the others before they land
+FAMILIES = [
+    family if family is PreferenceFamily.GRK else pytest.param(family, marks=pytest.mark.slow)
+    for family in PreferenceFamily
+]
 TRUNK = TrunkConfig(hidden=16, members=2, epochs=60, batch_prompts=64, input_dropout=0.1)
 
 
 @pytest.mark.parametrize("trunk", [None, TRUNK], ids=["linear", "trunk"])
-@pytest.mark.parametrize("family", list(PreferenceFamily))
+@pytest.mark.parametrize("family", FAMILIES)
 def test_training_finds_what_the_prompt_says(
     paths: dict[str, Path], family: str, trunk: TrunkConfig | None
 ) -> None:
@@ -69,6 +74,7 @@ def test_training_finds_what_the_prompt_says(
     assert np.all((tokens > 90) & (tokens < 210)), "between the 100 and 200 of the data"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trunk", [None, TRUNK], ids=["linear", "trunk"])
 def test_a_killed_run_goes_on_to_the_same_checkpoint(
     paths: dict[str, Path], trunk: TrunkConfig | None
@@ -152,6 +158,7 @@ def test_calibration_error() -> None:
     assert calibration_error(p[:0], y[:0], np.ones(0)) is None
 
 
+@pytest.mark.slow
 def test_a_model_no_votes_connect_with_the_prompts_is_pulled_to_the_average(
     tmp_path: Path, paths: dict[str, Path]
 ) -> None:

@@ -58,6 +58,7 @@ def export(*args: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_the_command_measures_and_refuses(tmp_path: Path) -> None:
     prompts, out = tmp_path / "prompts.jsonl", tmp_path / "out"
     prompts.write_text("\n".join(json.dumps({"prompt": f"What is {k} * 7?"}) for k in range(6)))
