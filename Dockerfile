@@ -1,17 +1,22 @@
-# The gateway with the bundled checkpoint: no torch, no compiler, no root.
-FROM python:3.11-slim-bookworm AS build
+# Three images, none with a compiler or root:
+#   gateway    the gateway with the bundled checkpoint and the CPU engine; no torch
+#   model-cpu  the P2L service on the CPU engine: the same files, another command
+#   model-gpu  the P2L service on vLLM
+FROM python:3.11.14-slim-bookworm AS build
 WORKDIR /src
 RUN python -m venv /opt/p2l
-COPY requirements/base.txt requirements/base.txt
-RUN /opt/p2l/bin/pip install --no-cache-dir --require-hashes -r requirements/base.txt
+COPY requirements/image.txt requirements/image.txt
+RUN /opt/p2l/bin/pip install --no-cache-dir --require-hashes -r requirements/image.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY server server
 COPY router router
 COPY p2l_model p2l_model
-RUN /opt/p2l/bin/pip install --no-cache-dir --no-deps .
+RUN /opt/p2l/bin/pip install --no-cache-dir --no-deps . \
+ && /opt/p2l/bin/pip uninstall --yes --quiet pip setuptools
 
-FROM python:3.11-slim-bookworm AS gateway
-LABEL org.opencontainers.image.title="p2l-router" \
+FROM python:3.11.14-slim-bookworm AS gateway
+LABEL org.opencontainers.image.title="p2l-router gateway" \
+      org.opencontainers.image.description="Sends each prompt to the model most likely to win it, within a budget" \
       org.opencontainers.image.licenses="Apache-2.0"
 # PYTHONSAFEPATH: a folder named "server" in the working directory must not shadow ours.
 ENV PATH=/opt/p2l/bin:$PATH PYTHONSAFEPATH=1 PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
@@ -28,3 +33,32 @@ HEALTHCHECK --interval=10s --timeout=3s --start-period=30s CMD \
   ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8000/readyz', timeout=2)"]
 ENTRYPOINT ["p2l-router"]
 CMD ["serve"]
+
+FROM gateway AS model-cpu
+LABEL org.opencontainers.image.title="p2l-router model service (CPU)"
+ENV P2L_PORT=8001
+EXPOSE 8001
+HEALTHCHECK --interval=10s --timeout=3s --start-period=60s CMD \
+  ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8001/readyz', timeout=2)"]
+CMD ["model"]
+
+# vLLM's own image has torch, CUDA and vLLM; ours and what it lacks are added, by range: the lock is
+# for an interpreter without a GPU's libraries.
+FROM vllm/vllm-openai:v0.32.0 AS model-gpu
+LABEL org.opencontainers.image.title="p2l-router model service (GPU)" \
+      org.opencontainers.image.licenses="Apache-2.0"
+ENV PYTHONSAFEPATH=1 PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOME=/tmp \
+    P2L_HOST=0.0.0.0 P2L_PORT=8001 P2L_ENGINE=vllm
+COPY pyproject.toml README.md LICENSE /src/
+COPY server /src/server
+COPY router /src/router
+COPY p2l_model /src/p2l_model
+RUN python3 -m pip install --no-cache-dir /src && rm -rf /src \
+ && useradd --system --uid 10001 --no-create-home p2l
+USER 10001
+WORKDIR /tmp
+EXPOSE 8001
+HEALTHCHECK --interval=10s --timeout=3s --start-period=300s CMD \
+  ["python3", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8001/readyz', timeout=2)"]
+ENTRYPOINT ["p2l-router"]
+CMD ["model"]

@@ -140,6 +140,7 @@ LOCK := uv pip compile -q --universal --generate-hashes --python-version 3.11 --
   --no-header pyproject.toml
 lock:
 	$(LOCK) -o requirements/base.txt
+	$(LOCK) --extra postgres --extra redis --extra otel -o requirements/image.txt
 	echo "torch==2.13.0 ; sys_platform == 'never'" > requirements/.no-torch
 	$(LOCK) --extra dev --override requirements/.no-torch -o requirements/dev.txt
 	rm requirements/.no-torch

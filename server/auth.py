@@ -15,6 +15,7 @@ from starlette.datastructures import Headers
 from server.errors import AuthenticationError
 from server.secret import Secret
 from server.settings import AuthSettings, KeySettings
+from server.variables import variable
 
 _PREFIX_BYTES: Final = 4
 
@@ -155,10 +156,10 @@ def _limits(key: KeySettings) -> KeyLimits:
     return KeyLimits(key.budget_usd, key.window_s, key.requests_per_minute, key.tokens_per_minute)
 
 
-def _digest_of(variable: str, environ: Mapping[str, str]) -> str:
-    value = environ.get(variable, "")
+def _digest_of(name: str, environ: Mapping[str, str]) -> str:
+    value = variable(name, environ)
     if not value:
         raise MissingKeyError(
-            f"auth.keys names the variable {variable}, which is not set: set it to the key"
+            f"auth.keys names the variable {name}, which is not set: set it to the key"
         )
     return hashlib.sha256(value.encode()).hexdigest()

@@ -29,13 +29,16 @@ from server.settings import (
 from server.storage.database import Database
 from server.storage.store import Store
 from server.upstream.base import Upstream
+from server.variables import variable
 
 if TYPE_CHECKING:
     from server.remote.knowledge import Knowledge
 
 
 def settings_from(path: str | None, environ: Mapping[str, str] = os.environ) -> Settings:
-    """The file's settings, or the default ones. Raises ConfigError."""
+    """The file's settings, else those of the file that P2L_CONFIG names, else the default ones.
+    Raises ConfigError."""
+    path = path or environ.get("P2L_CONFIG")
     settings = default_settings(environ) if path is None else load_settings(Path(path))
     if not settings.models:
         raise ConfigError(f"{path}: models is empty: name at least one model to route to")
@@ -86,7 +89,7 @@ def services_knowledge(scoring: ScorerSettings, environ: Mapping[str, str]) -> K
 def _scorer_key(scoring: ScorerSettings, environ: Mapping[str, str]) -> Secret | None:
     if scoring.api_key_env is None:
         return None
-    key = Secret(environ.get(scoring.api_key_env, "").strip())
+    key = Secret(variable(scoring.api_key_env, environ))
     if not key:
         raise ConfigError(
             f"scorer.api_key_env: the variable {scoring.api_key_env} is not set: set it to the "
@@ -104,10 +107,17 @@ def database_of(storage: StorageSettings, environ: Mapping[str, str] = os.enviro
     """Raises ConfigError where the place cannot be written."""
     url = storage.url
     if storage.url_env is not None:
-        url = environ.get(storage.url_env, "")
+        url = variable(storage.url_env, environ)
         if not url:
             raise ConfigError(f"storage.url_env: the variable {storage.url_env} is not set")
-    return Database(url)
+    password = None
+    if storage.password_env is not None:
+        password = Secret(variable(storage.password_env, environ))
+        if not password:
+            raise ConfigError(
+                f"storage.password_env: the variable {storage.password_env} is not set"
+            )
+    return Database(url, password)
 
 
 def leaderboard_names(
@@ -166,7 +176,7 @@ def redis_url(redis: RedisSettings, environ: Mapping[str, str] = os.environ) -> 
     """None: windows and rates are this process' own. Raises ConfigError."""
     if redis.url_env is None:
         return redis.url
-    url = environ.get(redis.url_env, "")
+    url = variable(redis.url_env, environ)
     if not url:
         raise ConfigError(f"redis.url_env: the variable {redis.url_env} is not set")
     return url
@@ -190,7 +200,7 @@ def api_key(name: str, provider: ProviderSettings, environ: Mapping[str, str]) -
         return _key_in(f"providers.{name}.api_key_file", provider.api_key_file)
     if provider.api_key_env is None:
         return None
-    value = environ.get(provider.api_key_env, "").strip()
+    value = variable(provider.api_key_env, environ)
     if not value:
         raise ConfigError(
             f"providers.{name}.api_key_env: the variable {provider.api_key_env} is not set: "

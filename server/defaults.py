@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from server.settings import Settings
+from server.variables import variable
 
 SANDBOX = "sandbox"
 
@@ -16,13 +17,13 @@ SANDBOX = "sandbox"
 def default_settings(environ: Mapping[str, str]) -> Settings:
     """Providers whose keys are in the environment; without any, every model in the sandbox."""
     catalogue = _catalogue()
-    found = {key: part for key, part in catalogue.items() if environ.get(key)}
+    found = {key: part for key, part in catalogue.items() if variable(key, environ)}
     providers: dict[str, Any] = {}
     models: dict[str, Any] = {}
-    for variable, part in (found or catalogue).items():
-        name = variable.removesuffix("_API_KEY").lower()
+    for key_variable, part in (found or catalogue).items():
+        name = key_variable.removesuffix("_API_KEY").lower()
         # the sandbox keeps the provider's address: the model's list price there is looked up by it
-        real_or_not = {"api_key_env": variable} if found else {"kind": SANDBOX}
+        real_or_not = {"api_key_env": key_variable} if found else {"kind": SANDBOX}
         providers[name] = part["provider"] | real_or_not
         models |= {model: card | {"provider": name} for model, card in part["models"].items()}
     return Settings.model_validate({"providers": providers, "models": models})

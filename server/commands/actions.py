@@ -10,7 +10,7 @@ Actions = Any
 
 def actions_of(parser: argparse.ArgumentParser) -> Actions:
     """Where actions are added to a verb."""
-    parser.add_argument("--config", help="YAML (default: as serve without one)")
+    parser.add_argument("--config", help="YAML (env: P2L_CONFIG)")
     return parser.add_subparsers(dest="action", metavar="ACTION", required=True)
 
 
@@ -18,6 +18,6 @@ def add_action(actions: Actions, name: str, summary: str) -> argparse.ArgumentPa
     """An action; the verb's own flags may also stand behind it."""
     parser: argparse.ArgumentParser = actions.add_parser(name, help=summary, description=summary)
     absent = argparse.SUPPRESS
-    parser.add_argument("--config", default=absent, help="YAML (default: as serve without one)")
+    parser.add_argument("--config", default=absent, help="YAML (env: P2L_CONFIG)")
     parser.add_argument("--json", action="store_true", default=absent, help="one JSON document")
     return parser

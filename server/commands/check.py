@@ -12,11 +12,12 @@ from router.catalog import ModelCard
 from server.build import leaderboard_names, settings_from
 from server.catalogue import Coverage, build_catalogue, coverage
 from server.settings import Settings
+from server.variables import variable
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags."""
-    parser.add_argument("--config", help="YAML (default: as serve without one)")
+    parser.add_argument("--config", help="YAML (env: P2L_CONFIG)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -67,7 +68,7 @@ def _keys(settings: Settings) -> dict[str, str]:
     used = {model.provider for model in settings.models.values()}
     names = [p.api_key_env for n, p in settings.providers.items() if p.api_key_env and n in used]
     names += [key.key_env for key in settings.auth.keys if key.key_env]
-    return {name: "set" if os.environ.get(name) else "missing" for name in names if name}
+    return {name: "set" if variable(name, os.environ) else "missing" for name in names if name}
 
 
 def _hint(name: str, missing: Coverage) -> str | None:

@@ -11,7 +11,7 @@ from server.storage.migrate import HEAD, migrate
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags."""
-    parser.add_argument("--config", help="YAML (default: as serve without one)")
+    parser.add_argument("--config", help="YAML (env: P2L_CONFIG)")
 
 
 def run(args: argparse.Namespace) -> int:

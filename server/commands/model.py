@@ -13,6 +13,7 @@ from p2l_model.errors import P2LError
 from server.config_file import ConfigError
 from server.hosts import is_loopback
 from server.secret import Secret
+from server.variables import variable
 
 ENGINES = ["auto", "onnx", "torch", "vllm"]
 
@@ -62,7 +63,7 @@ def _add_engine_options(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serves until it is told to stop. Raises ConfigError, P2LError."""
-    key = Secret(os.environ.get(args.api_key_env, "").strip())
+    key = Secret(variable(args.api_key_env, os.environ))
     _check(args, key)
     options = engine_options(args)
 

@@ -19,7 +19,7 @@ from server.usage_export import read_export
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags."""
-    parser.add_argument("--config", help="YAML (default: as serve without one)")
+    parser.add_argument("--config", help="YAML (env: P2L_CONFIG)")
     parser.add_argument("--usage", required=True, metavar="FILE", help="CSV or JSONL")
     parser.add_argument("--provider", required=True, help="its name in the configuration")
     parser.add_argument("--tolerance-usd", type=Decimal, default=Decimal("0.01"), metavar="USD")

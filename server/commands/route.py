@@ -33,7 +33,7 @@ from server.settings import Settings
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags."""
     add_prompt_arguments(parser)
-    parser.add_argument("--config", help="YAML (default: as serve without one)")
+    parser.add_argument("--config", help="YAML (env: P2L_CONFIG)")
     parser.add_argument("--budget", metavar="USD", help="for each prompt")
     parser.add_argument("--budget-mode", metavar="MODE", help="expected (default) or hard")
     parser.add_argument("--seed", help="makes the draw repeatable")

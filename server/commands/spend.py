@@ -18,7 +18,7 @@ _DAY_S = 86_400
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags."""
-    parser.add_argument("--config", help="YAML (default: as serve without one)")
+    parser.add_argument("--config", help="YAML (env: P2L_CONFIG)")
     parser.add_argument("--by", choices=GROUPS, default="key")
     parser.add_argument("--days", type=float, metavar="N", help="the last N days (default: all)")
 

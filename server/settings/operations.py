@@ -14,7 +14,8 @@ from server.settings.fields import PositiveSeconds, Section
 class StorageSettings(Section):
     """Where spend, receipts, feedback and created keys are kept.
 
-    url_env: the variable that holds the URL, where it has a password in it.
+    url_env: the variable that holds the URL, where it has a password in it; or password_env: that
+    of the password alone.
     on_failure: what happens to requests while the database is down: refuse them (503), or serve
     and keep the records in spool_dir until it is back.
     spool_dir: records are on disk there before they are in the database; default: beside the
@@ -25,6 +26,7 @@ class StorageSettings(Section):
 
     url: str = "sqlite:///p2l-router.db"
     url_env: str | None = None
+    password_env: str | None = None
     on_failure: Literal["refuse", "spool"] = "refuse"
     spool_dir: Path | None = None
     spool_max_bytes: PositiveInt = 1 << 30

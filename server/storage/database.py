@@ -14,6 +14,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from server.config_file import ConfigError
+from server.secret import Secret
 from server.storage.errors import StorageError
 
 _BUSY_MS: Final = 10_000
@@ -24,9 +25,11 @@ _POSTGRES: Final = "postgresql+psycopg"
 class Database:
     """Connections of one database. Safe to use from several threads."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, password: Secret | None = None) -> None:
         """Raises ConfigError for a URL of an unknown kind, or a file that cannot be written."""
         self.url = _checked(url)
+        if password is not None:
+            self.url = self.url.set(password=password.reveal())
         self.path = _sqlite_path(self.url)
         if self.path is not None:
             _check_writable(self.path)

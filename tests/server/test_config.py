@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from server.build import build_upstreams, settings_from
+from server.build import build_upstreams, database_of, settings_from
 from server.catalogue import build_catalogue, coverage
 from server.config_file import ConfigError, parse_settings
 from server.defaults import default_settings, is_sandbox_only
+from server.settings import StorageSettings
+from server.variables import variable
 
 ROOT = Path(__file__).parents[2]
 BASE = "providers:\n  main: {kind: sandbox}\nmodels:\n  a: {provider: main}\n"
@@ -156,3 +158,23 @@ def test_native_dialects_are_served_and_their_addresses_name_hosts() -> None:
         parse_settings('providers: {a: {kind: gemini, base_url: "https://host/v1beta"}}')
     with pytest.raises(ConfigError, match="profile is for kind openai"):
         parse_settings("providers: {a: {kind: anthropic, profile: groq}}")
+
+
+def test_a_secret_may_be_in_a_file_that_its_variable_names(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("from-the-file\n")
+    environ = {"A_KEY_FILE": str(tmp_path / "key")}
+    assert variable("A_KEY", environ) == "from-the-file"
+    assert variable("A_KEY", environ | {"A_KEY": "its own"}) == "its own"
+    assert variable("B_KEY", environ) == ""
+    with pytest.raises(ConfigError, match=r"A_KEY_FILE: .*nowhere cannot be read"):
+        variable("A_KEY", {"A_KEY_FILE": str(tmp_path / "nowhere")})
+
+
+def test_the_databases_password_may_be_apart_from_its_url(tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("s3:cr/et")
+    storage = StorageSettings(url="postgresql://p2l@host/p2l", password_env="PW")
+    database = database_of(storage, {"PW_FILE": str(tmp_path / "password")})
+    assert database.url.password == "s3:cr/et"
+    assert "s3" not in database.shown
+    with pytest.raises(ConfigError, match="PW is not set"):
+        database_of(storage, {})
