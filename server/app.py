@@ -39,6 +39,7 @@ from server.fast_path import GatewayApp
 from server.gateway import Gateway
 from server.health import Health
 from server.metrics import GatewayMetrics
+from server.observer import Observer
 from server.plan import Planner
 from server.price_updates import prices_kept_current
 from server.quota.budgets import Budgets
@@ -48,6 +49,7 @@ from server.storage.housekeeping import kept_alive
 from server.storage.recovery import Lost
 from server.storage.store import Store
 from server.stored_keys import keys_kept_current
+from server.tracing import build_traces
 from server.upstream.base import Upstream
 
 _ENDPOINTS = (
@@ -66,14 +68,16 @@ def create_app(
 ) -> FastAPI:
     """The gateway's ASGI app. upstreams: by provider name. It closes scorer, upstreams and store.
 
-    Raises ConfigError where store is not given and the configured one cannot be written.
+    Raises ConfigError where store is not given and the configured one cannot be written,
+    ExtraMissingError where traces are asked for and cannot be made.
     """
     kept = store or build_store(settings.storage, os.environ)
-    metrics = GatewayMetrics()
-    gateway = build_gateway(settings, scorer, upstreams, catalogue, kept, metrics)
+    traces = build_traces(settings.telemetry.otlp_endpoint)
+    observer = Observer(GatewayMetrics(), traces)
+    gateway = build_gateway(settings, scorer, upstreams, catalogue, kept, observer)
     checked = authenticator or Authenticator.from_settings(settings.auth, os.environ)
-    state = State(settings, gateway, checked, kept, metrics, created=int(time.time()))
-    metrics.read(lambda: states_of(state))
+    state = State(settings, gateway, checked, kept, observer, created=int(time.time()))
+    observer.metrics.read(lambda: states_of(state))
 
     def new_prices() -> None:
         # those in force: a reload may have changed both
@@ -99,6 +103,7 @@ def create_app(
             await state.gateway.accounts.close()
             await state.gateway.planner.scorer.close()
         await asyncio.to_thread(kept.close)
+        await asyncio.to_thread(traces.close)
 
     app = GatewayApp(
         state,
@@ -119,7 +124,7 @@ def build_gateway(
     upstreams: Mapping[str, Upstream],
     catalogue: Sequence[ModelCard],
     store: Store,
-    metrics: GatewayMetrics,
+    observer: Observer,
     previous: Gateway | None = None,
 ) -> Gateway:
     """previous: the gateway that this one takes over from, with its places, accounts and health."""
@@ -127,7 +132,7 @@ def build_gateway(
     routing = settings.routing
     if previous is None:
         admission = _admission(settings)
-        accounts = build_accounts(settings, store, metrics.settled)
+        accounts = build_accounts(settings, store, observer.settled)
         health = Health(routing.breaker.rules, time.monotonic, entropy.random)
     else:
         admission, accounts, health = previous.admission, previous.accounts, previous.health
@@ -135,7 +140,7 @@ def build_gateway(
     receipts = Receipts(store, settings.scorer, keep_prompts=settings.storage.keep_prompts)
 
     def keep(exchange: Exchange) -> None:
-        metrics.decided(exchange)
+        observer.decided(exchange)
         receipts.keep(exchange)
 
     return Gateway(

@@ -46,21 +46,29 @@ class GatewayApp(FastAPI):
             if message["type"] == "http.response.start":
                 route = scope.get("route")
                 path = getattr(route, "path", "other")
-                state.metrics.answered(path, message["status"])
+                state.observer.metrics.answered(path, message["status"])
             await send(message)
 
         return counting
 
     async def _forward(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive, send)
-        response: Response
         state: State = self.state.p2l
+        request.state.trace = trace = state.observer.traces.begin(scope["path"], request.headers)
+        status = CLIENT_CLOSED
+        try:
+            response = await self._answered(request, state)
+            status = response.status_code
+            state.observer.metrics.answered(scope["path"], status)
+            await response(scope, receive, send)
+        finally:
+            trace.end(status)
+
+    async def _answered(self, request: Request, state: State) -> Response:
         try:
             caller = state.authenticator.caller(request.headers)
-            response = await forward(request, caller, state, self._parsers[scope["path"]])
+            return await forward(request, caller, state, self._parsers[request.scope["path"]])
         except ApiError as error:
-            response = await on_api_error(request, error)
+            return await on_api_error(request, error)
         except ClientDisconnect:
-            response = Response(status_code=CLIENT_CLOSED)
-        state.metrics.answered(scope["path"], response.status_code)
-        await response(scope, receive, send)
+            return Response(status_code=CLIENT_CLOSED)

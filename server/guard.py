@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.body import json_response
 from server.errors import ApiError, OverloadedError
-from server.request_id import new_request_id
+from server.request_id import CURRENT_REQUEST, new_request_id
 
 _LOG = logging.getLogger("p2l_router")
 _FRAMES = 8
@@ -47,7 +47,7 @@ class Guard:
             log_bug(error)
             failure = ApiError("Internal error.", code="internal_error")
         if not started:
-            headers = {"x-request-id": new_request_id()} | failure.headers
+            headers = {"x-request-id": CURRENT_REQUEST.get() or new_request_id()} | failure.headers
             answer = json_response(failure.body, headers, failure.status)
             await answer(scope, receive, send)
 

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import os
+from contextvars import ContextVar
+from typing import Final
+
+# Of the request that the running task serves, for lines in the log.
+CURRENT_REQUEST: Final[ContextVar[str | None]] = ContextVar("request_id", default=None)
 
 
 def new_request_id() -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import gc
-import logging
+import io
 import os
 import socket
 import sys
@@ -27,6 +27,7 @@ from server.catalogue import build_catalogue, coverage
 from server.config_file import ConfigError
 from server.defaults import is_sandbox_only, known_variables
 from server.hosts import is_loopback
+from server.logs import FORMATS, configure, say_always
 from server.serving.sockets import address_of, bind
 from server.serving.supervisor import Supervisor
 from server.settings import Settings
@@ -51,7 +52,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--log-level", default=env.get("P2L_LOG_LEVEL", "warning"),
-        choices=["debug", "info", "warning", "error"], help="env: P2L_LOG_LEVEL",
+        choices=["debug", "info", "warning", "error"],
+        help="info: a line for every attempt at a provider; env: P2L_LOG_LEVEL",
+    )  # fmt: skip
+    parser.add_argument(
+        "--log-format", default=env.get("P2L_LOG_FORMAT", "text"), choices=FORMATS,
+        help="json: an object a line; env: P2L_LOG_FORMAT",
     )  # fmt: skip
     # the socket that a parent process listens on
     parser.add_argument("--fd", type=int, help=argparse.SUPPRESS)
@@ -59,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serves until it is told to stop. Raises ConfigError, CheckpointError, StorageError."""
-    logging.basicConfig(level=args.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
+    configure(args.log_level, args.log_format)
     _leave_out_httpx_cli()
     settings = settings_from(args.config)
     try:
@@ -78,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
         catalogue = build_catalogue(settings)
         build_upstreams(settings, catalogue)  # a missing key is said once, not by every worker
         names = leaderboard_names(settings.scorer)
-        _announce(settings, catalogue, names, listener)
+        _announce(args, settings, catalogue, names, listener)
         return Supervisor(_flags(args), listener, args.workers, settings.limits.drain_s).run()
 
 
@@ -108,7 +114,7 @@ def _built(
     scorer = build_scorer(settings.scorer)
     app = create_app(settings, scorer, upstreams, catalogue, authenticator, store)
     if args.fd is None:
-        _announce(settings, catalogue, scorer.models, listener)
+        _announce(args, settings, catalogue, scorer.models, listener)
     return GatewayServer(
         server_config(app, protocol_factory(ConnectionLimits.of(settings.limits))),
         app.state.p2l.gateway.admission,
@@ -147,17 +153,23 @@ def _listener(args: argparse.Namespace) -> socket.socket:
 
 def _flags(args: argparse.Namespace) -> list[str]:
     """For a worker. The address is the parent's affair; it is checked here only."""
-    flags = ["--host", args.host, "--log-level", args.log_level]
+    flags = ["--host", args.host, "--log-level", args.log_level, "--log-format", args.log_format]
     return flags if args.config is None else [*flags, "--config", args.config]
 
 
 def _announce(
+    args: argparse.Namespace,
     settings: Settings,
     catalogue: Sequence[ModelCard],
     names: Sequence[str],
     listener: socket.socket,
 ) -> None:
-    announce(settings, catalogue, names, f"http://{address_of(listener)}", sys.stderr)
+    said = io.StringIO()
+    announce(settings, catalogue, names, f"http://{address_of(listener)}", said)
+    if args.log_format == "json":
+        say_always(said.getvalue())
+    else:
+        print(said.getvalue(), end="", file=sys.stderr, flush=True)
 
 
 def announce(

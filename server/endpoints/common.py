@@ -13,7 +13,7 @@ from server.errors import ForbiddenError
 from server.gateway import Gateway
 from server.hosts import is_loopback
 from server.json_body import parse_body
-from server.metrics import GatewayMetrics
+from server.observer import Observer
 from server.settings import Settings
 from server.storage.store import Store
 
@@ -28,7 +28,7 @@ class State:
     gateway: Gateway
     authenticator: Authenticator
     store: Store
-    metrics: GatewayMetrics
+    observer: Observer
     created: int
     ready: bool = False
 

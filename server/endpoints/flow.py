@@ -17,6 +17,8 @@ from server.gateway import Gateway
 from server.options import parse_options
 from server.plan import Plan
 from server.request import GatewayRequest
+from server.request_id import CURRENT_REQUEST
+from server.tracing import NO_TRACE, Trace
 
 Parser = Callable[[dict[str, Any], Headers], Awaitable[GatewayRequest]]
 
@@ -27,9 +29,13 @@ async def forward(request: Request, caller: Caller, state: State, parse: Parser)
     with ExitStack() as stack:
         stack.enter_context(await gateway.admit(caller))
         body = await read_json(request)
+        trace: Trace = getattr(request.state, "trace", NO_TRACE)
+        trace.hop("read")
         wanted = await parse(body, request.headers)
         plan = await gateway.planner.plan(wanted, parse_options(request.headers, body), caller)
         request.state.request_id = plan.request_id
+        CURRENT_REQUEST.set(plan.request_id)
+        trace.planned(plan.request_id)
         if not wanted.stream:
             return await _whole(request, gateway, wanted, plan)
         exchange, stream = await run_while_connected(request, lambda: gateway.stream(wanted, plan))

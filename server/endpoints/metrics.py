@@ -19,7 +19,7 @@ async def metrics(caller: CallerDep, state: StateDep) -> Response:
     """Raises ForbiddenError."""
     if not caller.admin:
         raise ForbiddenError
-    return Response(state.metrics.text(), headers={"content-type": CONTENT_TYPE})
+    return Response(state.observer.metrics.text(), headers={"content-type": CONTENT_TYPE})
 
 
 def states_of(state: State) -> Iterator[Metric]:

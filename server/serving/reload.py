@@ -67,7 +67,7 @@ class Reloader:
             upstreams,
             catalogue,
             self.state.store,
-            self.state.metrics,
+            self.state.observer,
             old_gateway,
         )
         self.state.replace(settings, gateway, authenticator)

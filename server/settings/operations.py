@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from server.ledger.billing import UnknownCost
 from server.settings.fields import PositiveSeconds, Section
@@ -80,6 +80,14 @@ class LimitsSettings(Section):
 
 
 class TelemetrySettings(Section):
-    """Where traces go."""
+    """Where traces go: the base URL of an OTLP/HTTP receiver, such as http://localhost:4318 (needs
+    the extra otel)."""
 
-    otlp_endpoint: None = None
+    otlp_endpoint: str | None = None
+
+    @field_validator("otlp_endpoint")
+    @classmethod
+    def _is_an_address(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("http://", "https://")):
+            raise ValueError("must begin with http:// or https://")
+        return value
