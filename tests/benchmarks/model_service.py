@@ -38,6 +38,7 @@ from p2l_model.engine.batcher import Batcher
 from p2l_model.engine.load import load_engine
 from p2l_model.engine.local import LocalScorer
 from p2l_model.engine.options import EngineOptions
+from p2l_model.errors import ExtraMissingError
 from p2l_model.types import Conversation
 
 Score = Callable[[Any], Awaitable[Any]]
@@ -283,7 +284,10 @@ def random_weights(size: str, args: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = random_checkpoint(Path(folder), size, max(lengths))
         for name in args.engines.split(","):
-            asyncio.run(_random(checkpoint, size, name, lengths, args))
+            try:
+                asyncio.run(_random(checkpoint, size, name, lengths, args))
+            except ExtraMissingError as error:
+                print(f"{size}, {name}: left out, {error}")
 
 
 async def _random(
