@@ -34,6 +34,12 @@ def is_sandbox_only(settings: Settings) -> bool:
     return all(provider.kind == SANDBOX for provider in settings.providers.values())
 
 
+def missing_variables(environ: Mapping[str, str]) -> list[str]:
+    """The variables that would bring more providers, where there is one already."""
+    missing = [name for name in _catalogue() if not variable(name, environ)]
+    return missing if len(missing) < len(_catalogue()) else []
+
+
 def known_variables() -> list[str]:
     """The variables that are looked at for keys."""
     return list(_catalogue())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -11,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from server.body import json_response
+from server.endpoints.inference import PARSERS
 from server.errors import ApiError, InvalidRequestError
 from server.guard import Guard
 from server.messages.reply import error_body
@@ -44,7 +46,10 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
     """A path or method that does not exist, in OpenAI's envelope too."""
     if not isinstance(error, HTTPException):
         raise error
-    message = f"{request.method} {request.url.path[:200]}: {error.detail}"
+    path = request.url.path
+    message = f"{request.method} {path[:200]}: {error.detail}"
+    if error.status_code == HTTPStatus.NOT_FOUND and f"/v1{path}" in PARSERS:
+        message += ". A client's base_url ends in /v1."
     body = {"message": message, "type": "invalid_request_error", "param": None, "code": None}
     return _answer(request, body, error.status_code, dict(error.headers or {}))
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import argparse
 import gc
-import io
 import os
 import socket
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 from router.catalog import ModelCard
+from server.announcement import announcement
 from server.auth import Authenticator, MissingKeyError
 from server.build import (
     build_scorer,
@@ -23,9 +23,9 @@ from server.build import (
     redis_url,
     settings_from,
 )
-from server.catalogue import build_catalogue, coverage
+from server.catalogue import build_catalogue
 from server.config_file import ConfigError
-from server.defaults import is_sandbox_only, known_variables
+from server.defaults import missing_variables
 from server.hosts import is_loopback
 from server.logs import FORMATS, configure, say_always
 from server.serving.sockets import address_of, bind
@@ -148,7 +148,10 @@ def _listener(args: argparse.Namespace) -> socket.socket:
     try:
         return bind(args.host, args.port)
     except OSError as error:
-        raise ConfigError(f"cannot listen on {args.host}:{args.port}: {error.strerror}") from error
+        raise ConfigError(
+            f"cannot listen on {args.host}:{args.port}: {error.strerror}: stop what listens there, "
+            "or take another port (--port 0: any)"
+        ) from error
 
 
 def _flags(args: argparse.Namespace) -> list[str]:
@@ -164,50 +167,13 @@ def _announce(
     names: Sequence[str],
     listener: socket.socket,
 ) -> None:
-    said = io.StringIO()
-    announce(settings, catalogue, names, f"http://{address_of(listener)}", said)
+    bare = args.config is None and not os.environ.get("P2L_CONFIG")
+    missing = missing_variables(os.environ) if bare else []
+    said = announcement(settings, catalogue, names, address_of(listener), missing)
     if args.log_format == "json":
-        say_always(said.getvalue())
+        say_always(said)
     else:
-        print(said.getvalue(), end="", file=sys.stderr, flush=True)
-
-
-def announce(
-    settings: Settings,
-    catalogue: Sequence[ModelCard],
-    leaderboard: Sequence[str],
-    url: str,
-    out: TextIO,
-) -> None:
-    """What a newcomer needs to see: where, what, what not, and a line that works."""
-    missing = coverage(catalogue, leaderboard)
-    routable = [card.name for card in catalogue if card.name not in missing.without_coefficient]
-    lines = [f"p2l-router serves {url}/v1", f"  routed: {', '.join(routable) or 'nothing'}"]
-    if missing.without_coefficient:
-        names = ", ".join(missing.without_coefficient)
-        lines.append(f"  by name only (the leaderboard does not know them): {names}")
-    if missing.without_price:
-        lines.append(f"  never under a budget (price unknown): {', '.join(missing.without_price)}")
-    if is_sandbox_only(settings):
-        lines += _sandbox_notice()
-    lines.append(f"  try: {_example(url, needs_key=bool(settings.auth.keys))}")
-    print("\n".join(lines), file=out, flush=True)
-
-
-def _sandbox_notice() -> list[str]:
-    return [
-        "  *** SANDBOX: no model answers. Decisions, prices and headers are real; the text is not.",
-        f"  *** For real answers set one of {', '.join(known_variables())}, or write a --config.",
-    ]
-
-
-def _example(url: str, *, needs_key: bool) -> str:
-    body = '{"model":"p2l","messages":[{"role":"user","content":"Hello"}]}'
-    key = "-H 'Authorization: Bearer YOUR_KEY' " if needs_key else ""
-    return (
-        f"curl -s {url}/v1/chat/completions {key}"
-        f"-H 'content-type: application/json' -H 'X-Cost-Budget: 0.002' -d '{body}'"
-    )
+        print(said, file=sys.stderr, flush=True)
 
 
 def _check_shared(settings: Settings) -> None:

@@ -10,16 +10,20 @@ from server.settings.fields import PositiveUsd, Section, Usd
 
 
 class KeySettings(Section):
-    """A caller's key: by the variable that holds it, or by its SHA-256 in lower-case hex."""
+    """A caller's key: by the variable that holds it, or by its SHA-256 in lower-case hex.
+
+    name: spend is counted by it. models: those that it may use; left out: all. admin: may see the
+    dashboard and metrics and create keys. usd_per_win: what a certain win is worth to this caller;
+    overrides routing's and the profiles'. budget_usd: in any window_s seconds; without window_s: in
+    all. expires_at: from then on it is not known.
+    """
 
     name: str
     key_env: str | None = None
     key_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
     models: list[str] | None = None
     admin: bool = False
-    # what a certain win is worth to this caller; overrides routing's and the profiles'
     usd_per_win: PositiveUsd | None = None
-    # USD in any window_s seconds; without window_s: in all
     budget_usd: Usd | None = None
     window_s: PositiveInt | None = None
     requests_per_minute: PositiveInt | None = None

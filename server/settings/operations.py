@@ -14,8 +14,8 @@ from server.settings.fields import PositiveSeconds, Section
 class StorageSettings(Section):
     """Where spend, receipts, feedback and created keys are kept.
 
-    url_env: the variable that holds the URL, where it has a password in it; or password_env: that
-    of the password alone.
+    url: sqlite:///PATH or postgresql://USER@HOST/NAME. url_env: the variable that holds the URL,
+    where it has a password in it. password_env: the variable that holds the password alone.
     on_failure: what happens to requests while the database is down: refuse them (503), or serve
     and keep the records in spool_dir until it is back.
     spool_dir: records are on disk there before they are in the database; default: beside the

@@ -29,10 +29,15 @@ ProfileName = Literal[
 
 class ProviderSettings(Section):
     """Where requests are sent. The key is read from a variable of the environment or a file of its
-    own, never from the configuration.
+    own, never from the configuration. What is left out of profile, api_version and responses, which
+    are for kind openai, follows from the address.
 
-    profile, api_version (Azure's) and responses (whether it has /responses) are for kind openai;
-    what is left out follows from the address.
+    kind: whose API it speaks; sandbox answers without a model. base_url: ends in /v1 for kind
+    openai, names the host alone for anthropic and gemini, which have one by default. api_key_env:
+    the variable with the key. api_key_file: a file with it. profile: what this provider does its
+    own way. api_version: Azure's. responses: whether it has /responses. connect_timeout_s: for the
+    connection. first_byte_timeout_s: from sending to the first byte of the answer. idle_timeout_s:
+    between two pieces of it. max_concurrency: requests under way at a time.
     total_timeout_s: from sending to the end of the answer. queue_timeout_s: how long a request
     waits for a place among max_concurrency. allow_private_addresses: base_url's name may resolve
     to an address that is not on the public Internet.
@@ -81,6 +86,11 @@ class ProviderSettings(Section):
 class ModelSettings(Section):
     """One model of the catalogue. What is left out is looked up in the price list.
 
+    provider: one of providers. upstream_model: what the provider calls it; default: the name.
+    leaderboard_name: what the checkpoint calls it; default: the name. request_usd: for a request,
+    whatever its tokens. context_window: tokens of input and output. max_output_tokens: the most it
+    writes. capabilities: a request that needs another goes elsewhere; left out: all.
+    expected_output_tokens: of an answer, where the checkpoint predicts no length.
     thinking: how a model of kind anthropic is told to think, where its name does not tell.
     """
 

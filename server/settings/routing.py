@@ -15,11 +15,16 @@ from server.settings.fields import PositiveSeconds, PositiveUsd, Section, Usd
 
 
 class RoutingRules(Section):
-    """What a decision is made by; a profile overrides any of them."""
+    """What a decision is made by; a profile overrides any of them.
+
+    budget_usd: of a request that brings none. budget_mode: expected bounds the mean, hard every
+    request. usd_per_win: what a certain win is worth: a dearer model must earn its cost, within the
+    budget. objective: what is maximised. opponents: whom a win rate is against: uniform over the
+    leaderboard, or weights by name. models: an allow-list.
+    """
 
     budget_usd: Usd | None = None
     budget_mode: BudgetMode = BudgetMode.EXPECTED
-    # what a certain win is worth: a dearer model must earn its cost, within the budget
     usd_per_win: PositiveUsd | None = None
     objective: Objective = Objective.WIN_RATE
     opponents: Literal["uniform"] | dict[str, float] = "uniform"
@@ -70,6 +75,7 @@ class WindowBudget(Section):
 class RoutingSettings(RoutingRules):
     """How requests are routed unless they say otherwise.
 
+    profiles: asked for as model p2l:NAME. fallbacks: further models tried before the first byte.
     retries: times the same model is asked again where nothing else could answer.
     hedge_after_s: where nothing has come by then, a second model is asked as well and the first to
     answer wins; both are paid.

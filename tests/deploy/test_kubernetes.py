@@ -97,7 +97,7 @@ def test_streams_have_time_to_finish() -> None:
     assert pod["terminationGracePeriodSeconds"] > wait_s + drain_s
 
 
-def test_the_configuration_loads_with_the_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_configuration_loads_with_the_secret() -> None:
     (secret,) = documents("secret.example.yaml")
     settings = load_settings(ROOT / "config.yaml")
     build_upstreams(settings, build_catalogue(settings), secret["stringData"])

@@ -1,0 +1,72 @@
+"""What a newcomer needs to see when the gateway starts: where, what, what not, and a line that
+works."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from typing import Final
+
+from router.catalog import ModelCard
+from server.catalogue import coverage
+from server.defaults import is_sandbox_only, known_variables
+from server.settings import Settings
+
+_UNSPECIFIED: Final = ("0.0.0.0:", "[::]:")
+_BODY: Final = '{"model":"p2l","messages":[{"role":"user","content":"Hello"}]}'
+
+
+def announcement(
+    settings: Settings,
+    catalogue: Sequence[ModelCard],
+    leaderboard: Sequence[str],
+    address: str,
+    missing_keys: Sequence[str] = (),
+) -> str:
+    """address: host:port. missing_keys: variables that would bring more providers."""
+    url, where = _reached_at(address)
+    missing = coverage(catalogue, leaderboard)
+    routable = [card.name for card in catalogue if card.name not in missing.without_coefficient]
+    lines = [f"p2l-router serves {url}/v1{where}", f"  dashboard: {url}/"]
+    lines.append(f"  routed: {', '.join(routable) or 'nothing: no model is on the leaderboard'}")
+    if missing.without_coefficient:
+        names = ", ".join(missing.without_coefficient)
+        lines.append(f"  by name only (the leaderboard does not know them): {names}")
+    if missing.without_price:
+        lines.append(f"  never under a budget (price unknown): {', '.join(missing.without_price)}")
+    if missing_keys:
+        lines.append(f"  more models with one of: {', '.join(missing_keys)}")
+    if is_sandbox_only(settings):
+        lines += _sandbox_notice()
+    return "\n".join([*lines, f"  try: {_example(url, settings)}"])
+
+
+def _reached_at(address: str) -> tuple[str, str]:
+    """The URL on this machine, and a word where others reach it too."""
+    for unspecified in _UNSPECIFIED:
+        if address.startswith(unspecified):
+            return f"http://127.0.0.1:{address.removeprefix(unspecified)}", " (on every interface)"
+    return f"http://{address}", ""
+
+
+def _sandbox_notice() -> list[str]:
+    return [
+        "  *** SANDBOX: no model answers. Decisions, prices and headers are real; the text is not.",
+        f"  *** For real answers set one of {', '.join(known_variables())}, or write a --config.",
+    ]
+
+
+def _example(url: str, settings: Settings) -> str:
+    return (
+        f"curl -s {url}/v1/chat/completions {_key(settings)}"
+        f"-H 'content-type: application/json' -H 'X-Cost-Budget: 0.002' -d {shlex.quote(_BODY)}"
+    )
+
+
+def _key(settings: Settings) -> str:
+    """By its variable, so that the line works where the gateway was started from."""
+    keys = settings.auth.keys
+    if not keys:
+        return ""
+    variable = next((key.key_env for key in keys if key.key_env is not None), None)
+    return f'-H "Authorization: Bearer {"YOUR_KEY" if variable is None else f"${variable}"}" '

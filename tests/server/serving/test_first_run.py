@@ -1,0 +1,100 @@
+"""The first minutes with it: what `serve` says, whether its line works, what mistakes lead to."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+from pathlib import Path
+
+import httpx
+import pytest
+from fake_provider import FakeProvider
+from live_gateway import config_for
+from serve_process import COMMAND, ServeProcess
+
+from server.announcement import announcement
+from server.catalogue import build_catalogue
+from server.config_file import parse_settings
+from server.defaults import missing_variables
+
+
+def the_line(said: str) -> str:
+    return said.split("  try: ")[1].splitlines()[0]
+
+
+@pytest.mark.parametrize("auth", ["", "auth: {keys: [{name: me, key_env: MY_KEY}]}"])
+def test_the_curl_line_works(tmp_path: Path, provider: FakeProvider, auth: str) -> None:
+    environ = {"MAIN_KEY": "sk-provider-canary", "MY_KEY": "my-key"}
+    with ServeProcess(tmp_path, config_for(provider.base_url, auth), environ=environ) as serve:
+        done = subprocess.run(
+            ["/bin/sh", "-c", the_line(serve.said)],
+            env={"PATH": os.environ["PATH"], **environ},
+            capture_output=True,
+            check=True,
+        )
+        assert json.loads(done.stdout)["choices"][0]["message"]["content"]
+        assert f"dashboard: {serve.url}/" in serve.said
+
+
+def test_it_says_what_is_served_and_why_the_rest_is_not(provider: FakeProvider) -> None:
+    settings = parse_settings(config_for(provider.base_url))
+    catalogue = build_catalogue(settings)
+    said = announcement(settings, catalogue, ["dear"], "0.0.0.0:80", ["OPENAI_API_KEY"])
+    assert "serves http://127.0.0.1:80/v1 (on every interface)" in said
+    assert "routed: dear\n" in said
+    assert "by name only (the leaderboard does not know them): middle, cheap" in said
+    assert "more models with one of: OPENAI_API_KEY" in said
+
+
+def test_more_keys_are_asked_for_only_where_there_is_one() -> None:
+    assert missing_variables({}) == []
+    missing = missing_variables({"OPENAI_API_KEY": "x"})
+    assert "ANTHROPIC_API_KEY" in missing
+    assert "OPENAI_API_KEY" not in missing
+
+
+def test_mistakes_of_the_first_minutes_say_what_to_do(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        for flags, said in (
+            (["--port", str(taken.getsockname()[1])], "take another port"),
+            (["--config", "nowhere.yaml"], "nowhere.yaml: cannot be read"),
+            (["--host", "0.0.0.0"], "add a key under auth.keys"),
+        ):
+            done = subprocess.run(
+                [str(COMMAND), "serve", *flags],
+                cwd=tmp_path,
+                env={"PATH": os.environ["PATH"]},
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert done.returncode == 2
+            assert said in done.stderr
+            assert "Traceback" not in done.stderr
+
+
+def test_requests_of_the_first_minutes_say_what_to_do(
+    tmp_path: Path, provider: FakeProvider
+) -> None:
+    environ = {"MAIN_KEY": "sk-provider-canary", "MY_KEY": "my-key"}
+    auth = "auth: {keys: [{name: me, key_env: MY_KEY}]}"
+    with (
+        ServeProcess(tmp_path, config_for(provider.base_url, auth), environ=environ) as serve,
+        httpx.Client(base_url=serve.url, trust_env=False) as http,
+    ):
+        body = {"model": "gpt-99", "messages": [{"role": "user", "content": "hi"}]}
+        path = "/v1/chat/completions"
+        assert "Authorization: Bearer KEY" in http.post(path, json=body).text
+        headers = {"authorization": "Bearer my-key"}
+        unknown = http.post(path, json=body, headers=headers)
+        assert unknown.status_code == 404
+        assert "GET /v1/models" in unknown.text
+        poor = headers | {"x-cost-budget": "0.0000001"}
+        assert (
+            "Raise the budget" in http.post(path, json=body | {"model": "p2l"}, headers=poor).text
+        )
+        assert http.post("/chat/completions", json=body, headers=headers).status_code == 404
