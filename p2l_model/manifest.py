@@ -73,6 +73,12 @@ class Manifest(_Strict):
     training_data: dict[str, Any] = Field(default_factory=dict)
     metrics: dict[str, Any] = Field(default_factory=dict)
 
+    @property
+    def scored_models(self) -> frozenset[str]:
+        """Whose graded scores are predicted."""
+        known = self.scored or [False] * len(self.models)
+        return frozenset(m for m, scored in zip(self.models, known, strict=True) if scored)
+
     @model_validator(mode="after")
     def _counts_agree(self) -> Manifest:
         n_models = len(self.models)

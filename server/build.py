@@ -127,19 +127,29 @@ def leaderboard_names(
 
     Raises ConfigError where no model service answers, CheckpointError.
     """
-    if scoring.fixed is not None:
-        return list(scoring.fixed)
-    if scoring.urls:
-        known = services_knowledge(scoring, environ)
-        if known is None:
-            raise ConfigError(
-                f"scorer.url: no model service answers at {', '.join(scoring.urls)}: start "
-                "`p2l-router model` there, or name the checkpoint that it serves beside url"
-            )
-        return list(known.models)
-    from p2l_model.checkpoint import load_checkpoint, resolve_checkpoint
+    known = known_to(scoring, environ)
+    if known is None:
+        raise ConfigError(
+            f"scorer.url: no model service answers at {', '.join(scoring.urls)}: start "
+            "`p2l-router model` there, or name the checkpoint that it serves beside url"
+        )
+    return list(known.models)
 
-    return load_checkpoint(resolve_checkpoint(scoring.checkpoint)).manifest.models
+
+def known_to(scoring: ScorerSettings, environ: Mapping[str, str] = os.environ) -> Knowledge | None:
+    """What a scorer would know, without building it; None where no model service answers.
+
+    Raises CheckpointError, ConfigError.
+    """
+    from p2l_model.checkpoint import resolve_checkpoint
+    from server.remote.knowledge import Knowledge, knowledge_from_checkpoint
+
+    if scoring.fixed is not None:
+        fixed = FixedScorer(scoring.fixed)
+        return Knowledge(fixed.models, fixed.marginal, frozenset())
+    if scoring.urls:
+        return services_knowledge(scoring, environ)
+    return knowledge_from_checkpoint(resolve_checkpoint(scoring.checkpoint))
 
 
 def build_accounts(

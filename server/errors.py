@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from decimal import Decimal
 from typing import Any
 
 from p2l_model.errors import ScoringError
@@ -29,6 +28,7 @@ from router.errors import (
     InvalidRoutingError,
     NoEligibleModelError,
     RouterError,
+    WindowExhaustedError,
 )
 from server.health import Resting
 from server.upstream.errors import (
@@ -150,18 +150,16 @@ class RateLimitedError(ApiError):
 
 
 class BudgetExhaustedError(ApiError):
-    """What a request can cost does not fit what is left of a window budget."""
+    """What a request can cost does not fit what is left of a window budget. retry_after_s: None
+    where it is not known which window is short."""
 
     status = 429
     type = "rate_limit_error"
 
-    def __init__(self, window: str, available_usd: Decimal, retry_after_s: float) -> None:
-        super().__init__(
-            f"The budget of {window} is spent or reserved: {available_usd:f} USD are left, and "
-            "this request can cost more. Wait, or lower its output limit.",
-            code="budget_exhausted",
-        )
-        self.headers["retry-after"] = _whole_seconds(retry_after_s)
+    def __init__(self, message: str, retry_after_s: float | None = None) -> None:
+        super().__init__(message, code="budget_exhausted")
+        if retry_after_s is not None:
+            self.headers["retry-after"] = _whole_seconds(retry_after_s)
 
 
 class OverloadedError(ApiError):
@@ -208,6 +206,8 @@ def from_router(error: RouterError) -> ApiError:
         return InvalidRequestError(str(error), param="X-Cost-Budget", code="budget_infeasible")
     if isinstance(error, NoEligibleModelError | ConstraintsInfeasibleError):
         return InvalidRequestError(str(error), param="model", code="no_eligible_model")
+    if isinstance(error, WindowExhaustedError):
+        return BudgetExhaustedError(str(error))
     if isinstance(error, InvalidRoutingError):
         return InvalidRequestError(str(error))
     return ApiError("The decision failed.", code="internal_error")

@@ -83,7 +83,11 @@ class Exchange:
         what the caller is told."""
         if self.failures:
             return from_upstreams(self.failures)
-        return BudgetExhaustedError(short.spec.shown, short.available_usd, short.retry_after_s)
+        return BudgetExhaustedError(
+            f"The budget of {short.spec.shown} is spent or reserved: {short.available_usd:f} USD "
+            "are left, and this request can cost more. Wait, or lower its output limit.",
+            short.retry_after_s,
+        )
 
 
 def forget(_: Exchange) -> None:

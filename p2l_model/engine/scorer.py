@@ -69,7 +69,7 @@ class FixedScorer:
         return self._board.models
 
     @property
-    def marginal(self) -> PromptLeaderboard | None:
+    def marginal(self) -> PromptLeaderboard:
         return self._board
 
     async def start(self) -> None:

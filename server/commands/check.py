@@ -11,6 +11,7 @@ from p2l_model.aliases import canonical
 from router.catalog import ModelCard
 from server.build import leaderboard_names, settings_from
 from server.catalogue import Coverage, build_catalogue, coverage
+from server.objectives import check_objectives
 from server.settings import Settings
 from server.variables import variable
 
@@ -25,6 +26,7 @@ def run(args: argparse.Namespace) -> int:
     settings = settings_from(args.config)
     catalogue = build_catalogue(settings)
     leaderboard = leaderboard_names(settings.scorer)
+    check_objectives(settings, catalogue)
     report = _report(settings, catalogue, coverage(catalogue, leaderboard))
     if args.json:
         print(json.dumps(report))

@@ -28,6 +28,7 @@ from server.config_file import ConfigError
 from server.defaults import missing_variables
 from server.hosts import is_loopback
 from server.logs import FORMATS, configure, say_always
+from server.objectives import check_objectives
 from server.serving.sockets import address_of, bind
 from server.serving.supervisor import Supervisor
 from server.settings import Settings
@@ -82,6 +83,7 @@ def run(args: argparse.Namespace) -> int:
         return _serve(args, settings, authenticator)
     with _listener(args) as listener:
         catalogue = build_catalogue(settings)
+        check_objectives(settings, catalogue)
         build_upstreams(settings, catalogue)  # a missing key is said once, not by every worker
         names = leaderboard_names(settings.scorer)
         _announce(args, settings, catalogue, names, listener)
@@ -108,6 +110,8 @@ def _built(
     from server.serving.server import GatewayServer, server_config
 
     catalogue = build_catalogue(settings)
+    if args.fd is None:
+        check_objectives(settings, catalogue)
     upstreams = build_upstreams(settings, catalogue)
     store = build_store(settings.storage)
     store.start()

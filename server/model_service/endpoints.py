@@ -80,6 +80,7 @@ async def checkpoint(service: ServiceDep) -> Response:
             **_names(service),
             "backbone": manifest.backbone,
             "max_tokens": service.checkpoint.max_tokens,
+            "scored": sorted(manifest.scored_models),
             "marginal": board_to_wire(service.checkpoint.marginal),
         }
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,10 +24,12 @@ _START_S: Final = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Knowledge:
-    """models: the leaderboard's names. marginal: the leaderboard of no prompt in particular."""
+    """models: the leaderboard's names. marginal: the leaderboard of no prompt in particular.
+    scored: of which models it predicts graded scores; None where the service does not say."""
 
     models: tuple[str, ...]
     marginal: PromptLeaderboard
+    scored: frozenset[str] | None = None
 
 
 async def knowledge_of(client: httpx.AsyncClient, url: str, headers: dict[str, str]) -> Knowledge:
@@ -61,12 +63,17 @@ def knowledge_from_checkpoint(path: Path) -> Knowledge:
     from p2l_model.checkpoint import load_checkpoint
 
     checkpoint = load_checkpoint(path)
-    return Knowledge(tuple(checkpoint.manifest.models), checkpoint.marginal)
+    manifest = checkpoint.manifest
+    return Knowledge(tuple(manifest.models), checkpoint.marginal, manifest.scored_models)
 
 
 def _of_checkpoint(answer: httpx.Response) -> Knowledge:
     body = _body(answer)
-    return _knowledge(body, body.get("marginal"))
+    known = _knowledge(body, body.get("marginal"))
+    scored = body.get("scored")
+    if not isinstance(scored, list):
+        return known
+    return replace(known, scored=frozenset(name for name in scored if isinstance(name, str)))
 
 
 def _of_score(answer: httpx.Response) -> Knowledge:

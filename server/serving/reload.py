@@ -17,6 +17,7 @@ from server.catalogue import build_catalogue
 from server.config_file import ConfigError
 from server.endpoints.common import State
 from server.gateway import Gateway
+from server.objectives import check_objectives
 from server.settings import Settings
 
 _LOG = logging.getLogger("p2l_router")
@@ -55,6 +56,7 @@ class Reloader:
         if self.state.authenticator.is_open != authenticator.is_open:
             raise ConfigError("auth.keys: the first key, or none any more, needs a restart")
         catalogue = build_catalogue(settings)
+        await asyncio.to_thread(check_objectives, settings, catalogue, self.environ)
         upstreams = build_upstreams(settings, catalogue, self.environ)
         old_gateway = self.state.gateway
         scorer = old_scorer = old_gateway.planner.scorer

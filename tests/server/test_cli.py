@@ -70,6 +70,18 @@ def test_check_says_what_is_missing(config: str) -> None:
     assert report["without_price"] == ["strange"]
 
 
+@pytest.mark.parametrize("command", ["check", "serve"])
+def test_an_objective_that_cannot_be_served_stops_at_once(
+    command: str, config: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "graded.yaml"
+    rules = "routing: {profiles: {exam: {objective: expected_score}}}\n"
+    path.write_text(Path(config).read_text() + rules)
+    done = run(command, "--config", str(path))
+    assert done.returncode == 2
+    assert "routing.profiles.exam.objective: expected_score needs" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("args", "said"),
     [

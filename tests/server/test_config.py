@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from server.build import build_upstreams, database_of, settings_from
 from server.catalogue import build_catalogue, coverage
 from server.config_file import ConfigError, parse_settings
 from server.defaults import default_settings, is_sandbox_only
+from server.objectives import check_objectives
 from server.settings import StorageSettings
 from server.variables import variable
 
@@ -178,3 +180,30 @@ def test_the_databases_password_may_be_apart_from_its_url(tmp_path: Path) -> Non
     assert "s3" not in database.shown
     with pytest.raises(ConfigError, match="PW is not set"):
         database_of(storage, {})
+
+
+@pytest.mark.parametrize(
+    ("scorer", "routing", "said"),
+    [
+        ("fixed: {a: 1}", "objective: p_good", "routing.objective: p_good needs"),
+        (
+            "fixed: {a: 1}",
+            "profiles: {exam: {objective: expected_score}}",
+            "routing.profiles.exam.objective: expected_score needs",
+        ),
+        ("checkpoint: bundled", "objective: expected_score", "predicts none for a:"),
+        ("fixed: {a: 1}", "objective: win_rate", None),
+        ("checkpoint: bundled", "profiles: {grounded: {objective: p_good}}", None),
+        # nobody can be asked: requests will tell
+        ('url: "http://127.0.0.1:9"', "objective: expected_score", None),
+    ],
+)
+def test_an_objective_that_the_scorer_cannot_serve_is_refused_at_start(
+    scorer: str, routing: str, said: str | None
+) -> None:
+    settings = parse_settings(f"{BASE}scorer: {{{scorer}}}\nrouting: {{{routing}}}\n")
+    if said is None:
+        check_objectives(settings, build_catalogue(settings), {})
+        return
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        check_objectives(settings, build_catalogue(settings), {})

@@ -30,7 +30,9 @@ from p2l_model.engine.scorer import ScorerOverloadedError
 from p2l_model.errors import ScoringError
 from p2l_model.types import Conversation
 from server.build import build_scorer
+from server.catalogue import build_catalogue
 from server.config_file import ConfigError, parse_settings
+from server.objectives import check_objectives
 from server.remote.scorer import RemoteScorer
 from server.secret import Secret
 from server.settings import ScorerSettings
@@ -311,3 +313,10 @@ def test_check_asks_the_service(live: LiveModel, tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "p2l-router model" in done.stderr
+
+
+def test_what_the_service_cannot_predict_is_refused_at_start(live: LiveModel) -> None:
+    scoring = f'scorer: {{url: "{live.url}"}}\nrouting: {{objective: expected_score}}'
+    settings = parse_settings(config_for("http://127.0.0.1:9/v1").split("scorer:")[0] + scoring)
+    with pytest.raises(ConfigError, match=r"routing\.objective: expected_score needs"):
+        check_objectives(settings, build_catalogue(settings), {})
