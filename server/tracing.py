@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _MS: Final = 1_000_000
 _S: Final = 1_000_000_000
+# with retries, and so also how long stopping may take where the receiver is away
+_SEND_S: Final = 2
 _OPERATIONS: Final = {
     "/v1/completions": "text_completion",
     "/v1/embeddings": "embeddings",
@@ -202,7 +204,7 @@ def build_traces(endpoint: str | None) -> Traces:
     url = endpoint.rstrip("/")
     url = url if url.endswith("/v1/traces") else f"{url}/v1/traces"
     provider = TracerProvider(resource=Resource.create({"service.name": "p2l-router"}))
-    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=url)))
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=url, timeout=_SEND_S)))
     return OtlpTraces(provider)
 
 

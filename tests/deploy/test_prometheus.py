@@ -160,6 +160,7 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]
             server.stop()
 
 
+@pytest.mark.slow
 def test_the_rules_load_and_both_services_are_read(prometheus: Prometheus) -> None:
     groups = prometheus.get("/rules")["groups"]
     loaded = {rule["name"]: rule for group in groups for rule in group["rules"]}
@@ -168,6 +169,7 @@ def test_the_rules_load_and_both_services_are_read(prometheus: Prometheus) -> No
     assert prometheus.query('ALERTS{alertname!="P2LProviderFailing"}') == []
 
 
+@pytest.mark.slow
 def test_every_metric_that_is_asked_for_exists(prometheus: Prometheus) -> None:
     asked = [rule["expr"] for rule in alerts()]
     asked += [target["expr"] for panel in panels() for target in panel["targets"]]
