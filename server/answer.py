@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -27,6 +27,8 @@ from server.responses.stream import ResponseStream
 from server.upstream.base import Surface, UpstreamReply, UpstreamStream
 from server.upstream.errors import UpstreamError, UpstreamTimeoutError
 from server.usage import parse_usage
+
+Keep = Callable[[dict[str, Any]], Awaitable[object]]
 
 
 def response_headers(exchange: Exchange) -> dict[str, str]:
@@ -54,6 +56,8 @@ def whole_answer(
         body["usage"] = with_cost(body["usage"], float(cost_usd))
     if exchange.sent_as is not request.surface:
         body = _bridged(exchange, request, body)
+    if request.turn is not None:
+        body |= request.turn.marks
     body["model"] = card.name
     if exchange.plan.explain:
         body["p2l"] = decision_json(exchange.decision, request_id, exchange.plan.scoring)
@@ -61,9 +65,16 @@ def whole_answer(
 
 
 async def streamed_answer(
-    exchange: Exchange, request: GatewayRequest, stream: UpstreamStream, request_id: str
+    exchange: Exchange,
+    request: GatewayRequest,
+    stream: UpstreamStream,
+    request_id: str,
+    keep: Keep | None = None,
 ) -> AsyncIterator[bytes]:
-    """The events for the caller; the surface's own ending, or an error event, last."""
+    """The events for the caller; the surface's own ending, or an error event, last.
+
+    keep: is given a response that has ended before the caller learns that it has.
+    """
     presenter = _presenter(exchange, request, request_id)
     together: list[bytes] = []
     try:
@@ -73,9 +84,12 @@ async def streamed_answer(
         async for event in stream:
             together += presenter.event(event)
             if together and not event.more:
+                keep = await _kept(presenter, keep)
                 yield b"".join(together)
                 together.clear()
-        yield b"".join([*together, *presenter.end()])
+        together += presenter.end()
+        await _kept(presenter, keep)
+        yield b"".join(together)
     except UpstreamError as error:
         yield b"".join([*together, presenter.failure(_broken(error))])
     except Exception as error:
@@ -85,14 +99,21 @@ async def streamed_answer(
         yield b"".join([*together, presenter.failure(failure)])
 
 
+async def _kept(presenter: Presenter, keep: Keep | None) -> Keep | None:
+    """None once it is kept."""
+    if keep is None or presenter.ended is None:
+        return keep
+    await keep(presenter.ended)
+    return None
+
+
 def _bridged(exchange: Exchange, request: GatewayRequest, body: dict[str, Any]) -> dict[str, Any]:
     """A chat completion in the form of the surface that was asked for."""
     model = exchange.decision.card.name
     if request.surface is Surface.MESSAGES:
         return to_message(body, model)
-    native = request.native or {}
-    blank = blank_response(native, model, stored=False)
-    return to_response(body, blank, with_thoughts=_wants_thoughts(native))
+    blank = blank_response(request.native or {}, model)
+    return to_response(body, blank, with_thoughts=_wants_thoughts(request))
 
 
 def _presenter(exchange: Exchange, request: GatewayRequest, request_id: str) -> Presenter:
@@ -102,14 +123,14 @@ def _presenter(exchange: Exchange, request: GatewayRequest, request_id: str) -> 
         cost_usd = cost_of(card, usage, sent_as)
         return None if cost_usd is None else float(cost_usd)
 
+    marks = {} if request.turn is None else request.turn.marks
     if request.surface in (Surface.RESPONSES, Surface.MESSAGES) and sent_as is request.surface:
-        return NativePresenter(card, cost, sent_as, request_id)
+        return NativePresenter(card, cost, sent_as, request_id, marks)
     if request.surface is Surface.MESSAGES:
         return MessagesPresenter(MessageEvents(card.name), cost, request_id)
     if request.surface is Surface.RESPONSES:
-        native = request.native or {}
-        blank = blank_response(native, card.name, stored=False)
-        stream = ResponseStream(blank, with_thoughts=_wants_thoughts(native))
+        blank = blank_response(request.native or {}, card.name) | marks
+        stream = ResponseStream(blank, with_thoughts=_wants_thoughts(request))
         return ResponsesPresenter(stream, cost)
     explanation = None
     if exchange.plan.explain:
@@ -117,8 +138,11 @@ def _presenter(exchange: Exchange, request: GatewayRequest, request_id: str) -> 
     return ChunkPresenter(card, cost, include_usage=request.include_usage, explanation=explanation)
 
 
-def _wants_thoughts(body: Mapping[str, Any]) -> bool:
-    return "reasoning.encrypted_content" in (body.get("include") or ())
+def _wants_thoughts(request: GatewayRequest) -> bool:
+    """Where the answer is kept, the next turn will need them."""
+    included = (request.native or {}).get("include") or ()
+    kept = request.turn is not None and request.turn.kept_as is not None
+    return kept or "reasoning.encrypted_content" in included
 
 
 def cost_header(cost_usd: Decimal | None) -> Mapping[str, str]:

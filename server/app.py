@@ -26,6 +26,7 @@ from server.endpoints import (
     inference,
     models,
     overview,
+    responses,
     routing,
 )
 from server.endpoints import (
@@ -53,7 +54,7 @@ from server.tracing import build_traces
 from server.upstream.base import Upstream
 
 _ENDPOINTS = (
-    inference, routing, decisions, feedback, admin, models, health, metrics_endpoint,
+    inference, responses, routing, decisions, feedback, admin, models, health, metrics_endpoint,
     dashboard, overview,
 )  # fmt: skip
 

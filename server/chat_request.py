@@ -10,6 +10,7 @@ from p2l_model.types import Conversation, user_turns
 from server.chat_fields import check_fields
 from server.counting import Counted, count_chat
 from server.errors import InvalidRequestError
+from server.responses.turn import Turn
 from server.upstream.base import Fit, Surface, Upstream, UpstreamRequest
 
 # What a caller may say to us and no upstream should hear.
@@ -31,7 +32,7 @@ class ChatRequest:
     body: in the form of chat completions, whatever was asked; surface: what was asked, and native:
     the caller's own body where that is another surface; headers go along with it. native_only:
     what of it chat completions cannot say, so that only providers of the surface itself can
-    answer. server_tools: whether it lets the provider run tools of its own.
+    answer. server_tools: whether it lets the provider run tools of its own. turn: see Turn.
     """
 
     body: Mapping[str, Any] = field(repr=False)
@@ -46,6 +47,7 @@ class ChatRequest:
     native_only: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     server_tools: bool = False
+    turn: Turn | None = None
 
     @property
     def messages(self) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ from p2l_model.types import Conversation
 from server.chat_request import count_field, flag, include_usage, without_ours
 from server.counting import Counted
 from server.errors import InvalidRequestError
+from server.responses.turn import Turn
 from server.upstream.base import Fit, Surface, Upstream, UpstreamRequest
 
 _INPUTS: Final = {Surface.COMPLETIONS: "prompt", Surface.EMBEDDINGS: "input"}
@@ -30,6 +31,7 @@ class PassThroughRequest:
     needs: frozenset[str] = frozenset()
     native: Mapping[str, Any] | None = None
     server_tools: bool = False
+    turn: Turn | None = None
 
     @property
     def conversation(self) -> Conversation:

@@ -19,7 +19,10 @@ _LAST_RESPONSES: Final = frozenset({"response.completed", "response.incomplete",
 
 
 class Presenter(Protocol):
-    """Encodes one stream."""
+    """Encodes one stream. ended: the response object once it is whole, on the surface that has
+    one."""
+
+    ended: dict[str, Any] | None
 
     def begin(self) -> Iterator[bytes]:
         """Before the first event."""
@@ -46,6 +49,7 @@ class ChunkPresenter:
         include_usage: bool,
         explanation: dict[str, Any] | None,
     ) -> None:
+        self.ended: dict[str, Any] | None = None
         self._card = card
         self._cost = cost
         self._include_usage = include_usage
@@ -96,6 +100,7 @@ class ResponsesPresenter:
     """The Responses API over a provider's chat completions."""
 
     def __init__(self, stream: ResponseStream, cost: Costing) -> None:
+        self.ended: dict[str, Any] | None = None
         self._stream = stream
         self._cost = cost
 
@@ -110,6 +115,7 @@ class ResponsesPresenter:
     def end(self) -> Iterator[bytes]:
         """See Presenter."""
         yield from map(_named, self._stream.end())
+        self.ended = self._stream.response
 
     def failure(self, error: Mapping[str, Any]) -> bytes:
         """See Presenter."""
@@ -120,6 +126,7 @@ class MessagesPresenter:
     """The Messages API over a provider's chat completions."""
 
     def __init__(self, stream: MessageEvents, cost: Costing, request_id: str) -> None:
+        self.ended: dict[str, Any] | None = None
         self._stream = stream
         self._cost = cost
         self._request_id = request_id
@@ -143,9 +150,18 @@ class MessagesPresenter:
 
 class NativePresenter:
     """Events of a provider that has the surface itself: passed on with our name for the model and
-    the cost. surface: RESPONSES or MESSAGES."""
+    the cost. surface: RESPONSES or MESSAGES. marks: what a response says of its place here."""
 
-    def __init__(self, card: ModelCard, cost: Costing, surface: Surface, request_id: str) -> None:
+    def __init__(
+        self,
+        card: ModelCard,
+        cost: Costing,
+        surface: Surface,
+        request_id: str,
+        marks: Mapping[str, Any],
+    ) -> None:
+        self.ended: dict[str, Any] | None = None
+        self._marks = marks
         self._card = card
         self._cost = cost
         self._surface = surface
@@ -180,10 +196,11 @@ class NativePresenter:
     def _changes(self, event: dict[str, Any]) -> bool:
         for holder in ("response", "message"):
             if isinstance(event.get(holder), dict):
-                event[holder] = {**event[holder], "model": self._card.name}
+                event[holder] = {**event[holder], "model": self._card.name, **self._marks}
                 self._note(event[holder])
                 if event.get("type") in _LAST_RESPONSES:
                     self._add_cost(event[holder])
+                    self.ended = event[holder]
                 return True
         if event.get("type") == "message_delta" and isinstance(event.get("usage"), dict):
             self._note(event)

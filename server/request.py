@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from p2l_model.types import Conversation
 from server.counting import Counted
+from server.responses.turn import Turn
 from server.upstream.base import Fit, Surface, Upstream, UpstreamRequest
 
 
@@ -28,6 +29,10 @@ class GatewayRequest(Protocol):
     @property
     def server_tools(self) -> bool:
         """Whether the provider is to run tools of its own, which no budget can bound."""
+
+    @property
+    def turn(self) -> Turn | None:
+        """Its place in a kept conversation; None on surfaces that have none."""
 
     @property
     def stream(self) -> bool:

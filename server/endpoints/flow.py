@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 from fastapi import Request, Response
@@ -18,9 +19,11 @@ from server.options import parse_options
 from server.plan import Plan
 from server.request import GatewayRequest
 from server.request_id import CURRENT_REQUEST
+from server.responses.keeping import KeptResponses
 from server.tracing import NO_TRACE, Trace
 
-Parser = Callable[[dict[str, Any], Headers], Awaitable[GatewayRequest]]
+# Reads a body, with what it may need besides: the headers, and what the key has kept.
+Parser = Callable[[dict[str, Any], Headers, KeptResponses], Awaitable[GatewayRequest]]
 
 
 async def forward(request: Request, caller: Caller, state: State, parse: Parser) -> Response:
@@ -31,25 +34,40 @@ async def forward(request: Request, caller: Caller, state: State, parse: Parser)
         body = await read_json(request)
         trace: Trace = getattr(request.state, "trace", NO_TRACE)
         trace.hop("read")
-        wanted = await parse(body, request.headers)
+        kept = KeptResponses(state.store, state.settings, caller.name)
+        wanted = await parse(body, request.headers, kept)
         plan = await gateway.planner.plan(wanted, parse_options(request.headers, body), caller)
         request.state.request_id = plan.request_id
         CURRENT_REQUEST.set(plan.request_id)
         trace.planned(plan.request_id)
         if not wanted.stream:
-            return await _whole(request, gateway, wanted, plan)
+            return await _whole(request, gateway, wanted, plan, kept)
         exchange, stream = await run_while_connected(request, lambda: gateway.stream(wanted, plan))
         headers = response_headers(exchange) | {"x-request-id": plan.request_id}
         # the request stays counted as under way until its last event is sent
         release = stack.pop_all().close
-        events = streamed_answer(exchange, wanted, stream, plan.request_id)
+        keep = _keep(wanted, kept)
+        events = streamed_answer(exchange, wanted, stream, plan.request_id, keep)
         return EventStreamResponse(events, stream.aclose, release, headers)
 
 
 async def _whole(
-    request: Request, gateway: Gateway, wanted: GatewayRequest, plan: Plan
+    request: Request, gateway: Gateway, wanted: GatewayRequest, plan: Plan, kept: KeptResponses
 ) -> Response:
     exchange, reply = await run_while_connected(request, lambda: gateway.complete(wanted, plan))
     answer, cost_usd = whole_answer(exchange, wanted, reply, plan.request_id)
+    keep = _keep(wanted, kept)
+    if keep is not None:
+        answer["store"] = await keep(answer)
     headers = {**response_headers(exchange), **cost_header(cost_usd)}
     return json_response(answer, headers | {"x-request-id": plan.request_id})
+
+
+def _keep(
+    wanted: GatewayRequest, kept: KeptResponses
+) -> Callable[[dict[str, Any]], Awaitable[bool]] | None:
+    """None where the answer is not to be kept."""
+    turn = wanted.turn
+    if turn is None or turn.kept_as is None:
+        return None
+    return partial(kept.keep, turn)

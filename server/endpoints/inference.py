@@ -14,7 +14,6 @@ from server.chat_request import ChatRequest, parse_chat_request
 from server.endpoints.common import CallerDep, StateDep, read_json
 from server.endpoints.flow import Parser, forward
 from server.endpoints.openapi import body_of
-from server.errors import InvalidRequestError
 from server.messages.request import parse_messages_request
 from server.options import RoutingOptions
 from server.pass_through import (
@@ -23,7 +22,9 @@ from server.pass_through import (
     parse_embeddings_request,
 )
 from server.request_id import new_request_id
+from server.responses.keeping import KeptResponses
 from server.responses.request import parse_responses_request
+from server.responses.turn import history_of
 from server.upstream.base import Surface
 
 router = APIRouter()
@@ -69,32 +70,28 @@ async def embeddings(request: Request, caller: CallerDep, state: StateDep) -> Re
     return await forward(request, caller, state, parse_embeddings)
 
 
-async def parse_chat(body: dict[str, Any], _: Headers) -> ChatRequest:
+async def parse_chat(body: dict[str, Any], _: Headers, __: KeptResponses) -> ChatRequest:
     return parse_chat_request(body)
 
 
-async def parse_responses(body: dict[str, Any], _: Headers) -> ChatRequest:
-    if body.get("store") is True:
-        raise InvalidRequestError(
-            "store: responses are not kept here; leave it out or set it to false.", param="store"
-        )
-    if body.get("previous_response_id") is not None:
-        raise InvalidRequestError(
-            "previous_response_id: responses are not kept here; send the earlier items as input.",
-            param="previous_response_id",
-        )
-    return parse_responses_request(body)
+async def parse_responses(body: dict[str, Any], _: Headers, kept: KeptResponses) -> ChatRequest:
+    kept_as = kept.new_id(body)
+    return parse_responses_request(body, history_of(await kept.before(body)), kept_as)
 
 
-async def parse_messages(body: dict[str, Any], headers: Headers) -> ChatRequest:
+async def parse_messages(body: dict[str, Any], headers: Headers, _: KeptResponses) -> ChatRequest:
     return parse_messages_request(body, headers.get("anthropic-beta"))
 
 
-async def parse_completions(body: dict[str, Any], _: Headers) -> PassThroughRequest:
+async def parse_completions(
+    body: dict[str, Any], _: Headers, __: KeptResponses
+) -> PassThroughRequest:
     return parse_completions_request(body)
 
 
-async def parse_embeddings(body: dict[str, Any], _: Headers) -> PassThroughRequest:
+async def parse_embeddings(
+    body: dict[str, Any], _: Headers, __: KeptResponses
+) -> PassThroughRequest:
     return parse_embeddings_request(body)
 
 

@@ -40,8 +40,8 @@ def new_id(prefix: str) -> str:
     return f"{prefix}_{uuid.uuid4().hex}"
 
 
-def blank_response(request: Mapping[str, Any], model: str, *, stored: bool) -> Item:
-    """A response that has just begun. request: the caller's body."""
+def blank_response(request: Mapping[str, Any], model: str) -> Item:
+    """A response that has just begun and is kept nowhere. request: the caller's body."""
     repeated = {
         name: default if request.get(name) is None else request[name]
         for name, default in _REPEATED.items()
@@ -58,7 +58,7 @@ def blank_response(request: Mapping[str, Any], model: str, *, stored: bool) -> I
         "incomplete_details": None,
         "model": model,
         "output": [],
-        "store": stored,
+        "store": False,
         "usage": None,
         **repeated,
     }

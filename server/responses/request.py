@@ -9,6 +9,7 @@ from typing import Any, Final
 from server.chat_request import ChatRequest, flag, parse_chat_request
 from server.errors import InvalidRequestError
 from server.responses.items import Bridge
+from server.responses.turn import Item, Turn, native_history
 from server.upstream.base import Surface
 
 # Said by chat completions under the same name.
@@ -62,9 +63,10 @@ _OURS: Final = frozenset({"p2l", "cost", "previous_response_id"})
 
 
 def parse_responses_request(
-    body: Mapping[str, Any], history: Sequence[Mapping[str, Any]] = ()
+    body: Mapping[str, Any], history: Sequence[Item] = (), kept_as: str | None = None
 ) -> ChatRequest:
-    """history: items of earlier responses, before the input. Raises InvalidRequestError."""
+    """history: items of earlier responses, before the input. kept_as: the id under which the
+    answer is to be kept. Raises InvalidRequestError."""
     wanted = {n: v for n, v in body.items() if v is not None and v not in _NEUTRAL.get(n, ())}
     for name, why in REFUSED.items():
         if name in wanted:
@@ -73,10 +75,10 @@ def parse_responses_request(
     bridge = Bridge()
     if isinstance(wanted.get("instructions"), str):
         bridge.messages.append({"role": "developer", "content": wanted["instructions"]})
-    items = wanted.get("input")
     if history:
-        items = [*history, *_as_items(items)]
-    if items is not None or "prompt" not in wanted:
+        bridge.add(list(history))
+    items = wanted.get("input")
+    if items is not None or not ("prompt" in wanted or history):
         bridge.add(items)
     chat = {name: wanted[name] for name in _SAME if name in wanted}
     chat |= _caps(wanted) | _text(wanted) | _reasoning(wanted, bridge) | _tools(wanted, bridge)
@@ -88,17 +90,19 @@ def parse_responses_request(
     chat["messages"] = bridge.messages or [{"role": "user", "content": ""}]
     native = {n: v for n, v in body.items() if n != "previous_response_id"}
     if history:
-        native["input"] = items
+        native["input"] = [*native_history(history), *_as_items(items)]
     return replace(
         parse_chat_request(chat),
         surface=Surface.RESPONSES,
         native=native,
         native_only=bridge.gap,
         server_tools=_server_tools(wanted),
+        turn=Turn(kept_as, wanted.get("previous_response_id"), _as_items(items)),
     )
 
 
 def _as_items(items: object) -> list[Any]:
+    """Input that has been checked."""
     if isinstance(items, str):
         return [{"type": "message", "role": "user", "content": items}]
     return items if isinstance(items, list) else []

@@ -22,6 +22,8 @@ class StorageSettings(Section):
     SQLite file. Without one (PostgreSQL), a request waits for the commit of its reservation.
     unknown_cost: what an attempt is billed at that timed out, was given up or lost unseen.
     receipts_days: how long receipts and kept prompts are kept; null: for ever.
+    keep_responses: callers of the Responses API may ask for theirs to be kept, prompts and
+    completions, by store: true; responses_days: for how long; null: for ever.
     """
 
     url: str = "sqlite:///p2l-router.db"
@@ -33,6 +35,8 @@ class StorageSettings(Section):
     unknown_cost: UnknownCost = UnknownCost.EXPECTED
     keep_prompts: bool = False
     receipts_days: PositiveInt | None = 90
+    keep_responses: bool = False
+    responses_days: PositiveInt | None = 30
 
     @model_validator(mode="after")
     def _has_somewhere_to_spool(self) -> StorageSettings:

@@ -13,6 +13,7 @@ from typing import Final
 from server.storage.errors import StorageError
 from server.storage.receipts import prune
 from server.storage.recovery import Lost
+from server.storage.responses import prune_responses
 from server.storage.store import Store
 
 _LOG: Final = logging.getLogger(__name__)
@@ -49,6 +50,12 @@ async def _keep(store: Store, on_lost: Callable[[list[Lost]], None]) -> None:
                 on_lost(await asyncio.to_thread(store.close_stale))
             if now - pruned >= _PRUNE_S:
                 pruned = now
-                await asyncio.to_thread(prune, store.database, store.receipts_days, time.time())
+                await asyncio.to_thread(_prune, store)
         except StorageError as error:
             _LOG.warning("storage: %s", error)
+
+
+def _prune(store: Store) -> None:
+    now = time.time()
+    prune(store.database, store.receipts_days, now)
+    prune_responses(store.database, store.responses_days, now)

@@ -11,7 +11,7 @@ from server.storage.database import Database
 from server.storage.errors import StorageError
 
 # The newest revision; a test compares it with the files.
-HEAD: Final = "0001"
+HEAD: Final = "0002"
 _LOCK: Final = 0x70326C  # any number of ours
 
 

@@ -105,6 +105,21 @@ prompts: Final = Table(
 )
 Index("prompts_created", prompts.c.created_at)
 
+# Filled only where storage.keep_responses is on and the caller asks for it. A response has its own
+# input alone: what came before is at the response that it continues.
+responses: Final = Table(
+    "responses",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("created_at", BigInteger, nullable=False),
+    Column("key_name", Text, nullable=False),
+    Column("previous_id", String(64)),
+    Column("n_bytes", BigInteger, nullable=False),
+    Column("input", Text, nullable=False),
+    Column("document", Text, nullable=False),
+)
+Index("responses_created", responses.c.created_at)
+
 feedback: Final = Table(
     "feedback",
     metadata,

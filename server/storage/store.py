@@ -81,6 +81,11 @@ class Store:
         return self._settings.receipts_days
 
     @property
+    def responses_days(self) -> int | None:
+        """How long responses are kept."""
+        return self._settings.responses_days
+
+    @property
     def n_pending(self) -> int:
         """Records that wait for the database."""
         return self._writer.n_pending

@@ -1,0 +1,99 @@
+"""A request's place in a conversation that is kept here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from server.storage.responses import KeptResponse
+
+Item = dict[str, Any]
+# The names that the API gives to items begin with their kind.
+_PREFIXES: Final = {
+    "message": "msg",
+    "reasoning": "rs",
+    "function_call": "fc",
+    "function_call_output": "fco",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """kept_as: the id under which the answer is to be kept, None where it is not. previous_id: the
+    response that it continues. input: its own items. The repr hides what is said."""
+
+    kept_as: str | None = None
+    previous_id: str | None = None
+    input: Sequence[Item] = field(default=(), repr=False)
+
+    @property
+    def marks(self) -> dict[str, Any]:
+        """What the response says of it."""
+        marks = {"previous_response_id": self.previous_id, "store": self.kept_as is not None}
+        return marks if self.kept_as is None else {"id": self.kept_as, **marks}
+
+
+def history_of(kept: Sequence[KeptResponse]) -> list[Item]:
+    """All that was said, as the input of the next turn. Instructions are no part of it."""
+    return [item for response in kept for item in (*response.input, *_output(response))]
+
+
+def native_history(history: Sequence[Item]) -> list[Item]:
+    """History for a provider that did not keep it and may not have said it.
+
+    Names of items are references to what it keeps, and reasoning is sealed by whoever reasoned:
+    both are left out.
+    """
+    return [_foreign(item) for item in history if item.get("type") != "reasoning"]
+
+
+def listed_items(kept: Sequence[KeptResponse]) -> Iterator[Item]:
+    """All input of the last response, each item with its name: what came before, then its own."""
+    *before, last = kept
+    for response in before:
+        yield from _named(response.input, response.id)
+        yield from _named(_output(response), response.id)
+    yield from _named(last.input, last.id)
+
+
+def _output(response: KeptResponse) -> list[Item]:
+    output: list[Item] = response.document["output"]
+    return output
+
+
+def _foreign(item: Item) -> Item:
+    match item.get("type", "message"):
+        case "message" if item.get("role") == "assistant" and _is_text(item.get("content")):
+            text = "".join(part["text"] for part in item["content"])
+            return {"type": "message", "role": "assistant", "content": text}
+        case "function_call":
+            return {n: item[n] for n in ("type", "call_id", "name", "arguments") if n in item}
+        case _:
+            return item
+
+
+def _is_text(content: object) -> bool:
+    return isinstance(content, list) and all(
+        isinstance(part, dict) and part.get("type") == "output_text" for part in content
+    )
+
+
+def _named(items: Sequence[Item], response_id: str) -> Iterator[Item]:
+    """Items as they are listed. A name made here is the same whenever it is asked for."""
+    for index, item in enumerate(items):
+        kind = item.get("type", "message")
+        name = f"{_PREFIXES.get(kind, 'item')}_{response_id.removeprefix('resp_')}{index}"
+        listed = {"id": name, "type": kind, **{n: v for n, v in item.items() if v is not None}}
+        if kind != "reasoning":
+            listed.setdefault("status", "completed")
+        if kind == "message" and isinstance(listed.get("content"), str):
+            listed["content"] = [_part(item)]
+        yield listed
+
+
+def _part(message: Mapping[str, Any]) -> Item:
+    text = message["content"]
+    if message.get("role") == "assistant":
+        return {"type": "output_text", "text": text, "annotations": []}
+    return {"type": "input_text", "text": text}
