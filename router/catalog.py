@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal
+from typing import Final
+
+# Service tiers that cost no more than the normal price, where nobody says how much less.
+_CHEAPER: Final = frozenset({"flex", "batch"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +26,12 @@ class Prices:
     audio_input_usd_per_mtok: Decimal | None = None
     audio_output_usd_per_mtok: Decimal | None = None
     request_usd: Decimal = Decimal(0)
+
+    def times(self, factor: Decimal) -> Prices:
+        """Every token at so many times its price."""
+        names = (f.name for f in fields(self) if f.name != "request_usd")
+        known = ((name, getattr(self, name)) for name in names)
+        return replace(self, **{n: price * factor for n, price in known if price is not None})
 
     @property
     def dearest_input_usd_per_mtok(self) -> Decimal:
@@ -58,6 +69,7 @@ class ModelCard:
     prices: None where nobody knows them; such a model is never routed under a budget.
     capabilities: of tools, vision, json_schema, audio; None: not declared, nothing is ruled out.
     context_window, max_output_tokens, expected_output_tokens: tokens, None where not known.
+    tier_prices: those of service tiers that are not served at `prices`.
     """
 
     name: str
@@ -69,3 +81,19 @@ class ModelCard:
     max_output_tokens: int | None = None
     capabilities: frozenset[str] | None = None
     expected_output_tokens: int | None = None
+    tier_prices: Mapping[str, Prices] = field(default_factory=dict, hash=False)
+
+    def prices_at(self, tier: str | None) -> Prices | None:
+        """The prices of a service tier, the normal one for None. A tier of unknown price is one of
+        unknown price, never of the normal one, unless it is known to be no dearer."""
+        if tier is None:
+            return self.prices
+        return self.tier_prices.get(tier) or (self.prices if tier in _CHEAPER else None)
+
+    def worst_prices_at(self, tier: str | None) -> Prices | None:
+        """The same, but never below the normal ones: a provider may serve in the normal tier."""
+        prices = self.prices_at(tier)
+        if prices is None or self.prices is None:
+            return prices
+        # a tier has all its prices from one factor
+        return max(prices, self.prices, key=lambda p: p.input_usd_per_mtok + p.output_usd_per_mtok)

@@ -26,7 +26,8 @@ class RequestShape:
     """What a request needs of a model, in tokens.
 
     input_tokens: an estimate; input_tokens_upper_bound: never less than the true count.
-    max_output_tokens: the caller's own cap. n: how many answers. needs: capabilities.
+    max_output_tokens: the caller's own cap. n: how many answers. needs: capabilities. tier: the
+    service tier that is asked for, None for the normal one.
     """
 
     input_tokens: int
@@ -34,6 +35,7 @@ class RequestShape:
     max_output_tokens: int | None = None
     n: int = 1
     needs: frozenset[str] = frozenset()
+    tier: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +83,7 @@ def estimate(
         if cap is not None and cap < expected:
             expected = cap
     thousandths = round(expected * 1000)
-    prices = card.prices
+    prices = card.prices_at(shape.tier)
     if prices is None:
         return Estimate(thousandths / 1000, None)
     n_input = shape.input_tokens if input_tokens is None else input_tokens
@@ -106,9 +108,10 @@ def worst_case_cost_usd(card: ModelCard, shape: RequestShape, output_cap: int) -
 
     Input is bounded from above and, like the output, taken n times at its dearest kind.
     """
-    if card.prices is None:
+    prices = card.worst_prices_at(shape.tier)
+    if prices is None:
         return None
-    return _input_bound_usd(card.prices, shape) + output_cap * _output_usd(card.prices, shape)
+    return _input_bound_usd(prices, shape) + output_cap * _output_usd(prices, shape)
 
 
 def unbounded_worst_case_usd(card: ModelCard, shape: RequestShape) -> Decimal | None:
@@ -124,18 +127,19 @@ def largest_output_cap(card: ModelCard, shape: RequestShape, budget_usd: Decimal
     A cap of the caller's own is kept as it is. Otherwise the cap is at least
     MIN_HARD_OUTPUT_TOKENS, or the model's own maximum where that is smaller.
     """
-    if card.prices is None:
+    prices = card.worst_prices_at(shape.tier)
+    if prices is None:
         return None
     floor = least_hard_cap(card, shape)
-    if floor * _output_usd(card.prices, shape) + _input_bound_usd(card.prices, shape) > budget_usd:
+    per_token = _output_usd(prices, shape)
+    left = budget_usd - _input_bound_usd(prices, shape)
+    if floor * per_token > left:
         return None
     if shape.max_output_tokens is not None:
         return floor
     ceiling = card.max_output_tokens or card.context_window or _NO_LIMIT
-    per_token = _output_usd(card.prices, shape)
     if per_token == 0:
         return max(floor, ceiling)
-    left = budget_usd - _input_bound_usd(card.prices, shape)
     return max(floor, min(ceiling, int(left // per_token)))
 
 
@@ -149,9 +153,10 @@ def least_hard_cap(card: ModelCard, shape: RequestShape) -> int:
     return wanted if ceiling is None else min(wanted, ceiling)
 
 
-def actual_cost_usd(card: ModelCard, usage: Usage) -> Decimal | None:
-    """The cost of reported usage, each kind of token at its own price; None: price unknown."""
-    prices = card.prices
+def actual_cost_usd(card: ModelCard, usage: Usage, tier: str | None = None) -> Decimal | None:
+    """The cost of reported usage in a service tier, each kind of token at its own price; None:
+    price unknown."""
+    prices = card.prices_at(tier)
     if prices is None:
         return None
     return (_input_usd(prices, usage) + _output_cost_usd(prices, usage)) / MTOK + prices.request_usd

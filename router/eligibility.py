@@ -157,6 +157,9 @@ def _cannot_pay(card: ModelCard, request: RoutingRequest) -> str | None:
         return None
     if card.prices is None:
         return "its price is unknown, and there is a budget: configure its prices"
+    tier = request.shape.tier
+    if card.prices_at(tier) is None:
+        return f"its price in tier {tier} is unknown, and there is a budget: configure tier_prices"
     budget = request.budget_usd if request.budget_mode is BudgetMode.HARD else None
     if budget is not None and largest_output_cap(card, request.shape, budget) is None:
         return _OVER_BUDGET

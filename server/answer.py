@@ -120,7 +120,8 @@ def _presenter(exchange: Exchange, request: GatewayRequest, request_id: str) -> 
     card, sent_as = exchange.decision.card, exchange.sent_as
 
     def cost(usage: object) -> float | None:
-        cost_usd = cost_of(card, usage, sent_as)
+        tier = None if exchange.entry is None else exchange.entry.tier
+        cost_usd = cost_of(card, usage, sent_as, tier)
         return None if cost_usd is None else float(cost_usd)
 
     marks = {} if request.turn is None else request.turn.marks
@@ -150,10 +151,11 @@ def cost_header(cost_usd: Decimal | None) -> Mapping[str, str]:
     return {} if cost_usd is None else {"x-p2l-cost-usd": plain(cost_usd)}
 
 
-def cost_of(card: ModelCard, usage: object, surface: Surface = Surface.CHAT) -> Decimal | None:
-    """USD for a usage object of the surface; None where there is none or the price is unknown."""
+def cost_of(card: ModelCard, usage: object, surface: Surface, tier: str | None) -> Decimal | None:
+    """USD for a usage object of the surface, served in a service tier; None where there is none or
+    the price is unknown."""
     parsed = parse_usage(usage, surface)
-    return None if parsed is None else actual_cost_usd(card, parsed)
+    return None if parsed is None else actual_cost_usd(card, parsed, tier)
 
 
 def _broken(error: UpstreamError) -> dict[str, Any]:

@@ -46,16 +46,20 @@ def coverage(catalogue: Sequence[ModelCard], leaderboard: Sequence[str]) -> Cove
 
 def _card(name: str, model: ModelSettings, provider: ProviderSettings, now: datetime) -> ModelCard:
     listed = _listed(name, model, provider, now)
+    prices = _prices(model, listed)
     return ModelCard(
         name=name,
         provider=model.provider,
         upstream_model=model.upstream_model or name,
         leaderboard_name=model.leaderboard_name or name,
-        prices=_prices(model, listed),
+        prices=prices,
         context_window=_context_window(model, listed),
         max_output_tokens=model.max_output_tokens,
         capabilities=model.capabilities,
         expected_output_tokens=model.expected_output_tokens,
+        tier_prices={}
+        if prices is None
+        else {tier: prices.times(factor) for tier, factor in model.tier_prices.items()},
     )
 
 

@@ -11,6 +11,7 @@ from server.chat_fields import check_fields
 from server.counting import Counted, count_chat
 from server.errors import InvalidRequestError
 from server.responses.turn import Turn
+from server.tiers import tier_of
 from server.upstream.base import Fit, Surface, Upstream, UpstreamRequest
 
 # What a caller may say to us and no upstream should hear.
@@ -54,6 +55,11 @@ class ChatRequest:
         """The conversation, as the caller sent it."""
         messages: list[dict[str, Any]] = self.body["messages"]
         return messages
+
+    @property
+    def tier(self) -> str | None:
+        """The service tier that is asked for, None for the normal one."""
+        return tier_of(self.body if self.native is None else self.native)
 
     @property
     def conversation(self) -> Conversation:

@@ -11,6 +11,7 @@ from server.chat_request import count_field, flag, include_usage, without_ours
 from server.counting import Counted
 from server.errors import InvalidRequestError
 from server.responses.turn import Turn
+from server.tiers import tier_of
 from server.upstream.base import Fit, Surface, Upstream, UpstreamRequest
 
 _INPUTS: Final = {Surface.COMPLETIONS: "prompt", Surface.EMBEDDINGS: "input"}
@@ -32,6 +33,11 @@ class PassThroughRequest:
     native: Mapping[str, Any] | None = None
     server_tools: bool = False
     turn: Turn | None = None
+
+    @property
+    def tier(self) -> str | None:
+        """The service tier that is asked for, None for the normal one."""
+        return tier_of(self.body)
 
     @property
     def conversation(self) -> Conversation:

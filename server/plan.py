@@ -223,6 +223,7 @@ class Planner:
             max_output_tokens=request.max_output_tokens,
             n=request.n,
             needs=request.needs,
+            tier=request.tier,
         )
 
     async def _count(self, text: str) -> int:

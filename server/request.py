@@ -51,6 +51,10 @@ class GatewayRequest(Protocol):
         """The caller's own cap on each."""
 
     @property
+    def tier(self) -> str | None:
+        """The service tier that is asked for, None for the normal one."""
+
+    @property
     def needs(self) -> frozenset[str]:
         """Capabilities that a model must have."""
 

@@ -29,13 +29,15 @@ class UnknownCost(StrEnum):
 class Seen:
     """What has been read of an answer so far.
 
-    taken_on: the provider answered 200, so that even a failed attempt may be charged.
+    taken_on: the provider answered 200, so that even a failed attempt may be charged. tier: the
+    service tier, as asked for until the answer says another.
     """
 
     usage: Usage | None = None
     taken_on: bool = False
     deltas: int = 0
     text_bytes: int = 0
+    tier: str | None = None
 
     @property
     def tokens(self) -> int:
@@ -65,13 +67,21 @@ class Bill:
 def bill(outcome: Outcome, known: Known, seen: Seen, policy: UnknownCost) -> Bill:
     """Reported usage counts whatever happened afterwards; then what was seen; then the policy."""
     if seen.usage is not None:
-        return Bill(actual_cost_usd(known.card, seen.usage), CostSource.USAGE, seen.usage)
+        cost_usd = actual_cost_usd(known.card, seen.usage, billed_tier(known, seen))
+        return Bill(cost_usd, CostSource.USAGE, seen.usage)
     if outcome in _UNBILLED and not seen.taken_on:
         return Bill(Decimal(0), CostSource.NONE, None)
     if outcome is Outcome.ANSWERED or seen.tokens > 0:
         usage = Usage(prompt_tokens=known.shape.input_tokens, completion_tokens=seen.tokens)
-        return Bill(actual_cost_usd(known.card, usage), CostSource.ESTIMATE, usage)
+        cost_usd = actual_cost_usd(known.card, usage, billed_tier(known, seen))
+        return Bill(cost_usd, CostSource.ESTIMATE, usage)
     return Bill(_unknown(known, policy), CostSource.ESTIMATE, None)
+
+
+def billed_tier(known: Known, seen: Seen) -> str | None:
+    """The tier that the answer names, else the one asked for; also where nobody knows the price of
+    the one that it names."""
+    return seen.tier if known.card.prices_at(seen.tier) is not None else known.shape.tier
 
 
 def _unknown(known: Known, policy: UnknownCost) -> Decimal | None:

@@ -10,8 +10,9 @@ from typing import Any, Final, Protocol
 from router.cost import Usage
 from server.auth import Caller
 from server.ledger.attempt import Attempt, CostSource, Outcome, pico
-from server.ledger.billing import Bill, Known, Seen, UnknownCost, bill
+from server.ledger.billing import Bill, Known, Seen, UnknownCost, bill, billed_tier
 from server.quota.window import WindowSpec
+from server.tiers import reported_tier
 from server.upstream.base import Surface
 from server.upstream.errors import (
     Stage,
@@ -70,7 +71,7 @@ class Entry:
         self._policy = policy
         self._to = to
         self._clock = clock
-        self._seen = Seen()
+        self._seen = Seen(tier=known.shape.tier)
         self._usage: dict[str, Any] = {}
         self._started = time.perf_counter()
 
@@ -79,6 +80,11 @@ class Entry:
         """What the provider's own count comes to; None while it is open, and where there is no
         count or no price."""
         return self.cost_usd if self.row.cost_source is CostSource.USAGE else None
+
+    @property
+    def tier(self) -> str | None:
+        """The service tier that it is billed at, as far as the answer has come."""
+        return billed_tier(self._known, self._seen)
 
     @property
     def is_open(self) -> bool:
@@ -136,6 +142,7 @@ class Entry:
         for part in (body, body.get("message"), body.get("response")):
             if not isinstance(part, Mapping):
                 continue
+            self._seen.tier = reported_tier(part, self._seen.tier)
             usage = part.get("usage")
             if isinstance(usage, dict):
                 # cumulative; what a later event does not repeat still holds

@@ -111,9 +111,14 @@ def to_response(completion: Mapping[str, Any], response: Item, *, with_thoughts:
         output.append(message_item(new_id("msg"), parts))
     for call in message.get("tool_calls") or ():
         output.append(call_item(new_id("fc"), call))
-    return ended(
-        {**response, "output": output}, choice.get("finish_reason"), completion.get("usage")
-    )
+    answered = {**response, **served_in(completion), "output": output}
+    return ended(answered, choice.get("finish_reason"), completion.get("usage"))
+
+
+def served_in(completion: Mapping[str, Any]) -> Item:
+    """The service tier of a chat completion, or of a chunk that says it."""
+    tier = completion.get("service_tier")
+    return {"service_tier": tier} if isinstance(tier, str) else {}
 
 
 def message_parts(content: object, refusal: object, logprobs: list[Any]) -> list[Item]:

@@ -12,6 +12,7 @@ from server.responses.reply import (
     message_item,
     new_id,
     reasoning_item,
+    served_in,
     text_part,
 )
 
@@ -38,6 +39,7 @@ class ResponseStream:
         """The events for one chunk."""
         if isinstance(chunk.get("usage"), dict):
             self._usage = chunk["usage"]
+        self.response = {**self.response, **served_in(chunk)}
         for choice in chunk.get("choices") or ():
             yield from self._delta(choice.get("delta") or {}, choice.get("logprobs") or {})
             self._finish_reason = choice.get("finish_reason") or self._finish_reason

@@ -27,6 +27,9 @@ def _positive(value: Decimal) -> Decimal:
 
 Usd = Annotated[Decimal, BeforeValidator(_exact), AfterValidator(_non_negative)]
 PositiveUsd = Annotated[Decimal, BeforeValidator(_exact), AfterValidator(_positive)]
+PositiveFactor = Annotated[
+    Decimal, BeforeValidator(_exact), Field(gt=0, allow_inf_nan=False, title="number")
+]
 PositiveSeconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 

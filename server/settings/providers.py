@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from pydantic import PositiveInt, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
-from server.settings.fields import PositiveSeconds, Section, Usd
+from server.settings.fields import PositiveFactor, PositiveSeconds, Section, Usd
 
 Capability = Literal["tools", "vision", "json_schema", "audio", "files", "reasoning"]
+# How requests are served at other prices: OpenAI's, Groq's and Anthropic's names for it.
+Tier = Literal["priority", "flex", "scale", "performance", "batch", "fast", "us", "fast+us"]
 _HOST_ONLY = ("anthropic", "gemini")
 ProfileName = Literal[
     "generic",
@@ -92,6 +94,7 @@ class ModelSettings(Section):
     writes. capabilities: a request that needs another goes elsewhere; left out: all.
     expected_output_tokens: of an answer, where the checkpoint predicts no length.
     thinking: how a model of kind anthropic is told to think, where its name does not tell.
+    tier_prices: service tier -> how many times the price its tokens cost there.
     """
 
     provider: str
@@ -111,6 +114,7 @@ class ModelSettings(Section):
     capabilities: frozenset[Capability] | None = None
     expected_output_tokens: PositiveInt | None = None
     thinking: Literal["none", "budget", "adaptive"] | None = None
+    tier_prices: dict[Tier, PositiveFactor] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _prices_come_in_pairs(self) -> ModelSettings:

@@ -96,7 +96,9 @@ def _type(field: FieldInfo) -> str:
 def _shown(annotation: Any, metadata: typing.Sequence[Any] = ()) -> str:
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
-        return _shown(arguments[0], annotation.__metadata__)
+        metadata = annotation.__metadata__
+        titles = [one.title for one in metadata if isinstance(one, FieldInfo) and one.title]
+        return titles[0] + _bounds(metadata) if titles else _shown(arguments[0], metadata)
     if origin in (typing.Union, types.UnionType):
         some = [_shown(one, metadata) for one in arguments if one is not type(None)]
         return " or ".join(some)
@@ -105,7 +107,8 @@ def _shown(annotation: Any, metadata: typing.Sequence[Any] = ()) -> str:
     if origin in (list, frozenset):
         return f"list of {_shown(arguments[0])}"
     if origin is dict:
-        return f"name: {_shown(arguments[1])}"
+        names = _shown(arguments[0]) if get_origin(arguments[0]) is Literal else "name"
+        return f"{names}: {_shown(arguments[1])}"
     return _plain(annotation) + _bounds(metadata)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -41,6 +42,24 @@ def shape(cap: int | None = None, n: int = 1, tokens: int = 100) -> RequestShape
     return RequestShape(
         input_tokens=tokens, input_tokens_upper_bound=4 * tokens, max_output_tokens=cap, n=n
     )
+
+
+def test_a_tier_is_bounded_by_the_dearer_price_and_never_by_a_guess() -> None:
+    twice, half = FULL.times(Decimal(2)), FULL.times(Decimal("0.5"))
+    assert twice.request_usd == FULL.request_usd
+    model = replace(card(FULL), tier_prices={"priority": twice, "flex": half})
+    normal = worst_case_cost_usd(model, shape(), 500)
+    assert normal is not None
+    tokens = normal - FULL.request_usd
+    for tier, worst in (("priority", 2 * tokens), ("flex", tokens), ("batch", tokens)):
+        asked = replace(shape(), tier=tier)
+        assert worst_case_cost_usd(model, asked, 500) == worst + FULL.request_usd
+        cap = largest_output_cap(model, asked, normal)
+        assert cap == 500 if tier != "priority" else cap is None or cap < 500
+    unknown = replace(shape(), tier="scale")
+    assert worst_case_cost_usd(model, unknown, 500) is None
+    assert largest_output_cap(model, unknown, Decimal(9)) is None
+    assert expected_cost_usd(model, unknown, 100.0) is None
 
 
 @pytest.mark.parametrize(

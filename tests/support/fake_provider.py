@@ -58,6 +58,7 @@ class Behaviour:
     finish_reason: str = "stop"
     usage: dict[str, Any] | None = None  # instead of the counted one
     omit_usage: bool = False
+    service_tier: str | None = None  # in which it was served, where it says so
     status: int = 200
     error: dict[str, Any] | None = None  # the error object; with status 200 an error in disguise
     headers: dict[str, str] = field(default_factory=dict)
@@ -429,7 +430,11 @@ async def _stream(body: dict[str, Any], behaviour: Behaviour, wire: Wire) -> Non
 def _chunks(body: dict[str, Any], behaviour: Behaviour) -> Iterator[dict[str, Any]]:
     options = body.get("stream_options") or {}
     with_usage = bool(options.get("include_usage")) and not behaviour.omit_usage
-    head = _head(body, "chat.completion.chunk") | ({"usage": None} if with_usage else {})
+    head = (
+        _head(body, "chat.completion.chunk")
+        | _tier(behaviour)
+        | ({"usage": None} if with_usage else {})
+    )
     for index in range(_n(body)):
         steps = [{"role": "assistant", "content": ""}, *_deltas(body, behaviour), {}]
         for delta in steps:
@@ -450,11 +455,15 @@ def _completion(body: dict[str, Any], behaviour: Behaviour) -> dict[str, Any]:
         for index in range(_n(body))
     ]
     usage = {} if behaviour.omit_usage else {"usage": _usage(body, behaviour)}
-    return {**_head(body, "chat.completion"), "choices": choices, **usage}
+    return {**_head(body, "chat.completion"), **_tier(behaviour), "choices": choices, **usage}
 
 
 def _head(body: dict[str, Any], kind: str) -> dict[str, Any]:
     return {"id": "chatcmpl-fake", "object": kind, "created": 1, "model": body.get("model")}
+
+
+def _tier(behaviour: Behaviour) -> dict[str, Any]:
+    return {} if behaviour.service_tier is None else {"service_tier": behaviour.service_tier}
 
 
 def _n(body: dict[str, Any]) -> int:
