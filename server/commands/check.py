@@ -11,6 +11,7 @@ from p2l_model.aliases import canonical
 from router.catalog import ModelCard
 from server.build import leaderboard_names, settings_from
 from server.catalogue import Coverage, build_catalogue, coverage
+from server.doctor import OK, connections
 from server.objectives import check_objectives
 from server.settings import Settings
 from server.variables import variable
@@ -19,20 +20,29 @@ from server.variables import variable
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags."""
     parser.add_argument("--config", help="YAML (env: P2L_CONFIG)")
+    parser.add_argument(
+        "--connect", action="store_true",
+        help="also try storage, Redis and providers' hosts; no key is sent",
+    )  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> int:
-    """Exit 2 where serve would refuse to start. Raises ConfigError, CheckpointError."""
+    """Exit 2 where serve would refuse to start, 1 where something cannot be reached. Raises
+    ConfigError, CheckpointError."""
     settings = settings_from(args.config)
     catalogue = build_catalogue(settings)
     leaderboard = leaderboard_names(settings.scorer)
     check_objectives(settings, catalogue)
     report = _report(settings, catalogue, coverage(catalogue, leaderboard))
+    if args.connect:
+        report["connections"] = dict(connections(settings, os.environ))
     if args.json:
         print(json.dumps(report))
     else:
         print(_text(report))
-    return 0 if report["ok"] else 2
+    if not report["ok"]:
+        return 2
+    return 0 if all(state == OK for state in report.get("connections", {}).values()) else 1
 
 
 def _report(
@@ -94,6 +104,8 @@ def _text(report: dict[str, Any]) -> str:
             lines.append(f"{row['model']}: {row['hint']}")
     for name, state in report["keys"].items():
         lines.append(f"key {name}: {state}")
+    for name, state in report.get("connections", {}).items():
+        lines.append(f"{name}: {state}")
     lines.append(f"on the leaderboard, not configured: {len(report['leaderboard_only'])} models")
     lines.append("ok" if report["ok"] else "serve would refuse to start: a key is missing")
     return "\n".join(lines)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import csv
 import json
+import sys
 import time
 from decimal import Decimal
 from typing import Any
@@ -14,12 +16,14 @@ from server.storage.migrate import migrate
 from server.storage.spend import GROUPS, Spend, adjusted_usd, spend
 
 _DAY_S = 86_400
+_COLUMNS = tuple(Spend.__dataclass_fields__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags."""
     parser.add_argument("--config", help="YAML (env: P2L_CONFIG)")
     parser.add_argument("--by", choices=GROUPS, default="key")
+    parser.add_argument("--csv", action="store_true", help="a table for a spreadsheet")
     parser.add_argument("--days", type=float, metavar="N", help="the last N days (default: all)")
 
 
@@ -39,6 +43,10 @@ def run(args: argparse.Namespace) -> int:
         data = [_json(row) for row in rows]
         shown = {"total_usd": plain(total), "adjustments_usd": plain(adjusted)}
         print(json.dumps({"by": args.by, **shown, "data": data}))
+    elif args.csv:
+        writer = csv.DictWriter(sys.stdout, _COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(_json(row) for row in rows)
     else:
         print(_table(rows, args.by, adjusted, total))
     return 0

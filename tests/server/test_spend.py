@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -121,3 +122,12 @@ def test_a_bad_export_names_its_row(tmp_path: Path, text: str, fault: str) -> No
     path.write_text(text)
     with pytest.raises(DataError, match=fault):
         read_export(path)
+
+
+def test_a_table_for_a_spreadsheet_has_the_same_numbers(
+    capsys: pytest.CaptureFixture[str], config: Path, spent: list[str]
+) -> None:
+    data = said(capsys, "spend", "--config", str(config), "--by", "model")["data"]
+    assert main(["spend", "--config", str(config), "--by", "model", "--csv"]) == 0
+    rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
+    assert rows == [{name: str(value) for name, value in row.items()} for row in data]

@@ -174,12 +174,15 @@ class FakeProvider:
             task.cancel()
         await asyncio.gather(*self._connections, return_exceptions=True)
         await server.wait_closed()
+        await asyncio.sleep(0)  # for transports that have just been closed
 
     def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.n_connections += 1
         task = asyncio.create_task(self._serve(reader, writer, self.n_connections))
         self._connections.add(task)
         task.add_done_callback(self._connections.discard)
+        # one that is cancelled before it has begun has closed nothing itself
+        task.add_done_callback(lambda _: writer.close())
 
     async def _serve(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, connection: int
