@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from decimal import ROUND_FLOOR, Context, Decimal
 from typing import Any, Final
 
-import numpy as np
-
 from p2l_model.types import FloatArray
 
 # The probability of the dearer model is rounded down to this: never over the budget, and one less
@@ -61,7 +59,7 @@ def solve(
     Raises InfeasibleError, ValueError for no models or values that are not finite.
     """
     ranked = values.tolist()
-    if len(ranked) == 0 or not np.isfinite(values).all():
+    if len(ranked) == 0 or not all(map(math.isfinite, ranked)):
         raise ValueError("values must be finite and at least one")
     cost = [float(amount) for amount in costs]
     worth = ranked

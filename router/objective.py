@@ -122,8 +122,11 @@ def router_coefficient(
         low, high = (low, root) if excess > 0 else (root, high)
         slope = float((sigmoid * (1.0 - sigmoid)) @ weights)
         step = root - excess / slope if slope > 0 else math.nan
+        # first, since at the root the bracket ends there: the step is not inside it any more
+        if abs(step - root) <= 1e-13 * (1.0 + abs(root)):
+            return step
         following = step if low < step < high else 0.5 * (low + high)
-        if abs(following - root) <= 1e-13 * (1.0 + abs(root)):
-            return following
+        if following == root:
+            return root
         root = following
     return root

@@ -251,14 +251,13 @@ def _number(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _numbers(array: FloatArray | None) -> list[float | None] | None:
+def _numbers(array: FloatArray | None) -> Sequence[float | None] | None:
     if array is None:
         return None
-    values: list[float | None] = array.tolist()
-    if np.isfinite(array).all():
+    values: list[float] = array.tolist()
+    if all(map(math.isfinite, values)):
         return values
-    isfinite = math.isfinite
-    return [value if value is not None and isfinite(value) else None for value in values]
+    return [value if math.isfinite(value) else None for value in values]
 
 
 def _array(stored: Sequence[float | None] | None) -> FloatArray | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import random
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -45,6 +44,7 @@ from server.plan import Planner
 from server.price_updates import prices_kept_current
 from server.quota.budgets import Budgets
 from server.receipts import Receipts
+from server.request_id import Entropy
 from server.settings import Settings
 from server.storage.housekeeping import kept_alive
 from server.storage.recovery import Lost
@@ -129,7 +129,7 @@ def build_gateway(
     previous: Gateway | None = None,
 ) -> Gateway:
     """previous: the gateway that this one takes over from, with its places, accounts and health."""
-    entropy = random.SystemRandom()
+    entropy = Entropy()
     routing = settings.routing
     if previous is None:
         admission = _admission(settings)

@@ -7,6 +7,7 @@ import asyncio
 import orjson
 from fastapi import Request, Response
 
+from server.disconnect import peer_of
 from server.errors import InvalidRequestError, RequestTimeoutError, RequestTooLargeError
 
 
@@ -20,6 +21,9 @@ async def read_body(request: Request, limit: int, timeout_s: float = 60.0) -> by
         raise RequestTooLargeError(limit)
     if request.headers.get("content-encoding", "identity") != "identity":
         raise InvalidRequestError("content-encoding is not supported: send the body as it is.")
+    peer = peer_of(request.scope)
+    if peer is not None and peer.has_sent_all:
+        return await _read(request, limit)  # it does not wait: no timer is needed
     try:
         async with asyncio.timeout(timeout_s):
             return await _read(request, limit)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 import anyio
 from starlette.requests import ClientDisconnect, Request
@@ -16,33 +16,62 @@ from server.errors import OverloadedError
 from server.sse import error_event
 
 T = TypeVar("T")
+_PEER: Final = "p2l.peer"
+
+
+class Peer(Protocol):
+    """The caller's end of a connection, as our own HTTP protocol knows it."""
+
+    @property
+    def has_sent_all(self) -> bool:
+        """The whole body of the request has arrived: receive() will not wait."""
+
+    @property
+    def is_gone(self) -> bool:
+        """It has hung up."""
+
+    def when_gone(self, callback: Callable[[], None] | None) -> None:
+        """The callback, in place of the one before, is called once when it hangs up."""
+
+
+def introduce(scope: Any, peer: Peer) -> None:
+    """Makes the peer known to whoever serves the request of this scope."""
+    scope.setdefault("extensions", {})[_PEER] = peer
+
+
+def peer_of(scope: Any) -> Peer | None:
+    """None under a server that is not ours, in a test say."""
+    extensions = scope.get("extensions")
+    peer: Peer | None = None if extensions is None else extensions.get(_PEER)
+    return peer
 
 
 async def run_while_connected(request: Request, work: Callable[[], Awaitable[T]]) -> T:
     """The result of work(), which is cancelled when the caller hangs up (ClientDisconnect)."""
-    with _connected(request.receive):
+    with _connected(request.scope, request.receive):
         return await work()
 
 
 @contextmanager
-def _connected(receive: Receive) -> Iterator[None]:
+def _connected(scope: Scope, receive: Receive) -> Iterator[None]:
     """Cancels the block when the caller hangs up; it then raises ClientDisconnect.
 
-    A task and a callback, where a task group would take longer than all else we do here.
+    A callback, where a task group would take longer than all else we do here.
     """
     task = asyncio.current_task()
     if task is None:
         raise RuntimeError("there is no task to cancel")
-    watcher = asyncio.ensure_future(_disconnected(receive))
     has_hung_up = False
 
-    def hang_up(watcher: asyncio.Future[None]) -> None:
+    def hang_up() -> None:
         nonlocal has_hung_up
-        if not watcher.cancelled():
-            has_hung_up = True
-            task.cancel()
+        has_hung_up = True
+        task.cancel()
 
-    watcher.add_done_callback(hang_up)
+    peer = peer_of(scope) or _Watched(receive)
+    if peer.is_gone:
+        raise ClientDisconnect
+    peer.when_gone(hang_up)
     try:
         yield
     except asyncio.CancelledError:
@@ -50,8 +79,7 @@ def _connected(receive: Receive) -> Iterator[None]:
             raise ClientDisconnect from None
         raise
     finally:
-        watcher.remove_done_callback(hang_up)
-        watcher.cancel()
+        peer.when_gone(None)
 
 
 class EventStreamResponse(Response):
@@ -76,9 +104,9 @@ class EventStreamResponse(Response):
         self._release = release
         self.init_headers({"cache-control": "no-cache", "x-accel-buffering": "no", **headers})
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            with _connected(receive):
+            with _connected(scope, receive):
                 await self._send_all(send)
         except ClientDisconnect:
             pass
@@ -103,6 +131,28 @@ class EventStreamResponse(Response):
         async for event in self._events:
             await send({"type": "http.response.body", "body": event, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+class _Watched:
+    """A Peer by ASGI's own means: a task that waits for the message."""
+
+    has_sent_all = False
+    is_gone = False
+
+    def __init__(self, receive: Receive) -> None:
+        self._task = asyncio.ensure_future(_disconnected(receive))
+
+    def when_gone(self, callback: Callable[[], None] | None) -> None:
+        if callback is None:
+            self._callback = None
+            self._task.cancel()
+        else:
+            self._callback = callback
+            self._task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Future[None]) -> None:
+        if self._callback is not None and not task.cancelled():
+            self._callback()
 
 
 async def _disconnected(receive: Receive) -> None:

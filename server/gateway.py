@@ -104,7 +104,9 @@ class Gateway:
         """The decision alone. Raises ApiError."""
         rng = random.Random(self._seed(plan))
         started = time.perf_counter()
-        plan.routing = replace(plan.routing, usd_per_win=self.accounts.usd_per_win(plan))
+        usd_per_win = self.accounts.usd_per_win(plan)
+        if usd_per_win != plan.routing.usd_per_win:
+            plan.routing = replace(plan.routing, usd_per_win=usd_per_win)
         decision = self._decide(plan, leaderboard, rng)
         exchange = Exchange(plan, leaderboard, decision, rng, [Attempt(decision)])
         exchange.timings.score_ms = score_ms
@@ -342,10 +344,11 @@ class Gateway:
         excluded: Mapping[str, str] | None = None,
     ) -> Decision:
         resting = self.health.resting(plan.catalogue)
-        reasons = {name: rest.reason for name, rest in resting.items()}
-        request = replace(
-            plan.routing, excluded={**plan.routing.excluded, **reasons, **(excluded or {})}
-        )
+        request = plan.routing
+        if resting or excluded:
+            reasons = {name: rest.reason for name, rest in resting.items()}
+            out = {**request.excluded, **reasons, **(excluded or {})}
+            request = replace(request, excluded=out)
         try:
             return decide(leaderboard, plan.catalogue, request, rng, self._slow_lane)
         except RouterError as error:

@@ -26,7 +26,7 @@ from server.latency import Latencies
 from server.learned import Learned
 from server.options import RoutingOptions
 from server.request import GatewayRequest
-from server.request_id import new_request_id
+from server.request_id import Entropy
 from server.settings import RoutingRules, RoutingSettings, ScorerSettings
 from server.upstream.base import Fit, Surface, Upstream
 
@@ -84,6 +84,7 @@ class Planner:
         self._upstreams = upstreams or {}
         self.latencies = Latencies()
         self._aliases = aliases or {}
+        self._entropy = Entropy()
         self.learned = Learned()
 
     def serve(self, catalogue: Sequence[ModelCard]) -> None:
@@ -119,7 +120,7 @@ class Planner:
             constraints=None if direct else self._constraints(rules, streamed=request.stream),
         )
         return Plan(
-            request_id=new_request_id(),
+            request_id=self._entropy.request_id(),
             caller=caller,
             conversation=request.conversation,
             routing=routing,

@@ -8,18 +8,17 @@ from typing import Final
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
-from sqlalchemy.sql.expression import Executable
 
 from server.storage.database import Database
 from server.storage.errors import StorageError
 from server.storage.spool import Record
-from server.storage.statements import Kind, Row
+from server.storage.statements import Kind, Row, Statement
 
 _LOG: Final = logging.getLogger(__name__)
 
 
 def write(
-    database: Database, known: Mapping[Kind, Executable], records: Sequence[Record]
+    database: Database, known: Mapping[Kind, Statement], records: Sequence[Record]
 ) -> list[Record]:
     """Writes all of them, in one transaction where that goes; returns those that no database
     takes. Raises StorageError where the database is down: then none is written."""
@@ -33,7 +32,7 @@ def write(
 
 
 def _one_by_one(
-    database: Database, known: Mapping[Kind, Executable], records: Sequence[Record]
+    database: Database, known: Mapping[Kind, Statement], records: Sequence[Record]
 ) -> list[Record]:
     """One record at fault must not hold up all others."""
     refused = []
@@ -50,10 +49,10 @@ def _one_by_one(
 
 
 def _execute(
-    connection: Connection, known: Mapping[Kind, Executable], records: Sequence[Record]
+    connection: Connection, known: Mapping[Kind, Statement], records: Sequence[Record]
 ) -> None:
     for kind, rows in _by_kind(records).items():
-        connection.execute(known[kind], rows)
+        known[kind].execute(connection, rows)
 
 
 def _by_kind(records: Sequence[Record]) -> dict[Kind, list[Row]]:

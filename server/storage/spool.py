@@ -49,6 +49,8 @@ class Spool:
             raise OSError(f"{folder}: another process uses the name {instance}")
         self._full: list[_Segment] = []
         self._current: _Segment | None = None
+        self._held: list[bytes] = []
+        self._held_number = 0
         self._file = -1
         self._n_segments = 0
 
@@ -60,7 +62,20 @@ class Spool:
 
     def append(self, record: Record, number: int) -> None:
         """number: increasing; `committed` speaks of it. Raises OSError, for a full disk say."""
-        line = orjson.dumps(record) + b"\n"
+        self.hold(record, number)
+        self.write_held()
+
+    def hold(self, record: Record, number: int) -> None:
+        """A record that is written with the next one that is appended, or by write_held."""
+        self._held.append(orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE))
+        self._held_number = number
+
+    def write_held(self) -> None:
+        """Raises OSError."""
+        if not self._held:
+            return
+        line, number = b"".join(self._held), self._held_number
+        self._held.clear()
         current = self._current
         if current is None or current.n_bytes >= self._segment_bytes:
             current = self._next_segment()
@@ -79,6 +94,8 @@ class Spool:
 
     def close(self, number: int) -> None:
         """Everything up to this number is in the database, and nothing follows."""
+        with contextlib.suppress(OSError):
+            self.write_held()
         if self._current is not None:
             os.close(self._file)
             self._full.append(self._current)

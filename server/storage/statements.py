@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from sqlalchemy import Dialect, Table, or_
+from sqlalchemy import Connection, Dialect, Table, literal_column, or_
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.expression import Executable
 
@@ -36,8 +38,39 @@ _KEYS: Final = {
 }
 
 
-def statements(dialect: Dialect) -> dict[Kind, Executable]:
-    """By kind, for one database. Each takes a list of rows."""
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """SQL for the driver as it is: building it, and each row's parameters, anew would cost several
+    times the writing. columns: in the order of its places, where it has places and no names."""
+
+    sql: str
+    columns: tuple[str, ...]
+    has_places: bool
+
+    @classmethod
+    def of(cls, statement: Executable, dialect: Dialect) -> Statement:
+        """Of a statement whose only parameters are columns."""
+        compiled: Any = statement.compile(dialect=dialect)  # type: ignore[attr-defined]
+        places = compiled.positiontup if dialect.positional else compiled.params
+        return cls(compiled.string, tuple(places), dialect.positional)
+
+    def execute(self, connection: Connection, rows: Sequence[Row]) -> None:
+        """A column that a row does not have (an older process spooled it, say) is null."""
+        names = self.columns
+        given: Any
+        if self.has_places:
+            given = [tuple([row.get(name) for name in names]) for row in rows]
+        else:
+            given = [{name: row.get(name) for name in names} for row in rows]
+        connection.exec_driver_sql(self.sql, given)
+
+
+def statements(dialect: Dialect) -> dict[Kind, Statement]:
+    """By kind, for one database."""
+    return {kind: Statement.of(made, dialect) for kind, made in _executables(dialect).items()}
+
+
+def _executables(dialect: Dialect) -> dict[Kind, Executable]:
     insert: Any = sqlite.insert if dialect.name == "sqlite" else postgresql.insert
     made: dict[Kind, Executable] = {
         kind: insert(table).on_conflict_do_nothing() for kind, table in _KEYS.items()
@@ -53,7 +86,8 @@ def _settle(insert: Any) -> Executable:
     that was taken for dead."""
     statement = insert(attempts)
     settled = {c.name: statement.excluded[c.name] for c in attempts.c if not c.primary_key}
-    pending = or_(attempts.c.settled_at.is_(None), attempts.c.outcome == Outcome.LOST.value)
+    lost: Any = literal_column(f"'{Outcome.LOST.value}'")
+    pending = or_(attempts.c.settled_at.is_(None), attempts.c.outcome == lost)
     done: Executable = statement.on_conflict_do_update(
         index_elements=["request_id", "attempt"], set_=settled, where=pending
     )

@@ -28,6 +28,6 @@ def database_id(database: Database) -> str:
     if known is None:
         first = {"name": _IDENTITY, "updated_at": 0, "document": uuid.uuid4().hex}
         with database.begin() as connection:
-            connection.execute(statements(connection.dialect)[Kind.IDENTITY], [first])
+            statements(connection.dialect)[Kind.IDENTITY].execute(connection, [first])
         known = read_state(database, _IDENTITY)
     return known or ""

@@ -4,9 +4,10 @@ A record (an attempt opened or settled, a receipt) is first one line in the spoo
 milliseconds, a row in the database. So, in the order of what can go wrong:
 
 - `kill -9` at any moment: an attempt is spooled before it is sent and settled before its answer's
-  end is passed on; the next process on this disk writes what the database lacks and closes what
-  was left open as `lost`, billed by `storage.unknown_cost`. No settled row is lost, none is
-  counted twice (a row's identity is its request and attempt), no reservation stays open.
+  end is passed on (a receipt goes with the next of them, in the same write); the next process on
+  this disk writes what the database lacks and closes what was left open as `lost`, billed by
+  `storage.unknown_cost`. No settled row is lost, none is counted twice (a row's identity is its
+  request and attempt), no reservation stays open.
 - the machine is gone: open attempts are in the database too; any other gateway closes them once
   their process has not been seen for a minute. If it had only slept, its own settlement wins.
 - the database is down: requests are refused (503), or served with `storage.on_failure: spool`
@@ -100,7 +101,7 @@ class Store:
             return
         migrate(self.database)
         with self.database.begin() as connection:
-            connection.execute(self._writer.statement(Kind.SEEN), [self._seen()])
+            self._writer.statement(Kind.SEEN).execute(connection, [self._seen()])
         policy, now = self._settings.unknown_cost, self._clock()
         if self._folder is not None:
             self.lost += adopt(self.database, self._folder, policy, now)
@@ -126,8 +127,14 @@ class Store:
         self._put(Kind.SETTLE, attempt_row(row, self.instance))
 
     def put(self, kind: Kind, row: Row) -> None:
-        """Keeps a record of another kind. Does not wait."""
-        self._put(kind, row)
+        """Keeps a record of another kind. Does not wait; it is spooled with the next attempt's, at
+        the latest when the event loop comes round."""
+        self._last = number = next(self._numbers)
+        record = (kind, row)
+        if self._spool is not None:
+            self._spool.hold(record, number)
+            asyncio.get_running_loop().call_soon(self._write_held)
+        self._writer.submit(number, record)
 
     async def flush(self) -> bool:
         """Waits until all records so far are in the database; false where it is down."""
@@ -185,6 +192,13 @@ class Store:
                     raise StorageRefusedError("the spool cannot be written") from error
                 _LOG.error("storage: the spool cannot be written: %s", error.strerror)
         self._writer.submit(number, record)
+
+    def _write_held(self) -> None:
+        if self._spool is not None:
+            try:
+                self._spool.write_held()
+            except OSError as error:
+                _LOG.error("storage: the spool cannot be written: %s", error.strerror)
 
     def _committed(self, number: int) -> None:
         if self._spool is not None:

@@ -8,13 +8,11 @@ from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
 from typing import Final
 
-from sqlalchemy.sql.expression import Executable
-
 from server.storage.batch import write
 from server.storage.database import Database
 from server.storage.errors import StorageError
 from server.storage.spool import Record
-from server.storage.statements import Kind, statements
+from server.storage.statements import Kind, Statement, statements
 
 _LOG: Final = logging.getLogger(__name__)
 _MAX_BATCH: Final = 5_000
@@ -55,7 +53,7 @@ class Writer:
     def start(self) -> None:
         self._thread.start()
 
-    def statement(self, kind: Kind) -> Executable:
+    def statement(self, kind: Kind) -> Statement:
         """What writes a record of this kind."""
         return self._statements[kind]
 

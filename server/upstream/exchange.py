@@ -22,7 +22,7 @@ from server.upstream.errors import (
     UpstreamUnavailableError,
 )
 from server.upstream.http1 import Deadline
-from server.upstream.network import NetworkBody
+from server.upstream.network import NetworkBody, SharedRequest
 
 EVENT_STREAM: Final = "text/event-stream"
 MAX_BODY_BYTES: Final = 64 * 1024 * 1024
@@ -45,10 +45,13 @@ QUEUE_TIMEOUT_S: Final = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A POST as it goes out. Its repr shows neither headers (the key) nor content (the prompt)."""
+    """A POST as it goes out. Its repr shows neither headers (the key) nor content (the prompt).
+
+    headers: httpx.Headers are taken to be the same object, unchanged, for many calls.
+    """
 
     url: httpx.URL
-    headers: Mapping[str, str] = field(repr=False)
+    headers: Mapping[str, str] | httpx.Headers = field(repr=False)
     content: bytes = field(repr=False)
 
 
@@ -172,13 +175,15 @@ class Exchange:
         )
 
     async def _send(self, call: Call, limits: _Limits) -> httpx.Response:
-        request = httpx.Request(
-            "POST",
-            call.url,
-            headers=call.headers,
-            stream=httpx.ByteStream(call.content),
-            extensions={"timeout": self._timeouts, "deadline": limits.deadline},
-        )
+        extensions = {"timeout": self._timeouts, "deadline": limits.deadline}
+        request: httpx.Request
+        if isinstance(call.headers, httpx.Headers):
+            request = SharedRequest(call.url, call.headers, call.content, extensions)
+        else:
+            stream = httpx.ByteStream(call.content)
+            request = httpx.Request(
+                "POST", call.url, headers=call.headers, stream=stream, extensions=extensions
+            )
         try:
             return await self._transport.handle_async_request(request)
         except _FAULTS as error:

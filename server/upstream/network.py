@@ -23,6 +23,8 @@ from server.upstream.http1 import Connection, Deadline
 # RFC 8305's recommendation.
 _HAPPY_EYEBALLS_DELAY_S: Final = 0.25
 _NOT_IN_A_HEADER: Final = (b"\r", b"\n", b"\0")
+# Of shared requests: a few for each model.
+_MOST_ADDRESSES: Final = 4096
 _FRAMING: Final = frozenset({b"content-length", b"transfer-encoding"})
 
 
@@ -32,6 +34,35 @@ class _Origin(NamedTuple):
     scheme: str
     host: str
     port: int
+
+
+class SharedRequest(httpx.Request):
+    """A POST to a URL and with headers that many requests share and nobody changes: they are not
+    copied, and what they are on the wire is made once."""
+
+    def __init__(  # its base would copy everything
+        self,
+        url: httpx.URL,
+        headers: httpx.Headers,
+        content: bytes,
+        extensions: dict[str, Any],
+    ) -> None:
+        self.method = "POST"
+        self.url = url
+        self.headers = headers
+        self.stream = httpx.ByteStream(content)
+        self.extensions = extensions
+        self._content = content
+
+
+class _Address(NamedTuple):
+    """What a shared URL and headers come to. Both are held, so that nothing else takes their
+    place in memory. head: all of it but the length of the body."""
+
+    url: httpx.URL
+    headers: httpx.Headers
+    origin: _Origin
+    head: bytes
 
 
 class NetworkTransport(httpx.AsyncBaseTransport):
@@ -59,12 +90,13 @@ class NetworkTransport(httpx.AsyncBaseTransport):
         self._idle: dict[_Origin, deque[Connection]] = {}
         self._all: set[Connection] = set()
         self._sweep: asyncio.TimerHandle | None = None
+        self._addresses: dict[tuple[int, int], _Address] = {}
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """The answer, its body still to be read. Raises httpx.TransportError."""
         body = await request.aread()
-        head = _head_of(request, len(body))
-        origin = _origin_of(request.url)
+        address = self._address(request)
+        origin, head = address.origin, b"%b%d\r\n\r\n" % (address.head, len(body))
         timeouts = request.extensions.get("timeout", {})
         deadline: Deadline | None = request.extensions.get("deadline")
         connection = self._kept(origin)
@@ -77,10 +109,23 @@ class NetworkTransport(httpx.AsyncBaseTransport):
             raise
         return httpx.Response(
             connection.status,
-            headers=connection.headers,
+            headers=httpx.Headers(connection.headers, encoding="latin-1"),
             stream=NetworkBody(connection, partial(self._give_back, origin)),
             extensions={"http_version": b"HTTP/1.1"},
         )
+
+    def _address(self, request: httpx.Request) -> _Address:
+        shared = isinstance(request, SharedRequest)
+        key = (id(request.url), id(request.headers))
+        known = self._addresses.get(key) if shared else None
+        if known is None:
+            origin, head = _origin_of(request.url), _head_of(request)
+            known = _Address(request.url, request.headers, origin, head)
+            if shared:
+                if len(self._addresses) >= _MOST_ADDRESSES:
+                    self._addresses.clear()
+                self._addresses[key] = known
+        return known
 
     async def aclose(self) -> None:
         """Closes every connection, those in use too."""
@@ -209,8 +254,11 @@ def _origin_of(url: httpx.URL) -> _Origin:
     return _Origin(url.scheme, url.raw_host.decode("ascii"), port)
 
 
-def _head_of(request: httpx.Request, n_bytes: int) -> bytes:
-    """Raises httpx.LocalProtocolError for a header that would be read as more than one."""
+def _head_of(request: httpx.Request) -> bytes:
+    """Up to the length of the body.
+
+    Raises httpx.LocalProtocolError for a header that would be read as more than one.
+    """
     method = request.method.encode("ascii")
     if method in (b"HEAD", b"CONNECT"):
         raise httpx.UnsupportedProtocol(f"{request.method} is not spoken here")
@@ -222,5 +270,5 @@ def _head_of(request: httpx.Request, n_bytes: int) -> bytes:
             if any(bad in name or bad in value for bad in _NOT_IN_A_HEADER):
                 raise httpx.LocalProtocolError("a header holds characters that none may")
             parts.append(b"%b: %b" % (name, value))
-    parts.append(b"Content-Length: %d\r\n\r\n" % n_bytes)
+    parts.append(b"Content-Length: ")
     return b"\r\n".join(parts)

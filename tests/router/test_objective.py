@@ -44,6 +44,25 @@ def test_a_pure_choice_has_its_own_coefficient() -> None:
         assert router_coefficient(float(rate), theta, q) == pytest.approx(theta[index])
 
 
+def test_a_guess_that_is_the_root_is_returned_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = 0
+    tanh = np.tanh
+
+    def counted(x: object) -> object:
+        nonlocal steps
+        steps += 1
+        return tanh(x)
+
+    theta = np.random.default_rng(3).normal(size=60)
+    q = np.full(theta.size, 1 / theta.size)
+    rates = win_rates(theta, theta, q)
+    monkeypatch.setattr(np, "tanh", counted)
+    for mine, rate in zip(theta, rates, strict=True):
+        root = router_coefficient(float(rate), theta, q, start=float(mine))
+        assert root == pytest.approx(mine, abs=1e-12)
+    assert steps <= 2 * theta.size
+
+
 def test_extremes_are_infinite() -> None:
     assert router_coefficient(1.0, np.array([0.0]), np.array([1.0])) == math.inf
     assert router_coefficient(0.0, np.array([0.0]), np.array([1.0])) == -math.inf

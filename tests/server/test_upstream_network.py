@@ -14,7 +14,7 @@ import pytest
 import trustme
 
 from server.upstream.http1 import Deadline
-from server.upstream.network import NetworkTransport
+from server.upstream.network import NetworkTransport, SharedRequest
 from server.upstream.transport import shared_ssl_context
 
 SHORT_S = 0.15
@@ -158,6 +158,25 @@ async def test_a_request_is_written_as_it_should_be() -> None:
         assert f"Host: 127.0.0.1:{seen.port}".encode() in lines
         assert lines.count(b"Content-Length: 100000") == 1
         assert seen.bodies == [b"x" * 100_000]
+
+
+async def test_requests_that_share_url_and_headers_are_written_like_any_other() -> None:
+    async with serving(saying(OK)) as seen, transport() as network:
+        url = httpx.URL(f"http://127.0.0.1:{seen.port}/v1/x?y=1")
+        for headers in (httpx.Headers({"a": "1"}), httpx.Headers({"a": "2"})):
+            for content in (b"one", b"second"):
+                await answer_to(network, SharedRequest(url, headers, content, {}))
+                alone = httpx.Request("POST", url, headers=headers, content=content)
+                alone.headers = headers
+                await answer_to(network, alone)
+                assert seen.heads[-1] == seen.heads[-2]
+                assert seen.bodies[-1] == seen.bodies[-2] == content
+    for value in ("x\r\ny: 1", "x\0"):
+        async with serving(saying(OK)) as seen, transport() as network:
+            headers = httpx.Headers([(b"a", value.encode())])
+            url = httpx.URL(f"http://127.0.0.1:{seen.port}/")
+            with pytest.raises(httpx.LocalProtocolError):
+                await answer_to(network, SharedRequest(url, headers, b"", {}))
 
 
 async def test_the_head_of_an_answer_is_passed_on() -> None:

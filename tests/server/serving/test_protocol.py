@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import socket
@@ -11,6 +12,8 @@ from collections.abc import Iterator
 import pytest
 from fake_provider import Behaviour, FakeProvider
 from live_gateway import LiveGateway, config_for
+
+from server.serving.protocol import JoinedWrites
 
 KEY = "sk-provider-canary"
 LIMITS = """
@@ -143,3 +146,45 @@ def test_what_callers_say_about_themselves_is_not_believed(address: tuple[str, i
         assert status[0] == status[1]
         assert b"evil" not in answers[1]
         assert b"location:" not in answers[1].lower()
+
+
+class Wire:
+    """A transport that keeps each write."""
+
+    def __init__(self) -> None:
+        self.writes: list[bytes] = []
+        self.closed = False
+
+    def write(self, data: bytes) -> None:
+        self.writes.append(data)
+
+    def close(self) -> None:
+        self.closed = True
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+
+async def test_head_and_body_are_one_write_and_a_late_body_does_not_hold_the_head() -> None:
+    loop = asyncio.get_running_loop()
+    wire = Wire()
+    joined = JoinedWrites(wire, loop)  # type: ignore[arg-type]
+    joined.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    joined.write(b"head")
+    joined.write(b"body")
+    joined.write(b"more")
+    await asyncio.sleep(0)
+    assert wire.writes == [b"HTTP/1.1 100 Continue\r\n\r\n", b"headbody", b"more"]
+
+    late = JoinedWrites(wire, loop)  # type: ignore[arg-type]
+    late.write(b"head")
+    await asyncio.sleep(0)
+    assert wire.writes[-1] == b"head"
+    late.write(b"body")
+    assert wire.writes[-1] == b"body"
+
+    cut = JoinedWrites(wire, loop)  # type: ignore[arg-type]
+    cut.write(b"only a head")
+    cut.close()
+    assert wire.writes[-1] == b"only a head"
+    assert wire.closed

@@ -22,6 +22,7 @@ from server.storage.database import Database
 from server.storage.errors import StorageRefusedError
 from server.storage.migrate import HEAD, migrate
 from server.storage.schema import attempts, metadata
+from server.storage.statements import Kind
 from server.storage.store import Store
 
 
@@ -171,6 +172,25 @@ async def test_the_next_process_writes_what_was_spooled_and_closes_what_was_open
     with started(storage_url, **options) as third:
         assert third.lost == []
     assert len(rows(storage_url)) == 2
+
+
+async def test_a_receipt_is_spooled_with_the_next_attempt_or_by_the_loop(
+    storage_url: str, tmp_path: Path
+) -> None:
+    spool = tmp_path / "spool"
+    receipt = {"version": "v", "created_at": 1, "document": "{}"}
+
+    def lines() -> int:
+        return sum(path.read_bytes().count(b"\n") for path in spool.glob("*.jsonl"))
+
+    with started(storage_url, spool_dir=spool) as store:
+        store.put(Kind.CATALOGUE, receipt)
+        assert lines() == 0
+        await store.open(attempt())
+        assert lines() == 2
+        store.put(Kind.CATALOGUE, receipt)
+        await asyncio.sleep(0)
+        assert lines() == 3
 
 
 async def test_a_line_cut_short_is_left_out(storage_url: str, tmp_path: Path) -> None:
