@@ -81,9 +81,10 @@ async def streamed_answer(
         begun = b"".join(presenter.begin())
         if begun:
             yield begun
-        async for event in stream:
-            together += presenter.event(event)
-            if together and not event.more:
+        while events := await stream.read():
+            for event in events:
+                together += presenter.event(event)
+            if together:
                 keep = await _kept(presenter, keep)
                 yield b"".join(together)
                 together.clear()

@@ -3,7 +3,7 @@ provider speaks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, Protocol
 
 import orjson
@@ -27,7 +27,7 @@ class Presenter(Protocol):
     def begin(self) -> Iterator[bytes]:
         """Before the first event."""
 
-    def event(self, event: SseEvent) -> Iterator[bytes]:
+    def event(self, event: SseEvent) -> Iterable[bytes]:
         """For one event of the provider's."""
 
     def end(self) -> Iterator[bytes]:
@@ -59,11 +59,10 @@ class ChunkPresenter:
         """Nothing."""
         yield from ()
 
-    def event(self, event: SseEvent) -> Iterator[bytes]:
+    def event(self, event: SseEvent) -> Iterable[bytes]:
         """See Presenter."""
         payload = self._rewritten(event)
-        if payload is not None:
-            yield encode_event(payload)
+        return () if payload is None else (encode_event(payload),)
 
     def end(self) -> Iterator[bytes]:
         """See Presenter."""

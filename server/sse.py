@@ -26,13 +26,11 @@ class SseEvent:
     """One event. data: its payload, lines joined by LF. name: its `event:` field, or empty.
 
     parsed: the payload as JSON where whoever produced the event had to read it anyway.
-    more: the next event has already arrived with this one, so that both can be sent on as one.
     """
 
     data: bytes = field(repr=False)
     name: bytes = b""
     parsed: dict[str, Any] | None = field(default=None, repr=False, compare=False)
-    more: bool = field(default=False, repr=False, compare=False)
 
     def json(self) -> dict[str, Any]:
         """The payload as a JSON object of the caller's own to change."""

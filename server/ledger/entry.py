@@ -140,7 +140,7 @@ class Entry:
 
     def _note(self, body: Mapping[str, Any]) -> None:
         for part in (body, body.get("message"), body.get("response")):
-            if not isinstance(part, Mapping):
+            if not isinstance(part, dict):
                 continue
             self._seen.tier = reported_tier(part, self._seen.tier)
             usage = part.get("usage")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import TracebackType
@@ -85,8 +87,10 @@ class UpstreamStream:
     that an answer nobody reads any more is not generated and billed to its end.
     """
 
-    def __init__(self, first: SseEvent, rest: AsyncGenerator[SseEvent, None]) -> None:
-        self._first: SseEvent | None = first
+    def __init__(
+        self, first: Sequence[SseEvent], rest: AsyncGenerator[Sequence[SseEvent], None]
+    ) -> None:
+        self._ready = deque(first)
         self._rest = rest
         # told when the stream breaks
         self.on_break: Callable[[], None] | None = None
@@ -98,26 +102,51 @@ class UpstreamStream:
 
         The generator must not end without an event: it raises an UpstreamError instead.
         """
-        return cls(await anext(events), events)
+        return await cls.start_batches(_singly(events))
+
+    @classmethod
+    async def start_batches(
+        cls, batches: AsyncGenerator[Sequence[SseEvent], None]
+    ) -> UpstreamStream:
+        """As `start`, of events that come several at a time, none of them empty."""
+        return cls(await anext(batches), batches)
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> SseEvent:
-        if self._first is not None:
-            event, self._first = self._first, None
-        else:
-            try:
-                event = await anext(self._rest)
-            except StopAsyncIteration:
-                if self.meter is not None:
-                    self.meter.ended()
-                raise
-            except UpstreamError as error:
-                raise self._broken(error) from error
+        if not self._ready:
+            await self._fetch()
+        event = self._ready.popleft()
         if self.meter is not None:
             self.meter.saw(event)
         return event
+
+    async def read(self) -> Sequence[SseEvent]:
+        """The events that have come, all of them; waits for the next where there is none.
+
+        At the end it is empty. Raises UpstreamStreamBrokenError.
+        """
+        if not self._ready:
+            try:
+                await self._fetch()
+            except StopAsyncIteration:
+                return ()
+        events, self._ready = self._ready, deque()
+        if self.meter is not None:
+            for event in events:
+                self.meter.saw(event)
+        return events
+
+    async def _fetch(self) -> None:
+        try:
+            self._ready.extend(await anext(self._rest))
+        except StopAsyncIteration:
+            if self.meter is not None:
+                self.meter.ended()
+            raise
+        except UpstreamError as error:
+            raise self._broken(error) from error
 
     def _broken(self, error: UpstreamError) -> UpstreamStreamBrokenError:
         """Whatever it was, it now comes too late for another model to answer instead."""
@@ -132,7 +161,7 @@ class UpstreamStream:
 
     async def aclose(self) -> None:
         """Closes the connection to the provider; safe to call twice."""
-        self._first = None
+        self._ready.clear()
         if self.meter is not None:
             self.meter.closed()
         # The web framework cancels us when the caller hangs up: the closing itself must finish.
@@ -149,6 +178,14 @@ class UpstreamStream:
         traceback: TracebackType | None,
     ) -> None:
         await self.aclose()
+
+
+async def _singly(
+    events: AsyncGenerator[SseEvent, None],
+) -> AsyncGenerator[Sequence[SseEvent], None]:
+    async with aclosing(events):
+        async for event in events:
+            yield (event,)
 
 
 class Upstream(Protocol):

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import anyio
 import httpx
@@ -120,7 +121,17 @@ class Exchange:
     async def events(
         self, call: Call, refusal: Callable[[Answer], UpstreamError]
     ) -> AsyncGenerator[SseEvent, None]:
-        """The events of the answer, until its end or until the generator is closed.
+        """As `batches`, one event at a time."""
+        async with aclosing(self.batches(call, refusal)) as batches:
+            async for batch in batches:
+                for event in batch:
+                    yield event
+
+    async def batches(
+        self, call: Call, refusal: Callable[[Answer], UpstreamError]
+    ) -> AsyncGenerator[list[SseEvent], None]:
+        """The events of the answer, until its end or until the generator is closed: those that
+        came together, together.
 
         refusal: what to raise for an answer that is no event stream. Raises as `post` does. The
         first byte's deadline ends with the first event, so keep-alives before it do not stretch
@@ -135,8 +146,7 @@ class Exchange:
                     raise refusal(await self._refused(response, limits))
                 reader = _EventReader(_chunks(response), limits)
                 while (batch := await self._next(reader)) is not None:
-                    for event in batch:
-                        yield event
+                    yield batch
             finally:
                 await _close(response)
         finally:
@@ -276,8 +286,6 @@ class _EventReader:
                 self._limits.expect_more()
             events = self._parsed(await anext(self._chunks, None))
         self.started = self.started or bool(events)
-        for event in events[:-1]:
-            event.more = True
         return events or None
 
     def _parsed(self, chunk: bytes | None) -> list[SseEvent]:
@@ -290,7 +298,7 @@ class _EventReader:
         return self._parser.feed(chunk)
 
 
-async def drain(events: AsyncGenerator[SseEvent, None]) -> None:
+async def drain(events: AsyncGenerator[Any, None]) -> None:
     """Reads past the last event to the end of the answer, so that the connection can be kept.
 
     A provider that leaves it open has its connection closed instead.

@@ -114,27 +114,45 @@ class OpenAIUpstream:
 
     async def open_stream(self, request: UpstreamRequest) -> UpstreamStream:
         """See Upstream.open_stream."""
-        return await UpstreamStream.start(self._chunks(request))
+        return await UpstreamStream.start_batches(self._batches(request))
 
     async def close(self) -> None:
         """Closes every connection to the provider."""
         await self._exchange.close()
 
-    async def _chunks(self, request: UpstreamRequest) -> AsyncGenerator[SseEvent, None]:
+    async def _batches(self, request: UpstreamRequest) -> AsyncGenerator[list[SseEvent], None]:
         def refusal(answer: Answer) -> UpstreamError:
             return self._refusal(answer, request.upstream_model)
 
         ending = _Ending()
-        async with aclosing(self._exchange.events(self._call(request), refusal)) as events:
-            async for event in events:
-                if event.data.strip() == DONE_PAYLOAD:
-                    ending.done = True
-                    await drain(events)
+        async with aclosing(self._exchange.batches(self._call(request), refusal)) as batches:
+            async for events in batches:
+                chunks: list[SseEvent] = []
+                failure = self._read_chunks(events, chunks, ending)
+                if chunks:
+                    yield chunks
+                if failure is not None:
+                    raise failure
+                if ending.said_done:
+                    await drain(batches)
                     break
-                if event.data:
-                    yield self._chunk(event, ending)
         if not ending.is_clean:
             raise self._unavailable("ended the stream before the answer was finished")
+
+    def _read_chunks(
+        self, events: list[SseEvent], chunks: list[SseEvent], ending: _Ending
+    ) -> UpstreamError | None:
+        """Appends to chunks. Returns what is wrong with the event after the last of them."""
+        try:
+            for event in events:
+                if event.data.strip() == DONE_PAYLOAD:
+                    ending.said_done = ending.done = True
+                    return None
+                if event.data:
+                    chunks.append(self._chunk(event, ending))
+        except UpstreamError as error:
+            return error
+        return None
 
     def _chunk(self, event: SseEvent, ending: _Ending) -> SseEvent:
         parsed = json_object(event.data)
@@ -189,10 +207,12 @@ class _Ending:
 
     def __init__(self) -> None:
         self.done = False
+        self.said_done = False
         self._finished: dict[object, bool] = {}
 
     def watch(self, chunk: Mapping[str, Any]) -> None:
-        self.done = self.done or str(chunk.get("type")) in _LAST_EVENTS
+        if "type" in chunk:
+            self.done = self.done or str(chunk["type"]) in _LAST_EVENTS
         choices = chunk.get("choices")
         for choice in choices if isinstance(choices, list) else ():
             if isinstance(choice, dict):
