@@ -16,7 +16,8 @@ async function open() {
 }
 
 function refuse(error) {
-  const place = byId("sign-in-error");
+  // once signed in there is no such place: what failed then is said where the state is
+  const place = byId("sign-in-error") ?? byId("state");
   place.textContent = error.message;
   place.hidden = false;
 }
