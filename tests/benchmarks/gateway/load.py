@@ -26,7 +26,7 @@ _CONTENT = re.compile(rb'"content":"(\d+) "')
 
 @dataclass
 class Plan:
-    """chunks: 0 for answers that are not streamed."""
+    """chunks: 0 for answers that are not streamed. at_least: answers, however long it takes."""
 
     clients: int
     seconds: float
@@ -34,6 +34,7 @@ class Plan:
     headers: dict[str, str] = field(default_factory=dict)
     chunks: int = 0
     delay_ms: float = 0.0
+    at_least: int = 0
     varied: bool = False  # each prompt differs: no cache can answer
 
     def request(self, host: str, path: str, number: int) -> bytes:
@@ -107,7 +108,7 @@ class Client(asyncio.Protocol):
         seen = self.load.seen
         seen.latency.append(self.now - self.started)
         seen.bad += not self.is_good()
-        if time.perf_counter() < self.load.until:
+        if self.load.goes_on:
             self.send()
         else:
             self.load.leave(self)
@@ -142,6 +143,11 @@ class Load:
         if not self.plan.varied:
             return self.fixed
         return self.plan.request(self.netloc, self.path, self.number)
+
+    @property
+    def goes_on(self) -> bool:
+        n_answers = len(self.seen.latency)
+        return time.perf_counter() < self.until or n_answers < self.plan.at_least
 
     async def run(self) -> dict[str, float | None]:
         loop = asyncio.get_running_loop()

@@ -38,7 +38,7 @@ _FIXED = (
     "scorer: {fixed: {gpt-4o-2024-05-13: 1.2, claude-3-5-sonnet-20240620: 1.0,"
     " gpt-4o-mini-2024-07-18: 0.6}}"
 )
-_BUDGETS = "auth: {keys: [{name: bench, key_env: BENCH_KEY}]}"
+_BUDGETS = "auth: {keys: [{name: bench, key_env: BENCH_KEY, budget_usd: 100000, window_s: 86400}]}"
 
 
 @dataclass
