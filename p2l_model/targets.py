@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import torch
-from torch import Tensor
 
 from p2l_model.data import VoteTable
 from p2l_model.preference import outcomes
 from p2l_model.types import FloatArray, Outcome, PreferenceFamily
 
+if TYPE_CHECKING:
+    from torch import Tensor
 
-def target_matrix(family: PreferenceFamily, votes: VoteTable) -> FloatArray:
-    """(N, K): the probability each vote gives to each of `outcomes(family)`.
 
-    A soft label counts as it is. A family without ties takes a tie as half a win for each side; a
-    family with one kind of tie takes both kinds as that one.
+def outcome_targets(family: PreferenceFamily) -> FloatArray:
+    """(4, K): for each Outcome, the probability that it gives to each of `outcomes(family)`.
+
+    A family without ties takes a tie as half a win for each side; a family with one kind of tie
+    takes both kinds as that one.
     """
     order = list(Outcome)
     kinds = outcomes(family)
@@ -27,7 +30,13 @@ def target_matrix(family: PreferenceFamily, votes: VoteTable) -> FloatArray:
             table[code, kinds.index(Outcome.TIE)] = 1.0
         else:
             table[code, :2] = 0.5
-    targets: FloatArray = table[votes.outcome]
+    return table
+
+
+def target_matrix(family: PreferenceFamily, votes: VoteTable) -> FloatArray:
+    """(N, K): the probability each vote gives to each of `outcomes(family)`. A soft label counts
+    as it is."""
+    targets: FloatArray = outcome_targets(family)[votes.outcome]
     soft = ~np.isnan(votes.p_model_a)
     targets[soft] = 0.0
     targets[soft, 0] = votes.p_model_a[soft]
@@ -37,6 +46,8 @@ def target_matrix(family: PreferenceFamily, votes: VoteTable) -> FloatArray:
 
 def soft_targets(family: PreferenceFamily, votes: VoteTable) -> tuple[Tensor, FloatArray]:
     """`target_matrix` for torch, and the votes' weights (N,)."""
+    import torch
+
     return torch.from_numpy(target_matrix(family, votes)), votes.weight
 
 

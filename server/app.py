@@ -38,6 +38,7 @@ from server.exchange import Exchange
 from server.fast_path import GatewayApp
 from server.gateway import Gateway
 from server.health import Health
+from server.learn_tastes import tastes_kept_current
 from server.metrics import GatewayMetrics
 from server.observer import Observer
 from server.plan import Planner
@@ -50,6 +51,7 @@ from server.storage.housekeeping import kept_alive
 from server.storage.recovery import Lost
 from server.storage.store import Store
 from server.stored_keys import keys_kept_current
+from server.tastes import Tastes
 from server.tracing import build_traces
 from server.upstream.base import Upstream
 
@@ -94,6 +96,7 @@ def create_app(
             keys_kept_current(state),
             kept_alive(kept, release),
             prices_kept_current(settings.prices, new_prices),
+            tastes_kept_current(state),
         ):
             await scorer.start()
             state.ready = True
@@ -135,8 +138,10 @@ def build_gateway(
         admission = _admission(settings)
         accounts = build_accounts(settings, store, observer.settled)
         health = Health(routing.breaker.rules, time.monotonic, entropy.random)
+        tastes = Tastes()
     else:
         admission, accounts, health = previous.admission, previous.accounts, previous.health
+        tastes = previous.planner.tastes
         accounts.budgets = Budgets(routing.window_budgets)
     receipts = Receipts(store, settings.scorer, keep_prompts=settings.storage.keep_prompts)
 
@@ -145,7 +150,7 @@ def build_gateway(
         receipts.keep(exchange)
 
     return Gateway(
-        Planner(catalogue, routing, settings.scorer, scorer, upstreams, settings.aliases),
+        Planner(catalogue, routing, settings.scorer, scorer, upstreams, settings.aliases, tastes),
         upstreams,
         admission=admission,
         accounts=accounts,

@@ -28,6 +28,7 @@ from server.options import RoutingOptions
 from server.request import GatewayRequest
 from server.request_id import Entropy
 from server.settings import RoutingRules, RoutingSettings, ScorerSettings
+from server.tastes import OwnTaste, Tastes
 from server.upstream.base import Fit, Surface, Upstream
 
 _ROUTED_NAMES = ("p2l", "auto")
@@ -38,7 +39,8 @@ _EXACT_COUNT_CHARS = 20_000
 @dataclass(slots=True)
 class Plan:
     """A request ready to be decided. routed: false for a model asked for by its own name.
-    fits: catalogue name -> what its provider can express of the request."""
+    fits: catalogue name -> what its provider can express of the request. taste: of the caller, that
+    its leaderboard was moved by."""
 
     request_id: str
     caller: Caller
@@ -52,6 +54,7 @@ class Plan:
     fits: Mapping[str, Fit] = field(default_factory=dict)
     body: Mapping[str, Any] = field(default_factory=dict, repr=False)
     marginal: bool = field(default=False)
+    taste: OwnTaste | None = None
 
     @property
     def scoring(self) -> str:
@@ -75,6 +78,7 @@ class Planner:
         scorer: Scorer,
         upstreams: Mapping[str, Upstream] | None = None,
         aliases: Mapping[str, str] | None = None,
+        tastes: Tastes | None = None,
     ) -> None:
         self.catalogue: Mapping[str, ModelCard] = {}
         self.serve(catalogue)
@@ -86,6 +90,7 @@ class Planner:
         self._aliases = aliases or {}
         self._entropy = Entropy()
         self.learned = Learned()
+        self.tastes = tastes or Tastes()
 
     def serve(self, catalogue: Sequence[ModelCard]) -> None:
         """From now on these; requests that are planned already keep theirs."""
@@ -141,7 +146,7 @@ class Planner:
         if not plan.routed:
             return _leaderboard_of_one(plan.catalogue[0]), 0.0
         started = time.perf_counter()
-        board = await self._scored(plan)
+        board, plan.taste = self.tastes.own(plan.caller.name, await self._scored(plan))
         return board, (time.perf_counter() - started) * 1000.0
 
     def visible(self, caller: Caller) -> list[ModelCard]:

@@ -26,6 +26,7 @@ def exchange_receipt(
         "checkpoint": checkpoint if plan.routed else None,
         "scoring": plan.scoring,
         "routed": plan.routed,
+        "taste": None if plan.taste is None else plan.taste.to_json(),
     }
     return build_receipt(
         exchange.leaderboard, plan.catalogue, exchange.history, seed=plan.seed, about=about

@@ -122,6 +122,12 @@ def fit_prior(
     return replace(found, common=shift)
 
 
+def fit_alone(family: PreferenceFamily, votes: UserVotes, together: FloatArray) -> TastePrior:
+    """Where there is one user: all that the votes say against the model is that user's, and what is
+    common to all is not known. together: as `fit_prior` takes it."""
+    return _estimated(family, together, [votes])
+
+
 def _estimated(
     family: PreferenceFamily, together: FloatArray, users: Sequence[UserVotes]
 ) -> TastePrior:

@@ -32,6 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags."""
     add_prompts_arguments(parser)
     parser.add_argument("--by", metavar="COLUMN", help="a leaderboard for each of its values too")
+    parser.add_argument("--user", metavar="COLUMN",
+                        help="a leaderboard for each user too, drawn to all users' as far as so "
+                             "few prompts ask for")  # fmt: skip
     parser.add_argument("--top", type=int, metavar="N", help="only the best N in the table")
     parser.add_argument("--csv", metavar="FILE", help="all rows, one per group and model")
     parser.add_argument("--png", metavar="FILE", help="a picture (needs the extra analysis)")
@@ -56,8 +59,10 @@ def _add_ray_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Raises P2LError."""
     from p2l_model.analysis.aggregate import summarise
+    from p2l_model.analysis.users import by_user
 
     _check(args)
+    args.by = args.by if args.user is None else args.user
     with progress_bars() as bars:
         found = _read(args, bars) if args.replicas is None else _read_on_ray(args, bars)
         n = len(found.groups) if args.by is not None else 0
@@ -65,6 +70,8 @@ def run(args: argparse.Namespace) -> int:
             found, args.by, seed=args.seed, n_resamples=args.resamples,
             on_group=lambda done: bars("leaderboards", done, n),
         )  # fmt: skip
+    if args.user is not None:
+        result = by_user(result)
     _write(args, result)
     if args.json:
         print(json.dumps(result.to_json(args.by), ensure_ascii=False))
@@ -80,6 +87,8 @@ def _check(args: argparse.Namespace) -> None:
 
     if args.blocks < 2 or args.resamples < 0:
         raise DataError("--blocks must be at least 2, --resamples at least 0")
+    if args.by is not None and args.user is not None:
+        raise DataError("--by or --user: one column at a time")
     if args.work is not None and args.prompts in ("-", STORED):
         raise DataError("--work needs a file: only a file is the same the second time")
     _check_ray(args)

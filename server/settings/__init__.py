@@ -14,7 +14,7 @@ from server.settings.operations import (
 )
 from server.settings.prices import PricesSettings
 from server.settings.providers import Capability, ModelSettings, ProviderSettings
-from server.settings.routing import RoutingRules, RoutingSettings, WindowBudget
+from server.settings.routing import PersonaliseSettings, RoutingRules, RoutingSettings, WindowBudget
 from server.settings.scorer import ScorerSettings
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "KeySettings",
     "LimitsSettings",
     "ModelSettings",
+    "PersonaliseSettings",
     "PricesSettings",
     "ProviderSettings",
     "RedisSettings",

@@ -72,13 +72,24 @@ class WindowBudget(Section):
     per: Literal["global", "key"] = "global"
 
 
+class PersonaliseSettings(Section):
+    """Each key's leaderboards are moved by what its own feedback says (comparisons whose receipts
+    are kept), as far as so few votes allow. keys: whose, by name; all where it is not given.
+    min_votes: of a key with fewer nothing is changed. every_s: how often new feedback is learnt.
+    """
+
+    keys: list[str] | None = None
+    min_votes: PositiveInt = 5
+    every_s: PositiveSeconds = 300.0
+
+
 class RoutingSettings(RoutingRules):
     """How requests are routed unless they say otherwise.
 
     profiles: asked for as model p2l:NAME. fallbacks: further models tried before the first byte.
     retries: times the same model is asked again where nothing else could answer.
     hedge_after_s: where nothing has come by then, a second model is asked as well and the first to
-    answer wins; both are paid.
+    answer wins; both are paid. personalise: true or its settings: routing by each key's own taste.
     """
 
     profiles: dict[str, RoutingRules] = Field(default_factory=dict)
@@ -87,6 +98,14 @@ class RoutingSettings(RoutingRules):
     hedge_after_s: PositiveSeconds | None = None
     breaker: BreakerSettings = Field(default_factory=BreakerSettings)
     window_budgets: list[WindowBudget] = Field(default_factory=list)
+    personalise: PersonaliseSettings | None = None
+
+    @field_validator("personalise", mode="before")
+    @classmethod
+    def _true_is_as_usual(cls, value: object) -> object:
+        if isinstance(value, bool):
+            return {} if value else None
+        return value
 
     @property
     def has_constraints(self) -> bool:

@@ -266,6 +266,29 @@ def test_the_command_writes_what_it_says(
     assert "all prompts: 40 prompts" in run(capsys, *common)
 
 
+def test_users_are_drawn_to_all(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    checkpoint = str(write_checkpoint(tmp_path / "checkpoint"))
+    # two users with tastes in prompts, one who has asked once
+    lines = [{"prompt": f"{'ab'[i % 2]} prompt {i}", "who": "xy"[i % 2]} for i in range(60)]
+    lines.append({"prompt": "a prompt", "who": "new"})
+    (tmp_path / "p.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    common = ("--prompts", str(tmp_path / "p.jsonl"), "--checkpoint", checkpoint)
+    report = json.loads(run(capsys, *common, "--user", "who", "--json"))
+    plain = json.loads(run(capsys, *common, "--by", "who", "--json"))
+    assert report["data"] == plain["data"]
+    away = {}
+    for name, group in report["groups"].items():
+        own = {row["model"]: row["coefficient"] for row in plain["groups"][name]["data"]}
+        everyones = {row["model"]: row["coefficient"] for row in plain["data"]}
+        for row in group["data"]:
+            low, high = sorted((own[row["model"]], everyones[row["model"]]))
+            assert low - 1e-9 <= row["coefficient"] <= high + 1e-9
+            assert row["ci95"][0] <= row["coefficient"] <= row["ci95"][1]
+        kept = sum(abs(row["coefficient"] - everyones[row["model"]]) for row in group["data"])
+        away[name] = kept / sum(abs(own[name] - everyones[name]) for name in own)
+    assert away["new"] < min(away["x"], away["y"]) <= 1.0
+
+
 @pytest.mark.parametrize("suffix", [".parquet", ".csv", ".txt"])
 def test_every_kind_of_file_gives_the_same(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], suffix: str
@@ -311,6 +334,8 @@ def test_weights_and_models(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     ("content", "args", "said"),
     [
         ('{"prompt": "a"}', ["--by", "topic"], "no column 'topic'"),
+        ('{"prompt": "a"}', ["--by", "x", "--user", "x"], "one column at a time"),
+        ('{"prompt": "a", "x": "u"}', ["--user", "x"], "two users at least"),
         ('{"text": "a"}', [], "neither a column prompt nor messages"),
         ('{"prompt": "a"}\n{"prompt": 3}', [], "row 2: prompt must be"),
         ('{"prompt": "a"}\nno', [], "row 2: is not JSON"),

@@ -1,0 +1,98 @@
+"""Users' leaderboards from their prompts alone, drawn to that of all (empirical Bayes)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import numpy as np
+
+from p2l_model.analysis.aggregate import Aggregation
+from p2l_model.analysis.bootstrap import ranks_of
+from p2l_model.analysis.leaderboard import Leaderboard, LeaderboardRow, uniform_win_rates
+from p2l_model.analysis.personal import shrunk
+from p2l_model.errors import DataError
+from p2l_model.types import FloatArray
+
+# Half the width of a 95% interval, in standard deviations.
+_HALF: Final = 1.96
+_MIN_USERS: Final = 2
+
+
+def by_user(found: Aggregation) -> Aggregation:
+    """The groups, which are users, shrunk: a user's coefficients are the population's plus
+
+        between / (between + within / n) x (the user's own less the population's),
+
+    between: the variance of users' true leaderboards, by model; within: that of one prompt, the
+    mean over users (a bootstrap of a handful of prompts is too sure of itself); n: the user's
+    prompts. Intervals are the posterior's. Raises DataError where spread cannot be known.
+    """
+    users = found.groups
+    if len(users) < _MIN_USERS:
+        raise DataError("how users differ can be learnt from two users at least")
+    models = sorted(found.overall.models)
+    own = {name: _coefficients(board, models) for name, board in users.items()}
+    within = _within(users, models)
+    variance = {name: within / board.n_prompts for name, board in users.items()}
+    population = _coefficients(found.overall, models)
+    drawn, between = shrunk(own, variance, population)
+    boards = {
+        name: _board(board, models, drawn[name], _posterior(between, variance[name]))
+        for name, board in users.items()
+    }
+    return Aggregation(found.overall, boards)
+
+
+def _within(users: Mapping[str, Leaderboard], models: list[str]) -> FloatArray:
+    """(M,): the variance of a coefficient from prompt to prompt."""
+    known = [
+        _deviations(board, models) ** 2 * board.n_prompts
+        for board in users.values()
+        if all(row.ci95 is not None for row in board)
+    ]
+    if not known:
+        raise DataError(
+            "how much a user's leaderboard moves by chance cannot be known: it takes --resamples "
+            "above 0 and a user with several prompts"
+        )
+    within: FloatArray = np.mean(known, axis=0)
+    return within
+
+
+def _deviations(board: Leaderboard, models: list[str]) -> FloatArray:
+    width = {row.model: row.ci95[1] - row.ci95[0] for row in board if row.ci95 is not None}
+    return np.array([width[name] / (2 * _HALF) for name in models])
+
+
+def _posterior(between: FloatArray, variance: FloatArray) -> FloatArray:
+    """(M,) standard deviations."""
+    safe = np.maximum(between + variance, np.finfo(np.float64).tiny)
+    deviation: FloatArray = np.sqrt(between * variance / safe)
+    return deviation
+
+
+def _coefficients(board: Leaderboard, models: list[str]) -> FloatArray:
+    by_name = {row.model: row.coefficient for row in board}
+    return np.array([by_name[name] for name in models])
+
+
+def _board(
+    board: Leaderboard, models: list[str], coefficients: FloatArray, deviation: FloatArray
+) -> Leaderboard:
+    ranks, rates = ranks_of(coefficients[None, :])[0], uniform_win_rates(coefficients)
+    half = _HALF * deviation
+    rows = tuple(
+        LeaderboardRow(
+            model=models[index],
+            rank=int(ranks[index]),
+            coefficient=float(coefficients[index]),
+            win_rate=float(rates[index]),
+            ci95=(
+                float(coefficients[index] - half[index]),
+                float(coefficients[index] + half[index]),
+            ),
+        )
+        for index in np.argsort(ranks)
+    )
+    return Leaderboard(board.family, rows, board.n_prompts, board.eta, board.gamma)
