@@ -47,3 +47,5 @@ startLive();
 startReceipts();
 startSpend(() => refreshSpend().catch((error) => say(error.message)));
 for (const [refresh, everyMs] of EVERY_MS) keep(refresh, everyMs);
+// until now its forms would have left the page
+byId("main").inert = false;
