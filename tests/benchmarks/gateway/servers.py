@@ -79,17 +79,18 @@ def minimal(port: int, upstream: int) -> Subject:
 
 
 def ours(name: str, port: int, upstream: int, folder: Path) -> Subject:
-    """name: fixed, budgets or bundled."""
+    """name: fixed (a leaderboard, no keys), budgets (the same, a key with a window of money and a
+    budget on each request) or bundled (as budgets, with the checkpoint that comes along)."""
     own = folder / name
     own.mkdir()
     scorer = "" if name == "bundled" else _FIXED
     text = _OURS.format(upstream=upstream, folder=own, scorer=scorer)
     config = own / "config.yaml"
-    config.write_text(text + (_BUDGETS if name == "budgets" else ""))
+    config.write_text(text + ("" if name == "fixed" else _BUDGETS))
     command = [str(BIN / "p2l-router"), "serve", "--config", str(config), "--port", str(port)]
     subject = Subject(f"ours, {name}", port, command, model="p2l", environ={"BENCH_KEY": KEY})
     subject.varied = name == "bundled"
-    if name == "budgets":
+    if name != "fixed":
         subject.headers = {"Authorization": f"Bearer {KEY}", "X-Cost-Budget": "0.01"}
     return subject
 
@@ -111,6 +112,20 @@ def litellm(command: str, port: int, upstream: int, folder: Path) -> Subject:
     headers = {"Authorization": f"Bearer {KEY}"}
     command_line = [command, *arguments, "--num_workers", "1", "--telemetry", "False"]
     return Subject("LiteLLM proxy", port, command_line, headers=headers, environ=environ)
+
+
+def portkey(package: str, port: int, upstream: int) -> Subject:
+    """package: the folder where npm installed @portkey-ai/gateway. Its 1.15.2 answers 500 to every
+    stream on newer versions of @hono/node-server: hold that at 1.3.3."""
+    script = Path(package) / "node_modules/@portkey-ai/gateway/build/start-server.js"
+    environ = {"TRUSTED_CUSTOM_HOSTS": "127.0.0.1,localhost", "NODE_ENV": "production"}
+    headers = {
+        "Authorization": "Bearer x",
+        "x-portkey-provider": "openai",
+        "x-portkey-custom-host": f"http://127.0.0.1:{upstream}/v1",
+    }
+    command = ["node", str(script), f"--port={port}", "--headless"]
+    return Subject("Portkey", port, command, headers=headers, environ=environ)
 
 
 @contextmanager
