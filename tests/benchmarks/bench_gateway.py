@@ -1,7 +1,7 @@
 """What forwarding a request costs: direct, a minimal proxy, LiteLLM, Portkey and ours, interleaved.
 
 python tests/benchmarks/bench_gateway.py [--rounds 3] [--seconds 2] [--only fixed,minimal]
-    [--litellm /path/to/litellm] [--portkey /where/npm/installed/it]
+    [--fresh PYTHON] [--litellm PATH] [--portkey /where/npm/installed/it]
     [--clients 1,16,64,256] [--streams 64x100@10,16x200@0]
 
 Servers share one core and the load and the provider another; within a round all subjects run one
@@ -153,13 +153,16 @@ def main() -> None:
     parser.add_argument("--streams", default="64x100@10,16x200@0")
     parser.add_argument("--only", default="minimal,fixed,budgets,bundled")
     parser.add_argument("--litellm", default=os.environ.get("LITELLM"), help="its command")
+    parser.add_argument(
+        "--fresh", help="python with its packages alone"
+    )
     parser.add_argument("--portkey", default=os.environ.get("PORTKEY"), help="its folder")
     args = parser.parse_args()
     load = " ".join(f"{value:.1f}" for value in os.getloadavg())
     print(f"{time.strftime('%Y-%m-%d %H:%M UTC', time.gmtime())}, load before: {load}", flush=True)
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(name)
-        upstream, *ports = free_ports(7)
+        upstream, *ports = free_ports(8)
         direct = stack.enter_context(running(provider(upstream), LOAD_CORE, folder))
         wanted = [which for which in args.only.split(",") if which]
         started = [
@@ -168,6 +171,8 @@ def main() -> None:
         ]
         if args.litellm:
             started.append(litellm(args.litellm, ports[-1], upstream, folder))
+        if args.fresh:
+            started.append(minimal(ports[-3], upstream, args.fresh))
         if args.portkey:
             started.append(portkey(args.portkey, ports[-2], upstream))
         subjects = [direct]

@@ -38,7 +38,9 @@ _FIXED = (
     "scorer: {fixed: {gpt-4o-2024-05-13: 1.2, claude-3-5-sonnet-20240620: 1.0,"
     " gpt-4o-mini-2024-07-18: 0.6}}"
 )
-_BUDGETS = "auth: {keys: [{name: bench, key_env: BENCH_KEY, budget_usd: 100000, window_s: 86400}]}"
+_BUDGETS = """
+auth: {{keys: [{{name: bench, key_env: BENCH_KEY, budget_usd: {usd}, window_s: 86400}}]}}
+"""
 
 
 @dataclass
@@ -71,23 +73,30 @@ def provider(port: int) -> Subject:
     return Subject("direct", port, [sys.executable, str(HERE / "provider.py"), str(port)])
 
 
-def minimal(port: int, upstream: int) -> Subject:
-    command = [str(BIN / "uvicorn"), "minimal_proxy:app", "--app-dir", str(HERE), "--port"]
-    command += [str(port), "--log-level", "warning", "--no-access-log"]
+def minimal(port: int, upstream: int, python: str | None = None) -> Subject:
+    """python: of an environment with nothing but fastapi, httpx, uvicorn, uvloop and httptools. It
+    has no sniffio, which httpcore tries to import on each request; ours has it by way of others."""
+    command = [python or sys.executable, "-m", "uvicorn", "minimal_proxy:app", "--app-dir"]
+    command += [str(HERE), "--port", str(port), "--log-level", "warning", "--no-access-log"]
     environ = {"UPSTREAM": f"http://127.0.0.1:{upstream}/v1"}
-    return Subject("minimal FastAPI + httpx proxy", port, command, environ=environ)
+    name = "minimal FastAPI + httpx proxy" + (", fresh install" if python else "")
+    return Subject(name, port, command, environ=environ)
 
 
-def ours(name: str, port: int, upstream: int, folder: Path) -> Subject:
+def ours(
+    name: str, port: int, upstream: int, folder: Path, *more: str, usd: float = 1e6, extra: str = ""
+) -> Subject:
     """name: fixed (a leaderboard, no keys), budgets (the same, a key with a window of money and a
-    budget on each request) or bundled (as budgets, with the checkpoint that comes along)."""
-    own = folder / name
+    budget on each request) or bundled (as budgets, with the checkpoint that comes along).
+    more: flags of serve. usd: of the window. extra: more of the configuration."""
+    own = folder / f"{name}-{port}"
     own.mkdir()
     scorer = "" if name == "bundled" else _FIXED
     text = _OURS.format(upstream=upstream, folder=own, scorer=scorer)
     config = own / "config.yaml"
-    config.write_text(text + ("" if name == "fixed" else _BUDGETS))
+    config.write_text(text + extra + ("" if name == "fixed" else _BUDGETS.format(usd=usd)))
     command = [str(BIN / "p2l-router"), "serve", "--config", str(config), "--port", str(port)]
+    command += more
     subject = Subject(f"ours, {name}", port, command, model="p2l", environ={"BENCH_KEY": KEY})
     subject.varied = name == "bundled"
     if name != "fixed":
@@ -129,8 +138,10 @@ def portkey(package: str, port: int, upstream: int) -> Subject:
 
 
 @contextmanager
-def running(subject: Subject, core: int, folder: Path, limit_s: float = 120) -> Iterator[Subject]:
-    """Started on one core, and ended with all that it started."""
+def running(
+    subject: Subject, core: int, folder: Path, *more_cores: int, limit_s: float = 120
+) -> Iterator[Subject]:
+    """Started on one core or several, and ended with all that it started."""
     subject.log = folder / f"{subject.port}.log"
     log = subject.log.open("wb")
     process = subprocess.Popen(
@@ -140,7 +151,7 @@ def running(subject: Subject, core: int, folder: Path, limit_s: float = 120) -> 
         stdout=log,
         stderr=log,
         start_new_session=True,
-        preexec_fn=lambda: os.sched_setaffinity(0, {core}),
+        preexec_fn=lambda: os.sched_setaffinity(0, {core, *more_cores}),
     )
     subject.pid = process.pid
     try:
