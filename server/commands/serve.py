@@ -29,7 +29,7 @@ from server.defaults import missing_variables
 from server.hosts import is_loopback
 from server.logs import FORMATS, configure, say_always
 from server.objectives import check_objectives
-from server.serving.sockets import address_of, bind
+from server.serving.sockets import accepting, address_of, bind
 from server.serving.supervisor import Supervisor
 from server.settings import Settings
 from server.storage.keys import read_keys
@@ -94,7 +94,7 @@ def _serve(args: argparse.Namespace, settings: Settings, authenticator: Authenti
     with _listener(args) as listener:
         with _without_collecting():
             server = _built(args, settings, authenticator, listener)
-        server.run(sockets=[listener])
+        server.run(sockets=accepting(listener))
     return 0
 
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import socket
+from typing import Final
+
+# New connections that are taken in one round of the event loop.
+_AT_ONCE: Final = 16
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -26,3 +30,10 @@ def address_of(bound: socket.socket) -> str:
     """host:port, as in a URL."""
     host, port = bound.getsockname()[:2]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def accepting(listener: socket.socket) -> list[socket.socket]:
+    """The socket and doubles of it, to be listened on alike. libuv, which uvloop stands on, takes
+    one new connection of a socket in a round of the event loop: under load a round lasts tens of
+    milliseconds, and the hundredth caller to connect would wait for seconds."""
+    return [listener, *(listener.dup() for _ in range(_AT_ONCE - 1))]

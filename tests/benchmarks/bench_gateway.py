@@ -153,9 +153,7 @@ def main() -> None:
     parser.add_argument("--streams", default="64x100@10,16x200@0")
     parser.add_argument("--only", default="minimal,fixed,budgets,bundled")
     parser.add_argument("--litellm", default=os.environ.get("LITELLM"), help="its command")
-    parser.add_argument(
-        "--fresh", help="python with its packages alone"
-    )
+    parser.add_argument("--fresh", help="python with its packages alone")
     parser.add_argument("--portkey", default=os.environ.get("PORTKEY"), help="its folder")
     args = parser.parse_args()
     load = " ".join(f"{value:.1f}" for value in os.getloadavg())

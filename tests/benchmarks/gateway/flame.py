@@ -2,8 +2,8 @@
 
 python tests/benchmarks/gateway/flame.py OUT.svg [--which budgets] [--clients 16] [--chunks 0]
 
-Samples are of the event loop's thread and of those that write, only while they use a core. A
-request, not a stream, where --chunks is 0.
+Samples are of the event loop's thread and of the one that writes, while they are not idle. Requests
+are not streamed where --chunks is 0. `--format raw` is for parts.py.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def main() -> None:
             )
             command = ["py-spy", "record", "--pid", str(subject.pid), "--output", args.out]
             command += ["--duration", str(args.seconds), "--rate", "400", "--format", args.format]
-            subprocess.run([*command, "--nonblocking"], check=True, stdout=sys.stderr)
+            subprocess.run(command, check=True, stdout=sys.stderr)
             print(load.communicate()[0].decode())
 
 

@@ -64,6 +64,8 @@ class Seen:
     n_chunks: int = 0
     bad: int = 0
     open: int = 0
+    served: set[object] = field(default_factory=set)
+    before_all: int = 0  # answers when every client had its first
 
 
 class Client(asyncio.Protocol):
@@ -108,6 +110,9 @@ class Client(asyncio.Protocol):
         seen = self.load.seen
         seen.latency.append(self.now - self.started)
         seen.bad += not self.is_good()
+        if self not in seen.served:
+            seen.served.add(self)
+            seen.before_all = len(seen.latency)
         if self.load.goes_on:
             self.send()
         else:
@@ -179,6 +184,7 @@ class Load:
             "p99_ms": quantile_ms(seen.latency, 0.99),
             "first_p50_ms": quantile_ms(seen.first, 0.5),
             "gap_p99_ms": quantile_ms(seen.gaps, 0.99),
+            "before_all": seen.before_all,
             "bad": seen.bad,
         }
 

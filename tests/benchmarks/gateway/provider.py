@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import socket
 import sys
 from functools import lru_cache
 
@@ -108,8 +109,12 @@ class Provider(asyncio.Protocol):
 
 
 async def main(port: int) -> None:
-    server = await asyncio.get_running_loop().create_server(Provider, "127.0.0.1", port)
-    await server.serve_forever()
+    listener = socket.create_server(("127.0.0.1", port), backlog=2048)
+    loop = asyncio.get_running_loop()
+    # libuv takes one new connection of a socket in a round of its loop
+    doubles = [listener, *(listener.dup() for _ in range(63))]
+    servers = [await loop.create_server(Provider, sock=one, backlog=2048) for one in doubles]
+    await servers[0].serve_forever()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,32 @@
+"""Callers that connect while others keep the gateway busy."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from servers import HERE, LOAD_CORE, SERVER_CORE, free_ports, ours, provider, running
+
+CLIENTS = 64
+
+
+def test_new_callers_are_let_in_while_others_keep_it_busy(tmp_path: Path) -> None:
+    """Counted in answers, not in seconds: until the last of 64 callers who connect together has
+    its first answer, the others have a few each, not dozens."""
+    upstream, port = free_ports(2)
+    gateway = ours("fixed", port, upstream, tmp_path)
+    plan = {"clients": CLIENTS, "seconds": 0.0, "at_least": 12 * CLIENTS, "model": gateway.model}
+    with (
+        running(provider(upstream), LOAD_CORE, tmp_path),
+        running(gateway, SERVER_CORE, tmp_path),
+    ):
+        done = subprocess.run(
+            [sys.executable, str(HERE / "load.py"), gateway.url, json.dumps(plan)],
+            capture_output=True,
+            check=True,
+        )
+    seen = json.loads(done.stdout)
+    assert seen["bad"] == 0
+    assert seen["before_all"] <= 6 * CLIENTS
