@@ -61,24 +61,25 @@ def start(subject: Subject, folder: Path) -> dict[str, float]:
 
 def imports(subject: Subject, folder: Path, n: int) -> None:
     """Those that take the most time of their own while the gateway starts."""
-    done = subprocess.Popen(
-        [sys.executable, "-X", "importtime", *subject.command],
-        cwd=folder,
-        env={**os.environ, **subject.environ},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    log = folder / "imports"
+    with log.open("wb") as file:
+        done = subprocess.Popen(
+            [sys.executable, "-X", "importtime", *subject.command],
+            cwd=folder,
+            env={**os.environ, **subject.environ},
+            stderr=file,
+        )
     _until_ready(subject.port, done)
     done.send_signal(signal.SIGTERM)
-    found = [_IMPORT.match(line) for line in done.communicate()[1].splitlines()]
+    done.wait(20)
+    found = [_IMPORT.match(line) for line in log.read_text().splitlines()]
     own = sorted(((int(m[1]), m[4]) for m in found if m), reverse=True)
     print(f"\n{len(own)} modules, {sum(us for us, _ in own) / 1000:.0f} ms; those of their own:")
     for us, name in own[:n]:
         print(f"    {us / 1000:6.1f} ms  {name}")
 
 
-def _until_ready(port: int, process: subprocess.Popen[bytes] | subprocess.Popen[str]) -> None:
+def _until_ready(port: int, process: subprocess.Popen[bytes]) -> None:
     until = time.monotonic() + 60
     while time.monotonic() < until and process.poll() is None:
         try:

@@ -114,7 +114,7 @@ def main() -> None:
             return stack.enter_context(running(one, SERVER_CORE, folder, *cores))
 
         rates({n: started(port, n) for n, port in zip((1, 2), ports, strict=False)}, args)
-        usd = 0.05
+        usd = 0.01
         ledger = folder / f"budgets-{ports[2]}" / "ledger.db"
         small_window(started(ports[2], 2, usd), upstream, ledger, usd)
 
