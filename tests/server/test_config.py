@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from router.objective import Objective
 from server.build import build_upstreams, database_of, settings_from
 from server.catalogue import build_catalogue, coverage
 from server.config_file import ConfigError, parse_settings
@@ -108,6 +109,21 @@ def test_a_missing_key_is_named_and_its_value_never_shown() -> None:
 @pytest.mark.parametrize("name", ["config.example.yaml", "config.sandbox.yaml"])
 def test_the_examples_are_valid(name: str) -> None:
     assert settings_from(str(ROOT / "deploy" / name)).models
+
+
+def test_what_the_example_shows_in_comments_is_valid_too() -> None:
+    text = (ROOT / "deploy" / "config.example.yaml").read_text()
+    settings = parse_settings(re.sub(r"^#(?=  )", "", text, flags=re.MULTILINE))
+    routing = settings.routing
+    assert routing.usd_per_win == Decimal("0.02")
+    assert [window.per for window in routing.window_budgets] == ["global", "key"]
+    assert routing.rules("thrifty").objective is Objective.P_GOOD
+    assert routing.rules("thrifty").budget_usd == Decimal("0.005")
+    assert routing.rules("good-enough").constraints is not None
+    quick = routing.rules("quick").constraints
+    assert quick is not None
+    assert quick.rows({}).budgets[0].amount_usd == Decimal("0.001")
+    assert [key.usd_per_win for key in settings.auth.keys] == [None, Decimal("0.001")]
 
 
 EVERY_KEY = """
