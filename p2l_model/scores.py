@@ -21,18 +21,21 @@ from p2l_model.types import FloatArray
 MIN_GRADED: Final = 50
 _PENALTIES: Final = (0.01, 0.03, 0.1, 0.3, 1.0)
 _MAX_STEPS: Final = 25
+_HALVINGS: Final = 20
 _TOLERANCE: Final = 1e-7
 _BIAS_RIDGE: Final = 1e-4
+_SCALE_RIDGE: Final = 1e-4
 
 
 @dataclass(frozen=True, slots=True)
 class ScoreModel:
     """heads: with score heads. known: (M,), whose models had enough graded answers. l2: chosen,
-    where the heads were fitted by themselves."""
+    where the heads were fitted by themselves. scale: see `calibrated_scores`."""
 
     heads: Heads
     known: list[bool]
     l2: float | None
+    scale: tuple[float, float] = (1.0, 1.0)
 
 
 def unit_scores(votes: VoteTable) -> FloatArray:
@@ -83,6 +86,34 @@ def fit_scores(
         if best is None or loss < best[0]:
             best = loss, ScoreModel(fitted, known.tolist(), l2)
     return None if best is None else best[1]
+
+
+def calibrated_scores(
+    model: ScoreModel, x_train: FloatArray, x_validation: FloatArray, held: FloatArray
+) -> ScoreModel:
+    """Two factors of least validation cross-entropy: on what a prompt does to all models alike, and
+    on each model's own deviation from that; both from the mean over the training prompts.
+
+    The best of many estimates was also the luckiest (the winner's curse): a router that takes it
+    pays for deviations that do not hold. x_*: features (P, F). held: (P, M) of `unit_scores`.
+    """
+    weight, bias = model.heads.score_weight, model.heads.score_bias
+    graded = ~np.isnan(held) & np.array(model.known)
+    if weight is None or bias is None or not graded.any():
+        return model
+    centre = model.heads.hidden(x_train).mean(axis=0)
+    common = weight[model.known].mean(axis=0)
+    apart = model.heads.hidden(x_validation) - centre
+    level, own = np.broadcast_arrays((apart @ common)[:, None], apart @ (weight - common).T)
+    parts = np.column_stack([level[graded], own[graded]])
+    offset = np.broadcast_to(weight @ centre + bias, held.shape)[graded] + parts.sum(axis=1)
+    change = _newton(parts, held[graded], offset, np.full(2, _SCALE_RIDGE))
+    scale = tuple(np.maximum(1.0 + change, 0.0).tolist())
+    scaled = np.where(
+        np.array(model.known)[:, None], scale[0] * common + scale[1] * (weight - common), weight
+    )
+    heads = replace(model.heads, score_weight=scaled, score_bias=bias + (weight - scaled) @ centre)
+    return replace(model, heads=heads, scale=scale)
 
 
 def score_report(
@@ -148,19 +179,47 @@ def _fit_all(
 def _logistic(
     x: FloatArray, y: FloatArray, offset: FloatArray, l2: float
 ) -> tuple[FloatArray, float]:
-    """Newton's method; the objective is convex. y: in [0, 1]. l2: per row of x."""
+    """(weights, bias). l2: per row of x."""
     design = np.column_stack([x, np.ones(x.shape[0])])
     penalty = np.append(np.full(x.shape[1], l2), _BIAS_RIDGE)
+    coefficients = _newton(design, y, offset, penalty)
+    return coefficients[:-1], float(coefficients[-1])
+
+
+def _newton(
+    design: FloatArray, y: FloatArray, offset: FloatArray, penalty: FloatArray
+) -> FloatArray:
+    """Newton's method; the objective is convex. y: in [0, 1]. penalty: of each coefficient, per
+    row."""
     coefficients = np.zeros(design.shape[1])
+    reached = _penalised(design, y, offset, penalty, coefficients)
     for _ in range(_MAX_STEPS):
         p = _sigmoid(design @ coefficients + offset)
         gradient = design.T @ (p - y) / y.size + penalty * coefficients
         curvature = (design * (p * (1 - p))[:, None]).T @ design / y.size + np.diag(penalty)
         step = np.linalg.solve(curvature, gradient)
-        coefficients = coefficients - step
         if float(np.abs(step).max()) < _TOLERANCE:
             break
-    return coefficients[:-1], float(coefficients[-1])
+        # where the offset is sure of itself the curvature is small, and a whole step too far
+        for _ in range(_HALVINGS):
+            loss = _penalised(design, y, offset, penalty, coefficients - step)
+            if loss <= reached:
+                break
+            step = step / 2
+        coefficients, reached = coefficients - step, loss
+    return coefficients
+
+
+def _penalised(
+    design: FloatArray,
+    y: FloatArray,
+    offset: FloatArray,
+    penalty: FloatArray,
+    coefficients: FloatArray,
+) -> float:
+    z = design @ coefficients + offset
+    ridge = 0.5 * float(penalty @ coefficients**2)
+    return float((np.logaddexp(0.0, z) - y * z).mean()) + ridge
 
 
 def _cross_entropy(heads: Heads, x: FloatArray, held: FloatArray, known: Any) -> float:

@@ -31,6 +31,7 @@ from p2l_model.prepare import Prepared, Reporter, Split, fit_linear, prepare, sa
 from p2l_model.run_log import log_line
 from p2l_model.scores import (
     ScoreModel,
+    calibrated_scores,
     enough_scores,
     fit_scores,
     score_report,
@@ -93,7 +94,7 @@ def train(
         figures["lengths"] = _length_reports(split, lengths, x_validation)
     if scores is not None:
         figures["scores"] = _score_reports(split, scores, x_validation)
-    chosen = best.chosen | {"config": config.model_dump(mode="json")}
+    chosen = best.chosen | _score_scale(scores) | {"config": config.model_dump(mode="json")}
     manifest = manifest.model_copy(update={"metrics": {"validation": figures, "chosen": chosen}})
     save(out, data.base, manifest, heads)
     return manifest
@@ -171,8 +172,19 @@ def _lengths(
 def _scores(data: Prepared, heads: Heads) -> ScoreModel | None:
     graded, held = unit_scores(data.split.train), unit_scores(data.split.validation)
     if heads.score_weight is not None:
-        return trained_scores(heads, graded)
-    return fit_scores(heads, data.x_train, graded, data.x_validation, held)
+        scores: ScoreModel | None = trained_scores(heads, graded)
+    else:
+        scores = fit_scores(heads, data.x_train, graded, data.x_validation, held)
+    if scores is None:
+        return None
+    return calibrated_scores(scores, data.x_train, data.x_validation, held)
+
+
+def _score_scale(scores: ScoreModel | None) -> dict[str, float]:
+    if scores is None:
+        return {}
+    common, deviation = scores.scale
+    return {"score_scale_common": common, "score_scale_deviation": deviation}
 
 
 def _score_reports(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final, NamedTuple
 
@@ -27,8 +27,7 @@ class RequestShape:
 
     input_tokens: an estimate; input_tokens_upper_bound: never less than the true count.
     max_output_tokens: the caller's own cap. n: how many answers. needs: capabilities. tier: the
-    service tier that is asked for, None for the normal one. thinking_tokens: catalogue name -> what
-    of the output cap its model thinks with before it answers; the cap must be above it.
+    service tier that is asked for, None for the normal one.
     """
 
     input_tokens: int
@@ -37,7 +36,6 @@ class RequestShape:
     n: int = 1
     needs: frozenset[str] = frozenset()
     tier: str | None = None
-    thinking_tokens: Mapping[str, int] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,7 +125,7 @@ def largest_output_cap(card: ModelCard, shape: RequestShape, budget_usd: Decimal
     """The largest output cap in tokens whose worst case fits the budget; None: not eligible.
 
     A cap of the caller's own is kept as it is. Otherwise the cap is at least
-    MIN_HARD_OUTPUT_TOKENS after any thinking, or the model's own maximum where that is smaller.
+    MIN_HARD_OUTPUT_TOKENS, or the model's own maximum where that is smaller.
     """
     prices = card.worst_prices_at(shape.tier)
     if prices is None:
@@ -151,7 +149,7 @@ def least_hard_cap(card: ModelCard, shape: RequestShape) -> int:
     if shape.max_output_tokens is not None:
         wanted = shape.max_output_tokens
     else:
-        wanted = MIN_HARD_OUTPUT_TOKENS + shape.thinking_tokens.get(card.name, 0)
+        wanted = MIN_HARD_OUTPUT_TOKENS
     return wanted if ceiling is None else min(wanted, ceiling)
 
 

@@ -109,7 +109,7 @@ class Planner:
         _check_payable(request, budget)
         catalogue = (direct,) if direct else tuple(self.catalogue.values())
         fits = {card.name: self._fit(request, card) for card in catalogue}
-        shape = await self._shape(request, fits)
+        shape = await self._shape(request)
         body = _chat_body(request)
         routing = RoutingRequest(
             shape=shape,
@@ -221,7 +221,7 @@ class Planner:
         upstream = self._upstreams.get(card.provider)
         return Fit() if upstream is None else request.fit(upstream, card.upstream_model)
 
-    async def _shape(self, request: GatewayRequest, fits: Mapping[str, Fit]) -> RequestShape:
+    async def _shape(self, request: GatewayRequest) -> RequestShape:
         counted = request.counted()
         return RequestShape(
             input_tokens=await self._count(counted.text) + counted.further,
@@ -230,9 +230,6 @@ class Planner:
             n=request.n,
             needs=request.needs,
             tier=request.tier,
-            thinking_tokens={
-                n: f.thinking_tokens for n, f in fits.items() if f.thinking_tokens > 0
-            },
         )
 
     async def _count(self, text: str) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -20,6 +20,7 @@ from router.objective import (
     opponent_weights,
     win_rates,
 )
+from server.simulate.costs import ReadPrompts, learnt_costs
 from server.simulate.table import ScoreTable, TokenPrices
 
 Labels = NDArray[np.str_]
@@ -28,7 +29,6 @@ _CHUNK: Final = 64
 # How many answers the prior mean of a category counts as.
 _PRIOR: Final = 5.0
 _FOLDS: Final = 5
-_LEAST_SHARE: Final = 0.2
 
 
 class Belief(NamedTuple):
@@ -40,11 +40,13 @@ class Belief(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Predicted:
-    """Of a checkpoint, for the table's models. value, output_tokens: (P, M)."""
+    """Of a checkpoint, for the table's models. value, output_tokens: (P, M). hidden: (P, H), what
+    its heads read."""
 
     objective: Objective
     value: FloatArray
     output_tokens: FloatArray
+    hidden: FloatArray
 
 
 def choose_objective(board: PromptLeaderboard, models: tuple[str, ...]) -> Objective:
@@ -65,31 +67,39 @@ def predict(
     on_progress: Callable[[int], None],
 ) -> Predicted:
     """objective: None for choose_objective's. Raises DataError where it is not to be had."""
-    values, lengths = [], []
-    for start in range(0, len(table.conversations), _CHUNK):
-        for features in reader.features(table.conversations[start : start + _CHUNK]):
+    values, lengths, hidden = [], [], []
+    for chunk in _chunks(reader, table, on_progress):
+        hidden.append(reader.checkpoint.heads.hidden(chunk))
+        for features in chunk:
             board = reader.checkpoint.leaderboard(features.astype(np.float32))
             objective = choose_objective(board, table.models) if objective is None else objective
             columns = [board.models.index(name) for name in table.models]
             values.append(_values(board, objective)[columns])
             lengths.append(_lengths(board)[columns])
-        on_progress(min(start + _CHUNK, len(table.conversations)))
     found = np.array(values)
     if objective is None or not np.isfinite(found).all():
         raise DataError(f"the checkpoint has no {objective} for some of the models")
-    return Predicted(objective, found, np.array(lengths))
+    return Predicted(objective, found, np.array(lengths), np.concatenate(hidden))
+
+
+def read_hidden(
+    reader: PromptReader, table: ScoreTable, on_progress: Callable[[int], None]
+) -> FloatArray:
+    """(P, H): what the checkpoint's heads read of the table's prompts."""
+    heads = reader.checkpoint.heads
+    return np.concatenate([heads.hidden(chunk) for chunk in _chunks(reader, table, on_progress)])
 
 
 def expected_costs(
     table: ScoreTable,
     predicted: Predicted,
     prices: Mapping[str, TokenPrices],
-    train: ScoreTable | None,
+    train: ReadPrompts | None,
 ) -> tuple[FloatArray, str]:
     """(P, M) USD and where they came from: never from the answers that are being judged, except
     where nothing else is known of what a model costs."""
     if train is not None:
-        return np.column_stack([_line(train, name, table) for name in table.models]), "train"
+        return learnt_costs(train, ReadPrompts(table, predicted.hidden)), "the training scores"
     if all(name in prices for name in table.models):
         columns = [
             prices[name].cost_usd(table.input_tokens, predicted.output_tokens[:, k])
@@ -131,6 +141,16 @@ def category_values(table: ScoreTable, train: ScoreTable | None) -> FloatArray |
     return values
 
 
+def _chunks(
+    reader: PromptReader, table: ScoreTable, on_progress: Callable[[int], None]
+) -> Iterator[FloatArray]:
+    """(up to _CHUNK, F) features at a time."""
+    n = len(table.conversations)
+    for start in range(0, n, _CHUNK):
+        yield reader.features(table.conversations[start : start + _CHUNK])
+        on_progress(min(start + _CHUNK, n))
+
+
 def _values(board: PromptLeaderboard, objective: Objective) -> FloatArray:
     if objective is not Objective.WIN_RATE:
         return objective_values(objective, board)
@@ -153,15 +173,3 @@ def _by_category(score: FloatArray, known: Labels, asked: Labels) -> FloatArray:
         n = np.isfinite(inside).sum(axis=0)
         rows[name] = (np.nansum(inside, axis=0) + _PRIOR * overall) / (n + _PRIOR)
     return np.array([rows.get(name, overall) for name in asked.tolist()])
-
-
-def _line(train: ScoreTable, name: str, table: ScoreTable) -> FloatArray:
-    """(P,): cost by length of the prompt, least squares; never under a fifth of the mean."""
-    column = train.models.index(name)
-    known = np.isfinite(train.cost_usd[:, column])
-    x, y = train.input_tokens[known], train.cost_usd[known, column]
-    design = np.column_stack([np.ones(x.size), x])
-    weights, *_ = np.linalg.lstsq(design, y, rcond=None)
-    line = weights[0] + weights[1] * table.input_tokens
-    cost: FloatArray = np.maximum(line, _LEAST_SHARE * y.mean())
-    return cost

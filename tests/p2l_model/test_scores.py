@@ -16,7 +16,14 @@ from p2l_model.data import load_votes
 from p2l_model.engine.load import load_engine
 from p2l_model.errors import CheckpointError
 from p2l_model.heads import Heads
-from p2l_model.scores import ScoreModel, fit_scores, picks, score_report, unit_scores
+from p2l_model.scores import (
+    ScoreModel,
+    calibrated_scores,
+    fit_scores,
+    picks,
+    score_report,
+    unit_scores,
+)
 from p2l_model.train import train
 from p2l_model.train_config import TrainConfig, TrunkConfig
 from p2l_model.types import Conversation
@@ -125,3 +132,31 @@ def test_a_checkpoint_trained_on_scores_predicts_them(
     (tmp_path / "out" / "p2l.json").write_text(json.dumps(stored | {"scored": None}))
     with pytest.raises(CheckpointError, match="score head"):
         load_checkpoint(tmp_path / "out")
+
+
+def test_deviations_that_do_not_hold_are_drawn_back() -> None:
+    """Heads that are three times too sure of what sets models apart, and right about the rest."""
+    chance = np.random.default_rng(0)
+    common, own = chance.normal(size=(1, 5)), chance.normal(size=(3, 5))
+    own -= own.mean(axis=0)
+    x = chance.normal(size=(4000, 5)) + 1.0
+    p = 1 / (1 + np.exp(-(x @ (common + own).T)))
+    held = (chance.random(p.shape) < p).astype(np.float64)
+    held[::3, 1] = np.nan
+    centre = x.mean(axis=0)
+    weight = common + 3 * own
+    heads = Heads(
+        np.zeros((4, 5)),
+        np.zeros(4),
+        score_weight=np.vstack([weight, np.full(5, 7.0)]),
+        score_bias=np.append((common + own - weight) @ centre, 0.0),
+    )
+    held = np.column_stack([held, np.full(4000, np.nan)])
+    model = ScoreModel(heads, [True, True, True, False], None)
+    found = calibrated_scores(model, x, x, held)
+    assert found.scale == pytest.approx((1.0, 1 / 3), abs=0.06)
+    predicted = found.heads.expected_scores(x)
+    assert predicted is not None
+    assert np.abs(predicted[:, :3] - p).mean() < 0.02
+    assert found.heads.score_weight is not None
+    assert (found.heads.score_weight[3] == 7.0).all(), "a model that nothing is known of stays"

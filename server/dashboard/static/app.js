@@ -47,5 +47,3 @@ startLive();
 startReceipts();
 startSpend(() => refreshSpend().catch((error) => say(error.message)));
 for (const [refresh, everyMs] of EVERY_MS) keep(refresh, everyMs);
-// until now its forms would have left the page
-byId("main").inert = false;

@@ -27,6 +27,4 @@ byId("sign-in").addEventListener("submit", (event) => {
   keepKey(byId("key").value.trim());
   open().catch(refuse);
 });
-byId("main").inert = false;
-byId("key").focus();
 if (keptKey() !== null) open().catch(refuse);
