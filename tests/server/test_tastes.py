@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -16,6 +18,7 @@ from live_gateway import LiveGateway, config_for
 from p2l_model.preference import log_probabilities
 from p2l_model.types import Outcome, PreferenceFamily, PromptLeaderboard
 from router.receipt import replay
+from server.cli import main
 from server.learn_tastes import tastes_of
 from server.settings import PersonaliseSettings
 from server.storage.comparisons import Comparison
@@ -33,10 +36,11 @@ RULES = PersonaliseSettings()
 
 
 @pytest.fixture
-def client() -> Iterator[httpx.Client]:
+def client(storage_url: str) -> Iterator[httpx.Client]:
+    storage = f'storage: {{url: "{storage_url}"}}\n'
     with (
         FakeProvider(api_key="sk-provider-canary") as provider,
-        LiveGateway(config_for(provider.base_url, CONFIG), ENVIRON) as live,
+        LiveGateway(config_for(provider.base_url, CONFIG + storage), ENVIRON) as live,
         httpx.Client(base_url=live.url, trust_env=False, timeout=20) as http,
     ):
         yield http
@@ -78,7 +82,12 @@ def until_moved(client: httpx.Client, key: str, known: dict[str, float]) -> dict
     return found
 
 
-def test_a_keys_own_feedback_moves_its_routing_alone(client: httpx.Client) -> None:
+def test_a_keys_own_feedback_moves_its_routing_alone(
+    client: httpx.Client,
+    storage_url: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     before = coefficients(client, "key-a")
     assert before == coefficients(client, "key-b")
     say(client, "key-a", 30)
@@ -91,6 +100,15 @@ def test_a_keys_own_feedback_moves_its_routing_alone(client: httpx.Client) -> No
     receipt = ask(client, f"/v1/decisions/{request_id}", "key-c").json()
     assert receipt["taste"]["n_votes"] >= 10
     assert replay(receipt).differences == []
+
+    # and is what `watch` compares with what was said
+    config = tmp_path / "config.yaml"
+    config.write_text(config_for("http://127.0.0.1:1/v1", f'storage: {{url: "{storage_url}"}}\n'))
+    main(["watch", "--config", str(config), "--json"])
+    report = json.loads(capsys.readouterr().out)
+    assert (report["n"], report["n_skipped"]) == (31, 0)
+    assert report["log_loss_marginal"] == pytest.approx(np.log1p(np.exp(1.5 + 0.7)))
+    assert report["log_loss"] < report["log_loss_marginal"], "the last was asked by its own taste"
 
 
 def test_off_by_default() -> None:
