@@ -124,6 +124,10 @@ bench: $(VENV)/.dev
 	$(BIN)/python tests/benchmarks/bench_lp.py
 	$(BIN)/python tests/benchmarks/bench_decision.py
 	$(BIN)/python tests/benchmarks/bench_engine.py
+	$(BIN)/python tests/benchmarks/bench_gateway.py
+	$(BIN)/python tests/benchmarks/bench_start.py
+	PYTHONPATH=tests/support $(BIN)/python tests/benchmarks/bench_workers.py
+	$(BIN)/python tests/benchmarks/bench_train.py
 	PYTHONPATH=tests/support $(BIN)/python tests/benchmarks/bench_outage.py
 	$(BIN)/python tests/benchmarks/bench_aggregate.py --prompts 1000
 

@@ -19,8 +19,14 @@ ROOT = Path(__file__).parents[2]
 DATA = ROOT.parent / "shared" / "data"
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
 SANDBOX = (ROOT / "deploy" / "config.sandbox.yaml").read_text().split("auth:")[0]
-# What takes a GPU, a cluster or a service that stays; other tests have the same commands.
-NOT_RUN = {"README.md": "sh", "model-service.md": "sh yaml", "scale.md": "sh"}
+# What takes a GPU, a cluster or a service that stays, which other tests have as well; benchmarks,
+# which take minutes and other gateways.
+NOT_RUN = {
+    "README.md": "sh",
+    "model-service.md": "sh yaml",
+    "performance.md": "sh",
+    "scale.md": "sh",
+}
 KEYS = ("OPENAI", "ANTHROPIC", "GEMINI", "AZURE", "OPENROUTER", "GROQ")
 
 

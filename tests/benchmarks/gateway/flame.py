@@ -2,8 +2,9 @@
 
 python tests/benchmarks/gateway/flame.py OUT.svg [--which budgets] [--clients 16] [--chunks 0]
 
-Samples are of the event loop's thread and of the one that writes, while they are not idle. Requests
-are not streamed where --chunks is 0. `--format raw` is for parts.py.
+Samples are of the thread that holds the interpreter's lock: the event loop's or the one that writes
+to the database, whose waiting for the disk is left out. Requests are not streamed where --chunks is
+0. `--format raw` is for parts.py.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ def main() -> None:
             )
             command = ["py-spy", "record", "--pid", str(subject.pid), "--output", args.out]
             command += ["--duration", str(args.seconds), "--rate", "400", "--format", args.format]
-            subprocess.run(command, check=True, stdout=sys.stderr)
+            subprocess.run([*command, "--gil"], check=True, stdout=sys.stderr)
             print(load.communicate()[0].decode())
 
 

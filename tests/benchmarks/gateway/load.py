@@ -136,7 +136,7 @@ class Load:
         parts = urlsplit(url)
         self.host, self.port, self.path = parts.hostname, parts.port, parts.path
         self.plan, self.seen = plan, Seen()
-        self.number = 0
+        self.number = time.time_ns()  # no prompt comes again, not in the next run either
         self.done = asyncio.Event()
         self.left: set[Client] = set()
         self.is_over = False
