@@ -138,9 +138,9 @@ def largest_output_cap(card: ModelCard, shape: RequestShape, budget_usd: Decimal
     if shape.max_output_tokens is not None:
         return floor
     ceiling = card.max_output_tokens or card.context_window or _NO_LIMIT
-    if per_token == 0:
+    if ceiling * per_token <= left:
         return max(floor, ceiling)
-    return max(floor, min(ceiling, int(left // per_token)))
+    return max(floor, int(left // per_token))
 
 
 def least_hard_cap(card: ModelCard, shape: RequestShape) -> int:

@@ -8,6 +8,7 @@ from typing import Any, Final
 import orjson
 
 from server.errors import InvalidRequestError
+from server.options import budget_places, parse_budget
 
 MAX_DEPTH: Final = 96
 # Each value becomes a Python object: a body of millions of empty lists would fill the memory.
@@ -26,6 +27,7 @@ def parse_body(raw: bytes) -> dict[str, Any]:
     try:
         body = orjson.loads(raw)
     except orjson.JSONDecodeError:
+        _check_budget_is_a_number(raw)
         raise InvalidRequestError(_not_json(raw)) from None
     if not isinstance(body, dict):
         raise InvalidRequestError("The body must be a JSON object.")
@@ -76,15 +78,32 @@ def _repeated(raw: bytes) -> str:
 
 def _keep_exact_budget(raw: bytes, body: dict[str, Any]) -> None:
     """Money is decimal: a budget given as a JSON number is read again as it was written."""
-    twin = body.get("p2l")
-    places = [body.get("cost"), twin.get("budget_usd") if isinstance(twin, dict) else None]
-    if not any(isinstance(place, float) for place in places):
+    lossy = [place for place in budget_places(body) if _is_lossy(place.inside.get(place.key))]
+    if not lossy:
         return
     exact = json.loads(raw, parse_float=str, parse_int=str)
-    if isinstance(body.get("cost"), float):
-        body["cost"] = exact["cost"]
-    if isinstance(twin, dict) and isinstance(twin.get("budget_usd"), float):
-        twin["budget_usd"] = exact["p2l"]["budget_usd"]
+    as_written = {place.param: place for place in budget_places(exact)}
+    for param, inside, key in lossy:
+        if isinstance(inside, dict):
+            inside[key] = as_written[param].inside[key]
+
+
+def _is_lossy(number: object) -> bool:
+    """Whether a JSON number may have been another: digits of a float, the sign of -0."""
+    return isinstance(number, float) or (type(number) is int and number == 0)
+
+
+def _check_budget_is_a_number(raw: bytes) -> None:
+    """A budget of NaN, Infinity or 1e400 makes the body unreadable: raises invalid_cost_budget."""
+    if b'"cost"' not in raw and b'"budget_usd"' not in raw:
+        return
+    try:
+        body = json.loads(raw, parse_float=str, parse_int=str, parse_constant=str)
+    except (ValueError, RecursionError):
+        return
+    for param, inside, key in budget_places(body if isinstance(body, dict) else {}):
+        if inside.get(key) is not None:
+            parse_budget(inside[key], param)
 
 
 def _not_json(raw: bytes) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 from starlette.datastructures import Headers
 
@@ -14,14 +15,15 @@ from router.decide import BudgetMode
 from server.errors import InvalidRequestError
 
 _BUDGET: Final = re.compile(r"[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?|\.[0-9]+([eE][+-]?[0-9]+)?")
-_SEED: Final = re.compile(r"-?[0-9]{1,18}")
-# Beyond these a budget is a slip of the pen, and exact arithmetic on it could be made expensive.
-_MAX_BUDGET_EXPONENT: Final = 15
-_MAX_BUDGET_CHARS: Final = 64
-_MAX_SEED: Final = 2**63
-_HEADERS: Final = frozenset(
-    {b"x-cost-budget", b"x-cost-budget-mode", b"x-route-models", b"x-route-seed"}
-)
+_SEED: Final = re.compile(r"-?[0-9]{1,20}")
+# What is too small to be told from nothing is nothing: its exact digits could be made expensive.
+_MIN_BUDGET_EXPONENT: Final = -100
+_MAX_BUDGET_CHARS: Final = 400
+_MAX_SEED: Final = 2**64
+_HEADERS: Final = {
+    name.lower().encode(): name
+    for name in ("X-Cost-Budget", "X-Cost-Budget-Mode", "X-Route-Models", "X-Route-Seed")
+}
 _BODY_FIELDS: Final = frozenset({"budget_usd", "budget_mode", "models", "seed", "explain"})
 
 T = TypeVar("T")
@@ -59,10 +61,10 @@ def parse_options(headers: Headers, body: Mapping[str, Any]) -> RoutingOptions:
     if not isinstance(explain, bool):
         raise InvalidRequestError("p2l.explain must be true or false.", param="p2l.explain")
     return RoutingOptions(
-        budget_usd=_budget(sent, body, twin),
-        budget_mode=_one_of(sent, "x-cost-budget-mode", twin, "budget_mode", _mode, _mode),
-        models=_one_of(sent, "x-route-models", twin, "models", _names_header, _names_list),
-        seed=_one_of(sent, "x-route-seed", twin, "seed", _seed_header, _seed_json),
+        budget_usd=_budget(sent, body),
+        budget_mode=_one_of(sent, "X-Cost-Budget-Mode", twin, "budget_mode", _mode, _mode),
+        models=_one_of(sent, "X-Route-Models", twin, "models", _names_header, _names_list),
+        seed=_one_of(sent, "X-Route-Seed", twin, "seed", _seed_header, _seed_json),
         explain=explain,
     )
 
@@ -76,6 +78,23 @@ def parse_budget(value: object, param: str) -> Decimal:
     return _budget_text(repr(value), param)
 
 
+class BudgetPlace(NamedTuple):
+    """Where a body may hold a budget: the field's name, what it is in, and its key there."""
+
+    param: str
+    inside: Mapping[str, Any]
+    key: str
+
+
+def budget_places(body: Mapping[str, Any]) -> tuple[BudgetPlace, BudgetPlace]:
+    """Of a request's body, whether there is one or not."""
+    twin = body.get("p2l")
+    return (
+        BudgetPlace("p2l.budget_usd", twin if isinstance(twin, dict) else {}, "budget_usd"),
+        BudgetPlace("cost", body, "cost"),
+    )
+
+
 def _budget_text(text: str, param: str) -> Decimal:
     if len(text) > _MAX_BUDGET_CHARS or _BUDGET.fullmatch(text) is None:
         raise _bad_budget(param)
@@ -83,9 +102,9 @@ def _budget_text(text: str, param: str) -> Decimal:
         amount = Decimal(text)
     except InvalidOperation:
         raise _bad_budget(param) from None
-    if amount.is_zero():
+    if amount.is_zero() or amount.adjusted() < _MIN_BUDGET_EXPONENT:
         return Decimal(0)
-    if abs(amount.adjusted()) > _MAX_BUDGET_EXPONENT:
+    if math.isinf(float(amount)):
         raise _bad_budget(param)
     return amount
 
@@ -99,26 +118,24 @@ def _bad_budget(param: str) -> InvalidRequestError:
 
 
 def _sent(headers: Headers) -> Mapping[str, list[str]]:
-    """Our own headers, all values of each."""
+    """Our own headers as the documentation spells them, all values of each."""
     sent: dict[str, list[str]] = {}
     for name, value in headers.raw:
         if name in _HEADERS:
-            sent.setdefault(name.decode(), []).append(value.decode("latin-1"))
+            sent.setdefault(_HEADERS[name], []).append(value.decode("latin-1"))
     return sent
 
 
-def _budget(
-    sent: Mapping[str, list[str]], body: Mapping[str, Any], twin: Mapping[str, Any]
-) -> Decimal | None:
+def _budget(sent: Mapping[str, list[str]], body: Mapping[str, Any]) -> Decimal | None:
     found: dict[str, Decimal] = {}
-    given = sent.get("x-cost-budget", [])
+    given = sent.get("X-Cost-Budget", [])
     if len(given) > 1:
         raise _bad_budget("X-Cost-Budget")
     if given:
         found["X-Cost-Budget"] = parse_budget(given[0], "X-Cost-Budget")
-    for param, place, key in (("p2l.budget_usd", twin, "budget_usd"), ("cost", body, "cost")):
-        if place.get(key) is not None:
-            found[param] = parse_budget(place[key], param)
+    for param, inside, key in budget_places(body):
+        if inside.get(key) is not None:
+            found[param] = parse_budget(inside[key], param)
     return _agreed(found)
 
 
@@ -180,19 +197,27 @@ def _names(values: list[Any], param: str) -> tuple[str, ...]:
 def _seed_header(value: str, param: str) -> int:
     if _SEED.fullmatch(value) is None:
         raise _bad_seed(value, param)
-    return int(value)
+    return _in_range(int(value), value, param)
 
 
 def _seed_json(value: object, param: str) -> int:
     if isinstance(value, str):
         return _seed_header(value, param)
-    if isinstance(value, bool) or not isinstance(value, int) or abs(value) > _MAX_SEED:
+    if isinstance(value, bool) or not isinstance(value, int):
         raise _bad_seed(value, param)
-    return value
+    return _in_range(value, value, param)
+
+
+def _in_range(seed: int, given: object, param: str) -> int:
+    if abs(seed) >= _MAX_SEED:
+        raise _bad_seed(given, param)
+    return seed
 
 
 def _bad_seed(value: object, param: str) -> InvalidRequestError:
-    return InvalidRequestError(f"{param} must be an integer, got {_shown(value)}.", param=param)
+    return InvalidRequestError(
+        f"{param} must be an integer of at most 64 bits, got {_shown(value)}.", param=param
+    )
 
 
 def _shown(value: object) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from p2l_model.engine.options import DTYPES, EngineOptions
 from p2l_model.errors import P2LError
+from server.commands.flags import port
 from server.config_file import ConfigError
 from server.hosts import is_loopback
 from server.secret import Secret
@@ -26,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--engine", default=env.get("P2L_ENGINE", "auto"), choices=ENGINES,
                         help="env: P2L_ENGINE")  # fmt: skip
     parser.add_argument("--host", default=env.get("P2L_HOST", "127.0.0.1"), help="env: P2L_HOST")
-    parser.add_argument("--port", type=int, default=int(env.get("P2L_PORT", "8001")),
+    parser.add_argument("--port", type=port, default=env.get("P2L_PORT", "8001"),
                         help="env: P2L_PORT")  # fmt: skip
     parser.add_argument("--api-key-env", default="P2L_MODEL_API_KEY", metavar="NAME",
                         help="the variable with the key that callers send, as api-key or "

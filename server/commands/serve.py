@@ -24,6 +24,7 @@ from server.build import (
     settings_from,
 )
 from server.catalogue import build_catalogue
+from server.commands.flags import port
 from server.config_file import ConfigError
 from server.defaults import missing_variables
 from server.hosts import is_loopback
@@ -45,10 +46,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", default=env.get("P2L_CONFIG"), help="YAML (env: P2L_CONFIG)")
     parser.add_argument("--host", default=env.get("P2L_HOST", "127.0.0.1"), help="env: P2L_HOST")
     parser.add_argument(
-        "--port", type=int, default=int(env.get("P2L_PORT", "8000")), help="0: any; env: P2L_PORT"
+        "--port", type=port, default=env.get("P2L_PORT", "8000"), help="0: any; env: P2L_PORT"
     )
     parser.add_argument(
-        "--workers", type=int, default=int(env.get("P2L_WORKERS", "1")),
+        "--workers", type=int, default=env.get("P2L_WORKERS", "1"),
         help="processes on the port, each with its own scorer and limits; env: P2L_WORKERS",
     )  # fmt: skip
     parser.add_argument(

@@ -135,3 +135,10 @@ def test_a_cap_under_256_tokens_is_for_callers_who_asked_for_it() -> None:
     assert largest_output_cap(card(), shape(cap=60), budget) == 60
     assert largest_output_cap(card(), shape(cap=67), budget) is None
     assert largest_output_cap(card(None), shape(), budget) is None
+
+
+def test_a_budget_as_large_as_a_number_can_be_still_has_a_cap() -> None:
+    shape = RequestShape(input_tokens=10, input_tokens_upper_bound=20)
+    for prices in (PLAIN, Prices(input_usd_per_mtok=Decimal(0), output_usd_per_mtok=Decimal(0))):
+        dear = card(prices, max_output_tokens=4096)
+        assert largest_output_cap(dear, shape, Decimal("1e308")) == 4096

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from server.cli import main
+
 COMMAND = str(Path(sys.executable).parent / "p2l-router")
 CONFIG = """
 providers: {main: {kind: sandbox}, other: {kind: sandbox}}
@@ -38,6 +40,21 @@ def config(tmp_path: Path) -> str:
     path = tmp_path / "config.yaml"
     path.write_text(CONFIG)
     return str(path)
+
+
+@pytest.mark.parametrize("verb", ["serve", "model"])
+@pytest.mark.parametrize("text", ["65536", "99999", "-1", "x"])
+def test_a_port_that_is_none_is_bad_usage(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], verb: str, text: str
+) -> None:
+    for environ, flags in (({}, [f"--port={text}"]), ({"P2L_PORT": text}, [])):
+        monkeypatch.delenv("P2L_PORT", raising=False)
+        for name, value in environ.items():
+            monkeypatch.setenv(name, value)
+        with pytest.raises(SystemExit) as stopped:
+            main([verb, *flags])
+        assert stopped.value.code == 2
+        assert "must be a port from 0 to 65535" in capsys.readouterr().err
 
 
 def test_leaderboard_of_an_argument() -> None:

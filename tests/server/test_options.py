@@ -15,10 +15,39 @@ from server.errors import InvalidRequestError
 from server.json_body import parse_body
 from server.options import parse_budget, parse_options
 
+GOOD = {
+    " 0.002 ": "0.002",
+    "1e-3": "0.001",
+    "0": "0",
+    "1e-20": "1e-20",
+    "1e-999999999": "0",
+    "1e308": "1e308",
+    "0." + "1" * 80: "0." + "1" * 80,
+}
 
-@pytest.mark.parametrize(("text", "value"), [(" 0.002 ", "0.002"), ("1e-3", "0.001"), ("0", "0")])
+
+@pytest.mark.parametrize(("text", "value"), GOOD.items())
 def test_budget_grammar(text: str, value: str) -> None:
     assert parse_budget(text, "X-Cost-Budget") == Decimal(value)
+
+
+@pytest.mark.parametrize("text", ["1e309", "1e400", "1e999999999", "NaN", "Infinity", "-0", "-0.0"])
+def test_a_json_number_that_is_no_budget_is_named_as_one(text: str) -> None:
+    for body in (f'{{"cost": {text}}}', f'{{"p2l": {{"budget_usd": {text}}}}}'):
+        with pytest.raises(InvalidRequestError) as caught:
+            parse_options(Headers({}), parse_body(body.encode()))
+        assert caught.value.code == "invalid_cost_budget"
+        assert caught.value.param in ("cost", "p2l.budget_usd")
+
+
+def test_a_seed_is_the_same_integer_in_header_and_body() -> None:
+    for seed in (-1, 2**62, 2**64 - 1):
+        options = parse_options(Headers({"x-route-seed": str(seed)}), {"p2l": {"seed": seed}})
+        assert options.seed == seed
+    for headers, body in (({"x-route-seed": str(2**64)}, {}), ({}, {"p2l": {"seed": 2**64}})):
+        with pytest.raises(InvalidRequestError, match="64 bits") as caught:
+            parse_options(Headers(headers), body)
+        assert caught.value.param in ("X-Route-Seed", "p2l.seed")
 
 
 @given(st.text(max_size=20))
