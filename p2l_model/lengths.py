@@ -13,6 +13,7 @@ import numpy as np
 
 from p2l_model.data import VoteTable
 from p2l_model.heads import Heads
+from p2l_model.ridge import fit_ridge, lacking
 from p2l_model.types import FloatArray
 
 # Fewer answers than this say too little of a model's lengths.
@@ -23,8 +24,8 @@ HIDDEN_REASONING: Final = frozenset({"o1-mini-2024-09-12", "o1-preview-2024-09-1
 
 @dataclass(frozen=True, slots=True)
 class LengthModel:
-    """heads: with length heads. Per model the residual's deviation and the mean number of tokens,
-    None where not known."""
+    """heads: with length heads. Per model the spread (`_with_spread`) and the mean number of
+    tokens, None where not known."""
 
     heads: Heads
     sigma: list[float | None]
@@ -71,22 +72,31 @@ def fit_lengths(
         penalty = l2 * int(rows.sum())
         weight[model], bias[model] = _ridge(x[rows], logs[rows, model], penalty)
     weight = weight / scale
-    fitted = replace(heads, length_weight=weight, length_bias=bias - weight @ mean)
-    return with_spread(features, logs, fitted)
+    bias = bias - weight @ mean
+    fitted = replace(heads, length_weight=weight, length_bias=bias)
+    return _with_spread(enough(logs), hidden @ weight.T + bias, fitted)
 
 
-def with_spread(features: FloatArray, logs: FloatArray, heads: Heads) -> LengthModel:
-    """Heads that predict lengths already, with each model's residual deviation on these answers."""
-    predicted = heads.log_tokens(features)
-    if predicted is None:
-        raise ValueError("the heads have no length head")
+def refit_lengths(features: FloatArray, logs: FloatArray, heads: Heads) -> LengthModel | None:
+    """Ridge on what a trained trunk gives its heads, at the penalty of least leave-one-out error:
+    what was trained beside the preferences shapes the trunk, and is not the best line on it."""
     used = enough(logs)
-    sigma: list[float | None] = [None] * logs.shape[1]
-    mean_tokens: list[float | None] = [None] * logs.shape[1]
+    if np.isnan(used).all():
+        return None
+    fit = fit_ridge(heads.hidden(features), used)
+    fitted = replace(heads, length_weight=fit.weight, length_bias=fit.bias)
+    return _with_spread(used, fit.left_out, fitted)
+
+
+def _with_spread(used: FloatArray, predicted: FloatArray, heads: Heads) -> LengthModel:
+    """sigma: what makes the mean of the predicted log-normals that of the answers. The residuals'
+    deviation does so only where they are normal; runaway answers are not, and are paid for."""
+    spread = np.sqrt(2.0 * np.log(np.maximum(lacking(used, predicted), 1.0)))
+    sigma: list[float | None] = [None] * used.shape[1]
+    mean_tokens: list[float | None] = [None] * used.shape[1]
     for model in np.flatnonzero((~np.isnan(used)).any(axis=0)):
-        rows = ~np.isnan(used[:, model])
-        sigma[model] = float((used[rows, model] - predicted[rows, model]).std())
-        mean_tokens[model] = float(np.exp(used[rows, model]).mean())
+        sigma[model] = float(spread[model])
+        mean_tokens[model] = float(np.nanmean(np.exp(used[:, model])))
     return LengthModel(heads, sigma, mean_tokens)
 
 

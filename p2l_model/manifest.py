@@ -49,7 +49,8 @@ class Manifest(_Strict):
     quantization: how the backbone is stored; none: as it came, and only torch reads it.
     prompt_format_hash: SHA-256 over the prompt format and the tokenizer.
     temperature: served coefficient = raw coefficient / temperature.
-    length_sigma: per model the standard deviation of log output tokens, None where unknown.
+    length_sigma: per model the spread of log output tokens, None where unknown; the
+    expected number is exp(mu + sigma^2 / 2).
     scored: per model whether the score head knows it, None without one.
     onboarded: models added after training, whose rows have a variance.
     """

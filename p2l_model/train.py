@@ -23,7 +23,7 @@ from p2l_model.lengths import (
     fit_lengths,
     length_report,
     log_lengths,
-    with_spread,
+    refit_lengths,
 )
 from p2l_model.manifest import Manifest
 from p2l_model.metrics import predict, source_mean
@@ -165,7 +165,7 @@ def _lengths(
 ) -> LengthModel | None:
     logs = log_lengths(split.train)
     if heads.length_weight is not None:
-        return with_spread(x_train, logs, heads)
+        return refit_lengths(x_train, logs, heads)
     return fit_lengths(x_train, logs, config.length_l2, heads)
 
 

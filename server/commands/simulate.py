@@ -27,8 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="CSV: model,input_usd_per_mtok,output_usd_per_mtok; needed where the "
                              "scores have no cost_usd")  # fmt: skip
     parser.add_argument("--train-scores", nargs="+", metavar="PATH",
-                        help="the scores trained on: expected costs, and the leaderboards that "
-                             "ours is compared with, are then taken from there")  # fmt: skip
+                        help="the scores trained on: the leaderboards that ours is compared with "
+                             "are taken from there, and expected costs, where not all models "
+                             "have a price and a predicted length")  # fmt: skip
     parser.add_argument("--objective", choices=["win_rate", "p_good", "expected_score"],
                         help="default: the one that says most of grades")  # fmt: skip
     parser.add_argument("--models", metavar="NAMES", help="comma-separated: only these")

@@ -1,23 +1,21 @@
-"""What an answer will cost, by prompt, learnt from what answers did cost.
-
-log(cost of model m on prompt z) by ridge on what the checkpoint's heads read of z, and on how long
-z is; the penalty of least leave-one-out error. A cost's mean is more than the exponential of its
-logarithm's, by the factor that leave-one-out predictions of the training costs lack.
-"""
+"""What an answer is expected to cost: by prices and predicted lengths, as the gateway has it, else
+learnt from what answers did cost."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from p2l_model.analysis.scored import PromptReader
+from p2l_model.ridge import fit_ridge, lacking
 from p2l_model.types import FloatArray
-from server.simulate.table import ScoreTable
+from server.simulate.predict import Predicted, read_hidden
+from server.simulate.table import ScoreTable, TokenPrices
 
-_PENALTIES: Final = np.geomspace(1e-3, 1e2, 11)
 # Beyond what was ever seen, a line in the logarithm is a guess.
-_BEYOND: Final = 2.0
+_BEYOND: Final = np.log(2.0)
 
 
 class ReadPrompts(NamedTuple):
@@ -27,67 +25,75 @@ class ReadPrompts(NamedTuple):
     hidden: FloatArray
 
 
+def expected_costs(
+    reader: PromptReader,
+    table: ScoreTable,
+    predicted: Predicted,
+    prices: Mapping[str, TokenPrices],
+    train: ScoreTable | None = None,
+    on_progress: Callable[[str, int, int], None] = lambda _stage, _done, _of: None,
+) -> tuple[FloatArray, str]:
+    """(P, M) USD and where they come from: as the gateway has them wherever that can be had, and
+    never from the answers that are being judged, except where nothing else is known."""
+    priced = priced_costs(table, predicted, prices)
+    if priced is not None:
+        return priced, "prices and predicted lengths"
+    if train is None:
+        return mean_costs(table), (
+            "each model's mean cost in the scores themselves: give --train-scores, or prices and a "
+            "checkpoint that predicts lengths"
+        )
+    n = len(train.conversations)
+    hidden = read_hidden(reader, train, lambda done: on_progress("training prompts", done, n))
+    cost = learnt_costs(ReadPrompts(train, hidden), ReadPrompts(table, predicted.hidden))
+    return cost, "the training scores' costs, by prompt (the gateway: prices and predicted lengths)"
+
+
+def priced_costs(
+    table: ScoreTable, predicted: Predicted, prices: Mapping[str, TokenPrices]
+) -> FloatArray | None:
+    """(P, M) USD as the gateway expects them: prices and predicted lengths. None where a model
+    lacks one."""
+    lengths = predicted.output_tokens
+    if not all(name in prices for name in table.models) or not np.isfinite(lengths).all():
+        return None
+    columns = [
+        prices[name].cost_usd(table.input_tokens, lengths[:, k])
+        for k, name in enumerate(table.models)
+    ]
+    return np.column_stack(columns)
+
+
+def mean_costs(table: ScoreTable) -> FloatArray:
+    """(P, M) USD: each model's mean, where nothing else is known."""
+    return np.tile(table.cost_usd.mean(axis=0), (table.score.shape[0], 1))
+
+
 def learnt_costs(train: ReadPrompts, asked: ReadPrompts) -> FloatArray:
-    """(P, M) USD of the asked table's models, each graded and priced in training."""
+    """(P, M) USD of the asked table's models, each graded and priced in training.
+
+    log(cost of model m on prompt z) by ridge on what the heads read of z, and on how long z is:
+    what a length head and prices come to, where the data have costs and no lengths. On average over
+    the training prompts, each left out in turn, it is what was paid.
+    """
     columns = [train.table.models.index(name) for name in asked.table.models]
     cost = train.table.cost_usd[:, columns]
-    x, wanted = _standardised(_design(train), _design(asked))
-    found = np.empty((wanted.shape[0], len(columns)))
-    known = np.isfinite(cost)
-    # models that answered the same prompts share the decomposition
-    masks, group = np.unique(known, axis=1, return_inverse=True)
-    for index in range(masks.shape[1]):
-        rows, models = masks[:, index], np.flatnonzero(group.reshape(-1) == index)
-        found[:, models] = _group(x[rows], cost[np.ix_(rows, models)], wanted)
+    logs = np.log(np.maximum(cost, _least(cost)))
+    fit = fit_ridge(_design(train), logs)
+    expected = np.clip(
+        _design(asked) @ fit.weight.T + fit.bias,
+        np.nanmin(logs, axis=0) - _BEYOND,
+        np.nanmax(logs, axis=0) + _BEYOND,
+    )
+    free = np.nanmax(cost, axis=0) == 0
+    found: FloatArray = np.exp(expected) * np.where(free, 0.0, lacking(logs, fit.left_out))
     return found
+
+
+def _least(cost: FloatArray) -> float:
+    paid = cost[cost > 0]
+    return float(paid.min()) if paid.size > 0 else 1.0
 
 
 def _design(prompts: ReadPrompts) -> FloatArray:
     return np.column_stack([prompts.hidden, np.log1p(prompts.table.input_tokens)])
-
-
-def _standardised(x: FloatArray, wanted: FloatArray) -> tuple[FloatArray, FloatArray]:
-    mean, deviation = x.mean(axis=0), x.std(axis=0)
-    scale = np.where(deviation > 0, deviation, 1.0)
-    return (x - mean) / scale, (wanted - mean) / scale
-
-
-def _group(x: FloatArray, cost: FloatArray, wanted: FloatArray) -> FloatArray:
-    """x (n, H), cost (n, m) -> (P, m)."""
-    least = cost[cost > 0].min() if (cost > 0).any() else 1.0
-    y = np.log(np.maximum(cost, least))
-    centre, level = x.mean(axis=0), y.mean(axis=0)
-    u, singular, vt = np.linalg.svd(x - centre, full_matrices=False)
-    best = min(
-        (_left_out(u, singular, y - level, penalty * x.shape[0]) for penalty in _PENALTIES),
-        key=lambda fit: fit.error,
-    )
-    weight = vt.T @ best.rotated
-    log_cost = np.clip(
-        level + (wanted - centre) @ weight,
-        y.min(axis=0) - np.log(_BEYOND),
-        y.max(axis=0) + np.log(_BEYOND),
-    )
-    lacking = cost.mean(axis=0) / np.exp(level + best.predicted).mean(axis=0)
-    found: FloatArray = np.exp(log_cost) * lacking
-    return found
-
-
-class _Fit(NamedTuple):
-    """error: mean square of what is left out; predicted: (n, m) each row without itself; rotated:
-    the weights in the singular vectors' terms."""
-
-    error: float
-    predicted: FloatArray
-    rotated: FloatArray
-
-
-def _left_out(u: FloatArray, singular: FloatArray, y: FloatArray, penalty: float) -> _Fit:
-    shrunk: NDArray[np.float64] = singular**2 / (singular**2 + penalty)
-    projected = u.T @ y
-    fitted = u @ (shrunk[:, None] * projected)
-    # the mean is fitted too
-    leverage = (u**2) @ shrunk + 1.0 / u.shape[0]
-    residual = (y - fitted) / np.maximum(1.0 - leverage, 1e-6)[:, None]
-    rotated = (singular / (singular**2 + penalty))[:, None] * projected
-    return _Fit(float((residual**2).mean()), y - residual, rotated)

@@ -10,6 +10,7 @@ import numpy as np
 
 from p2l_model.analysis.scored import PromptReader
 from p2l_model.errors import DataError
+from server.simulate.costs import expected_costs
 from server.simulate.curves import (
     Interval,
     bootstrap_weights,
@@ -18,7 +19,7 @@ from server.simulate.curves import (
     saving_of,
     single_models,
 )
-from server.simulate.predict import Belief, expected_costs, predict
+from server.simulate.predict import Belief, predict
 from server.simulate.table import ScoreTable, TokenPrices
 
 
@@ -41,7 +42,7 @@ def saving_of_model(
     if model not in table.models or len(table.models) < 3:
         raise DataError(f"the scores need {model} and two other models on the same prompts")
     predicted = predict(reader, table, None, lambda done: None)  # noqa: ARG005
-    cost, source = expected_costs(table, predicted, prices, None)
+    cost, source = expected_costs(reader, table, predicted, prices)
     others = [index for index, name in enumerate(table.models) if name != model]
     field = table.of_models([table.models[index] for index in others], "the newcomer")
     curves = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from p2l_model.analysis.scored import PromptReader
 from p2l_model.errors import DataError
 from p2l_model.types import FloatArray, PromptLeaderboard
-from router.cost import DEFAULT_EXPECTED_OUTPUT_TOKENS
 from router.objective import (
     Objective,
     is_known,
@@ -20,8 +19,7 @@ from router.objective import (
     opponent_weights,
     win_rates,
 )
-from server.simulate.costs import ReadPrompts, learnt_costs
-from server.simulate.table import ScoreTable, TokenPrices
+from server.simulate.table import ScoreTable
 
 Labels = NDArray[np.str_]
 
@@ -40,8 +38,8 @@ class Belief(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Predicted:
-    """Of a checkpoint, for the table's models. value, output_tokens: (P, M). hidden: (P, H), what
-    its heads read."""
+    """Of a checkpoint, for the table's models. value (P, M); output_tokens (P, M), NaN where not
+    predicted; hidden (P, H), what its heads read."""
 
     objective: Objective
     value: FloatArray
@@ -88,26 +86,6 @@ def read_hidden(
     """(P, H): what the checkpoint's heads read of the table's prompts."""
     heads = reader.checkpoint.heads
     return np.concatenate([heads.hidden(chunk) for chunk in _chunks(reader, table, on_progress)])
-
-
-def expected_costs(
-    table: ScoreTable,
-    predicted: Predicted,
-    prices: Mapping[str, TokenPrices],
-    train: ReadPrompts | None,
-) -> tuple[FloatArray, str]:
-    """(P, M) USD and where they came from: never from the answers that are being judged, except
-    where nothing else is known of what a model costs."""
-    if train is not None:
-        return learnt_costs(train, ReadPrompts(table, predicted.hidden)), "the training scores"
-    if all(name in prices for name in table.models):
-        columns = [
-            prices[name].cost_usd(table.input_tokens, predicted.output_tokens[:, k])
-            for k, name in enumerate(table.models)
-        ]
-        return np.column_stack(columns), "prices and predicted lengths"
-    means = np.tile(table.cost_usd.mean(axis=0), (table.score.shape[0], 1))
-    return means, "each model's mean cost in the scores themselves: give --train-scores or prices"
 
 
 def marginal_values(
@@ -160,9 +138,7 @@ def _values(board: PromptLeaderboard, objective: Objective) -> FloatArray:
 
 def _lengths(board: PromptLeaderboard) -> FloatArray:
     lengths = board.expected_output_tokens
-    if lengths is None:
-        return np.full(len(board.models), float(DEFAULT_EXPECTED_OUTPUT_TOKENS))
-    return np.where(np.isfinite(lengths), lengths, float(DEFAULT_EXPECTED_OUTPUT_TOKENS))
+    return np.full(len(board.models), np.nan) if lengths is None else lengths
 
 
 def _by_category(score: FloatArray, known: Labels, asked: Labels) -> FloatArray:

@@ -12,7 +12,7 @@ from p2l_model.analysis.scored import PromptReader
 from p2l_model.errors import DataError
 from p2l_model.types import FloatArray
 from router.objective import Objective
-from server.simulate.costs import ReadPrompts
+from server.simulate.costs import expected_costs
 from server.simulate.curves import (
     N_RESAMPLES,
     Curve,
@@ -29,10 +29,8 @@ from server.simulate.curves import (
 from server.simulate.predict import (
     Belief,
     category_values,
-    expected_costs,
     marginal_values,
     predict,
-    read_hidden,
 )
 from server.simulate.stream import N_SEEDS, StreamResult, run_streams
 from server.simulate.table import ScoreTable, TokenPrices
@@ -115,8 +113,7 @@ def run_study(
     table = _common(table, reader, train)
     n = len(table.conversations)
     predicted = predict(reader, table, objective, lambda done: on_progress("prompts", done, n))
-    read = None if train is None else _read(reader, train, on_progress)
-    cost, source = expected_costs(table, predicted, prices, read)
+    cost, source = expected_costs(reader, table, predicted, prices, train, on_progress)
     beliefs = {
         OURS: Belief(predicted.value, cost),
         "marginal": Belief(marginal_values(predicted, train, table), cost),
@@ -134,14 +131,6 @@ def run_study(
     areas = {name: _area(curve, table, weights) for name, curve in curves.items()}
     savings = {name: _saving(curve, table, weights) for name, curve in curves.items()}
     return Study(table, predicted.objective, source, curves, areas, savings, streams, weights)
-
-
-def _read(
-    reader: PromptReader, train: ScoreTable, on_progress: Callable[[str, int, int], None]
-) -> ReadPrompts:
-    n = len(train.conversations)
-    hidden = read_hidden(reader, train, lambda done: on_progress("training prompts", done, n))
-    return ReadPrompts(train, hidden)
 
 
 def _common(table: ScoreTable, reader: PromptReader, train: ScoreTable | None) -> ScoreTable:

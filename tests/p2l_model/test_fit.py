@@ -8,7 +8,7 @@ import pytest
 from p2l_model.data import VoteTable
 from p2l_model.fit import FitOptions, FitState, HeadFit, fit_heads
 from p2l_model.heads import Heads
-from p2l_model.lengths import fit_lengths, log_lengths
+from p2l_model.lengths import fit_lengths, log_lengths, refit_lengths
 from p2l_model.preference import log_probabilities, outcomes
 from p2l_model.targets import balanced, target_matrix
 from p2l_model.types import Conversation, FloatArray, Outcome, PreferenceFamily
@@ -143,3 +143,22 @@ def test_lengths_are_recovered() -> None:
     assert model.heads.length_weight[:, 0] == pytest.approx(0.5, abs=0.05)
     assert model.heads.length_bias == pytest.approx(5.0, abs=0.05)
     assert [s == pytest.approx(0.3, abs=0.03) for s in model.sigma] == [True] * 4
+
+
+def test_runaway_answers_count_in_the_expected_length() -> None:
+    """One answer in twenty of model 0 never ends: its logarithm's spread tells little of that."""
+    votes, features, _ = simulate(PreferenceFamily.BT, 4000)
+    chance = np.random.default_rng(1)
+    logs = 5 + 0.5 * features[votes.prompt, 0] + 0.3 * chance.normal(size=len(votes))
+    runaway = (votes.model_a == 0) & (chance.random(len(votes)) < 0.05)
+    votes.output_tokens_a[:] = np.where(runaway, 8000.0, np.exp(logs))
+    known = log_lengths(votes)
+    model = refit_lengths(features, known, Heads(np.zeros((4, 2)), np.zeros(4)))
+    assert model is not None
+    mu, sigma = model.heads.log_tokens(features), model.sigma[0]
+    assert mu is not None
+    assert sigma is not None
+    rows = ~np.isnan(known[:, 0])
+    expected = np.exp(mu[rows, 0] + sigma**2 / 2).mean()
+    assert expected == pytest.approx(np.exp(known[rows, 0]).mean(), rel=0.02)
+    assert model.sigma[1] == pytest.approx(0.3, abs=0.03)
