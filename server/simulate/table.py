@@ -166,7 +166,8 @@ def _costs(
         if np.isnan(n_output[row]):
             n_output[row] = chars[row] / CHARS_PER_TOKEN
         name = str(columns["model"][row])
-        price = prices.get(name) or prices.get(canonical(name))
+        # what hosts of the same weights ask for is one price here, as it is where it is expected
+        price = prices.get(canonical(name)) or prices.get(name)
         if not np.isnan(given[row]) or price is None:
             costs.append(given[row])
         else:
