@@ -154,7 +154,6 @@ def build_gateway(
         upstreams,
         admission=admission,
         accounts=accounts,
-        fallbacks=routing.fallbacks,
         retries=routing.retries,
         hedge_after_s=routing.hedge_after_s,
         health=health,

@@ -6,6 +6,7 @@ import argparse
 import importlib
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 from typing import Final
 
 from p2l_model.errors import CheckpointError, DataError, ExtraMissingError, P2LError
@@ -66,6 +67,7 @@ def _parser(verb: str | None) -> argparse.ArgumentParser:
         prog="p2l-router",
         description="Sends each prompt to the model most likely to win it, within your budget.",
     )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {version('p2l-router')}")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB")
     for name, summary in _VERBS.items():
         sub = verbs.add_parser(name, help=summary, description=summary)

@@ -55,7 +55,6 @@ class Gateway:
         upstreams: Mapping[str, Upstream],
         *,
         admission: Admission,
-        fallbacks: int,
         entropy: random.Random,
         accounts: Accounts,
         retries: int = 0,
@@ -70,7 +69,6 @@ class Gateway:
         self.admission = admission
         # requests that hold on to this gateway, those in the queue for a place too
         self.under_way = 0
-        self._fallbacks = fallbacks
         self._entropy = entropy
         self.accounts = accounts
         self._retries = retries
@@ -298,7 +296,7 @@ class Gateway:
         failures = exchange.failures
         last = list(failures.values())[-1]
         routed = exchange.plan.routed
-        if exchange.attempts > (self._fallbacks if routed else self._retries):
+        if exchange.attempts > (exchange.plan.fallbacks if routed else self._retries):
             raise from_upstreams(failures) from last
         request = exchange.plan.routing
         remaining = left_of_budget(exchange.decision, last, request.budget_usd)

@@ -40,7 +40,7 @@ _EXACT_COUNT_CHARS = 20_000
 class Plan:
     """A request ready to be decided. routed: false for a model asked for by its own name.
     fits: catalogue name -> what its provider can express of the request. taste: of the caller, that
-    its leaderboard was moved by."""
+    its leaderboard was moved by. fallbacks: further models that may be tried."""
 
     request_id: str
     caller: Caller
@@ -55,6 +55,7 @@ class Plan:
     body: Mapping[str, Any] = field(default_factory=dict, repr=False)
     marginal: bool = field(default=False)
     taste: OwnTaste | None = None
+    fallbacks: int = 0
 
     @property
     def scoring(self) -> str:
@@ -133,6 +134,7 @@ class Planner:
             routed=direct is None,
             seed=options.seed,
             explain=options.explain,
+            fallbacks=rules.fallbacks,
             streamed=request.stream,
             fits=fits,
             body=body,

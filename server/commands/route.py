@@ -81,7 +81,6 @@ async def _decide_all(
         planner,
         {},
         admission=Admission(1),
-        fallbacks=0,
         entropy=random.SystemRandom(),
         accounts=Accounts(NoLedger()),
     )

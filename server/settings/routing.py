@@ -20,7 +20,8 @@ class RoutingRules(Section):
     budget_usd: of a request that brings none. budget_mode: expected bounds the mean, hard every
     request. usd_per_win: what a certain win is worth: a dearer model must earn its cost, within the
     budget. objective: what is maximised. opponents: whom a win rate is against: uniform over the
-    leaderboard, or weights by name. models: an allow-list.
+    leaderboard, or weights by name. models: an allow-list. fallbacks: further models tried before
+    the first byte.
     """
 
     budget_usd: Usd | None = None
@@ -29,6 +30,7 @@ class RoutingRules(Section):
     objective: Objective = Objective.WIN_RATE
     opponents: Literal["uniform"] | dict[str, float] = "uniform"
     models: list[str] | None = None
+    fallbacks: Annotated[int, Field(ge=0)] = 2
     constraints: ConstraintSettings | None = None
 
     @field_validator("opponents")
@@ -86,14 +88,13 @@ class PersonaliseSettings(Section):
 class RoutingSettings(RoutingRules):
     """How requests are routed unless they say otherwise.
 
-    profiles: asked for as model p2l:NAME. fallbacks: further models tried before the first byte.
+    profiles: asked for as model p2l:NAME.
     retries: times the same model is asked again where nothing else could answer.
     hedge_after_s: where nothing has come by then, a second model is asked as well and the first to
     answer wins; both are paid. personalise: true or its settings: routing by each key's own taste.
     """
 
     profiles: dict[str, RoutingRules] = Field(default_factory=dict)
-    fallbacks: Annotated[int, Field(ge=0)] = 2
     retries: Annotated[int, Field(ge=0)] = 1
     hedge_after_s: PositiveSeconds | None = None
     breaker: BreakerSettings = Field(default_factory=BreakerSettings)

@@ -32,13 +32,24 @@ def bearer(key: str) -> dict[str, str]:
     return {"authorization": f"Bearer {key}"}
 
 
-@pytest.mark.parametrize("headers", [{}, bearer("wrong"), {"authorization": "Basic dGVhbQ=="}])
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        bearer("wrong"),
+        {"authorization": "Basic dGVhbQ=="},
+        bearer("' OR '1'='1"),
+        bearer("x'; DROP TABLE api_keys; --"),
+        bearer("team-key\\' OR 1=1 --"),
+    ],
+)
 def test_without_a_known_key_nothing_is_served(
     client: httpx.Client, headers: dict[str, str]
 ) -> None:
     response = client.get("/v1/models", headers=headers)
     assert response.status_code == 401
     assert response.json()["error"]["code"] == "invalid_api_key"
+    assert client.get("/v1/models", headers=bearer("team-key")).status_code == 200
 
 
 def test_health_never_needs_a_key(client: httpx.Client) -> None:

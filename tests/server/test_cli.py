@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,10 @@ def test_a_port_that_is_none_is_bad_usage(
             main([verb, *flags])
         assert stopped.value.code == 2
         assert "must be a port from 0 to 65535" in capsys.readouterr().err
+
+
+def test_it_says_its_version() -> None:
+    assert run("--version").stdout == f"p2l-router {version('p2l-router')}\n"
 
 
 def test_leaderboard_of_an_argument() -> None:

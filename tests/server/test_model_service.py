@@ -93,6 +93,17 @@ def test_predict_is_the_references(client: httpx.Client) -> None:
     assert client.get("/models").json() == {"models": MODELS}
 
 
+def test_an_eta_of_zero_is_a_number(tmp_path: Path) -> None:
+    """Zero is a tie parameter like any other; null is for families that have none."""
+    with LiveModel(write_checkpoint(tmp_path / "grk", zero_eta=True)) as model:
+        predicted = httpx.post(f"{model.url}/predict", json={"prompt": ["x"]}, trust_env=False)
+        scored = httpx.post(
+            f"{model.url}/v1/score", json={"conversations": [USER]}, trust_env=False
+        )
+    assert predicted.json()["eta"] == 0.0
+    assert scored.json()["data"][0]["eta"] == 0.0
+
+
 def test_a_family_without_eta_says_null(tmp_path: Path) -> None:
     from p2l_model.types import PreferenceFamily
 

@@ -61,7 +61,6 @@ async def exchange_of(settings: Settings, failures: list[UpstreamError]) -> Exch
         planner,
         {"main": Flaky(iter(failures))},
         admission=Admission(1),
-        fallbacks=2,
         entropy=random.Random(1),
         accounts=Accounts(NoLedger()),
     )

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
+from fake_provider import Behaviour, FakeProvider
 from live_gateway import LiveGateway, config_for
 
 EXTRA = f"""
@@ -60,3 +61,16 @@ def test_an_objective_that_the_leaderboard_has_not(client: httpx.Client) -> None
     response = route(client, "plain", "p2l:grounded")
     assert response.status_code == 400
     assert "family grk or ba" in response.json()["error"]["message"]
+
+
+def test_a_profile_says_how_many_further_models_are_tried() -> None:
+    profiles = "routing: {profiles: {once: {fallbacks: 0}}, breaker: {consecutive_failures: 9}}"
+    with (
+        FakeProvider(api_key="k") as provider,
+        LiveGateway(config_for(provider.base_url, profiles), {"MAIN_KEY": "k"}) as gateway,
+        httpx.Client(base_url=gateway.url) as client,
+    ):
+        for model, status in (("p2l", 200), ("p2l:once", 502)):
+            provider.script("up-dear", Behaviour(status=500))
+            body = {"model": model, "messages": [{"role": "user", "content": "Hello"}]}
+            assert client.post("/v1/chat/completions", json=body).status_code == status

@@ -55,16 +55,18 @@ def write_base(path: Path, seed: int = 0) -> Path:
     return path
 
 
-def write_checkpoint(path: Path, family: PreferenceFamily = PreferenceFamily.GRK) -> Path:
-    """A checkpoint with random heads for MODELS."""
+def write_checkpoint(
+    path: Path, family: PreferenceFamily = PreferenceFamily.GRK, *, zero_eta: bool = False
+) -> Path:
+    """A checkpoint with random heads for MODELS. zero_eta: whatever the prompt."""
     base = load_base(str(write_base(path.parent / "base")))
     chance = np.random.default_rng(1)
     grounded = family is PreferenceFamily.GRK
     heads = Heads(
         chance.normal(size=(3, WIDTH)),
         chance.normal(size=3),
-        chance.normal(size=WIDTH) if grounded else None,
-        0.3 if grounded else None,
+        chance.normal(size=WIDTH) * (not zero_eta) if grounded else None,
+        0.3 * (not zero_eta) if grounded else None,
         length_weight=0.1 * chance.normal(size=(3, WIDTH)),
         length_bias=np.array([5.0, 6.0, 4.0]),
     )
