@@ -127,6 +127,7 @@ bench: $(VENV)/.dev
 	$(BIN)/python tests/benchmarks/bench_gateway.py
 	$(BIN)/python tests/benchmarks/bench_start.py
 	PYTHONPATH=tests/support $(BIN)/python tests/benchmarks/bench_workers.py
+	PYTHONPATH=tests/support $(BIN)/python tests/benchmarks/bench_storage.py
 	$(BIN)/python tests/benchmarks/bench_train.py
 	PYTHONPATH=tests/support $(BIN)/python tests/benchmarks/bench_outage.py
 	$(BIN)/python tests/benchmarks/bench_aggregate.py --prompts 1000

@@ -30,22 +30,22 @@ class PostgresServer:
 
     def __init__(self, binaries: Path, folder: Path) -> None:
         self._bin = binaries
-        self._data = folder / "data"
+        self.data = folder / "data"
         self._socket = folder
         self.port = free_port()
         self._n_databases = 0
         if os.geteuid() == 0:  # it refuses to run as root
             shutil.chown(folder, "postgres")
-        self._run("initdb", "-D", str(self._data), "-U", "p2l", "-A", "trust", "--no-sync")
+        self._run("initdb", "-D", str(self.data), "-U", "p2l", "-A", "trust", "--no-sync")
         self.start()
 
     def start(self) -> None:
         options = f"-p {self.port} -k {self._socket} -c listen_addresses=127.0.0.1 -c fsync=off"
         log = str(self._socket / "log")
-        self._run("pg_ctl", "-D", str(self._data), "-o", options, "-l", log, "-w", "start")
+        self._run("pg_ctl", "-D", str(self.data), "-o", options, "-l", log, "-w", "start")
 
     def stop(self) -> None:
-        self._run("pg_ctl", "-D", str(self._data), "-m", "immediate", "-w", "stop")
+        self._run("pg_ctl", "-D", str(self.data), "-m", "immediate", "-w", "stop")
 
     def database(self) -> str:
         """The URL of a new, empty database."""

@@ -31,7 +31,7 @@ models:
             output_usd_per_mtok: 15, context_window: 128000}}
   fake-c: {{provider: main, leaderboard_name: gpt-4o-mini-2024-07-18, input_usd_per_mtok: 0.15,
             output_usd_per_mtok: 0.6, context_window: 128000}}
-storage: {{url: "sqlite:///{folder}/ledger.db"}}
+storage: {{url: "{storage}"}}
 {scorer}
 """
 _FIXED = (
@@ -84,15 +84,24 @@ def minimal(port: int, upstream: int, python: str | None = None) -> Subject:
 
 
 def ours(
-    name: str, port: int, upstream: int, folder: Path, *more: str, usd: float = 1e6, extra: str = ""
+    name: str,
+    port: int,
+    upstream: int,
+    folder: Path,
+    *more: str,
+    usd: float = 1e6,
+    extra: str = "",
+    storage: str | None = None,
 ) -> Subject:
     """name: fixed (a leaderboard, no keys), budgets (the same, a key with a window of money and a
     budget on each request) or bundled (as budgets, with the checkpoint that comes along).
-    more: flags of serve. usd: of the window. extra: more of the configuration."""
+    more: flags of serve. usd: of the window. extra: more of the configuration. storage: a URL, else
+    SQLite in the folder."""
     own = folder / f"{name}-{port}"
     own.mkdir()
     scorer = "" if name == "bundled" else _FIXED
-    text = _OURS.format(upstream=upstream, folder=own, scorer=scorer)
+    storage = storage or f"sqlite:///{own}/ledger.db"
+    text = _OURS.format(upstream=upstream, storage=storage, scorer=scorer)
     config = own / "config.yaml"
     config.write_text(text + extra + ("" if name == "fixed" else _BUDGETS.format(usd=usd)))
     command = [str(BIN / "p2l-router"), "serve", "--config", str(config), "--port", str(port)]
