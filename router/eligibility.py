@@ -63,6 +63,7 @@ def candidates(
             length,
             input_tokens=request.input_tokens.get(card.name),
             cached_tokens=request.cached_tokens.get(card.name, 0),
+            output_cap=_sent_cap(card, request),
         )
         value = math.nan if index is None else worth[index]
         found.append(
@@ -77,6 +78,13 @@ def candidates(
             )
         )
     return found
+
+
+def _sent_cap(card: ModelCard, request: RoutingRequest) -> int | None:
+    """Of a hard budget, where the model can be sent the request at all."""
+    if request.budget_usd is None or request.budget_mode is not BudgetMode.HARD:
+        return None
+    return largest_output_cap(card, request.shape, request.budget_usd)
 
 
 def infeasible_hard(

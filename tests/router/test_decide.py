@@ -157,6 +157,22 @@ def test_a_win_has_a_price() -> None:
     assert "not worth" not in tight.explanation
 
 
+@pytest.mark.parametrize("length", [50.0, 5000.0])
+def test_what_a_hard_budget_is_expected_to_cost_counts_its_cap(length: float) -> None:
+    """An answer that the cap will end cannot be expected to be longer."""
+    budget = Decimal("0.001")
+    asked = RoutingRequest(shape=SHAPE, budget_usd=budget, budget_mode=BudgetMode.HARD)
+    board = replace(BOARD, expected_output_tokens=np.full(4, length))
+    decision = decide(board, CARDS, asked, random.Random(0))
+    cap = decision.max_output_tokens
+    assert cap is not None
+    (row,) = [row for row in decision.alternatives if row.model == decision.model]
+    assert row.expected_output_tokens == min(length, cap)
+    assert decision.expected_cost_usd is not None
+    assert decision.worst_case_cost_usd is not None
+    assert decision.expected_cost_usd <= decision.worst_case_cost_usd <= budget
+
+
 def test_hard_mode_and_a_price_of_a_win() -> None:
     hard: dict[str, Any] = {"budget_mode": BudgetMode.HARD, "budget_usd": Decimal("0.05")}
     assert ask(**hard).model == "good"
