@@ -143,7 +143,7 @@ def test_several_workers_share_a_port_and_the_dead_are_replaced(
         assert len(children) == 2
         os.kill(children[0], signal.SIGKILL)
         for _ in range(20):
-            with httpx.Client(trust_env=False, timeout=20) as fresh:
+            with httpx.Client(trust_env=False, timeout=60) as fresh:
                 answer = fresh.post(f"{serve.url}/v1/chat/completions", json=HELLO)
                 assert answer.status_code == 200
             time.sleep(0.1)
