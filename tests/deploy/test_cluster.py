@@ -25,7 +25,9 @@ pytestmark = [pytest.mark.services, pytest.mark.slow]
 CONF = Path(__file__).parents[2] / "deploy" / "nginx" / "nginx.conf"
 KEY = "sk-provider-canary"
 USAGE = {"prompt_tokens": 8, "completion_tokens": 100, "total_tokens": 108}
-COST = (Decimal(8) * 5 + Decimal(100) * 15) / 10**6  # 0.00154 USD, 0.0017 at worst
+COST = (Decimal(8) * 5 + Decimal(100) * 15) / 10**6  # USD, 0.00154
+WORST = Decimal("0.0017")
+N_CALLERS = 6
 AMOUNT = Decimal("0.93")
 BODY = {"model": "dear", "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 110}
 
@@ -134,7 +136,7 @@ def test_one_budget_for_both_while_one_is_killed_and_returns(
     with ServeProcess(folders[1], texts[1], environ=environ) as other:
         first = ServeProcess(folders[0], texts[0], "--port", str(port), environ=environ)
         with first, nginx(tmp_path, first.url, other.url) as url:
-            callers = Callers(url, 6)
+            callers = Callers(url, N_CALLERS)
             callers.wait_for(200, 60)
             first.signal(signal.SIGKILL)
             first.wait()
@@ -158,9 +160,10 @@ def test_one_budget_for_both_while_one_is_killed_and_returns(
     answered, open_, instances = row[2:]
     assert open_ == 0
     assert instances == 3, "both gateways have answered, and the one that returned"
-    # never above the amount, and no more left of it than one request needs
+    # never above the amount, and no more left of it than one request needs: but for what the killed
+    # one had reserved in Redis and not yet written down, which counts until its lease ends
     assert spent <= AMOUNT
-    assert AMOUNT - spent < 2 * COST
+    assert AMOUNT - spent < 2 * COST + N_CALLERS * WORST
     # what callers were told, what the ledger has and what the provider has seen agree
     assert spent == COST * answered + lost
     assert callers.cost == COST * callers.statuses[200] <= COST * answered

@@ -107,6 +107,12 @@ class EndOfConnectionError(Exception):
     """The script says to close the connection here."""
 
 
+async def _rounds() -> None:
+    """What the loop has begun takes a few rounds of it."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
 class FakeProvider:
     """models: the names it has (others are 404 model_not_found); None: any.
     api_key: what it wants as a bearer token; None: anything. tls: speaks HTTPS by it.
@@ -169,12 +175,13 @@ class FakeProvider:
         self.port = server.sockets[0].getsockname()[1]
         self._ready.set()
         await self._stop.wait()
+        await _rounds()  # one that has just come gets its task: a closed server has none
         server.close()
         for task in self._connections:
             task.cancel()
         await asyncio.gather(*self._connections, return_exceptions=True)
         await server.wait_closed()
-        await asyncio.sleep(0)  # for transports that have just been closed
+        await _rounds()  # for transports that have just been closed
 
     def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.n_connections += 1
