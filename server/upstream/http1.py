@@ -40,6 +40,7 @@ class Connection(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
         self._waiter: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_at_s = 0.0
         self._write_timer: asyncio.TimerHandle | None = None
         self._write_timeout_s: float | None = None
         self._deadline: Deadline | None = None
@@ -145,10 +146,12 @@ class Connection(asyncio.Protocol):
         if self._deadline is None:
             return
         if self._timer is not None:
-            if self._timer.when() <= self._deadline.at_s:
+            # not timer.when(): uvloop's has none between its hour and its call
+            if self._timer_at_s <= self._deadline.at_s:
                 return
             self._timer.cancel()
-        self._timer = self._loop.call_at(self._deadline.at_s, self._look_at_deadline)
+        self._timer_at_s = self._deadline.at_s
+        self._timer = self._loop.call_at(self._timer_at_s, self._look_at_deadline)
 
     def _look_at_deadline(self) -> None:
         self._timer = None

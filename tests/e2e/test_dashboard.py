@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -145,6 +146,22 @@ def test_the_tour(page: Page, gateway: LiveGateway, provider: FakeProvider) -> N
     # it stays open when the page is loaded again, in this tab only
     page.reload()
     expect(page.get_by_role("heading", name="Receipts")).to_be_visible()
+
+
+@pytest.mark.parametrize("config", [CONFIG, ""])
+def test_a_press_before_the_scripts_are_there_is_not_lost(
+    browser: Browser, provider: FakeProvider, config: str
+) -> None:
+    with LiveGateway(config_for(provider.base_url, config), ENVIRON) as gateway:
+        page = browser.new_page()
+        page.route("**/dashboard/prompt.js", lambda route: (time.sleep(1), route.continue_()))
+        if config:
+            sign_in(page, gateway.url)
+        else:
+            page.goto(gateway.url, wait_until="commit")
+        page.get_by_role("button", name="Show its leaderboard").click()
+        expect(page.get_by_role("img")).to_be_visible()
+        page.close()
 
 
 def test_narrow_and_dark(browser: Browser, gateway: LiveGateway) -> None:

@@ -42,8 +42,12 @@ function keep(refresh, everyMs) {
   run();
 }
 
-startPrompt();
-startLive();
-startReceipts();
-startSpend(() => refreshSpend().catch((error) => say(error.message)));
-for (const [refresh, everyMs] of EVERY_MS) keep(refresh, everyMs);
+// Once the page is there, in one go: between its forms and what hears them nobody can press.
+export function start() {
+  startPrompt();
+  startLive();
+  startReceipts();
+  startSpend(() => refreshSpend().catch((error) => say(error.message)));
+  for (const [refresh, everyMs] of EVERY_MS) keep(refresh, everyMs);
+  byId("main").inert = false;
+}

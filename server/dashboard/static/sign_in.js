@@ -10,9 +10,10 @@ async function open() {
     const body = await response.json().catch(() => ({}));
     throw new Error(response.status === 401 ? "This key is not known." : body.error?.message ?? `The gateway answered ${response.status}.`);
   }
+  const { start } = await import("./app.js");
   const page = new DOMParser().parseFromString(await response.text(), "text/html");
   document.body.replaceWith(document.adoptNode(page.body));
-  await import("./app.js");
+  start();
 }
 
 function refuse(error) {
@@ -27,4 +28,7 @@ byId("sign-in").addEventListener("submit", (event) => {
   keepKey(byId("key").value.trim());
   open().catch(refuse);
 });
+// until now the browser itself would have sent the form
+byId("main").inert = false;
+byId("key").focus();
 if (keptKey() !== null) open().catch(refuse);

@@ -1,0 +1,5 @@
+// The dashboard where no key is asked for.
+
+import { start } from "./app.js";
+
+start();
