@@ -14,7 +14,7 @@ import numpy as np
 from p2l_model.types import FloatArray, PromptLeaderboard
 from router.catalog import ModelCard
 from router.constrained import Optimum, SlowLane, constrained_optimum
-from router.cost import largest_output_cap, worst_case_cost_usd
+from router.cost import worst_case_cost_usd
 from router.decision import Alternative, Decision
 from router.eligibility import (
     Candidate,
@@ -134,7 +134,8 @@ def _decision(
 ) -> Decision:
     mix = optimum.mix
     chosen = pool[_drawn(mix, draw)]
-    cap, worst = _hard_cap(chosen.card, request)
+    cap = chosen.output_cap
+    worst = None if cap is None else worst_case_cost_usd(chosen.card, request.shape, cap)
     parts = [(pool[k], float(share)) for k, share in mix.parts]
     rate = sum(share * c.win_rate for c, share in parts)
     unpriced = any(c.expected_cost_usd is None for c, _ in parts)
@@ -164,14 +165,6 @@ def _decision(
             rate, *opponents, start=sum(share * c.coefficient for c, share in parts)
         ),
     )
-
-
-def _hard_cap(card: ModelCard, request: RoutingRequest) -> tuple[int | None, Decimal | None]:
-    """Hard mode's output cap in tokens and the cost at it in USD."""
-    if request.budget_usd is None or request.budget_mode is not BudgetMode.HARD:
-        return None, None
-    cap = largest_output_cap(card, request.shape, request.budget_usd)
-    return cap, None if cap is None else worst_case_cost_usd(card, request.shape, cap)
 
 
 def _table(found: Sequence[Candidate]) -> tuple[Alternative, ...]:

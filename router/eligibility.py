@@ -25,7 +25,8 @@ _OVER_WINDOW: Final = "its worst case is over what is left of a window's budget"
 
 class Candidate(NamedTuple):
     """A model with what this prompt says of it. coefficient, value: NaN where the leaderboard has
-    none. value: of the objective. reason: why it is not eligible, None where it is."""
+    none. value: of the objective. output_cap: that a hard budget sends along, None where there is
+    none or nothing fits it. reason: why it is not eligible, None where it is."""
 
     card: ModelCard
     coefficient: float
@@ -33,6 +34,7 @@ class Candidate(NamedTuple):
     value: float
     expected_output_tokens: float
     expected_cost_usd: Decimal | None
+    output_cap: int | None
     reason: str | None
 
 
@@ -53,17 +55,19 @@ def candidates(
     lengths = leaderboard.expected_output_tokens
     predicted = None if lengths is None else lengths.tolist()
     allowed = None if request.allowed is None else frozenset(request.allowed)
+    hard = request.budget_usd if request.budget_mode is BudgetMode.HARD else None
     found = []
     for card in catalogue:
         index = column.get(card.leaderboard_name)
         length = None if predicted is None or index is None else predicted[index]
+        cap = None if hard is None else largest_output_cap(card, request.shape, hard)
         expected = estimate(
             card,
             request.shape,
             length,
             input_tokens=request.input_tokens.get(card.name),
             cached_tokens=request.cached_tokens.get(card.name, 0),
-            output_cap=_sent_cap(card, request),
+            output_cap=cap,
         )
         value = math.nan if index is None else worth[index]
         found.append(
@@ -74,17 +78,12 @@ def candidates(
                 value,
                 expected.output_tokens,
                 expected.cost_usd,
-                _reason(card, value, request, allowed),
+                cap,
+                _reason(card, value, request, allowed)
+                or _cannot_pay(card, request, over_hard=hard is not None and cap is None),
             )
         )
     return found
-
-
-def _sent_cap(card: ModelCard, request: RoutingRequest) -> int | None:
-    """Of a hard budget, where the model can be sent the request at all."""
-    if request.budget_usd is None or request.budget_mode is not BudgetMode.HARD:
-        return None
-    return largest_output_cap(card, request.shape, request.budget_usd)
 
 
 def infeasible_hard(
@@ -137,7 +136,7 @@ def _reason(
     if not math.isfinite(value):
         what = "expected score" if request.objective is Objective.EXPECTED_SCORE else "coefficient"
         return f"the leaderboard has no {what} for {card.leaderboard_name}"
-    return _cannot(card, request) or _cannot_pay(card, request)
+    return _cannot(card, request)
 
 
 def _cannot(card: ModelCard, request: RoutingRequest) -> str | None:
@@ -160,7 +159,8 @@ def _cost_matters(request: RoutingRequest) -> bool:
     return any(limit is not None for limit in limits)
 
 
-def _cannot_pay(card: ModelCard, request: RoutingRequest) -> str | None:
+def _cannot_pay(card: ModelCard, request: RoutingRequest, *, over_hard: bool) -> str | None:
+    """over_hard: no output cap fits the hard budget."""
     if not _cost_matters(request):
         return None
     if card.prices is None:
@@ -168,8 +168,7 @@ def _cannot_pay(card: ModelCard, request: RoutingRequest) -> str | None:
     tier = request.shape.tier
     if card.prices_at(tier) is None:
         return f"its price in tier {tier} is unknown, and there is a budget: configure tier_prices"
-    budget = request.budget_usd if request.budget_mode is BudgetMode.HARD else None
-    if budget is not None and largest_output_cap(card, request.shape, budget) is None:
+    if over_hard:
         return _OVER_BUDGET
     left = request.available_usd
     if left is not None and largest_output_cap(card, request.shape, left) is None:

@@ -6,12 +6,13 @@ import asyncio
 import logging
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Any, Final
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
 from p2l_model.types import FloatArray, Outcome, PreferenceFamily
+from server.background import beside
 from server.endpoints.common import State
 from server.settings import PersonaliseSettings
 from server.storage.comparisons import Comparison, comparisons, feedback_version
@@ -30,18 +31,14 @@ _MOST_KEYS: Final = 200
 _MOST_PROMPTS: Final = 2000
 # A taste that was added and taken off again leaves the last bits different.
 _SAME_DIGITS: Final = 6
+_CODES: Final = {outcome.value: code for code, outcome in enumerate(Outcome)}
 
 
 @asynccontextmanager
 async def tastes_kept_current(state: State) -> AsyncIterator[None]:
     """While the context lasts, the planner's tastes follow the feedback, where that is wanted."""
-    task = asyncio.create_task(_keep(state))
-    try:
+    async with beside(_keep(state)):
         yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
 
 
 async def _keep(state: State) -> None:
@@ -94,20 +91,53 @@ def tastes_of(
     What all of them say alike against the model moves nobody's: one key could otherwise change the
     answers of another. Where there is one key alone, all that it says is its own.
     """
-    usable = [one for one in heard if _is_usable(one, models, names)]
+    place = {name: index for index, name in enumerate(models)}
+    known_as = {name: names.get(name, name) for name in (*models, *names)}
+    column = {name: place[known] for name, known in known_as.items() if known in place}
+    usable = [one for one in heard if _is_usable(one, models, column)]
     if not usable:
         return Tastes(models)
-    family = PreferenceFamily(usable[-1].leaderboard["family"])
-    usable = [one for one in usable if one.leaderboard["family"] == family.value]
-    by_key = _by_key(usable, models, names, family)
-    prior = _prior(family, by_key, _together(usable))
+    family = usable[-1].leaderboard["family"]
+    votes = [_vote(one, column) for one in usable if one.leaderboard["family"] == family]
+    by_key = _by_key(votes, PreferenceFamily(family))
+    prior = _prior(PreferenceFamily(family), by_key, _together(votes))
     found = {
-        name: _own(prior, votes)
-        for name, votes in by_key.items()
-        if len(votes) >= rules.min_votes and (rules.keys is None or name in rules.keys)
+        name: _own(prior, own)
+        for name, own in by_key.items()
+        if len(own) >= rules.min_votes and (rules.keys is None or name in rules.keys)
     }
     _LOG.info("tastes: %d keys of %d, tau %.2f", len(found), len(by_key), prior.tau)
     return Tastes(models, found)
+
+
+class _Vote(NamedTuple):
+    """A comparison as it is learnt from. a, b: columns of board (M,), the model's own coefficients;
+    winner: the place among Outcome. eta: the model's own too."""
+
+    key_name: str
+    a: int
+    b: int
+    winner: int
+    board: FloatArray
+    eta: float
+    gamma: float
+
+
+def _vote(one: Comparison, column: Mapping[str, int]) -> _Vote:
+    """What had moved its leaderboard at that time is taken off."""
+    board = np.array(one.leaderboard["coefficients"], dtype=np.float64)
+    eta = float(one.leaderboard["eta"] or 0.0)
+    if one.taste is not None:
+        board, eta = board - np.array(one.taste["shift"]), eta - float(one.taste["eta"])
+    return _Vote(
+        one.key_name,
+        column[one.model_a],
+        column[one.model_b],
+        _CODES[one.winner],
+        board,
+        eta,
+        one.leaderboard["gamma"] or 0.0,
+    )
 
 
 def _own(prior: TastePrior, votes: UserVotes) -> OwnTaste:
@@ -127,51 +157,44 @@ def _prior(
     return fit_prior(family, users, together)
 
 
-def _is_usable(one: Comparison, models: tuple[str, ...], names: Mapping[str, str]) -> bool:
+def _is_usable(one: Comparison, models: tuple[str, ...], column: Mapping[str, int]) -> bool:
     """Of the checkpoint that is served now, and of two models that it knows."""
     board = one.leaderboard
     if tuple(board["models"]) != models or None in board["coefficients"]:
         return False
-    pair = {names.get(name, name) for name in (one.model_a, one.model_b)}
-    return len(pair) == 2 and pair <= set(models) and one.winner in set(Outcome)
+    a, b = column.get(one.model_a), column.get(one.model_b)
+    return a is not None and b is not None and a != b and one.winner in _CODES
 
 
-def _by_key(
-    heard: Sequence[Comparison],
-    models: tuple[str, ...],
-    names: Mapping[str, str],
-    family: PreferenceFamily,
-) -> dict[str, UserVotes]:
-    from p2l_model.analysis.personal import UserVotes
+def _by_key(votes: Sequence[_Vote], family: PreferenceFamily) -> dict[str, UserVotes]:
     from p2l_model.targets import outcome_targets
 
     # a constant leaderboard says nothing of which votes are on one prompt
-    varied = len({float(_predicted(one)[0].round(_SAME_DIGITS)) for one in heard}) > 1
-    targets, codes = outcome_targets(family), {o.value: k for k, o in enumerate(Outcome)}
-    place = {name: index for index, name in enumerate(models)}
-    said: dict[str, list[Comparison]] = defaultdict(list)
-    for one in heard:
-        said[one.key_name].append(one)
-    found = {}
-    for key, own in said.items():
-        boards = np.array([_predicted(one) for one in own])  # (N, M)
-        a, b = (
-            np.array([place[names.get(getattr(one, side), getattr(one, side))] for one in own])
-            for side in ("model_a", "model_b")
-        )
-        rows = np.arange(len(own))
-        found[key] = UserVotes(
-            prompt=rows,
-            a=a,
-            b=b,
-            coef_a=boards[rows, a],
-            coef_b=boards[rows, b],
-            eta=np.array([_eta(one) for one in own]),
-            gamma=np.array([one.leaderboard["gamma"] or 0.0 for one in own]),
-            target=targets[[codes[one.winner] for one in own]],
-            weight=_weights(boards) if varied else np.ones(len(own)),
-        )
-    return found
+    varied = len({float(vote.board[0].round(_SAME_DIGITS)) for vote in votes}) > 1
+    targets = outcome_targets(family)
+    said: dict[str, list[_Vote]] = defaultdict(list)
+    for vote in votes:
+        said[vote.key_name].append(vote)
+    return {key: _user_votes(own, targets, varied=varied) for key, own in said.items()}
+
+
+def _user_votes(own: Sequence[_Vote], targets: FloatArray, *, varied: bool) -> UserVotes:
+    from p2l_model.analysis.personal import UserVotes
+
+    boards = np.array([vote.board for vote in own])  # (N, M)
+    rows = np.arange(len(own))
+    a, b = np.array([vote.a for vote in own]), np.array([vote.b for vote in own])
+    return UserVotes(
+        prompt=rows,
+        a=a,
+        b=b,
+        coef_a=boards[rows, a],
+        coef_b=boards[rows, b],
+        eta=np.array([vote.eta for vote in own]),
+        gamma=np.array([vote.gamma for vote in own]),
+        target=targets[[vote.winner for vote in own]],
+        weight=_weights(boards) if varied else np.ones(len(own)),
+    )
 
 
 def _weights(boards: FloatArray) -> FloatArray:
@@ -181,21 +204,10 @@ def _weights(boards: FloatArray) -> FloatArray:
     return np.array([1.0 / often[mark] for mark in marks])
 
 
-def _predicted(one: Comparison) -> FloatArray:
-    """(M,): the model's own coefficients, before the taste of that time."""
-    board = np.array(one.leaderboard["coefficients"], dtype=np.float64)
-    return board if one.taste is None else board - np.array(one.taste["shift"])
-
-
-def _eta(one: Comparison) -> float:
-    eta = float(one.leaderboard["eta"] or 0.0)
-    return eta if one.taste is None else eta - float(one.taste["eta"])
-
-
-def _together(heard: Sequence[Comparison]) -> FloatArray:
+def _together(votes: Sequence[_Vote]) -> FloatArray:
     from p2l_model.analysis.personal import coefficient_correlation
     from p2l_model.heads import HeadOutputs
 
-    boards = np.array([_predicted(one) for one in heard[-_MOST_PROMPTS:]])
+    boards = np.array([vote.board for vote in votes[-_MOST_PROMPTS:]])
     none = np.zeros(boards.shape[0])
     return coefficient_correlation(HeadOutputs(boards, none, none))

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+from server.background import beside
 from server.settings.prices import PricesSettings
 
 
@@ -24,11 +25,10 @@ async def prices_kept_current(
     url = settings.update_url or DEFAULT_UPDATE_URL
     updater = UpdatePrices(update_interval=settings.update_every_s, url=url)
     updater.start()
-    task = asyncio.create_task(_refresh_when_newer(settings.update_every_s, refresh))
     try:
-        yield
+        async with beside(_refresh_when_newer(settings.update_every_s, refresh)):
+            yield
     finally:
-        task.cancel()
         updater.stop()  # type: ignore[no-untyped-call]
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Final
 
 from server.auth import Authenticator
+from server.background import beside
 from server.endpoints.common import State
 from server.storage.errors import StorageError
 from server.storage.keys import keys_version, read_keys
@@ -21,13 +22,8 @@ _POLL_S: Final = 1.0
 async def keys_kept_current(state: State) -> AsyncIterator[None]:
     """Reads the stored keys now and, while the context lasts, within a second of each change."""
     await refresh(state)
-    task = asyncio.create_task(_keep(state))
-    try:
+    async with beside(_keep(state)):
         yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
 
 
 async def refresh(state: State) -> None:

@@ -88,14 +88,14 @@ def uniform_win_rates(coefficients: FloatArray) -> FloatArray:
 
 def of_prompt(board: PromptLeaderboard) -> Leaderboard:
     """Of one prompt, from a scorer's."""
-    rows = _rows(board.models, board.coefficients, None, None)
+    rows = rows_of(board.models, board.coefficients, None, None)
     return Leaderboard(board.family, rows, 1, board.eta, board.gamma)
 
 
 def of_estimate(family: PreferenceFamily, models: Sequence[str], estimate: Estimate) -> Leaderboard:
     """Of many prompts."""
     fitted = estimate.fitted
-    rows = _rows(models, fitted.coefficients, estimate.ci95, estimate.rank_ranges)
+    rows = rows_of(models, fitted.coefficients, estimate.ci95, estimate.rank_ranges)
     with_tie = family not in (PreferenceFamily.BT, PreferenceFamily.BT_TIE)
     with_level = family is PreferenceFamily.BA
     return Leaderboard(
@@ -107,12 +107,13 @@ def of_estimate(family: PreferenceFamily, models: Sequence[str], estimate: Estim
     )
 
 
-def _rows(
+def rows_of(
     models: Sequence[str],
     coefficients: FloatArray,
     ci95: FloatArray | None,
     ranges: FloatArray | None,
 ) -> tuple[LeaderboardRow, ...]:
+    """Best first. coefficients (M,), ci95 (M, 2), ranges (M, 2): of the models, as given."""
     ranks = ranks_of(coefficients[None, :])[0]
     rates = uniform_win_rates(coefficients)
     return tuple(

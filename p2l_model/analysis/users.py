@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
 
 from p2l_model.analysis.aggregate import Aggregation
-from p2l_model.analysis.bootstrap import ranks_of
-from p2l_model.analysis.leaderboard import Leaderboard, LeaderboardRow, uniform_win_rates
+from p2l_model.analysis.leaderboard import Leaderboard, rows_of
 from p2l_model.analysis.personal import shrunk
 from p2l_model.errors import DataError
 from p2l_model.types import FloatArray
@@ -80,19 +80,5 @@ def _coefficients(board: Leaderboard, models: list[str]) -> FloatArray:
 def _board(
     board: Leaderboard, models: list[str], coefficients: FloatArray, deviation: FloatArray
 ) -> Leaderboard:
-    ranks, rates = ranks_of(coefficients[None, :])[0], uniform_win_rates(coefficients)
-    half = _HALF * deviation
-    rows = tuple(
-        LeaderboardRow(
-            model=models[index],
-            rank=int(ranks[index]),
-            coefficient=float(coefficients[index]),
-            win_rate=float(rates[index]),
-            ci95=(
-                float(coefficients[index] - half[index]),
-                float(coefficients[index] + half[index]),
-            ),
-        )
-        for index in np.argsort(ranks)
-    )
-    return Leaderboard(board.family, rows, board.n_prompts, board.eta, board.gamma)
+    ci95 = coefficients[:, None] + _HALF * np.outer(deviation, (-1.0, 1.0))
+    return replace(board, rows=rows_of(models, coefficients, ci95, None))

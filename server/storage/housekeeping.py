@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Final
 
+from server.background import beside
 from server.storage.errors import StorageError
 from server.storage.receipts import prune
 from server.storage.recovery import Lost
@@ -29,13 +29,8 @@ async def kept_alive(store: Store, on_lost: Callable[[list[Lost]], None]) -> Asy
     on_lost: told of the attempts of processes that died, those found at the start first.
     """
     on_lost(store.lost)
-    task = asyncio.create_task(_keep(store, on_lost))
-    try:
+    async with beside(_keep(store, on_lost)):
         yield
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
 
 
 async def _keep(store: Store, on_lost: Callable[[list[Lost]], None]) -> None:
