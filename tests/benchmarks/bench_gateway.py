@@ -12,11 +12,9 @@ those of this machine on this day.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import random
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -28,12 +26,12 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent / "gateway"))
 
 from servers import (
-    HERE,
     LOAD_CORE,
     SERVER_CORE,
     Subject,
     free_ports,
     litellm,
+    measure,
     minimal,
     ours,
     portkey,
@@ -44,25 +42,6 @@ from servers import (
 Cell = dict[str, Any]
 Results = dict[tuple[str, str], list[Cell]]  # (kind of load, subject) -> one cell a round
 DIRECT, MINIMAL = "direct", "minimal FastAPI + httpx proxy"
-
-
-def measure(subject: Subject, plan: dict[str, Any]) -> Cell:
-    """One cell: what the clients saw, and what the server used meanwhile."""
-    plan = {**plan, "model": subject.model, "headers": subject.headers, "varied": subject.varied}
-    command = [sys.executable, str(HERE / "load.py"), subject.url, json.dumps(plan)]
-    before_s = subject.cpu_s()
-    done = subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        check=True,
-        preexec_fn=lambda: os.sched_setaffinity(0, {LOAD_CORE}),
-    )
-    cell: Cell = json.loads(done.stdout)
-    used_us = (subject.cpu_s() - before_s) * 1e6
-    cell["cpu_us"] = used_us / max(1, cell["chunks"] or cell["requests"])
-    cell["rss_mb"] = subject.rss_mb()
-    return cell
 
 
 def rounds(subjects: list[Subject], args: argparse.Namespace) -> Results:

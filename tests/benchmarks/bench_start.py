@@ -11,7 +11,6 @@ without pages that other processes map too), when it is ready and after a thousa
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import re
 import signal
@@ -25,32 +24,32 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent / "gateway"))
 
-from servers import HERE, LOAD_CORE, SERVER_CORE, Subject, free_ports, ours, provider, running
+from servers import (
+    LOAD_CORE,
+    SERVER_CORE,
+    Subject,
+    free_ports,
+    ours,
+    provider,
+    run_load,
+    running,
+    spawn,
+)
 
 _IMPORT = re.compile(r"import time:\s+(\d+) \|\s+(\d+) \|(\s+)(\S+)")
 
 
 def start(subject: Subject, folder: Path) -> dict[str, float]:
     """One start, a thousand requests, and the end."""
-    plan = {"clients": 8, "seconds": 0.0, "at_least": 1000, "model": subject.model}
-    plan |= {"headers": subject.headers, "varied": subject.varied}
+    plan = subject.asked({"clients": 8, "seconds": 0.0, "at_least": 1000})
     with (folder / "log").open("wb") as log:
         began = time.perf_counter()
-        process = subprocess.Popen(
-            subject.command,
-            cwd=folder,
-            env={**os.environ, **subject.environ},
-            stdout=log,
-            stderr=log,
-            preexec_fn=lambda: os.sched_setaffinity(0, {SERVER_CORE}),
-        )
-    subject.pid = process.pid
+        process = spawn(subject, folder, log, SERVER_CORE)
     try:
         _until_ready(subject.port, process)
         seen = {"ready_s": time.perf_counter() - began, "cpu_s": subject.cpu_s()}
         seen |= {"rss_mb": subject.rss_mb(), "pss_mb": _pss_mb(process.pid)}
-        load = [sys.executable, str(HERE / "load.py"), subject.url, json.dumps(plan)]
-        subprocess.run(load, check=True, capture_output=True)
+        run_load(subject.url, plan)
         seen |= {"rss_after_mb": subject.rss_mb(), "pss_after_mb": _pss_mb(process.pid)}
         seen["torch"] = float("libtorch" in Path(f"/proc/{process.pid}/maps").read_text())
         return seen

@@ -22,8 +22,7 @@ from services import PostgresServer, postgres_server
 
 sys.path.insert(0, str(Path(__file__).parent / "gateway"))
 
-from bench_workers import load
-from servers import LOAD_CORE, SERVER_CORE, Subject, free_ports, ours, provider, running
+from servers import LOAD_CORE, SERVER_CORE, Subject, free_ports, measure, ours, provider, running
 
 
 def postmaster(server: PostgresServer) -> Subject:
@@ -39,7 +38,7 @@ def rounds(subjects: dict[str, Subject], database: Subject, args: argparse.Names
     for _ in range(args.rounds):
         for name, subject in subjects.items():
             before = database.cpu_s()
-            cell = load(subject, args.clients, args.seconds)
+            cell = measure(subject, {"clients": args.clients, "seconds": args.seconds})
             cell["database_us"] = 1e6 * (database.cpu_s() - before) / cell["requests"]
             cells[name].append(cell)
     print("| storage | requests/s | gateway's CPU, µs | database's CPU, µs | wrong |")

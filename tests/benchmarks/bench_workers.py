@@ -13,10 +13,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sqlite3
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -29,23 +27,7 @@ from services import redis_server
 
 sys.path.insert(0, str(Path(__file__).parent / "gateway"))
 
-from servers import HERE, LOAD_CORE, SERVER_CORE, Subject, free_ports, ours, provider, running
-
-
-def load(subject: Subject, clients: int, seconds: float) -> dict[str, Any]:
-    """What the clients saw, and CPU microseconds per request."""
-    plan = {"clients": clients, "seconds": seconds, "model": subject.model}
-    plan["headers"] = subject.headers
-    before = subject.cpu_s()
-    done = subprocess.run(
-        [sys.executable, str(HERE / "load.py"), subject.url, json.dumps(plan)],
-        check=True,
-        capture_output=True,
-        preexec_fn=lambda: os.sched_setaffinity(0, {LOAD_CORE}),
-    )
-    cell: dict[str, Any] = json.loads(done.stdout)
-    cell["cpu_us"] = 1e6 * (subject.cpu_s() - before) / cell["requests"]
-    return cell
+from servers import LOAD_CORE, SERVER_CORE, Subject, free_ports, measure, ours, provider, running
 
 
 def rates(subjects: dict[int, Subject], args: argparse.Namespace) -> None:
@@ -53,7 +35,7 @@ def rates(subjects: dict[int, Subject], args: argparse.Namespace) -> None:
     cells: dict[int, list[dict[str, Any]]] = {n: [] for n in subjects}
     for _ in range(args.rounds):
         for n, subject in subjects.items():
-            cells[n].append(load(subject, args.clients, args.seconds))
+            cells[n].append(measure(subject, {"clients": args.clients, "seconds": args.seconds}))
     print("| workers | x one worker's requests/s | requests/s | CPU µs per request | wrong |")
     print("|---|---|---|---|---|")
     for n, found in cells.items():
@@ -67,7 +49,7 @@ def rates(subjects: dict[int, Subject], args: argparse.Namespace) -> None:
 def small_window(subject: Subject, upstream: int, ledger: Path, usd: float) -> None:
     """Raises RuntimeError where more is spent than the window has, or the ledger has lost one."""
     before = _answered(upstream)
-    cell = load(subject, 32, 3.0)
+    cell = measure(subject, {"clients": 32, "seconds": 3.0})
     good, sent = cell["requests"] - cell["bad"], _answered(upstream) - before
     until = time.monotonic() + 10
     while True:

@@ -10,11 +10,9 @@ more layer is.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import pstats
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -27,13 +25,13 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 
 from servers import (
-    HERE,
     LOAD_CORE,
     SERVER_CORE,
     Subject,
     free_ports,
     ours,
     provider,
+    run_load,
     running,
 )
 
@@ -138,13 +136,7 @@ def counter(which: str, folder: Path, first: str = "") -> Iterator[Counter]:
 
 
 def _run(url: str, plan: dict[str, Any]) -> dict[str, Any]:
-    done = subprocess.run(
-        [sys.executable, str(HERE / "load.py"), url, json.dumps(plan)],
-        capture_output=True,
-        check=True,
-        preexec_fn=lambda: os.sched_setaffinity(0, {LOAD_CORE}),
-    )
-    cell: dict[str, Any] = json.loads(done.stdout)
+    cell = run_load(url, plan)
     if cell["bad"]:
         raise RuntimeError(f"{cell['bad']} answers were wrong")
     return cell

@@ -38,7 +38,7 @@ def main() -> None:
         folder = Path(name)
         upstream, port = free_ports(2)
         subject = ours(args.which, port, upstream, folder)
-        plan |= {"model": subject.model, "headers": subject.headers, "varied": subject.varied}
+        plan = subject.asked(plan)
         with (
             running(provider(upstream), LOAD_CORE, folder),
             running(subject, SERVER_CORE, folder),

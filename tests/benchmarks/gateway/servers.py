@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -13,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, BinaryIO
 
 HERE = Path(__file__).parent
 BIN = Path(sys.executable).parent
@@ -60,6 +62,10 @@ class Subject:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}{CHAT}"
+
+    def asked(self, plan: dict[str, Any]) -> dict[str, Any]:
+        """The plan of a load, with what this server wants of a request."""
+        return {**plan, "model": self.model, "headers": self.headers, "varied": self.varied}
 
     def cpu_s(self) -> float:
         """CPU seconds so far, of all its processes and threads."""
@@ -146,13 +152,31 @@ def portkey(package: str, port: int, upstream: int) -> Subject:
     return Subject("Portkey", port, command, headers=headers, environ=environ)
 
 
-@contextmanager
-def running(
-    subject: Subject, core: int, folder: Path, *more_cores: int, limit_s: float = 120
-) -> Iterator[Subject]:
-    """Started on one core or several, and ended with all that it started."""
-    subject.log = folder / f"{subject.port}.log"
-    log = subject.log.open("wb")
+def run_load(url: str, plan: dict[str, Any]) -> dict[str, Any]:
+    """What the clients of load.py saw, on a core of their own."""
+    done = subprocess.run(
+        [sys.executable, str(HERE / "load.py"), url, json.dumps(plan)],
+        check=True,
+        capture_output=True,
+        preexec_fn=lambda: os.sched_setaffinity(0, {LOAD_CORE}),
+    )
+    cell: dict[str, Any] = json.loads(done.stdout)
+    return cell
+
+
+def measure(subject: Subject, plan: dict[str, Any]) -> dict[str, Any]:
+    """One cell: what the clients saw, and what the server used meanwhile, by chunk where there are
+    some."""
+    before_s = subject.cpu_s()
+    cell = run_load(subject.url, subject.asked(plan))
+    used_us = (subject.cpu_s() - before_s) * 1e6
+    cell["cpu_us"] = used_us / max(1, cell["chunks"] or cell["requests"])
+    cell["rss_mb"] = subject.rss_mb()
+    return cell
+
+
+def spawn(subject: Subject, folder: Path, log: BinaryIO, *cores: int) -> subprocess.Popen[bytes]:
+    """The subject's process, which may not be ready yet."""
     process = subprocess.Popen(
         subject.command,
         cwd=folder,
@@ -160,9 +184,20 @@ def running(
         stdout=log,
         stderr=log,
         start_new_session=True,
-        preexec_fn=lambda: os.sched_setaffinity(0, {core, *more_cores}),
+        preexec_fn=lambda: os.sched_setaffinity(0, set(cores)),
     )
     subject.pid = process.pid
+    return process
+
+
+@contextmanager
+def running(
+    subject: Subject, core: int, folder: Path, *more_cores: int, limit_s: float = 120
+) -> Iterator[Subject]:
+    """Started on one core or several, and ended with all that it started."""
+    subject.log = folder / f"{subject.port}.log"
+    log = subject.log.open("wb")
+    process = spawn(subject, folder, log, core, *more_cores)
     try:
         _wait_for(subject, process, limit_s)
         yield subject

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 
-from servers import HERE, LOAD_CORE, SERVER_CORE, free_ports, ours, provider, running
+from servers import LOAD_CORE, SERVER_CORE, free_ports, ours, provider, run_load, running
 
 CLIENTS = 64
 
@@ -22,11 +19,6 @@ def test_new_callers_are_let_in_while_others_keep_it_busy(tmp_path: Path) -> Non
         running(provider(upstream), LOAD_CORE, tmp_path),
         running(gateway, SERVER_CORE, tmp_path),
     ):
-        done = subprocess.run(
-            [sys.executable, str(HERE / "load.py"), gateway.url, json.dumps(plan)],
-            capture_output=True,
-            check=True,
-        )
-    seen = json.loads(done.stdout)
+        seen = run_load(gateway.url, plan)
     assert seen["bad"] == 0
     assert seen["before_all"] <= 6 * CLIENTS
