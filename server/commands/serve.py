@@ -30,7 +30,7 @@ from server.defaults import missing_variables
 from server.hosts import is_loopback
 from server.logs import FORMATS, configure, say_always
 from server.objectives import check_objectives
-from server.serving.sockets import accepting, address_of, bind
+from server.serving.sockets import accepting, address_of, bind, inherited
 from server.serving.supervisor import Supervisor
 from server.settings import Settings
 from server.storage.keys import read_keys
@@ -149,7 +149,7 @@ def _leave_out_httpx_cli() -> None:
 
 def _listener(args: argparse.Namespace) -> socket.socket:
     if args.fd is not None:
-        return socket.socket(fileno=args.fd)
+        return inherited(args.fd)
     try:
         return bind(args.host, args.port)
     except OSError as error:

@@ -34,6 +34,8 @@ router = APIRouter(prefix="/admin")
 AdminDep = Annotated[State, Depends(admin_state)]
 Days = Annotated[int, Query(ge=1, le=3660)]
 Limit = Annotated[int, Query(ge=1, le=200)]
+# What a column of a database holds.
+Microseconds = Annotated[int, Query(ge=0, le=2**63 - 1)]
 
 
 @router.get("/overview")
@@ -52,7 +54,9 @@ async def requests(state: AdminDep, limit: Limit = 50) -> Response:
 
 
 @router.get("/receipts")
-async def receipts(state: AdminDep, limit: Limit = 25, before_us: int | None = None) -> Response:
+async def receipts(
+    state: AdminDep, limit: Limit = 25, before_us: Microseconds | None = None
+) -> Response:
     """The latest receipts, each in a line; before_us: created earlier than that."""
     found = await _read(state, lambda: recent_receipts(state.store.database, before_us, limit))
     return _list([views.receipt_json(document) for document in found])

@@ -26,6 +26,15 @@ def bind(host: str, port: int) -> socket.socket:
     return bound
 
 
+def inherited(fd: int) -> socket.socket:
+    """The listening socket of the parent process. Blocking is a property of what the processes
+    share, and Python takes a socket it is given for a blocking one: a double of it would let the
+    accept() of another worker wait for ever. Raises OSError: fd is no socket."""
+    given = socket.socket(fileno=fd)
+    given.setblocking(False)
+    return given
+
+
 def address_of(bound: socket.socket) -> str:
     """host:port, as in a URL."""
     host, port = bound.getsockname()[:2]

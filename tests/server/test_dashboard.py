@@ -120,6 +120,15 @@ def test_what_it_shows_is_the_ledgers(locked: httpx.Client, provider: FakeProvid
     assert "canary" not in whole
 
 
+@pytest.mark.parametrize("before_us", ["-1", str(2**63)])
+def test_a_time_no_database_can_hold_is_refused_by_name(
+    locked: httpx.Client, before_us: str
+) -> None:
+    answer = locked.get(f"/admin/receipts?before_us={before_us}", headers=bearer("key-c"))
+    assert answer.status_code == 400
+    assert answer.json()["error"]["param"] == "before_us"
+
+
 def test_savings_compare_with_always_the_best(locked: httpx.Client) -> None:
     for budget in ("1", "0.0001"):
         headers = bearer("key-a") | {"x-cost-budget": budget, "x-route-seed": "1"}

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from servers import LOAD_CORE, SERVER_CORE, free_ports, ours, provider, run_load, running
+
+from server.serving.sockets import accepting, bind, inherited
 
 CLIENTS = 64
 
@@ -22,3 +25,14 @@ def test_new_callers_are_let_in_while_others_keep_it_busy(tmp_path: Path) -> Non
         seen = run_load(gateway.url, plan)
     assert seen["bad"] == 0
     assert seen["before_all"] <= 6 * CLIENTS
+
+
+def test_a_worker_that_starts_does_not_make_the_others_wait_in_accept() -> None:
+    """They share what they listen on: were it blocking for a moment, a worker in accept() with
+    nobody there would stand still until the next caller comes."""
+    with bind("127.0.0.1", 0) as parents:
+        workers = inherited(os.dup(parents.fileno()))
+        doubles = accepting(workers)
+        assert not os.get_blocking(parents.fileno())
+        for double in doubles:
+            double.close()
