@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from server.request_id import Entropy
 
 
@@ -24,3 +26,13 @@ def test_ids_differ() -> None:
     ids = {source.request_id() for source in (entropy, other) for _ in range(1000)}
     assert len(ids) == 2000
     assert {len(one) for one in ids} == {36}
+
+
+def test_ids_are_in_the_order_of_their_time() -> None:
+    entropy = Entropy()
+    ids = []
+    for _ in range(5):
+        ids.append(entropy.request_id())
+        time.sleep(0.002)
+    assert ids == sorted(ids)
+    assert abs(int(ids[-1][4:16], 16) / 1000 - time.time()) < 60
