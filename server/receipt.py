@@ -8,7 +8,7 @@ from importlib.metadata import version
 from typing import Any
 
 from p2l_model.checkpoint import resolve_checkpoint
-from router.receipt import build_receipt
+from router.receipt_form import Folded, fold, unfold
 from server.exchange import Exchange
 from server.settings import ScorerSettings
 
@@ -18,6 +18,12 @@ def exchange_receipt(
 ) -> dict[str, Any]:
     """The document of router.receipt. checkpoint: which one made the leaderboard, as told by
     checkpoint_version; None where a name was asked for and nothing was scored."""
+    folded = folded_receipt(exchange, created_s=created_s, checkpoint=checkpoint)
+    return unfold(folded.document, folded.common.document)
+
+
+def folded_receipt(exchange: Exchange, *, created_s: int, checkpoint: str | None) -> Folded:
+    """The same, as it is stored."""
     plan = exchange.plan
     about = {
         "request_id": plan.request_id,
@@ -28,9 +34,7 @@ def exchange_receipt(
         "routed": plan.routed,
         "taste": None if plan.taste is None else plan.taste.to_json(),
     }
-    return build_receipt(
-        exchange.leaderboard, plan.catalogue, exchange.history, seed=plan.seed, about=about
-    )
+    return fold(exchange.leaderboard, plan.catalogue, exchange.history, seed=plan.seed, about=about)
 
 
 @cache

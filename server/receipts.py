@@ -10,7 +10,7 @@ from typing import Final
 import orjson
 
 from server.exchange import Exchange
-from server.receipt import checkpoint_version, exchange_receipt
+from server.receipt import checkpoint_version, folded_receipt
 from server.settings import ScorerSettings
 from server.storage.rows import micros
 from server.storage.statements import Kind
@@ -34,7 +34,8 @@ class Receipts:
         self._checkpoint = checkpoint_version(scoring)
         self._keep_prompts = keep_prompts
         self._clock = clock
-        self._catalogues: set[str] = set()
+        # what receipts have in common, by version
+        self._stored: set[str] = set()
 
     def keep(self, exchange: Exchange) -> None:
         """Of a routed request. Does not wait and does not fail."""
@@ -49,19 +50,20 @@ class Receipts:
     def _keep(self, exchange: Exchange) -> None:
         plan, now = exchange.plan, self._clock()
         about = {"request_id": plan.request_id, "created_at": micros(now)}
-        document = exchange_receipt(exchange, created_s=int(now), checkpoint=self._checkpoint)
-        version, catalogue = document["catalogue_version"], document.pop("catalogue")
-        if version not in self._catalogues:
-            self._catalogues.add(version)
-            row = {"version": version, "created_at": micros(now), "document": _json(catalogue)}
+        receipt = folded_receipt(exchange, created_s=int(now), checkpoint=self._checkpoint)
+        common = receipt.common
+        if common.version not in self._stored:
+            self._stored.add(common.version)
+            text = _json(common.document)
+            row = {"version": common.version, "created_at": micros(now), "document": text}
             self._store.put(Kind.CATALOGUE, row)
         self._store.put(
             Kind.RECEIPT,
             {
                 **about,
                 "key_name": plan.caller.name,
-                "catalogue_version": version,
-                "document": _json(document),
+                "catalogue_version": common.version,
+                "document": _json(receipt.document),
             },
         )
         if self._keep_prompts:

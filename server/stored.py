@@ -20,7 +20,8 @@ from server.config_file import ConfigError
 from server.settings import StorageSettings
 from server.storage.database import Database
 from server.storage.errors import StorageError
-from server.storage.schema import feedback, prompts, receipts
+from server.storage.receipts import stored_leaderboard
+from server.storage.schema import catalogues, feedback, prompts, receipts
 
 _BATCH: Final = 500
 _MICROS: Final = 1_000_000
@@ -64,8 +65,10 @@ def judged_feedback(
             feedback.c.model_b,
             feedback.c.winner,
             receipts.c.document,
+            catalogues.c.document.label("common"),
         )
         .join(receipts, receipts.c.request_id == feedback.c.request_id, isouter=True)
+        .join(catalogues, catalogues.c.version == receipts.c.catalogue_version, isouter=True)
         .where(feedback.c.created_at >= int(since_s * _MICROS))
         .order_by(feedback.c.created_at)
     )
@@ -93,10 +96,10 @@ def _prompt(row: Row[Any]) -> Mapping[str, Any]:
 
 def _judged(row: Row[Any], marginal: PromptLeaderboard, names: Mapping[str, str]) -> Judged | None:
     """None for ratings, and where the receipt is gone or lacks a model."""
-    if row.document is None or row.winner not in _OUTCOMES:
+    if row.document is None or row.common is None or row.winner not in _OUTCOMES:
         return None
     a, b = names.get(row.model_a, row.model_a), names.get(row.model_b, row.model_b)
-    predicted = _chance(json.loads(row.document)["leaderboard"], a, b)
+    predicted = _chance(stored_leaderboard(row.document, row.common), a, b)
     baseline = _chance(_as_stored(marginal), a, b)
     if predicted is None or baseline is None:
         return None

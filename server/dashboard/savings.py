@@ -59,8 +59,8 @@ def savings(sent: Iterable[Sent]) -> dict[str, Any]:
 
 
 def _note(study: _Study, one: Sent) -> None:
-    seen = _candidates(one.document)
-    chosen = one.document["attempts"][-1]["decision"]["model"]
+    seen = _candidates(one.attempts[0])
+    chosen = one.attempts[-1]["decision"]["model"]
     study.spent_usd += usd(one.cost_pico)
     if chosen not in seen:  # its price or its win rate is not known: there is nothing to compare
         return
@@ -69,10 +69,10 @@ def _note(study: _Study, one: Sent) -> None:
         study.models[model].add(cost_usd, win_rate)
 
 
-def _candidates(document: Mapping[str, Any]) -> dict[str, tuple[Decimal, float]]:
+def _candidates(attempt: Mapping[str, Any]) -> dict[str, tuple[Decimal, float]]:
     """Model -> (expected cost, win rate), as it was before anything failed. A model is out where
     the request asks for what it cannot do; one beyond the budget is not out."""
-    rows = document["attempts"][0]["decision"]["alternatives"]
+    rows = attempt["decision"]["alternatives"]
     return {
         row["model"]: (Decimal(row["expected_cost_usd"]), row["win_rate"])
         for row in rows

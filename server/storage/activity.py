@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 import orjson
 from sqlalchemy import Row, Select, func, select
 
+from router.receipt_form import unfold_attempts
 from server.ledger.attempt import Outcome
 from server.storage.database import Database
 from server.storage.rows import micros
@@ -55,9 +56,10 @@ class ProviderOutcomes:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """The receipt of a request that a provider answered, and what all its attempts cost."""
+    """The attempts in the receipt of a request that a provider answered, and what all of them
+    cost."""
 
-    document: dict[str, Any]
+    attempts: list[dict[str, Any]]
     cost_pico: int
 
 
@@ -97,7 +99,7 @@ def provider_outcomes(database: Database, since: float) -> dict[str, ProviderOut
 
 
 def recent_receipts(database: Database, before_us: int | None, limit: int) -> list[dict[str, Any]]:
-    """Documents without their catalogue, with key and time, newest first. Blocks. Raises
+    """Documents as they are stored, with key and time, newest first. Blocks. Raises
     StorageError."""
     query = select(receipts.c.document, receipts.c.key_name, receipts.c.created_at)
     if before_us is not None:
@@ -115,7 +117,7 @@ def answered_receipts(database: Database, since: float, limit: int) -> Iterator[
     StorageError."""
     with database.begin() as connection:
         for row in connection.execute(_answered(micros(since), limit)):
-            yield Sent(orjson.loads(row[0]), int(row[1] or 0))
+            yield Sent(unfold_attempts(orjson.loads(row[0])), int(row[1] or 0))
 
 
 def _answered(since_us: int, limit: int) -> Select[Any]:

@@ -10,7 +10,8 @@ import orjson
 from sqlalchemy import func, select
 
 from server.storage.database import Database
-from server.storage.schema import feedback, receipts
+from server.storage.receipts import stored_leaderboard
+from server.storage.schema import catalogues, feedback, receipts
 
 # The latest: older opinions are of older models, and of a person who may have changed.
 _MOST: Final = 20_000
@@ -47,8 +48,10 @@ def comparisons(database: Database) -> list[Comparison]:
             feedback.c.model_b,
             feedback.c.winner,
             receipts.c.document,
+            catalogues.c.document.label("common"),
         )
         .join(receipts, receipts.c.request_id == feedback.c.request_id)
+        .join(catalogues, catalogues.c.version == receipts.c.catalogue_version)
         .where(feedback.c.winner.is_not(None))
         .order_by(feedback.c.created_at.desc(), feedback.c.request_id)
         .limit(_MOST)
@@ -59,12 +62,12 @@ def comparisons(database: Database) -> list[Comparison]:
 
 
 def _comparison(row: Any) -> Comparison:
-    document = orjson.loads(row.document)
+    taste = orjson.loads(row.document).get("taste")
     return Comparison(
         row.key_name,
         row.model_a,
         row.model_b,
         row.winner,
-        document["leaderboard"],
-        document.get("taste"),
+        stored_leaderboard(row.document, row.common),
+        taste,
     )

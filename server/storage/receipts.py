@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
 import orjson
 from sqlalchemy import delete, select
 
+from router.receipt_form import unfold, unfold_leaderboard
 from server.storage.database import Database
 from server.storage.rows import MICRO, micros
 from server.storage.schema import catalogues, prompts, receipts
@@ -16,7 +19,7 @@ _DAY_S = 86_400
 
 @dataclass(frozen=True, slots=True)
 class StoredReceipt:
-    """document: JSON, whole again with the catalogue that many receipts share."""
+    """document: JSON, whole again with what many receipts share."""
 
     key_name: str
     document: bytes
@@ -33,8 +36,18 @@ def find_receipt(database: Database, request_id: str) -> StoredReceipt | None:
         row = connection.execute(query).first()
     if row is None:
         return None
-    receipt, catalogue = orjson.loads(row[1]), orjson.loads(row[2])
-    return StoredReceipt(row[0], orjson.dumps({**receipt, "catalogue": catalogue}))
+    return StoredReceipt(row[0], orjson.dumps(unfold(orjson.loads(row[1]), _parsed(row[2]))))
+
+
+def stored_leaderboard(document: str, common: str) -> dict[str, Any]:
+    """Of a receipt's row and its row of catalogues, as router.receipt has it."""
+    return unfold_leaderboard(orjson.loads(document), _parsed(common))
+
+
+@lru_cache(maxsize=8)
+def _parsed(common: str) -> Any:
+    """Thousands of receipts share it."""
+    return orjson.loads(common)
 
 
 def prune(database: Database, days: int | None, now: float) -> None:

@@ -75,7 +75,7 @@ adjustments: Final = Table(
     Column("note", Text, nullable=False),
 )
 
-# What receipts were decided on, once for all that share it.
+# What receipts have in common, once for all that share it: router.receipt_form.Common.
 catalogues: Final = Table(
     "catalogues",
     metadata,

@@ -20,6 +20,7 @@ from router.cost import RequestShape
 from router.decide import BudgetMode, Decision, Objective, RoutingRequest, decide
 from router.errors import RouterError
 from router.receipt import Attempt, InvalidReceiptError, build_receipt, replay
+from router.receipt_form import fold, unfold
 
 ABOUT = {"request_id": "req_1", "created": 1}
 
@@ -174,3 +175,49 @@ def test_failover_is_part_of_it() -> None:
 def test_what_is_no_receipt(damage: dict[str, Any]) -> None:
     with pytest.raises(InvalidReceiptError):
         replay(made() | damage)
+
+
+def test_stored_it_is_less_than_half_as_long() -> None:
+    board, cards, request = big_world()
+    attempts = [Attempt(decide(board, cards, request, random.Random(1)))]
+    folded = fold(board, cards, attempts, seed=1, about=ABOUT)
+    whole = build_receipt(board, cards, attempts, seed=1, about=ABOUT)
+    once = {name: part for name, part in whole.items() if name != "catalogue"}
+    assert len(json.dumps(folded.document)) < 0.5 * len(json.dumps(once))
+    through_a_store = json.loads(json.dumps([folded.document, folded.common.document]))
+    assert unfold(*through_a_store) == json.loads(json.dumps(whole))
+
+
+def test_what_receipts_have_in_common_is_made_once_and_told_apart() -> None:
+    board, cards, request = big_world()
+    attempts = [Attempt(decide(board, cards, request, random.Random(1)))]
+    first, again, fewer, renamed = (
+        fold(leaderboard, catalogue, attempts, seed=1, about=ABOUT).common
+        for leaderboard, catalogue in (
+            (board, cards),
+            (board, list(cards)),
+            (board, cards[1:]),
+            (replace(board, models=("other", *board.models[1:])), cards),
+        )
+    )
+    assert first is again
+    assert len({first.version, fewer.version, renamed.version}) == 3
+    assert first.catalogue_version == renamed.catalogue_version != fewer.catalogue_version
+
+
+def test_one_stored_by_an_older_release_is_read_as_it_was() -> None:
+    receipt = made()
+    stored = {name: part for name, part in receipt.items() if name != "catalogue"}
+    assert unfold(stored, receipt["catalogue"]) == receipt
+
+
+def big_world() -> tuple[PromptLeaderboard, tuple[ModelCard, ...], RoutingRequest]:
+    """As large as what is served by default."""
+    chance, numbers = random.Random(1), np.random.default_rng(1)
+    names = tuple(f"some-company-model-{k}" for k in range(60))
+    board = PromptLeaderboard(
+        PreferenceFamily.GRK, names, numbers.normal(size=60), expected_output_tokens=np.ones(60) / 7
+    )
+    cards = tuple(card(name, chance) for name in names[:20])
+    request = RoutingRequest(shape=RequestShape(input_tokens=6, input_tokens_upper_bound=40))
+    return board, cards, request

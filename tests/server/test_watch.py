@@ -6,7 +6,6 @@ import json
 import time
 import urllib.request
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,11 +13,13 @@ from sqlalchemy import insert
 from tiny_checkpoint import write_checkpoint
 
 from p2l_model.analysis.drift import Judged, Limits, drift
+from p2l_model.types import PreferenceFamily, PromptLeaderboard
+from router.receipt_form import fold
 from server.cli import main
 from server.commands.watch import Gauges
 from server.storage.database import Database
 from server.storage.migrate import migrate
-from server.storage.schema import feedback, prompts, receipts
+from server.storage.schema import catalogues, feedback, prompts, receipts
 
 CONFIG = """
 providers: {{main: {{kind: sandbox}}}}
@@ -61,14 +62,16 @@ def stored(tmp_path: Path) -> str:
     config.write_text(CONFIG.format(path=path))
     database = Database(f"sqlite:///{path}")
     migrate(database)
-    board = {"family": "bt", "models": ["best", "bad"], "coefficients": [2.0, 0.0], "eta": None,
-             "gamma": None}  # fmt: skip
+    board = PromptLeaderboard(PreferenceFamily.BT, ("best", "bad"), np.array([2.0, 0.0]))
+    receipt, common = fold(board, (), (), seed=None, about={})
     now = int(time.time() * 1e6)
     with database.begin() as connection:
+        shared = {"version": common.version, "document": json.dumps(common.document)}
+        connection.execute(insert(catalogues).values(**shared, created_at=now))
         for index in range(100):
             name = {"request_id": f"r{index}", "created_at": now - index}
-            document = json.dumps({"leaderboard": board})
-            _insert(connection, receipts, name | {"key_name": "kim", "document": document})
+            stored = {"catalogue_version": common.version, "document": json.dumps(receipt)}
+            connection.execute(insert(receipts).values(**name, **stored, key_name="kim"))
             said = {"model_a": "good", "model_b": "bad", "winner": "model_b"}
             connection.execute(insert(feedback).values(**name, key_name="kim", **said))
             text = json.dumps([f"{'abc'[index % 3]} prompt"])
@@ -77,11 +80,6 @@ def stored(tmp_path: Path) -> str:
         connection.execute(insert(feedback).values(**rating))
     database.close()
     return str(config)
-
-
-def _insert(connection: Any, table: Any, row: dict[str, Any]) -> None:
-    rest = {c.name: "x" for c in table.c if not c.nullable and c.name not in row}
-    connection.execute(insert(table).values(**row, **rest))
 
 
 def test_the_command_raises_the_alarm(stored: str, capsys: pytest.CaptureFixture[str]) -> None:

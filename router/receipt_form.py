@@ -1,0 +1,246 @@
+"""The two forms of a receipt: as it is read, and folded, as it is stored.
+
+Folded it is half as long and made in a fraction of the time: what many receipts have in common is
+apart, a leaderboard's numbers are the base64 of their little-endian float64s, and an alternative is
+a row without names. Money is text with its exact digits; other numbers are JSON numbers, which keep
+a float's every bit; what is not known is null.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from base64 import b64decode, b64encode
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from functools import cache, lru_cache
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from pydantic import TypeAdapter
+
+from p2l_model.types import FloatArray, PromptLeaderboard
+from router.catalog import ModelCard
+from router.decision import Alternative, Decision
+from router.objective import Objective
+from router.request import RoutingRequest
+
+VERSION: Final = 1
+_NUMBERS: Final = ("coefficients", "expected_output_tokens", "expected_scores")
+
+
+class Attempt(NamedTuple):
+    """decision: as the router gave it. failure: what became of it, None where it was answered."""
+
+    decision: Decision
+    failure: str | None = None
+
+
+class Common(NamedTuple):
+    """What many receipts share: the catalogue, and the names of the leaderboard's models.
+
+    version: SHA-256 of all of it; catalogue_version: of the catalogue alone.
+    """
+
+    version: str
+    catalogue_version: str
+    document: Mapping[str, Any]
+
+
+class Folded(NamedTuple):
+    """A receipt to be stored, and what it has in common with others, to be stored once."""
+
+    document: dict[str, Any]
+    common: Common
+
+
+def fold(
+    leaderboard: PromptLeaderboard,
+    catalogue: Sequence[ModelCard],
+    attempts: Sequence[Attempt],
+    *,
+    seed: int | None,
+    about: Mapping[str, Any],
+) -> Folded:
+    """See router.receipt.build_receipt for the arguments."""
+    common = _common(_Same(catalogue), leaderboard.models)
+    document = {
+        "object": "receipt",
+        "version": VERSION,
+        **about,
+        "catalogue_version": common.catalogue_version,
+        "seed": seed,
+        "leaderboard": _leaderboard_json(leaderboard),
+        "attempts": [_attempt_json(attempt) for attempt in attempts],
+    }
+    return Folded(document, common)
+
+
+def unfold(document: Mapping[str, Any], common: Any) -> dict[str, Any]:
+    """The receipt as it is read. common: the document stored for it. A receipt of a release that
+    stored it unfolded has the catalogue alone there."""
+    return {
+        **document,
+        "leaderboard": unfold_leaderboard(document, common),
+        "catalogue": common if isinstance(common, list) else common["catalogue"],
+        "attempts": unfold_attempts(document),
+    }
+
+
+def unfold_leaderboard(document: Mapping[str, Any], common: Any) -> dict[str, Any]:
+    """The leaderboard of a stored receipt."""
+    board: dict[str, Any] = document["leaderboard"]
+    if "models" in board:
+        return board
+    numbers = {name: _unpacked(board[name]) for name in _NUMBERS}
+    return {**board, "models": common["models"], **numbers}
+
+
+def unfold_attempts(document: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The attempts of a stored receipt; nothing else is needed for them."""
+    return [
+        {**attempt, "decision": unfold_decision(attempt["decision"])}
+        for attempt in document["attempts"]
+    ]
+
+
+def unfold_decision(decision: Mapping[str, Any]) -> dict[str, Any]:
+    """As it is read, its alternatives with their names."""
+    rows = [row if isinstance(row, dict) else _named(row) for row in decision["alternatives"]]
+    return {**decision, "alternatives": rows}
+
+
+def decision_json(decision: Decision) -> dict[str, Any]:
+    """Folded."""
+    return {
+        "model": decision.model,
+        "mix": {name: _number(share) for name, share in decision.mix.items()},
+        "objective": str(decision.objective),
+        "value": _number(decision.value),
+        "mix_value": _number(decision.mix_value),
+        "win_rate": _number(decision.win_rate),
+        "mix_win_rate": _number(decision.mix_win_rate),
+        "expected_cost_usd": _money(decision.expected_cost_usd),
+        "mix_expected_cost_usd": _money(decision.mix_expected_cost_usd),
+        "coefficient": _number(decision.coefficient),
+        "shadow_price": _number(decision.shadow_price),
+        "usd_per_win": _money(decision.usd_per_win),
+        "max_output_tokens": decision.max_output_tokens,
+        "worst_case_cost_usd": _money(decision.worst_case_cost_usd),
+        "lane": decision.lane,
+        "lane_note": decision.lane_note,
+        "alternatives": _rows(decision),
+        "explanation": decision.explanation,
+    }
+
+
+def digest(cards: Any) -> str:
+    """SHA-256 of a JSON value."""
+    text = json.dumps(cards, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@cache
+def cards_adapter() -> TypeAdapter[tuple[ModelCard, ...]]:
+    """Reads and writes a catalogue."""
+    return TypeAdapter(tuple[ModelCard, ...])
+
+
+@cache
+def requests_adapter() -> TypeAdapter[RoutingRequest]:
+    """Reads and writes what was asked."""
+    return TypeAdapter(RoutingRequest)
+
+
+class _Same:
+    """Cards, equal only where they are the same objects: cards are dear to hash."""
+
+    __slots__ = ("_ids", "cards")
+
+    def __init__(self, cards: Sequence[ModelCard]) -> None:
+        self.cards = tuple(cards)
+        self._ids = tuple(map(id, self.cards))
+
+    def __hash__(self) -> int:
+        return hash(self._ids)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and self._ids == other._ids
+
+
+@lru_cache(maxsize=16)
+def _common(catalogue: _Same, models: tuple[str, ...]) -> Common:
+    """The same few come again and again."""
+    cards = cards_adapter().dump_python(catalogue.cards, mode="json")
+    document = {"catalogue": cards, "models": list(models)}
+    return Common(digest(document), digest(cards), document)
+
+
+def _attempt_json(attempt: Attempt) -> dict[str, Any]:
+    decision = attempt.decision
+    return {
+        "request": requests_adapter().dump_python(decision.request, mode="json"),
+        "draw": decision.draw,
+        "decision": decision_json(decision),
+        "failure": attempt.failure,
+    }
+
+
+def _rows(decision: Decision) -> list[list[Any]]:
+    """model, coefficient, win rate, expected output tokens, expected cost, why it is out; and the
+    value, where that is something other than the win rate."""
+    rows = [
+        [
+            row.model,
+            row.coefficient,
+            row.win_rate,
+            row.expected_output_tokens,
+            None if row.expected_cost_usd is None else str(row.expected_cost_usd),
+            row.reason,
+        ]
+        for row in decision.alternatives
+    ]
+    if decision.objective is not Objective.WIN_RATE:
+        for row, alternative in zip(rows, decision.alternatives, strict=True):
+            row.append(alternative.value)
+    return rows
+
+
+def _named(row: Sequence[Any]) -> dict[str, Any]:
+    model, coefficient, win_rate, tokens, cost_usd, reason, *value = row
+    fields = (
+        *(model, coefficient, win_rate, value[0] if value else win_rate),
+        *(tokens, cost_usd, reason is None, reason),
+    )
+    return dict(zip(Alternative._fields, fields, strict=True))
+
+
+def _leaderboard_json(board: PromptLeaderboard) -> dict[str, Any]:
+    return {
+        "family": str(board.family),
+        "coefficients": _packed(board.coefficients),
+        "eta": board.eta,
+        "gamma": board.gamma,
+        "expected_output_tokens": _packed(board.expected_output_tokens),
+        "expected_scores": _packed(board.expected_scores),
+    }
+
+
+def _packed(array: FloatArray | None) -> str | None:
+    return None if array is None else b64encode(array.astype("<f8").tobytes()).decode()
+
+
+def _unpacked(packed: str | None) -> list[float | None] | None:
+    if packed is None:
+        return None
+    values: list[float] = np.frombuffer(b64decode(packed), dtype="<f8").tolist()
+    return [value if math.isfinite(value) else None for value in values]
+
+
+def _money(amount: Decimal | None) -> str | None:
+    return None if amount is None else str(amount)
+
+
+def _number(value: float) -> float | None:
+    return value if math.isfinite(value) else None
