@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
@@ -34,6 +34,7 @@ from server.upstream.base import Fit, Surface, Upstream
 _ROUTED_NAMES = ("p2l", "auto")
 # Counting is exact up to here; beyond, tokenising would cost more than the count is worth.
 _EXACT_COUNT_CHARS = 20_000
+_ANYTHING = Fit()
 
 
 @dataclass(slots=True)
@@ -109,7 +110,7 @@ class Planner:
             budget = self._routing.budget_usd
         _check_payable(request, budget)
         catalogue = (direct,) if direct else tuple(self.catalogue.values())
-        fits = {card.name: self._fit(request, card) for card in catalogue}
+        fits = self._fits(request, catalogue)
         shape = await self._shape(request)
         body = _chat_body(request)
         routing = RoutingRequest(
@@ -219,9 +220,20 @@ class Planner:
                 allowed = set(names) if allowed is None else allowed & set(names)
         return None if allowed is None else tuple(sorted(allowed))
 
-    def _fit(self, request: GatewayRequest, card: ModelCard) -> Fit:
-        upstream = self._upstreams.get(card.provider)
-        return Fit() if upstream is None else request.fit(upstream, card.upstream_model)
+    def _fits(self, request: GatewayRequest, cards: Sequence[ModelCard]) -> dict[str, Fit]:
+        """By catalogue name. It is found out once for models that are alike in this."""
+        fits: dict[str, Fit] = {}
+        alike: dict[tuple[str, Hashable], Fit] = {}
+        for card in cards:
+            upstream = self._upstreams.get(card.provider)
+            if upstream is None:
+                fits[card.name] = _ANYTHING
+                continue
+            kind = card.provider, upstream.kin(request.body, card.upstream_model)
+            if kind not in alike:
+                alike[kind] = request.fit(upstream, card.upstream_model)
+            fits[card.name] = alike[kind]
+        return fits
 
     async def _shape(self, request: GatewayRequest) -> RequestShape:
         counted = request.counted()

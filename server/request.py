@@ -23,6 +23,10 @@ class GatewayRequest(Protocol):
         """The API that the caller speaks."""
 
     @property
+    def body(self) -> Mapping[str, Any]:
+        """What is asked, in the form of chat completions where the surface has a way into it."""
+
+    @property
     def native(self) -> Mapping[str, Any] | None:
         """The caller's own body, where the surface is not chat completions."""
 

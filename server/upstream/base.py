@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Hashable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -200,6 +200,10 @@ class Upstream(Protocol):
 
     def fit(self, body: Mapping[str, Any], model: str) -> Fit:
         """Whether a chat-completions body can be expressed. model: the provider's name for it."""
+
+    def kin(self, body: Mapping[str, Any], model: str) -> Hashable:
+        """Equal for models that this body fits alike: to find out can take as long as to
+        translate the body, and a provider has many models."""
 
     async def complete(self, request: UpstreamRequest) -> UpstreamReply:
         """The whole answer. Raises a leaf of UpstreamError."""

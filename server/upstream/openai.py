@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Hashable, Mapping
 from contextlib import aclosing
 from typing import Any, Final
 from urllib.parse import quote
@@ -97,6 +97,10 @@ class OpenAIUpstream:
     def fit(self, body: Mapping[str, Any], model: str) -> Fit:  # noqa: ARG002
         """See Upstream.fit."""
         return openai_body.fit(self._profile, body)
+
+    def kin(self, body: Mapping[str, Any], model: str) -> Hashable:  # noqa: ARG002
+        """See Upstream.kin."""
+        return None
 
     async def complete(self, request: UpstreamRequest) -> UpstreamReply:
         """See Upstream.complete."""

@@ -10,7 +10,7 @@ import hashlib
 import itertools
 import math
 import time
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -85,6 +85,10 @@ class SandboxUpstream:
     def fit(self, body: Mapping[str, Any], model: str) -> Fit:  # noqa: ARG002
         """Everything fits where nothing is read."""
         return Fit()
+
+    def kin(self, body: Mapping[str, Any], model: str) -> Hashable:  # noqa: ARG002
+        """See Upstream.kin."""
+        return None
 
     async def complete(self, request: UpstreamRequest) -> UpstreamReply:
         """See Upstream.complete. Takes as long as the stream of the same answer."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Hashable, Mapping
 from contextlib import aclosing
 from typing import Any, Final
 
@@ -39,6 +39,8 @@ BASE_URL: Final = "https://api.anthropic.com"
 _VERSION: Final = "2023-06-01"
 # A 400 that is about the operator's account and no caller's fault.
 _ACCOUNT: Final = "credit balance"
+# What of a body is about thinking.
+_THOUGHT: Final = frozenset({"reasoning_effort", "thinking"})
 
 
 class AnthropicUpstream:
@@ -85,6 +87,12 @@ class AnthropicUpstream:
         except InexpressibleError as error:
             return Fit(f"its provider cannot express {error}")
         return Fit(left_out=left_out(body, NAMED_USER))
+
+    def kin(self, body: Mapping[str, Any], model: str) -> Hashable:
+        """See Upstream.kin. They differ only in how they think, and for how long."""
+        if _THOUGHT.isdisjoint(body):
+            return None
+        return self._thinks(model), self._max_output_tokens.get(model)
 
     async def complete(self, request: UpstreamRequest) -> UpstreamReply:
         """See Upstream.complete."""
@@ -155,9 +163,12 @@ class AnthropicUpstream:
         return to_messages(
             body,
             model,
-            thinking=self._thinking.get(model) or thinking_of(model),
+            thinking=self._thinks(model),
             max_output_tokens=self._max_output_tokens.get(model),
         )
+
+    def _thinks(self, model: str) -> Thinking:
+        return self._thinking.get(model) or thinking_of(model)
 
     def _refusal(self, answer: Answer, model: str) -> UpstreamError:
         if answer.status == 200:

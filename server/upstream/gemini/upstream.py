@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Hashable, Iterator, Mapping
 from contextlib import aclosing
 from typing import Any, Final
 from urllib.parse import quote
@@ -77,6 +77,10 @@ class GeminiUpstream:
         except InexpressibleError as error:
             return Fit(f"its provider cannot express {error}")
         return Fit(left_out=left_out(body))
+
+    def kin(self, body: Mapping[str, Any], model: str) -> Hashable:
+        """See Upstream.kin. They differ only in how they think."""
+        return model if "reasoning_effort" in body else None
 
     async def complete(self, request: UpstreamRequest) -> UpstreamReply:
         """See Upstream.complete."""
