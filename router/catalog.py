@@ -36,30 +36,29 @@ class Prices:
     @property
     def dearest_input_usd_per_mtok(self) -> Decimal:
         """The most that an input token of any kind can cost."""
-        return max(
-            price
-            for price in (
-                self.input_usd_per_mtok,
-                self.cached_input_usd_per_mtok,
-                self.cache_write_usd_per_mtok,
-                self.cache_write_1h_usd_per_mtok,
-                self.audio_input_usd_per_mtok,
-            )
-            if price is not None
+        return _dearest(
+            self.input_usd_per_mtok,
+            self.cached_input_usd_per_mtok,
+            self.cache_write_usd_per_mtok,
+            self.cache_write_1h_usd_per_mtok,
+            self.audio_input_usd_per_mtok,
         )
 
     @property
     def dearest_output_usd_per_mtok(self) -> Decimal:
         """The most that an output token of any kind can cost."""
-        return max(
-            price
-            for price in (
-                self.output_usd_per_mtok,
-                self.reasoning_usd_per_mtok,
-                self.audio_output_usd_per_mtok,
-            )
-            if price is not None
+        return _dearest(
+            self.output_usd_per_mtok,
+            self.reasoning_usd_per_mtok,
+            self.audio_output_usd_per_mtok,
         )
+
+
+def _dearest(price: Decimal, *others: Decimal | None) -> Decimal:
+    for other in others:
+        if other is not None and other > price:
+            price = other
+    return price
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +92,7 @@ class ModelCard:
     def worst_prices_at(self, tier: str | None) -> Prices | None:
         """The same, but never below the normal ones: a provider may serve in the normal tier."""
         prices = self.prices_at(tier)
-        if prices is None or self.prices is None:
+        if prices is None or self.prices is None or prices is self.prices:
             return prices
         # a tier has all its prices from one factor
         return max(prices, self.prices, key=lambda p: p.input_usd_per_mtok + p.output_usd_per_mtok)

@@ -6,7 +6,6 @@ import math
 import random
 from collections.abc import Sequence
 from decimal import Decimal
-from operator import itemgetter
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -66,7 +65,7 @@ def decide(
     rates = _win_rates(leaderboard, opponents)
     values = objective_values(request.objective, leaderboard, rates)
     found = candidates(leaderboard, catalogue, request, rates, values)
-    pool = sorted((c for c in found if c.reason is None), key=_name)
+    pool = sorted([c for c in found if c.reason is None], key=_name)
     if not pool:
         raise _nobody(found, request)
     optimum = _optimum(pool, request, slow_lane)
@@ -161,35 +160,49 @@ def _decision(
         lane=optimum.lane,
         lane_note=optimum.note,
         tabulate=lambda: _table(found),
-        solve_coefficient=lambda: router_coefficient(
-            rate, *opponents, start=sum(share * c.coefficient for c, share in parts)
-        ),
+        solve_coefficient=lambda: _coefficient(parts, rate, opponents),
     )
+
+
+def _coefficient(
+    parts: Sequence[tuple[Candidate, float]], rate: float, opponents: _Opponents
+) -> float:
+    """That of a single model is its own."""
+    if len(parts) == 1:
+        return parts[0][0].coefficient
+    start = sum(share * c.coefficient for c, share in parts)
+    return router_coefficient(rate, *opponents, start=start)
 
 
 def _table(found: Sequence[Candidate]) -> tuple[Alternative, ...]:
     """All candidates, best first; those without a value last."""
-    rows = [(_rank(c), _row(c)) for c in found]
-    return tuple(row for _, row in sorted(rows, key=itemgetter(0)))
+    rows = [_row(*candidate) for candidate in found]
+    return tuple(sorted(rows, key=_rank))
 
 
-def _rank(candidate: Candidate) -> tuple[float, str]:
-    known = _known(candidate.value)
-    return (1.0 if known is None else -known, candidate.card.name)
+def _rank(row: Alternative) -> tuple[float, str]:
+    return (1.0 if row.value is None else -row.value, row.model)
 
 
-def _row(candidate: Candidate) -> Alternative:
+def _row(
+    card: ModelCard,
+    coefficient: float,
+    win_rate: float,
+    value: float,
+    expected_output_tokens: float,
+    expected_cost_usd: Decimal | None,
+    _: int | None,
+    reason: str | None,
+) -> Alternative:
+    """A candidate's; it is made for each of them in each request."""
+    known = math.isfinite
     return Alternative(
-        model=candidate.card.name,
-        coefficient=_known(candidate.coefficient),
-        win_rate=_known(candidate.win_rate),
-        value=_known(candidate.value),
-        expected_output_tokens=candidate.expected_output_tokens,
-        expected_cost_usd=candidate.expected_cost_usd,
-        eligible=candidate.reason is None,
-        reason=candidate.reason,
+        card.name,
+        coefficient if known(coefficient) else None,
+        win_rate if known(win_rate) else None,
+        value if known(value) else None,
+        expected_output_tokens,
+        expected_cost_usd,
+        reason is None,
+        reason,
     )
-
-
-def _known(number: float) -> float | None:
-    return number if math.isfinite(number) else None

@@ -56,6 +56,7 @@ def candidates(
     predicted = None if lengths is None else lengths.tolist()
     allowed = None if request.allowed is None else frozenset(request.allowed)
     hard = request.budget_usd if request.budget_mode is BudgetMode.HARD else None
+    pays = _cost_matters(request)
     found = []
     for card in catalogue:
         index = column.get(card.leaderboard_name)
@@ -70,6 +71,9 @@ def candidates(
             output_cap=cap,
         )
         value = math.nan if index is None else worth[index]
+        reason = _reason(card, value, request, allowed)
+        if reason is None and pays:
+            reason = _cannot_pay(card, request, over_hard=hard is not None and cap is None)
         found.append(
             Candidate(
                 card,
@@ -79,8 +83,7 @@ def candidates(
                 expected.output_tokens,
                 expected.cost_usd,
                 cap,
-                _reason(card, value, request, allowed)
-                or _cannot_pay(card, request, over_hard=hard is not None and cap is None),
+                reason,
             )
         )
     return found
@@ -155,14 +158,16 @@ def _cannot(card: ModelCard, request: RoutingRequest) -> str | None:
 
 
 def _cost_matters(request: RoutingRequest) -> bool:
-    limits = (request.budget_usd, request.usd_per_win, request.available_usd, request.constraints)
-    return any(limit is not None for limit in limits)
+    return not (
+        request.budget_usd is None
+        and request.usd_per_win is None
+        and request.available_usd is None
+        and request.constraints is None
+    )
 
 
 def _cannot_pay(card: ModelCard, request: RoutingRequest, *, over_hard: bool) -> str | None:
-    """over_hard: no output cap fits the hard budget."""
-    if not _cost_matters(request):
-        return None
+    """Where cost matters. over_hard: no output cap fits the hard budget."""
     if card.prices is None:
         return "its price is unknown, and there is a budget: configure its prices"
     tier = request.shape.tier

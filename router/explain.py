@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from router.objective import Objective
+from router.request import BudgetMode
 
 if TYPE_CHECKING:
     from router.decision import Alternative, Decision
@@ -51,7 +52,7 @@ def _dearer(decision: Decision) -> list[str]:
 
 
 def _beats(row: Alternative, decision: Decision) -> bool:
-    over = row.eligible or decision.budget_mode.value == "hard"
+    over = row.eligible or decision.budget_mode is BudgetMode.HARD
     return over and row.value is not None and row.value > decision.value
 
 

@@ -9,10 +9,25 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import Counter, OrderedDict, deque
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
+from functools import partial
 
 from server.errors import OverloadedError
+
+
+class Place:
+    """Held until leave(), which the end of its context calls."""
+
+    __slots__ = ("leave",)
+
+    def __init__(self, leave: Callable[[], None]) -> None:
+        self.leave = leave
+
+    def __enter__(self) -> None:
+        """It is held already."""
+
+    def __exit__(self, *_: object) -> None:
+        self.leave()
 
 
 class Admission:
@@ -44,8 +59,8 @@ class Admission:
         """Requests without a place."""
         return sum(map(len, self._queues.values()))
 
-    async def admit(self, key: str) -> AbstractContextManager[None]:
-        """A place, given back at the end of the context. Raises OverloadedError."""
+    async def admit(self, key: str) -> Place:
+        """Waits for a place. Raises OverloadedError."""
         if self.draining:
             error = OverloadedError("The server is shutting down.")
             error.headers["connection"] = "close"
@@ -54,7 +69,7 @@ class Admission:
             self._take(key)
         else:
             await self._turn(key)
-        return self._place(key)
+        return Place(partial(self._give_back, key))
 
     def drain(self) -> None:
         """Lets nobody in from now on."""
@@ -64,13 +79,6 @@ class Admission:
                 if not waiting.done():
                     waiting.set_exception(OverloadedError("The server is shutting down."))
         self._queues.clear()
-
-    @contextmanager
-    def _place(self, key: str) -> Iterator[None]:
-        try:
-            yield
-        finally:
-            self._give_back(key)
 
     async def _turn(self, key: str) -> None:
         if self.waiting >= self._max_waiting:

@@ -16,10 +16,11 @@ Check = Callable[[object], bool]
 
 def check_fields(body: Mapping[str, Any]) -> None:
     """Raises InvalidRequestError naming the first field that is not of its kind."""
-    for name, (is_right, kind) in _FIELDS.items():
-        value = body.get(name)
-        if value is not None and not is_right(value):
-            raise InvalidRequestError(f"{name} must be {kind}.", param=name)
+    for name, value in body.items():
+        if name in _FIELDS and value is not None:
+            is_right, kind = _FIELDS[name]
+            if not is_right(value):
+                raise InvalidRequestError(f"{name} must be {kind}.", param=name)
     for index, message in enumerate(body["messages"]):
         _check_message(message, f"messages[{index}]")
 
@@ -35,9 +36,12 @@ def _check_message(message: Mapping[str, Any], param: str) -> None:
             if name in part and not is_right(part[name]):
                 where = f"{param}.content[{index}].{name}"
                 raise InvalidRequestError(f"{where} must be {kind}.", param=where)
-    for name, (is_right, kind) in _MESSAGE_FIELDS.items():
-        if message.get(name) is not None and not is_right(message[name]):
-            raise InvalidRequestError(f"{param}.{name} must be {kind}.", param=f"{param}.{name}")
+    for name, value in message.items():
+        if name in _MESSAGE_FIELDS and value is not None:
+            is_right, kind = _MESSAGE_FIELDS[name]
+            if not is_right(value):
+                where = f"{param}.{name}"
+                raise InvalidRequestError(f"{where} must be {kind}.", param=where)
 
 
 def _is_number(value: object) -> bool:

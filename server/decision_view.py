@@ -37,7 +37,7 @@ def decision_headers(decision: Decision, *, routed: bool) -> dict[str, str]:
         headers["x-p2l-expected-cost-usd"] = plain(decision.expected_cost_usd)
     if decision.budget_usd is not None:
         headers["x-p2l-budget-usd"] = plain(decision.budget_usd)
-        headers["x-p2l-budget-mode"] = decision.budget_mode.value
+        headers["x-p2l-budget-mode"] = str(decision.budget_mode)
     if decision.max_output_tokens is not None:
         headers["x-p2l-max-output-tokens"] = str(decision.max_output_tokens)
     return headers

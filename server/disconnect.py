@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, Final, Protocol, TypeVar
 
 import anyio
@@ -48,38 +47,40 @@ def peer_of(scope: Any) -> Peer | None:
 
 async def run_while_connected(request: Request, work: Callable[[], Awaitable[T]]) -> T:
     """The result of work(), which is cancelled when the caller hangs up (ClientDisconnect)."""
-    with _connected(request.scope, request.receive):
+    with _Connected(request.scope, request.receive):
         return await work()
 
 
-@contextmanager
-def _connected(scope: Scope, receive: Receive) -> Iterator[None]:
+class _Connected:
     """Cancels the block when the caller hangs up; it then raises ClientDisconnect.
 
     A callback, where a task group would take longer than all else we do here.
     """
-    task = asyncio.current_task()
-    if task is None:
-        raise RuntimeError("there is no task to cancel")
-    has_hung_up = False
 
-    def hang_up() -> None:
-        nonlocal has_hung_up
-        has_hung_up = True
-        task.cancel()
+    __slots__ = ("_has_hung_up", "_peer", "_task")
 
-    peer = peer_of(scope) or _Watched(receive)
-    if peer.is_gone:
-        raise ClientDisconnect
-    peer.when_gone(hang_up)
-    try:
-        yield
-    except asyncio.CancelledError:
-        if has_hung_up and task.uncancel() == 0:
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("there is no task to cancel")
+        self._task = task
+        self._peer: Peer = peer_of(scope) or _Watched(receive)
+        self._has_hung_up = False
+
+    def __enter__(self) -> None:
+        if self._peer.is_gone:
+            raise ClientDisconnect
+        self._peer.when_gone(self._hang_up)
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        self._peer.when_gone(None)
+        cancelled = isinstance(error, asyncio.CancelledError) and self._has_hung_up
+        if cancelled and self._task.uncancel() == 0:
             raise ClientDisconnect from None
-        raise
-    finally:
-        peer.when_gone(None)
+
+    def _hang_up(self) -> None:
+        self._has_hung_up = True
+        self._task.cancel()
 
 
 class EventStreamResponse(Response):
@@ -106,7 +107,7 @@ class EventStreamResponse(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            with _connected(scope, receive):
+            with _Connected(scope, receive):
                 await self._send_all(send)
         except ClientDisconnect:
             pass

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Final, TypeVar
 
 import anyio
@@ -19,7 +19,7 @@ from router.decide import Decision, decide
 from router.errors import RouterError
 from router.general_lp import GeneralLp
 from router.receipt import Attempt
-from server.admission import Admission
+from server.admission import Admission, Place
 from server.auth import Caller
 from server.errors import (
     ApiError,
@@ -76,8 +76,8 @@ class Gateway:
         self._slow_lane = _solver() if planner.needs_solver else None
         self.health = health or Health(BreakerRules(), time.monotonic, entropy.random)
 
-    async def admit(self, caller: Caller) -> AbstractContextManager[None]:
-        """A context in which the request counts as under way.
+    async def admit(self, caller: Caller) -> Place:
+        """As long as it is held the request counts as under way.
 
         Raises RateLimitedError, OverloadedError.
         """
@@ -88,15 +88,11 @@ class Gateway:
         except BaseException:
             self.under_way -= 1
             raise
-        return self._until_done(place)
+        return Place(partial(self._leave, place))
 
-    @contextmanager
-    def _until_done(self, place: AbstractContextManager[None]) -> Iterator[None]:
-        try:
-            with place:
-                yield
-        finally:
-            self.under_way -= 1
+    def _leave(self, place: Place) -> None:
+        self.under_way -= 1
+        place.leave()
 
     def route(self, plan: Plan, leaderboard: PromptLeaderboard, score_ms: float) -> Exchange:
         """The decision alone. Raises ApiError."""

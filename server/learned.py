@@ -28,13 +28,11 @@ class Learned:
 
     def input_tokens(self, cards: Iterable[ModelCard], estimated: int) -> dict[str, int]:
         """Catalogue name -> tokens, where the provider's count differs from ours."""
-        if not self._ratios:
+        counts = {name: ratio.corrected(estimated) for name, ratio in self._ratios.items()}
+        other = {name: count for name, count in counts.items() if count != estimated}
+        if not other:
             return {}
-        fresh = TokenRatio()
-        counts = {
-            card.name: self._ratios.get(card.provider, fresh).corrected(estimated) for card in cards
-        }
-        return {name: count for name, count in counts.items() if count != estimated}
+        return {card.name: other[card.provider] for card in cards if card.provider in other}
 
     def cached_tokens(self, caller: str, body: Mapping[str, Any]) -> dict[str, int]:
         """Catalogue name -> tokens of this prompt that its provider should hold."""

@@ -3,9 +3,10 @@ caller typed, no prompt, no key and no key's name."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -47,12 +48,15 @@ class GatewayMetrics:
         self._cost = self._counter(
             "cost_usd", "Spend, by what it rests on: usage, estimate, none.", "model", "source"
         )
-        # looking a child up costs more than counting with it
-        self._child = lru_cache(maxsize=4096)(self._labelled)
+        # looking a child up costs more than observing with it
+        self._child = lru_cache(maxsize=4096)(_labelled)
+        # (counter, labels) -> what was counted since somebody last asked: a counter's own lock and
+        # checks cost several times as much
+        self._counted: defaultdict[tuple[Counter, tuple[str, ...]], float] = defaultdict(float)
 
     def answered(self, route: str, status: int) -> None:
         """route: one of ours."""
-        self._child(self._requests, route, str(status)).inc()
+        self._counted[self._requests, (route, str(status))] += 1
 
     def decided(self, exchange: Exchange) -> None:
         """An exchange is over, as far as deciding goes."""
@@ -60,22 +64,23 @@ class GatewayMetrics:
         self._child(self._hops, "decide").observe(timings.decide_ms / 1000.0)
         if exchange.plan.routed:
             self._child(self._hops, "score").observe(timings.score_ms / 1000.0)
-            self._child(self._decisions, exchange.decision.model, exchange.plan.scoring).inc()
+            self._counted[self._decisions, (exchange.decision.model, exchange.plan.scoring)] += 1
         if exchange.attempts:
             self._child(self._hops, "upstream").observe(timings.upstream_ms / 1000.0)
 
     def settled(self, row: Attempt) -> None:
         """An attempt is over."""
-        self._child(self._attempts, row.model, row.provider, row.outcome.value).inc()
+        counted = self._counted
+        counted[self._attempts, (row.model, row.provider, str(row.outcome))] += 1
         if row.latency_ms is not None:
             self._child(self._attempt_s, row.provider).observe(row.latency_ms / 1000.0)
         if row.cost_pico:
-            self._child(self._cost, row.model, row.cost_source.value).inc(row.cost_pico / PICO)
+            counted[self._cost, (row.model, str(row.cost_source))] += row.cost_pico / PICO
         if row.usage is not None:
             for kind in _TOKEN_KINDS:
                 n_tokens = getattr(row.usage, kind)
                 if n_tokens:
-                    self._child(self._tokens, row.model, kind).inc(n_tokens)
+                    counted[self._tokens, (row.model, kind)] += n_tokens
 
     def read(self, states: Callable[[], Iterable[Metric]]) -> None:
         """states: read at each scrape."""
@@ -83,10 +88,10 @@ class GatewayMetrics:
 
     def text(self) -> bytes:
         """Prometheus' text format."""
+        for (counter, labels), n in self._counted.items():
+            counter.labels(*labels).inc(n)
+        self._counted.clear()
         return generate_latest(self._registry)
-
-    def _labelled(self, metric: Counter | Histogram, *labels: str) -> Any:
-        return metric.labels(*labels)
 
     def _histogram(self, name: str, what: str, *labels: str) -> Histogram:
         return Histogram(
@@ -95,6 +100,10 @@ class GatewayMetrics:
 
     def _counter(self, name: str, what: str, *labels: str) -> Counter:
         return Counter(f"p2l_gateway_{name}", what, labels, registry=self._registry)
+
+
+def _labelled(histogram: Histogram, label: str) -> Histogram:
+    return histogram.labels(label)
 
 
 class _States(Collector):

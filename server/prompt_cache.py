@@ -43,8 +43,10 @@ class PromptCaches:
         self, caller: str, body: Mapping[str, Any], model: str, prompt_tokens: int
     ) -> None:
         """A model of the catalogue has read the body's messages, prompt_tokens by its count."""
+        if prompt_tokens < _LEAST_TOKENS:
+            return
         prefixes = self._prefixes(caller, body)
-        if prompt_tokens < _LEAST_TOKENS or not prefixes:
+        if not prefixes:
             return
         self._held[prefixes[-1]] = _Held(model, prompt_tokens, self._clock())
         self._held.move_to_end(prefixes[-1])

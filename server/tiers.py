@@ -19,6 +19,8 @@ _OTHER: Final = "other"
 
 def tier_of(body: Mapping[str, Any]) -> str | None:
     """The tier that a body asks for, None for the normal one. What callers make up is "other"."""
+    if _NORMAL.keys().isdisjoint(body):
+        return None
     asked = [name for name in (_dear(body.get(n), normal) for n, normal in _NORMAL.items()) if name]
     return _known("+".join(sorted(asked))) if asked else None
 

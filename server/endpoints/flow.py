@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
 from fastapi import Request, Response
 from starlette.datastructures import Headers
 
+from server.admission import Place
 from server.answer import cost_header, response_headers, streamed_answer, whole_answer
 from server.auth import Caller
 from server.disconnect import EventStreamResponse, run_while_connected
@@ -28,27 +28,36 @@ Parser = Callable[[dict[str, Any], Headers, KeptResponses], Awaitable[GatewayReq
 
 async def forward(request: Request, caller: Caller, state: State, parse: Parser) -> Response:
     """Parses, routes, forwards and answers, streamed or not. Raises ApiError."""
-    gateway = state.gateway
-    with ExitStack() as stack:
-        stack.enter_context(await gateway.admit(caller))
-        body = await read_json(request)
-        trace: Trace = getattr(request.state, "trace", NO_TRACE)
-        trace.hop("read")
-        kept = KeptResponses(state.store, state.settings, caller.name)
-        wanted = await parse(body, request.headers, kept)
-        plan = await gateway.planner.plan(wanted, parse_options(request.headers, body), caller)
-        request.state.request_id = plan.request_id
-        CURRENT_REQUEST.set(plan.request_id)
-        trace.planned(plan.request_id)
-        if not wanted.stream:
-            return await _whole(request, gateway, wanted, plan, kept)
-        exchange, stream = await run_while_connected(request, lambda: gateway.stream(wanted, plan))
-        headers = response_headers(exchange) | {"x-request-id": plan.request_id}
-        # the request stays counted as under way until its last event is sent
-        release = stack.pop_all().close
-        keep = _keep(wanted, kept)
-        events = streamed_answer(exchange, wanted, stream, plan.request_id, keep)
-        return EventStreamResponse(events, stream.aclose, release, headers)
+    place = await state.gateway.admit(caller)
+    response: Response | None = None
+    try:
+        response = await _answer(request, caller, state, parse, place)
+        return response
+    finally:
+        # a stream counts as under way until its last event is sent
+        if not isinstance(response, EventStreamResponse):
+            place.leave()
+
+
+async def _answer(
+    request: Request, caller: Caller, state: State, parse: Parser, place: Place
+) -> Response:
+    gateway, headers = state.gateway, request.headers
+    body = await read_json(request)
+    trace: Trace = getattr(request.state, "trace", NO_TRACE)
+    trace.hop("read")
+    kept = KeptResponses(state.store, state.settings, caller.name)
+    wanted = await parse(body, headers, kept)
+    plan = await gateway.planner.plan(wanted, parse_options(headers, body), caller)
+    request.state.request_id = plan.request_id
+    CURRENT_REQUEST.set(plan.request_id)
+    trace.planned(plan.request_id)
+    if not wanted.stream:
+        return await _whole(request, gateway, wanted, plan, kept)
+    exchange, stream = await run_while_connected(request, lambda: gateway.stream(wanted, plan))
+    answer_headers = response_headers(exchange) | {"x-request-id": plan.request_id}
+    events = streamed_answer(exchange, wanted, stream, plan.request_id, _keep(wanted, kept))
+    return EventStreamResponse(events, stream.aclose, place.leave, answer_headers)
 
 
 async def _whole(

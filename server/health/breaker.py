@@ -73,6 +73,8 @@ class Breaker:
 
     def wait_s(self, now: float) -> float:
         """Seconds to leave it alone; 0 where a request may go out now."""
+        if self._state is BreakerState.CLOSED:
+            return 0.0
         state = self.state(now)
         if state is BreakerState.OPEN:
             return self._open_until - now

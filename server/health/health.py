@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 
 from router.catalog import ModelCard
 from server.health.breaker import Breaker, BreakerRules, Permit
@@ -29,6 +30,21 @@ class Resting:
     wait_s: float
     rate_limited: bool = False
     timed_out: bool = False
+
+
+class _Watch:
+    """Tells how the block ended: by what error, or by none."""
+
+    __slots__ = ("_ended",)
+
+    def __init__(self, ended: Callable[[BaseException | None], None]) -> None:
+        self._ended = ended
+
+    def __enter__(self) -> None:
+        """Nothing is to be done."""
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        self._ended(error)
 
 
 class Health:
@@ -57,26 +73,24 @@ class Health:
                 found[card.name] = resting
         return found
 
-    @contextmanager
-    def watching(self, card: ModelCard) -> Iterator[None]:
+    def watching(self, card: ModelCard) -> AbstractContextManager[None]:
         """Around one attempt: its outcome is noted, whichever it is."""
         now = self.clock()
         model = self._models[card.name].begin(now)
         provider = self._providers[card.provider].begin(now)
-        try:
-            yield
-        except UpstreamRejectedError:
-            # the caller's fault: the provider is well
+        return _Watch(partial(self._ended, card, model, provider))
+
+    def _ended(
+        self, card: ModelCard, model: Permit, provider: Permit, error: BaseException | None
+    ) -> None:
+        if error is None or isinstance(error, UpstreamRejectedError):
+            # what is the caller's fault is none of the provider's: it is well
             self._succeeded(card, model, provider)
-            raise
-        except UpstreamError as error:
+        elif isinstance(error, UpstreamError):
             self._failed(card, model, provider, error)
-            raise
-        except BaseException:
+        else:
             self._models[card.name].abandon(model)
             self._providers[card.provider].abandon(provider)
-            raise
-        self._succeeded(card, model, provider)
 
     def broke(self, card: ModelCard) -> None:
         """A stream of the model failed after it had begun."""

@@ -215,7 +215,7 @@ class Accounts:
             reserved_pico=0 if reserved is None else pico(reserved),
             expected_pico=None if expected is None else pico(expected),
             budget_pico=None if budget is None else pico(budget),
-            budget_mode=None if budget is None else decision.budget_mode.value,
+            budget_mode=None if budget is None else str(decision.budget_mode),
         )
 
 

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from functools import cached_property
 from typing import Final
 
 # Money leaves a window in this many slices: at most a thousandth of its time too late.
@@ -19,7 +20,7 @@ SOON_S: Final = 1.0
 NEVER_S: Final = 86_400.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class WindowSpec:
     """amount_nano nanodollars in any window_s seconds; window_s None: in all, for ever.
 
@@ -31,7 +32,7 @@ class WindowSpec:
     amount_nano: int
     window_s: int | None
 
-    @property
+    @cached_property
     def name(self) -> str:
         whose = "global" if self.key_name is None else f"key:{self.key_name}"
         return f"{whose}:{'total' if self.window_s is None else self.window_s}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
 
 import pytest
 
@@ -71,7 +71,7 @@ async def test_one_key_cannot_hold_every_place() -> None:
 
 async def test_giving_up_loses_no_place() -> None:
     admission = Admission(1, max_waiting=10, max_wait_s=5)
-    place: AbstractContextManager[None] = await admission.admit("a")
+    place = await admission.admit("a")
     place.__enter__()
     waiting = [asyncio.ensure_future(admission.admit("a")) for _ in range(2)]
     await asyncio.sleep(0)
