@@ -29,6 +29,8 @@ class Kind(StrEnum):
 
 
 Row = dict[str, Any]
+# Rows in a statement, for SQLite. It takes 32,766 parameters, but keeps a program for each size.
+_MOST_AT_ONCE: Final = 32
 _KEYS: Final = {
     Kind.OPEN: attempts,
     Kind.CATALOGUE: catalogues,
@@ -57,12 +59,25 @@ class Statement:
     def execute(self, connection: Connection, rows: Sequence[Row]) -> None:
         """A column that a row does not have (an older process spooled it, say) is null."""
         names = self.columns
-        given: Any
         if self.has_places:
-            given = [tuple([row.get(name) for name in names]) for row in rows]
+            self._execute_at_once(connection, rows)
         else:
             given = [{name: row.get(name) for name in names} for row in rows]
-        connection.exec_driver_sql(self.sql, given)
+            connection.exec_driver_sql(self.sql, given)
+
+    def _execute_at_once(self, connection: Connection, rows: Sequence[Row]) -> None:
+        """Many rows in each statement: SQLite's driver hands the interpreter's lock over for every
+        statement, and takes it back from the event loop. Sizes are powers of two, so that the
+        driver knows the statements again."""
+        places = f"({', '.join('?' * len(self.columns))})"
+        done = 0
+        while done < len(rows):
+            size = min(_MOST_AT_ONCE, 1 << ((len(rows) - done).bit_length() - 1))
+            some = rows[done : done + size]
+            sql = self.sql.replace(places, ", ".join([places] * size), 1)
+            given = tuple([row.get(name) for row in some for name in self.columns])
+            connection.exec_driver_sql(sql, given)
+            done += size
 
 
 def statements(dialect: Dialect) -> dict[Kind, Statement]:

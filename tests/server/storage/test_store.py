@@ -132,6 +132,25 @@ async def test_only_the_first_settlement_counts(storage_url: str) -> None:
     assert row.cost_pico == 5 * 10**8
 
 
+async def test_of_many_in_one_batch_each_is_written_and_the_first_settlement_stands(
+    storage_url: str,
+) -> None:
+    """Rows go into a statement by the dozen: 75 of them are several statements."""
+    with started(storage_url) as store:
+        for n in range(75):
+            await store.open(attempt(n))
+        assert await store.flush()
+        for cost in ("0.0005", "9"):
+            for n in range(0, 75, 2):
+                store.settle(settled(attempt(n), cost))
+        assert await store.flush()
+    found = {row.request_id: row for row in rows(storage_url)}
+    assert len(found) == 75
+    for n in range(75):
+        expected = ("open", None) if n % 2 else ("answered", 5 * 10**8)
+        assert (found[f"req_{n}"].outcome, found[f"req_{n}"].cost_pico) == expected
+
+
 async def test_a_clean_stop_writes_everything_and_leaves_no_spool(
     storage_url: str, tmp_path: Path
 ) -> None:
