@@ -1,8 +1,8 @@
 """The two forms of a receipt: as it is read, and folded, as it is stored.
 
-Folded it is half as long and made in a fraction of the time: what many receipts have in common is
-apart, a leaderboard's numbers are the base64 of their little-endian float64s, and an alternative is
-a row without names. Money is text with its exact digits; other numbers are JSON numbers, which keep
+Folded it is about half as long, and less work to make: what many receipts have in common is apart,
+a leaderboard's numbers are the base64 of their little-endian float64s, and an alternative is a row
+without names. Money is text with its exact digits; other numbers are JSON numbers, which keep
 a float's every bit; what is not known is null.
 """
 
