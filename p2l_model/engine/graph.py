@@ -76,8 +76,11 @@ def initializers(
     n_layers: int,
     config: Mapping[str, Any] | None = None,
     max_tokens: int = 0,
+    *,
+    turned: bool = False,
 ) -> dict[str, NDArray[Any]]:
-    """The weights, by name, of a graph of n_layers layers, from the checkpoint's tensors."""
+    """The weights, by name, of a graph of n_layers layers, from the checkpoint's tensors. turned:
+    for a graph that does not turn them itself."""
     feeds: dict[str, NDArray[Any]] = {}
     for name, tensor in tensors.items():
         if not _is_used(name, n_layers):
@@ -88,7 +91,8 @@ def initializers(
         elif _EMBEDDINGS in name:
             feeds[name] = dequantize_rows(tensor, scale)
         elif precision == INT8:
-            feeds[name], feeds[f"{name}_scale"] = np.ascontiguousarray(tensor.T), scale
+            weight = np.ascontiguousarray(tensor.T) if turned else tensor
+            feeds[name], feeds[f"{name}_scale"] = weight, scale
         else:
             # as they are: the graph makes them exact, so that onnxruntime owns what it keeps
             feeds[name], feeds[f"{name}_scale"] = tensor, scale[:, None]

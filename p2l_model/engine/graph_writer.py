@@ -13,6 +13,9 @@ INT8: Final = "int8"
 FP32: Final = "fp32"
 MICROSOFT: Final = "com.microsoft"
 INPUT: Final = "words"
+# Where a graph says its weights are: they are given at load, in the checkpoint's own layout. Older
+# graphs say "given-at-load" and want those of integer products turned.
+AS_STORED: Final = "given-as-stored"
 _OPSET: Final = 20
 _LEVELS: Final = 127.0
 # A row of zeros must not be divided by zero; any scale will do for it.
@@ -79,11 +82,14 @@ class GraphWriter:
         return self.op("Add", [product, f"{name}.bias"])
 
     def _product_of_integers(self, x: str, weight: str, n_in: int, n_out: int) -> str:
-        self.weight(weight, [n_in, n_out], int8=True)
+        # turned by onnxruntime at load: it packs what it turned and lets go of it, where a weight
+        # that was handed over turned would stay in memory beside the packed one
+        self.weight(weight, [n_out, n_in], int8=True)
         self.weight(f"{weight}_scale", [n_out])
+        turned = self.op("Transpose", [weight], perm=[1, 0])
         rows, scale = self._per_row(x)
         one, zero = self.floats("one", 1.0), self._zero_point()
-        operands = [rows, weight, one, f"{weight}_scale", zero]
+        operands = [rows, turned, one, f"{weight}_scale", zero]
         return self.op("Mul", [self.ms("MatMulIntegerToFloat", operands), scale])
 
     def _exact(self, weight: str, n_rows: int, n_columns: int) -> str:
@@ -114,7 +120,7 @@ class GraphWriter:
         tensor = kinds(name=name, dims=shape)
         tensor.data_type = kinds.INT8 if int8 else kinds.FLOAT
         tensor.data_location = kinds.EXTERNAL
-        tensor.external_data.add(key="location", value="given-at-load")
+        tensor.external_data.add(key="location", value=AS_STORED)
         self._weights.append(tensor)
 
     def ints(self, name: str, values: list[int]) -> str:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from p2l_model.checkpoint import GRAPH, Checkpoint
 from p2l_model.engine.base import EngineLimits
 from p2l_model.engine.graph import initializers, layers_used, word_table
-from p2l_model.engine.graph_writer import INPUT
+from p2l_model.engine.graph_writer import AS_STORED, INPUT
 from p2l_model.errors import CheckpointError, ScoringError
 from p2l_model.quantize import dequantize_rows
 
@@ -32,7 +32,12 @@ class OnnxEngine:
         n_layers = layers_used(manifest.feature_layers, checkpoint.config["num_hidden_layers"])
         precision = manifest.engine_precision
         weights = initializers(
-            checkpoint.tensors, precision, n_layers, checkpoint.config, manifest.max_tokens
+            checkpoint.tensors,
+            precision,
+            n_layers,
+            checkpoint.config,
+            manifest.max_tokens,
+            turned=AS_STORED.encode() not in graph.read_bytes(),
         )
         table = word_table(checkpoint.config)
         self._words: NDArray[np.int8] = checkpoint.tensors[table]

@@ -5,21 +5,35 @@ from __future__ import annotations
 from importlib.resources import as_file, files
 from typing import Final
 
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Column, Connection, MetaData, String, Table, inspect, text
 
 from server.storage.database import Database
 from server.storage.errors import StorageError
+from server.storage.schema import metadata
 
 # The newest revision; a test compares it with the files.
 HEAD: Final = "0002"
 _LOCK: Final = 0x70326C  # any number of ours
+# As alembic makes it.
+_VERSION: Final = Table(
+    "alembic_version", MetaData(), Column("version_num", String(32), primary_key=True)
+)
 
 
 def migrate(database: Database) -> bool:
     """Whether anything had to be done. Safe in several processes at once. Raises StorageError."""
-    with database.begin() as connection:
-        if _revision(connection) == HEAD:
+    if _is_newest(database):
+        return False
+    if database.is_sqlite:
+        if _created(database):
+            return True
+        if _is_newest(database):  # another process was quicker
             return False
+    _upgrade(database)
+    return True
+
+
+def _upgrade(database: Database) -> None:
     from alembic import command
     from alembic.config import Config
     from alembic.util import CommandError
@@ -35,6 +49,23 @@ def migrate(database: Database) -> bool:
             raise StorageError(
                 f"{database.shown} was written by a newer version of p2l-router ({error})"
             ) from error
+
+
+def _is_newest(database: Database) -> bool:
+    with database.begin() as connection:
+        return _revision(connection) == HEAD
+
+
+def _created(database: Database) -> bool:
+    """Whether the database was empty: it then has the newest schema at once, without alembic, which
+    takes 0.3 s and 12 MB to load."""
+    with database.begin() as connection:
+        _lock(connection)
+        if inspect(connection).get_table_names():
+            return False
+        metadata.create_all(connection)
+        _VERSION.create(connection)
+        connection.execute(_VERSION.insert().values(version_num=HEAD))
     return True
 
 

@@ -8,7 +8,6 @@ from enum import StrEnum
 from typing import Any, Final
 
 from sqlalchemy import Connection, Dialect, Table, literal_column, or_
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.expression import Executable
 
 from server.ledger.attempt import Outcome
@@ -86,7 +85,7 @@ def statements(dialect: Dialect) -> dict[Kind, Statement]:
 
 
 def _executables(dialect: Dialect) -> dict[Kind, Executable]:
-    insert: Any = sqlite.insert if dialect.name == "sqlite" else postgresql.insert
+    insert = _insert_of(dialect)
     made: dict[Kind, Executable] = {
         kind: insert(table).on_conflict_do_nothing() for kind, table in _KEYS.items()
     }
@@ -94,6 +93,17 @@ def _executables(dialect: Dialect) -> dict[Kind, Executable]:
     made[Kind.STATE] = _replace(insert, states, "name")
     made[Kind.SEEN] = _replace(insert, instances, "instance", keep={"started_at"})
     return made
+
+
+def _insert_of(dialect: Dialect) -> Any:
+    """The insert that can say what to do where the row is there already."""
+    if dialect.name == "sqlite":
+        from sqlalchemy.dialects import sqlite
+
+        return sqlite.insert
+    from sqlalchemy.dialects import postgresql
+
+    return postgresql.insert
 
 
 def _settle(insert: Any) -> Executable:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import inspect, select, text
+from sqlalchemy import Connection, inspect, select, text
 
 from router.cost import Usage
 from server.config_file import ConfigError
@@ -20,7 +20,7 @@ from server.ledger.attempt import Attempt, CostSource, Outcome, pico
 from server.settings import StorageSettings
 from server.storage.database import Database
 from server.storage.errors import StorageRefusedError
-from server.storage.migrate import HEAD, migrate
+from server.storage.migrate import HEAD, _upgrade, migrate
 from server.storage.schema import attempts, metadata
 from server.storage.statements import Kind
 from server.storage.store import Store
@@ -104,6 +104,31 @@ def test_the_migrations_make_the_schema_that_the_code_knows(storage_url: str) ->
         version = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
         assert version == HEAD
     database.close()
+
+
+def test_a_new_sqlite_database_is_what_the_migrations_make(tmp_path: Path) -> None:
+    described = []
+    for name, make in (("new", migrate), ("step_by_step", _upgrade)):
+        database = Database(f"sqlite:///{tmp_path}/{name}.db")
+        make(database)
+        with database.begin() as connection:
+            described.append(_described(connection))
+        database.close()
+    assert described[0] == described[1]
+
+
+def _described(connection: Connection) -> dict[str, Any]:
+    """Tables with their columns, keys and indexes, and what the database says it is."""
+    names = "SELECT name, sql FROM sqlite_master WHERE type = :type ORDER BY name"
+    tables = connection.execute(text(names), {"type": "table"}).all()
+    indexes = connection.execute(text(names), {"type": "index"}).all()
+    return {
+        "columns": {
+            name: connection.execute(text(f"PRAGMA table_info({name})")).all() for name, _ in tables
+        },
+        "indexes": [(name, sql and " ".join(sql.split())) for name, sql in indexes],
+        "version": connection.execute(text("SELECT * FROM alembic_version")).all(),
+    }
 
 
 async def test_an_attempt_is_opened_and_settled_as_one_row(storage_url: str) -> None:
