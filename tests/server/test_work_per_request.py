@@ -14,8 +14,8 @@ from collections.abc import Iterator
 import pytest
 from calls import LOADS, Counter, counter
 
-# On CPython 3.11: 834, 58 to 61 and 18.2 to 18.7 when this was written.
-BOUNDS = {"request": 845, "chunk, each alone": 62, "chunk, as fast as they come": 19.5}
+# On CPython 3.11: 694, 58 to 61 and 18.1 to 18.7 when this was written.
+BOUNDS = {"request": 704, "chunk, each alone": 62, "chunk, as fast as they come": 19.5}
 
 # The smallest layer there is, one function around the app and one around each of its messages: put
 # on and taken off by a signal.
