@@ -73,7 +73,7 @@ class Decision:
 
     @cached_property
     def coefficient(self) -> float:
-        """The router's own Bradley-Terry coefficient (Algorithm 1)."""
+        """The router's own Bradley-Terry coefficient (Algorithm 1); a single model's is its own."""
         return self.solve_coefficient()
 
     @cached_property

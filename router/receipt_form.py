@@ -82,19 +82,28 @@ def unfold(document: Mapping[str, Any], common: Any) -> dict[str, Any]:
     stored it unfolded has the catalogue alone there."""
     return {
         **document,
-        "leaderboard": unfold_leaderboard(document, common),
+        "leaderboard": unfold_leaderboard(document, models_of(common)),
         "catalogue": common if isinstance(common, list) else common["catalogue"],
         "attempts": unfold_attempts(document),
     }
 
 
-def unfold_leaderboard(document: Mapping[str, Any], common: Any) -> dict[str, Any]:
-    """The leaderboard of a stored receipt."""
+def models_of(common: Any) -> list[str] | None:
+    """The names of the leaderboard's models; None in a release that stored them in each receipt."""
+    models: list[str] | None = None if isinstance(common, list) else common["models"]
+    return models
+
+
+def unfold_leaderboard(document: Mapping[str, Any], models: Sequence[str] | None) -> dict[str, Any]:
+    """The leaderboard of a stored receipt. models: see models_of. Raises ValueError where the
+    receipt has no names and none are given."""
     board: dict[str, Any] = document["leaderboard"]
     if "models" in board:
         return board
+    if models is None:
+        raise ValueError("what this receipt shares with others is not stored")
     numbers = {name: _unpacked(board[name]) for name in _NUMBERS}
-    return {**board, "models": common["models"], **numbers}
+    return {**board, "models": models, **numbers}
 
 
 def unfold_attempts(document: Mapping[str, Any]) -> list[dict[str, Any]]:

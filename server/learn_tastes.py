@@ -7,12 +7,13 @@ import logging
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
 from p2l_model.types import FloatArray, Outcome, PreferenceFamily
-from server.background import beside
+from server.background import beside, in_thread
 from server.endpoints.common import State
 from server.settings import PersonaliseSettings
 from server.storage.comparisons import Comparison, comparisons, feedback_version
@@ -51,10 +52,10 @@ async def _keep(state: State) -> None:
                 state.gateway.planner.tastes = Tastes()
                 known = None
             else:
-                version = await asyncio.to_thread(feedback_version, state.store.database)
+                version = await in_thread(partial(feedback_version, state.store.database))
                 if (now := (version, rules, models)) != known:
-                    found = await asyncio.to_thread(
-                        learn, state.store.database, models, rules, _aliases(state)
+                    found = await in_thread(
+                        partial(learn, state.store.database, models, rules, _aliases(state))
                     )
                     state.gateway.planner.tastes, known = found, now
         except StorageError as error:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from sqlalchemy import Row, Select, select
+from sqlalchemy import Connection, Row, Select, select
 
 from p2l_model.analysis.drift import Judged
 from p2l_model.errors import DataError
@@ -20,8 +20,8 @@ from server.config_file import ConfigError
 from server.settings import StorageSettings
 from server.storage.database import Database
 from server.storage.errors import StorageError
-from server.storage.receipts import stored_leaderboard
-from server.storage.schema import catalogues, feedback, prompts, receipts
+from server.storage.receipts import leaderboard_names, stored_leaderboard
+from server.storage.schema import feedback, prompts, receipts
 
 _BATCH: Final = 500
 _MICROS: Final = 1_000_000
@@ -65,15 +65,16 @@ def judged_feedback(
             feedback.c.model_b,
             feedback.c.winner,
             receipts.c.document,
-            catalogues.c.document.label("common"),
+            receipts.c.catalogue_version,
         )
         .join(receipts, receipts.c.request_id == feedback.c.request_id, isouter=True)
-        .join(catalogues, catalogues.c.version == receipts.c.catalogue_version, isouter=True)
         .where(feedback.c.created_at >= int(since_s * _MICROS))
         .order_by(feedback.c.created_at)
     )
+    with _reading(database) as connection:
+        of_boards = leaderboard_names(connection)
     with _streamed(database, query) as rows:
-        found = [_judged(row, marginal, names) for row in rows]
+        found = [_judged(row, marginal, names, of_boards) for row in rows]
     judged = [one for one in found if one is not None]
     return judged, len(found) - len(judged)
 
@@ -81,10 +82,15 @@ def judged_feedback(
 @contextmanager
 def _streamed(database: Database, query: Select[Any]) -> Iterator[Iterator[Row[Any]]]:
     """Never all rows at once."""
+    with _reading(database) as connection:
+        yield iter(connection.execution_options(yield_per=_BATCH).execute(query))
+
+
+@contextmanager
+def _reading(database: Database) -> Iterator[Connection]:
     try:
         with database.naming(), database.engine.connect() as connection:
-            stream = connection.execution_options(yield_per=_BATCH)
-            yield iter(stream.execute(query))
+            yield connection
     except (StorageError, ConfigError) as error:
         raise DataError(f"{database.shown}: cannot be read: {error}") from error
 
@@ -94,12 +100,20 @@ def _prompt(row: Row[Any]) -> Mapping[str, Any]:
     return {"prompt": json.loads(row.messages), "key": row.key_name, "day": day}
 
 
-def _judged(row: Row[Any], marginal: PromptLeaderboard, names: Mapping[str, str]) -> Judged | None:
+def _judged(
+    row: Row[Any],
+    marginal: PromptLeaderboard,
+    names: Mapping[str, str],
+    of_boards: Mapping[str, Sequence[str] | None],
+) -> Judged | None:
     """None for ratings, and where the receipt is gone or lacks a model."""
-    if row.document is None or row.common is None or row.winner not in _OUTCOMES:
+    if row.document is None or row.winner not in _OUTCOMES:
+        return None
+    board = stored_leaderboard(json.loads(row.document), of_boards.get(row.catalogue_version))
+    if board is None:
         return None
     a, b = names.get(row.model_a, row.model_a), names.get(row.model_b, row.model_b)
-    predicted = _chance(stored_leaderboard(row.document, row.common), a, b)
+    predicted = _chance(board, a, b)
     baseline = _chance(_as_stored(marginal), a, b)
     if predicted is None or baseline is None:
         return None

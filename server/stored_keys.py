@@ -6,10 +6,11 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Final
 
 from server.auth import Authenticator
-from server.background import beside
+from server.background import beside, in_thread
 from server.endpoints.common import State
 from server.storage.errors import StorageError
 from server.storage.keys import keys_version, read_keys
@@ -28,7 +29,7 @@ async def keys_kept_current(state: State) -> AsyncIterator[None]:
 
 async def refresh(state: State) -> None:
     """Reads the stored keys. Raises StorageError."""
-    keys = await asyncio.to_thread(read_keys, state.store.database)
+    keys = await in_thread(partial(read_keys, state.store.database))
     live = [(bytes.fromhex(key.sha256), key.caller) for key in keys if key.is_live]
     authenticator: Authenticator = state.authenticator
     authenticator.take_stored(live, any_stored=bool(keys))
@@ -40,7 +41,7 @@ async def _keep(state: State) -> None:
     while True:
         await asyncio.sleep(_POLL_S)
         try:
-            version = await asyncio.to_thread(keys_version, database)
+            version = await in_thread(partial(keys_version, database))
             if version != known:
                 await refresh(state)
                 known = version

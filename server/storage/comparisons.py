@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -10,11 +10,13 @@ import orjson
 from sqlalchemy import func, select
 
 from server.storage.database import Database
-from server.storage.receipts import stored_leaderboard
-from server.storage.schema import catalogues, feedback, receipts
+from server.storage.receipts import leaderboard_names, stored_leaderboard
+from server.storage.schema import feedback, receipts
 
 # The latest: older opinions are of older models, and of a person who may have changed.
 _MOST: Final = 20_000
+# Rows in memory at a time: a receipt is kilobytes, what is taken of it is not.
+_BATCH: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,26 +50,25 @@ def comparisons(database: Database) -> list[Comparison]:
             feedback.c.model_b,
             feedback.c.winner,
             receipts.c.document,
-            catalogues.c.document.label("common"),
+            receipts.c.catalogue_version,
         )
         .join(receipts, receipts.c.request_id == feedback.c.request_id)
-        .join(catalogues, catalogues.c.version == receipts.c.catalogue_version)
         .where(feedback.c.winner.is_not(None))
         .order_by(feedback.c.created_at.desc(), feedback.c.request_id)
         .limit(_MOST)
     )
     with database.begin() as connection:
-        rows = connection.execute(query).all()
-    return [_comparison(row) for row in reversed(rows)]
+        names = leaderboard_names(connection)
+        stream = connection.execution_options(yield_per=_BATCH).execute(query)
+        found = [_comparison(row, names) for row in stream]
+    return [one for one in reversed(found) if one is not None]
 
 
-def _comparison(row: Any) -> Comparison:
-    taste = orjson.loads(row.document).get("taste")
+def _comparison(row: Any, names: Mapping[str, Sequence[str] | None]) -> Comparison | None:
+    document = orjson.loads(row.document)
+    board = stored_leaderboard(document, names.get(row.catalogue_version))
+    if board is None:
+        return None
     return Comparison(
-        row.key_name,
-        row.model_a,
-        row.model_b,
-        row.winner,
-        stored_leaderboard(row.document, row.common),
-        taste,
+        row.key_name, row.model_a, row.model_b, row.winner, board, document.get("taste")
     )

@@ -7,9 +7,10 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Final
 
-from server.background import beside
+from server.background import beside, in_thread
 from server.storage.errors import StorageError
 from server.storage.receipts import prune
 from server.storage.recovery import Lost
@@ -42,10 +43,10 @@ async def _keep(store: Store, on_lost: Callable[[list[Lost]], None]) -> None:
         try:
             if now - swept >= _SWEEP_S:
                 swept = now
-                on_lost(await asyncio.to_thread(store.close_stale))
+                on_lost(await in_thread(store.close_stale))
             if now - pruned >= _PRUNE_S:
                 pruned = now
-                await asyncio.to_thread(_prune, store)
+                await in_thread(partial(_prune, store))
         except StorageError as error:
             _LOG.warning("storage: %s", error)
 

@@ -5,7 +5,16 @@ from __future__ import annotations
 from importlib.resources import as_file, files
 from typing import Final
 
-from sqlalchemy import Column, Connection, MetaData, String, Table, inspect, text
+from sqlalchemy import (
+    Column,
+    Connection,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    inspect,
+    text,
+)
 
 from server.storage.database import Database
 from server.storage.errors import StorageError
@@ -16,7 +25,10 @@ HEAD: Final = "0002"
 _LOCK: Final = 0x70326C  # any number of ours
 # As alembic makes it.
 _VERSION: Final = Table(
-    "alembic_version", MetaData(), Column("version_num", String(32), primary_key=True)
+    "alembic_version",
+    MetaData(),
+    Column("version_num", String(32), nullable=False),
+    PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
 )
 
 

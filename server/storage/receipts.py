@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import orjson
-from sqlalchemy import delete, select
+from sqlalchemy import Connection, delete, select
 
-from router.receipt_form import unfold, unfold_leaderboard
+from router.receipt_form import models_of, unfold, unfold_leaderboard
 from server.storage.database import Database
 from server.storage.rows import MICRO, micros
 from server.storage.schema import catalogues, prompts, receipts
@@ -36,18 +36,25 @@ def find_receipt(database: Database, request_id: str) -> StoredReceipt | None:
         row = connection.execute(query).first()
     if row is None:
         return None
-    return StoredReceipt(row[0], orjson.dumps(unfold(orjson.loads(row[1]), _parsed(row[2]))))
+    return StoredReceipt(row[0], orjson.dumps(unfold(orjson.loads(row[1]), orjson.loads(row[2]))))
 
 
-def stored_leaderboard(document: str, common: str) -> dict[str, Any]:
-    """Of a receipt's row and its row of catalogues, as router.receipt has it."""
-    return unfold_leaderboard(orjson.loads(document), _parsed(common))
+def leaderboard_names(connection: Connection) -> dict[str, list[str] | None]:
+    """By what receipts call what they share: the names of their leaderboards' models. Once for
+    thousands of receipts, and without the catalogues, which are longer than a receipt."""
+    rows = connection.execute(select(catalogues.c.version, catalogues.c.document))
+    return {version: models_of(orjson.loads(document)) for version, document in rows}
 
 
-@lru_cache(maxsize=8)
-def _parsed(common: str) -> Any:
-    """Thousands of receipts share it."""
-    return orjson.loads(common)
+def stored_leaderboard(
+    document: Mapping[str, Any], models: Sequence[str] | None
+) -> dict[str, Any] | None:
+    """Of a stored receipt; models: see leaderboard_names. None where they are not stored any
+    more."""
+    try:
+        return unfold_leaderboard(document, models)
+    except ValueError:
+        return None
 
 
 def prune(database: Database, days: int | None, now: float) -> None:
