@@ -176,33 +176,23 @@ def _coefficient(
 
 def _table(found: Sequence[Candidate]) -> tuple[Alternative, ...]:
     """All candidates, best first; those without a value last."""
-    rows = [_row(*candidate) for candidate in found]
-    return tuple(sorted(rows, key=_rank))
+    return tuple(sorted([_row(c) for c in found], key=_rank))
 
 
 def _rank(row: Alternative) -> tuple[float, str]:
     return (1.0 if row.value is None else -row.value, row.model)
 
 
-def _row(
-    card: ModelCard,
-    coefficient: float,
-    win_rate: float,
-    value: float,
-    expected_output_tokens: float,
-    expected_cost_usd: Decimal | None,
-    _: int | None,
-    reason: str | None,
-) -> Alternative:
-    """A candidate's; it is made for each of them in each request."""
+def _row(candidate: Candidate) -> Alternative:
+    """Made for each of them in each request."""
     known = math.isfinite
     return Alternative(
-        card.name,
-        coefficient if known(coefficient) else None,
-        win_rate if known(win_rate) else None,
-        value if known(value) else None,
-        expected_output_tokens,
-        expected_cost_usd,
-        reason is None,
-        reason,
+        model=candidate.card.name,
+        coefficient=candidate.coefficient if known(candidate.coefficient) else None,
+        win_rate=candidate.win_rate if known(candidate.win_rate) else None,
+        value=candidate.value if known(candidate.value) else None,
+        expected_output_tokens=candidate.expected_output_tokens,
+        expected_cost_usd=candidate.expected_cost_usd,
+        eligible=candidate.reason is None,
+        reason=candidate.reason,
     )

@@ -28,7 +28,6 @@ from router.receipt_form import (
     digest,
     fold,
     requests_adapter,
-    unfold,
     unfold_decision,
 )
 
@@ -60,8 +59,7 @@ def build_receipt(
 ) -> dict[str, Any]:
     """The document. seed: of the draws, None where they came without one. about: who and when
     (request_id, created, checkpoint, ...), kept as given at the top."""
-    folded = fold(leaderboard, catalogue, attempts, seed=seed, about=about)
-    return unfold(folded.document, folded.common.document)
+    return fold(leaderboard, catalogue, attempts, seed=seed, about=about).unfolded()
 
 
 def replay(receipt: Mapping[str, Any], slow_lane: SlowLane | None = None) -> Replay:

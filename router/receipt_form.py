@@ -54,6 +54,10 @@ class Folded(NamedTuple):
     document: dict[str, Any]
     common: Common
 
+    def unfolded(self) -> dict[str, Any]:
+        """As it is read."""
+        return unfold(self.document, self.common.document)
+
 
 def fold(
     leaderboard: PromptLeaderboard,

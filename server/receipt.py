@@ -8,7 +8,7 @@ from importlib.metadata import version
 from typing import Any
 
 from p2l_model.checkpoint import resolve_checkpoint
-from router.receipt_form import Folded, fold, unfold
+from router.receipt_form import Folded, fold
 from server.exchange import Exchange
 from server.settings import ScorerSettings
 
@@ -18,8 +18,7 @@ def exchange_receipt(
 ) -> dict[str, Any]:
     """The document of router.receipt. checkpoint: which one made the leaderboard, as told by
     checkpoint_version; None where a name was asked for and nothing was scored."""
-    folded = folded_receipt(exchange, created_s=created_s, checkpoint=checkpoint)
-    return unfold(folded.document, folded.common.document)
+    return folded_receipt(exchange, created_s=created_s, checkpoint=checkpoint).unfolded()
 
 
 def folded_receipt(exchange: Exchange, *, created_s: int, checkpoint: str | None) -> Folded:
