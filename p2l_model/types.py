@@ -39,9 +39,9 @@ class Conversation:
     turns: tuple[str, ...] = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # arrays are not equal or unequal: it is itself alone
 class PromptLeaderboard:
-    """The leaderboard of one prompt.
+    """The leaderboard of one prompt. Its arrays are not changed once it is made.
 
     models: M names. coefficients: (M,) natural log-odds. eta, gamma: the raw per-prompt
     tie parameters of the families that have them. expected_output_tokens: (M,), NaN for a

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 
-from p2l_model.types import FloatArray, PromptLeaderboard
+from p2l_model.types import PromptLeaderboard
 from router.catalog import ModelCard
 from router.constrained import Optimum, SlowLane, constrained_optimum
 from router.cost import worst_case_cost_usd
@@ -23,25 +22,13 @@ from router.eligibility import (
 )
 from router.errors import BudgetInfeasibleError, NoEligibleModelError
 from router.lp import InfeasibleError, Mix, solve
-from router.objective import (
-    Objective,
-    objective_values,
-    opponent_weights,
-    router_coefficient,
-    win_rates,
-)
+from router.objective import Objective, router_coefficient
 from router.request import BudgetMode, RoutingRequest
+from router.standing import Opponents, standing
 
 __all__ = ["Alternative", "BudgetMode", "Decision", "Objective", "RoutingRequest", "decide"]
 
 _UNPRICED: Final = Decimal("Infinity")
-
-
-class _Opponents(NamedTuple):
-    """coefficients (K,), weights (K,) that sum to 1."""
-
-    coefficients: FloatArray
-    weights: FloatArray
 
 
 def decide(
@@ -59,30 +46,13 @@ def decide(
     BudgetInfeasibleError, ConstraintsInfeasibleError, InvalidRoutingError.
     """
     draw = rng.random()
-    opponents = _Opponents(
-        *opponent_weights(leaderboard.models, leaderboard.coefficients, request.opponents)
-    )
-    rates = _win_rates(leaderboard, opponents)
-    values = objective_values(request.objective, leaderboard, rates)
-    found = candidates(leaderboard, catalogue, request, rates, values)
+    known = standing(leaderboard, request.opponents, request.objective)
+    found = candidates(known, catalogue, request)
     pool = sorted([c for c in found if c.reason is None], key=_name)
     if not pool:
         raise _nobody(found, request)
     optimum = _optimum(pool, request, slow_lane)
-    return _decision(found, pool, optimum, request, opponents, draw)
-
-
-def _win_rates(leaderboard: PromptLeaderboard, opponents: _Opponents) -> FloatArray:
-    """(M,) W* q of all models of the leaderboard, NaN where there is no coefficient."""
-    coefficients = leaderboard.coefficients
-    if opponents.coefficients.size == coefficients.size:
-        # every model is its own opponent: one array, so that its panels are made once
-        coefficients = opponents.coefficients
-        return win_rates(coefficients, coefficients, opponents.weights)
-    known = np.isfinite(coefficients)
-    rates = np.full(coefficients.size, np.nan)
-    rates[known] = win_rates(coefficients[known], *opponents)
-    return rates
+    return _decision(found, pool, optimum, request, known.opponents, draw)
 
 
 def _name(candidate: Candidate) -> str:
@@ -128,7 +98,7 @@ def _decision(
     pool: Sequence[Candidate],
     optimum: Optimum,
     request: RoutingRequest,
-    opponents: _Opponents,
+    opponents: Opponents,
     draw: float,
 ) -> Decision:
     mix = optimum.mix
@@ -159,40 +129,16 @@ def _decision(
         draw=draw,
         lane=optimum.lane,
         lane_note=optimum.note,
-        tabulate=lambda: _table(found),
+        candidates=found,
         solve_coefficient=lambda: _coefficient(parts, rate, opponents),
     )
 
 
 def _coefficient(
-    parts: Sequence[tuple[Candidate, float]], rate: float, opponents: _Opponents
+    parts: Sequence[tuple[Candidate, float]], rate: float, opponents: Opponents
 ) -> float:
     """That of a single model is its own."""
     if len(parts) == 1:
         return parts[0][0].coefficient
     start = sum(share * c.coefficient for c, share in parts)
     return router_coefficient(rate, *opponents, start=start)
-
-
-def _table(found: Sequence[Candidate]) -> tuple[Alternative, ...]:
-    """All candidates, best first; those without a value last."""
-    return tuple(sorted([_row(c) for c in found], key=_rank))
-
-
-def _rank(row: Alternative) -> tuple[float, str]:
-    return (1.0 if row.value is None else -row.value, row.model)
-
-
-def _row(candidate: Candidate) -> Alternative:
-    """Made for each of them in each request."""
-    known = math.isfinite
-    return Alternative(
-        model=candidate.card.name,
-        coefficient=candidate.coefficient if known(candidate.coefficient) else None,
-        win_rate=candidate.win_rate if known(candidate.win_rate) else None,
-        value=candidate.value if known(candidate.value) else None,
-        expected_output_tokens=candidate.expected_output_tokens,
-        expected_cost_usd=candidate.expected_cost_usd,
-        eligible=candidate.reason is None,
-        reason=candidate.reason,
-    )

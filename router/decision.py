@@ -2,39 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cached_property
-from typing import NamedTuple
 
 from router.catalog import ModelCard
-from router.explain import explain
+from router.eligibility import Candidate
+from router.explain import Alternative, Told, explain
 from router.objective import Objective
 from router.request import BudgetMode, RoutingRequest
 
-
-class Alternative(NamedTuple):
-    """A model of the catalogue, chosen or not. None: not known. value: of the objective, which is
-    the win rate unless a profile says otherwise. reason: why it was out."""
-
-    model: str
-    coefficient: float | None
-    win_rate: float | None
-    value: float | None
-    expected_output_tokens: float | None
-    expected_cost_usd: Decimal | None
-    eligible: bool
-    reason: str | None
+__all__ = ["Alternative", "Decision"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
     """The chosen model and all that the choice rests on.
 
-    request: what was asked. mix: model -> probability, one or two models (more under several
-    constraints). win_rate and expected_cost_usd are the chosen model's, mix_* the mix's; value
-    likewise, of the objective.
+    request: what was asked. candidates: all models of the catalogue. mix: model -> probability, one
+    or two models (more under several constraints). win_rate and expected_cost_usd are the chosen
+    model's, mix_* the mix's; value likewise, of the objective.
     shadow_price: what one more dollar of this request's budget would add to the objective.
     usd_per_win: what a certain win was taken to be worth, None: cost did not count below the
     budget. max_output_tokens, worst_case_cost_usd: hard mode's cap, and the cost at it.
@@ -62,14 +51,19 @@ class Decision:
     draw: float
     lane: str = "closed_form"
     lane_note: str | None = None
+    candidates: Sequence[Candidate] = field(repr=False, compare=False)
     # made when somebody looks: most decisions are only acted on
-    tabulate: Callable[[], tuple[Alternative, ...]] = field(repr=False, compare=False)
     solve_coefficient: Callable[[], float] = field(repr=False, compare=False)
 
     @cached_property
-    def alternatives(self) -> tuple[Alternative, ...]:
+    def ranked(self) -> list[Candidate]:
         """All models of the catalogue, best first; those without a value last."""
-        return self.tabulate()
+        return sorted(self.candidates, key=_rank)
+
+    @cached_property
+    def alternatives(self) -> tuple[Alternative, ...]:
+        """The same as they are shown."""
+        return tuple(map(_alternative, self.ranked))
 
     @cached_property
     def coefficient(self) -> float:
@@ -79,4 +73,41 @@ class Decision:
     @cached_property
     def explanation(self) -> str:
         """The decision in words."""
-        return explain(self)
+        told = Told(
+            model=self.model,
+            objective=self.objective,
+            value=self.value,
+            expected_cost_usd=self.expected_cost_usd,
+            max_output_tokens=self.max_output_tokens,
+            worst_case_cost_usd=self.worst_case_cost_usd,
+            mix=self.mix,
+            mix_value=self.mix_value,
+            usd_per_win=self.usd_per_win,
+            budget_usd=self.budget_usd,
+            budget_mode=self.budget_mode,
+            alternatives=self.alternatives,
+        )
+        return explain(told)
+
+
+def known(number: float) -> float | None:
+    """None for what is not a finite number."""
+    return number if math.isfinite(number) else None
+
+
+def _rank(candidate: Candidate) -> tuple[float, str]:
+    value = candidate.value
+    return (-value if math.isfinite(value) else 1.0, candidate.card.name)
+
+
+def _alternative(candidate: Candidate) -> Alternative:
+    return Alternative(
+        model=candidate.card.name,
+        coefficient=known(candidate.coefficient),
+        win_rate=known(candidate.win_rate),
+        value=known(candidate.value),
+        expected_output_tokens=candidate.expected_output_tokens,
+        expected_cost_usd=candidate.expected_cost_usd,
+        eligible=candidate.reason is None,
+        reason=candidate.reason,
+    )

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Final, NamedTuple
 
-from p2l_model.types import FloatArray, PromptLeaderboard
 from router.catalog import ModelCard
 from router.cost import (
     estimate,
@@ -18,6 +17,7 @@ from router.cost import (
 from router.errors import BudgetInfeasibleError, WindowExhaustedError
 from router.objective import Objective
 from router.request import BudgetMode, RoutingRequest
+from router.standing import Standing
 
 _OVER_BUDGET: Final = "its worst case is over the hard budget"
 _OVER_WINDOW: Final = "its worst case is over what is left of a window's budget"
@@ -39,21 +39,10 @@ class Candidate(NamedTuple):
 
 
 def candidates(
-    leaderboard: PromptLeaderboard,
-    catalogue: Sequence[ModelCard],
-    request: RoutingRequest,
-    win_rate: FloatArray,
-    values: FloatArray,
+    known: Standing, catalogue: Sequence[ModelCard], request: RoutingRequest
 ) -> list[Candidate]:
-    """One per card, eligible or not. win_rate, values: (M,) in the leaderboard's order."""
-    column = {name: index for index, name in enumerate(leaderboard.models)}
-    coefficients, rates, worth = (
-        leaderboard.coefficients.tolist(),
-        win_rate.tolist(),
-        values.tolist(),
-    )
-    lengths = leaderboard.expected_output_tokens
-    predicted = None if lengths is None else lengths.tolist()
+    """One per card, eligible or not."""
+    column, coefficients, rates, worth, predicted, _ = known
     allowed = None if request.allowed is None else frozenset(request.allowed)
     hard = request.budget_usd if request.budget_mode is BudgetMode.HARD else None
     pays = _cost_matters(request)

@@ -2,22 +2,51 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 from router.objective import Objective
 from router.request import BudgetMode
 
-if TYPE_CHECKING:
-    from router.decision import Alternative, Decision
+
+class Alternative(NamedTuple):
+    """A model of the catalogue, chosen or not. None: not known. value: of the objective, which is
+    the win rate unless a profile says otherwise. reason: why it was out."""
+
+    model: str
+    coefficient: float | None
+    win_rate: float | None
+    value: float | None
+    expected_output_tokens: float | None
+    expected_cost_usd: Decimal | None
+    eligible: bool
+    reason: str | None
 
 
-def explain(decision: Decision) -> str:
+class Told(NamedTuple):
+    """What is told of a decision: see Decision for the names. alternatives: best first."""
+
+    model: str
+    objective: Objective
+    value: float
+    expected_cost_usd: Decimal | None
+    max_output_tokens: int | None
+    worst_case_cost_usd: Decimal | None
+    mix: Mapping[str, float]
+    mix_value: float
+    usd_per_win: Decimal | None
+    budget_usd: Decimal | None
+    budget_mode: BudgetMode
+    alternatives: Sequence[Alternative]
+
+
+def explain(decision: Told) -> str:
     """What was chosen, from what mix, and what the best model out of reach would have added."""
     return "; ".join([_chosen(decision), *_mixed(decision), *_dearer(decision)])
 
 
-def _chosen(decision: Decision) -> str:
+def _chosen(decision: Told) -> str:
     cost = decision.expected_cost_usd
     at = "an unknown cost" if cost is None else f"{_usd(cost)} USD"
     text = f"{decision.model}: {_value(decision.objective, decision.value)} at {at}"
@@ -29,7 +58,7 @@ def _chosen(decision: Decision) -> str:
     return text
 
 
-def _mixed(decision: Decision) -> list[str]:
+def _mixed(decision: Told) -> list[str]:
     if len(decision.mix) < 2:
         return []
     parts = " and ".join(f"{name} ({share:.1%})" for name, share in decision.mix.items())
@@ -37,7 +66,7 @@ def _mixed(decision: Decision) -> list[str]:
     return [f"drawn from {parts}, together {together} within the budget"]
 
 
-def _dearer(decision: Decision) -> list[str]:
+def _dearer(decision: Told) -> list[str]:
     """What the best model out of reach would have added."""
     better = next((row for row in decision.alternatives if _beats(row, decision)), None)
     if better is None or better.value is None:
@@ -51,12 +80,12 @@ def _dearer(decision: Decision) -> list[str]:
     return [text]
 
 
-def _beats(row: Alternative, decision: Decision) -> bool:
+def _beats(row: Alternative, decision: Told) -> bool:
     over = row.eligible or decision.budget_mode is BudgetMode.HARD
     return over and row.value is not None and row.value > decision.value
 
 
-def _too_dear_for_a_win(row: Alternative, decision: Decision) -> bool:
+def _too_dear_for_a_win(row: Alternative, decision: Told) -> bool:
     """Whether usd_per_win, and not the budget, is what spoke against it."""
     worth, cost, own = decision.usd_per_win, row.expected_cost_usd, decision.expected_cost_usd
     if worth is None or cost is None or own is None or row.value is None:

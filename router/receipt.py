@@ -81,9 +81,8 @@ def replay(receipt: Mapping[str, Any], slow_lane: SlowLane | None = None) -> Rep
     for k, request in enumerate(requests):
         decision = decide(leaderboard, catalogue, request, _Recorded(draws[k]), slow_lane)
         models.append(decision.model)
-        differences += _differences(
-            recorded[k], unfold_decision(decision_json(decision)), f"attempts[{k}]"
-        )
+        again = unfold_decision(decision_json(decision), attempts[k]["request"])
+        differences += _differences(recorded[k], again, f"attempts[{k}]")
     if receipt.get("catalogue_version") != digest(receipt["catalogue"]):
         differences.append("catalogue_version: not that of the catalogue in the receipt")
     return Replay(models, differences)

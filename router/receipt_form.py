@@ -22,11 +22,15 @@ from pydantic import TypeAdapter
 
 from p2l_model.types import FloatArray, PromptLeaderboard
 from router.catalog import ModelCard
-from router.decision import Alternative, Decision
+from router.constraints import Constraints
+from router.cost import RequestShape
+from router.decision import Decision, known
+from router.explain import Alternative, Told, explain
 from router.objective import Objective
-from router.request import RoutingRequest
+from router.request import BudgetMode, RoutingRequest
 
 VERSION: Final = 1
+_KEPT: Final = 32
 _NUMBERS: Final = ("coefficients", "expected_output_tokens", "expected_scores")
 
 
@@ -113,38 +117,39 @@ def unfold_leaderboard(document: Mapping[str, Any], models: Sequence[str] | None
 def unfold_attempts(document: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The attempts of a stored receipt; nothing else is needed for them."""
     return [
-        {**attempt, "decision": unfold_decision(attempt["decision"])}
+        {**attempt, "decision": unfold_decision(attempt["decision"], attempt["request"])}
         for attempt in document["attempts"]
     ]
 
 
-def unfold_decision(decision: Mapping[str, Any]) -> dict[str, Any]:
-    """As it is read, its alternatives with their names."""
+def unfold_decision(decision: Mapping[str, Any], request: Mapping[str, Any]) -> dict[str, Any]:
+    """As it is read: its alternatives with their names, and what it comes to in words. request:
+    what was asked, as it is stored."""
     rows = [row if isinstance(row, dict) else _named(row) for row in decision["alternatives"]]
-    return {**decision, "alternatives": rows}
+    whole = {**decision, "alternatives": rows}
+    return {**whole, "explanation": decision.get("explanation") or explain(_told(whole, request))}
 
 
 def decision_json(decision: Decision) -> dict[str, Any]:
     """Folded."""
     return {
         "model": decision.model,
-        "mix": {name: _number(share) for name, share in decision.mix.items()},
+        "mix": {name: known(share) for name, share in decision.mix.items()},
         "objective": str(decision.objective),
-        "value": _number(decision.value),
-        "mix_value": _number(decision.mix_value),
-        "win_rate": _number(decision.win_rate),
-        "mix_win_rate": _number(decision.mix_win_rate),
+        "value": known(decision.value),
+        "mix_value": known(decision.mix_value),
+        "win_rate": known(decision.win_rate),
+        "mix_win_rate": known(decision.mix_win_rate),
         "expected_cost_usd": _money(decision.expected_cost_usd),
         "mix_expected_cost_usd": _money(decision.mix_expected_cost_usd),
-        "coefficient": _number(decision.coefficient),
-        "shadow_price": _number(decision.shadow_price),
+        "coefficient": known(decision.coefficient),
+        "shadow_price": known(decision.shadow_price),
         "usd_per_win": _money(decision.usd_per_win),
         "max_output_tokens": decision.max_output_tokens,
         "worst_case_cost_usd": _money(decision.worst_case_cost_usd),
         "lane": decision.lane,
         "lane_note": decision.lane_note,
         "alternatives": _rows(decision),
-        "explanation": decision.explanation,
     }
 
 
@@ -158,6 +163,11 @@ def digest(cards: Any) -> str:
 def cards_adapter() -> TypeAdapter[tuple[ModelCard, ...]]:
     """Reads and writes a catalogue."""
     return TypeAdapter(tuple[ModelCard, ...])
+
+
+@cache
+def _constraints_adapter() -> TypeAdapter[Constraints]:
+    return TypeAdapter(Constraints)
 
 
 @cache
@@ -182,7 +192,7 @@ class _Same:
         return isinstance(other, _Same) and self._ids == other._ids
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=_KEPT)
 def _common(catalogue: _Same, models: tuple[str, ...]) -> Common:
     """The same few come again and again."""
     cards = cards_adapter().dump_python(catalogue.cards, mode="json")
@@ -190,10 +200,44 @@ def _common(catalogue: _Same, models: tuple[str, ...]) -> Common:
     return Common(digest(document), digest(cards), document)
 
 
+def request_json(request: RoutingRequest) -> dict[str, Any]:
+    """What requests_adapter reads, and what it would write, in a tenth of its time."""
+    constraints = request.constraints
+    return {
+        "shape": _shape_json(request.shape),
+        "budget_usd": _money(request.budget_usd),
+        "budget_mode": str(request.budget_mode),
+        "allowed": None if request.allowed is None else list(request.allowed),
+        "opponents": None if request.opponents is None else dict(request.opponents),
+        "excluded": dict(request.excluded),
+        "usd_per_win": _money(request.usd_per_win),
+        "objective": str(request.objective),
+        "available_usd": _money(request.available_usd),
+        "constraints": None if constraints is None else _constraints_json(constraints),
+        "input_tokens": dict(request.input_tokens),
+        "cached_tokens": dict(request.cached_tokens),
+    }
+
+
+def _shape_json(shape: RequestShape) -> dict[str, Any]:
+    return {
+        "input_tokens": shape.input_tokens,
+        "input_tokens_upper_bound": shape.input_tokens_upper_bound,
+        "max_output_tokens": shape.max_output_tokens,
+        "n": shape.n,
+        "needs": list(shape.needs),
+        "tier": shape.tier,
+    }
+
+
+def _constraints_json(constraints: Constraints) -> Any:
+    return _constraints_adapter().dump_python(constraints, mode="json")
+
+
 def _attempt_json(attempt: Attempt) -> dict[str, Any]:
     decision = attempt.decision
     return {
-        "request": requests_adapter().dump_python(decision.request, mode="json"),
+        "request": request_json(decision.request),
         "draw": decision.draw,
         "decision": decision_json(decision),
         "failure": attempt.failure,
@@ -205,18 +249,18 @@ def _rows(decision: Decision) -> list[list[Any]]:
     value, where that is something other than the win rate."""
     rows = [
         [
-            row.model,
-            row.coefficient,
-            row.win_rate,
-            row.expected_output_tokens,
-            None if row.expected_cost_usd is None else str(row.expected_cost_usd),
-            row.reason,
+            c.card.name,
+            known(c.coefficient),
+            known(c.win_rate),
+            c.expected_output_tokens,
+            None if c.expected_cost_usd is None else str(c.expected_cost_usd),
+            c.reason,
         ]
-        for row in decision.alternatives
+        for c in decision.ranked
     ]
     if decision.objective is not Objective.WIN_RATE:
-        for row, alternative in zip(rows, decision.alternatives, strict=True):
-            row.append(alternative.value)
+        for row, candidate in zip(rows, decision.ranked, strict=True):
+            row.append(known(candidate.value))
     return rows
 
 
@@ -229,6 +273,27 @@ def _named(row: Sequence[Any]) -> dict[str, Any]:
     return dict(zip(Alternative._fields, fields, strict=True))
 
 
+def _told(decision: Mapping[str, Any], request: Mapping[str, Any]) -> Told:
+    return Told(
+        model=decision["model"],
+        objective=Objective(decision["objective"]),
+        value=_float(decision["value"]),
+        expected_cost_usd=_decimal(decision["expected_cost_usd"]),
+        max_output_tokens=decision["max_output_tokens"],
+        worst_case_cost_usd=_decimal(decision["worst_case_cost_usd"]),
+        mix=decision["mix"],
+        mix_value=_float(decision["mix_value"]),
+        usd_per_win=_decimal(decision["usd_per_win"]),
+        budget_usd=_decimal(request["budget_usd"]),
+        budget_mode=BudgetMode(request["budget_mode"]),
+        alternatives=[
+            Alternative(**{**row, "expected_cost_usd": _decimal(row["expected_cost_usd"])})
+            for row in decision["alternatives"]
+        ],
+    )
+
+
+@lru_cache(maxsize=_KEPT)
 def _leaderboard_json(board: PromptLeaderboard) -> dict[str, Any]:
     return {
         "family": str(board.family),
@@ -255,5 +320,9 @@ def _money(amount: Decimal | None) -> str | None:
     return None if amount is None else str(amount)
 
 
-def _number(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+def _decimal(amount: str | None) -> Decimal | None:
+    return None if amount is None else Decimal(amount)
+
+
+def _float(number: float | None) -> float:
+    return math.nan if number is None else number

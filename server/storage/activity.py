@@ -99,17 +99,18 @@ def provider_outcomes(database: Database, since: float) -> dict[str, ProviderOut
 
 
 def recent_receipts(database: Database, before_us: int | None, limit: int) -> list[dict[str, Any]]:
-    """Documents as they are stored, with key and time, newest first. Blocks. Raises
+    """Documents but for their leaderboards, with key and time, newest first. Blocks. Raises
     StorageError."""
     query = select(receipts.c.document, receipts.c.key_name, receipts.c.created_at)
     if before_us is not None:
         query = query.where(receipts.c.created_at < before_us)
     query = query.order_by(receipts.c.created_at.desc()).limit(limit)
     with database.begin() as connection:
-        return [
-            {**orjson.loads(row[0]), "key": row[1], "created_us": int(row[2])}
-            for row in connection.execute(query)
-        ]
+        found = [(orjson.loads(row[0]), row[1], int(row[2])) for row in connection.execute(query)]
+    return [
+        {**document, "attempts": unfold_attempts(document), "key": key, "created_us": created_us}
+        for document, key, created_us in found
+    ]
 
 
 def answered_receipts(database: Database, since: float, limit: int) -> Iterator[Sent]:

@@ -16,11 +16,12 @@ from hypothesis import strategies as st
 
 from p2l_model.types import PreferenceFamily, PromptLeaderboard
 from router.catalog import ModelCard, Prices
+from router.constraints import Constraints, FurtherBudget
 from router.cost import RequestShape
 from router.decide import BudgetMode, Decision, Objective, RoutingRequest, decide
 from router.errors import RouterError
 from router.receipt import Attempt, InvalidReceiptError, build_receipt, replay
-from router.receipt_form import fold, unfold
+from router.receipt_form import fold, request_json, requests_adapter, unfold
 
 ABOUT = {"request_id": "req_1", "created": 1}
 
@@ -221,3 +222,27 @@ def big_world() -> tuple[PromptLeaderboard, tuple[ModelCard, ...], RoutingReques
     cards = tuple(card(name, chance) for name in names[:20])
     request = RoutingRequest(shape=RequestShape(input_tokens=6, input_tokens_upper_bound=40))
     return board, cards, request
+
+
+@given(st.integers(0, 10**9))
+@settings(max_examples=60, deadline=None)
+def test_what_was_asked_is_written_as_its_reader_would_write_it(seed: int) -> None:
+    _, _, request = world(seed)
+    rows = Constraints(max_latency_s=1.5, budgets=(FurtherBudget("b", Decimal("0.1"), ("m0",)),))
+    for asked in (request, replace(request, constraints=rows, allowed=("m0", "m1"))):
+        expected = requests_adapter().dump_python(asked, mode="json")
+        assert json.dumps(request_json(asked)) == json.dumps(expected)
+
+
+@given(st.integers(0, 10**9))
+@settings(max_examples=60, deadline=None)
+def test_what_is_read_in_a_receipt_is_what_the_decision_says_of_itself(seed: int) -> None:
+    found = decided(seed)
+    if found is None:
+        return
+    decision, receipt = found
+    told = receipt["attempts"][0]["decision"]
+    assert told["explanation"] == decision.explanation
+    assert [row["model"] for row in told["alternatives"]] == [
+        row.model for row in decision.alternatives
+    ]

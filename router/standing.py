@@ -1,0 +1,76 @@
+"""What a leaderboard says of its models, whatever else is asked of the router: worked out once for
+one that comes again (a fixed one, a prompt's that is remembered, the marginal that stands in)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from p2l_model.types import FloatArray, PromptLeaderboard
+from router.objective import Objective, objective_values, opponent_weights, win_rates
+
+_KEPT: Final = 32
+
+
+class Opponents(NamedTuple):
+    """coefficients (K,), weights (K,) that sum to 1."""
+
+    coefficients: FloatArray
+    weights: FloatArray
+
+
+class Standing(NamedTuple):
+    """column: model -> its place in the lists, which have a number for each model of the
+    leaderboard, NaN where it has none. values: of the objective. output_tokens: None where the
+    leaderboard predicts no lengths."""
+
+    column: Mapping[str, int]
+    coefficients: list[float]
+    win_rates: list[float]
+    values: list[float]
+    output_tokens: list[float] | None
+    opponents: Opponents
+
+
+def standing(
+    leaderboard: PromptLeaderboard, opponents: Mapping[str, float] | None, objective: Objective
+) -> Standing:
+    """opponents: see RoutingRequest. Raises InvalidRoutingError."""
+    named = None if opponents is None else tuple(opponents.items())
+    return _standing(leaderboard, named, objective)
+
+
+@lru_cache(maxsize=_KEPT)
+def _standing(
+    leaderboard: PromptLeaderboard,
+    named: tuple[tuple[str, float], ...] | None,
+    objective: Objective,
+) -> Standing:
+    given = None if named is None else dict(named)
+    opponents = Opponents(*opponent_weights(leaderboard.models, leaderboard.coefficients, given))
+    rates = _win_rates(leaderboard, opponents)
+    lengths = leaderboard.expected_output_tokens
+    return Standing(
+        column={name: index for index, name in enumerate(leaderboard.models)},
+        coefficients=leaderboard.coefficients.tolist(),
+        win_rates=rates.tolist(),
+        values=objective_values(objective, leaderboard, rates).tolist(),
+        output_tokens=None if lengths is None else lengths.tolist(),
+        opponents=opponents,
+    )
+
+
+def _win_rates(leaderboard: PromptLeaderboard, opponents: Opponents) -> FloatArray:
+    """(M,) W* q of all models of the leaderboard, NaN where there is no coefficient."""
+    coefficients = leaderboard.coefficients
+    if opponents.coefficients.size == coefficients.size:
+        # every model is its own opponent: one array, so that its panels are made once
+        coefficients = opponents.coefficients
+        return win_rates(coefficients, coefficients, opponents.weights)
+    known = np.isfinite(coefficients)
+    rates = np.full(coefficients.size, np.nan)
+    rates[known] = win_rates(coefficients[known], *opponents)
+    return rates
