@@ -228,7 +228,10 @@ def big_world() -> tuple[PromptLeaderboard, tuple[ModelCard, ...], RoutingReques
 @settings(max_examples=60, deadline=None)
 def test_what_was_asked_is_written_as_its_reader_would_write_it(seed: int) -> None:
     _, _, request = world(seed)
-    rows = Constraints(max_latency_s=1.5, budgets=(FurtherBudget("b", Decimal("0.1"), ("m0",)),))
+    rows = Constraints(
+        max_latency_s=1.5,
+        budgets=(FurtherBudget(name="b", amount_usd=Decimal("0.1"), models=("m0",)),),
+    )
     for asked in (request, replace(request, constraints=rows, allowed=("m0", "m1"))):
         expected = requests_adapter().dump_python(asked, mode="json")
         assert json.dumps(request_json(asked)) == json.dumps(expected)
