@@ -150,7 +150,16 @@ def build_gateway(
         receipts.keep(exchange)
 
     return Gateway(
-        Planner(catalogue, routing, settings.scorer, scorer, upstreams, settings.aliases, tastes),
+        Planner(
+            catalogue,
+            routing,
+            settings.scorer,
+            scorer,
+            upstreams,
+            settings.aliases,
+            tastes,
+            accounts.usd_per_win,
+        ),
         upstreams,
         admission=admission,
         accounts=accounts,

@@ -47,6 +47,9 @@ class Caller:
     expires_at: float | None = None
 
 
+_ANYBODY: Final = Caller("anonymous", admin=True)
+
+
 class Authenticator:
     """Knows keys by their SHA-256 only: those of the configuration, and stored ones.
 
@@ -117,7 +120,7 @@ class Authenticator:
     def caller(self, headers: Headers) -> Caller:
         """Raises AuthenticationError."""
         if self.is_open:
-            return Caller("anonymous", admin=True)
+            return _ANYBODY
         scheme, _, key = headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer":
             return self.caller_with(key.strip())
@@ -129,7 +132,7 @@ class Authenticator:
     def caller_with(self, key: str) -> Caller:
         """The caller whose key this is. Raises AuthenticationError."""
         if self.is_open:
-            return Caller("anonymous", admin=True)
+            return _ANYBODY
         digest = hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
         pairs = self._by_prefix.get(digest[:_PREFIX_BYTES], ((b"", None),))
         for known, caller in pairs:

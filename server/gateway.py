@@ -98,9 +98,6 @@ class Gateway:
         """The decision alone. Raises ApiError."""
         rng = random.Random(self._seed(plan))
         started = time.perf_counter()
-        usd_per_win = self.accounts.usd_per_win(plan)
-        if usd_per_win != plan.routing.usd_per_win:
-            plan.routing = replace(plan.routing, usd_per_win=usd_per_win)
         decision = self._decide(plan, leaderboard, rng)
         exchange = Exchange(plan, leaderboard, decision, rng, [Attempt(decision)])
         exchange.timings.score_ms = score_ms

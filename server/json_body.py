@@ -78,6 +78,8 @@ def _repeated(raw: bytes) -> str:
 
 def _keep_exact_budget(raw: bytes, body: dict[str, Any]) -> None:
     """Money is decimal: a budget given as a JSON number is read again as it was written."""
+    if "p2l" not in body and "cost" not in body:
+        return
     lossy = [place for place in budget_places(body) if _is_lossy(place.inside.get(place.key))]
     if not lossy:
         return

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 from typing import Any, Final, NamedTuple, TypeVar
 
 from starlette.datastructures import Headers
@@ -20,6 +21,7 @@ _SEED: Final = re.compile(r"-?[0-9]{1,20}")
 _MIN_BUDGET_EXPONENT: Final = -100
 _MAX_BUDGET_CHARS: Final = 400
 _MAX_SEED: Final = 2**64
+_KEPT: Final = 256
 _HEADERS: Final = {
     name.lower().encode(): name
     for name in ("X-Cost-Budget", "X-Cost-Budget-Mode", "X-Route-Models", "X-Route-Seed")
@@ -45,9 +47,20 @@ _NOTHING: Final = RoutingOptions()
 
 def parse_options(headers: Headers, body: Mapping[str, Any]) -> RoutingOptions:
     """Raises InvalidRequestError naming the header or field, also where two of them disagree."""
-    sent = _sent(headers)
-    if not sent and "p2l" not in body and "cost" not in body:
-        return _NOTHING
+    ours = tuple([header for header in headers.raw if header[0] in _HEADERS])
+    if "p2l" in body or "cost" in body:
+        return _parsed(ours, body)
+    return _of_headers(ours) if ours else _NOTHING
+
+
+@lru_cache(maxsize=_KEPT)
+def _of_headers(ours: tuple[tuple[bytes, bytes], ...]) -> RoutingOptions:
+    """A caller sends the same ones again and again."""
+    return _parsed(ours, {})
+
+
+def _parsed(ours: Iterable[tuple[bytes, bytes]], body: Mapping[str, Any]) -> RoutingOptions:
+    sent = _sent(ours)
     twin = body.get("p2l", {})
     if not isinstance(twin, dict):
         raise InvalidRequestError("p2l must be an object.", param="p2l")
@@ -117,12 +130,11 @@ def _bad_budget(param: str) -> InvalidRequestError:
     )
 
 
-def _sent(headers: Headers) -> Mapping[str, list[str]]:
+def _sent(ours: Iterable[tuple[bytes, bytes]]) -> Mapping[str, list[str]]:
     """Our own headers as the documentation spells them, all values of each."""
     sent: dict[str, list[str]] = {}
-    for name, value in headers.raw:
-        if name in _HEADERS:
-            sent.setdefault(_HEADERS[name], []).append(value.decode("latin-1"))
+    for name, value in ours:
+        sent.setdefault(_HEADERS[name], []).append(value.decode("latin-1"))
     return sent
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
 import numpy as np
 
-from p2l_model.engine.scorer import Scorer
+from p2l_model.engine.scorer import FixedScorer, Scorer
 from p2l_model.errors import ScoringError
 from p2l_model.types import Conversation, PreferenceFamily, PromptLeaderboard
 from router.catalog import ModelCard
@@ -35,6 +35,13 @@ _ROUTED_NAMES = ("p2l", "auto")
 # Counting is exact up to here; beyond, tokenising would cost more than the count is worth.
 _EXACT_COUNT_CHARS = 20_000
 _ANYTHING = Fit()
+
+# A caller and the USD that are configured for a certain win -> what it is worth to them now.
+Worth = Callable[[Caller, Decimal | None], Decimal | None]
+
+
+def _as_configured(_: Caller, usd_per_win: Decimal | None) -> Decimal | None:
+    return usd_per_win
 
 
 @dataclass(slots=True)
@@ -70,7 +77,8 @@ class Plan:
 class Planner:
     """Knows the catalogue, the rules and the scorer. upstreams: by provider name; where one is
     missing (a dry decision), its models count as able to express everything. aliases: other names
-    for models and profiles."""
+    for models and profiles. worth: what a win is worth to a caller, by what is configured and by
+    what is left of its budgets."""
 
     def __init__(
         self,
@@ -81,6 +89,7 @@ class Planner:
         upstreams: Mapping[str, Upstream] | None = None,
         aliases: Mapping[str, str] | None = None,
         tastes: Tastes | None = None,
+        worth: Worth = _as_configured,
     ) -> None:
         self.catalogue: Mapping[str, ModelCard] = {}
         self.serve(catalogue)
@@ -93,6 +102,7 @@ class Planner:
         self._entropy = Entropy()
         self.learned = Learned()
         self.tastes = tastes or Tastes()
+        self._worth = worth
 
     def serve(self, catalogue: Sequence[ModelCard]) -> None:
         """From now on these; requests that are planned already keep theirs."""
@@ -122,7 +132,7 @@ class Planner:
             allowed=(direct.name,) if direct else self._allowed(options, rules, caller),
             opponents=None if direct else rules.opponent_weights,
             excluded={name: fit.reason for name, fit in fits.items() if fit.reason is not None},
-            usd_per_win=None if direct else _worth_of_a_win(rules, caller),
+            usd_per_win=None if direct else self._worth_of_a_win(rules, caller),
             objective=rules.objective,
             constraints=None if direct else self._constraints(rules, streamed=request.stream),
         )
@@ -158,6 +168,8 @@ class Planner:
         return [card for card in cards if caller.models is None or card.name in caller.models]
 
     async def _scored(self, plan: Plan) -> PromptLeaderboard:
+        if isinstance(self.scorer, FixedScorer):
+            return self.scorer.board  # nothing is waited for: no timer is needed
         try:
             async with asyncio.timeout(self._scoring.timeout_ms / 1000.0):
                 return (await self.scorer.score(plan.conversation)).leaderboard
@@ -179,6 +191,11 @@ class Planner:
         if rules.constraints is None:
             return None
         return rules.constraints.rows(self.latencies.of(streamed=streamed))
+
+    def _worth_of_a_win(self, rules: RoutingRules, caller: Caller) -> Decimal | None:
+        """USD: the key's own, else what routing says; less where budgets are short."""
+        own = rules.usd_per_win if caller.usd_per_win is None else caller.usd_per_win
+        return self._worth(caller, own)
 
     def _direct(self, model: str, caller: Caller) -> ModelCard | None:
         if model in _ROUTED_NAMES or model.startswith("p2l:"):
@@ -255,11 +272,6 @@ class Planner:
 def _chat_body(request: GatewayRequest) -> Mapping[str, Any]:
     """The messages of a chat completion; empty on other surfaces."""
     return request.body if isinstance(request, ChatRequest) else {}
-
-
-def _worth_of_a_win(rules: RoutingRules, caller: Caller) -> Decimal | None:
-    """USD: the key's own, else the profile's or the global one."""
-    return rules.usd_per_win if caller.usd_per_win is None else caller.usd_per_win
 
 
 def _leaderboard_of_one(card: ModelCard) -> PromptLeaderboard:

@@ -95,12 +95,11 @@ class Accounts:
         self._policy = policy
         self._clock = clock
 
-    def usd_per_win(self, plan: Plan) -> Decimal | None:
-        """What a certain win is worth to the plan's caller, with the price of the windows in it."""
-        configured = plan.routing.usd_per_win
-        if self._pacer is None or not plan.routed:
+    def usd_per_win(self, caller: Caller, configured: Decimal | None) -> Decimal | None:
+        """What a certain win is worth to the caller, with the price of the windows in it."""
+        if self._pacer is None:
             return configured
-        return self._pacer.usd_per_win(self._specs(plan.caller), configured)
+        return self._pacer.usd_per_win(self._specs(caller), configured)
 
     async def reserve(self, plan: Plan, decision: Decision, attempt: int) -> Entry:
         """An open entry for the attempt, counted from 1. Nothing may be sent without one.

@@ -10,7 +10,6 @@ from typing import Final
 import orjson
 
 from router.pacing import (
-    PacingPlan,
     PacingState,
     combined_usd_per_win,
     shadow_price,
@@ -43,7 +42,7 @@ class Pacer:
 
     def settled(self, spec: WindowSpec, spent: int) -> None:
         """spent: nanodollars settled in the window that ends now."""
-        plan = _plan(spec)
+        plan = spec.pacing
         if plan is None:
             return
         now = self._clock()
@@ -59,7 +58,7 @@ class Pacer:
         """What a certain win is worth under these windows; None: cost does not count."""
         prices = []
         for spec in specs:
-            plan, state = _plan(spec), self._states.get(spec.name)
+            plan, state = spec.pacing, self._states.get(spec.name)
             if plan is not None and state is not None:
                 prices.append(shadow_price(plan, state))
         return combined_usd_per_win(configured, prices) if prices else configured
@@ -68,13 +67,6 @@ class Pacer:
         document = orjson.dumps(self._states[spec.name].to_dict()).decode()
         row = {"name": _name(spec), "updated_at": micros(now), "document": document}
         self._store.put(Kind.STATE, row)
-
-
-def _plan(spec: WindowSpec) -> PacingPlan | None:
-    """None for a budget without a window, or of nothing: there is no plan to keep."""
-    if spec.window_s is None or spec.amount_nano <= 0:
-        return None
-    return PacingPlan(amount_usd=spec.amount_nano / 1e9, window_s=float(spec.window_s))
 
 
 def _name(spec: WindowSpec) -> str:

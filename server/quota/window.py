@@ -9,6 +9,8 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from functools import cached_property
 from typing import Final
 
+from router.pacing import PacingPlan
+
 # Money leaves a window in this many slices: at most a thousandth of its time too late.
 SLICES: Final = 1_000
 # An answer without a cap of its own may take this share of what is left, so that one request does
@@ -46,6 +48,13 @@ class WindowSpec:
     @property
     def amount_usd(self) -> Decimal:
         return from_nano(self.amount_nano)
+
+    @cached_property
+    def pacing(self) -> PacingPlan | None:
+        """None for a budget without a window, or of nothing: there is no plan to keep."""
+        if self.window_s is None or self.amount_nano <= 0:
+            return None
+        return PacingPlan(amount_usd=self.amount_nano / 1e9, window_s=float(self.window_s))
 
     @property
     def slice_us(self) -> int:
