@@ -105,22 +105,43 @@ def expected_cost_usd(
     return estimate(card, shape, predicted).cost_usd
 
 
+class WorstCase(NamedTuple):
+    """The most that a request can cost, by its output cap. input_usd: of the input, bounded from
+    above; usd_per_token: of the cap. Both n times, and at the dearest kind of token."""
+
+    input_usd: Decimal
+    usd_per_token: Decimal
+
+    def at(self, output_cap: int) -> Decimal:
+        """USD with answers of output_cap tokens."""
+        return self.input_usd + output_cap * self.usd_per_token
+
+
+def worst_case(card: ModelCard, shape: RequestShape) -> WorstCase | None:
+    """None: price unknown."""
+    prices = card.worst_prices_at(shape.tier)
+    if prices is None:
+        return None
+    bound = shape.input_tokens_upper_bound * shape.n * prices.dearest_input_usd_per_mtok
+    per_token = shape.n * prices.dearest_output_usd_per_mtok / MTOK
+    return WorstCase(bound / MTOK + prices.request_usd, per_token)
+
+
 def worst_case_cost_usd(card: ModelCard, shape: RequestShape, output_cap: int) -> Decimal | None:
     """The most the request can cost with answers of output_cap tokens; None: price unknown.
 
     Input is bounded from above and, like the output, taken n times at its dearest kind.
     """
-    prices = card.worst_prices_at(shape.tier)
-    if prices is None:
-        return None
-    return _input_bound_usd(prices, shape) + output_cap * _output_usd(prices, shape)
+    worst = worst_case(card, shape)
+    return None if worst is None else worst.at(output_cap)
 
 
-def unbounded_worst_case_usd(card: ModelCard, shape: RequestShape) -> Decimal | None:
-    """The most the request can cost when nobody lowers its cap; None: price unknown."""
-    caps = [cap for cap in (shape.max_output_tokens, card.max_output_tokens) if cap is not None]
-    cap = min(caps) if caps else card.context_window or _NO_LIMIT
-    return worst_case_cost_usd(card, shape, cap)
+def unbounded_cap(card: ModelCard, shape: RequestShape) -> int:
+    """The output cap in tokens that is in force where nobody lowers it."""
+    own, most = shape.max_output_tokens, card.max_output_tokens
+    if own is not None:
+        return own if most is None else min(own, most)
+    return (card.context_window or _NO_LIMIT) if most is None else most
 
 
 def largest_output_cap(card: ModelCard, shape: RequestShape, budget_usd: Decimal) -> int | None:
@@ -129,12 +150,12 @@ def largest_output_cap(card: ModelCard, shape: RequestShape, budget_usd: Decimal
     A cap of the caller's own is kept as it is. Otherwise the cap is at least
     MIN_HARD_OUTPUT_TOKENS, or the model's own maximum where that is smaller.
     """
-    prices = card.worst_prices_at(shape.tier)
-    if prices is None:
+    worst = worst_case(card, shape)
+    if worst is None:
         return None
     floor = least_hard_cap(card, shape)
-    per_token = _output_usd(prices, shape)
-    left = budget_usd - _input_bound_usd(prices, shape)
+    per_token = worst.usd_per_token
+    left = budget_usd - worst.input_usd
     if floor * per_token > left:
         return None
     if shape.max_output_tokens is not None:
@@ -192,13 +213,3 @@ def _by_kind(n_tokens: int, price: Decimal, parts: Sequence[tuple[int, Decimal |
         left -= part
         total += part * (price if own_price is None else own_price)
     return total + left * price
-
-
-def _input_bound_usd(prices: Prices, shape: RequestShape) -> Decimal:
-    bound = shape.input_tokens_upper_bound * shape.n * prices.dearest_input_usd_per_mtok
-    return bound / MTOK + prices.request_usd
-
-
-def _output_usd(prices: Prices, shape: RequestShape) -> Decimal:
-    """USD per token of the output cap."""
-    return shape.n * prices.dearest_output_usd_per_mtok / MTOK

@@ -8,10 +8,11 @@ from decimal import Decimal
 from typing import Final, Protocol
 
 from router.cost import (
+    WorstCase,
     largest_output_cap,
     least_hard_cap,
-    unbounded_worst_case_usd,
-    worst_case_cost_usd,
+    unbounded_cap,
+    worst_case,
 )
 from router.decide import Decision
 from server.auth import Caller
@@ -107,12 +108,14 @@ class Accounts:
         Raises WindowShortError, OverloadedError.
         """
         specs = self._specs(plan.caller)
-        worst = _worst_case_usd(plan, decision)
+        worst = worst_case(decision.card, plan.routing.shape)
         hold, cap = f"{plan.request_id}:{attempt}", None
         try:
             if specs:
-                worst, cap = await self._held(hold, specs, plan, decision)
-            row = self._row(plan, decision, attempt, worst)
+                reserved, cap = await self._held(hold, specs, plan, decision, worst)
+            else:
+                reserved = None if worst is None else worst.at(_cap(plan, decision))
+            row = self._row(plan, decision, attempt, reserved)
             await self._opened(row, hold, specs)
         except StorageError:
             raise OverloadedError("Spend cannot be recorded just now.") from None
@@ -120,7 +123,7 @@ class Accounts:
             card=decision.card,
             shape=plan.routing.shape,
             expected_usd=decision.expected_cost_usd,
-            reserved_usd=worst,
+            reserved_usd=reserved,
         )
         return Entry(
             row,
@@ -174,12 +177,17 @@ class Accounts:
         return () if self.budgets is None else self.budgets.of(caller)
 
     async def _held(
-        self, hold: str, specs: Sequence[WindowSpec], plan: Plan, decision: Decision
-    ) -> tuple[Decimal, int | None]:
+        self,
+        hold: str,
+        specs: Sequence[WindowSpec],
+        plan: Plan,
+        decision: Decision,
+        worst: WorstCase | None,
+    ) -> tuple[Decimal | None, int | None]:
         """What is reserved in all windows, in USD, and the output cap that it pays for."""
         if self._windows is None:
             raise OverloadedError("Window budgets cannot be counted.")
-        wanted = _wanted(plan, decision)
+        wanted = _wanted(plan, decision, worst)
         granted = await self._windows.reserve(hold, specs, wanted)
         if isinstance(granted, Short):
             raise WindowShortError(granted)
@@ -218,27 +226,24 @@ class Accounts:
         )
 
 
-def _wanted(plan: Plan, decision: Decision) -> Wanted:
+def _wanted(plan: Plan, decision: Decision, worst: WorstCase | None) -> Wanted:
     """The worst case; where the caller set no cap, less will do: a cap is sent that fits it.
 
     A model of unknown price asks for more than there is, so that another is taken.
     """
     card, shape = decision.card, plan.routing.shape
-    worst = _worst_case_usd(plan, decision)
-    least = worst_case_cost_usd(card, shape, least_hard_cap(card, shape))
-    if worst is None or least is None:
+    if worst is None:
         return Wanted(_UNPAYABLE, _UNPAYABLE, _UNPAYABLE)
+    most = to_nano(worst.at(_cap(plan, decision)))
     if shape.max_output_tokens is not None:
-        return Wanted(to_nano(worst), to_nano(worst), to_nano(worst))
+        return Wanted(most, most, most)
     likely = _COMFORT * (decision.expected_cost_usd or Decimal(0))
-    roomy = worst_case_cost_usd(card, shape, _COMFORT_TOKENS) or likely
-    most = to_nano(worst)
-    return Wanted(min(to_nano(least), most), min(to_nano(max(likely, roomy)), most), most)
+    comfort = to_nano(max(likely, worst.at(_COMFORT_TOKENS)))
+    least = to_nano(worst.at(least_hard_cap(card, shape)))
+    return Wanted(min(least, most), min(comfort, most), most)
 
 
-def _worst_case_usd(plan: Plan, decision: Decision) -> Decimal | None:
-    """None where the price is unknown."""
-    card, shape = decision.card, plan.routing.shape
-    if decision.max_output_tokens is None:
-        return unbounded_worst_case_usd(card, shape)
-    return worst_case_cost_usd(card, shape, decision.max_output_tokens)
+def _cap(plan: Plan, decision: Decision) -> int:
+    """The output cap in tokens that is in force."""
+    cap = decision.max_output_tokens
+    return unbounded_cap(decision.card, plan.routing.shape) if cap is None else cap
