@@ -16,8 +16,9 @@ _SAFE = "".join(chr(c) for c in range(0x21, 0x7F) if chr(c) not in ",=%")
 
 def plain(number: Decimal | float) -> str:
     """A number as a plain decimal with all its digits."""
-    exact = number if isinstance(number, Decimal) else Decimal(repr(float(number)))
-    text = format(exact, "f")
+    text = str(number) if isinstance(number, Decimal) else repr(float(number))
+    if "e" in text or "E" in text:
+        text = format(Decimal(text), "f")
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 

@@ -3,13 +3,14 @@ caller typed, no prompt, no key and no key's name."""
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from functools import lru_cache
+from itertools import accumulate
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client import CollectorRegistry, Counter, generate_latest
+from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from server.exchange import Exchange
@@ -20,6 +21,7 @@ _SECONDS: Final = (
     *(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1),
     *(0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0),
 )
+_BOUNDS: Final = (*map(str, _SECONDS), "+Inf")
 _TOKEN_KINDS: Final = (
     "prompt_tokens",
     "completion_tokens",
@@ -48,8 +50,6 @@ class GatewayMetrics:
         self._cost = self._counter(
             "cost_usd", "Spend, by what it rests on: usage, estimate, none.", "model", "source"
         )
-        # looking a child up costs more than observing with it
-        self._child = lru_cache(maxsize=4096)(_labelled)
         # (counter, labels) -> what was counted since somebody last asked: a counter's own lock and
         # checks cost several times as much
         self._counted: defaultdict[tuple[Counter, tuple[str, ...]], float] = defaultdict(float)
@@ -61,19 +61,19 @@ class GatewayMetrics:
     def decided(self, exchange: Exchange) -> None:
         """An exchange is over, as far as deciding goes."""
         timings = exchange.timings
-        self._child(self._hops, "decide").observe(timings.decide_ms / 1000.0)
+        self._hops.observe("decide", timings.decide_ms / 1000.0)
         if exchange.plan.routed:
-            self._child(self._hops, "score").observe(timings.score_ms / 1000.0)
+            self._hops.observe("score", timings.score_ms / 1000.0)
             self._counted[self._decisions, (exchange.decision.model, exchange.plan.scoring)] += 1
         if exchange.attempts:
-            self._child(self._hops, "upstream").observe(timings.upstream_ms / 1000.0)
+            self._hops.observe("upstream", timings.upstream_ms / 1000.0)
 
     def settled(self, row: Attempt) -> None:
         """An attempt is over."""
         counted = self._counted
         counted[self._attempts, (row.model, row.provider, str(row.outcome))] += 1
         if row.latency_ms is not None:
-            self._child(self._attempt_s, row.provider).observe(row.latency_ms / 1000.0)
+            self._attempt_s.observe(row.provider, row.latency_ms / 1000.0)
         if row.cost_pico:
             counted[self._cost, (row.model, str(row.cost_source))] += row.cost_pico / PICO
         if row.usage is not None:
@@ -93,17 +93,46 @@ class GatewayMetrics:
         self._counted.clear()
         return generate_latest(self._registry)
 
-    def _histogram(self, name: str, what: str, *labels: str) -> Histogram:
-        return Histogram(
-            f"p2l_gateway_{name}", what, labels, buckets=_SECONDS, registry=self._registry
-        )
+    def _histogram(self, name: str, what: str, label: str) -> _Histogram:
+        histogram = _Histogram(f"p2l_gateway_{name}", what, label)
+        self._registry.register(histogram)
+        return histogram
 
     def _counter(self, name: str, what: str, *labels: str) -> Counter:
         return Counter(f"p2l_gateway_{name}", what, labels, registry=self._registry)
 
 
-def _labelled(histogram: Histogram, label: str) -> Histogram:
-    return histogram.labels(label)
+class _Times:
+    """Observed times of one label."""
+
+    __slots__ = ("counts", "sum_s")
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(_SECONDS) + 1)
+        self.sum_s = 0.0
+
+
+class _Histogram(Collector):
+    """Times in seconds, by one label. The library's own, with a lock for each bucket and checks for
+    each observation, takes several times as long; all of this is done by the event loop's thread.
+    """
+
+    def __init__(self, name: str, what: str, label: str) -> None:
+        self._name, self._what, self._label = name, what, label
+        self._times: defaultdict[str, _Times] = defaultdict(_Times)
+
+    def observe(self, label: str, seconds: float) -> None:
+        times = self._times[label]
+        times.counts[bisect_left(_SECONDS, seconds)] += 1
+        times.sum_s += seconds
+
+    def collect(self) -> Iterator[Metric]:
+        family = HistogramMetricFamily(self._name, self._what, labels=[self._label])
+        for label, times in self._times.items():
+            upto = list(accumulate(times.counts))
+            buckets = list(zip(_BOUNDS, upto, strict=True))
+            family.add_metric([label], buckets, times.sum_s)
+        yield family
 
 
 class _States(Collector):

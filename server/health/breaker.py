@@ -71,6 +71,11 @@ class Breaker:
             return BreakerState.HALF_OPEN
         return self._state
 
+    @property
+    def is_closed(self) -> bool:
+        """Requests go out; only a failure can change that."""
+        return self._state is BreakerState.CLOSED
+
     def wait_s(self, now: float) -> float:
         """Seconds to leave it alone; 0 where a request may go out now."""
         if self._state is BreakerState.CLOSED:

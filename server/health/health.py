@@ -61,11 +61,16 @@ class Health:
         self._providers: defaultdict[str, Breaker] = defaultdict(lambda: Breaker(rules, chance))
         # by model: what its last failure was
         self._last: dict[str, UpstreamError] = {}
+        # nothing has failed since somebody last looked and found nothing wrong
+        self._all_well = True
 
     def resting(self, cards: Iterable[ModelCard]) -> dict[str, Resting]:
         """The models among cards to leave alone now, by name."""
+        if self._all_well:
+            return {}
         now = self.clock()
         asked_for = self._cooldowns.active()
+        self._all_well = not asked_for and self._are_closed()
         found = {}
         for card in cards:
             resting = self._resting(card, asked_for.get(card.name), now)
@@ -95,6 +100,7 @@ class Health:
     def broke(self, card: ModelCard) -> None:
         """A stream of the model failed after it had begun."""
         now = self.clock()
+        self._all_well = False
         breaker = self._models[card.name]
         breaker.fail(breaker.begin(now), now)
 
@@ -106,6 +112,10 @@ class Health:
             kind: {name: breaker.state(now).value for name, breaker in breakers.items()}
             for kind, breakers in kinds.items()
         }
+
+    def _are_closed(self) -> bool:
+        breakers = (*self._models.values(), *self._providers.values())
+        return all(breaker.is_closed for breaker in breakers)
 
     def _resting(self, card: ModelCard, asked_for_s: float | None, now: float) -> Resting | None:
         last = self._last.get(card.name)
@@ -131,6 +141,7 @@ class Health:
         self, card: ModelCard, model: Permit, provider: Permit, error: UpstreamError
     ) -> None:
         now = self.clock()
+        self._all_well = False
         self._last[card.name] = error
         limited = isinstance(error, UpstreamRateLimitedError)
         if limited or error.retry_after_s is not None:
