@@ -12,6 +12,7 @@ from typing import Final
 
 from starlette.datastructures import Headers
 
+from server.body import find_header
 from server.errors import AuthenticationError
 from server.secret import Secret
 from server.settings import AuthSettings, KeySettings
@@ -121,7 +122,8 @@ class Authenticator:
         """Raises AuthenticationError."""
         if self.is_open:
             return _ANYBODY
-        scheme, _, key = headers.get("authorization", "").partition(" ")
+        given = find_header(headers.raw, b"authorization") or b""
+        scheme, _, key = given.decode("latin-1").partition(" ")
         if scheme.lower() == "bearer":
             return self.caller_with(key.strip())
         if not scheme and "x-api-key" in headers:

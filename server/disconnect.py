@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final, Protocol, TypeVar
 
 import anyio
@@ -18,12 +18,8 @@ T = TypeVar("T")
 _PEER: Final = "p2l.peer"
 
 
-class Peer(Protocol):
-    """The caller's end of a connection, as our own HTTP protocol knows it."""
-
-    @property
-    def has_sent_all(self) -> bool:
-        """The whole body of the request has arrived: receive() will not wait."""
+class Hanging(Protocol):
+    """A caller who may hang up."""
 
     @property
     def is_gone(self) -> bool:
@@ -31,6 +27,21 @@ class Peer(Protocol):
 
     def when_gone(self, callback: Callable[[], None] | None) -> None:
         """The callback, in place of the one before, is called once when it hangs up."""
+
+
+class Peer(Hanging, Protocol):
+    """The caller's end of a request, as our own HTTP protocol knows it."""
+
+    @property
+    def has_sent_all(self) -> bool:
+        """The whole body of the request has arrived."""
+
+    def take_body(self) -> bytes:
+        """What has arrived of it, in place of receive()."""
+
+    def answer(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> bool:
+        """Sends a whole answer, in place of send(); False, and nothing is sent, where something
+        about it is out of the ordinary. headers: with content-length, names in lower case."""
 
 
 def introduce(scope: Any, peer: Peer) -> None:
@@ -64,7 +75,7 @@ class _Connected:
         if task is None:
             raise RuntimeError("there is no task to cancel")
         self._task = task
-        self._peer: Peer = peer_of(scope) or _Watched(receive)
+        self._peer: Hanging = peer_of(scope) or _Watched(receive)
         self._has_hung_up = False
 
     def __enter__(self) -> None:
@@ -135,9 +146,8 @@ class EventStreamResponse(Response):
 
 
 class _Watched:
-    """A Peer by ASGI's own means: a task that waits for the message."""
+    """By ASGI's own means: a task that waits for the message."""
 
-    has_sent_all = False
     is_gone = False
 
     def __init__(self, receive: Receive) -> None:

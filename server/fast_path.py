@@ -15,6 +15,8 @@ from fastapi import FastAPI, Request, Response
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
 
+from server.body import JsonResponse
+from server.disconnect import peer_of
 from server.endpoints.common import State
 from server.endpoints.flow import Parser, forward
 from server.error_handlers import CLIENT_CLOSED, on_api_error
@@ -60,7 +62,8 @@ class GatewayApp(FastAPI):
             response = await self._answered(request, state)
             status = response.status_code
             state.observer.metrics.answered(scope["path"], status)
-            await response(scope, receive, send)
+            if not _answered_at_once(scope, response):
+                await response(scope, receive, send)
         finally:
             trace.end(status)
 
@@ -72,3 +75,10 @@ class GatewayApp(FastAPI):
             return await on_api_error(request, error)
         except ClientDisconnect:
             return Response(status_code=CLIENT_CLOSED)
+
+
+def _answered_at_once(scope: Scope, response: Response) -> bool:
+    peer = peer_of(scope)
+    if peer is None or not isinstance(response, JsonResponse):
+        return False
+    return peer.answer(response.status_code, response.raw_headers, bytes(response.body))

@@ -18,10 +18,9 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from server.disconnect import introduce
+from server.serving.turn import Turn
 from server.settings import LimitsSettings
 
-# An answer that says "go on", before the answer.
-_INTERIM = b"HTTP/1.1 1"
 _REASONS = {
     400: "Bad Request",
     408: "Request Timeout",
@@ -67,22 +66,8 @@ class GuardedProtocol(HttpToolsProtocol):
         self._write_timer: asyncio.TimerHandle | None = None
         self._head_bytes = 0
         self._in_head = True
-        self._on_gone: Callable[[], None] | None = None
-        self._is_lost = False
-
-    @property
-    def has_sent_all(self) -> bool:
-        """See Peer. A later request begins where the body of the one before ends."""
-        return self.cycle is not None and not self.cycle.more_body
-
-    @property
-    def is_gone(self) -> bool:
-        """See Peer."""
-        return self._is_lost
-
-    def when_gone(self, callback: Callable[[], None] | None) -> None:
-        """See Peer: one request of a connection is served at a time."""
-        self._on_gone = callback
+        self.on_gone: Callable[[], None] | None = None
+        self.is_lost = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -94,8 +79,8 @@ class GuardedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._cancel_timers()
         super().connection_lost(exc)
-        self._is_lost = True
-        callback, self._on_gone = self._on_gone, None
+        self.is_lost = True
+        callback, self.on_gone = self.on_gone, None
         if callback is not None:
             callback()
 
@@ -120,10 +105,13 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
-        introduce(self.scope, self)
         super().on_headers_complete()
-        if self.cycle is not None and self.scope["method"] == "POST":
-            self.cycle.transport = JoinedWrites(self.transport, self.loop)  # type: ignore[assignment]
+        if self.cycle is None or self.cycle.scope is not self.scope:
+            return  # it was none, but the wish for another protocol
+        turn = Turn(self, self.cycle)
+        introduce(self.scope, turn)
+        if self.scope["method"] == "POST":
+            self.cycle.transport = turn  # type: ignore[assignment]
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -175,43 +163,6 @@ class GuardedProtocol(HttpToolsProtocol):
             self.transport.write(_response(status, message, code))
         # a caller that is being answered gets no second answer into the middle of the first
         self.transport.close()
-
-
-class JoinedWrites:
-    """A transport that holds the head of an answer until its first bytes of body are there too,
-    the end of the event loop's round at the latest: one system call and one packet for both."""
-
-    __slots__ = ("_head", "_is_past", "_loop", "_transport")
-
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
-        self._transport = transport
-        self._loop = loop
-        self._head = b""
-        self._is_past = False
-
-    def write(self, data: bytes) -> None:
-        if self._is_past:
-            self._transport.write(data)
-        elif self._head:
-            self._is_past = True
-            self._transport.write(self._head + data)
-        elif data.startswith(_INTERIM):
-            self._transport.write(data)
-        else:
-            self._head = data
-            self._loop.call_soon(self._let_go)
-
-    def close(self) -> None:
-        self._let_go()
-        self._transport.close()
-
-    def is_closing(self) -> bool:
-        return self._transport.is_closing()
-
-    def _let_go(self) -> None:
-        if not self._is_past and self._head:
-            self._is_past = True
-            self._transport.write(self._head)
 
 
 def protocol_factory(limits: ConnectionLimits) -> Callable[..., GuardedProtocol]:

@@ -23,7 +23,7 @@ from server.upstream.errors import (
     UpstreamUnavailableError,
 )
 from server.upstream.http1 import Deadline
-from server.upstream.network import NetworkBody, SharedRequest
+from server.upstream.network import NetworkBody, SharedRequest, SharedResponse
 
 EVENT_STREAM: Final = "text/event-stream"
 MAX_BODY_BYTES: Final = 64 * 1024 * 1024
@@ -60,13 +60,20 @@ class Call:
 class Answer:
     """A whole answer. content_type: lower-case, without parameters."""
 
-    status: int
-    headers: httpx.Headers = field(repr=False)
+    response: httpx.Response = field(repr=False)
     content: bytes = field(repr=False)
 
     @property
+    def status(self) -> int:
+        return self.response.status_code
+
+    @property
+    def headers(self) -> httpx.Headers:
+        return self.response.headers
+
+    @property
     def content_type(self) -> str:
-        return content_type_of(self.headers)
+        return content_type_of(self.response)
 
 
 class Exchange:
@@ -142,7 +149,7 @@ class Exchange:
             limits = self._limits()
             response = await self._send(call, limits)
             try:
-                if response.status_code != 200 or content_type_of(response.headers) != EVENT_STREAM:
+                if response.status_code != 200 or content_type_of(response) != EVENT_STREAM:
                     raise refusal(await self._refused(response, limits))
                 reader = _EventReader(_chunks(response), limits)
                 while (batch := await self._next(reader)) is not None:
@@ -202,7 +209,7 @@ class Exchange:
     async def _refused(self, response: httpx.Response, limits: _Limits) -> Answer:
         if response.status_code == 200:
             # the wrong kind of answer, perhaps an endless one: nothing in it is of use
-            return Answer(200, response.headers, b"")
+            return Answer(response, b"")
         return await self._whole(response, limits)
 
     async def _whole(self, response: httpx.Response, limits: _Limits) -> Answer:
@@ -220,7 +227,7 @@ class Exchange:
                 limits.expect_more()
         except _FAULTS as error:
             raise self._named(error, "the rest") from None
-        return Answer(response.status_code, response.headers, bytes(content))
+        return Answer(response, bytes(content))
 
     async def _next(self, reader: _EventReader) -> list[SseEvent] | None:
         try:
@@ -308,18 +315,25 @@ async def drain(events: AsyncGenerator[Any, None]) -> None:
             pass
 
 
-def content_type_of(headers: Mapping[str, str]) -> str:
+def content_type_of(response: httpx.Response) -> str:
     """The media type in lower case, without its parameters; empty where there is none."""
-    return headers.get("content-type", "").partition(";")[0].strip().lower()
+    return _header(response, "content-type").partition(";")[0].strip().lower()
 
 
 def _chunks(response: httpx.Response) -> AsyncIterator[bytes]:
     """The body, decoded where it is encoded."""
-    if "content-encoding" in response.headers or not isinstance(
-        response.stream, httpx.AsyncByteStream
-    ):
+    stream = response.stream
+    if _header(response, "content-encoding") or not isinstance(stream, httpx.AsyncByteStream):
         return response.aiter_bytes()
-    return aiter(response.stream)
+    return aiter(stream)
+
+
+def _header(response: httpx.Response, name: str) -> str:
+    """Empty where there is none."""
+    if isinstance(response, SharedResponse):
+        return response.header(name.encode()) or ""
+    value: str = response.headers.get(name, "")
+    return value
 
 
 async def _close(response: httpx.Response) -> None:

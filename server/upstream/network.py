@@ -12,7 +12,7 @@ import socket
 import ssl
 from collections import deque
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, Final, NamedTuple
 
 import aiohappyeyeballs
@@ -53,6 +53,39 @@ class SharedRequest(httpx.Request):
         self.stream = httpx.ByteStream(content)
         self.extensions = extensions
         self._content = content
+
+
+class SharedResponse(httpx.Response):
+    """The answer to a shared request. Its headers are read when somebody asks for all of them:
+    for each of two dozen httpx makes three strings."""
+
+    # as its base would set them
+    next_request = None
+    is_closed = False
+    is_stream_consumed = False
+    default_encoding = "utf-8"
+    _request = None
+    _num_bytes_downloaded = 0
+
+    def __init__(  # its base would copy everything
+        self, status_code: int, raw: list[tuple[bytes, bytes]], stream: httpx.AsyncByteStream
+    ) -> None:
+        self.status_code = status_code
+        self.stream = stream
+        self.extensions = {"http_version": b"HTTP/1.1"}
+        self.history = []
+        self._raw = raw
+
+    @cached_property
+    def headers(self) -> httpx.Headers:  # type: ignore[override]
+        return httpx.Headers(self._raw, encoding="latin-1")
+
+    def header(self, name: bytes) -> str | None:
+        """One of them, by its name in lower case."""
+        for known, value in self._raw:
+            if known.lower() == name:
+                return value.decode("latin-1")
+        return None
 
 
 class _Address(NamedTuple):
@@ -107,10 +140,13 @@ class NetworkTransport(httpx.AsyncBaseTransport):
         except BaseException:
             connection.abort()
             raise
+        stream = NetworkBody(connection, partial(self._give_back, origin))
+        if isinstance(request, SharedRequest):
+            return SharedResponse(connection.status, connection.headers, stream)
         return httpx.Response(
             connection.status,
             headers=httpx.Headers(connection.headers, encoding="latin-1"),
-            stream=NetworkBody(connection, partial(self._give_back, origin)),
+            stream=stream,
             extensions={"http_version": b"HTTP/1.1"},
         )
 

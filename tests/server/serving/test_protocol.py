@@ -13,7 +13,7 @@ import pytest
 from fake_provider import Behaviour, FakeProvider
 from live_gateway import LiveGateway, config_for
 
-from server.serving.protocol import JoinedWrites
+from server.serving.turn import JoinedWrites
 
 KEY = "sk-provider-canary"
 LIMITS = """
@@ -188,3 +188,33 @@ async def test_head_and_body_are_one_write_and_a_late_body_does_not_hold_the_hea
     cut.close()
     assert wire.writes[-1] == b"only a head"
     assert wire.closed
+
+
+def answers(address: tuple[str, int], *requests: bytes) -> list[tuple[list[str], bytes]]:
+    """The heads, without what differs each time, and the bodies of the answers."""
+    with socket.create_connection(address) as connection:
+        connection.sendall(b"".join(requests))
+        left, found = read_all(connection), []
+    while left:
+        first, _, left = left.partition(b"\r\n\r\n")
+        lines = first.decode().split("\r\n")
+        length = int(next(line for line in lines if line.startswith("content-length")).split()[1])
+        changing = ("date", "x-request-id", "server-timing", "connection")
+        found.append(([line for line in lines if not line.startswith(changing)], left[:length]))
+        left = left[length:]
+    return found
+
+
+def test_an_answer_sent_at_once_is_the_one_that_uvicorn_sends(address: tuple[str, int]) -> None:
+    body = HELLO.replace(b"true", b"false")
+    kept = head(content_length=str(len(body))) + body
+    # the last answer of a connection says so, and takes the long way
+    last = head(content_length=str(len(body)), connection="close") + body
+    wrong = body.replace(b'"messages"', b'"massages"')
+    refused = head(content_length=str(len(wrong))) + wrong
+    at_once, error, by_uvicorn = answers(address, kept, refused, last)
+    assert at_once[0] == by_uvicorn[0]
+    assert at_once[0][0] == "HTTP/1.1 200 OK"
+    assert {**json.loads(at_once[1]), "id": 0} == {**json.loads(by_uvicorn[1]), "id": 0}
+    assert error[0][0] == "HTTP/1.1 400 Bad Request"
+    assert json.loads(error[1])["error"]["param"] == "messages"
