@@ -54,6 +54,7 @@ class ChunkPresenter:
         self._cost = cost
         self._include_usage = include_usage
         self._explanation = explanation
+        self._named = b'"model":' + orjson.dumps(card.name)
 
     def begin(self) -> Iterator[bytes]:
         """Nothing."""
@@ -77,12 +78,22 @@ class ChunkPresenter:
         if parsed is not None and self._explanation is None and "usage" not in parsed:
             if parsed.get("model") == self._card.name:
                 return event.data
-            return orjson.dumps({**parsed, "model": self._card.name})
+            return self._renamed(event.data, parsed)
         chunk = event.json()
         chunk["model"] = self._card.name
         if self._explanation is not None:
             chunk["p2l"], self._explanation = self._explanation, None
         return self._with_usage(chunk)
+
+    def _renamed(self, data: bytes, parsed: Mapping[str, Any]) -> bytes:
+        """With our name for the model. Where the word stands once it is the chunk's own, and can be
+        changed where it stands: within a string its quotes would be escaped."""
+        said = parsed.get("model")
+        if isinstance(said, str) and data.count(b'"model"') == 1:
+            theirs = b'"model":"%b"' % said.encode()
+            if theirs in data:
+                return data.replace(theirs, self._named)
+        return orjson.dumps({**parsed, "model": self._card.name})
 
     def _with_usage(self, chunk: dict[str, Any]) -> bytes | None:
         usage = chunk.get("usage")

@@ -70,8 +70,8 @@ class SseParser:
         single line of data, which is read without looking at it more than once."""
         if block.startswith(b"data: ") and b"\n" not in block:
             self._at_start = False
-            self._hold(len(block))
-            self._held_bytes = 0
+            if len(block) > self._max_event_bytes:
+                self._hold(len(block))
             events.append(SseEvent(block[6:]))
         else:
             self._feed_lines(block + b"\n\n", events)

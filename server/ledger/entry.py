@@ -32,6 +32,10 @@ _OUTCOMES: Final = (
 )
 
 
+# Where a chunk may say more than its text.
+_TELLING: Final = frozenset({"usage", "service_tier", "message", "response"})
+
+
 class Settlement(Protocol):
     """Where settled attempts go. It must not wait: a cancelled request settles too."""
 
@@ -100,13 +104,15 @@ class Entry:
 
     def see(self, chunk: Mapping[str, Any]) -> None:
         """A chunk of a streamed answer has arrived."""
-        self._note(chunk)
-        for choice in _dicts(chunk.get("choices")):
-            self._see(choice.get("delta"))
+        if self.row.upstream_id is None or not _TELLING.isdisjoint(chunk):
+            self._note(chunk)
         if "choices" not in chunk:
             # the events of other surfaces have theirs at the top
             delta = chunk.get("delta")
             self._see({"text": delta} if isinstance(delta, str) else delta)
+            return
+        for choice in _dicts(chunk["choices"]):
+            self._see(choice.get("delta"))
 
     def fail(self, error: UpstreamError) -> None:
         """Settles an attempt that an error ended."""

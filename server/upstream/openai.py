@@ -162,7 +162,7 @@ class OpenAIUpstream:
         parsed = json_object(event.data)
         if parsed is None:
             raise self._unavailable("sent an event that is not a JSON object")
-        if parsed.get("error") or event.name == b"error":
+        if (parsed.get("error")) or event.name == b"error":
             raise self._unavailable("sent an error inside the stream")
         ending.watch(parsed)
         event.parsed = parsed
@@ -221,8 +221,10 @@ class _Ending:
         for choice in choices if isinstance(choices, list) else ():
             if isinstance(choice, dict):
                 index = choice.get("index", 0)
-                finished = choice.get("finish_reason") is not None
-                self._finished[index] = self._finished.get(index, False) or finished
+                if choice.get("finish_reason") is not None:
+                    self._finished[index] = True
+                elif index not in self._finished:
+                    self._finished[index] = False
 
     @property
     def is_clean(self) -> bool:
