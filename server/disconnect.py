@@ -36,6 +36,10 @@ class Peer(Hanging, Protocol):
     def has_sent_all(self) -> bool:
         """The whole body of the request has arrived."""
 
+    @property
+    def has_begun(self) -> bool:
+        """Something of the answer has been sent."""
+
     def take_body(self) -> bytes:
         """What has arrived of it, in place of receive()."""
 

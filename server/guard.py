@@ -11,6 +11,7 @@ from pathlib import Path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.body import json_response
+from server.disconnect import peer_of
 from server.errors import ApiError, OverloadedError
 from server.request_id import CURRENT_REQUEST, new_request_id
 
@@ -28,7 +29,7 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        started = False
+        peer, started = peer_of(scope), False
 
         async def noting(message: Message) -> None:
             nonlocal started
@@ -37,7 +38,7 @@ class Guard:
 
         failure: ApiError
         try:
-            await self._app(scope, receive, noting)
+            await self._app(scope, receive, send if peer is not None else noting)
             return
         except asyncio.CancelledError:
             # the time that a stopping process gives its requests is over
@@ -46,7 +47,7 @@ class Guard:
         except Exception as error:
             log_bug(error)
             failure = ApiError("Internal error.", code="internal_error")
-        if not started:
+        if not (started if peer is None else peer.has_begun):
             headers = {"x-request-id": CURRENT_REQUEST.get() or new_request_id()} | failure.headers
             answer = json_response(failure.body, headers, failure.status)
             await answer(scope, receive, send)

@@ -75,6 +75,10 @@ class Turn(JoinedWrites):
         """One request of a connection is served at a time."""
         self._protocol.on_gone = callback
 
+    @property
+    def has_begun(self) -> bool:
+        return bool(self._cycle.response_started)
+
     def take_body(self) -> bytes:
         cycle = self._cycle
         body, cycle.body = bytes(cycle.body), bytearray()

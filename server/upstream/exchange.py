@@ -148,12 +148,15 @@ class Exchange:
         try:
             limits = self._limits()
             response = await self._send(call, limits)
+            reader = _EventReader(response, limits)
             try:
                 if response.status_code != 200 or content_type_of(response) != EVENT_STREAM:
                     raise refusal(await self._refused(response, limits))
-                reader = _EventReader(_chunks(response), limits)
-                while (batch := await self._next(reader)) is not None:
+                while (batch := await reader.read()) is not None:
                     yield batch
+            except _FAULTS as error:
+                awaited = "the rest" if reader.started else "the first event"
+                raise self._named(error, awaited) from None
             finally:
                 await _close(response)
         finally:
@@ -229,13 +232,6 @@ class Exchange:
             raise self._named(error, "the rest") from None
         return Answer(response, bytes(content))
 
-    async def _next(self, reader: _EventReader) -> list[SseEvent] | None:
-        try:
-            return await reader.read()
-        except _FAULTS as error:
-            awaited = "the rest" if reader.started else "the first event"
-            raise self._named(error, awaited) from None
-
     def _named(self, error: Exception, awaited: str) -> UpstreamError:
         """Our error for what the network raised.
 
@@ -277,8 +273,8 @@ class _EventReader:
     last longer than the limits say (comments are not silence), and all of it no longer than they
     say and no more than MAX_BODY_BYTES."""
 
-    def __init__(self, chunks: AsyncIterator[bytes], limits: _Limits) -> None:
-        self._chunks = chunks
+    def __init__(self, response: httpx.Response, limits: _Limits) -> None:
+        self._chunks = _chunks(response)
         self._limits = limits
         self._parser = SseParser()
         self._n_bytes = 0
