@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final, NamedTuple
 
 from router.catalog import ModelCard, Prices
+from router.record import record
 
 MTOK: Final = Decimal(1_000_000)
 _MICRO: Final = Decimal("1E-6")
@@ -21,7 +21,7 @@ MIN_HARD_OUTPUT_TOKENS: Final = 256
 _NO_LIMIT: Final = 1 << 20
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class RequestShape:
     """What a request needs of a model, in tokens.
 
@@ -38,7 +38,7 @@ class RequestShape:
     tier: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Usage:
     """Tokens an upstream reports. The details are disjoint parts of prompt and completion tokens;
     cache_write_1h_tokens: written to be kept for an hour, where that has a price of its own."""
@@ -209,7 +209,9 @@ def _by_kind(n_tokens: int, price: Decimal, parts: Sequence[tuple[int, Decimal |
     whatever the upstream reports."""
     left, total = n_tokens, Decimal(0)
     for tokens, own_price in parts:
-        part = min(max(tokens, 0), left)
+        if tokens <= 0:
+            continue
+        part = min(tokens, left)
         left -= part
         total += part * (price if own_price is None else own_price)
     return total + left * price

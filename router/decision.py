@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from decimal import Decimal
 from functools import cached_property
 
@@ -12,12 +12,13 @@ from router.catalog import ModelCard
 from router.eligibility import Candidate
 from router.explain import Alternative, Told, explain
 from router.objective import Objective
+from router.record import record
 from router.request import BudgetMode, RoutingRequest
 
 __all__ = ["Alternative", "Decision"]
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(frozen=True, kw_only=True)
 class Decision:
     """The chosen model and all that the choice rests on.
 

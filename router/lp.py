@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from decimal import ROUND_FLOOR, Context, Decimal
 from typing import Any, Final
 
 from p2l_model.types import FloatArray
+from router.record import record
 
 # The probability of the dearer model is rounded down to this: never over the budget, and one less
 # it is exact.
@@ -30,7 +30,7 @@ class InfeasibleError(ValueError):
         self.cheapest = cheapest
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Mix:
     """An optimum. parts: (index, probability), the probabilities summing to 1: one or two of them
     with a budget alone.

@@ -39,6 +39,8 @@ from dataclasses import asdict, dataclass, fields
 from decimal import Decimal
 from typing import Final, Self
 
+from router.record import record
+
 # log price per share of the budget ahead of plan is 1 / sqrt(the share one request takes): the step
 # that balances the noise of single requests against the speed of learning; kept in these limits.
 _MIN_GAIN: Final = 4.0
@@ -75,7 +77,7 @@ class PacingPlan:
                 raise ValueError(f"{name} must be finite and above 0, got {value}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class PacingState:
     """Where a window stands. Times in seconds, shares of the budget.
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from decimal import Decimal
 from enum import StrEnum
 
 from router.constraints import Constraints
 from router.cost import RequestShape
 from router.objective import Objective
+from router.record import record
 
 
 class BudgetMode(StrEnum):
@@ -20,7 +21,7 @@ class BudgetMode(StrEnum):
     HARD = "hard"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class RoutingRequest:
     """What is asked of the router.
 

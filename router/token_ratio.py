@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Final, Self
+
+from router.record import record
 
 # Shorter inputs say more about the template around a message than about the tokenizer.
 _LEAST_TOKENS: Final = 50
@@ -22,7 +24,7 @@ _MEMORY: Final = 200.0
 _LIMIT: Final = math.log(4.0)
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class TokenRatio:
     """log_ratio: the weighted mean; weight: of all observations, fading."""
 

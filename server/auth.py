@@ -35,9 +35,11 @@ class KeyLimits:
     tokens_per_minute: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Caller:
-    """models: the catalogue names this caller may use, None for all. usd_per_win: what a certain
+    """Somebody whose key was known, equal to nobody else: it is looked up by with every request.
+
+    models: the catalogue names this caller may use, None for all. usd_per_win: what a certain
     win is worth to them, None where routing says. expires_at: seconds since 1970."""
 
     name: str

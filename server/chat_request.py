@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final
 
 from p2l_model.types import Conversation, user_turns
+from router.record import record
 from server.chat_fields import check_fields
 from server.counting import Counted, count_chat
 from server.errors import InvalidRequestError
@@ -26,7 +27,7 @@ _MAX_CHOICES: Final = 128
 _MEDIA_NEEDS: Final = {"image_url": "vision", "input_audio": "audio", "file": "files"}
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class ChatRequest:
     """A parsed request. Its repr hides the body: prompts stay out of logs.
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final
 
 import orjson
+
+from router.record import record
 
 # The template around each message (role markers) and around the whole prompt.
 _TOKENS_PER_MESSAGE: Final = 16
@@ -15,7 +17,7 @@ _MEDIA_TOKENS: Final = 1000
 _MEDIA_TOKENS_BOUND: Final = 50_000
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Counted:
     """text: whose tokens are input; further: tokens beside them; bound: never less than all input
     tokens together."""

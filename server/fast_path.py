@@ -29,7 +29,7 @@ class GatewayApp(FastAPI):
 
     def __init__(self, state: State, parsers: Mapping[str, Parser], **options: Any) -> None:
         super().__init__(**options)
-        self.state.p2l = state
+        self.state.p2l = self._held = state
         self._parsers = dict(parsers)
         self._forwarding = Guard(self._forward)
 
@@ -42,7 +42,7 @@ class GatewayApp(FastAPI):
 
     def _counting(self, scope: Scope, send: Send) -> Send:
         """Counts the answer by its route: the paths that callers make up are one."""
-        state: State = self.state.p2l
+        state = self._held
 
         async def counting(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -55,8 +55,9 @@ class GatewayApp(FastAPI):
 
     async def _forward(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive, send)
-        state: State = self.state.p2l
-        request.state.trace = trace = state.observer.traces.begin(scope["path"], request.headers)
+        state = self._held
+        trace = state.observer.traces.begin(scope["path"], request.headers)
+        scope.setdefault("state", {})["trace"] = trace
         status = CLIENT_CLOSED
         try:
             response = await self._answered(request, state)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from router.cost import Usage
 from server.upstream.base import Surface
+
+# From here on a float does not tell one number from the next.
+_MOST: Final = 2**53
 
 
 def parse_usage(usage: object, surface: Surface = Surface.CHAT) -> Usage | None:
@@ -42,15 +45,20 @@ def openai_usage(usage: Usage) -> dict[str, Any]:
 
 
 def _openai(usage: Mapping[str, Any], taken: str, given: str) -> Usage | None:
-    if count(usage, taken) == 0 and count(usage, given) == 0:
+    prompt_tokens, completion_tokens = count(usage, taken), count(usage, given)
+    if prompt_tokens == 0 and completion_tokens == 0:
         return None
     prompt = _details(usage, f"{taken}_details")
     completion = _details(usage, f"{given}_details")
     # DeepSeek's own name for it came first
     cached = count(prompt, "cached_tokens") or count(usage, "prompt_cache_hit_tokens")
+    if not prompt and not completion:
+        return Usage(
+            prompt_tokens=prompt_tokens, completion_tokens=completion_tokens, cached_tokens=cached
+        )
     return Usage(
-        prompt_tokens=count(usage, taken),
-        completion_tokens=count(usage, given),
+        prompt_tokens=prompt_tokens,
+        completion_tokens=completion_tokens,
         cached_tokens=cached,
         cache_write_tokens=count(prompt, "cache_write_tokens"),
         cache_write_1h_tokens=count(prompt, "cache_write_1h_tokens"),
@@ -86,6 +94,8 @@ def _details(usage: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 def count(usage: Mapping[str, Any], name: str) -> int:
     """A number of tokens; 0 for anything else."""
     value = usage.get(name)
+    if type(value) is int:
+        return value if 0 < value < _MOST else 0
     if isinstance(value, bool) or not isinstance(value, int | float):
         return 0
-    return max(0, int(value)) if value == value and abs(value) < 2**53 else 0
+    return max(0, int(value)) if value == value and abs(value) < _MOST else 0

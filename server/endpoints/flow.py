@@ -12,9 +12,11 @@ from starlette.datastructures import Headers
 from server.admission import Place
 from server.answer import cost_header, response_headers, streamed_answer, whole_answer
 from server.auth import Caller
+from server.body import read_body
 from server.disconnect import EventStreamResponse, run_while_connected
-from server.endpoints.common import State, json_response, read_json
+from server.endpoints.common import State, json_response
 from server.gateway import Gateway
+from server.json_body import parse_body
 from server.options import parse_options
 from server.plan import Plan
 from server.request import GatewayRequest
@@ -43,13 +45,15 @@ async def _answer(
     request: Request, caller: Caller, state: State, parse: Parser, place: Place
 ) -> Response:
     gateway, headers = state.gateway, request.headers
-    body = await read_json(request)
-    trace: Trace = getattr(request.state, "trace", NO_TRACE)
+    limits = state.settings.limits
+    body = parse_body(await read_body(request, limits.max_body_bytes, limits.body_timeout_s))
+    noted = request.scope.setdefault("state", {})
+    trace: Trace = noted.get("trace", NO_TRACE)
     trace.hop("read")
     kept = KeptResponses(state.store, state.settings, caller.name)
     wanted = await parse(body, headers, kept)
     plan = await gateway.planner.plan(wanted, parse_options(headers, body), caller)
-    request.state.request_id = plan.request_id
+    noted["request_id"] = plan.request_id
     CURRENT_REQUEST.set(plan.request_id)
     trace.planned(plan.request_id)
     if not wanted.stream:

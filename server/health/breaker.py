@@ -14,6 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
+from router.record import record
+
 _BUCKETS = 6
 
 
@@ -42,7 +44,7 @@ class BreakerRules:
     max_open_s: float = 60.0
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Permit:
     """A request that was let out. era: the breaker's at that time; later eras ignore it."""
 

@@ -9,6 +9,7 @@ from typing import Final
 
 from router.catalog import ModelCard
 from router.cost import RequestShape, Usage, actual_cost_usd
+from router.record import record
 from server.ledger.attempt import CostSource, Outcome
 
 # A provider that never took the request on does not bill it.
@@ -45,7 +46,7 @@ class Seen:
         return max(self.deltas, -(-self.text_bytes // _BYTES_PER_TOKEN))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Known:
     """What was known before the attempt. reserved_usd: its worst case. None: price unknown."""
 
@@ -55,7 +56,7 @@ class Known:
     reserved_usd: Decimal | None
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Bill:
     """cost_usd: None where the model's price is unknown. usage: None where nothing is billed."""
 

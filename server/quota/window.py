@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Final
 
 from router.pacing import PacingPlan
+from router.record import record
 
 # Money leaves a window in this many slices: at most a thousandth of its time too late.
 SLICES: Final = 1_000
@@ -62,7 +63,7 @@ class WindowSpec:
         return 0 if self.window_s is None else max(1, self.window_s * 1_000_000 // SLICES)
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Wanted:
     """What a request asks of its windows, in nanodollars.
 

@@ -12,6 +12,7 @@ from typing import Any, Protocol, Self
 
 import anyio
 
+from router.record import record
 from server.sse import SseEvent
 from server.upstream.errors import UpstreamError, UpstreamStreamBrokenError
 
@@ -39,7 +40,7 @@ class Fit:
     left_out: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class UpstreamRequest:
     """A body as it goes out, in the surface's form: `model` is the provider's own name for the
     model, routing fields are gone. headers: the surface's own that go along. The repr hides the
@@ -52,7 +53,7 @@ class UpstreamRequest:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class UpstreamReply:
     """A whole answer: the parsed object of the surface asked for, such as a `chat.completion`."""
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final
 
 import anyio
 import httpx
 
+from router.record import record
 from server.sse import SseEvent, SseParser, SseTooLargeError
 from server.upstream.errors import (
     Stage,
@@ -44,7 +45,7 @@ TOTAL_TIMEOUT_S: Final = 600.0
 QUEUE_TIMEOUT_S: Final = 5.0
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Call:
     """A POST as it goes out. Its repr shows neither headers (the key) nor content (the prompt).
 
@@ -56,7 +57,7 @@ class Call:
     content: bytes = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Answer:
     """A whole answer. content_type: lower-case, without parameters."""
 

@@ -39,7 +39,9 @@ def outgoing(profile: Profile, request: UpstreamRequest) -> dict[str, Any]:
     return body
 
 
-def _chat(profile: Profile, body: Mapping[str, Any]) -> dict[str, Any]:
+def _chat(profile: Profile, body: dict[str, Any]) -> dict[str, Any]:
+    if profile.changes_nothing:
+        return body
     hidden = profile.refused | profile.unknown
     kept = {profile.renamed.get(n, n): value for n, value in body.items() if n not in hidden}
     caps = [body[name] for name in _CAPS if body.get(name) is not None]

@@ -56,6 +56,12 @@ class Profile:
     responses: bool = False
     strict: bool = False
 
+    @property
+    def changes_nothing(self) -> bool:
+        """A body of chat completions goes out as it is."""
+        deviates = self.refused or self.unknown or self.renamed or self.cap or self.strict
+        return self.developer_role and not deviates
+
 
 GENERIC: Final = Profile(name="generic")
 _ALL: Final = (

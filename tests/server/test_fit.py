@@ -64,7 +64,9 @@ def native(request: pytest.FixtureRequest) -> tuple[Upstream, tuple[str, ...]]:
     return upstream, CLAUDES
 
 
-@pytest.mark.parametrize("body", BODIES, ids=lambda body: "+".join(body.keys() - {"messages"}))
+@pytest.mark.parametrize(
+    "body", BODIES, ids=lambda body: "+".join(sorted(body.keys() - {"messages"}))
+)
 def test_models_of_a_kin_fit_alike(
     native: tuple[Upstream, tuple[str, ...]], body: Mapping[str, Any]
 ) -> None:
