@@ -56,7 +56,7 @@ class Decision:
     # made when somebody looks: most decisions are only acted on
     solve_coefficient: Callable[[], float] = field(repr=False, compare=False)
 
-    @cached_property
+    @property
     def ranked(self) -> list[Candidate]:
         """All models of the catalogue, best first; those without a value last."""
         return sorted(self.candidates, key=_rank)
@@ -66,7 +66,7 @@ class Decision:
         """The same as they are shown."""
         return tuple(map(_alternative, self.ranked))
 
-    @cached_property
+    @property
     def coefficient(self) -> float:
         """The router's own Bradley-Terry coefficient (Algorithm 1); a single model's is its own."""
         return self.solve_coefficient()

@@ -46,17 +46,18 @@ def candidates(
     allowed = None if request.allowed is None else frozenset(request.allowed)
     hard = request.budget_usd if request.budget_mode is BudgetMode.HARD else None
     pays = _cost_matters(request)
+    shape, input_tokens, cached_tokens = request.shape, request.input_tokens, request.cached_tokens
     found = []
     for card in catalogue:
-        index = column.get(card.leaderboard_name)
+        name, index = card.name, column.get(card.leaderboard_name)
         length = None if predicted is None or index is None else predicted[index]
-        cap = None if hard is None else largest_output_cap(card, request.shape, hard)
+        cap = None if hard is None else largest_output_cap(card, shape, hard)
         expected = estimate(
             card,
-            request.shape,
+            shape,
             length,
-            input_tokens=request.input_tokens.get(card.name),
-            cached_tokens=request.cached_tokens.get(card.name, 0),
+            input_tokens=input_tokens.get(name),
+            cached_tokens=cached_tokens.get(name, 0),
             output_cap=cap,
         )
         value = math.nan if index is None else worth[index]

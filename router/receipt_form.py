@@ -247,6 +247,7 @@ def _attempt_json(attempt: Attempt) -> dict[str, Any]:
 def _rows(decision: Decision) -> list[list[Any]]:
     """model, coefficient, win rate, expected output tokens, expected cost, why it is out; and the
     value, where that is something other than the win rate."""
+    ranked = decision.ranked
     rows = [
         [
             c.card.name,
@@ -256,10 +257,10 @@ def _rows(decision: Decision) -> list[list[Any]]:
             None if c.expected_cost_usd is None else str(c.expected_cost_usd),
             c.reason,
         ]
-        for c in decision.ranked
+        for c in ranked
     ]
     if decision.objective is not Objective.WIN_RATE:
-        for row, candidate in zip(rows, decision.ranked, strict=True):
+        for row, candidate in zip(rows, ranked, strict=True):
             row.append(known(candidate.value))
     return rows
 

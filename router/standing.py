@@ -54,13 +54,19 @@ def _standing(
     rates = _win_rates(leaderboard, opponents)
     lengths = leaderboard.expected_output_tokens
     return Standing(
-        column={name: index for index, name in enumerate(leaderboard.models)},
+        column=_column(leaderboard.models),
         coefficients=leaderboard.coefficients.tolist(),
         win_rates=rates.tolist(),
         values=objective_values(objective, leaderboard, rates).tolist(),
         output_tokens=None if lengths is None else lengths.tolist(),
         opponents=opponents,
     )
+
+
+@lru_cache(maxsize=_KEPT)
+def _column(models: tuple[str, ...]) -> Mapping[str, int]:
+    """A checkpoint's leaderboards all have the same."""
+    return {name: index for index, name in enumerate(models)}
 
 
 def _win_rates(leaderboard: PromptLeaderboard, opponents: Opponents) -> FloatArray:

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from typing import Final
 
 from router.record import record
 
@@ -52,6 +53,9 @@ class Permit:
     probe: bool
 
 
+_OF_NO_ERA: Final = Permit(-1, probe=False)
+
+
 class Breaker:
     """One per model and one per provider. chance: uniform in [0, 1), spreads the probes of
     several gateways."""
@@ -61,6 +65,7 @@ class Breaker:
         self._chance = chance
         self._state = BreakerState.CLOSED
         self._era = 0
+        self._permit = Permit(0, probe=False)
         self._in_a_row = 0
         self._window = _Window(rules.window_s)
         self._open_until = 0.0
@@ -95,7 +100,7 @@ class Breaker:
         if state is BreakerState.HALF_OPEN and not self._probing:
             self._probing = True
             return Permit(self._era, probe=True)
-        return Permit(self._era if state is BreakerState.CLOSED else -1, probe=False)
+        return self._permit if state is BreakerState.CLOSED else _OF_NO_ERA
 
     def succeed(self, permit: Permit, now: float) -> None:
         """The request was answered."""
@@ -143,6 +148,7 @@ class Breaker:
     def _enter(self, state: BreakerState) -> None:
         self._state = state
         self._era += 1
+        self._permit = Permit(self._era, probe=False)
         self._probing = False
 
 

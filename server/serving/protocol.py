@@ -87,9 +87,10 @@ class GuardedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self.transport.is_closing():
             return
-        if self._head_timer is None and self._is_idle():
-            self._await_head()
         super().data_received(data)
+        # one whose head has come as a whole needs no timer
+        if self._head_timer is None and self._is_idle() and not self.transport.is_closing():
+            self._await_head()
         if self._in_head:
             self._head_bytes += len(data)
             if self._head_bytes > self._limits.max_header_bytes:
