@@ -92,6 +92,7 @@ class Planner:
         worth: Worth = _as_configured,
     ) -> None:
         self.catalogue: Mapping[str, ModelCard] = {}
+        self._cards: tuple[ModelCard, ...] = ()
         self.serve(catalogue)
         self.scorer = scorer
         self._routing = routing
@@ -107,6 +108,7 @@ class Planner:
     def serve(self, catalogue: Sequence[ModelCard]) -> None:
         """From now on these; requests that are planned already keep theirs."""
         self.catalogue = {card.name: card for card in catalogue}
+        self._cards = tuple(self.catalogue.values())
 
     async def plan(self, request: GatewayRequest, options: RoutingOptions, caller: Caller) -> Plan:
         """Raises NotFoundError for an unknown model, InvalidRequestError for bad options."""
@@ -119,7 +121,7 @@ class Planner:
         if direct is not None and options.budget_usd is None:
             budget = self._routing.budget_usd
         _check_payable(request, budget)
-        catalogue = (direct,) if direct else tuple(self.catalogue.values())
+        catalogue = (direct,) if direct else self._cards
         fits = self._fits(request, catalogue)
         shape = await self._shape(request)
         body = _chat_body(request)
