@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Final
 
-import numpy as np
-
 from p2l_model.types import PromptLeaderboard
 from router.catalog import ModelCard
 from router.constrained import Optimum, SlowLane, constrained_optimum
@@ -71,7 +69,7 @@ def _optimum(
     hard = request.budget_mode is BudgetMode.HARD
     # Without a budget a model of unknown price may be chosen: among equals it counts as dearest.
     costs = [_UNPRICED if c.expected_cost_usd is None else c.expected_cost_usd for c in pool]
-    values = np.array([c.value for c in pool])
+    values = [c.value for c in pool]
     budget = None if hard else request.budget_usd
     try:
         if request.constraints is not None:
@@ -85,6 +83,8 @@ def _optimum(
 
 def _drawn(mix: Mix, draw: float) -> int:
     """The index whose share of [0, 1) holds the draw."""
+    if len(mix.parts) == 1:
+        return mix.parts[0][0]
     point, reached = Decimal(draw), Decimal(0)
     for index, share in mix.parts:
         reached += share

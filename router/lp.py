@@ -48,7 +48,7 @@ class Mix:
 
 def solve(
     costs: Sequence[Decimal],
-    values: FloatArray,
+    values: FloatArray | list[float],
     budget: Decimal | None,
     usd_per_win: Decimal | None = None,
 ) -> Mix:
@@ -58,7 +58,7 @@ def solve(
     the budget. Ties: equal value, the cheaper; equal cost, the better; else the first by index.
     Raises InfeasibleError, ValueError for no models or values that are not finite.
     """
-    ranked = values.tolist()
+    ranked: list[float] = values if isinstance(values, list) else values.tolist()
     if len(ranked) == 0 or not all(map(math.isfinite, ranked)):
         raise ValueError("values must be finite and at least one")
     cost = [float(amount) for amount in costs]

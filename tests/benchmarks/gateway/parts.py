@@ -17,7 +17,7 @@ from pathlib import Path
 PARTS = {
     "writer: batches into SQLite": ("Thread._bootstrap",),
     "spool: records on disk before the request goes on": ("Spool.", "Store._write_held"),
-    "metrics": ("prometheus_client/",),
+    "metrics": ("server/metrics.py",),
     "receipt of the decision": ("Receipts.",),
     "decision: eligibility, win rates, Theorem 1": ("Gateway.route", "Gateway._decide"),
     "ledger and windows: reserve, settle, bill": ("server/ledger/", "server/quota/"),
@@ -27,11 +27,11 @@ PARTS = {
     ),
     "plan: what is asked, its shape and cost": ("Planner.", "server/learned.py"),
     "caller: key, body, fields, options": (
-        *("read_json", "inference.py", "chat_request.py", "parse_options", "Authenticator"),
-        *("Gateway.admit", "_parse"),
+        *("read_body", "parse_body", "inference.py", "chat_request.py", "parse_options"),
+        *("Authenticator", "Gateway.admit", "_parse"),
     ),
     "answer: body, headers": ("whole_answer", "response_headers", "json_response", "cost_header"),
-    "uvicorn: parsing, writing": ("httptools_impl.py", "serving/protocol.py", "responses.py"),
+    "uvicorn: parsing, writing": ("httptools_impl.py", "server/serving/", "responses.py"),
 }
 # These call all the others: a sample is theirs only where nothing else in it is known.
 _AROUND = ("run_asgi", "RequestResponseCycle.run")
