@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 
 import orjson
 from fastapi import Request, Response
+from starlette.requests import ClientDisconnect
 
 from server.disconnect import peer_of
 from server.errors import InvalidRequestError, RequestTimeoutError, RequestTooLargeError
@@ -15,13 +16,15 @@ from server.errors import InvalidRequestError, RequestTimeoutError, RequestTooLa
 async def read_body(request: Request, limit: int, timeout_s: float = 60.0) -> bytes:
     """At most limit bytes, within timeout_s seconds.
 
-    Raises RequestTooLargeError, RequestTimeoutError, InvalidRequestError.
+    Raises RequestTooLargeError, RequestTimeoutError, InvalidRequestError, ClientDisconnect.
     """
     raw = request.scope["headers"]
     if find_header(raw, b"content-encoding") not in (None, b"identity"):
         raise InvalidRequestError("content-encoding is not supported: send the body as it is.")
     peer = peer_of(request.scope)
     if peer is not None and peer.has_sent_all:
+        if peer.is_gone:
+            raise ClientDisconnect
         body = peer.take_body()
         if len(body) > limit:
             raise RequestTooLargeError(limit)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final
 
@@ -61,7 +62,9 @@ class Turn(JoinedWrites):
     def __init__(self, protocol: GuardedProtocol, cycle: RequestResponseCycle) -> None:
         super().__init__(protocol.transport, protocol.loop)
         self._protocol = protocol
-        self._cycle = cycle
+        # the cycle holds this, by its scope and as its transport: it would be garbage to be looked
+        # for, with the headers of its request
+        self._cycle: RequestResponseCycle = weakref.proxy(cycle)
 
     @property
     def has_sent_all(self) -> bool:
@@ -100,6 +103,7 @@ class Turn(JoinedWrites):
         if b"\r\nconnection: " in head:
             return False  # it may say that this is the last answer
         cycle.response_started = cycle.response_complete = True
+        cycle.waiting_for_100_continue = False
         self._transport.write(b"".join((head, _LINE_END, body)))
         cycle.message_event.set()
         cycle.on_response()

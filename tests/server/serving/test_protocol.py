@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json
 import socket
 import time
@@ -11,8 +12,13 @@ from collections.abc import Iterator
 
 import pytest
 from fake_provider import Behaviour, FakeProvider
+from fastapi import Request
 from live_gateway import LiveGateway, config_for
+from starlette.requests import ClientDisconnect
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
+from server.body import read_body
+from server.disconnect import introduce
 from server.serving.turn import JoinedWrites
 
 KEY = "sk-provider-canary"
@@ -218,3 +224,29 @@ def test_an_answer_sent_at_once_is_the_one_that_uvicorn_sends(address: tuple[str
     assert {**json.loads(at_once[1]), "id": 0} == {**json.loads(by_uvicorn[1]), "id": 0}
     assert error[0][0] == "HTTP/1.1 400 Bad Request"
     assert json.loads(error[1])["error"]["param"] == "messages"
+
+
+class _Gone:
+    """A caller who has sent all and hung up."""
+
+    has_sent_all = is_gone = True
+
+
+async def test_the_body_of_a_caller_who_has_hung_up_is_not_read() -> None:
+    scope = {"type": "http", "headers": []}
+    introduce(scope, _Gone())  # type: ignore[arg-type]
+    with pytest.raises(ClientDisconnect):
+        await read_body(Request(scope), 100)
+
+
+def test_a_request_leaves_no_garbage_with_its_headers(address: tuple[str, int]) -> None:
+    body = HELLO.replace(b"true", b"false")
+    request = head(content_length=str(len(body))) + body
+    gc.collect()
+    gc.disable()
+    try:
+        answers(address, *[request] * 8, head(content_length="0", connection="close"))
+        alive = [o for o in gc.get_objects() if isinstance(o, RequestResponseCycle)]
+    finally:
+        gc.enable()
+    assert len(alive) <= 2
