@@ -28,13 +28,11 @@ def build_upstream(
 ) -> Upstream:
     """models: the provider's, by its own names. Raises ValueError for a key that cannot be a
     header."""
-    rule = address_rule(
-        provider.base_url or _DEFAULT_URLS.get(provider.kind, ""),
-        allow_private=provider.allow_private_addresses,
-    )
+    base_url = provider.base_url or _DEFAULT_URLS.get(provider.kind, "")
+    rule = address_rule(base_url, allow_private=provider.allow_private_addresses)
     exchange = Exchange(
         name,
-        build_transport(is_allowed=rule),
+        build_transport(base_url, is_allowed=rule),
         connect_timeout_s=provider.connect_timeout_s,
         first_byte_timeout_s=provider.first_byte_timeout_s,
         idle_timeout_s=provider.idle_timeout_s,

@@ -105,6 +105,7 @@ class NetworkTransport(httpx.AsyncBaseTransport):
     connections there may be is for the caller to limit), and `deadline`, a Deadline over everything
     that is waited for, whose breach is httpx.ReadTimeout.
 
+    ssl_context: asked for it at a connection that needs one: it holds the trust store, 4 MB.
     keepalive_expiry_s: an idle connection is closed after it. is_allowed: whether an IP address,
     such as "10.0.0.1", may be connected to; it is asked about the very addresses that are used.
     Bound to one event loop.
@@ -113,7 +114,7 @@ class NetworkTransport(httpx.AsyncBaseTransport):
     def __init__(
         self,
         *,
-        ssl_context: ssl.SSLContext,
+        ssl_context: Callable[[], ssl.SSLContext],
         keepalive_expiry_s: float,
         is_allowed: Callable[[str], bool] = lambda _: True,
     ) -> None:
@@ -231,7 +232,7 @@ class NetworkTransport(httpx.AsyncBaseTransport):
             _, connection = await loop.create_connection(
                 partial(Connection, self._all.discard),
                 sock=raw,
-                ssl=self._ssl_context if secure else None,
+                ssl=self._ssl_context() if secure else None,
                 server_hostname=origin.host.rstrip(".") if secure else None,
             )
         except BaseException:

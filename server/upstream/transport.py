@@ -25,15 +25,18 @@ def shared_ssl_context() -> ssl.SSLContext:
 
 
 def build_transport(
-    *, is_allowed: Callable[[str], bool] = lambda _: True
+    base_url: str = "", *, is_allowed: Callable[[str], bool] = lambda _: True
 ) -> httpx.AsyncBaseTransport:
-    """For one provider. is_allowed: whether an IP address may be connected to.
+    """For one provider. base_url: where it is known, so that what it needs is ready before the
+    first request. is_allowed: whether an IP address may be connected to.
 
     Exchanges call it directly: what httpx's client would add to a request (redirects, proxies of
     the environment, cookies, authentication) must not be, and costs more than the sending.
     """
+    if base_url.lower().startswith("https:"):
+        shared_ssl_context()
     return NetworkTransport(
-        ssl_context=shared_ssl_context(),
+        ssl_context=shared_ssl_context,
         keepalive_expiry_s=_KEEPALIVE_EXPIRY_S,
         is_allowed=is_allowed,
     )

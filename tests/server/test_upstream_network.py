@@ -99,7 +99,7 @@ async def transport(
     keepalive_expiry_s: float = 30.0, context: ssl.SSLContext | None = None, **options: object
 ) -> AsyncIterator[NetworkTransport]:
     network = NetworkTransport(
-        ssl_context=context or shared_ssl_context(),
+        ssl_context=lambda: context or shared_ssl_context(),
         keepalive_expiry_s=keepalive_expiry_s,
         **options,  # type: ignore[arg-type]
     )
