@@ -44,6 +44,7 @@ def build_images(tools: Path) -> None:
     """Those of the profile full, from the checkout as it is."""
     bases = re.findall(r"^FROM (python:\S+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
     _checked([str(tools / "prepare"), *dict.fromkeys(bases)])
+    _checked([str(tools / "prepare")])  # what its stand-ins for other images are built on
     services = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]
     for name in ("gateway", "model"):
         target, tag = services[name]["build"]["target"], services[name]["image"]
