@@ -171,7 +171,7 @@ class Planner:
 
     async def _scored(self, plan: Plan) -> PromptLeaderboard:
         if isinstance(self.scorer, FixedScorer):
-            return self.scorer.board  # nothing is waited for: no timer is needed
+            return self.scorer.marginal  # nothing is waited for: no timer is needed
         try:
             async with asyncio.timeout(self._scoring.timeout_ms / 1000.0):
                 return (await self.scorer.score(plan.conversation)).leaderboard

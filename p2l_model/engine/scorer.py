@@ -69,11 +69,6 @@ class FixedScorer:
         return self._board.models
 
     @property
-    def board(self) -> PromptLeaderboard:
-        """That of every prompt."""
-        return self._board
-
-    @property
     def marginal(self) -> PromptLeaderboard:
         return self._board
 

@@ -68,10 +68,10 @@ def check_dashboard(request: Request, state: State) -> None:
         raise ForbiddenError("Without keys this is for http://127.0.0.1 and http://localhost only.")
 
 
-async def read_json(request: Request) -> dict[str, Any]:
+async def read_json(request: Request, state: State) -> dict[str, Any]:
     """The body's JSON object.
 
-    Raises RequestTooLargeError, RequestTimeoutError, InvalidRequestError.
+    Raises RequestTooLargeError, RequestTimeoutError, InvalidRequestError, ClientDisconnect.
     """
-    limits = (await state_of(request)).settings.limits
+    limits = state.settings.limits
     return parse_body(await read_body(request, limits.max_body_bytes, limits.body_timeout_s))

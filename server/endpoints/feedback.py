@@ -35,7 +35,7 @@ async def feedback(request: Request, caller: CallerDep, state: StateDep) -> Resp
     opinion, RateLimitedError."""
     per_minute = state.settings.limits.feedback_per_minute
     await state.gateway.accounts.limiter.admit_feedback(caller, per_minute)
-    body = await read_json(request)
+    body = await read_json(request, state)
     request_id = body.get("request_id")
     if not isinstance(request_id, str) or not request_id:
         raise InvalidRequestError("request_id must be a request's id.", param="request_id")

@@ -12,11 +12,9 @@ from starlette.datastructures import Headers
 from server.admission import Place
 from server.answer import cost_header, response_headers, streamed_answer, whole_answer
 from server.auth import Caller
-from server.body import read_body
 from server.disconnect import EventStreamResponse, run_while_connected
-from server.endpoints.common import State, json_response
+from server.endpoints.common import State, json_response, read_json
 from server.gateway import Gateway
-from server.json_body import parse_body
 from server.options import parse_options
 from server.plan import Plan
 from server.request import GatewayRequest
@@ -45,8 +43,7 @@ async def _answer(
     request: Request, caller: Caller, state: State, parse: Parser, place: Place
 ) -> Response:
     gateway, headers = state.gateway, request.headers
-    limits = state.settings.limits
-    body = parse_body(await read_body(request, limits.max_body_bytes, limits.body_timeout_s))
+    body = await read_json(request, state)
     noted = request.scope.setdefault("state", {})
     trace: Trace = noted.get("trace", NO_TRACE)
     trace.hop("read")

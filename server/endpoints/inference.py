@@ -51,7 +51,7 @@ async def messages(request: Request, caller: CallerDep, state: StateDep) -> Resp
 @router.post("/v1/messages/count_tokens", **body_of(Surface.MESSAGES))
 async def count_tokens(request: Request, caller: CallerDep, state: StateDep) -> Response:
     """The input tokens of a message: an estimate, by the tokenizer of the checkpoint."""
-    body = {"max_tokens": 1, **(await read_json(request))}
+    body = {"max_tokens": 1, **(await read_json(request, state))}
     wanted = parse_messages_request(body)
     plan = await state.gateway.planner.plan(wanted, RoutingOptions(), caller)
     headers = {"x-request-id": new_request_id()}

@@ -26,7 +26,7 @@ async def route(request: Request, caller: CallerDep, state: StateDep) -> Respons
     """The decision for a chat-completions body."""
     gateway = state.gateway
     with await gateway.admit(caller):
-        body = await read_json(request)
+        body = await read_json(request, state)
         chat = parse_chat_request(body, default_model="p2l")
         plan = await gateway.planner.plan(chat, parse_options(request.headers, body), caller)
         leaderboard, score_ms = await gateway.planner.leaderboard(plan)
@@ -42,7 +42,7 @@ async def leaderboard(request: Request, caller: CallerDep, state: StateDep) -> R
     gateway = state.gateway
     planner = gateway.planner
     with await gateway.admit(caller):
-        body = await read_json(request)
+        body = await read_json(request, state)
         chat = _as_chat(body)
         plan = await planner.plan(chat, parse_options(request.headers, body), caller)
         board, _ = await planner.leaderboard(plan)

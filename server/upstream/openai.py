@@ -162,7 +162,7 @@ class OpenAIUpstream:
         parsed = json_object(event.data)
         if parsed is None:
             raise self._unavailable("sent an event that is not a JSON object")
-        if (parsed.get("error")) or event.name == b"error":
+        if parsed.get("error") or event.name == b"error":
             raise self._unavailable("sent an error inside the stream")
         ending.watch(parsed)
         event.parsed = parsed
