@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import field
 from decimal import Decimal
 from typing import Final, NamedTuple
 
@@ -27,7 +28,8 @@ class RequestShape:
 
     input_tokens: an estimate; input_tokens_upper_bound: never less than the true count.
     max_output_tokens: the caller's own cap. n: how many answers. needs: capabilities. tier: the
-    service tier that is asked for, None for the normal one.
+    service tier that is asked for, None for the normal one. thinking_tokens: catalogue name -> what
+    of the output cap its model thinks with before it answers; the cap must be above it.
     """
 
     input_tokens: int
@@ -36,6 +38,7 @@ class RequestShape:
     n: int = 1
     needs: frozenset[str] = frozenset()
     tier: str | None = None
+    thinking_tokens: Mapping[str, int] = field(default_factory=dict, hash=False)
 
 
 @record(frozen=True, slots=True, kw_only=True)
@@ -148,7 +151,7 @@ def largest_output_cap(card: ModelCard, shape: RequestShape, budget_usd: Decimal
     """The largest output cap in tokens whose worst case fits the budget; None: not eligible.
 
     A cap of the caller's own is kept as it is. Otherwise the cap is at least
-    MIN_HARD_OUTPUT_TOKENS, or the model's own maximum where that is smaller.
+    MIN_HARD_OUTPUT_TOKENS after any thinking, or the model's own maximum where that is smaller.
     """
     worst = worst_case(card, shape)
     if worst is None:
@@ -172,7 +175,7 @@ def least_hard_cap(card: ModelCard, shape: RequestShape) -> int:
     if shape.max_output_tokens is not None:
         wanted = shape.max_output_tokens
     else:
-        wanted = MIN_HARD_OUTPUT_TOKENS
+        wanted = MIN_HARD_OUTPUT_TOKENS + shape.thinking_tokens.get(card.name, 0)
     return wanted if ceiling is None else min(wanted, ceiling)
 
 

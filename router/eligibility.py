@@ -89,7 +89,8 @@ def infeasible_hard(
     worst = [
         (cost, c.card.name)
         for c in found
-        if c.reason == _OVER_BUDGET
+        if c.reason is not None
+        and c.reason.startswith(_OVER_BUDGET)
         and (
             cost := worst_case_cost_usd(
                 c.card, request.shape, least_hard_cap(c.card, request.shape)
@@ -138,6 +139,9 @@ def _cannot(card: ModelCard, request: RoutingRequest) -> str | None:
         missing = shape.needs - card.capabilities
         if missing:
             return f"lacks {', '.join(sorted(missing))}"
+    thinking = shape.thinking_tokens.get(card.name, 0)
+    if thinking > 0 and thinking >= (cap := least_hard_cap(card, shape)):
+        return f"its output cap of {cap} tokens leaves no room after {thinking} tokens of thinking"
     if card.context_window is None:
         return None
     n_input = request.input_tokens.get(card.name, shape.input_tokens)
@@ -145,6 +149,11 @@ def _cannot(card: ModelCard, request: RoutingRequest) -> str | None:
     if wanted > card.context_window:
         return f"its context of {card.context_window} tokens is under the {wanted} needed"
     return None
+
+
+def _with_thinking(card: ModelCard, request: RoutingRequest) -> str:
+    thinking = request.shape.thinking_tokens.get(card.name, 0)
+    return "" if thinking == 0 else f", with {thinking} tokens of thinking"
 
 
 def _cost_matters(request: RoutingRequest) -> bool:
@@ -164,7 +173,7 @@ def _cannot_pay(card: ModelCard, request: RoutingRequest, *, over_hard: bool) ->
     if card.prices_at(tier) is None:
         return f"its price in tier {tier} is unknown, and there is a budget: configure tier_prices"
     if over_hard:
-        return _OVER_BUDGET
+        return _OVER_BUDGET + _with_thinking(card, request)
     left = request.available_usd
     if left is not None and largest_output_cap(card, request.shape, left) is None:
         return _OVER_WINDOW

@@ -35,6 +35,7 @@ class ChatRequest:
     the caller's own body where that is another surface; headers go along with it. native_only:
     what of it chat completions cannot say, so that only providers of the surface itself can
     answer. server_tools: whether it lets the provider run tools of its own. turn: see Turn.
+    thinking_tokens: what of the output cap the native body lets a model think with.
     """
 
     body: Mapping[str, Any] = field(repr=False)
@@ -50,6 +51,7 @@ class ChatRequest:
     headers: Mapping[str, str] = field(default_factory=dict)
     server_tools: bool = False
     turn: Turn | None = None
+    thinking_tokens: int = 0
 
     @property
     def messages(self) -> list[dict[str, Any]]:
@@ -78,10 +80,10 @@ class ChatRequest:
     def fit(self, upstream: Upstream, model: str) -> Fit:
         """Whether the provider can express this. model: its name for the model."""
         if self.speaks_natively(upstream):
-            return Fit()
+            return Fit(thinking_tokens=self.thinking_tokens)
         if self.native_only is not None:
             return Fit(f"its provider cannot express {self.native_only}")
-        return upstream.fit(self.body, model)
+        return upstream.fit(without_ours(self.body), model)
 
     def outgoing(self, upstream: Upstream, model: str, output_cap: int | None) -> UpstreamRequest:
         """What goes out: the provider's name for the model, our fields gone, the cap in force.

@@ -123,7 +123,7 @@ class Planner:
         _check_payable(request, budget)
         catalogue = (direct,) if direct else self._cards
         fits = self._fits(request, catalogue)
-        shape = await self._shape(request)
+        shape = await self._shape(request, fits)
         body = _chat_body(request)
         routing = RoutingRequest(
             shape=shape,
@@ -254,7 +254,7 @@ class Planner:
             fits[card.name] = alike[kind]
         return fits
 
-    async def _shape(self, request: GatewayRequest) -> RequestShape:
+    async def _shape(self, request: GatewayRequest, fits: Mapping[str, Fit]) -> RequestShape:
         counted = request.counted()
         return RequestShape(
             input_tokens=await self._count(counted.text) + counted.further,
@@ -263,6 +263,9 @@ class Planner:
             n=request.n,
             needs=request.needs,
             tier=request.tier,
+            thinking_tokens={
+                n: f.thinking_tokens for n, f in fits.items() if f.thinking_tokens > 0
+            },
         )
 
     async def _count(self, text: str) -> int:

@@ -10,6 +10,7 @@ from typing import Any, Final
 from server.chat_request import ChatRequest, parse_chat_request
 from server.errors import InvalidRequestError
 from server.messages.blocks import UNSIGNED, Bridge
+from server.upstream.anthropic.thinking import tokens_within_cap
 from server.upstream.base import Surface
 
 _SAME: Final = frozenset({"model", "stream", "temperature", "top_p"})
@@ -58,6 +59,7 @@ def parse_messages_request(body: Mapping[str, Any], betas: str | None = None) ->
         native_only=bridge.gap,
         headers=headers,
         server_tools=any("input_schema" not in tool for tool in wanted.get("tools") or ()),
+        thinking_tokens=tokens_within_cap(wanted.get("thinking"), betas),
     )
 
 

@@ -34,10 +34,12 @@ class Surface(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Fit:
     """Whether a provider can express a request. reason: why not, None where it can.
-    left_out: fields without influence on the answer that it does not know and is not sent."""
+    left_out: fields without influence on the answer that it does not know and is not sent.
+    thinking_tokens: what of the output cap the model thinks with before it answers."""
 
     reason: str | None = None
     left_out: tuple[str, ...] = ()
+    thinking_tokens: int = 0
 
 
 @record(frozen=True, slots=True)

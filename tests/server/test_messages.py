@@ -12,6 +12,8 @@ from fake_anthropic import FakeAnthropic
 from fake_provider import Behaviour, FakeProvider, Fault
 from live_gateway import LiveGateway
 
+from server.messages.request import parse_messages_request
+
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import anthropic
@@ -225,3 +227,23 @@ def test_both_styles_of_key_and_the_models_of_each(
 def test_tokens_can_be_counted(sdk: Anthropic) -> None:
     counted = sdk.messages.count_tokens(model="p2l", messages=HELLO, system="Be brief.")
     assert 3 <= counted.input_tokens <= 30
+
+
+def test_thinking_that_does_not_fit_the_cap_rules_the_native_model_out(
+    sdk: Anthropic, plain: FakeProvider, claude: FakeAnthropic
+) -> None:
+    thinking: Any = {"type": "enabled", "budget_tokens": 2000}
+    asked: Any = {"messages": HELLO, "thinking": thinking, "model": "native"}
+    with pytest.raises(anthropic.BadRequestError, match="no room after 2000 tokens of thinking"):
+        sdk.messages.create(max_tokens=2000, **asked)
+    assert not claude.chats
+    sdk.messages.create(max_tokens=2001, **asked)
+    assert claude.chats[-1].body["thinking"] == thinking
+
+
+def test_interleaved_thinking_may_be_over_the_cap() -> None:
+    body = {"model": "m", "max_tokens": 2000, "messages": HELLO,
+            "thinking": {"type": "enabled", "budget_tokens": 9000}}  # fmt: skip
+    assert parse_messages_request(body).thinking_tokens == 9000
+    betas = "a-beta,interleaved-thinking-2025-05-14"
+    assert parse_messages_request(body, betas).thinking_tokens == 0

@@ -324,6 +324,53 @@ def test_what_anthropic_would_refuse_is_known_before(fields: dict[str, Any], rea
         )
 
 
+@pytest.mark.parametrize("ours", [{"p2l": {"budget_usd": 1}}, {"cost": 1}, {"p2l": {}}])
+def test_our_own_fields_rule_no_provider_out(rig: Rig, ours: dict[str, Any]) -> None:
+    assert rig.post(**ours).headers["x-p2l-model"] == "native"
+    assert not {"p2l", "cost"} & set(rig.native.chats[-1].body)
+
+
+THINKING = {"type": "enabled", "budget_tokens": 5000}
+
+
+@pytest.mark.parametrize(
+    ("fields", "needed"), [({"thinking": THINKING}, 5000), ({"reasoning_effort": "high"}, 1024)]
+)
+@pytest.mark.parametrize("shared", ["anthropic"], indirect=True)
+def test_a_hard_budget_leaves_room_after_thinking_or_rules_the_model_out(
+    rig: Rig, fields: dict[str, Any], needed: int
+) -> None:
+    def ask(path: str, tokens: int, **options: Any) -> httpx.Response:
+        hard = {"budget_usd": str(tokens * Decimal("20e-6")), "budget_mode": "hard", **options}
+        return rig.client.post(path, json=HELLO | fields | {"p2l": hard})
+
+    short, enough = needed + 100, needed + 256 + 100
+    rows = ask("/v1/route", short).json()["alternatives"]
+    (reason,) = [row["reason"] for row in rows if row["model"] == "native"]
+    assert f"with {needed} tokens of thinking" in reason
+    assert ask("/v1/chat/completions", short).json()["model"] == "spare"
+    refused = ask("/v1/chat/completions", short, models=["native"])
+    assert refused.json()["error"]["code"] == "budget_infeasible"
+    assert not rig.native.chats
+    assert ask("/v1/chat/completions", enough).json()["model"] == "native"
+    sent = rig.native.chats[-1].body
+    assert needed + 256 <= sent["max_tokens"] <= enough
+    assert sent["thinking"]["budget_tokens"] < sent["max_tokens"]
+
+
+def test_thinking_without_a_cap_gets_one_above_it() -> None:
+    def sent(limit: int | None, **fields: Any) -> dict[str, Any]:
+        return anthropic_request.to_messages(
+            HELLO | fields, "m", thinking=Thinking.BUDGET, max_output_tokens=limit
+        )
+
+    assert sent(None, thinking=THINKING)["max_tokens"] == 5000 + 4096
+    assert sent(8192, thinking=THINKING)["max_tokens"] == 8192
+    for limit, fields in ((4096, {}), (None, {"max_tokens": 5000})):
+        with pytest.raises(anthropic_request.InexpressibleError, match="5000 tokens within"):
+            sent(limit, thinking=THINKING, **fields)
+
+
 @pytest.mark.parametrize(
     ("model", "style"),
     [

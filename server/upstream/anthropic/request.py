@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from server.upstream.anthropic.blocks import system_and_turns
-from server.upstream.anthropic.thinking import Thinking, thinking_fields
+from server.upstream.anthropic.thinking import Thinking, budget_of, thinking_fields
 from server.upstream.dialect import (
     InexpressibleError,
     check_fields,
@@ -89,7 +89,19 @@ def to_messages(
     out |= _format(wanted, out)
     out |= {name: wanted[name] for name in NATIVE if name in wanted}
     _check_thinking(out)
-    return out
+    return out | _room_to_think(out, free=cap is None and max_output_tokens is None)
+
+
+def _room_to_think(out: Mapping[str, Any], *, free: bool) -> dict[str, Any]:
+    """max_tokens above the thinking budget, as the API wants it. free: nobody has set a limit."""
+    budget, max_tokens = budget_of(out.get("thinking")), out["max_tokens"]
+    if budget < max_tokens:
+        return {}
+    if free:
+        return {"max_tokens": budget + DEFAULT_MAX_TOKENS}
+    raise InexpressibleError(
+        f"a thinking budget of {budget} tokens within an output cap of {max_tokens}"
+    )
 
 
 def _sampling(wanted: Mapping[str, Any]) -> dict[str, Any]:

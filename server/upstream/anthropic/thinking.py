@@ -33,6 +33,8 @@ _SHARES: Final[Mapping[str, float]] = {
     "max": 0.95,
 }
 _EFFORTS: Final[Mapping[str, str]] = {"minimal": "low"}
+# The beta with which a budget may be over the output cap.
+_INTERLEAVED: Final = "interleaved-thinking"
 _LEAST_BUDGET: Final = 1024
 _MOST_BUDGET: Final = 32_000
 
@@ -65,3 +67,24 @@ def thinking_fields(effort: str, style: Thinking, max_tokens: int) -> dict[str, 
             f"{_LEAST_BUDGET} tokens"
         )
     return {"thinking": {"type": "enabled", "budget_tokens": budget}}
+
+
+def budget_of(thinking: object) -> int:
+    """The tokens of a `thinking` that has a budget; 0 for any other."""
+    if not isinstance(thinking, Mapping) or thinking.get("type") != "enabled":
+        return 0
+    budget = thinking.get("budget_tokens")
+    return budget if isinstance(budget, int) and not isinstance(budget, bool) else 0
+
+
+def tokens_within_cap(thinking: object, betas: str | None) -> int:
+    """What a Messages body's `thinking` takes of its max_tokens, which must be more. betas: the
+    anthropic-beta header."""
+    return 0 if _INTERLEAVED in (betas or "") else budget_of(thinking)
+
+
+def least_thinking(body: Mapping[str, Any], sent: Mapping[str, Any]) -> int:
+    """What thinking takes of the output cap of a chat-completions body, at least: the caller's own
+    budget stands, one that was made from an effort shrinks with the cap. sent: as translated."""
+    own = budget_of(body.get("thinking"))
+    return own or (_LEAST_BUDGET if budget_of(sent.get("thinking")) else 0)

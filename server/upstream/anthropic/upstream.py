@@ -15,7 +15,7 @@ from server.sse import SseEvent
 from server.upstream.anthropic.reply import to_completion
 from server.upstream.anthropic.request import NAMED_USER, to_messages
 from server.upstream.anthropic.stream import MessageStream
-from server.upstream.anthropic.thinking import Thinking, thinking_of
+from server.upstream.anthropic.thinking import Thinking, least_thinking, thinking_of
 from server.upstream.base import Fit, Surface, UpstreamReply, UpstreamRequest, UpstreamStream
 from server.upstream.dialect import InexpressibleError, left_out
 from server.upstream.errors import (
@@ -83,10 +83,10 @@ class AnthropicUpstream:
     def fit(self, body: Mapping[str, Any], model: str) -> Fit:
         """See Upstream.fit."""
         try:
-            self._translated(body, model)
+            sent = self._translated(body, model)
         except InexpressibleError as error:
             return Fit(f"its provider cannot express {error}")
-        return Fit(left_out=left_out(body, NAMED_USER))
+        return Fit(left_out=left_out(body, NAMED_USER), thinking_tokens=least_thinking(body, sent))
 
     def kin(self, body: Mapping[str, Any], model: str) -> Hashable:
         """See Upstream.kin. They differ only in how they think, and for how long."""
