@@ -227,6 +227,7 @@ def _shape_json(shape: RequestShape) -> dict[str, Any]:
         "n": shape.n,
         "needs": list(shape.needs),
         "tier": shape.tier,
+        "thinking_tokens": dict(shape.thinking_tokens),
     }
 
 

@@ -29,6 +29,7 @@ PICTURES = os.environ.get("P2L_SCREENSHOTS")
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    expect.set_options(timeout=20_000)
     with chromium() as found:
         yield found
 
