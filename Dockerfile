@@ -19,8 +19,9 @@ LABEL org.opencontainers.image.title="p2l-router gateway" \
       org.opencontainers.image.description="Sends each prompt to the model most likely to win it, within a budget" \
       org.opencontainers.image.licenses="Apache-2.0"
 # PYTHONSAFEPATH: a folder named "server" in the working directory must not shadow ours.
+# ORT_DISABLE_TELEMETRY: as the program itself sets it; so nobody's own script in the image reports.
 ENV PATH=/opt/p2l/bin:$PATH PYTHONSAFEPATH=1 PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
-    P2L_HOST=0.0.0.0 P2L_CONFIG=/etc/p2l-router/config.yaml
+    ORT_DISABLE_TELEMETRY=1 DO_NOT_TRACK=1 P2L_HOST=0.0.0.0 P2L_CONFIG=/etc/p2l-router/config.yaml
 RUN useradd --system --uid 10001 --no-create-home p2l \
  && install -d -o 10001 -g 10001 -m 0700 /var/lib/p2l-router
 COPY --from=build /opt/p2l /opt/p2l
@@ -48,6 +49,7 @@ FROM vllm/vllm-openai:v0.32.0 AS model-gpu
 LABEL org.opencontainers.image.title="p2l-router model service (GPU)" \
       org.opencontainers.image.licenses="Apache-2.0"
 ENV PYTHONSAFEPATH=1 PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOME=/tmp \
+    VLLM_NO_USAGE_STATS=1 HF_HUB_DISABLE_TELEMETRY=1 ORT_DISABLE_TELEMETRY=1 DO_NOT_TRACK=1 \
     P2L_HOST=0.0.0.0 P2L_PORT=8001 P2L_ENGINE=vllm
 COPY pyproject.toml README.md LICENSE /src/
 COPY server /src/server

@@ -1,12 +1,15 @@
 """Predicts: a prompt goes in, a leaderboard for exactly that prompt comes out.
 
-The names below are the library; nothing is imported before one of them is asked for.
+The names below are the library; nothing is imported before one of them is asked for. Importing the
+package tells the libraries under it to report to nobody (`telemetry`).
 """
 
 from __future__ import annotations
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from p2l_model.telemetry import refuse_telemetry
 
 if TYPE_CHECKING:
     from p2l_model.analysis.leaderboard import Leaderboard, LeaderboardRow
@@ -30,6 +33,8 @@ _HOMES = {
     "Predictor": "p2l_model.analysis.predictor",
     "PreferenceFamily": "p2l_model.types",
 }
+
+refuse_telemetry()
 
 
 def __getattr__(name: str) -> Any:

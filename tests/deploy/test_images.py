@@ -12,8 +12,10 @@ from pathlib import Path
 import httpx
 import psycopg
 import pytest
+import yaml
 from compose_stack import DEPLOY, Stack, build_images, image_tools, need_ports
 from openai import APIStatusError, OpenAI
+from outward import outward
 
 pytestmark = [pytest.mark.image, pytest.mark.slow]
 SERVICES = ("postgres", "redis", "model", "gateway")
@@ -58,6 +60,24 @@ def test_the_compose_file_is_valid(tools: Path, env_file: str | None) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_a_program_in_the_image_speaks_to_nobody(tools: Path, tmp_path: Path) -> None:
+    heard = outward(tmp_path)
+    tmp_path.chmod(0o777)
+    heard.home.chmod(0o777)  # the image's user is not this one
+    image = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]["gateway"]["image"]
+    given = [f"--env={name}={value}" for name, value in heard.environ.items()]
+    run = [str(tools / "run"), image, *given, f"--volume={tmp_path}:{tmp_path}"]
+    told = subprocess.run(
+        [*run, "--", "leaderboard", "Hello"], capture_output=True, text=True, check=True
+    )
+    assert "\x1b[" not in told.stdout + told.stderr, "no library paints its own lines"
+    script = "import os, onnxruntime; print(os.environ['ORT_DISABLE_TELEMETRY'])"
+    own = [*run, "--entrypoint", "", "--", "python", "-c", script]
+    assert subprocess.run(own, capture_output=True, text=True, check=True).stdout.strip() == "1"
+    assert heard.strangers == []
+    assert list(heard.home.rglob("*")) == []
 
 
 def streamed(client: OpenAI) -> tuple[str, Decimal]:

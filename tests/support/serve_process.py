@@ -19,19 +19,22 @@ _ADDRESS = re.compile(r"serves (http://\S+)/v1")
 
 
 class ServeProcess:
-    """config: YAML, written to folder. What the process says goes to folder/stdout and stderr."""
+    """config: YAML, written to folder; None: without a configuration, as a newcomer starts it. What
+    the process says goes to folder/stdout and stderr."""
 
     def __init__(
         self,
         folder: Path,
-        config: str,
+        config: str | None,
         *flags: str,
         environ: dict[str, str] | None = None,
     ) -> None:
         self.folder = folder
         self.config = folder / "config.yaml"
-        self.config.write_text(config)
-        self._flags = ["--config", str(self.config), "--port", "0", *flags]
+        self._flags = ["--port", "0", *flags]
+        if config is not None:
+            self.config.write_text(config)
+            self._flags += ["--config", str(self.config)]
         self._environ = {"PATH": os.environ["PATH"], "PYTHONWARNINGS": "error", **(environ or {})}
         self.url = ""
 
