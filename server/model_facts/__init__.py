@@ -1,0 +1,44 @@
+"""What is known of models: abilities, limits, prices, what they refuse, when they retire."""
+
+from __future__ import annotations
+
+from server.model_facts.book import Book, bundled_book, facts_of
+from server.model_facts.price_table import PriceTable, Rates
+from server.model_facts.sellers import seller_of
+from server.model_facts.types import (
+    EFFORTS,
+    Caching,
+    Capability,
+    Effort,
+    Limits,
+    Messages,
+    ModelFacts,
+    Retirement,
+    Sampling,
+    Schemas,
+    Source,
+    Thinking,
+    Tools,
+)
+
+__all__ = [
+    "EFFORTS",
+    "Book",
+    "Caching",
+    "Capability",
+    "Effort",
+    "Limits",
+    "Messages",
+    "ModelFacts",
+    "PriceTable",
+    "Rates",
+    "Retirement",
+    "Sampling",
+    "Schemas",
+    "Source",
+    "Thinking",
+    "Tools",
+    "bundled_book",
+    "facts_of",
+    "seller_of",
+]
