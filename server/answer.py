@@ -9,7 +9,7 @@ from typing import Any
 from router.catalog import ModelCard
 from router.cost import actual_cost_usd
 from server.decision_view import decision_headers, decision_json, plain
-from server.errors import ApiError
+from server.errors import OVERLOADED, ApiError, with_words
 from server.exchange import Exchange
 from server.guard import log_bug
 from server.messages.reply import MessageEvents, to_message
@@ -92,7 +92,7 @@ async def streamed_answer(
         await _kept(presenter, keep)
         yield b"".join(together)
     except UpstreamError as error:
-        yield b"".join([*together, presenter.failure(_broken(error))])
+        yield b"".join([*together, presenter.failure(_broken(error, request.surface))])
     except Exception as error:
         # never a silent end, not even for a mistake of our own
         log_bug(error)
@@ -159,11 +159,13 @@ def cost_of(card: ModelCard, usage: object, surface: Surface, tier: str | None) 
     return None if parsed is None else actual_cost_usd(card, parsed, tier)
 
 
-def _broken(error: UpstreamError) -> dict[str, Any]:
+def _broken(error: UpstreamError, surface: Surface) -> dict[str, Any]:
     late = isinstance(error.__cause__, UpstreamTimeoutError)
+    # by which Anthropic's clients wait and try again
+    overloaded = surface is Surface.MESSAGES and error.said is not None and error.said.overloaded
     return {
-        "message": f"The answer broke off: {error.message}",
-        "type": "upstream_error",
+        "message": f"The answer broke off: {with_words(error)}",
+        "type": OVERLOADED if overloaded else "upstream_error",
         "param": None,
         "code": "upstream_timeout" if late else "upstream_error",
     }

@@ -39,7 +39,10 @@ def _request_id(request: Request) -> dict[str, str]:
 async def on_api_error(request: Request, error: Exception) -> Response:
     if not isinstance(error, ApiError):
         raise error
-    return _answer(request, error.body["error"], error.status, error.headers)
+    body = error.body["error"]
+    if error.anthropic_type is not None and _is_messages(request):
+        body = body | {"type": error.anthropic_type}
+    return _answer(request, body, error.status, error.headers)
 
 
 async def _on_http_error(request: Request, error: Exception) -> Response:
@@ -67,6 +70,10 @@ async def _on_validation_error(request: Request, error: Exception) -> Response:
     return _answer(request, named.body["error"], named.status)
 
 
+def _is_messages(request: Request) -> bool:
+    return request.url.path.startswith(_MESSAGES)
+
+
 def _answer(
     request: Request,
     error: Mapping[str, Any],
@@ -76,6 +83,6 @@ def _answer(
     """OpenAI's envelope; Anthropic's where its clients call."""
     told = _request_id(request)
     body: dict[str, Any] = {"error": error}
-    if request.url.path.startswith(_MESSAGES):
+    if _is_messages(request):
         body = error_body(status, error, told["x-request-id"])
     return json_response(body, told | dict(headers or {}), status)

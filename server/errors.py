@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from p2l_model.errors import ScoringError
 from router.errors import (
@@ -39,12 +39,19 @@ from server.upstream.errors import (
     UpstreamTimeoutError,
 )
 
+# Anthropic's type of an error by which its clients wait and try again.
+OVERLOADED: Final = "overloaded_error"
+
 
 class ApiError(Exception):
-    """An answer with an error. Raised anywhere below an endpoint, turned into HTTP by the app."""
+    """An answer with an error. Raised anywhere below an endpoint, turned into HTTP by the app.
+
+    anthropic_type: what it is called on /v1/messages, where that does not follow from the status.
+    """
 
     status = 500
     type = "server_error"
+    anthropic_type: str | None = None
 
     def __init__(self, message: str, *, code: str | None = None, param: str | None = None) -> None:
         super().__init__(message)
@@ -136,13 +143,13 @@ class RequestTimeoutError(ApiError):
 
 class RateLimitedError(ApiError):
     """Every model that could answer asks to be left alone for a while, or this key has used what
-    it may in a minute. limit: of the key."""
+    it may in a minute. limit: of the key. told: what the upstreams said."""
 
     status = 429
     type = "rate_limit_error"
 
-    def __init__(self, retry_after_s: float, limit: str | None = None) -> None:
-        said = "Every upstream that could answer is rate limited."
+    def __init__(self, retry_after_s: float, limit: str | None = None, told: str = "") -> None:
+        said = f"Every upstream that could answer is rate limited. {told}".strip()
         if limit is not None:
             said = f"This key may use {limit} per minute, and has."
         super().__init__(said, code="rate_limit_exceeded")
@@ -224,15 +231,25 @@ def from_upstreams(failures: Mapping[str, UpstreamError]) -> ApiError:
     if isinstance(errors[-1], UpstreamRejectedError):
         return PassedThroughError(errors[-1].status, errors[-1].body)
     waits = [e.retry_after_s for e in errors if e.retry_after_s is not None]
+    told = "; ".join(f"{model}: {with_words(error)}" for model, error in failures.items())
     if all(isinstance(error, UpstreamRateLimitedError) for error in errors):
-        return RateLimitedError(min(waits, default=1.0))
-    told = "; ".join(f"{model}: {error.message}" for model, error in failures.items())
+        return RateLimitedError(min(waits, default=1.0), told=told)
     if all(isinstance(error, UpstreamBusyError) for error in errors):
         return OverloadedError(f"Every upstream is busy. {told}")
     timed_out = all(isinstance(error, UpstreamTimeoutError) for error in errors)
-    return UpstreamFailedError(
+    failed = UpstreamFailedError(
         f"All attempts failed. {told}", timed_out=timed_out, retry_after_s=min(waits, default=None)
     )
+    if all(error.said is not None and error.said.overloaded for error in errors):
+        failed.anthropic_type = OVERLOADED
+    return failed
+
+
+def with_words(error: UpstreamError) -> str:
+    """What failed, with the provider's own words for it, where it has some. Not for logs."""
+    if error.said is None:
+        return error.message
+    return f'{error.message}: "{error.said.words}"'
 
 
 def from_resting(resting: Mapping[str, Resting]) -> ApiError:

@@ -28,12 +28,16 @@ _ERROR_TYPES: Final = {
     503: "overloaded_error",
     504: "timeout_error",
 }
+# Types that say more than any status, and by which Anthropic's clients decide what to do.
+_TELLING: Final = frozenset({"overloaded_error", "billing_error"})
 _DELTAS: Final = {"text": "text_delta", "thinking": "thinking_delta"}
 
 
 def error_body(status: int, error: Mapping[str, Any], request_id: str) -> Event:
     """OpenAI's envelope as Anthropic's; what it has beside type and message stays."""
     kind = _ERROR_TYPES.get(status, "invalid_request_error" if status < 500 else "api_error")
+    if error.get("type") in _TELLING:
+        kind = error["type"]
     return {"type": "error", "error": {**error, "type": kind}, "request_id": request_id}
 
 

@@ -156,7 +156,10 @@ class UpstreamStream:
         if self.on_break is not None:
             self.on_break()
         broken = UpstreamStreamBrokenError(
-            error.message, status=error.status, retry_after_s=error.retry_after_s
+            error.message,
+            status=error.status,
+            retry_after_s=error.retry_after_s,
+            said=error.said,
         )
         if self.meter is not None:
             self.meter.broke(broken)

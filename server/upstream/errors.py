@@ -8,7 +8,8 @@ UpstreamError
 ├── UpstreamTimeoutError       no connection, no first byte or silence for too long: try another
 └── UpstreamStreamBrokenError  failed after the first event: too late for another
 
-No message holds a key, a prompt or text of the provider's that might quote one.
+No message holds a key, a prompt or text of the provider's that might quote one; its own words
+stand in `said`, which is for the caller alone.
 """
 
 from __future__ import annotations
@@ -20,7 +21,11 @@ from email.utils import parsedate_to_datetime
 from enum import Enum, auto
 from typing import Any, Final
 
+from server.upstream.said import Said
+
 _CALLERS_FAULT: Final = frozenset({400, 404, 413, 422})
+# About the operator's key or account: what is said of it is not for callers.
+_OPERATORS: Final = frozenset({401, 402, 403})
 _PASSING: Final = frozenset({408, 409, 500, 502, 503, 504, 529})
 
 
@@ -34,7 +39,8 @@ class Stage(Enum):
 
 class UpstreamError(Exception):
     """Base. status: the provider's HTTP status, None where there was none.
-    retry_after_s: seconds the provider asked to be left alone."""
+    retry_after_s: seconds the provider asked to be left alone. said: its own words, not for
+    logs."""
 
     def __init__(
         self,
@@ -43,12 +49,14 @@ class UpstreamError(Exception):
         status: int | None = None,
         retry_after_s: float | None = None,
         stage: Stage = Stage.SENT,
+        said: Said | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
         self.status = status
         self.retry_after_s = retry_after_s
         self.stage = stage
+        self.said = said
 
     @property
     def is_retryable(self) -> bool:
@@ -103,20 +111,31 @@ def error_for_status(
     envelope: dict[str, Any],
     retry_after_s: float | None = None,
     model_missing: bool = False,
+    said: Said | None = None,
 ) -> UpstreamError:
     """The leaf for a provider's answer that is not 200.
 
     envelope: the error in OpenAI's form, passed through where the caller is at fault.
-    model_missing: a 404 that says the provider has no such model, which is our fault.
+    model_missing: a 404 that says the provider has no such model, which is our fault. said: its
+    own words.
     """
     message = f"{provider} answered with status {status}"
     if status == 429:
-        return UpstreamRateLimitedError(message, status=status, retry_after_s=retry_after_s)
+        return UpstreamRateLimitedError(
+            message, status=status, retry_after_s=retry_after_s, said=said
+        )
     if status == 404 and model_missing:
-        return UpstreamUnavailableError(f"{provider} does not have the model", status=status)
+        return UpstreamUnavailableError(
+            f"{provider} does not have the model", status=status, said=said
+        )
     if status in _CALLERS_FAULT:
         return UpstreamRejectedError(message, status=status, body=envelope)
-    return UpstreamUnavailableError(message, status=status, retry_after_s=retry_after_s)
+    return UpstreamUnavailableError(
+        message,
+        status=status,
+        retry_after_s=retry_after_s,
+        said=None if status in _OPERATORS else said,
+    )
 
 
 def parse_retry_after_s(headers: Mapping[str, str], now_s: float) -> float | None:

@@ -29,13 +29,14 @@ from server.upstream.exchange import (
     drain,
 )
 from server.upstream.profiles import GENERIC, Profile
+from server.upstream.said import answer_in, said_of
 from server.upstream.wire import (
     bare_key,
-    envelope,
     headers_for,
     json_bytes,
     json_object,
-    without_key,
+    refusal_envelope,
+    told,
 )
 
 _MODEL_MISSING_CODES: Final = frozenset({"model_not_found", "DeploymentNotFound"})
@@ -111,7 +112,7 @@ class OpenAIUpstream:
         if answer.content_type not in ("application/json", "") or body is None:
             raise self._unavailable("answered with something that is not JSON")
         if body.get("error"):
-            raise self._unavailable("answered 200 with an error inside")
+            raise self._unavailable("answered 200 with an error inside", answer.content)
         if not isinstance(body.get(_SUBSTANCE.get(request.surface, "choices")), list):
             raise self._unavailable(f"answered with JSON that is no answer to {request.surface}")
         return UpstreamReply(body)
@@ -163,7 +164,7 @@ class OpenAIUpstream:
         if parsed is None:
             raise self._unavailable("sent an event that is not a JSON object")
         if parsed.get("error") or event.name == b"error":
-            raise self._unavailable("sent an error inside the stream")
+            raise self._unavailable("sent an error inside the stream", event.data)
         ending.watch(parsed)
         event.parsed = parsed
         return event
@@ -192,17 +193,19 @@ class OpenAIUpstream:
     def _refusal(self, answer: Answer, model: str) -> UpstreamError:
         if answer.status == 200:
             return self._unavailable("was asked for a stream and answered with something else")
-        body = json_object(without_key(answer.content, self._api_key))
+        error = told(answer.content, self._api_key)
         return error_for_status(
             self._name,
             answer.status,
-            envelope=_envelope(body, answer.status),
+            envelope=refusal_envelope(error, answer.status),
             retry_after_s=parse_retry_after_s(answer.headers, self._clock()),
-            model_missing=_model_missing(body, model),
+            model_missing=_model_missing(answer_in(answer.content), model),
+            said=said_of(error),
         )
 
-    def _unavailable(self, what: str) -> UpstreamUnavailableError:
-        return UpstreamUnavailableError(f"{self._name} {what}", status=200)
+    def _unavailable(self, what: str, content: bytes = b"") -> UpstreamUnavailableError:
+        said = said_of(told(content, self._api_key)) if content else None
+        return UpstreamUnavailableError(f"{self._name} {what}", status=200, said=said)
 
 
 class _Ending:
@@ -237,18 +240,6 @@ def _authorization(key: str, profile: Profile) -> dict[str, str]:
     if profile.key_header is not None:
         return {profile.key_header: key}
     return {"authorization": f"Bearer {key}"}
-
-
-def _envelope(body: Mapping[str, Any] | None, status: int) -> dict[str, Any]:
-    """The provider's error in OpenAI's form, whichever way it said it."""
-    said = {} if body is None else body
-    error = said.get("error")
-    if isinstance(error, dict):
-        return {"error": error}
-    for text in (error, said.get("message"), said.get("detail")):
-        if isinstance(text, str) and text:
-            return envelope(text)
-    return envelope(f"The model's provider refused the request with status {status}.")
 
 
 def _model_missing(body: Mapping[str, Any] | None, model: str) -> bool:

@@ -10,6 +10,7 @@ import orjson
 from server.secret import Secret
 from server.upstream.errors import UpstreamRejectedError
 from server.upstream.exchange import EVENT_STREAM
+from server.upstream.said import error_in
 
 
 def json_object(content: bytes) -> dict[str, Any] | None:
@@ -65,3 +66,16 @@ def without_key(content: bytes, api_key: Secret | None) -> bytes:
     """Content that is passed on to a caller: a provider may quote what it was sent."""
     key = api_key.reveal().strip().encode() if api_key else b""
     return content.replace(key, b"**********") if key else content
+
+
+def told(content: bytes, api_key: Secret | None) -> dict[str, Any]:
+    """The inside of OpenAI's envelope for what a provider said of a failure, without the key;
+    empty where it said nothing."""
+    return error_in(without_key(content, api_key))
+
+
+def refusal_envelope(error: dict[str, Any], status: int) -> dict[str, Any]:
+    """For the caller. error: as `told` found it."""
+    if error:
+        return {"error": error}
+    return envelope(f"The model's provider refused the request with status {status}.")

@@ -26,19 +26,22 @@ from server.upstream.errors import (
     parse_retry_after_s,
 )
 from server.upstream.exchange import Answer, Call, Exchange, drain
+from server.upstream.said import is_from_an_api, said_of
 from server.upstream.wire import (
     bare_key,
     envelope,
     headers_for,
     json_bytes,
     json_object,
-    without_key,
+    refusal_envelope,
+    told,
 )
 
 BASE_URL: Final = "https://api.anthropic.com"
 _VERSION: Final = "2023-06-01"
 # A 400 that is about the operator's account and no caller's fault.
 _ACCOUNT: Final = "credit balance"
+_REFUSED: Final = "invalid_request_error"
 # What of a body is about thinking.
 _THOUGHT: Final = frozenset({"reasoning_effort", "thinking"})
 
@@ -142,7 +145,7 @@ class AnthropicUpstream:
         if parsed is None:
             raise self._unavailable("sent an event that is not a JSON object")
         if parsed.get("type") == "error":
-            raise self._unavailable("sent an error inside the stream")
+            raise self._unavailable("sent an error inside the stream", event.data)
         return parsed
 
     def _call(self, request: UpstreamRequest) -> Call:
@@ -173,20 +176,20 @@ class AnthropicUpstream:
     def _refusal(self, answer: Answer, model: str) -> UpstreamError:
         if answer.status == 200:
             return self._unavailable("was asked for a stream and answered with something else")
-        body = json_object(without_key(answer.content, self._api_key)) or {}
-        error = body.get("error")
-        said = error if isinstance(error, dict) else {}
-        message = str(said.get("message") or f"The provider answered {answer.status}.")
+        error = told(answer.content, self._api_key)
+        message = str(error.get("message") or "")
         if answer.status == 400 and _ACCOUNT in message:
             return UpstreamUnavailableError(f"{self._name} is out of credit", status=402)
-        kind = str(said.get("type") or "invalid_request_error")
+        inside = refusal_envelope(error, answer.status)["error"]
         return error_for_status(
             self._name,
             answer.status,
-            envelope=envelope(message, kind),
+            envelope=envelope(inside["message"], str(inside.get("type") or _REFUSED)),
             retry_after_s=parse_retry_after_s(answer.headers, self._clock()),
-            model_missing=not said or model in message,
+            model_missing=not is_from_an_api(answer.content) or model in message,
+            said=said_of(error),
         )
 
-    def _unavailable(self, what: str) -> UpstreamUnavailableError:
-        return UpstreamUnavailableError(f"{self._name} {what}", status=200)
+    def _unavailable(self, what: str, content: bytes = b"") -> UpstreamUnavailableError:
+        said = said_of(told(content, self._api_key)) if content else None
+        return UpstreamUnavailableError(f"{self._name} {what}", status=200, said=said)

@@ -25,13 +25,15 @@ from server.upstream.errors import (
 from server.upstream.exchange import Answer, Call, Exchange, drain
 from server.upstream.gemini.reply import ContentStream, to_completion
 from server.upstream.gemini.request import to_generate_content
+from server.upstream.said import is_from_an_api, said_of
 from server.upstream.wire import (
     bare_key,
     envelope,
     headers_for,
     json_bytes,
     json_object,
-    without_key,
+    refusal_envelope,
+    told,
 )
 
 BASE_URL: Final = "https://generativelanguage.googleapis.com"
@@ -121,7 +123,7 @@ class GeminiUpstream:
         if parsed is None:
             raise self._unavailable("sent an event that is not a JSON object")
         if parsed.get("error"):
-            raise self._unavailable("sent an error inside the stream")
+            raise self._unavailable("sent an error inside the stream", event.data)
         return parsed
 
     def _call(self, request: UpstreamRequest) -> Call:
@@ -140,23 +142,24 @@ class GeminiUpstream:
     def _refusal(self, answer: Answer, model: str) -> UpstreamError:
         if answer.status == 200:
             return self._unavailable("was asked for a stream and answered with something else")
-        body = json_object(without_key(answer.content, self._api_key)) or {}
-        error = body.get("error")
-        said = error if isinstance(error, dict) else {}
-        reasons = {said.get("status"), *(detail.get("reason") for detail in _details(said))}
+        error = told(answer.content, self._api_key)
+        reasons = {error.get("status"), *(detail.get("reason") for detail in _details(error))}
         if answer.status == 400 and reasons & _OURS:
             return UpstreamUnavailableError(f"{self._name} refuses our key or account", status=401)
-        message = str(said.get("message") or f"The provider answered {answer.status}.")
+        message = refusal_envelope(error, answer.status)["error"]["message"]
+        missing = not is_from_an_api(answer.content) or model in message or "models/" in message
         return error_for_status(
             self._name,
             answer.status,
             envelope=envelope(message),
-            retry_after_s=_retry_after_s(said, answer, self._clock()),
-            model_missing=not said or model in message or "models/" in message,
+            retry_after_s=_retry_after_s(error, answer, self._clock()),
+            model_missing=missing,
+            said=said_of(error),
         )
 
-    def _unavailable(self, what: str) -> UpstreamUnavailableError:
-        return UpstreamUnavailableError(f"{self._name} {what}", status=200)
+    def _unavailable(self, what: str, content: bytes = b"") -> UpstreamUnavailableError:
+        said = said_of(told(content, self._api_key)) if content else None
+        return UpstreamUnavailableError(f"{self._name} {what}", status=200, said=said)
 
 
 def _event(chunk: dict[str, Any]) -> SseEvent:
