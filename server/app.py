@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 
 from fastapi import FastAPI
 
@@ -16,6 +17,7 @@ from server.admission import Admission
 from server.auth import Authenticator
 from server.build import build_accounts, build_store
 from server.catalogue import build_catalogue
+from server.closing import Closing
 from server.endpoints import (
     admin,
     dashboard,
@@ -91,23 +93,25 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        await asyncio.to_thread(kept.start)
-        async with (
-            keys_kept_current(state),
-            kept_alive(kept, release),
-            prices_kept_current(settings.prices, new_prices),
-            tastes_kept_current(state),
-        ):
-            await scorer.start()
-            state.ready = True
-            yield
-            state.ready = False
+        async with Closing() as closing:
+            closing.at_the_end("traces", partial(asyncio.to_thread, traces.close))
+            closing.at_the_end("storage", partial(asyncio.to_thread, kept.close))
+            await asyncio.to_thread(kept.start)
             # those that a reload may have put in the place of the first
-            await state.gateway.close()
-            await state.gateway.accounts.close()
-            await state.gateway.planner.scorer.close()
-        await asyncio.to_thread(kept.close)
-        await asyncio.to_thread(traces.close)
+            closing.at_the_end("scorer", lambda: state.gateway.planner.scorer.close())
+            closing.at_the_end("accounts", lambda: state.gateway.accounts.close())
+            closing.at_the_end("providers", lambda: state.gateway.close())
+            background = state.background
+            async with (
+                keys_kept_current(state),
+                kept_alive(kept, background, release),
+                prices_kept_current(settings.prices, background, new_prices),
+                tastes_kept_current(state),
+            ):
+                await scorer.start()
+                state.ready = True
+                yield
+                state.ready = False
 
     app = GatewayApp(
         state,

@@ -21,6 +21,7 @@ from router.general_lp import GeneralLp
 from router.receipt import Attempt
 from server.admission import Admission, Place
 from server.auth import Caller
+from server.closing import Closing
 from server.errors import (
     ApiError,
     from_resting,
@@ -376,8 +377,9 @@ class Gateway:
 
     async def close(self) -> None:
         """Closes all upstreams."""
-        for upstream in self._upstreams.values():
-            await upstream.close()
+        async with Closing() as closing:
+            for name, upstream in self._upstreams.items():
+                closing.at_the_end(f"provider {name}", upstream.close)
 
 
 def _solver() -> GeneralLp:

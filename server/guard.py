@@ -56,6 +56,11 @@ class Guard:
 def log_bug(error: BaseException) -> None:
     """Where it happened and of what kind it is. Its message may quote the request: it is left out,
     and so are those of its causes."""
+    _LOG.error("internal error: %s", kind_and_place(error))
+
+
+def kind_and_place(error: BaseException) -> str:
+    """What is safe to write down of any error."""
     frames = traceback.extract_tb(error.__traceback__)[-_FRAMES:]
     where = " < ".join(f"{Path(f.filename).name}:{f.lineno} {f.name}" for f in reversed(frames))
-    _LOG.error("internal error: %s at %s", type(error).__name__, where)
+    return f"{type(error).__name__} at {where}"

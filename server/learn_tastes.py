@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -13,12 +12,11 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 
 from p2l_model.types import FloatArray, Outcome, PreferenceFamily
-from server.background import beside, in_thread
+from server.background import Job, in_thread
 from server.endpoints.common import State
 from server.settings import PersonaliseSettings
 from server.storage.comparisons import Comparison, comparisons, feedback_version
 from server.storage.database import Database
-from server.storage.errors import StorageError
 from server.tastes import OwnTaste, Tastes
 
 if TYPE_CHECKING:
@@ -27,6 +25,7 @@ if TYPE_CHECKING:
 _LOG: Final = logging.getLogger(__name__)
 # While it is off: a new configuration may turn it on.
 _IDLE_S: Final = 5.0
+_STALE_S: Final = 900.0
 # How people differ is learnt from those who said most; that is enough, and keeps it short.
 _MOST_KEYS: Final = 200
 _MOST_PROMPTS: Final = 2000
@@ -38,32 +37,41 @@ _CODES: Final = {outcome.value: code for code, outcome in enumerate(Outcome)}
 @asynccontextmanager
 async def tastes_kept_current(state: State) -> AsyncIterator[None]:
     """While the context lasts, the planner's tastes follow the feedback, where that is wanted."""
-    async with beside(_keep(state)):
+    job = Job(
+        name="tastes",
+        work=_Learner(state),
+        every_s=lambda: _pause_s(state.settings.routing.personalise),
+        stale_after_s=_STALE_S,
+        at_once=True,
+    )
+    async with state.background.doing(job):
         yield
 
 
-async def _keep(state: State) -> None:
-    known: Any = None
-    while True:
-        rules = state.settings.routing.personalise
-        models = tuple(state.gateway.planner.scorer.models)
-        try:
-            if rules is None:
-                state.gateway.planner.tastes = Tastes()
-                known = None
-            else:
-                version = await in_thread(partial(feedback_version, state.store.database))
-                if (now := (version, rules, models)) != known:
-                    found = await in_thread(
-                        partial(learn, state.store.database, models, rules, _aliases(state))
-                    )
-                    state.gateway.planner.tastes, known = found, now
-        except StorageError as error:
-            # what was learnt so far stays good
-            _LOG.warning("tastes: feedback cannot be read: %s", error)
-        except Exception as error:
-            _LOG.error("tastes: not learnt: %s", type(error).__name__)
-        await asyncio.sleep(_IDLE_S if rules is None else rules.every_s)
+def _pause_s(rules: PersonaliseSettings | None) -> float:
+    return _IDLE_S if rules is None else rules.every_s
+
+
+class _Learner:
+    """Learns where the feedback, the rules or the models have changed. What was learnt so far stays
+    good where it fails."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._known: Any = None
+
+    async def __call__(self) -> None:
+        state = self._state
+        rules, database = state.settings.routing.personalise, state.store.database
+        planner = state.gateway.planner
+        models = tuple(planner.scorer.models)
+        if rules is None:
+            planner.tastes, self._known = Tastes(), None
+            return
+        version = await in_thread(partial(feedback_version, database))
+        if (now := (version, rules, models)) != self._known:
+            found = await in_thread(partial(learn, database, models, rules, _aliases(state)))
+            state.gateway.planner.tastes, self._known = found, now
 
 
 def _aliases(state: State) -> dict[str, str]:

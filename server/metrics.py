@@ -10,7 +10,12 @@ from itertools import accumulate
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, generate_latest
-from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from prometheus_client.registry import Collector
 
 from server.exchange import Exchange
@@ -152,6 +157,16 @@ def gauge(
 ) -> Metric:
     """A state as it is now, for each set of labels."""
     family = GaugeMetricFamily(f"p2l_gateway_{name}", what, labels=labels)
+    for labelled, value in values:
+        family.add_metric(labelled, value)
+    return family
+
+
+def total(
+    name: str, what: str, values: Iterable[tuple[tuple[str, ...], float]], *labels: str
+) -> Metric:
+    """What somebody else has counted up, for each set of labels."""
+    family = CounterMetricFamily(f"p2l_gateway_{name}", what, labels=labels)
     for labelled, value in values:
         family.add_metric(labelled, value)
     return family

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final
 
-from server.background import beside
+from server.background import Background, Job
 from server.settings.prices import PricesSettings
+
+if TYPE_CHECKING:
+    from genai_prices import UpdatePrices
+
+# A few fetches may fail: old prices are better than none.
+_STALE_S: Final = 600.0
 
 
 @asynccontextmanager
 async def prices_kept_current(
-    settings: PricesSettings, refresh: Callable[[], None]
+    settings: PricesSettings, background: Background, refresh: Callable[[], None]
 ) -> AsyncIterator[None]:
     """While it is open, newer lists are fetched in a thread of genai-prices' and refresh is called
     after each. A list that cannot be had leaves the prices as they are."""
@@ -25,21 +31,35 @@ async def prices_kept_current(
     url = settings.update_url or DEFAULT_UPDATE_URL
     updater = UpdatePrices(update_interval=settings.update_every_s, url=url)
     updater.start()
+    job = Job(
+        name="prices",
+        work=_Follow(updater, refresh),
+        # the list is in memory: looking costs nothing, and no request waits for it
+        every_s=min(settings.update_every_s, 1.0),
+        stale_after_s=3 * settings.update_every_s + _STALE_S,
+    )
     try:
-        async with beside(_refresh_when_newer(settings.update_every_s, refresh)):
+        async with background.doing(job):
             yield
     finally:
         updater.stop()  # type: ignore[no-untyped-call]
 
 
-async def _refresh_when_newer(every_s: float, refresh: Callable[[], None]) -> None:
-    from genai_prices.data_snapshot import get_snapshot
+class _Follow:
+    """Puts a newer list in force. Raises what the last fetch failed with, as long as it stands."""
 
-    known = get_snapshot()
-    while True:
-        # the list is in memory: looking costs nothing, and no request waits for it
-        await asyncio.sleep(min(every_s, 1.0))
-        current = get_snapshot()
-        if current is not known:
-            known = current
-            refresh()
+    def __init__(self, updater: UpdatePrices, refresh: Callable[[], None]) -> None:
+        from genai_prices.data_snapshot import get_snapshot
+
+        self._snapshot: Callable[[], Any] = get_snapshot
+        self._updater = updater
+        self._refresh = refresh
+        self._known = get_snapshot()
+
+    async def __call__(self) -> None:
+        current = self._snapshot()
+        if current is not self._known:
+            self._refresh()
+            # only now: what could not be put in force is tried again
+            self._known = current
+        self._updater.wait(0)

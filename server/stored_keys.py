@@ -2,49 +2,52 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Final
 
 from server.auth import Authenticator
-from server.background import beside, in_thread
+from server.background import Job, in_thread
 from server.endpoints.common import State
-from server.storage.errors import StorageError
-from server.storage.keys import keys_version, read_keys
+from server.storage.keys import keys_version, read_key_ring
 
-_LOG: Final = logging.getLogger(__name__)
 _POLL_S: Final = 1.0
+# Ten polls in a row were missed: a key that was revoked may still be taken for good.
+_STALE_S: Final = 10.0
 
 
 @asynccontextmanager
 async def keys_kept_current(state: State) -> AsyncIterator[None]:
-    """Reads the stored keys now and, while the context lasts, within a second of each change."""
-    await refresh(state)
-    async with beside(_keep(state)):
+    """Reads the stored keys now and, while the context lasts, within a second of each change.
+    Raises StorageError."""
+    poll = _Poll(state)
+    await poll()
+    job = Job(name="keys", work=poll, every_s=_POLL_S, stale_after_s=_STALE_S, guards=True)
+    async with state.background.doing(job):
         yield
 
 
 async def refresh(state: State) -> None:
     """Reads the stored keys. Raises StorageError."""
-    keys = await in_thread(partial(read_keys, state.store.database))
-    live = [(bytes.fromhex(key.sha256), key.caller) for key in keys if key.is_live]
-    authenticator: Authenticator = state.authenticator
-    authenticator.take_stored(live, any_stored=bool(keys))
+    # one after the other: what was read first must not replace what was read last
+    async with state.reading_keys:
+        ring = await in_thread(partial(read_key_ring, state.store.database))
+        live = [(bytes.fromhex(key.sha256), key.caller) for key in ring.keys if key.is_live]
+        state.authenticator.take_stored(live, any_stored=not ring.is_empty)
 
 
-async def _keep(state: State) -> None:
-    database = state.store.database
-    known: tuple[int, int, int] | None = None
-    while True:
-        await asyncio.sleep(_POLL_S)
-        try:
-            version = await in_thread(partial(keys_version, database))
-            if version != known:
-                await refresh(state)
-                known = version
-        except StorageError as error:
-            # the keys known so far stay good
-            _LOG.warning("stored keys cannot be read: %s", error)
+class _Poll:
+    """Reads the keys anew where their rows have changed, or a new configuration has brought an
+    authenticator that was given the keys of an earlier moment."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._known: tuple[str, Authenticator] | None = None
+
+    async def __call__(self) -> None:
+        state = self._state
+        version = await in_thread(partial(keys_version, state.store.database))
+        if (now := (version, state.authenticator)) != self._known:
+            await refresh(state)
+            self._known = now

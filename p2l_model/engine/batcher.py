@@ -133,20 +133,22 @@ class Batcher:
             self._timer = None
 
     async def _run(self, batch: list[_Waiting]) -> None:
+        """Whatever fails, nobody in the batch is left waiting."""
+        try:
+            await self._infer(batch)
+        except ScoringError as error:
+            await self._one_by_one(batch, error)
+        except Exception as error:
+            for waiting in batch:
+                _fail(waiting, ScoringError(f"the engine failed: {type(error).__name__}"))
+
+    async def _infer(self, batch: list[_Waiting]) -> None:
         started = self._clock()
         for waiting in batch:
             self._observer.waited(started - waiting.came_s)
         ids = [waiting.ids for waiting in batch]
         loop = asyncio.get_running_loop()
-        try:
-            rows = await loop.run_in_executor(self._threads, self._engine.features, ids)
-        except ScoringError as error:
-            await self._one_by_one(batch, error)
-            return
-        except Exception as error:
-            for waiting in batch:
-                _fail(waiting, ScoringError(f"the engine failed: {type(error).__name__}"))
-            return
+        rows = await loop.run_in_executor(self._threads, self._engine.features, ids)
         self._note(self._clock() - started, ids)
         for waiting, row in zip(batch, rows, strict=True):
             if not waiting.result.done():

@@ -15,7 +15,7 @@ from server.commands.actions import actions_of, add_action
 from server.key_terms import KeyTerms
 from server.settings import Settings
 from server.storage.database import Database
-from server.storage.keys import KeyExistsError, create_key, read_keys, revoke_key
+from server.storage.keys import KeyExistsError, create_key, read_key_ring, revoke_key
 from server.storage.migrate import migrate
 
 
@@ -80,12 +80,15 @@ def _revoke(args: argparse.Namespace, database: Database) -> int:
 
 
 def _list(args: argparse.Namespace, database: Database) -> int:
-    rows = [key.to_json() for key in read_keys(database)]
+    ring = read_key_ring(database)
+    rows = [key.to_json() for key in ring.keys]
     if args.json:
-        print(json.dumps({"object": "list", "data": rows}))
+        print(json.dumps({"object": "list", "data": rows, "unreadable": ring.unreadable}))
         return 0
     for row in rows:
         print(f"{row['name']:24}{_state(row):10}{_terms_shown(row)}")
+    for name in ring.unreadable:
+        print(f"{name:24}unreadable: its row is damaged, and the key is not good")
     return 0
 
 

@@ -33,7 +33,7 @@ from server.objectives import check_objectives
 from server.serving.sockets import accepting, address_of, bind, inherited
 from server.serving.supervisor import Supervisor
 from server.settings import Settings
-from server.storage.keys import read_keys
+from server.storage.keys import read_key_ring
 from server.storage.migrate import migrate
 
 if TYPE_CHECKING:
@@ -206,6 +206,6 @@ def _has_keys(settings: Settings, authenticator: Authenticator) -> bool:
     database = database_of(settings.storage)
     try:
         migrate(database)
-        return bool(read_keys(database))
+        return not read_key_ring(database).is_empty
     finally:
         database.close()

@@ -19,7 +19,7 @@ from server.errors import (
 )
 from server.key_terms import KeyTerms
 from server.storage.errors import StorageError
-from server.storage.keys import KeyExistsError, create_key, read_keys, revoke_key
+from server.storage.keys import KeyExistsError, create_key, read_key_ring, revoke_key
 from server.stored_keys import refresh
 
 router = APIRouter()
@@ -30,10 +30,11 @@ async def list_keys(caller: CallerDep, state: StateDep) -> Response:
     """All stored keys, revoked ones too; never the keys themselves."""
     _check(caller, state)
     try:
-        keys = await asyncio.to_thread(read_keys, state.store.database)
+        ring = await asyncio.to_thread(read_key_ring, state.store.database)
     except StorageError:
         raise _unavailable() from None
-    return json_response({"object": "list", "data": [key.to_json() for key in keys]})
+    data = [key.to_json() for key in ring.keys]
+    return json_response({"object": "list", "data": data, "unreadable": ring.unreadable})
 
 
 @router.post("/admin/keys")

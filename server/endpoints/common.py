@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import asyncio
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
 from server.auth import Authenticator, Caller
+from server.background import Background, HasBackground, JobState
 from server.body import json_response, read_body
 from server.errors import ForbiddenError
 from server.gateway import Gateway
@@ -31,6 +33,15 @@ class State:
     observer: Observer
     created: int
     ready: bool = False
+    background: Background = field(default_factory=Background)
+    reading_keys: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    @property
+    def jobs(self) -> list[JobState]:
+        """The work in the background, that of the scorer in force too."""
+        scorer = self.gateway.planner.scorer
+        own = scorer.background.states() if isinstance(scorer, HasBackground) else []
+        return [*self.background.states(), *own]
 
     def replace(self, settings: Settings, gateway: Gateway, authenticator: Authenticator) -> None:
         """For requests from now on; those under way hold on to what they began with."""

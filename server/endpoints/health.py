@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Response
 
+from server.background import why_not_ready
 from server.endpoints.common import StateDep, json_response
 from server.errors import OverloadedError
 
@@ -19,10 +20,14 @@ async def healthz() -> Response:
 @router.get("/readyz")
 async def readyz(state: StateDep) -> Response:
     """Requests would be served. Raises OverloadedError before start-up is over, at the end, while
-    no leaderboard has a name yet, and while spend cannot be recorded."""
+    no leaderboard has a name yet, while spend cannot be recorded, and while work in the background
+    that requests rest on (the message names it) has not succeeded for too long."""
     stopping = state.gateway.admission.draining
     if stopping or not state.ready or not state.gateway.planner.scorer.models:
         raise OverloadedError("not ready")
     if state.store.failure is not None:
         raise OverloadedError("the storage cannot be written")
+    late = why_not_ready(state.jobs)
+    if late is not None:
+        raise OverloadedError(late)
     return json_response({"status": "ready"})

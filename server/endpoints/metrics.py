@@ -9,7 +9,7 @@ from prometheus_client.core import Metric
 
 from server.endpoints.common import CallerDep, State, StateDep
 from server.errors import ForbiddenError
-from server.metrics import CONTENT_TYPE, gauge
+from server.metrics import CONTENT_TYPE, gauge, total
 
 router = APIRouter()
 
@@ -50,6 +50,29 @@ def states_of(state: State) -> Iterator[Metric]:
     yield gauge("window_spent_usd", "Settled in it.", [((n,), s) for n, _, s in spent], "window")
     yield gauge("storage_up", "0: spend cannot be written.", [((), state.store.failure is None)])
     yield gauge("storage_pending", "Records on their way.", [((), state.store.n_pending)])
+    yield from _jobs(state)
+
+
+def _jobs(state: State) -> Iterator[Metric]:
+    jobs = state.jobs
+    yield total(
+        "background_failures",
+        "Failures of work in the background.",
+        [((job.name,), job.failures) for job in jobs],
+        "task",
+    )
+    yield gauge(
+        "background_success_age_seconds",
+        "Since the work was last done, or since the start.",
+        [((job.name,), job.age_s) for job in jobs],
+        "task",
+    )
+    yield gauge(
+        "background_stale",
+        "1: the work has not been done for too long.",
+        [((job.name,), job.is_stale) for job in jobs],
+        "task",
+    )
 
 
 def _resting(state: State) -> Iterator[tuple[tuple[str, ...], float]]:

@@ -16,6 +16,7 @@ from router.cost import (
 )
 from router.decide import Decision
 from server.auth import Caller
+from server.closing import Closing
 from server.errors import OverloadedError
 from server.ledger.attempt import Attempt, pico, usd
 from server.ledger.billing import Known, UnknownCost
@@ -169,9 +170,10 @@ class Accounts:
 
     async def close(self) -> None:
         """Finishes what is under way."""
-        await self.limiter.close()
-        if self._windows is not None:
-            await self._windows.close()
+        async with Closing() as closing:
+            if self._windows is not None:
+                closing.at_the_end("windows", self._windows.close)
+            closing.at_the_end("rates", self.limiter.close)
 
     def _specs(self, caller: Caller) -> tuple[WindowSpec, ...]:
         return () if self.budgets is None else self.budgets.of(caller)

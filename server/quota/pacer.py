@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from decimal import Decimal
@@ -17,11 +18,13 @@ from router.pacing import (
     step,
 )
 from server.quota.window import WindowSpec
+from server.storage.receipts import DAMAGED
 from server.storage.rows import micros
 from server.storage.statements import Kind
 from server.storage.states import read_state
 from server.storage.store import Store
 
+_LOG: Final = logging.getLogger(__name__)
 _SAVE_S: Final = 1.0
 
 
@@ -37,8 +40,13 @@ class Pacer:
     def load(self, spec: WindowSpec) -> None:
         """Takes up the stored state. Blocks. Raises StorageError."""
         document = read_state(self._store.database, _name(spec))
-        if document is not None and spec.name not in self._states:
+        if document is None or spec.name in self._states:
+            return
+        try:
             self._states[spec.name] = PacingState.from_dict(orjson.loads(document))
+        except DAMAGED:
+            # it is learnt again; money is counted by the ledger
+            _LOG.error("the stored state %s cannot be read: it begins anew", _name(spec))
 
     def settled(self, spec: WindowSpec, spent: int) -> None:
         """spent: nanodollars settled in the window that ends now."""

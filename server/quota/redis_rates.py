@@ -32,13 +32,15 @@ class RedisRates:
 
     async def close(self) -> None:
         """See Rates."""
-        await asyncio.gather(*self._tasks)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _owe(self, name: str, per_minute: int, amount: int) -> None:
         try:
             await self._run(name, per_minute, amount, owe=True)
         except StorageError as error:
             _LOG.warning("tokens could not be counted: %s", error)
+        except Exception as error:
+            _LOG.error("tokens could not be counted: %s", type(error).__name__)
 
     async def _run(self, name: str, per_minute: int, amount: int, *, owe: bool) -> float:
         key = self._client.key("rate", name)

@@ -131,6 +131,10 @@ class RedisWindows:
             except StorageError as error:
                 _LOG.warning("%s; a settlement is tried again", error)
                 await asyncio.sleep(pause_s)
+            except Exception as error:
+                # nobody waits for this task: its failure would be silence
+                _LOG.error("redis: a settlement is tried again: %s", type(error).__name__)
+                await asyncio.sleep(pause_s)
             else:
                 self._held.get(settlement.spec, {}).pop(settlement.hold, None)
                 self._spent[settlement.spec.name] = spent

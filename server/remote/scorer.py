@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
 from typing import Any, Final
 
 import httpx
@@ -15,15 +17,18 @@ from p2l_model.engine.replicas import Replica, Replicas
 from p2l_model.engine.scorer import ScoredPrompt, ScorerOverloadedError
 from p2l_model.errors import ScoringError
 from p2l_model.types import Conversation, PromptLeaderboard
+from server.background import Background, Job
+from server.guard import kind_and_place
 from server.model_service.wire import board_from_wire, names_from_wire
 from server.remote.knowledge import Knowledge, knowledge_of
 from server.secret import Secret
 from server.upstream.transport import build_client
 
+_LOG: Final = logging.getLogger(__name__)
 # Of the caller's patience, so that a replica that hangs is known as such before it ends.
 _SHARE: Final = 0.9
-_ASK_AGAIN_S: Final = 2.0
 _REFRESH_S: Final = 30.0
+_STALE_S: Final = 300.0
 _BYTES_PER_TOKEN: Final = 4
 _UNAVAILABLE: Final = 503
 _CALLERS: Final = frozenset({400, 413, 422})
@@ -52,7 +57,8 @@ class RemoteScorer:
         self._key = key
         self._known = known
         self._client = client
-        self._refreshing: asyncio.Task[None] | None = None
+        self.background = Background()
+        self._jobs = AsyncExitStack()
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -65,12 +71,19 @@ class RemoteScorer:
 
     async def start(self) -> None:
         """Keeps what is known of the services fresh from now on."""
-        self._refreshing = asyncio.get_running_loop().create_task(self._keep_fresh())
+        job = Job(
+            name="leaderboards",
+            work=self._keep_fresh,
+            every_s=_REFRESH_S,
+            # requests are served all the same, by what was known
+            stale_after_s=_STALE_S,
+            at_once=True,
+        )
+        await self._jobs.enter_async_context(self.background.doing(job))
 
     async def _keep_fresh(self) -> None:
-        while True:
-            known = await self.learn()
-            await asyncio.sleep(_REFRESH_S if known else _ASK_AGAIN_S)
+        if not await self.learn():
+            raise ScoringError("no model service says what it serves")
 
     async def learn(self) -> bool:
         """Asks the services what they serve; false where none answers."""
@@ -79,6 +92,10 @@ class RemoteScorer:
                 async with asyncio.timeout(self._timeout_s):
                     self._known = await knowledge_of(self._http(), replica.url, self._headers())
             except (ScoringError, httpx.HTTPError, TimeoutError):
+                continue
+            except Exception as error:
+                # whatever one of them says, the others are asked
+                _LOG.error("a model service's leaderboard: %s", kind_and_place(error))
                 continue
             return True
         return False
@@ -152,9 +169,7 @@ class RemoteScorer:
 
     async def close(self) -> None:
         """Closes the connections."""
-        if self._refreshing is not None:
-            self._refreshing.cancel()
-            await asyncio.gather(self._refreshing, return_exceptions=True)
+        await self._jobs.aclose()
         if self._client is not None:
             await self._client.aclose()
 

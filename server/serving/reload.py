@@ -14,9 +14,11 @@ from server.app import build_gateway
 from server.auth import Authenticator, MissingKeyError
 from server.build import build_scorer, build_upstreams, settings_from
 from server.catalogue import build_catalogue
+from server.closing import Closing
 from server.config_file import ConfigError
 from server.endpoints.common import State
 from server.gateway import Gateway
+from server.guard import kind_and_place
 from server.objectives import check_objectives
 from server.settings import Settings
 
@@ -42,6 +44,10 @@ class Reloader:
             await self._apply(settings)
         except (ConfigError, MissingKeyError, P2LError) as error:
             _LOG.error("the configuration stays as it was: %s", error)
+            return
+        except Exception as error:
+            # nobody waits for this task: its failure would be silence
+            _LOG.error("the configuration stays as it was: %s", kind_and_place(error))
             return
         _LOG.warning("the configuration was read again")
 
@@ -72,6 +78,8 @@ class Reloader:
             self.state.observer,
             old_gateway,
         )
+        # once more: a key may have been revoked since, and this was awaited
+        authenticator.with_stored_of(self.state.authenticator)
         self.state.replace(settings, gateway, authenticator)
         replaced = None if scorer is old_scorer else old_scorer
         task = asyncio.create_task(_retire(old_gateway, replaced))
@@ -83,6 +91,7 @@ async def _retire(gateway: Gateway, scorer: Scorer | None) -> None:
     """Closes what is no longer used, once nobody uses it."""
     while gateway.under_way > 0:  # noqa: ASYNC110 - rare, and nothing waits for it
         await asyncio.sleep(_POLL_S)
-    await gateway.close()
-    if scorer is not None:
-        await scorer.close()
+    async with Closing() as closing:
+        if scorer is not None:
+            closing.at_the_end("scorer", scorer.close)
+        closing.at_the_end("providers", gateway.close)

@@ -13,6 +13,7 @@ from sqlalchemy import Row, Select, func, select
 from router.receipt_form import unfold_attempts
 from server.ledger.attempt import Outcome
 from server.storage.database import Database
+from server.storage.receipts import DAMAGED
 from server.storage.rows import micros
 from server.storage.schema import attempts, receipts
 
@@ -106,11 +107,19 @@ def recent_receipts(database: Database, before_us: int | None, limit: int) -> li
         query = query.where(receipts.c.created_at < before_us)
     query = query.order_by(receipts.c.created_at.desc()).limit(limit)
     with database.begin() as connection:
-        found = [(orjson.loads(row[0]), row[1], int(row[2])) for row in connection.execute(query)]
-    return [
-        {**document, "attempts": unfold_attempts(document), "key": key, "created_us": created_us}
-        for document, key, created_us in found
-    ]
+        rows = connection.execute(query).all()
+    found = [_receipt(row[0], row[1], int(row[2])) for row in rows]
+    return [one for one in found if one is not None]
+
+
+def _receipt(text: str, key: str, created_us: int) -> dict[str, Any] | None:
+    """None where it cannot be read."""
+    try:
+        document = orjson.loads(text)
+        attempts_of = unfold_attempts(document)
+        return {**document, "attempts": attempts_of, "key": key, "created_us": created_us}
+    except DAMAGED:
+        return None
 
 
 def answered_receipts(database: Database, since: float, limit: int) -> Iterator[Sent]:
@@ -118,7 +127,9 @@ def answered_receipts(database: Database, since: float, limit: int) -> Iterator[
     StorageError."""
     with database.begin() as connection:
         for row in connection.execute(_answered(micros(since), limit)):
-            yield Sent(unfold_attempts(orjson.loads(row[0])), int(row[1] or 0))
+            sent = _receipt(row[0], "", 0)
+            if sent is not None:
+                yield Sent(sent["attempts"], int(row[1] or 0))
 
 
 def _answered(since_us: int, limit: int) -> Select[Any]:

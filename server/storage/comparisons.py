@@ -10,13 +10,16 @@ import orjson
 from sqlalchemy import func, select
 
 from server.storage.database import Database
-from server.storage.receipts import leaderboard_names, stored_leaderboard
+from server.storage.receipts import DAMAGED, leaderboard_names, stored_leaderboard
 from server.storage.schema import feedback, receipts
 
 # The latest: older opinions are of older models, and of a person who may have changed.
 _MOST: Final = 20_000
 # Rows in memory at a time: a receipt is kilobytes, what is taken of it is not.
 _BATCH: Final = 500
+_FIELDS: Final = {"family", "models", "coefficients", "eta", "gamma"}
+# Of a time in microseconds so much is summed that the sum of any number of rows fits.
+_MARK: Final = 1_000_003
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +35,14 @@ class Comparison:
     taste: Mapping[str, Any] | None
 
 
-def feedback_version(database: Database) -> tuple[int, int]:
-    """Changes whenever there is new feedback. Blocks. Raises StorageError."""
+def feedback_version(database: Database) -> tuple[int, ...]:
+    """Changes whenever there is new feedback, from a gateway whose clock is behind too, or less of
+    it. Blocks. Raises StorageError."""
+    created = feedback.c.created_at
+    marks = func.max(created), func.min(created), func.sum(created % _MARK)
     with database.begin() as connection:
-        row = connection.execute(
-            select(func.count(), func.coalesce(func.max(feedback.c.created_at), 0))
-        ).one()
-    return int(row[0]), int(row[1])
+        row = connection.execute(select(func.count(), *marks)).one()
+    return tuple(int(mark or 0) for mark in row)
 
 
 def comparisons(database: Database) -> list[Comparison]:
@@ -65,10 +69,13 @@ def comparisons(database: Database) -> list[Comparison]:
 
 
 def _comparison(row: Any, names: Mapping[str, Sequence[str] | None]) -> Comparison | None:
-    document = orjson.loads(row.document)
-    board = stored_leaderboard(document, names.get(row.catalogue_version))
-    if board is None:
+    """None where the receipt cannot be read (any more)."""
+    try:
+        document = orjson.loads(row.document)
+        board = stored_leaderboard(document, names.get(row.catalogue_version))
+        if board is None or not board.keys() >= _FIELDS:
+            return None
+        taste = document.get("taste")
+    except DAMAGED:
         return None
-    return Comparison(
-        row.key_name, row.model_a, row.model_b, row.winner, board, document.get("taste")
-    )
+    return Comparison(row.key_name, row.model_a, row.model_b, row.winner, board, taste)

@@ -75,11 +75,12 @@ def add_feedback(database: Database, request_id: str, key_name: str, opinion: Op
         "rating": opinion.rating,
         "messages": opinion.messages,
     }
-    try:
-        with database.engine.begin() as connection:
-            connection.execute(insert(feedback), [row])
-    except IntegrityError:
-        raise FeedbackExistsError from None
+    with database.naming():
+        try:
+            with database.engine.begin() as connection:
+                connection.execute(insert(feedback), [row])
+        except IntegrityError:
+            raise FeedbackExistsError from None
 
 
 def votes(database: Database) -> Iterator[dict[str, Any]]:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import Connection, insert, update
 from sqlalchemy.exc import IntegrityError
 
 from server.auth import Caller, KeyLimits
@@ -20,8 +22,10 @@ from server.storage.database import Database
 from server.storage.rows import MICRO, micros
 from server.storage.schema import api_keys
 
+_LOG: Final = logging.getLogger(__name__)
 _PREFIX: Final = "sk-p2l-"
 _SECRET_BYTES: Final = 32
+_COLUMNS: Final = tuple(column.name for column in api_keys.columns)
 
 
 class KeyExistsError(Exception):
@@ -70,11 +74,13 @@ def create_key(database: Database, caller: Caller) -> tuple[Secret, StoredKey]:
     secret = Secret(_PREFIX + secrets.token_urlsafe(_SECRET_BYTES))
     digest = hashlib.sha256(secret.reveal().encode()).hexdigest()
     key = StoredKey(caller=caller, sha256=digest, created_at=time.time())
-    try:
-        with database.engine.begin() as connection:
-            connection.execute(insert(api_keys), [_row(key)])
-    except IntegrityError:
-        raise KeyExistsError(f"there is or was a key with the name {caller.name!r}") from None
+    taken = KeyExistsError(f"there is or was a key with the name {caller.name!r}")
+    with database.naming():
+        try:
+            with database.engine.begin() as connection:
+                connection.execute(insert(api_keys), [_row(key)])
+        except IntegrityError:
+            raise taken from None
     return secret, key
 
 
@@ -89,11 +95,75 @@ def revoke_key(database: Database, name: str) -> bool:
         return bool(connection.execute(statement).rowcount)
 
 
+@dataclass(frozen=True, slots=True)
+class KeyRing:
+    """keys: all that can be read, the revoked too, oldest first. unreadable: the names of the rows
+    that cannot be read; their keys are not good."""
+
+    keys: tuple[StoredKey, ...]
+    unreadable: tuple[str, ...] = ()
+
+    @property
+    def is_empty(self) -> bool:
+        """No key was ever stored, readable or not."""
+        return not self.keys and not self.unreadable
+
+
 def read_keys(database: Database) -> list[StoredKey]:
-    """All of them, the revoked too, oldest first. Blocks. Raises StorageError."""
+    """All that can be read, oldest first. Blocks. Raises StorageError."""
+    return list(read_key_ring(database).keys)
+
+
+def read_key_ring(database: Database) -> KeyRing:
+    """A row that somebody has damaged takes no other with it. Blocks. Raises StorageError."""
+    query = f"SELECT {', '.join(_COLUMNS)} FROM api_keys ORDER BY created_at, name"  # noqa: S608
+    with database.begin() as connection, _any_bytes(connection):
+        # as the driver gives it: a row that does not fit its types must not end the reading
+        rows = connection.exec_driver_sql(query).all()
+    keys, unreadable = [], []
+    for row in rows:
+        try:
+            keys.append(_key(dict(zip(_COLUMNS, row, strict=True))))
+        except (ValueError, TypeError, ArithmeticError) as error:
+            name = ascii(row[_COLUMNS.index("name")])
+            _LOG.error(
+                "the stored key %s cannot be read (%s): it is not good until its row is mended",
+                name,
+                type(error).__name__,
+            )
+            unreadable.append(name)
+    return KeyRing(tuple(keys), tuple(unreadable))
+
+
+def keys_version(database: Database) -> str:
+    """Differs after any change of any stored key, whatever the clocks say and whoever made it: a
+    digest of all rows. Blocks. Raises StorageError."""
     with database.begin() as connection:
-        rows = connection.execute(select(api_keys).order_by(api_keys.c.created_at)).mappings()
-        return [_key(row) for row in rows]
+        rows = connection.exec_driver_sql(_all_rows(database)).scalar()
+    return hashlib.sha256(str(rows or "").encode()).hexdigest()
+
+
+def _all_rows(database: Database) -> str:
+    """A statement for all rows as one text; the database puts it together, not the interpreter."""
+    if not database.is_sqlite:
+        rows = "string_agg(k::text, E'\\n' ORDER BY k.name)"
+        return f"SELECT encode(sha256(convert_to({rows}, 'UTF8')), 'hex') FROM api_keys k"  # noqa: S608
+    row = " || ',' || ".join(f"typeof({name}) || hex({name})" for name in _COLUMNS)
+    return f"SELECT group_concat({row}, ';') FROM (SELECT * FROM api_keys ORDER BY name)"  # noqa: S608
+
+
+@contextmanager
+def _any_bytes(connection: Connection) -> Iterator[None]:
+    """SQLite keeps text that is no UTF-8, and would end the reading of all rows at it."""
+    if connection.dialect.name != "sqlite":
+        yield
+        return
+    driver: Any = connection.connection.driver_connection
+    driver.text_factory = lambda text: text.decode("utf-8", "surrogateescape")
+    try:
+        yield
+    finally:
+        driver.text_factory = str
 
 
 def _row(key: StoredKey) -> dict[str, Any]:
@@ -115,38 +185,65 @@ def _row(key: StoredKey) -> dict[str, Any]:
     }
 
 
-def _key(row: Mapping[str, Any] | Any) -> StoredKey:
+def _key(row: Mapping[str, Any]) -> StoredKey:
+    """Raises ValueError, TypeError or ArithmeticError for a row that is none of ours."""
     models, budget = row["models"], row["budget_usd"]
     limits = KeyLimits(
-        None if budget is None else Decimal(budget),
-        row["window_s"],
-        row["requests_per_minute"],
-        row["tokens_per_minute"],
+        None if budget is None else _amount(budget),
+        _whole(row["window_s"]),
+        _whole(row["requests_per_minute"]),
+        _whole(row["tokens_per_minute"]),
     )
     caller = Caller(
-        row["name"],
-        None if models is None else frozenset(orjson.loads(models)),
-        bool(row["admin"]),
+        _text(row["name"]),
+        None if models is None else _names(models),
+        _flag(row["admin"]),
         limits=limits,
-        expires_at=_seconds(row["expires_at"]),
+        expires_at=_seconds(_whole(row["expires_at"])),
     )
+    sha256 = _text(row["sha256"])
+    if len(bytes.fromhex(sha256)) != hashlib.sha256().digest_size:
+        raise ValueError("sha256")
     return StoredKey(
         caller=caller,
-        sha256=row["sha256"],
-        created_at=row["created_at"] / MICRO,
-        revoked_at=_seconds(row["revoked_at"]),
+        sha256=sha256,
+        created_at=(_whole(row["created_at"]) or 0) / MICRO,
+        revoked_at=_seconds(_whole(row["revoked_at"])),
     )
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    value.encode()  # what was no UTF-8 raises UnicodeEncodeError, a ValueError
+    return value
+
+
+def _names(value: Any) -> frozenset[str]:
+    names = orjson.loads(_text(value))
+    if not isinstance(names, list):
+        raise TypeError
+    return frozenset(_text(name) for name in names)
+
+
+def _amount(value: Any) -> Decimal:
+    amount = Decimal(_text(value))
+    if not amount.is_finite() or amount < 0:
+        raise ValueError
+    return amount
+
+
+def _whole(value: Any) -> int | None:
+    if value is not None and (not isinstance(value, int) or value < 0):
+        raise TypeError
+    return value
+
+
+def _flag(value: Any) -> bool:
+    if value not in (0, 1):
+        raise ValueError
+    return bool(value)
 
 
 def _seconds(moment: int | None) -> float | None:
     return None if moment is None else moment / MICRO
-
-
-def keys_version(database: Database) -> tuple[int, int, int]:
-    """Changes whenever a key is created or revoked. Blocks. Raises StorageError."""
-    query = select(
-        func.count(), func.max(api_keys.c.created_at), func.max(api_keys.c.revoked_at)
-    ).select_from(api_keys)
-    with database.begin() as connection:
-        row = connection.execute(query).one()
-    return row[0], row[1] or 0, row[2] or 0

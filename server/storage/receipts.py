@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import orjson
 from sqlalchemy import Connection, delete, select
@@ -15,6 +15,8 @@ from server.storage.rows import MICRO, micros
 from server.storage.schema import catalogues, prompts, receipts
 
 _DAY_S = 86_400
+# What reading a document raises that is not whole: one such row must not hide all others.
+DAMAGED: Final = (ValueError, TypeError, LookupError, AttributeError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,14 @@ def leaderboard_names(connection: Connection) -> dict[str, list[str] | None]:
     """By what receipts call what they share: the names of their leaderboards' models. Once for
     thousands of receipts, and without the catalogues, which are longer than a receipt."""
     rows = connection.execute(select(catalogues.c.version, catalogues.c.document))
-    return {version: models_of(orjson.loads(document)) for version, document in rows}
+    return {version: _models(document) for version, document in rows}
+
+
+def _models(document: str) -> list[str] | None:
+    try:
+        return models_of(orjson.loads(document))
+    except DAMAGED:
+        return None
 
 
 def stored_leaderboard(
@@ -53,7 +62,7 @@ def stored_leaderboard(
     more."""
     try:
         return unfold_leaderboard(document, models)
-    except ValueError:
+    except DAMAGED:
         return None
 
 

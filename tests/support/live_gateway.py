@@ -15,6 +15,7 @@ from server.app import create_app
 from server.build import build_scorer, build_store, build_upstreams
 from server.catalogue import build_catalogue
 from server.config_file import parse_settings
+from server.endpoints.common import State
 from server.serving.protocol import ConnectionLimits, protocol_factory
 from server.serving.server import server_config
 from server.serving.sockets import address_of, bind
@@ -48,7 +49,8 @@ class LiveGateway:
             Authenticator.from_settings(settings.auth, environ or {}),
             build_store(settings.storage, environ or {}),
         )
-        self.health = app.state.p2l.gateway.health
+        self.state: State = app.state.p2l
+        self.health = self.state.gateway.health
         protocol = protocol_factory(ConnectionLimits.of(settings.limits))
         serving = server_config(app, protocol)
         serving.loop = loop
