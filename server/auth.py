@@ -63,6 +63,8 @@ class Authenticator:
     def __init__(self, keys: Sequence[tuple[bytes, Caller]]) -> None:
         self._configured = tuple(keys)
         self._any_stored = False
+        # no key is configured or stored: anybody who can connect may call
+        self.is_open = not keys
         self._by_prefix = _by_prefix(keys)
 
     def take_stored(self, keys: Sequence[tuple[bytes, Caller]], *, any_stored: bool) -> None:
@@ -71,6 +73,7 @@ class Authenticator:
         any_stored: there is or was one: when the last is revoked, the gateway stays closed.
         """
         self._any_stored = any_stored
+        self.is_open = not self._configured and not any_stored
         self._by_prefix = _by_prefix([*self._configured, *keys])
 
     def with_stored_of(self, other: Authenticator) -> Authenticator:
@@ -99,11 +102,6 @@ class Authenticator:
             return cls([])
         digest = hashlib.sha256(key.reveal().encode()).digest()
         return cls([(digest, Caller("the key", admin=True))])
-
-    @property
-    def is_open(self) -> bool:
-        """No key is configured: anybody who can connect may call."""
-        return not self._configured and not self._any_stored
 
     @property
     def has_admin(self) -> bool:

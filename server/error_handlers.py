@@ -39,6 +39,11 @@ def _request_id(request: Request) -> dict[str, str]:
 async def on_api_error(request: Request, error: Exception) -> Response:
     if not isinstance(error, ApiError):
         raise error
+    return error_answer(request, error)
+
+
+def error_answer(request: Request, error: ApiError) -> Response:
+    """What the caller is told, in the envelope of the API that they call."""
     body = error.body["error"]
     if error.anthropic_type is not None and _is_messages(request):
         body = body | {"type": error.anthropic_type}

@@ -4,6 +4,7 @@ ApiError
 ├── InvalidRequestError   400  param names the field; also conflicting_routing_options and others
 ├── AuthenticationError   401
 ├── ForbiddenError        403
+├── MisconfiguredOriginError  403
 ├── NotFoundError         404
 ├── ConflictError         409
 ├── RequestTimeoutError   408
@@ -101,6 +102,24 @@ class ForbiddenError(ApiError):
 
     def __init__(self, message: str = "This needs an admin key.") -> None:
         super().__init__(message, code="admin_key_required")
+
+
+class MisconfiguredOriginError(ApiError):
+    """No key is configured, and the request comes from, or by a name of, elsewhere. found: what
+    gave it away."""
+
+    status = 403
+    type = "permission_error"
+
+    def __init__(self, found: str) -> None:
+        super().__init__(
+            "Without API keys this server is for programs and web pages of its own machine: call "
+            "it as http://127.0.0.1 or http://localhost, from a page there or from none. This "
+            f"request has {found}. To serve others, configure a key under auth.keys.",
+            code="misconfigured_origin",
+        )
+        # the rest of the request is not read
+        self.headers["connection"] = "close"
 
 
 class ConflictError(ApiError):

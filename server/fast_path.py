@@ -22,6 +22,7 @@ from server.endpoints.flow import Parser, forward
 from server.error_handlers import CLIENT_CLOSED, on_api_error
 from server.errors import ApiError
 from server.guard import Guard
+from server.origins import ADDS_HEADERS, judge
 
 
 class GatewayApp(FastAPI):
@@ -34,6 +35,15 @@ class GatewayApp(FastAPI):
         self._forwarding = Guard(self._forward)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # by attributes alone: with keys and no web pages, which is the rule, it takes no call
+        state = self._held
+        origins = state.settings.server.cors_origins
+        if (state.authenticator.is_open or origins) and scope["type"] == "http":
+            verdict = judge(scope, state.authenticator, origins)
+            if verdict.answer is not None:
+                await verdict.answer(scope, receive, self._counting(scope, send))
+                return
+            send = verdict.sending(scope, send)
         if scope["type"] == "http" and scope["method"] == "POST" and scope["path"] in self._parsers:
             scope["app"] = self
             await self._forwarding(scope, receive, send)
@@ -80,6 +90,6 @@ class GatewayApp(FastAPI):
 
 def _answered_at_once(scope: Scope, response: Response) -> bool:
     peer = peer_of(scope)
-    if peer is None or not isinstance(response, JsonResponse):
+    if peer is None or ADDS_HEADERS in scope or not isinstance(response, JsonResponse):
         return False
     return peer.answer(response.status_code, response.raw_headers, bytes(response.body))

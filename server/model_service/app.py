@@ -12,6 +12,7 @@ from server.error_handlers import add_error_handlers
 from server.model_service import endpoints
 from server.model_service.metrics import ServiceMetrics
 from server.model_service.service import ModelService
+from server.origins import OriginGuard
 
 
 def create_model_app(service: ModelService) -> FastAPI:
@@ -27,6 +28,7 @@ def create_model_app(service: ModelService) -> FastAPI:
     app.state.service = service
     app.include_router(endpoints.router)
     add_error_handlers(app)
+    app.add_middleware(OriginGuard, authenticator=service.authenticator)
     app.add_middleware(_Counting, metrics=service.metrics)
     return app
 

@@ -7,6 +7,7 @@ reading for ever. What is no HTTP is answered in OpenAI's envelope, like every o
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -27,6 +28,7 @@ _REASONS = {
     431: "Request Header Fields Too Large",
     503: "Service Unavailable",
 }
+_END_OF_HOST = re.compile(rb"[/?#]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +108,8 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
+        if self.url[:1] != b"/":
+            self._name_target_host()
         super().on_headers_complete()
         if self.cycle is None or self.cycle.scope is not self.scope:
             return  # it was none, but the wish for another protocol
@@ -113,6 +117,15 @@ class GuardedProtocol(HttpToolsProtocol):
         introduce(self.scope, turn)
         if self.scope["method"] == "POST":
             self.cycle.transport = turn  # type: ignore[assignment]
+
+    def _name_target_host(self) -> None:
+        """The host of an absolute request target (RFC 9112, 3.2.2) is one that the request is sent
+        to, as much as that of its Host header."""
+        scheme, found, rest = self.url.partition(b"://")
+        if found and scheme.isalpha():
+            host = _END_OF_HOST.split(rest, 1)[0]
+            if (b"host", host) not in self.headers:
+                self.headers.append((b"host", host))
 
     def pause_writing(self) -> None:
         super().pause_writing()

@@ -9,6 +9,7 @@ from server.settings.fields import Section
 from server.settings.operations import (
     LimitsSettings,
     RedisSettings,
+    ServerSettings,
     StorageSettings,
     TelemetrySettings,
 )
@@ -30,6 +31,7 @@ __all__ = [
     "RoutingRules",
     "RoutingSettings",
     "ScorerSettings",
+    "ServerSettings",
     "Settings",
     "StorageSettings",
     "TelemetrySettings",
@@ -46,6 +48,7 @@ class Settings(Section):
     routing: RoutingSettings = Field(default_factory=RoutingSettings)
     scorer: ScorerSettings = Field(default_factory=ScorerSettings)
     auth: AuthSettings = Field(default_factory=AuthSettings)
+    server: ServerSettings = Field(default_factory=ServerSettings)
     storage: StorageSettings = Field(default_factory=StorageSettings)
     redis: RedisSettings = Field(default_factory=RedisSettings)
     prices: PricesSettings = Field(default_factory=PricesSettings)

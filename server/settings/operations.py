@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from server.ledger.billing import UnknownCost
 from server.settings.fields import PositiveSeconds, Section
+
+_ORIGIN: Final = re.compile(
+    r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?:\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::(?P<port>[1-9][0-9]{0,4}))?"
+)
+_DEFAULT_PORTS: Final = {"http": "80", "https": "443"}
 
 
 class StorageSettings(Section):
@@ -81,6 +87,42 @@ class LimitsSettings(Section):
     body_timeout_s: PositiveSeconds = 60.0
     write_timeout_s: PositiveSeconds = 60.0
     drain_s: PositiveSeconds = 30.0
+
+
+class ServerSettings(Section):
+    """What browsers are told.
+
+    cors_origins: web pages that may call with a key, by their exact origin ("https://chat.example"
+    or "http://192.168.1.5:3000"), or "*" alone for every page; without keys, when only pages of
+    this machine may call, it has no effect.
+    """
+
+    cors_origins: list[str] = Field(default_factory=list)
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _are_origins(cls, value: list[str]) -> list[str]:
+        for origin in value:
+            if origin != "*":
+                _check_origin(origin)
+            elif len(value) > 1:
+                raise ValueError('"*" stands for every page: give it alone, or list the pages')
+        return value
+
+
+def _check_origin(origin: str) -> None:
+    """As browsers send it, to the letter: anything else would never match. Raises ValueError."""
+    match = _ORIGIN.fullmatch(origin)
+    if match is None:
+        raise ValueError(
+            f"{origin!r} is not the origin of a page: write SCHEME://HOST or SCHEME://HOST:PORT in "
+            'lower case without a path and without a final slash, as in "https://chat.example"'
+        )
+    if match["port"] == _DEFAULT_PORTS.get(match["scheme"]):
+        raise ValueError(
+            f"{origin!r}: browsers leave the port {match['port']} out of an origin of "
+            f"{match['scheme']}: write {origin.rpartition(':')[0]!r}"
+        )
 
 
 class TelemetrySettings(Section):

@@ -318,7 +318,7 @@ def fuzzed(rng: random.Random) -> Fuzzed:
         path += rng.choice(PATHS)
     if rng.random() < 0.05:
         method = rng.choice(("GET", "PUT", "DELETE", "OPTIONS", "HEAD", "PATCH", "TRACE", "X"))
-    head = [f"{method} {path} HTTP/1.1".encode("utf-8", "surrogatepass"), b"host: x"]
+    head = [f"{method} {path} HTTP/1.1".encode("utf-8", "surrogatepass"), b"host: localhost"]
     head += [b"content-type: application/json", b"content-length: %d" % len(content)]
     while rng.random() < 0.3:
         head.append(rng.choice(HEADERS).encode() + b": " + rng.choice(HEADER_VALUES))
@@ -329,7 +329,8 @@ def fuzzed(rng: random.Random) -> Fuzzed:
 def good_request() -> bytes:
     """One that must be answered with 200."""
     content = json.dumps(CHAT).encode()
-    head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: {len(content)}\r\n"
+    head = "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\n"
+    head += f"content-length: {len(content)}\r\n"
     return head.encode() + b"connection: close\r\n\r\n" + content
 
 

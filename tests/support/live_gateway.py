@@ -49,6 +49,7 @@ class LiveGateway:
             Authenticator.from_settings(settings.auth, environ or {}),
             build_store(settings.storage, environ or {}),
         )
+        self.app = app
         self.state: State = app.state.p2l
         self.health = self.state.gateway.health
         protocol = protocol_factory(ConnectionLimits.of(settings.limits))

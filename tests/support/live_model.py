@@ -52,9 +52,9 @@ class LiveModel:
         self.service = ModelService(
             checkpoint, load, authenticator, limits or ServiceLimits(), self.failures.append
         )
-        app = create_model_app(self.service)
+        self.app = create_model_app(self.service)
         config = uvicorn.Config(
-            app, host="127.0.0.1", port=port, log_level="error", access_log=False
+            self.app, host="127.0.0.1", port=port, log_level="error", access_log=False
         )
         self.server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self.server.run, daemon=True)

@@ -59,7 +59,11 @@ def said(address: tuple[str, int], *pieces: bytes, pause_s: float = 0.0) -> tupl
 
 
 def head(**headers: str) -> bytes:
-    lines = ["POST /v1/chat/completions HTTP/1.1", "host: x", "content-type: application/json"]
+    lines = [
+        "POST /v1/chat/completions HTTP/1.1",
+        "host: localhost",
+        "content-type: application/json",
+    ]
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
     return "\r\n".join([*lines, "", ""]).encode()
 
@@ -67,9 +71,9 @@ def head(**headers: str) -> bytes:
 @pytest.mark.parametrize(
     "nonsense",
     [b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", b"HELLO\r\n\r\n", b"GET\r\n\r\n",
-     b"GET / HTTP/1.1\r\nhost: x\r\nbad header\r\n\r\n",
-     b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\ntransfer-encoding: chunked\r\n\r\n",
-     b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: -1\r\n\r\n"],
+     b"GET / HTTP/1.1\r\nhost: localhost\r\nbad header\r\n\r\n",
+     b"POST / HTTP/1.1\r\nhost: [::1]\r\ncontent-length: 1\r\ntransfer-encoding: chunked\r\n\r\n",
+     b"POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: -1\r\n\r\n"],
 )  # fmt: skip
 def test_what_is_no_http_is_told_so_in_the_envelope(
     address: tuple[str, int], nonsense: bytes
@@ -97,7 +101,7 @@ def test_a_connection_that_says_nothing_is_closed(address: tuple[str, int]) -> N
 
 def test_headers_without_end_are_refused(address: tuple[str, int]) -> None:
     endless = [b"x-filler: " + b"y" * 500 + b"\r\n"] * 100
-    start = b"GET /healthz HTTP/1.1\r\nhost: x\r\n"
+    start = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n"
     assert said(address, start, *endless, pause_s=0.001) == (431, "request_too_large")
 
 
@@ -128,30 +132,36 @@ def test_a_caller_who_stops_reading_is_dropped_and_the_upstream_with_him(
 
 
 def test_two_requests_at_once_are_answered_one_after_the_other(address: tuple[str, int]) -> None:
-    one = b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n"
-    last = b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
+    one = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n"
+    last = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"
     with socket.create_connection(address) as connection:
         connection.sendall(one + last)
         assert read_all(connection).count(b'{"status":"ok"}') == 2
 
 
-def test_what_callers_say_about_themselves_is_not_believed(address: tuple[str, int]) -> None:
-    """Neither Host nor X-Forwarded-* changes an answer."""
-    for path in (b"/v1/models", b"//v1/models", b"/v1/../v1/models", b"/v1/models/..%2f..%2f"):
-        plain = b"GET " + path + b" HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
-        forged = plain.replace(
-            b"host: x", b"host: evil.example@127.0.0.1/\r\nx-forwarded-for: 127.0.0.1\r\n"
-            b"x-forwarded-host: evil.example\r\nx-forwarded-proto: https\r\nforwarded: for=::1"
-        )  # fmt: skip
-        answers = []
-        for sent in (plain, forged):
-            with socket.create_connection(address) as connection:
-                connection.sendall(sent)
-                answers.append(read_all(connection))
-        status = [answer.split(b"\r\n", 1)[0] for answer in answers]
-        assert status[0] == status[1]
-        assert b"evil" not in answers[1]
-        assert b"location:" not in answers[1].lower()
+@pytest.mark.parametrize("keys", ["", "auth: {keys: [{name: team, key_env: MAIN_KEY}]}"])
+def test_what_callers_say_about_themselves_is_not_believed(
+    provider: FakeProvider, keys: str
+) -> None:
+    """Neither X-Forwarded-* nor, where there are keys, Host changes an answer."""
+    host = b"evil.example@127.0.0.1/" if keys else b"localhost"
+    with LiveGateway(config_for(provider.base_url, keys), {"MAIN_KEY": KEY}) as live:
+        name, _, port = live.url.removeprefix("http://").partition(":")
+        for path in (b"/v1/models", b"//v1/models", b"/v1/../v1/models", b"/v1/models/..%2f..%2f"):
+            plain = b"GET " + path + b" HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"
+            forged = plain.replace(
+                b"host: localhost", b"host: " + host + b"\r\nx-forwarded-for: 127.0.0.1\r\n"
+                b"x-forwarded-host: evil.example\r\nx-forwarded-proto: https\r\nforwarded: for=::1"
+            )  # fmt: skip
+            answers = []
+            for sent in (plain, forged):
+                with socket.create_connection((name, int(port))) as connection:
+                    connection.sendall(sent)
+                    answers.append(read_all(connection))
+            status = [answer.split(b"\r\n", 1)[0] for answer in answers]
+            assert status[0] == status[1]
+            assert b"evil" not in answers[1]
+            assert b"location:" not in answers[1].lower()
 
 
 class Wire:
