@@ -14,7 +14,8 @@ from server.settings.fields import PositiveFactor, PositiveSeconds, Section, Usd
 Capability = Literal["tools", "vision", "json_schema", "audio", "files", "reasoning"]
 # How requests are served at other prices: OpenAI's, Groq's and Anthropic's names for it.
 Tier = Literal["priority", "flex", "scale", "performance", "batch", "fast", "us", "fast+us"]
-_HOST_ONLY = ("anthropic", "gemini")
+# The header that takes the key.
+Auth = Literal["bearer", "x-api-key", "api-key", "x-goog-api-key"]
 ProfileName = Literal[
     "generic",
     "openai",
@@ -35,8 +36,10 @@ class ProviderSettings(Section):
     are for kind openai, follows from the address.
 
     kind: whose API it speaks; sandbox answers without a model. base_url: ends in /v1 for kind
-    openai, names the host alone for anthropic and gemini, which have one by default. api_key_env:
-    the variable with the key. api_key_file: a file with it. profile: what this provider does its
+    openai; for anthropic and gemini, which have one by default, what stands before /v1/messages or
+    /v1beta/models, a path or none. api_key_env: the variable with the key. api_key_file: a file
+    with it. auth: the header that takes the key, where it is not the usual one of the kind and
+    address; bearer: Authorization. profile: what this provider does its
     own way. api_version: Azure's. responses: whether it has /responses. connect_timeout_s: for the
     connection. first_byte_timeout_s: from sending to the first byte of the answer. idle_timeout_s:
     between two pieces of it. max_concurrency: requests under way at a time.
@@ -49,6 +52,7 @@ class ProviderSettings(Section):
     base_url: str | None = None
     api_key_env: str | None = None
     api_key_file: Path | None = None
+    auth: Auth | None = None
     allow_private_addresses: bool = False
     profile: ProfileName | None = None
     api_version: str | None = None
@@ -73,8 +77,8 @@ class ProviderSettings(Section):
         url = self.base_url
         if url is not None and not url.startswith(("http://", "https://")):
             raise ValueError("base_url must begin with http:// or https://")
-        if url is not None and self.kind in _HOST_ONLY and urlsplit(url).path.strip("/"):
-            raise ValueError(f"base_url of kind {self.kind} names the host alone, without a path")
+        if url is not None and (urlsplit(url).query or urlsplit(url).fragment):
+            raise ValueError("base_url must end before the ? or #; api_version has its own key")
         return self
 
     @model_validator(mode="after")

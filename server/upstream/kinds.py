@@ -46,6 +46,7 @@ def build_upstream(
             api_key=api_key,
             exchange=exchange,
             base_url=provider.base_url or anthropic.BASE_URL,
+            auth=provider.auth,
             max_output_tokens={
                 model: settings.max_output_tokens
                 for model, settings in models.items()
@@ -63,6 +64,7 @@ def build_upstream(
             api_key=api_key,
             exchange=exchange,
             base_url=provider.base_url or gemini.BASE_URL,
+            auth=provider.auth,
         )
     return OpenAIUpstream(
         name,
@@ -72,4 +74,5 @@ def build_upstream(
         profile=profile_for(provider.profile, provider.base_url or ""),
         api_version=provider.api_version,
         responses=provider.responses,
+        auth=provider.auth,
     )

@@ -15,6 +15,7 @@ import httpx
 from server.secret import Secret
 from server.sse import DONE_PAYLOAD, SseEvent
 from server.upstream import openai_body
+from server.upstream.addresses import Auth, key_headers
 from server.upstream.base import Fit, Surface, UpstreamReply, UpstreamRequest, UpstreamStream
 from server.upstream.errors import (
     UpstreamError,
@@ -31,7 +32,6 @@ from server.upstream.exchange import (
 from server.upstream.profiles import GENERIC, Profile
 from server.upstream.said import answer_in, said_of
 from server.upstream.wire import (
-    bare_key,
     headers_for,
     json_bytes,
     json_object,
@@ -51,6 +51,7 @@ class OpenAIUpstream:
 
     profile: its deviations from OpenAI. api_version: Azure's; with it, and a base_url that names
     the host alone, models are deployments. responses: whether it has /responses.
+    auth: see key_headers.
     clock: Unix time in seconds, for a Retry-After that is a date.
     Raises ValueError for a key that cannot be an HTTP header.
     """
@@ -65,6 +66,7 @@ class OpenAIUpstream:
         profile: Profile = GENERIC,
         api_version: str | None = None,
         responses: bool | None = None,
+        auth: Auth | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._name = name
@@ -75,7 +77,7 @@ class OpenAIUpstream:
         if profile.responses if responses is None else responses:
             self._surfaces.add(Surface.RESPONSES)
         self._api_key = api_key
-        authorization = _authorization(bare_key(name, api_key), profile)
+        authorization = key_headers(name, "openai", base_url, api_key, auth or profile.auth)
         # by whether the answer is to be streamed
         self._headers = {
             stream: httpx.Headers(headers_for(stream) | authorization) for stream in (False, True)
@@ -232,14 +234,6 @@ class _Ending:
     @property
     def is_clean(self) -> bool:
         return self.done or (bool(self._finished) and all(self._finished.values()))
-
-
-def _authorization(key: str, profile: Profile) -> dict[str, str]:
-    if not key:
-        return {}
-    if profile.key_header is not None:
-        return {profile.key_header: key}
-    return {"authorization": f"Bearer {key}"}
 
 
 def _model_missing(body: Mapping[str, Any] | None, model: str) -> bool:

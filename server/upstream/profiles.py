@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
 
+from server.upstream.addresses import Auth
 from server.upstream.asked import ADVISORY
 
 # Fields of OpenAI's that are about OpenAI's own service, or of models that only OpenAI has.
@@ -40,7 +41,7 @@ class Profile:
     hosts: suffixes by which it is recognised. cap: its name for the output cap, None where both
     names are heeded. refused: what it does not honour; unknown: advisory fields it would refuse.
     renamed: our name -> its name. stream_options: whether a stream's usage must be asked for.
-    key_header: the header that takes the key bare; None: a bearer token. strict: whether it may
+    auth: the header that takes the key, where it is no bearer token. strict: whether it may
     object to what other providers' answers carry in their messages, sent back to it.
     """
 
@@ -52,7 +53,7 @@ class Profile:
     renamed: Mapping[str, str] = field(default_factory=dict)
     developer_role: bool = True
     stream_options: bool = True
-    key_header: str | None = None
+    auth: Auth | None = None
     responses: bool = False
     strict: bool = False
 
@@ -79,7 +80,7 @@ _ALL: Final = (
         strict=True,
         hosts=("openai.azure.com", "cognitiveservices.azure.com", "services.ai.azure.com"),
         cap="max_completion_tokens",
-        key_header="api-key",
+        auth="api-key",
     ),
     Profile(
         name="openrouter",

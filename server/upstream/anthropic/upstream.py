@@ -12,6 +12,7 @@ import orjson
 
 from server.secret import Secret
 from server.sse import SseEvent
+from server.upstream.addresses import Auth, key_headers, messages_url
 from server.upstream.anthropic.reply import to_completion
 from server.upstream.anthropic.request import NAMED_USER, to_messages
 from server.upstream.anthropic.stream import MessageStream
@@ -28,7 +29,6 @@ from server.upstream.errors import (
 from server.upstream.exchange import Answer, Call, Exchange, drain
 from server.upstream.said import is_from_an_api, said_of
 from server.upstream.wire import (
-    bare_key,
     envelope,
     headers_for,
     json_bytes,
@@ -47,9 +47,9 @@ _THOUGHT: Final = frozenset({"reasoning_effort", "thinking"})
 
 
 class AnthropicUpstream:
-    """base_url names the host alone. max_output_tokens: upstream model -> its limit, sent for
-    callers who set none (the API wants one); thinking: upstream model -> how it is told to think,
-    where its name does not tell. The rest as for OpenAIUpstream."""
+    """base_url: see messages_url. auth: see key_headers. max_output_tokens: upstream model -> its
+    limit, sent for callers who set none (the API wants one); thinking: upstream model -> how it is
+    told to think, where its name does not tell. The rest as for OpenAIUpstream."""
 
     def __init__(
         self,
@@ -58,15 +58,18 @@ class AnthropicUpstream:
         api_key: Secret | None,
         exchange: Exchange,
         base_url: str = BASE_URL,
+        auth: Auth | None = None,
         max_output_tokens: Mapping[str, int] | None = None,
         thinking: Mapping[str, Thinking] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._name = name
-        self._url = httpx.URL(base_url.rstrip("/") + "/v1/messages")
+        self._url = httpx.URL(messages_url(base_url))
         self._api_key = api_key
-        key = bare_key(name, api_key)
-        self._headers = {"anthropic-version": _VERSION} | ({"x-api-key": key} if key else {})
+        self._headers = {
+            "anthropic-version": _VERSION,
+            **key_headers(name, "anthropic", base_url, api_key, auth),
+        }
         self._exchange = exchange
         self._max_output_tokens = max_output_tokens or {}
         self._thinking = thinking or {}

@@ -13,6 +13,7 @@ import orjson
 
 from server.secret import Secret
 from server.sse import SseEvent
+from server.upstream.addresses import Auth, gemini_models_url, key_headers
 from server.upstream.base import Fit, Surface, UpstreamReply, UpstreamRequest, UpstreamStream
 from server.upstream.dialect import InexpressibleError, left_out
 from server.upstream.errors import (
@@ -27,7 +28,6 @@ from server.upstream.gemini.reply import ContentStream, to_completion
 from server.upstream.gemini.request import to_generate_content
 from server.upstream.said import is_from_an_api, said_of
 from server.upstream.wire import (
-    bare_key,
     envelope,
     headers_for,
     json_bytes,
@@ -42,7 +42,7 @@ _OURS: Final = frozenset({"API_KEY_INVALID", "API_KEY_SERVICE_BLOCKED", "FAILED_
 
 
 class GeminiUpstream:
-    """base_url names the host alone. The rest as for OpenAIUpstream."""
+    """base_url: see gemini_models_url. auth: see key_headers. The rest as for OpenAIUpstream."""
 
     def __init__(
         self,
@@ -51,13 +51,13 @@ class GeminiUpstream:
         api_key: Secret | None,
         exchange: Exchange,
         base_url: str = BASE_URL,
+        auth: Auth | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._name = name
-        self._base_url = base_url.rstrip("/")
+        self._models_url = gemini_models_url(base_url)
         self._api_key = api_key
-        key = bare_key(name, api_key)
-        self._headers = {"x-goog-api-key": key} if key else {}
+        self._headers = key_headers(name, "gemini", base_url, api_key, auth)
         self._exchange = exchange
         self._clock = clock
 
@@ -136,7 +136,7 @@ class GeminiUpstream:
             ) from None
         method = "streamGenerateContent?alt=sse" if request.stream else "generateContent"
         model = quote(request.upstream_model.removeprefix("models/"), safe="")
-        url = httpx.URL(f"{self._base_url}/v1beta/models/{model}:{method}")
+        url = httpx.URL(f"{self._models_url}/{model}:{method}")
         return Call(url, headers_for(request.stream) | self._headers, json_bytes(body))
 
     def _refusal(self, answer: Answer, model: str) -> UpstreamError:
