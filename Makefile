@@ -125,6 +125,7 @@ bench: $(VENV)/.dev
 	$(BIN)/python tests/benchmarks/bench_decision.py
 	$(BIN)/python tests/benchmarks/bench_engine.py
 	$(BIN)/python tests/benchmarks/bench_gateway.py
+	PYTHONPATH=tests/support $(BIN)/python tests/benchmarks/bench_score_default.py
 	$(BIN)/python tests/benchmarks/bench_start.py
 	PYTHONPATH=tests/support $(BIN)/python tests/benchmarks/bench_workers.py
 	PYTHONPATH=tests/support $(BIN)/python tests/benchmarks/bench_storage.py

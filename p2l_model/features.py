@@ -19,6 +19,7 @@ from p2l_model.prompt import PromptEncoder
 from p2l_model.types import Conversation, FloatArray
 
 _SHARD: Final = 512
+_SIDE_BY_SIDE: Final = 64
 
 # Called with (done, total) prompts.
 Progress = Callable[[int, int], None]
@@ -67,7 +68,10 @@ def _shard(ids: Sequence[Sequence[int]], engine: Engine, path: Path | None) -> N
     if path is not None and path.exists():
         stored: NDArray[np.float32] = np.load(path, allow_pickle=False)
         return stored
-    features = np.concatenate([engine.features([one]) for one in ids])
+    # alone where nothing is gained by company, which could mean padding and other last digits
+    size = 1 if engine.limits.parallel == 1 else _SIDE_BY_SIDE
+    parts = [engine.features(ids[start : start + size]) for start in range(0, len(ids), size)]
+    features = np.concatenate(parts)
     if path is not None:
         _write(path, features)
     return features

@@ -1,16 +1,17 @@
-"""`p2l-router`: one command, a verb each. Imports stay inside the verbs: start-up is quick."""
+"""`p2l-router`: one command, a verb each. Imports stay inside the verbs: start-up is quick, and
+what numpy reads as it is imported is set before."""
 
 from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Final
 
 from p2l_model.errors import CheckpointError, DataError, ExtraMissingError, P2LError
-from server.config_file import ConfigError
 
 FAILED: Final = 1
 BAD_INPUT: Final = 2
@@ -39,6 +40,8 @@ _VERBS: Final = {
     "export": "the CPU engine's artefact of a checkpoint, with what it changes measured",
     "import": "a reference (lmarena/p2l) checkpoint into ours",
 }
+# These compute for one prompt at a time.
+_BY_THE_PROMPT: Final = frozenset({"serve", "model", "leaderboard", "route"})
 # A module cannot be named as this verb is.
 _MODULES: Final = {"import": "import_reference"}
 
@@ -46,7 +49,12 @@ _MODULES: Final = {"import": "import_reference"}
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit status: 0, 1 for a job that failed, 2 for bad usage or input."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    parser = _parser(arguments[0] if arguments else None)
+    verb = arguments[0] if arguments else None
+    if verb in _BY_THE_PROMPT:
+        _keep_matrices_to_one_thread()
+    from server.config_file import ConfigError
+
+    parser = _parser(verb)
     args = parser.parse_args(arguments)
     if args.verb is None:
         parser.print_help(sys.stderr)
@@ -78,6 +86,13 @@ def _parser(verb: str | None) -> argparse.ArgumentParser:
         sub.add_argument("--json", action="store_true", help="one JSON document on standard output")
         sub.set_defaults(run=module.run)
     return parser
+
+
+def _keep_matrices_to_one_thread() -> None:
+    """The heads' products take a tenth of a millisecond; OpenBLAS's other threads then spin for
+    15 ms while they wait for more, and the event loop waits for them in turn. A variable that is
+    set already is kept."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def _say(error: object, status: int) -> int:

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from p2l_model.checkpoint import Checkpoint, load_checkpoint, resolve_checkpoint
 from p2l_model.engine.base import Engine
 from p2l_model.engine.load import load_engine
-from p2l_model.engine.onnx_engine import OnnxEngine
 from p2l_model.errors import DataError
 from p2l_model.heads import HeadOutputs
 from p2l_model.types import Conversation, FloatArray, PreferenceFamily
@@ -51,9 +50,7 @@ class PromptReader:
         if len(chosen) < _MIN_MODELS:
             raise DataError("a leaderboard needs at least two models")
         columns = np.array([known[name] for name in chosen], dtype=np.int64)
-        # on a CPU a batch gains nothing and its padding costs
-        batch_size = 1 if isinstance(engine, OnnxEngine) else _BATCH
-        return cls(checkpoint, engine, columns, batch_size)
+        return cls(checkpoint, engine, columns, _BATCH)
 
     @property
     def family(self) -> PreferenceFamily:

@@ -1,10 +1,16 @@
-"""The default engine: onnxruntime on a CPU, one prompt a run, no torch."""
+"""The default engine: onnxruntime on a CPU, one prompt a run, no torch.
+
+A prompt is computed by one thread, and as many prompts at a time as there are cores: threads that
+share a prompt spin while they wait for each other, which costs twice the CPU and gains nothing on a
+short one.
+"""
 
 from __future__ import annotations
 
 import ctypes
 import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import onnxruntime
@@ -12,6 +18,7 @@ from numpy.typing import NDArray
 
 from p2l_model.checkpoint import GRAPH, Checkpoint
 from p2l_model.engine.base import EngineLimits
+from p2l_model.engine.cores import usable_cores
 from p2l_model.engine.graph import initializers, layers_used, word_table
 from p2l_model.engine.graph_writer import AS_STORED, INPUT
 from p2l_model.errors import CheckpointError, ScoringError
@@ -22,7 +29,8 @@ class OnnxEngine:
     """Runs the checkpoint's graph with the checkpoint's own weights."""
 
     def __init__(self, checkpoint: Checkpoint, *, n_threads: int = 0) -> None:
-        """n_threads: 0 lets onnxruntime take every core. Raises CheckpointError."""
+        """n_threads: for each prompt, one prompt at a time; 0: one thread for each, and as many at
+        a time as there are cores. Raises CheckpointError."""
         graph = checkpoint.path / GRAPH
         if not graph.exists():
             raise CheckpointError(
@@ -45,7 +53,7 @@ class OnnxEngine:
         # onnxruntime reads these buffers as long as the session lives
         self._weights = [onnxruntime.OrtValue.ortvalue_from_numpy(w) for w in weights.values()]
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = n_threads
+        options.intra_op_num_threads = max(1, n_threads)
         options.log_severity_level = 3
         # planning memory by the shape of the last prompt holds on to that of the longest
         options.enable_mem_pattern = False
@@ -56,17 +64,21 @@ class OnnxEngine:
             )
         except Exception as error:  # onnxruntime's errors share no base
             raise CheckpointError(f"{graph}: does not fit the weights: {error}") from error
+        self._parallel = usable_cores() if n_threads == 0 else 1
+        self._side_by_side = ThreadPoolExecutor(self._parallel, thread_name_prefix="p2l-onnx")
         checkpoint.forget_pages()
         _return_memory()
 
     @property
     def limits(self) -> EngineLimits:
-        """One prompt at a time: on a CPU a batch of two takes as long as two."""
-        return EngineLimits(batch_tokens=1, batch_prompts=1)
+        """One prompt a call: on a CPU a batch of two takes as long as two."""
+        return EngineLimits(batch_tokens=1, batch_prompts=1, parallel=self._parallel)
 
     def features(self, batch: Sequence[Sequence[int]]) -> NDArray[np.float32]:
-        """Token ids of B prompts -> (B, H), one run each: padding would only cost."""
-        return np.stack([self._one(ids) for ids in batch])
+        """Token ids of B prompts -> (B, H), one run each, side by side: padding would only cost."""
+        if len(batch) == 1 or self._parallel == 1:
+            return np.stack([self._one(ids) for ids in batch])
+        return np.stack(list(self._side_by_side.map(self._one, batch)))
 
     def _one(self, ids: Sequence[int]) -> NDArray[np.float32]:
         rows = np.asarray(ids, dtype=np.int64)
@@ -82,7 +94,8 @@ class OnnxEngine:
         self.features([[0] * 8])
 
     def close(self) -> None:
-        """Nothing is held beyond memory."""
+        """Ends the threads that prompts of a batch are computed on."""
+        self._side_by_side.shutdown()
 
 
 def _return_memory() -> None:

@@ -16,7 +16,9 @@ class ScorerSettings(Section):
     url: one service, or replicas of it; checkpoint may then name what they serve, and is asked at
     start. timeout_ms: after it the marginal leaderboard stands in. max_tokens: how much of a
     prompt's end is read, where that is less than the checkpoint's own limit. cache_size:
-    leaderboards remembered, 0 for none. The rest is the engine's (EngineOptions).
+    leaderboards remembered, 0 for none. threads: on a CPU, for each prompt, one prompt at a time;
+    0: one for each prompt, and as many prompts at a time as there are cores. dtype: of the
+    backbone (torch, vllm). The rest is the engine's (EngineOptions).
     """
 
     checkpoint: str = "bundled"

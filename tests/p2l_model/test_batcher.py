@@ -193,7 +193,7 @@ class Gate:
     """A real engine that scores when it is let, and counts."""
 
     def __init__(self, checkpoint: Checkpoint) -> None:
-        self._engine = load_engine(checkpoint)
+        self._engine = load_engine(checkpoint, n_threads=1)  # one prompt at a time
         self.limits = self._engine.limits
         self.gate = threading.Event()
         self.n_scored = 0

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ from safetensors.numpy import load_file, save_file
 from tiny_checkpoint import write_checkpoint
 
 from p2l_model.checkpoint import Checkpoint, load_checkpoint, resolve_checkpoint
+from p2l_model.engine.cores import usable_cores
 from p2l_model.engine.graph import build_graph
 from p2l_model.engine.load import load_engine
 from p2l_model.errors import CheckpointError, ScoringError
@@ -143,3 +146,34 @@ def test_other_architectures_have_no_graph() -> None:
         build_graph(llama, "fp32", [-1], "last", 64)
     with pytest.raises(CheckpointError, match="pooled at their last layer"):
         build_graph({"model_type": "llama"}, "fp32", [0, -1], "last", 64)
+
+
+def test_a_prompt_has_one_thread_and_prompts_go_side_by_side(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("p2l_model.engine.onnx_engine.usable_cores", lambda: 3)
+    checkpoint = load_checkpoint(resolve_checkpoint("bundled"))
+    ids = [checkpoint.prompt.encode(Conversation((text,))) for text in PROMPTS[:5]]
+    default, fixed = (load_engine(checkpoint, "onnx", n_threads=n) for n in (0, 2))
+    assert (default.limits.parallel, fixed.limits.parallel) == (3, 1)
+    meet = threading.Barrier(3)
+    alone = default._one  # type: ignore[attr-defined]
+
+    def together(one: list[int]) -> NDArray[np.float32]:
+        meet.wait(timeout=30)  # broken, were they computed one after the other
+        return alone(one)
+
+    monkeypatch.setattr(default, "_one", together)
+    assert np.array_equal(default.features(ids[:3]), [alone(one) for one in ids[:3]])
+    assert np.allclose(fixed.features(ids), [alone(one) for one in ids], atol=1e-4)
+    default.close()
+
+
+def test_cores_are_those_of_the_process_and_of_its_container(tmp_path: Path) -> None:
+    quota = tmp_path / "cpu.max"
+    here = len(os.sched_getaffinity(0))
+    assert usable_cores(quota) == here
+    for text, cores in (("max 100000", here), ("100000 100000", 1), ("50000 100000", 1),
+                        ("9900000 100000", here), ("nonsense", here)):  # fmt: skip
+        quota.write_text(text)
+        assert usable_cores(quota) == cores

@@ -70,7 +70,7 @@ async def test_the_built_scorer_scores_what_the_checkpoint_says(folder: Path) ->
 
 async def test_closing_finishes_what_runs_and_fails_what_waits(folder: Path) -> None:
     checkpoint = load_checkpoint(folder)
-    engine = GatedEngine(load_engine(checkpoint))
+    engine = GatedEngine(load_engine(checkpoint, n_threads=1))
     scorer = LocalScorer(checkpoint, engine)
     running = asyncio.create_task(scorer.score(HELLO))
     await asyncio.to_thread(engine.entered.wait, 10)
@@ -91,7 +91,7 @@ async def test_closing_finishes_what_runs_and_fails_what_waits(folder: Path) -> 
 
 async def test_a_caller_who_leaves_is_cancelled_and_frees_the_place(folder: Path) -> None:
     checkpoint = load_checkpoint(folder)
-    engine = GatedEngine(load_engine(checkpoint))
+    engine = GatedEngine(load_engine(checkpoint, n_threads=1))
     scorer = LocalScorer(checkpoint, engine, max_waiting=2)
     first = asyncio.create_task(scorer.score(HELLO))
     left = asyncio.create_task(scorer.score(OTHER))

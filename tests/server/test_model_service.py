@@ -53,7 +53,7 @@ class HeldEngine:
     """A real engine that loads and scores when it is let."""
 
     def __init__(self, checkpoint: Checkpoint) -> None:
-        self._engine = load_engine(checkpoint)
+        self._engine = load_engine(checkpoint, n_threads=1)  # one prompt at a time
         self.limits: EngineLimits = self._engine.limits
         self.warm, self.gate = threading.Event(), threading.Event()
         self.n_scored = 0
