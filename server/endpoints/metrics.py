@@ -50,6 +50,11 @@ def states_of(state: State) -> Iterator[Metric]:
     yield gauge("window_spent_usd", "Settled in it.", [((n,), s) for n, _, s in spent], "window")
     yield gauge("storage_up", "0: spend cannot be written.", [((), state.store.failure is None)])
     yield gauge("storage_pending", "Records on their way.", [((), state.store.n_pending)])
+    yield total(
+        "storage_rejected",
+        "Records that no database took: spend that is not in the ledger.",
+        [((), state.store.n_rejected)],
+    )
     yield from _jobs(state)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
 from server.storage.database import Database
 from server.storage.errors import StorageError
@@ -15,6 +15,17 @@ from server.storage.spool import Record
 from server.storage.statements import Kind, Row, Statement
 
 _LOG: Final = logging.getLogger(__name__)
+# What the driver or our own code makes of a record that cannot be written, now or ever.
+_OF_THE_RECORD: Final = (
+    DataError,
+    IntegrityError,
+    ValueError,
+    TypeError,
+    LookupError,
+    OverflowError,
+)
+# SQLite's driver says so of a value of a type that it does not know.
+_UNBINDABLE: Final = "Error binding parameter"
 
 
 def write(
@@ -70,8 +81,8 @@ def _identity(row: Row) -> tuple[str, int]:
 
 
 def _raise_where_down(database: Database, error: Exception) -> None:
-    """Where it is not the record that is at fault."""
-    of_the_data = isinstance(error, DataError | IntegrityError)
-    of_the_driver = isinstance(error, DBAPIError | SQLAlchemyError)
-    if of_the_driver and not of_the_data:
+    """Where it is not the record that is at fault: no memory, a disk that fails, anything else that
+    was not foreseen may pass, and the record must not be given up for it."""
+    unbindable = isinstance(error, DBAPIError) and _UNBINDABLE in str(error.orig)
+    if not unbindable and not isinstance(error, _OF_THE_RECORD):
         raise StorageError(database.reason(error)) from None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -36,25 +36,38 @@ class Lost:
     cost_pico: int
 
 
-def adopt(database: Database, folder: Path, policy: UnknownCost, now: float) -> list[Lost]:
+@dataclass(slots=True)
+class Adopted:
+    """What dead processes left. n_rejected: records that no database takes or nobody can read."""
+
+    lost: list[Lost] = field(default_factory=list)
+    n_rejected: int = 0
+
+
+def adopt(database: Database, folder: Path, policy: UnknownCost, now: float) -> Adopted:
     """Writes what dead processes have spooled here and closes what they had open.
 
-    Raises StorageError; what is not written then is left for the next try.
+    Raises StorageError, OSError; what is not written then is left for the next try.
     """
-    lost: list[Lost] = []
+    adopted = Adopted()
     for orphan in orphans(folder):
         try:
-            n_records = _replay(database, orphan)
+            n_records, n_rejected = _replay(database, orphan)
             with database.begin() as connection:
-                lost += _lose(connection, attempts.c.instance == orphan.instance, policy, now)
+                adopted.lost += _lose(
+                    connection, attempts.c.instance == orphan.instance, policy, now
+                )
                 connection.execute(delete(instances).where(instances.c.instance == orphan.instance))
         except BaseException:
             orphan.release()
             raise
         orphan.remove()
+        adopted.n_rejected += n_rejected
         if n_records:
             _LOG.warning("storage: %d records of a process that died were read", n_records)
-    return lost
+        if orphan.n_damaged:
+            _LOG.error("storage: %d of its records cannot be read", orphan.n_damaged)
+    return adopted
 
 
 def close_stale(database: Database, policy: UnknownCost, now: float) -> list[Lost]:
@@ -94,13 +107,14 @@ def _lose(
     return lost
 
 
-def _replay(database: Database, orphan: Orphan) -> int:
+def _replay(database: Database, orphan: Orphan) -> tuple[int, int]:
+    """How many records there were, and how many more or of them were rejected."""
     known = statements(database.engine.dialect)
-    n_records = 0
+    n_records = n_refused = 0
     for batch in _batches(orphan.records()):
         n_records += len(batch)
-        write(database, known, batch)
-    return n_records
+        n_refused += len(write(database, known, batch))
+    return n_records, n_refused + orphan.n_damaged
 
 
 def _batches(records: Iterable[Record]) -> Iterator[list[Record]]:

@@ -10,6 +10,7 @@ the segments of a lock that can be had belong to a process that is dead, and are
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 from collections.abc import Iterator
@@ -30,9 +31,12 @@ _LINES: Final = ".jsonl"
 
 @dataclass(slots=True)
 class _Segment:
+    """n_bytes: of whole lines. is_whole: there is nothing behind them."""
+
     path: Path
     last: int = 0
     n_bytes: int = 0
+    is_whole: bool = True
 
 
 class Spool:
@@ -71,52 +75,85 @@ class Spool:
         self._held_number = number
 
     def write_held(self) -> None:
-        """Raises OSError."""
+        """Raises OSError; what is held is then in the spool as a whole or not at all."""
         if not self._held:
             return
-        line, number = b"".join(self._held), self._held_number
+        lines, number = b"".join(self._held), self._held_number
         self._held.clear()
-        current = self._current
-        if current is None or current.n_bytes >= self._segment_bytes:
-            current = self._next_segment()
-        written = os.write(self._file, line)
-        if written != len(line):
-            # the next line must not continue this one
-            os.write(self._file, b"\n")
-            raise OSError("the disk is full")
-        current.n_bytes += written
-        current.last = number
+        self._write(lines).last = number
+
+    def probe(self) -> None:
+        """Raises OSError where nothing can be written."""
+        self._write(b"\n")
 
     def committed(self, number: int) -> None:
-        """Everything up to this number is in the database."""
+        """Everything up to this number is in the database. Raises OSError where a segment cannot be
+        removed: the next call tries it again."""
         while self._full and self._full[0].last <= number:
-            self._full.pop(0).path.unlink(missing_ok=True)
+            self._full[0].path.unlink(missing_ok=True)
+            del self._full[0]
 
     def close(self, number: int) -> None:
-        """Everything up to this number is in the database, and nothing follows."""
-        with contextlib.suppress(OSError):
-            self.write_held()
-        if self._current is not None:
-            os.close(self._file)
-            self._full.append(self._current)
-            self._current = None
-        self.committed(number)
-        if not self._full and self._lock is not None:
-            (self.folder / f"{self.instance}{_LOCK}").unlink(missing_ok=True)
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        """Everything up to this number is in the database, and nothing follows. Raises OSError
+        where something cannot be removed: the next process adopts it."""
+        try:
+            with contextlib.suppress(OSError):
+                self.write_held()
+            self._end_current()
+            self.committed(number)
+            if not self._full and self._lock is not None:
+                (self.folder / f"{self.instance}{_LOCK}").unlink(missing_ok=True)
+        finally:
+            if self._lock is not None:
+                os.close(self._lock)
+                self._lock = None
+
+    def _write(self, lines: bytes) -> _Segment:
+        """Where they have been written."""
+        current = self._writable()
+        try:
+            written = os.write(self._file, lines)
+            if written != len(lines):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError:
+            self._cut(current)
+            raise
+        current.n_bytes += written
+        return current
+
+    def _cut(self, segment: _Segment) -> None:
+        """Takes off what was written of a line that did not get in: the next one must not continue
+        it. Where even that fails, no line is written behind it."""
+        try:
+            os.ftruncate(self._file, segment.n_bytes)
+        except OSError:
+            segment.is_whole = False
+
+    def _writable(self) -> _Segment:
+        current = self._current
+        if current is None or not current.is_whole:
+            return self._next_segment()
+        if current.n_bytes >= self._segment_bytes:
+            with contextlib.suppress(OSError):  # too many files are open, say: this one still is
+                return self._next_segment()
+        return current
 
     def _next_segment(self) -> _Segment:
-        if self._current is not None:
-            os.close(self._file)
-            self._full.append(self._current)
         self._n_segments += 1
         path = self.folder / f"{self.instance}-{self._n_segments:08d}{_LINES}"
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
-        self._file = os.open(path, flags, 0o600)
-        self._current = _Segment(path)
+        file = os.open(path, flags, 0o600)
+        self._end_current()
+        self._file, self._current = file, _Segment(path)
         return self._current
+
+    def _end_current(self) -> None:
+        if self._current is None:
+            return
+        self._full.append(self._current)
+        self._current = None
+        with contextlib.suppress(OSError):  # it is closed all the same
+            os.close(self._file)
 
 
 class Orphan:
@@ -124,16 +161,23 @@ class Orphan:
 
     def __init__(self, folder: Path, instance: str, lock: int) -> None:
         self.instance = instance
+        self.n_damaged = 0
         self._folder = folder
         self._lock = lock
 
     def records(self) -> Iterator[Record]:
-        """In the order in which they were appended; a last line cut short is left out."""
+        """In the order in which they were appended; n_damaged counts the lines that are no records,
+        but not a last one cut short: it was never said to be written. Raises OSError."""
         for path in self._segments():
-            for line in path.read_bytes().splitlines():
-                with contextlib.suppress(orjson.JSONDecodeError, ValueError):
-                    kind, row = orjson.loads(line)
-                    yield Kind(kind), row
+            content = path.read_bytes()
+            for line in content[: content.rfind(b"\n") + 1].splitlines():
+                if not line:
+                    continue
+                record = _record(line)
+                if record is None:
+                    self.n_damaged += 1
+                else:
+                    yield record
 
     def remove(self) -> None:
         for path in self._segments():
@@ -155,6 +199,14 @@ def orphans(folder: Path) -> Iterator[Orphan]:
         lock = _locked(path)
         if lock is not None:
             yield Orphan(folder, path.name.removesuffix(_LOCK), lock)
+
+
+def _record(line: bytes) -> Record | None:
+    try:
+        kind, row = orjson.loads(line)
+        return (Kind(kind), row) if isinstance(row, dict) else None
+    except (ValueError, TypeError):
+        return None
 
 
 def _locked(path: Path) -> int | None:

@@ -62,6 +62,9 @@ class Store:
         self._settings = settings
         self._clock = clock
         self._spool: Spool | None = None
+        self._not_spooled: str | None = None
+        self._not_removed: str | None = None
+        self._n_rejected = 0
         self._started = False
         self._numbers = itertools.count(1)
         self._last = 0
@@ -73,8 +76,13 @@ class Store:
 
     @property
     def failure(self) -> str | None:
-        """Why the database cannot be written just now; None where it can."""
-        return self._writer.failure
+        """Why the database or the spool cannot be written just now; None where both can."""
+        return self._writer.failure or self._not_spooled or self._not_removed
+
+    @property
+    def n_rejected(self) -> int:
+        """Records that no database took: what was spent on them is not in the ledger."""
+        return self._n_rejected + self._writer.n_rejected
 
     @property
     def receipts_days(self) -> int | None:
@@ -104,11 +112,16 @@ class Store:
             self._writer.statement(Kind.SEEN).execute(connection, [self._seen()])
         policy, now = self._settings.unknown_cost, self._clock()
         if self._folder is not None:
-            self.lost += adopt(self.database, self._folder, policy, now)
             try:
+                adopted = adopt(self.database, self._folder, policy, now)
                 self._spool = Spool(self._folder, self.instance)
             except OSError as error:
-                raise StorageError(f"storage.spool_dir: {error}") from error
+                raise StorageError(
+                    f"storage.spool_dir: {error}: make {self._folder} writable for the user that "
+                    "serve runs as"
+                ) from error
+            self.lost += adopted.lost
+            self._n_rejected += adopted.n_rejected
         self.lost += close_stale(self.database, policy, now)
         self._writer.start()
         self._started = True
@@ -158,7 +171,10 @@ class Store:
             return False
 
     def beat(self) -> None:
-        """Says that this process lives; to be called every few seconds."""
+        """Says that this process lives, and looks whether a spool that could not be written can be
+        again; to be called every few seconds."""
+        if self._spool is not None and self._not_spooled is not None:
+            self._spooled(self._spool.probe)
         self._writer.submit(self._last, (Kind.SEEN, self._seen()))
 
     def close_stale(self) -> list[Lost]:
@@ -167,11 +183,15 @@ class Store:
 
     def close(self) -> None:
         """Writes what there is. Blocks, for some seconds at most."""
-        if self._started:
-            self._writer.stop(_STOP_S)
-        if self._spool is not None:
-            self._spool.close(self._writer.committed)
-        self.database.close()
+        try:
+            if self._started:
+                self._writer.stop(_STOP_S)
+            if self._spool is not None:
+                self._spool.close(self._writer.committed)
+        except OSError as error:
+            _LOG.error("storage: the spool stays for the next process: %s", error.strerror)
+        finally:
+            self.database.close()
 
     def _check(self) -> None:
         failure = self._writer.failure
@@ -185,24 +205,42 @@ class Store:
         self._last = number = next(self._numbers)
         record = (kind, row)
         if self._spool is not None:
-            try:
-                self._spool.append(record, number)
-            except OSError as error:
-                if must_spool:
-                    raise StorageRefusedError("the spool cannot be written") from error
-                _LOG.error("storage: the spool cannot be written: %s", error.strerror)
+            self._spool.hold(record, number)
+            if not self._spooled(self._spool.write_held) and must_spool:
+                raise StorageRefusedError("the spool cannot be written")
         self._writer.submit(number, record)
 
     def _write_held(self) -> None:
         if self._spool is not None:
-            try:
-                self._spool.write_held()
-            except OSError as error:
+            self._spooled(self._spool.write_held)
+
+    def _spooled(self, write: Callable[[], None]) -> bool:
+        """Whether it could be written. What could not is on its way to the database all the same,
+        and is lost where the process dies before it is there."""
+        try:
+            write()
+        except OSError as error:
+            if self._not_spooled is None:
                 _LOG.error("storage: the spool cannot be written: %s", error.strerror)
+            self._not_spooled = f"the spool cannot be written: {error.strerror}"
+            return False
+        if self._not_spooled is not None:
+            self._not_spooled = None
+            _LOG.warning("storage: the spool can be written again")
+        return True
 
     def _committed(self, number: int) -> None:
-        if self._spool is not None:
+        """In the writer's thread."""
+        if self._spool is None:
+            return
+        try:
             self._spool.committed(number)
+        except OSError as error:
+            if self._not_removed is None:
+                _LOG.error("storage: the spool cannot be removed: %s", error.strerror)
+            self._not_removed = f"the spool cannot be removed: {error.strerror}"
+        else:
+            self._not_removed = None
 
     def _seen(self) -> Row:
         return {

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
 from typing import Final
 
+from server.guard import kind_and_place
 from server.storage.batch import write
 from server.storage.database import Database
 from server.storage.errors import StorageError
@@ -41,9 +42,17 @@ class Writer:
         self._hurry = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="storage-writer", daemon=True)
+        self._failure: str | None = None
         self.committed = 0
         self.n_rejected = 0
-        self.failure: str | None = None
+
+    @property
+    def failure(self) -> str | None:
+        """Why nothing can be written just now; None where it can."""
+        ended = self._thread.ident is not None and not self._thread.is_alive()
+        if ended and not self._stopping.is_set():
+            return "the thread that writes has ended"
+        return self._failure
 
     @property
     def n_pending(self) -> int:
@@ -78,6 +87,7 @@ class Writer:
         stopped = False
         while not stopped:
             batch, stopped = self._gather()
+            # neither may raise: the thread would end, and nobody would notice for long
             self._write_until_done(batch)
 
     def _gather(self) -> tuple[list[_Item], bool]:
@@ -100,27 +110,42 @@ class Writer:
         records = [item for _, item in batch if isinstance(item, tuple)]
         waiting = [item for _, item in batch if not isinstance(item, tuple)]
         while records and not self._written(records):
-            for done in waiting:
-                done(False)
+            _tell(waiting, written=False)
             waiting = []
             if self._stopping.wait(wait_s):
                 return  # what is in the spool is written by the next process
             wait_s = min(_LAST_RETRY_S, wait_s * 2)
         if batch:
             self.committed = batch[-1][0]
+            self._let_go()
+        _tell(waiting, written=True)
+
+    def _let_go(self) -> None:
+        try:
             self._on_commit(self.committed)
-        for done in waiting:
-            done(True)
+        except Exception as error:
+            # what is written is written, and the next commit says so again
+            _LOG.error("storage: after a commit: %s", kind_and_place(error))
 
     def _written(self, records: Sequence[Record]) -> bool:
         try:
             self.n_rejected += len(write(self._database, self._statements, records))
-        except StorageError as error:
-            if self.failure is None:
-                _LOG.error("storage: cannot write: %s; trying again", error)
-            self.failure = str(error)
+        except Exception as error:
+            reason = str(error) if isinstance(error, StorageError) else kind_and_place(error)
+            if self._failure is None:
+                _LOG.error("storage: cannot write: %s; trying again", reason)
+            self._failure = reason
             return False
-        if self.failure is not None:
+        if self._failure is not None:
             _LOG.warning("storage: writing again")
-        self.failure = None
+        self._failure = None
         return True
+
+
+def _tell(waiting: Sequence[Callable[[bool], None]], *, written: bool) -> None:
+    for done in waiting:
+        try:
+            done(written)
+        except RuntimeError:
+            # the event loop of the one who waited is closed
+            _LOG.info("storage: nobody waits any more")
