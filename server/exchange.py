@@ -42,7 +42,8 @@ class Exchange:
 
     entry: the ledger's, of the latest attempt; None before the first. sent_as: the surface on
     which it went out. rng: of the seed, past the draws so far. history: all decisions as the
-    router gave them, with what became of each.
+    router gave them, with what became of each. reservations: numbers of attempts that the ledger
+    has been told of; a refused one keeps its own, since its row is settled.
     """
 
     plan: Plan
@@ -51,6 +52,7 @@ class Exchange:
     rng: random.Random
     history: list[Attempt] = field(default_factory=list)
     attempts: int = 0
+    reservations: int = 0
     retries: int = 0
     entry: Entry | None = None
     failures: dict[str, UpstreamError] = field(default_factory=dict)

@@ -39,7 +39,7 @@ from server.plan import Plan, Planner
 from server.request import GatewayRequest
 from server.spend import left_after, left_of_budget
 from server.upstream.base import Upstream, UpstreamReply, UpstreamRequest, UpstreamStream
-from server.upstream.errors import UpstreamError, UpstreamRejectedError
+from server.upstream.errors import Stage, UpstreamError, UpstreamRejectedError
 
 T = TypeVar("T")
 Sender = Callable[[Upstream, UpstreamRequest], Awaitable[T]]
@@ -152,15 +152,17 @@ class Gateway:
                 if self._hedge_after_s is not None and exchange.attempts == 1:
                     entry, reply, began = await self._hedged(exchange, request, send, entry)
                 else:
+                    upstream, outgoing = self._outgoing(request, exchange)
                     with self.health.watching(exchange.decision.card):
-                        reply = await send(*self._outgoing(request, exchange))
+                        outgoing.progress.stage = Stage.SENT  # unless the upstream says otherwise
+                        reply = await send(upstream, outgoing)
             except UpstreamError as error:
                 exchange.timings.upstream_ms += _ms_since(started)
                 entry.fail(error)
                 self._note_failure(exchange, error)
                 await self._decide_again(exchange, leaderboard, exchange.rng)
             except BaseException:
-                # the caller has hung up: the provider may have begun, and may bill it
+                # the caller has hung up: what was sent, the provider may have begun and may bill
                 entry.settle(Outcome.CANCELLED)
                 raise
             else:
@@ -176,7 +178,13 @@ class Gateway:
 
         async def second() -> Leg[T] | None:
             reserved = await self._reserve_hedge(exchange)
-            return None if reserved is None else self._leg(exchange, request, send, reserved)
+            if reserved is None:
+                return None
+            try:
+                return self._leg(exchange, request, send, reserved)
+            except BaseException:
+                reserved.settle(Outcome.CANCELLED)
+                raise
 
         first = self._leg(exchange, request, send, entry)
         legs = await race(first, second, self._hedge_after_s or 0.0)
@@ -192,6 +200,7 @@ class Gateway:
 
         async def run() -> T:
             with self.health.watching(card):
+                outgoing.progress.stage = Stage.SENT  # unless the upstream says otherwise
                 return await send(upstream, outgoing)
 
         return Leg(exchange.decision, entry, exchange.sent_as, asyncio.create_task(run()))
@@ -207,7 +216,8 @@ class Gateway:
             again = self._decide(plan, exchange.leaderboard, exchange.rng, out)
             if not self.health.retries.take(self.health.clock()):
                 return None
-            entry = await self.accounts.reserve(plan, again, exchange.attempts + 1)
+            exchange.reservations += 1
+            entry = await self.accounts.reserve(plan, again, exchange.reservations)
         except (ApiError, WindowShortError):
             return None
         exchange.attempts += 1
@@ -224,10 +234,11 @@ class Gateway:
         Raises BudgetExhaustedError.
         """
         exchange.attempts += 1
+        exchange.reservations += 1
         for _ in range(_RESERVATIONS):
             try:
                 entry = await self.accounts.reserve(
-                    exchange.plan, exchange.decision, exchange.attempts
+                    exchange.plan, exchange.decision, exchange.reservations
                 )
             except WindowShortError as short:
                 last = short
@@ -264,6 +275,7 @@ class Gateway:
         exchange.sent_as = outgoing.surface
         if exchange.entry is not None:
             exchange.entry.surface = outgoing.surface
+            exchange.entry.progress = outgoing.progress
         return upstream, outgoing
 
     def _note_success(self, exchange: Exchange, seconds: float) -> None:

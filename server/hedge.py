@@ -45,14 +45,16 @@ class Leg(Generic[T]):
     async def give_up(self) -> None:
         """Hangs up on it, and settles what it may cost."""
         self.task.cancel()
-        (outcome,) = await asyncio.gather(self.task, return_exceptions=True)
-        if isinstance(outcome, UpstreamReply):
-            self.entry.answer(outcome.body)
-        elif isinstance(outcome, UpstreamStream):
-            await outcome.aclose()
-        elif isinstance(outcome, UpstreamError):
-            self.entry.fail(outcome)
-        self.entry.settle(Outcome.CANCELLED)
+        try:
+            (outcome,) = await asyncio.gather(self.task, return_exceptions=True)
+            if isinstance(outcome, UpstreamReply):
+                self.entry.answer(outcome.body)
+            elif isinstance(outcome, UpstreamStream):
+                await outcome.aclose()
+            elif isinstance(outcome, UpstreamError):
+                self.entry.fail(outcome)
+        finally:  # a process that stops does not wait for it either
+            self.entry.settle(Outcome.CANCELLED)
 
 
 async def race(

@@ -56,9 +56,13 @@ async def _answer(
     if not wanted.stream:
         return await _whole(request, gateway, wanted, plan, kept)
     exchange, stream = await run_while_connected(request, lambda: gateway.stream(wanted, plan))
-    answer_headers = response_headers(exchange) | {"x-request-id": plan.request_id}
-    events = streamed_answer(exchange, wanted, stream, plan.request_id, _keep(wanted, kept))
-    return EventStreamResponse(events, stream.aclose, place.leave, answer_headers)
+    try:
+        answer_headers = response_headers(exchange) | {"x-request-id": plan.request_id}
+        events = streamed_answer(exchange, wanted, stream, plan.request_id, _keep(wanted, kept))
+        return EventStreamResponse(events, stream.aclose, place.leave, answer_headers)
+    except BaseException:
+        await stream.aclose()
+        raise
 
 
 async def _whole(

@@ -29,12 +29,17 @@ from server.quota.window import Short, Wanted, WindowSpec, from_nano, to_nano
 from server.quota.windows import Windows
 from server.storage.errors import StorageError
 from server.storage.recovery import Lost
+from server.upstream.errors import Progress
 
 # What an answer without a cap is let have, money allowing, before the windows are shared: this
 # many times its expected cost, and room for so many tokens.
 _COMFORT: Final = 4
 _COMFORT_TOKENS: Final = 1024
 _UNPAYABLE: Final = 2**62
+
+# What the windows have granted: in which, USD, and whether it is the worst case, so that no cap
+# need be sent.
+_Held = tuple[Sequence[WindowSpec], Decimal, bool]
 
 
 class Ledger(Protocol):
@@ -43,7 +48,8 @@ class Ledger(Protocol):
     async def open(self, row: Attempt) -> None:
         """Returns once the row would survive the death of the process.
 
-        Raises StorageRefusedError where it would not.
+        Raises StorageRefusedError where it would not. Where it raises anything, or is cancelled,
+        the row is settled as an attempt that was never sent.
         """
 
     def settle(self, row: Attempt) -> None:
@@ -110,31 +116,16 @@ class Accounts:
         """
         specs = self._specs(plan.caller)
         worst = worst_case(decision.card, plan.routing.shape)
-        hold, cap = f"{plan.request_id}:{attempt}", None
+        hold = f"{plan.request_id}:{attempt}"
         try:
-            if specs:
-                reserved, cap = await self._held(hold, specs, plan, decision, worst)
-            else:
-                reserved = None if worst is None else worst.at(_cap(plan, decision))
-            row = self._row(plan, decision, attempt, reserved)
-            await self._opened(row, hold, specs)
+            held = await self._held(hold, specs, _wanted(plan, decision, worst)) if specs else None
+            try:
+                return await self._opened(plan, decision, attempt, worst, held)
+            except BaseException:
+                self._release(hold, specs)
+                raise
         except StorageError:
             raise OverloadedError("Spend cannot be recorded just now.") from None
-        known = Known(
-            card=decision.card,
-            shape=plan.routing.shape,
-            expected_usd=decision.expected_cost_usd,
-            reserved_usd=reserved,
-        )
-        return Entry(
-            row,
-            known,
-            caller=plan.caller,
-            specs=specs,
-            output_cap=cap,
-            policy=self._policy,
-            to=self,
-        )
 
     def settled(self, entry: Entry) -> None:
         """See Settlement."""
@@ -178,33 +169,53 @@ class Accounts:
     def _specs(self, caller: Caller) -> tuple[WindowSpec, ...]:
         return () if self.budgets is None else self.budgets.of(caller)
 
-    async def _held(
-        self,
-        hold: str,
-        specs: Sequence[WindowSpec],
-        plan: Plan,
-        decision: Decision,
-        worst: WorstCase | None,
-    ) -> tuple[Decimal | None, int | None]:
-        """What is reserved in all windows, in USD, and the output cap that it pays for."""
+    async def _held(self, hold: str, specs: Sequence[WindowSpec], wanted: Wanted) -> _Held:
+        """What is reserved in all windows. Raises WindowShortError, OverloadedError."""
         if self._windows is None:
             raise OverloadedError("Window budgets cannot be counted.")
-        wanted = _wanted(plan, decision, worst)
         granted = await self._windows.reserve(hold, specs, wanted)
         if isinstance(granted, Short):
             raise WindowShortError(granted)
-        if granted >= wanted.most:
-            return from_nano(granted), None
-        amount = from_nano(granted)
-        return amount, largest_output_cap(decision.card, plan.routing.shape, amount)
+        return specs, from_nano(granted), granted >= wanted.most
 
-    async def _opened(self, row: Attempt, hold: str, specs: Sequence[WindowSpec]) -> None:
-        try:
-            await self._ledger.open(row)
-        except BaseException:
-            if self._windows is not None and specs:
-                self._windows.settle(hold, specs, 0)
-            raise
+    async def _opened(
+        self,
+        plan: Plan,
+        decision: Decision,
+        attempt: int,
+        worst: WorstCase | None,
+        held: _Held | None,
+    ) -> Entry:
+        """Raises StorageError."""
+        shape, cap = plan.routing.shape, None
+        specs: Sequence[WindowSpec] = ()
+        if held is None:
+            reserved = None if worst is None else worst.at(_cap(plan, decision))
+        else:
+            specs, reserved, is_all = held
+            cap = None if is_all else largest_output_cap(decision.card, shape, reserved)
+        row = self._row(plan, decision, attempt, reserved)
+        await self._ledger.open(row)
+        entry = Entry(
+            row,
+            Known(
+                card=decision.card,
+                shape=shape,
+                expected_usd=decision.expected_cost_usd,
+                reserved_usd=reserved,
+            ),
+            caller=plan.caller,
+            specs=specs,
+            output_cap=cap,
+            policy=self._policy,
+            to=self,
+        )
+        entry.progress = Progress()  # nothing has been sent yet
+        return entry
+
+    def _release(self, hold: str, specs: Sequence[WindowSpec]) -> None:
+        if self._windows is not None and specs:
+            self._windows.settle(hold, specs, 0)
 
     def _row(
         self, plan: Plan, decision: Decision, attempt: int, reserved: Decimal | None

@@ -30,11 +30,13 @@ class UnknownCost(StrEnum):
 class Seen:
     """What has been read of an answer so far.
 
-    taken_on: the provider answered 200, so that even a failed attempt may be charged. tier: the
-    service tier, as asked for until the answer says another.
+    sent: the request may have left this process. taken_on: the provider answered 200, so that even
+    a failed attempt may be charged. tier: the service tier, as asked for until the answer says
+    another.
     """
 
     usage: Usage | None = None
+    sent: bool = True
     taken_on: bool = False
     deltas: int = 0
     text_bytes: int = 0
@@ -70,7 +72,7 @@ def bill(outcome: Outcome, known: Known, seen: Seen, policy: UnknownCost) -> Bil
     if seen.usage is not None:
         cost_usd = actual_cost_usd(known.card, seen.usage, billed_tier(known, seen))
         return Bill(cost_usd, CostSource.USAGE, seen.usage)
-    if outcome in _UNBILLED and not seen.taken_on:
+    if not seen.sent or (outcome in _UNBILLED and not seen.taken_on):
         return Bill(Decimal(0), CostSource.NONE, None)
     if outcome is Outcome.ANSWERED or seen.tokens > 0:
         usage = Usage(prompt_tokens=known.shape.input_tokens, completion_tokens=seen.tokens)

@@ -15,6 +15,7 @@ from server.quota.window import WindowSpec
 from server.tiers import reported_tier
 from server.upstream.base import Surface
 from server.upstream.errors import (
+    Progress,
     Stage,
     UpstreamError,
     UpstreamRateLimitedError,
@@ -48,6 +49,7 @@ class Entry:
 
     output_cap: tokens that the reservation pays for, to be sent along; None: nothing to send.
     surface: the form of the answer that is seen. specs: the windows in which it is reserved.
+    progress: how far the request has come, None where nobody tells: it then counts as sent.
     `settle`, `fail` and `cancel` end it; only the first of them counts.
     """
 
@@ -68,6 +70,7 @@ class Entry:
         self.caller = caller
         self.specs = specs
         self.surface = Surface.CHAT
+        self.progress: Progress | None = None
         self.cost_usd: Decimal | None = None
         # told of the usage that an answer reported
         self.on_usage: Callable[[Usage], None] | None = None
@@ -128,6 +131,7 @@ class Entry:
             return
         self._seen.usage = parse_usage(self._usage, self.surface)
         self._seen.taken_on = taken_on
+        self._seen.sent = self.progress is None or self.progress.stage is Stage.SENT
         if self._seen.usage is not None and self.on_usage is not None:
             self.on_usage(self._seen.usage)
         final = bill(outcome, self._known, self._seen, self._policy)

@@ -13,8 +13,9 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from server.quota.history import spent_slices
 from server.quota.pacer import Pacer
@@ -31,6 +32,9 @@ _LEASE_US: Final = 2 * 3600 * 1_000_000
 _LOADS: Final = 5
 _RETRY_S: Final = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0)
 _CLOSE_S: Final = 10.0
+_MOST_UNSURE: Final = 10_000
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +59,14 @@ class RedisWindows:
         self._held: dict[WindowSpec, dict[str, int]] = {}
         self._spent: dict[str, int] = {}
         self._loading = asyncio.Lock()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        # hold -> its windows, where Redis failed while it was asked: it may have reserved them
+        self._unsure: dict[str, Sequence[WindowSpec]] = {}
 
     async def reserve(self, hold: str, specs: Sequence[WindowSpec], wanted: Wanted) -> int | Short:
         """See Windows."""
         # not cut off half-way: whoever gives up settles, which must come after
-        task = asyncio.ensure_future(self._reserved(hold, specs, wanted))
+        task = self._kept(asyncio.create_task(self._reserved(hold, specs, wanted)))
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
@@ -83,15 +89,23 @@ class RedisWindows:
 
     async def close(self) -> None:
         """See Windows."""
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=_CLOSE_S)
+        # a reservation that was given up is given back by a task of its own
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSE_S):
+                while self._tasks:
+                    await asyncio.wait(self._tasks)
         await self._client.close()
 
     async def _reserved(
         self, hold: str, specs: Sequence[WindowSpec], wanted: Wanted
     ) -> int | Short:
         for _ in range(_LOADS):
-            answer = await self._ask(hold, specs, wanted)
+            try:
+                answer = await self._ask(hold, specs, wanted)
+            except StorageError:
+                self._note_unsure(hold, specs)
+                raise
+            self._give_back_unsure()
             if answer[0] == b"ok":
                 granted = int(answer[1])
                 for spec in specs:
@@ -119,10 +133,23 @@ class RedisWindows:
         if not done.cancelled() and done.exception() is None and isinstance(done.result(), int):
             self.settle(hold, specs, 0)
 
+    def _note_unsure(self, hold: str, specs: Sequence[WindowSpec]) -> None:
+        if len(self._unsure) < _MOST_UNSURE:
+            self._unsure[hold] = specs
+
+    def _give_back_unsure(self) -> None:
+        """Redis answers again: nothing was sent for what it failed to answer."""
+        while self._unsure:
+            hold, specs = self._unsure.popitem()
+            self.settle_lost(hold, specs, 0)
+
     def _spawn(self, settlement: _Settlement) -> None:
-        task = asyncio.create_task(self._settled(settlement))
+        self._kept(asyncio.create_task(self._settled(settlement)))
+
+    def _kept(self, task: asyncio.Task[T]) -> asyncio.Task[T]:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     async def _settled(self, settlement: _Settlement) -> None:
         for pause_s in _RETRY_S:

@@ -130,9 +130,16 @@ class Store:
         """See Ledger. Raises StorageRefusedError."""
         self._check()
         self._put(Kind.OPEN, attempt_row(row, self.instance), must_spool=True)
-        if self._spool is None and not await self.flush():
-            row.outcome, row.settled_at, row.cost_pico = Outcome.CANCELLED, self._clock(), 0
-            self.settle(row)
+        if self._spool is not None:
+            return
+        written = False
+        try:
+            written = await self.flush()
+        finally:
+            if not written:  # the caller may have hung up meanwhile: nothing will be sent
+                row.outcome, row.settled_at, row.cost_pico = Outcome.CANCELLED, self._clock(), 0
+                self.settle(row)
+        if not written:
             raise StorageRefusedError("the database is down")
 
     def settle(self, row: Attempt) -> None:

@@ -14,7 +14,7 @@ import anyio
 
 from router.record import record
 from server.sse import SseEvent
-from server.upstream.errors import UpstreamError, UpstreamStreamBrokenError
+from server.upstream.errors import Progress, UpstreamError, UpstreamStreamBrokenError
 
 
 class Surface(StrEnum):
@@ -45,14 +45,15 @@ class Fit:
 @record(frozen=True, slots=True)
 class UpstreamRequest:
     """A body as it goes out, in the surface's form: `model` is the provider's own name for the
-    model, routing fields are gone. headers: the surface's own that go along. The repr hides the
-    body: prompts stay out of logs."""
+    model, routing fields are gone. headers: the surface's own that go along. progress: kept current
+    while the request is sent. The repr hides the body: prompts stay out of logs."""
 
     body: Mapping[str, Any] = field(repr=False)
     stream: bool
     upstream_model: str
     surface: Surface = Surface.CHAT
     headers: Mapping[str, str] = field(default_factory=dict)
+    progress: Progress = field(default_factory=Progress, compare=False)
 
 
 @record(frozen=True, slots=True)

@@ -37,6 +37,12 @@ class Stage(Enum):
     SENT = auto()
 
 
+class Progress:
+    """How far a request has come, for whoever gives it up: what was never sent is not billed."""
+
+    stage = Stage.WAITING
+
+
 class UpstreamError(Exception):
     """Base. status: the provider's HTTP status, None where there was none.
     retry_after_s: seconds the provider asked to be left alone. said: its own words, not for

@@ -17,6 +17,7 @@ import httpx
 from router.record import record
 from server.sse import SseEvent, SseParser, SseTooLargeError
 from server.upstream.errors import (
+    Progress,
     Stage,
     UpstreamBusyError,
     UpstreamError,
@@ -49,12 +50,14 @@ QUEUE_TIMEOUT_S: Final = 5.0
 class Call:
     """A POST as it goes out. Its repr shows neither headers (the key) nor content (the prompt).
 
-    headers: httpx.Headers are taken to be the same object, unchanged, for many calls.
+    headers: httpx.Headers are taken to be the same object, unchanged, for many calls. progress:
+    kept current while the call is sent.
     """
 
     url: httpx.URL
     headers: Mapping[str, str] | httpx.Headers = field(repr=False)
     content: bytes = field(repr=False)
+    progress: Progress = field(default_factory=Progress)
 
 
 @record(frozen=True, slots=True)
@@ -81,7 +84,8 @@ class Exchange:
     """Sends calls to one provider, at most max_concurrency at a time; a few times as many may
     wait for a place, each for queue_timeout_s at most.
 
-    transport: has to heed the `deadline` of a request's extensions, as NetworkTransport does.
+    transport: has to heed the `deadline` of a request's extensions, as NetworkTransport does, and
+    should keep their `progress`; a call given to one that does not counts as sent.
     first_byte_timeout_s: from sending to the first event, or to the head of a whole answer.
     idle_timeout_s: the longest silence after that.
     total_timeout_s: from sending to the end of the answer, however lively it is.
@@ -115,7 +119,7 @@ class Exchange:
 
         Raises UpstreamBusyError, UpstreamTimeoutError and UpstreamUnavailableError.
         """
-        await self._take_place()
+        await self._take_place(call.progress)
         try:
             limits = self._limits()
             response = await self._send(call, limits)
@@ -145,7 +149,7 @@ class Exchange:
         first byte's deadline ends with the first event, so keep-alives before it do not stretch
         it.
         """
-        await self._take_place()
+        await self._take_place(call.progress)
         try:
             limits = self._limits()
             response = await self._send(call, limits)
@@ -175,7 +179,8 @@ class Exchange:
             idle_timeout_s=self._idle_timeout_s,
         )
 
-    async def _take_place(self) -> None:
+    async def _take_place(self, progress: Progress) -> None:
+        progress.stage = Stage.WAITING
         if not self._places.locked():
             await self._places.acquire()
             return
@@ -196,7 +201,12 @@ class Exchange:
         )
 
     async def _send(self, call: Call, limits: _Limits) -> httpx.Response:
-        extensions = {"timeout": self._timeouts, "deadline": limits.deadline}
+        call.progress.stage = Stage.SENT
+        extensions = {
+            "timeout": self._timeouts,
+            "deadline": limits.deadline,
+            "progress": call.progress,
+        }
         request: httpx.Request
         if isinstance(call.headers, httpx.Headers):
             request = SharedRequest(call.url, call.headers, call.content, extensions)

@@ -18,6 +18,7 @@ from typing import Any, Final, NamedTuple
 import aiohappyeyeballs
 import httpx
 
+from server.upstream.errors import Progress, Stage
 from server.upstream.http1 import Connection, Deadline
 
 # RFC 8305's recommendation.
@@ -102,8 +103,8 @@ class NetworkTransport(httpx.AsyncBaseTransport):
     """Sends requests over kept connections; the last one used is the first one used again.
 
     Heeds request.extensions: `timeout` as httpx defines it ("connect" and "write"; how many
-    connections there may be is for the caller to limit), and `deadline`, a Deadline over everything
-    that is waited for, whose breach is httpx.ReadTimeout.
+    connections there may be is for the caller to limit), `deadline`, a Deadline over everything
+    that is waited for, whose breach is httpx.ReadTimeout, and `progress`, a Progress to be kept.
 
     ssl_context: asked for it at a connection that needs one: it holds the trust store, 4 MB.
     keepalive_expiry_s: an idle connection is closed after it. is_allowed: whether an IP address,
@@ -135,7 +136,10 @@ class NetworkTransport(httpx.AsyncBaseTransport):
         deadline: Deadline | None = request.extensions.get("deadline")
         connection = self._kept(origin)
         if connection is None:
+            progress = request.extensions.get("progress") or Progress()
+            progress.stage = Stage.CONNECTING
             connection = await self._connect(origin, timeouts.get("connect"), deadline)
+            progress.stage = Stage.SENT
         try:
             await connection.send(head, body, deadline, timeouts.get("write"))
         except BaseException:

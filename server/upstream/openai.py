@@ -173,7 +173,8 @@ class OpenAIUpstream:
 
     def _call(self, request: UpstreamRequest) -> Call:
         body = openai_body.outgoing(self._profile, request)
-        return Call(self._url(request), self._headers[request.stream], json_bytes(body))
+        headers = self._headers[request.stream]
+        return Call(self._url(request), headers, json_bytes(body), request.progress)
 
     def _url(self, request: UpstreamRequest) -> httpx.URL:
         # to parse a URL takes longer than to send a request to it

@@ -154,7 +154,7 @@ class AnthropicUpstream:
     def _call(self, request: UpstreamRequest) -> Call:
         headers = headers_for(request.stream) | self._headers | dict(request.headers)
         if request.surface is Surface.MESSAGES:
-            return Call(self._url, headers, json_bytes(request.body))
+            return Call(self._url, headers, json_bytes(request.body), request.progress)
         try:
             body = self._translated(request.body, request.upstream_model)
         except InexpressibleError as error:
@@ -163,7 +163,8 @@ class AnthropicUpstream:
                 f"{self._name} cannot express the request", status=400, body=envelope(message)
             ) from None
         body.pop("stream", None)
-        return Call(self._url, headers, json_bytes(body | {"stream": request.stream}))
+        content = json_bytes(body | {"stream": request.stream})
+        return Call(self._url, headers, content, request.progress)
 
     def _translated(self, body: Mapping[str, Any], model: str) -> dict[str, Any]:
         return to_messages(

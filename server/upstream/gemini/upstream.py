@@ -137,7 +137,8 @@ class GeminiUpstream:
         method = "streamGenerateContent?alt=sse" if request.stream else "generateContent"
         model = quote(request.upstream_model.removeprefix("models/"), safe="")
         url = httpx.URL(f"{self._models_url}/{model}:{method}")
-        return Call(url, headers_for(request.stream) | self._headers, json_bytes(body))
+        headers = headers_for(request.stream) | self._headers
+        return Call(url, headers, json_bytes(body), request.progress)
 
     def _refusal(self, answer: Answer, model: str) -> UpstreamError:
         if answer.status == 200:

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from redis.asyncio import Redis
 from services import RedisServer, redis_server
 
 from server.ledger.attempt import Attempt, CostSource, Outcome
@@ -27,6 +28,11 @@ from server.storage.database import Database
 from server.storage.errors import StorageError
 from server.storage.store import Store
 
+# Keeps Redis from answering anybody for so many seconds.
+_BUSY = """
+local till = redis.call('TIME')[1] + ARGV[1]
+while tonumber(redis.call('TIME')[1]) <= till do end
+"""
 SPEC = WindowSpec(None, 1_000_000, 3600)
 KEY = WindowSpec("team", 400_000, 60)
 
@@ -208,6 +214,37 @@ async def test_what_redis_loses_is_put_back(tmp_path: Path) -> None:
             left = await available(windows, SPEC)
             # booked while it was put back: perhaps twice, never not at all
             assert left in (1_000_000 - 400_000, 1_000_000 - 650_000)
+
+
+@pytest.mark.services
+async def test_what_redis_reserved_without_saying_so_is_given_back(tmp_path: Path) -> None:
+    """It does what it was asked late; its answer goes to nobody, and nothing is sent."""
+    with redis_server() as server:
+        shop = Shop(f"sqlite:///{tmp_path}/p2l.db", server.url)
+        async with shop.gateway() as (windows, _):
+            assert await windows.reserve("r1:1", [SPEC], wanted(1)) == 1
+            async with Redis.from_url(server.url) as other:
+                busy = asyncio.create_task(other.eval(_BUSY, 0, 3))
+                await asyncio.sleep(0.2)
+                with pytest.raises(StorageError):
+                    await windows.reserve("r2:1", [SPEC], wanted(400_000))
+                await busy
+            assert await windows.reserve("r3:1", [SPEC], wanted(1)) == 1
+            await settled(windows)
+            assert await available(windows, SPEC) == 1_000_000 - 2
+
+
+@pytest.mark.services
+async def test_closing_waits_for_a_reservation_that_was_given_up(redis_shop: Shop) -> None:
+    async with redis_shop.gateway() as (windows, _):
+        await windows.reserve("r1:1", [SPEC], wanted(1))
+        task = asyncio.create_task(windows.reserve("r2:1", [SPEC], wanted(400_000)))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    async with redis_shop.gateway() as (windows, _):
+        assert await available(windows, SPEC) == 1_000_000 - 1
 
 
 @pytest.mark.services
