@@ -8,7 +8,7 @@ from typing import Any
 
 from router.catalog import ModelCard
 from router.cost import actual_cost_usd
-from server.decision_view import decision_headers, decision_json, plain
+from server.decision_view import decision_headers, decision_json, names_header, plain
 from server.errors import OVERLOADED, ApiError, with_words
 from server.exchange import Exchange
 from server.guard import log_bug
@@ -38,7 +38,7 @@ def response_headers(exchange: Exchange) -> dict[str, str]:
         headers["x-p2l-scoring"] = "marginal"
     fit = exchange.plan.fits.get(exchange.decision.model)
     if fit is not None and fit.left_out:
-        headers["x-p2l-left-out-fields"] = ",".join(fit.left_out)
+        headers["x-p2l-left-out-fields"] = names_header(fit.left_out)
     headers["x-p2l-attempts"] = str(exchange.attempts)
     headers["server-timing"] = exchange.timings.header
     return headers

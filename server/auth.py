@@ -6,7 +6,7 @@ import hashlib
 import hmac
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Final
 
@@ -40,7 +40,8 @@ class Caller:
     """Somebody whose key was known, equal to nobody else: it is looked up by with every request.
 
     models: the catalogue names this caller may use, None for all. usd_per_win: what a certain
-    win is worth to them, None where routing says. expires_at: seconds since 1970."""
+    win is worth to them, None where routing says. expires_at: seconds since 1970. is_bounded: what
+    they spend or choose has a limit of its own."""
 
     name: str
     models: frozenset[str] | None = None
@@ -48,6 +49,11 @@ class Caller:
     usd_per_win: Decimal | None = None
     limits: KeyLimits = KeyLimits()
     expires_at: float | None = None
+    is_bounded: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        bounded = self.models is not None or self.limits.budget_usd is not None
+        object.__setattr__(self, "is_bounded", bounded)
 
 
 _ANYBODY: Final = Caller("anonymous", admin=True)

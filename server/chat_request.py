@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import field, replace
 from typing import Any, Final
 
 from p2l_model.types import Conversation, user_turns
@@ -14,9 +14,10 @@ from server.errors import InvalidRequestError
 from server.responses.turn import Turn
 from server.tiers import tier_of
 from server.upstream.base import Fit, Surface, Upstream, UpstreamRequest
+from server.upstream.fields import OURS
+from server.upstream.fitting import fit_of
+from server.upstream.tools import provider_runs_some, runs_in_chat
 
-# What a caller may say to us and no upstream should hear.
-_OURS: Final = frozenset({"p2l", "cost"})
 _ROLES: Final = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
 _CAPS: Final = ("max_completion_tokens", "max_tokens")
 # The output cap's name in other surfaces, and what such a body always says: nothing is kept at
@@ -32,7 +33,8 @@ class ChatRequest:
     """A parsed request. Its repr hides the body: prompts stay out of logs.
 
     body: in the form of chat completions, whatever was asked; surface: what was asked, and native:
-    the caller's own body where that is another surface; headers go along with it. native_only:
+    the caller's own body where that is another surface; headers go along with it. Neither holds
+    the fields that are for us. native_only:
     what of it chat completions cannot say, so that only providers of the surface itself can
     answer. server_tools: whether it lets the provider run tools of its own. turn: see Turn.
     thinking_tokens: what of the output cap the native body lets a model think with.
@@ -73,30 +75,39 @@ class ChatRequest:
         """The input, in tokens and in text."""
         return count_chat(self.body, self.native)
 
-    def speaks_natively(self, upstream: Upstream) -> bool:
-        """Whether the provider has the surface that was asked for itself."""
-        return self.native is not None and upstream.speaks(self.surface)
-
-    def fit(self, upstream: Upstream, model: str) -> Fit:
-        """Whether the provider can express this. model: its name for the model."""
-        if self.speaks_natively(upstream):
-            return Fit(thinking_tokens=self.thinking_tokens)
+    def fit(self, upstream: Upstream, model: str, *, bounded: bool) -> Fit:
+        """Whether the provider can express this, and what of it goes out. model: its name for the
+        model. bounded: see Upstream.fields."""
+        if self.native is not None and upstream.speaks(self.surface):
+            return self._native_fit(self.native, upstream, bounded=bounded)
         if self.native_only is not None:
             return Fit(f"its provider cannot express {self.native_only}")
-        return upstream.fit(without_ours(self.body), model)
+        return upstream.fit(self.body, model, bounded=bounded)
 
-    def outgoing(self, upstream: Upstream, model: str, output_cap: int | None) -> UpstreamRequest:
-        """What goes out: the provider's name for the model, our fields gone, the cap in force.
+    def _native_fit(self, native: Mapping[str, Any], upstream: Upstream, *, bounded: bool) -> Fit:
+        if bounded and native.get("prompt") is not None:
+            return Fit("a prompt that is kept at its provider cannot be bounded: send its words")
+        found = fit_of(native, upstream.fields(self.surface, bounded=bounded))
+        if self.thinking_tokens == 0:
+            return found
+        return replace(found, thinking_tokens=self.thinking_tokens)
 
-        output_cap: tokens, for a request that must not cost more than its budget.
+    def outgoing(
+        self, upstream: Upstream, model: str, output_cap: int | None, fit: Fit
+    ) -> UpstreamRequest:
+        """What goes out: the provider's name for the model, the cap in force, and of the fields
+        those that may.
+
+        output_cap: tokens, for a request that must not cost more than its budget. fit: of this
+        request at this provider.
         """
         if self.native is not None and upstream.speaks(self.surface):
-            body = without_ours(self.native)
+            body = dict(self.native if fit.body is None else fit.body)
             if output_cap is not None:
                 body[NATIVE_CAPS[self.surface]] = output_cap
             body |= {**_NATIVE_ALWAYS.get(self.surface, {}), "model": model}
             return UpstreamRequest(body, self.stream, model, self.surface, self.headers)
-        body = without_ours(self.body) | {"model": model}
+        body = {**(self.body if fit.body is None else fit.body), "model": model}
         if output_cap is not None:
             # an upstream may heed either field: none of those given may allow more than the cap
             given = [name for name in _CAPS if body.get(name) is not None]
@@ -111,6 +122,7 @@ def parse_chat_request(body: Mapping[str, Any], *, default_model: str | None = N
         raise InvalidRequestError("model must be a string, for example p2l.", param="model")
     _check_messages(body.get("messages"))
     check_fields(body)
+    body = body if OURS.isdisjoint(body) else without_ours(body)
     stream = flag(body, "stream")
     if flag(body, "store"):
         raise InvalidRequestError(
@@ -124,12 +136,14 @@ def parse_chat_request(body: Mapping[str, Any], *, default_model: str | None = N
         n=count_field(body, "n", _MAX_CHOICES) or 1,
         max_output_tokens=_output_cap(body),
         needs=_needs(body),
+        server_tools=body.get("web_search_options") is not None
+        or ("tools" in body and provider_runs_some(body["tools"], runs_in_chat)),
     )
 
 
 def without_ours(body: Mapping[str, Any]) -> dict[str, Any]:
     """A body without the fields that are for us alone."""
-    return {key: value for key, value in body.items() if key not in _OURS}
+    return {key: value for key, value in body.items() if key not in OURS}
 
 
 def _check_messages(messages: object) -> None:

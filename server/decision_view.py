@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any
@@ -10,6 +10,9 @@ from urllib.parse import quote
 
 from router.decide import Alternative, Decision
 
+# Of names that a caller chooses, and the characters of each, in a header.
+_MOST_NAMES = 32
+_MOST_CHARS = 64
 # What may stand in a name within `name=prob,name=prob`: all printable ASCII but , = and %.
 _SAFE = "".join(chr(c) for c in range(0x21, 0x7F) if chr(c) not in ",=%")
 
@@ -26,6 +29,12 @@ def plain(number: Decimal | float) -> str:
 def encoded_name(name: str) -> str:
     """A model's name as it stands in a header."""
     return quote(name, safe=_SAFE)
+
+
+def names_header(names: Sequence[str]) -> str:
+    """Names as they stand in a header: callers choose them, so neither many nor long ones fit."""
+    shown = [encoded_name(name[:_MOST_CHARS]) for name in names[:_MOST_NAMES]]
+    return ",".join(shown if len(names) <= _MOST_NAMES else [*shown, "..."])
 
 
 def decision_headers(decision: Decision, *, routed: bool) -> dict[str, str]:

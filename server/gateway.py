@@ -270,7 +270,10 @@ class Gateway:
         decision = exchange.decision
         upstream = self._upstreams[decision.card.provider]
         outgoing = request.outgoing(
-            upstream, decision.card.upstream_model, decision.max_output_tokens
+            upstream,
+            decision.card.upstream_model,
+            decision.max_output_tokens,
+            exchange.plan.fits[decision.model],
         )
         exchange.sent_as = outgoing.surface
         if exchange.entry is not None:

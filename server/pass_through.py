@@ -13,6 +13,7 @@ from server.errors import InvalidRequestError
 from server.responses.turn import Turn
 from server.tiers import tier_of
 from server.upstream.base import Fit, Surface, Upstream, UpstreamRequest
+from server.upstream.fitting import fit_of
 
 _INPUTS: Final = {Surface.COMPLETIONS: "prompt", Surface.EMBEDDINGS: "input"}
 _MAX_CHOICES: Final = 128
@@ -52,15 +53,23 @@ class PassThroughRequest:
         n_bytes = len(text.encode("utf-8", "surrogatepass"))
         return Counted(text, tokens, n_bytes + tokens + 16)
 
-    def fit(self, upstream: Upstream, model: str) -> Fit:  # noqa: ARG002
-        """Whether the provider has the surface."""
+    def fit(self, upstream: Upstream, model: str, *, bounded: bool) -> Fit:  # noqa: ARG002
+        """Whether the provider has the surface, and what of the body goes out. bounded: see
+        Upstream.fields."""
         if upstream.speaks(self.surface):
-            return Fit()
+            return fit_of(self.body, upstream.fields(self.surface, bounded=bounded))
         return Fit(f"its provider has no /v1/{self.surface}")
 
-    def outgoing(self, upstream: Upstream, model: str, output_cap: int | None) -> UpstreamRequest:  # noqa: ARG002
-        """The body as it is, with the provider's name for the model and the cap in force."""
-        body = without_ours(self.body) | {"model": model}
+    def outgoing(
+        self,
+        upstream: Upstream,  # noqa: ARG002
+        model: str,
+        output_cap: int | None,
+        fit: Fit,
+    ) -> UpstreamRequest:
+        """What of the body goes out, with the provider's name for the model and the cap in force.
+        fit: of this request at this provider."""
+        body = {**(self.body if fit.body is None else fit.body), "model": model}
         if output_cap is not None and self.surface is Surface.COMPLETIONS:
             body["max_tokens"] = output_cap
         return UpstreamRequest(body, self.stream, model, self.surface)
@@ -73,7 +82,7 @@ def parse_completions_request(body: Mapping[str, Any]) -> PassThroughRequest:
     answers = max(count_field(body, "n", _MAX_CHOICES) or 1,
                   count_field(body, "best_of", _MAX_CHOICES) or 1)  # fmt: skip
     return PassThroughRequest(
-        body=body,
+        body=without_ours(body),
         model=_model(body),
         surface=Surface.COMPLETIONS,
         stream=stream,
@@ -87,7 +96,7 @@ def parse_embeddings_request(body: Mapping[str, Any]) -> PassThroughRequest:
     """Raises InvalidRequestError naming the field."""
     _check_input(body, "input")
     return PassThroughRequest(
-        body=body,
+        body=without_ours(body),
         model=_model(body),
         surface=Surface.EMBEDDINGS,
         stream=False,

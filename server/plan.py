@@ -17,7 +17,7 @@ from p2l_model.types import Conversation, PreferenceFamily, PromptLeaderboard
 from router.catalog import ModelCard
 from router.constraints import Constraints
 from router.cost import RequestShape
-from router.decide import Objective, RoutingRequest
+from router.decide import BudgetMode, Objective, RoutingRequest
 from router.objective import is_known
 from server.auth import Caller
 from server.chat_request import ChatRequest
@@ -96,6 +96,7 @@ class Planner:
         self.serve(catalogue)
         self.scorer = scorer
         self._routing = routing
+        self._has_windows = bool(routing.window_budgets)
         self._scoring = scoring
         self._upstreams = upstreams or {}
         self.latencies = Latencies()
@@ -120,9 +121,11 @@ class Planner:
         budget = rules.budget_usd if options.budget_usd is None else options.budget_usd
         if direct is not None and options.budget_usd is None:
             budget = self._routing.budget_usd
+        mode = options.budget_mode or rules.budget_mode
         _check_payable(request, budget)
         catalogue = (direct,) if direct else self._cards
-        fits = self._fits(request, catalogue)
+        bounded = self._has_windows or budget is not None or mode is BudgetMode.HARD
+        fits = self._fits(request, catalogue, bounded=bounded or caller.is_bounded)
         shape = await self._shape(request, fits)
         body = _chat_body(request)
         routing = RoutingRequest(
@@ -130,7 +133,7 @@ class Planner:
             input_tokens=self.learned.input_tokens(catalogue, shape.input_tokens),
             cached_tokens=self.learned.cached_tokens(caller.name, body),
             budget_usd=budget,
-            budget_mode=options.budget_mode or rules.budget_mode,
+            budget_mode=mode,
             allowed=(direct.name,) if direct else self._allowed(options, rules, caller),
             opponents=None if direct else rules.opponent_weights,
             excluded={name: fit.reason for name, fit in fits.items() if fit.reason is not None},
@@ -239,7 +242,9 @@ class Planner:
                 allowed = set(names) if allowed is None else allowed & set(names)
         return None if allowed is None else tuple(sorted(allowed))
 
-    def _fits(self, request: GatewayRequest, cards: Sequence[ModelCard]) -> dict[str, Fit]:
+    def _fits(
+        self, request: GatewayRequest, cards: Sequence[ModelCard], *, bounded: bool
+    ) -> dict[str, Fit]:
         """By catalogue name. It is found out once for models that are alike in this."""
         fits: dict[str, Fit] = {}
         alike: dict[tuple[str, Hashable], Fit] = {}
@@ -250,7 +255,7 @@ class Planner:
                 continue
             kind = card.provider, upstream.kin(request.body, card.upstream_model)
             if kind not in alike:
-                alike[kind] = request.fit(upstream, card.upstream_model)
+                alike[kind] = request.fit(upstream, card.upstream_model, bounded=bounded)
             fits[card.name] = alike[kind]
         return fits
 

@@ -69,8 +69,12 @@ class GatewayRequest(Protocol):
     def counted(self) -> Counted:
         """The input, in tokens and in text."""
 
-    def fit(self, upstream: Upstream, model: str) -> Fit:
-        """Whether the provider can express this. model: its name for the model."""
+    def fit(self, upstream: Upstream, model: str, *, bounded: bool) -> Fit:
+        """Whether the provider can express this, and what of it goes out. model: its name for the
+        model. bounded: a budget, a window or a key bounds what it may cost or choose."""
 
-    def outgoing(self, upstream: Upstream, model: str, output_cap: int | None) -> UpstreamRequest:
-        """What goes to the provider. output_cap: tokens, where a budget sets one."""
+    def outgoing(
+        self, upstream: Upstream, model: str, output_cap: int | None, fit: Fit
+    ) -> UpstreamRequest:
+        """What goes to the provider. output_cap: tokens, where a budget sets one. fit: of this
+        request at this provider."""

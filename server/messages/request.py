@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from server.chat_request import ChatRequest, parse_chat_request
+from server.chat_request import ChatRequest, parse_chat_request, without_ours
 from server.errors import InvalidRequestError
 from server.messages.blocks import UNSIGNED, Bridge
 from server.upstream.anthropic.thinking import tokens_within_cap
 from server.upstream.base import Surface
+from server.upstream.fields import OURS
+from server.upstream.tools import provider_runs_some, runs_in_messages
 
 _SAME: Final = frozenset({"model", "stream", "temperature", "top_p"})
 # Said otherwise, or without influence on the answer.
@@ -30,7 +32,6 @@ _OTHERWISE: Final = frozenset(
         "tools",
     }
 )
-_OURS: Final = frozenset({"p2l", "cost"})
 _CHOICES: Final = {"auto": "auto", "any": "required", "none": "none"}
 # An effort for a budget of thinking tokens: the least budget of each.
 _EFFORTS: Final = ((16_000, "high"), (4_000, "medium"), (0, "low"))
@@ -48,17 +49,17 @@ def parse_messages_request(body: Mapping[str, Any], betas: str | None = None) ->
     if wanted.get("stop_sequences"):
         chat["stop"] = wanted["stop_sequences"]
     for name in wanted:
-        if name not in _SAME | _OTHERWISE | _OURS:
+        if name not in _SAME | _OTHERWISE | OURS:
             bridge.lacks(f"{name} outside the Messages API")
     chat["messages"] = bridge.messages
     headers = {"anthropic-beta": betas} if betas and _BETAS.fullmatch(betas) else {}
     return replace(
         parse_chat_request(chat),
         surface=Surface.MESSAGES,
-        native={**body, "messages": _signed(body["messages"])},
+        native={**without_ours(body), "messages": _signed(body["messages"])},
         native_only=bridge.gap,
         headers=headers,
-        server_tools=any("input_schema" not in tool for tool in wanted.get("tools") or ()),
+        server_tools=provider_runs_some(wanted.get("tools"), runs_in_messages),
         thinking_tokens=tokens_within_cap(wanted.get("thinking"), betas),
     )
 

@@ -11,6 +11,7 @@ from server.errors import InvalidRequestError
 from server.responses.items import Bridge
 from server.responses.turn import Item, Turn, native_history
 from server.upstream.base import Surface
+from server.upstream.tools import provider_runs_some, runs_in_responses
 
 # Said by chat completions under the same name.
 _SAME: Final = frozenset(
@@ -88,7 +89,7 @@ def parse_responses_request(
             bridge.lacks(f"{name} outside the Responses API")
     # a prompt that is kept at the provider has messages that nobody sees here
     chat["messages"] = bridge.messages or [{"role": "user", "content": ""}]
-    native = {n: v for n, v in body.items() if n != "previous_response_id"}
+    native = {n: v for n, v in body.items() if n not in _OURS}
     if history:
         native["input"] = [*native_history(history), *_as_items(items)]
     return replace(
@@ -96,7 +97,7 @@ def parse_responses_request(
         surface=Surface.RESPONSES,
         native=native,
         native_only=bridge.gap,
-        server_tools=_server_tools(wanted),
+        server_tools=provider_runs_some(wanted.get("tools"), runs_in_responses),
         turn=Turn(kept_as, wanted.get("previous_response_id"), _as_items(items)),
     )
 
@@ -177,11 +178,6 @@ def _logprobs(wanted: Mapping[str, Any], bridge: Bridge) -> dict[str, Any]:
     if wanted.get("top_logprobs"):
         out["top_logprobs"] = wanted["top_logprobs"]
     return out
-
-
-def _server_tools(wanted: Mapping[str, Any]) -> bool:
-    """Whether the provider is to run tools of its own, at prices of their own."""
-    return any(tool["type"] not in ("function", "custom") for tool in wanted.get("tools") or ())
 
 
 def _object(wanted: Mapping[str, Any], name: str) -> dict[str, Any]:

@@ -43,6 +43,11 @@ ADVISORY: Final = frozenset(
 )
 
 
+def is_neutral(name: str, value: object) -> bool:
+    """Whether a field's value means the same as leaving it out."""
+    return value is None or value in _NEUTRAL.get(name, ())
+
+
 def asked(body: Mapping[str, Any]) -> dict[str, Any]:
     """The fields that ask for something."""
     return {

@@ -15,6 +15,7 @@ import anyio
 from router.record import record
 from server.sse import SseEvent
 from server.upstream.errors import Progress, UpstreamError, UpstreamStreamBrokenError
+from server.upstream.fields import Fields
 
 
 class Surface(StrEnum):
@@ -34,12 +35,13 @@ class Surface(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Fit:
     """Whether a provider can express a request. reason: why not, None where it can.
-    left_out: fields without influence on the answer that it does not know and is not sent.
-    thinking_tokens: what of the output cap the model thinks with before it answers."""
+    left_out: fields that it is not sent. thinking_tokens: what of the output cap the model thinks
+    with before it answers. body: what of the body goes out, None where all of it does."""
 
     reason: str | None = None
     left_out: tuple[str, ...] = ()
     thinking_tokens: int = 0
+    body: Mapping[str, Any] | None = field(default=None, compare=False, repr=False)
 
 
 @record(frozen=True, slots=True)
@@ -205,8 +207,15 @@ class Upstream(Protocol):
     def speaks(self, surface: Surface) -> bool:
         """Whether a request of this surface can be sent as it is."""
 
-    def fit(self, body: Mapping[str, Any], model: str) -> Fit:
-        """Whether a chat-completions body can be expressed. model: the provider's name for it."""
+    def fields(self, surface: Surface, *, bounded: bool) -> Fields | None:
+        """What of a body of the surface, which it speaks itself, may go out; None: all of it.
+
+        bounded: a budget, a window or a key bounds what the request may cost or choose.
+        """
+
+    def fit(self, body: Mapping[str, Any], model: str, *, bounded: bool) -> Fit:
+        """Whether a chat-completions body can be expressed, and what of it goes out. model: the
+        provider's name for it."""
 
     def kin(self, body: Mapping[str, Any], model: str) -> Hashable:
         """Equal for models that this body fits alike: to find out can take as long as to

@@ -38,6 +38,16 @@ def check_fields(
     return wanted
 
 
+def check_bounded(body: Mapping[str, Any], unbounded: frozenset[str]) -> None:
+    """Raises InexpressibleError where a request that is bounded asks for what cannot be. unbounded:
+    the dialect's own fields of that kind."""
+    for name in unbounded:
+        if body.get(name) is not None:
+            raise InexpressibleError(
+                f"{name} within a budget, a window or a key's limits, which cannot bound it"
+            )
+
+
 def left_out(body: Mapping[str, Any], kept: frozenset[str] = frozenset()) -> tuple[str, ...]:
     """The advisory fields that are not sent; kept: those that the dialect has words for."""
     names = {name for name in asked(body) if name in ADVISORY - kept}

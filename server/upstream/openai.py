@@ -29,6 +29,7 @@ from server.upstream.exchange import (
     Exchange,
     drain,
 )
+from server.upstream.fields import Fields
 from server.upstream.profiles import GENERIC, Profile
 from server.upstream.said import answer_in, said_of
 from server.upstream.wire import (
@@ -97,9 +98,13 @@ class OpenAIUpstream:
         """See Upstream.speaks."""
         return surface in self._surfaces
 
-    def fit(self, body: Mapping[str, Any], model: str) -> Fit:  # noqa: ARG002
+    def fields(self, surface: Surface, *, bounded: bool) -> Fields | None:
+        """See Upstream.fields."""
+        return self._profile.fields[surface, bounded]
+
+    def fit(self, body: Mapping[str, Any], model: str, *, bounded: bool) -> Fit:  # noqa: ARG002
         """See Upstream.fit."""
-        return openai_body.fit(self._profile, body)
+        return openai_body.fit(self._profile, body, bounded=bounded)
 
     def kin(self, body: Mapping[str, Any], model: str) -> Hashable:  # noqa: ARG002
         """See Upstream.kin."""

@@ -3,27 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
-from server.upstream.asked import asked, wants_json_schema
+from server.upstream.asked import asked, content_parts, wants_json_schema
 from server.upstream.base import Fit, Surface, UpstreamRequest
+from server.upstream.fitting import body_of, fit_of
 from server.upstream.profiles import FORCED_TOOL, JSON_SCHEMA, MESSAGE_NAMES, Profile
 
 _CAPS: Final = ("max_completion_tokens", "max_tokens")
-_FITS: Final = Fit()
 _FOREIGN: Final = frozenset({"reasoning_content", "thinking_blocks", "extra_content"})
 _STREAMED: Final = frozenset({Surface.CHAT, Surface.COMPLETIONS})
 
 
-def fit(profile: Profile, body: Mapping[str, Any]) -> Fit:
-    """Whether the provider honours all that a chat-completions body asks for."""
-    if not profile.refused and not profile.unknown:
-        return _FITS
-    wanted = asked(body)
-    refused = [name for name in _asked_deeply(wanted) if name in profile.refused]
-    if refused:
-        return Fit(f"its provider does not honour {', '.join(sorted(refused))}")
-    return Fit(left_out=tuple(sorted(name for name in wanted if name in profile.unknown)))
+def fit(profile: Profile, body: Mapping[str, Any], *, bounded: bool = False) -> Fit:
+    """Whether the provider honours all that a chat-completions body asks for, and what of it goes
+    out. bounded: see Upstream.fields."""
+    if profile.refused:
+        refused = [name for name in _asked_deeply(asked(body)) if name in profile.refused]
+        if refused:
+            return Fit(f"its provider does not honour {', '.join(sorted(refused))}")
+    found = fit_of(body, profile.fields[Surface.CHAT, bounded])
+    if profile.unknown:
+        found = _without_unknown(profile, body, found)
+    if bounded and profile.with_files and _has_files(body):
+        return replace(found, body={**body_of(found, body), **profile.with_files})
+    return found
+
+
+def _without_unknown(profile: Profile, body: Mapping[str, Any], found: Fit) -> Fit:
+    """The fields that it is known not to know, named; they are not sent."""
+    names = {name for name in asked(body) if name in profile.unknown}
+    return replace(found, left_out=tuple(sorted({*found.left_out, *names}))) if names else found
+
+
+def _has_files(body: Mapping[str, Any]) -> bool:
+    return any(part["type"] == "file" for part in content_parts(body))
 
 
 def outgoing(profile: Profile, request: UpstreamRequest) -> dict[str, Any]:
@@ -42,8 +57,7 @@ def outgoing(profile: Profile, request: UpstreamRequest) -> dict[str, Any]:
 def _chat(profile: Profile, body: dict[str, Any]) -> dict[str, Any]:
     if profile.changes_nothing:
         return body
-    hidden = profile.refused | profile.unknown
-    kept = {profile.renamed.get(n, n): value for n, value in body.items() if n not in hidden}
+    kept = {profile.renamed.get(n, n): v for n, v in body.items() if profile.sends(n)}
     caps = [body[name] for name in _CAPS if body.get(name) is not None]
     if profile.cap is not None and caps:
         kept = {name: value for name, value in kept.items() if name not in _CAPS}

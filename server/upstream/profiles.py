@@ -1,19 +1,24 @@
 """Providers that speak OpenAI's dialect, each with its deviations, as its reference states them.
 
 A field that would change the answer and that a provider does not honour makes its models
-ineligible for the request; one that would not change it is left out and named in
-x-p2l-left-out-fields.
+ineligible for the request; one that is not on the provider's list is left out and named in
+x-p2l-left-out-fields. Profiles without a list of their own are for servers of many kinds: they are
+sent what nobody here knows, as long as nothing bounds the request.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
+from server.upstream import field_lists
 from server.upstream.addresses import Auth
 from server.upstream.asked import ADVISORY
+from server.upstream.base import Surface
+from server.upstream.field_lists import OPENAI_CHAT, SAMPLING, THINKING
+from server.upstream.fields import Fields
 
 # Fields of OpenAI's that are about OpenAI's own service, or of models that only OpenAI has.
 _OPENAI_ONLY: Final = frozenset(
@@ -28,6 +33,14 @@ _OPENAI_ONLY: Final = frozenset(
     }
 )
 _NOT_SENT: Final = ADVISORY | {"store"}
+# What all of them document.
+_BASIC: Final = frozenset(
+    {
+        *("frequency_penalty", "max_completion_tokens", "max_tokens", "messages", "model"),
+        *("parallel_tool_calls", "presence_penalty", "response_format", "seed", "stop", "stream"),
+        *("stream_options", "temperature", "tool_choice", "tools", "top_p"),
+    }
+)
 # What stands in `refused` for something deeper than a field of the body.
 JSON_SCHEMA: Final = "response_format json_schema"
 MESSAGE_NAMES: Final = "names of messages"
@@ -39,8 +52,12 @@ class Profile:
     """How a provider deviates from OpenAI.
 
     hosts: suffixes by which it is recognised. cap: its name for the output cap, None where both
-    names are heeded. refused: what it does not honour; unknown: advisory fields it would refuse.
-    renamed: our name -> its name. stream_options: whether a stream's usage must be asked for.
+    names are heeded. listed: the fields that it documents and that may go out; passes_unknown:
+    others go out too where nothing bounds the request, except unknown, advisory fields it would
+    refuse. refused: what it does not honour. with_files: what goes out beside files where the
+    request is bounded: how to read them without a fee. renamed: our name -> its name.
+    bills: the cost in its answers is what it charges. stream_options: whether a stream's usage
+    must be asked for. fields: see Upstream.fields, by surface and whether the request is bounded.
     auth: the header that takes the key, where it is no bearer token. strict: whether it may
     object to what other providers' answers carry in their messages, sent back to it.
     """
@@ -48,29 +65,64 @@ class Profile:
     name: str
     hosts: tuple[str, ...] = ()
     cap: str | None = None
+    listed: frozenset[str]
+    passes_unknown: bool = False
     refused: frozenset[str] = frozenset()
     unknown: frozenset[str] = frozenset()
+    with_files: Mapping[str, Any] = field(default_factory=dict)
+    bills: bool = False
     renamed: Mapping[str, str] = field(default_factory=dict)
     developer_role: bool = True
     stream_options: bool = True
     auth: Auth | None = None
     responses: bool = False
     strict: bool = False
+    changes_nothing: bool = field(init=False)
+    fields: Mapping[tuple[Surface, bool], Fields | None] = field(init=False, repr=False)
 
-    @property
-    def changes_nothing(self) -> bool:
-        """A body of chat completions goes out as it is."""
+    def __post_init__(self) -> None:
         deviates = self.refused or self.unknown or self.renamed or self.cap or self.strict
-        return self.developer_role and not deviates
+        nothing = self.developer_role and self.passes_unknown and not deviates
+        # whether a body of chat completions goes out as it is, or as it fits
+        object.__setattr__(self, "changes_nothing", nothing)
+        object.__setattr__(self, "fields", {**self._open(), **self._bounded()})
+
+    def sends(self, name: str) -> bool:
+        """Whether a field of chat completions ever goes out."""
+        if self.passes_unknown:
+            return name not in self.refused and name not in self.unknown
+        return name in self.listed or name in self.with_files
+
+    def _open(self) -> dict[tuple[Surface, bool], Fields | None]:
+        if self.passes_unknown:
+            return dict.fromkeys((surface, False) for surface in Surface)
+        lists = {
+            Surface.CHAT: self.listed,
+            Surface.RESPONSES: field_lists.RESPONSES,
+            Surface.COMPLETIONS: field_lists.COMPLETIONS,
+            Surface.EMBEDDINGS: field_lists.EMBEDDINGS,
+        }
+        return {(surface, False): field_lists.open_list(names) for surface, names in lists.items()}
+
+    def _bounded(self) -> dict[tuple[Surface, bool], Fields | None]:
+        return {
+            (Surface.CHAT, True): field_lists.bounded_chat(self.listed),
+            (Surface.RESPONSES, True): field_lists.BOUNDED_RESPONSES,
+            (Surface.COMPLETIONS, True): field_lists.BOUNDED_COMPLETIONS,
+            (Surface.EMBEDDINGS, True): field_lists.BOUNDED_EMBEDDINGS,
+        }
 
 
-GENERIC: Final = Profile(name="generic")
+GENERIC: Final = Profile(
+    name="generic", listed=OPENAI_CHAT | SAMPLING | THINKING, passes_unknown=True
+)
 _ALL: Final = (
     GENERIC,
     # the o-series refuses max_tokens, and every current chat model takes the newer name
     Profile(
         name="openai",
         strict=True,
+        listed=OPENAI_CHAT,
         hosts=("api.openai.com",),
         cap="max_completion_tokens",
         responses=True,
@@ -78,55 +130,69 @@ _ALL: Final = (
     Profile(
         name="azure",
         strict=True,
+        listed=OPENAI_CHAT | {"user_security_context"},
         hosts=("openai.azure.com", "cognitiveservices.azure.com", "services.ai.azure.com"),
         cap="max_completion_tokens",
         auth="api-key",
     ),
     Profile(
         name="openrouter",
+        # not models, route, provider, plugins, transforms, preset: they choose another model
+        listed=(OPENAI_CHAT | SAMPLING)
+        - {"n", "functions", "function_call", "moderation", "prompt_cache_options", "store"}
+        | {"cache_control", "include_reasoning", "reasoning", "structured_outputs", "usage"},
         hosts=("openrouter.ai",),
         cap="max_tokens",
         refused=frozenset({"n", "functions", "function_call", "moderation"}),
-        unknown=frozenset({"prompt_cache_options", "store"}),
+        # without it, files that a model cannot read go to a reader with a fee for each page
+        with_files={"plugins": [{"id": "file-parser", "pdf": {"engine": "native"}}]},
+        bills=True,
     ),
     Profile(
         name="together",
         strict=True,
+        listed=_BASIC
+        | {"chat_template_kwargs", "context_length_exceeded_behavior", "logit_bias", "min_p", "n"}
+        | {"reasoning", "reasoning_effort", "repetition_penalty", "top_k"},
         hosts=("api.together.xyz", "api.together.ai"),
         cap="max_tokens",
         # its logprobs is a number and its answer has another shape
         refused=_OPENAI_ONLY | {"logprobs", "top_logprobs", "functions", "function_call"},
-        unknown=_NOT_SENT,
         developer_role=False,
     ),
     Profile(
         name="groq",
         strict=True,
+        # not search_settings, compound_custom, documents: they search at a price
+        listed=_BASIC
+        | {"function_call", "functions", "include_reasoning", "metadata", "reasoning_effort"}
+        | {"reasoning_format", "service_tier", "user"},
         hosts=("api.groq.com",),
         cap="max_completion_tokens",
         refused=(_OPENAI_ONLY - {"service_tier"})
         | {"logprobs", "top_logprobs", "logit_bias", "n", MESSAGE_NAMES},
-        unknown=_NOT_SENT - {"user", "metadata"},
         developer_role=False,
     ),
     Profile(
         name="deepseek",
+        listed=(_BASIC - {"parallel_tool_calls", "seed"})
+        | {"logprobs", "reasoning_effort", "thinking", "top_logprobs"},
         hosts=("api.deepseek.com",),
         cap="max_tokens",
         refused=_OPENAI_ONLY
         | {"n", "seed", "logit_bias", "functions", "function_call", JSON_SCHEMA},
-        unknown=_NOT_SENT | {"parallel_tool_calls"},
         developer_role=False,
     ),
     # answers 422 to a field that it does not know; a stream's last chunk has usage unasked
     Profile(
         name="mistral",
         strict=True,
+        listed=_BASIC
+        | {"n", "prediction", "prompt_mode", "random_seed", "reasoning_effort", "safe_prompt"},
         hosts=("api.mistral.ai",),
         cap="max_tokens",
         refused=(_OPENAI_ONLY - {"prediction"})
         | {"logprobs", "top_logprobs", "logit_bias", "functions", "function_call", MESSAGE_NAMES},
-        unknown=_NOT_SENT,
         renamed={"seed": "random_seed"},
         developer_role=False,
         stream_options=False,
@@ -134,11 +200,23 @@ _ALL: Final = (
     # reads over fields that it does not know: what it would not honour must not be sent to it
     Profile(
         name="vllm",
+        # not best_of, min_tokens, ignore_eos, logits_processors, chat_template
+        listed=(
+            (OPENAI_CHAT | SAMPLING) - _OPENAI_ONLY - _NOT_SENT - {"functions", "function_call"}
+        )
+        | {"allowed_token_ids", "bad_words", "cache_salt", "chat_template_kwargs"}
+        | {"guided_choice", "guided_grammar", "guided_json", "guided_regex", "include_reasoning"}
+        | {"include_stop_str_in_output", "return_token_ids", "skip_special_tokens"}
+        | {"spaces_between_special_tokens", "stop_token_ids", "structured_outputs", "user"},
+        passes_unknown=True,
         refused=_OPENAI_ONLY | {"functions", "function_call"},
         unknown=_NOT_SENT - {"user"},
     ),
     Profile(
         name="ollama",
+        listed=(_BASIC - {"parallel_tool_calls"})
+        | {"logprobs", "reasoning", "reasoning_effort", "think", "top_logprobs"},
+        passes_unknown=True,
         hosts=(":11434",),
         cap="max_tokens",
         refused=_OPENAI_ONLY

@@ -20,6 +20,7 @@ import orjson
 from server.sse import SseEvent
 from server.upstream.base import Fit, Surface, UpstreamReply, UpstreamRequest, UpstreamStream
 from server.upstream.errors import UpstreamRejectedError
+from server.upstream.fields import Fields
 
 _NOTICE: Final = (
     "[sandbox] This is not a model: no provider is configured, and these words stand where an "
@@ -82,7 +83,11 @@ class SandboxUpstream:
         """See Upstream.speaks."""
         return surface is Surface.CHAT
 
-    def fit(self, body: Mapping[str, Any], model: str) -> Fit:  # noqa: ARG002
+    def fields(self, surface: Surface, *, bounded: bool) -> Fields | None:  # noqa: ARG002
+        """See Upstream.fields: nothing goes anywhere."""
+        return None
+
+    def fit(self, body: Mapping[str, Any], model: str, *, bounded: bool) -> Fit:  # noqa: ARG002
         """Everything fits where nothing is read."""
         return Fit()
 

@@ -120,13 +120,17 @@ def test_every_field_of_the_caller_arrives_and_none_of_ours(
         "metadata": {"a": "b"},
         "field_of_the_future": {"x": [1, 2]},
     }
-    routing = {"p2l": {"budget_usd": 0.05, "seed": 3}, "cost": "0.05"}
-    response = post(client, HELLO | extras | routing)
-    assert response.status_code == 200
+    assert post(client, HELLO | extras | {"p2l": {"seed": 3}}).status_code == 200
     body = provider.chats[0].body
     assert {name: body[name] for name in extras} == extras
     assert "p2l" not in body
-    assert "cost" not in body
+    routing = {"p2l": {"budget_usd": 0.05, "seed": 3}, "cost": "0.05"}
+    bounded = post(client, HELLO | extras | routing)
+    body = provider.chats[1].body
+    del extras["field_of_the_future"]
+    assert {name: body[name] for name in extras} == extras
+    assert not {"p2l", "cost", "field_of_the_future"} & set(body)
+    assert bounded.headers["x-p2l-left-out-fields"] == "field_of_the_future"
 
 
 def test_streaming_is_complete(client: httpx.Client, provider: FakeProvider) -> None:

@@ -59,7 +59,8 @@ def _said(message: Mapping[str, Any]) -> Iterator[Block]:
     thoughts = message.get("thinking_blocks")
     for block in thoughts if isinstance(thoughts, list) else ():
         # what another provider thought has no signature, and would be refused
-        if block.get("signature") or block.get("type") == "redacted_thinking":
+        kind, signed = block.get("type"), block.get("signature")
+        if kind == "redacted_thinking" or (kind == "thinking" and signed):
             yield dict(block)
     text = text_of(message.get("content"))
     if text.strip():

@@ -39,6 +39,8 @@ KNOWN: Final = frozenset(
 NATIVE: Final = frozenset(
     {"cache_control", "container", "inference_geo", "output_config", "speed", "thinking", "top_k"}
 )
+# Of them, what no budget and no key can bound: it brings skills and code that the provider runs.
+UNBOUNDED: Final = frozenset({"container"})
 # OpenAI's fields that the Messages API has no words for.
 INEXPRESSIBLE: Final[Mapping[str, str]] = {
     "audio": "it answers in text",

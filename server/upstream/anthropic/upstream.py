@@ -14,11 +14,11 @@ from server.secret import Secret
 from server.sse import SseEvent
 from server.upstream.addresses import Auth, key_headers, messages_url
 from server.upstream.anthropic.reply import to_completion
-from server.upstream.anthropic.request import NAMED_USER, to_messages
+from server.upstream.anthropic.request import NAMED_USER, UNBOUNDED, to_messages
 from server.upstream.anthropic.stream import MessageStream
 from server.upstream.anthropic.thinking import Thinking, least_thinking, thinking_of
 from server.upstream.base import Fit, Surface, UpstreamReply, UpstreamRequest, UpstreamStream
-from server.upstream.dialect import InexpressibleError, left_out
+from server.upstream.dialect import InexpressibleError, check_bounded, left_out
 from server.upstream.errors import (
     UpstreamError,
     UpstreamRejectedError,
@@ -27,6 +27,8 @@ from server.upstream.errors import (
     parse_retry_after_s,
 )
 from server.upstream.exchange import Answer, Call, Exchange, drain
+from server.upstream.field_lists import BOUNDED_MESSAGES, MESSAGES, open_list
+from server.upstream.fields import Fields
 from server.upstream.said import is_from_an_api, said_of
 from server.upstream.wire import (
     envelope,
@@ -38,6 +40,7 @@ from server.upstream.wire import (
 )
 
 BASE_URL: Final = "https://api.anthropic.com"
+_LISTED: Final = open_list(MESSAGES)
 _VERSION: Final = "2023-06-01"
 # A 400 that is about the operator's account and no caller's fault.
 _ACCOUNT: Final = "credit balance"
@@ -86,10 +89,18 @@ class AnthropicUpstream:
         """See Upstream.speaks."""
         return surface in (Surface.CHAT, Surface.MESSAGES)
 
-    def fit(self, body: Mapping[str, Any], model: str) -> Fit:
+    def fields(self, surface: Surface, *, bounded: bool) -> Fields | None:
+        """See Upstream.fields."""
+        if surface is Surface.CHAT:
+            return None
+        return BOUNDED_MESSAGES if bounded else _LISTED
+
+    def fit(self, body: Mapping[str, Any], model: str, *, bounded: bool) -> Fit:
         """See Upstream.fit."""
         try:
             sent = self._translated(body, model)
+            if bounded:
+                check_bounded(body, UNBOUNDED)
         except InexpressibleError as error:
             return Fit(f"its provider cannot express {error}")
         return Fit(left_out=left_out(body, NAMED_USER), thinking_tokens=least_thinking(body, sent))

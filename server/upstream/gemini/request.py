@@ -40,6 +40,8 @@ KNOWN: Final = frozenset(
 )
 # Gemini's own fields: a caller who knows them may use them.
 NATIVE: Final = frozenset({"cachedContent", "safetySettings"})
+# Of them, what no budget can bound: how much was cached nobody here has counted.
+UNBOUNDED: Final = frozenset({"cachedContent"})
 # OpenAI's fields that generateContent has no words for.
 INEXPRESSIBLE: Final[Mapping[str, str]] = {
     "audio": "it answers in text",

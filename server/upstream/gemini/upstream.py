@@ -15,7 +15,7 @@ from server.secret import Secret
 from server.sse import SseEvent
 from server.upstream.addresses import Auth, gemini_models_url, key_headers
 from server.upstream.base import Fit, Surface, UpstreamReply, UpstreamRequest, UpstreamStream
-from server.upstream.dialect import InexpressibleError, left_out
+from server.upstream.dialect import InexpressibleError, check_bounded, left_out
 from server.upstream.errors import (
     UpstreamError,
     UpstreamRejectedError,
@@ -24,8 +24,9 @@ from server.upstream.errors import (
     parse_retry_after_s,
 )
 from server.upstream.exchange import Answer, Call, Exchange, drain
+from server.upstream.fields import Fields
 from server.upstream.gemini.reply import ContentStream, to_completion
-from server.upstream.gemini.request import to_generate_content
+from server.upstream.gemini.request import UNBOUNDED, to_generate_content
 from server.upstream.said import is_from_an_api, said_of
 from server.upstream.wire import (
     envelope,
@@ -72,10 +73,16 @@ class GeminiUpstream:
         """See Upstream.speaks."""
         return surface is Surface.CHAT
 
-    def fit(self, body: Mapping[str, Any], model: str) -> Fit:
+    def fields(self, surface: Surface, *, bounded: bool) -> Fields | None:  # noqa: ARG002
+        """See Upstream.fields: all is translated."""
+        return None
+
+    def fit(self, body: Mapping[str, Any], model: str, *, bounded: bool) -> Fit:
         """See Upstream.fit."""
         try:
             to_generate_content(body, model)
+            if bounded:
+                check_bounded(body, UNBOUNDED)
         except InexpressibleError as error:
             return Fit(f"its provider cannot express {error}")
         return Fit(left_out=left_out(body))

@@ -1,0 +1,29 @@
+"""What of a body goes out, as a Fit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from server.upstream.asked import is_neutral
+from server.upstream.base import Fit
+from server.upstream.fields import Fields, trimmed
+
+_FITS: Final = Fit()
+
+
+def fit_of(body: Mapping[str, Any], fields: Fields | None) -> Fit:
+    """What of a body goes out. fields: what may, None: all."""
+    if fields is None:
+        return _FITS
+    left_out: dict[str, None] = {}
+    kept = trimmed(body, fields, left_out)
+    if kept is body:
+        return _FITS
+    named = [name for name in left_out if name not in body or not is_neutral(name, body[name])]
+    return Fit(left_out=tuple(sorted(named)), body=kept)
+
+
+def body_of(found: Fit, body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What goes out of the body that fits so."""
+    return body if found.body is None else found.body

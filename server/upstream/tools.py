@@ -1,0 +1,55 @@
+"""Who runs a tool: the caller, or the provider itself at a price that nothing bounds."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any, Final
+
+_CHAT: Final = frozenset({"function", "custom"})
+_RESPONSES: Final = _CHAT | {"apply_patch", "computer", "computer_use_preview", "local_shell"}
+# Anthropic's own tools that it has no hands for: each with the date of its version.
+_MESSAGES: Final = re.compile(r"(bash|computer|memory|text_editor)_[0-9]{8}")
+
+Runs = Callable[[Any], bool]
+
+
+def runs_in_chat(tool: Any) -> bool:
+    """Whether the caller runs a tool of chat completions."""
+    return isinstance(tool, dict) and _one_of(tool.get("type"), _CHAT)
+
+
+def runs_in_responses(tool: Any) -> bool:
+    """The same, of the Responses API. A namespace is as good as the tools in it."""
+    if not isinstance(tool, dict):
+        return False
+    match tool.get("type"):
+        case "namespace":
+            inside = tool.get("tools")
+            return isinstance(inside, list) and all(map(runs_in_chat, inside))
+        case "shell":
+            place = tool.get("environment")
+            return isinstance(place, dict) and place.get("type") == "local"
+        case "tool_search":
+            return tool.get("execution") == "client"
+        case kind:
+            return _one_of(kind, _RESPONSES)
+
+
+def runs_in_messages(tool: Any) -> bool:
+    """The same, of the Messages API."""
+    if not isinstance(tool, dict):
+        return False
+    kind = tool.get("type")
+    if kind is None or kind == "custom":
+        return "input_schema" in tool
+    return isinstance(kind, str) and _MESSAGES.fullmatch(kind) is not None
+
+
+def provider_runs_some(tools: Any, runs: Runs) -> bool:
+    """Whether one of the tools is the provider's to run. runs: see above."""
+    return isinstance(tools, list) and not all(map(runs, tools))
+
+
+def _one_of(kind: Any, kinds: frozenset[str]) -> bool:
+    return isinstance(kind, str) and kind in kinds
