@@ -147,6 +147,7 @@ def build_gateway(
         admission, accounts, health = previous.admission, previous.accounts, previous.health
         tastes = previous.planner.tastes
         accounts.budgets = Budgets(routing.window_budgets)
+        health.configured_anew()
     receipts = Receipts(store, settings.scorer, keep_prompts=settings.storage.keep_prompts)
 
     def keep(exchange: Exchange) -> None:

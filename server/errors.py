@@ -19,7 +19,7 @@ ApiError
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from p2l_model.errors import ScoringError
@@ -35,6 +35,7 @@ from server.health import Resting
 from server.upstream.errors import (
     UpstreamBusyError,
     UpstreamError,
+    UpstreamModelRefusedError,
     UpstreamRateLimitedError,
     UpstreamRejectedError,
     UpstreamTimeoutError,
@@ -249,6 +250,9 @@ def from_upstreams(failures: Mapping[str, UpstreamError]) -> ApiError:
     errors = list(failures.values())
     if isinstance(errors[-1], UpstreamRejectedError):
         return PassedThroughError(errors[-1].status, errors[-1].body)
+    refusal = _common_refusal(errors)
+    if refusal is not None:
+        return PassedThroughError(refusal.status, refusal.body)
     waits = [e.retry_after_s for e in errors if e.retry_after_s is not None]
     told = "; ".join(f"{model}: {with_words(error)}" for model, error in failures.items())
     if all(isinstance(error, UpstreamRateLimitedError) for error in errors):
@@ -269,6 +273,14 @@ def with_words(error: UpstreamError) -> str:
     if error.said is None:
         return error.message
     return f'{error.message}: "{error.said.words}"'
+
+
+def _common_refusal(errors: Sequence[UpstreamError]) -> UpstreamModelRefusedError | None:
+    """The first refusal that the caller can do something about, where every model has refused."""
+    refusals = [error for error in errors if isinstance(error, UpstreamModelRefusedError)]
+    if len(refusals) < len(errors):
+        return None
+    return next((refusal for refusal in refusals if refusal.is_about_the_request), None)
 
 
 def from_resting(resting: Mapping[str, Resting]) -> ApiError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Final
 
 from p2l_model.types import PromptLeaderboard
 from router.decide import Decision
@@ -16,7 +16,9 @@ from server.ledger.accounts import WindowShortError
 from server.ledger.entry import Entry
 from server.plan import Plan
 from server.upstream.base import Surface
-from server.upstream.errors import UpstreamError
+from server.upstream.errors import UpstreamError, UpstreamModelRefusedError
+
+_FREE_REFUSALS: Final = 8
 
 
 @dataclass(slots=True)
@@ -58,6 +60,13 @@ class Exchange:
     failures: dict[str, UpstreamError] = field(default_factory=dict)
     timings: Timings = field(default_factory=Timings)
     sent_as: Surface = Surface.CHAT
+
+    @property
+    def counted_attempts(self) -> int:
+        """Those that count against the fallbacks. A model's refusal of the request takes no time
+        and costs nothing, so that a few of them do not."""
+        refusals = sum(isinstance(e, UpstreamModelRefusedError) for e in self.failures.values())
+        return self.attempts - min(refusals, _FREE_REFUSALS)
 
     def settle_race(self, legs: Sequence[Leg[Any]], number: int) -> None:
         """The last leg is the one that decides: it becomes the attempt in force, and the last of

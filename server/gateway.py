@@ -305,7 +305,7 @@ class Gateway:
         failures = exchange.failures
         last = list(failures.values())[-1]
         routed = exchange.plan.routed
-        if exchange.attempts > (exchange.plan.fallbacks if routed else self._retries):
+        if exchange.counted_attempts > (exchange.plan.fallbacks if routed else self._retries):
             raise from_upstreams(failures) from last
         request = exchange.plan.routing
         remaining = left_of_budget(exchange.decision, last, request.budget_usd)

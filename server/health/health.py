@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
+from typing import Final
 
 from router.catalog import ModelCard
 from server.health.breaker import Breaker, BreakerRules, Permit
@@ -15,10 +17,14 @@ from server.health.retry import RetryBudget
 from server.upstream.errors import (
     Stage,
     UpstreamError,
+    UpstreamModelRefusedError,
     UpstreamRateLimitedError,
     UpstreamRejectedError,
     UpstreamTimeoutError,
 )
+
+# What a caller is told to wait for a model that only another configuration can bring back.
+_LONGEST_WAIT_S: Final = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +67,8 @@ class Health:
         self._providers: defaultdict[str, Breaker] = defaultdict(lambda: Breaker(rules, chance))
         # by model: what its last failure was
         self._last: dict[str, UpstreamError] = {}
+        # by model: what its provider refused it for, and until when it is not asked again
+        self._refused: dict[str, tuple[str, float]] = {}
         # nothing has failed since somebody last looked and found nothing wrong
         self._all_well = True
 
@@ -70,7 +78,7 @@ class Health:
             return {}
         now = self.clock()
         asked_for = self._cooldowns.active()
-        self._all_well = not asked_for and self._are_closed()
+        self._all_well = not asked_for and not self._refused and self._are_closed()
         found = {}
         for card in cards:
             resting = self._resting(card, asked_for.get(card.name), now)
@@ -91,11 +99,29 @@ class Health:
         if error is None or isinstance(error, UpstreamRejectedError):
             # what is the caller's fault is none of the provider's: it is well
             self._succeeded(card, model, provider)
+        elif isinstance(error, UpstreamModelRefusedError):
+            self._succeeded(card, model, provider)
+            self._rest_refused(card, error)
         elif isinstance(error, UpstreamError):
             self._failed(card, model, provider, error)
         else:
             self._models[card.name].abandon(model)
             self._providers[card.provider].abandon(provider)
+
+    def _rest_refused(self, card: ModelCard, error: UpstreamModelRefusedError) -> None:
+        """The provider is well; this model may have to be left alone all the same."""
+        if error.lasts:
+            self._refused[card.name] = f"{error.message}: change the configuration", math.inf
+        elif error.retry_after_s is not None:
+            self._refused[card.name] = error.message, self.clock() + error.retry_after_s
+        else:
+            return
+        self._all_well = False
+        self._last[card.name] = error
+
+    def configured_anew(self) -> None:
+        """The configuration has changed: what was refused for good is tried again."""
+        self._refused.clear()
 
     def broke(self, card: ModelCard) -> None:
         """A stream of the model failed after it had begun."""
@@ -119,6 +145,10 @@ class Health:
 
     def _resting(self, card: ModelCard, asked_for_s: float | None, now: float) -> Resting | None:
         last = self._last.get(card.name)
+        reason, until = self._refused.get(card.name, ("", -math.inf))
+        if until > now:
+            return Resting(reason, min(until - now, _LONGEST_WAIT_S))
+        self._refused.pop(card.name, None)
         if asked_for_s is not None:
             limited = isinstance(last, UpstreamRateLimitedError)
             return Resting("asked to be left alone for a while", asked_for_s, rate_limited=limited)

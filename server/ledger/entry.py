@@ -18,6 +18,7 @@ from server.upstream.errors import (
     Progress,
     Stage,
     UpstreamError,
+    UpstreamModelRefusedError,
     UpstreamRateLimitedError,
     UpstreamRejectedError,
     UpstreamStreamBrokenError,
@@ -27,6 +28,7 @@ from server.usage import parse_usage
 
 _OUTCOMES: Final = (
     (UpstreamRejectedError, Outcome.REJECTED),
+    (UpstreamModelRefusedError, Outcome.REJECTED),
     (UpstreamRateLimitedError, Outcome.RATE_LIMITED),
     (UpstreamTimeoutError, Outcome.TIMED_OUT),
     (UpstreamStreamBrokenError, Outcome.BROKEN),
@@ -119,6 +121,8 @@ class Entry:
 
     def fail(self, error: UpstreamError) -> None:
         """Settles an attempt that an error ended."""
+        if error.reported is not None:
+            self._note(error.reported)
         outcome = next((o for kind, o in _OUTCOMES if isinstance(error, kind)), None)
         if outcome is None or error.stage is not Stage.SENT:
             # what was never sent is never billed

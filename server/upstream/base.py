@@ -103,19 +103,34 @@ class UpstreamStream:
         self.meter: StreamMeter | None = None
 
     @classmethod
-    async def start(cls, events: AsyncGenerator[SseEvent, None]) -> UpstreamStream:
+    async def start(
+        cls,
+        events: AsyncGenerator[SseEvent, None],
+        has_begun: Callable[[Mapping[str, Any] | None], bool] | None = None,
+    ) -> UpstreamStream:
         """Waits for the first event; what the generator raises before it goes to the caller.
 
-        The generator must not end without an event: it raises an UpstreamError instead.
+        has_begun: whether an event says anything; those before the first that does are waited for
+        as well. The generator must not end without an event: it raises an UpstreamError instead.
         """
-        return await cls.start_batches(_singly(events))
+        return await cls.start_batches(_singly(events), has_begun)
 
     @classmethod
     async def start_batches(
-        cls, batches: AsyncGenerator[Sequence[SseEvent], None]
+        cls,
+        batches: AsyncGenerator[Sequence[SseEvent], None],
+        has_begun: Callable[[Mapping[str, Any] | None], bool] | None = None,
     ) -> UpstreamStream:
         """As `start`, of events that come several at a time, none of them empty."""
-        return cls(await anext(batches), batches)
+        first = await anext(batches)
+        if has_begun is None or any(has_begun(event.parsed) for event in first):
+            return cls(first, batches)
+        held = list(first)
+        async for more in batches:
+            held.extend(more)
+            if any(has_begun(event.parsed) for event in more):
+                break
+        return cls(held, batches)
 
     def __aiter__(self) -> Self:
         return self

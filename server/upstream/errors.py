@@ -2,6 +2,7 @@
 
 UpstreamError
 ├── UpstreamRejectedError      the caller's request is at fault: pass the answer through
+├── UpstreamModelRefusedError  the model does not take this request: try another
 ├── UpstreamRateLimitedError   429: leave the model alone for retry_after_s, try another
 ├── UpstreamUnavailableError   ours or the provider's fault: try another
 ├── UpstreamBusyError          as many requests are with it as it may have: try another
@@ -21,12 +22,43 @@ from email.utils import parsedate_to_datetime
 from enum import Enum, auto
 from typing import Any, Final
 
-from server.upstream.said import Said
+from server.upstream.refusals import LASTING, QUOTA_REST_S, Refusal, refusal_of
+from server.upstream.said import Said, said_of
 
 _CALLERS_FAULT: Final = frozenset({400, 404, 413, 422})
 # About the operator's key or account: what is said of it is not for callers.
 _OPERATORS: Final = frozenset({401, 402, 403})
 _PASSING: Final = frozenset({408, 409, 500, 502, 503, 504, 529})
+
+
+_REFUSED: Final[Mapping[Refusal, str]] = {
+    Refusal.MODEL: "does not have the model",
+    Refusal.ACCESS: "does not let this account use the model",
+    Refusal.QUOTA: "says that the account is out of credit",
+    Refusal.PARAMETER: "does not take a parameter of the request for this model",
+    Refusal.CONTEXT: "says that the prompt is too long for the model",
+    Refusal.CONTENT: "filters the content of the request",
+}
+# In-stream errors and errors inside a 200 have no status of their own.
+_STATUS_OF_TYPE: Final[Mapping[str, int]] = {
+    "overloaded_error": 529,
+    "overloaded": 529,
+    "server_is_overloaded": 503,
+    "slow_down": 503,
+    "unavailable": 503,
+    "rate_limit_error": 429,
+    "rate_limit_exceeded": 429,
+    "insufficient_quota": 429,
+    "resource_exhausted": 429,
+    "too_many_requests": 429,
+    "authentication_error": 401,
+    "permission_error": 403,
+    "not_found_error": 404,
+    "invalid_request_error": 400,
+    "invalid_argument": 400,
+    "timeout_error": 504,
+    "billing_error": 402,
+}
 
 
 class Stage(Enum):
@@ -63,6 +95,8 @@ class UpstreamError(Exception):
         self.retry_after_s = retry_after_s
         self.stage = stage
         self.said = said
+        # what the answer said all the same: its usage, in the form of a chat completion
+        self.reported: Mapping[str, Any] | None = None
 
     @property
     def is_retryable(self) -> bool:
@@ -83,6 +117,42 @@ class UpstreamRejectedError(UpstreamError):
     def __init__(self, message: str, *, status: int, body: dict[str, Any]) -> None:
         super().__init__(message, status=status)
         self.body = body
+
+
+class UpstreamModelRefusedError(UpstreamError):
+    """The provider refused the request because of the model: another one may answer it.
+
+    refusal: what stands in the way. body: OpenAI's envelope, for the caller where every model
+    refuses. It may quote the prompt: not for logs.
+    """
+
+    status: int
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int,
+        refusal: Refusal,
+        body: dict[str, Any],
+        said: Said | None = None,
+    ) -> None:
+        rest_s = QUOTA_REST_S if refusal is Refusal.QUOTA else None
+        # what is said of the operator's account is not for callers
+        words = None if refusal in (Refusal.ACCESS, Refusal.QUOTA) else said
+        super().__init__(message, status=status, retry_after_s=rest_s, said=words)
+        self.refusal = refusal
+        self.body = body
+
+    @property
+    def lasts(self) -> bool:
+        """Whether every further request to this model would be refused as well."""
+        return self.refusal in LASTING
+
+    @property
+    def is_about_the_request(self) -> bool:
+        """Whether the caller can do something about it."""
+        return self.refusal in (Refusal.PARAMETER, Refusal.CONTEXT, Refusal.CONTENT)
 
 
 class UpstreamRateLimitedError(UpstreamError):
@@ -126,9 +196,17 @@ def error_for_status(
     own words.
     """
     message = f"{provider} answered with status {status}"
+    refusal = refusal_of(status, envelope["error"])
     if status == 429:
+        if refusal is Refusal.QUOTA:
+            retry_after_s = max(QUOTA_REST_S, retry_after_s or 0.0)
         return UpstreamRateLimitedError(
             message, status=status, retry_after_s=retry_after_s, said=said
+        )
+    if refusal is not None:
+        message = f"{provider} {_REFUSED[refusal]}"
+        return UpstreamModelRefusedError(
+            message, status=status, refusal=refusal, body=envelope, said=said
         )
     if status == 404 and model_missing:
         return UpstreamUnavailableError(
@@ -142,6 +220,30 @@ def error_for_status(
         retry_after_s=retry_after_s,
         said=None if status in _OPERATORS else said,
     )
+
+
+def error_within(provider: str, error: Mapping[str, Any]) -> UpstreamError:
+    """The leaf for an error that a provider put into an answer which began with status 200.
+
+    error: the inside of OpenAI's envelope, as `said.error_in` finds it.
+    """
+    status, said = _status_within(error), said_of(error)
+    if status is None:
+        message = f"{provider} sent an error inside the answer"
+        return UpstreamUnavailableError(message, status=200, said=said)
+    return error_for_status(provider, status, envelope={"error": dict(error)}, said=said)
+
+
+def _status_within(said: Mapping[str, Any]) -> int | None:
+    for name in ("status_code", "code", "type", "status"):
+        value = said.get(name)
+        if isinstance(value, str):
+            value = int(value) if value.isascii() and value.isdigit() else value.lower()
+        if isinstance(value, int) and not isinstance(value, bool) and 400 <= value < 600:
+            return value
+        if isinstance(value, str) and value in _STATUS_OF_TYPE:
+            return _STATUS_OF_TYPE[value]
+    return 400 if refusal_of(400, said) is not None else None
 
 
 def parse_retry_after_s(headers: Mapping[str, str], now_s: float) -> float | None:

@@ -17,10 +17,12 @@ from server.sse import DONE_PAYLOAD, SseEvent
 from server.upstream import openai_body
 from server.upstream.addresses import Auth, key_headers
 from server.upstream.base import Fit, Surface, UpstreamReply, UpstreamRequest, UpstreamStream
+from server.upstream.beginning import has_begun
 from server.upstream.errors import (
     UpstreamError,
     UpstreamUnavailableError,
     error_for_status,
+    error_within,
     parse_retry_after_s,
 )
 from server.upstream.exchange import (
@@ -119,14 +121,15 @@ class OpenAIUpstream:
         if answer.content_type not in ("application/json", "") or body is None:
             raise self._unavailable("answered with something that is not JSON")
         if body.get("error"):
-            raise self._unavailable("answered 200 with an error inside", answer.content)
+            raise error_within(self._name, told(answer.content, self._api_key))
         if not isinstance(body.get(_SUBSTANCE.get(request.surface, "choices")), list):
             raise self._unavailable(f"answered with JSON that is no answer to {request.surface}")
+        _check_choices(self._name, body)
         return UpstreamReply(body)
 
     async def open_stream(self, request: UpstreamRequest) -> UpstreamStream:
         """See Upstream.open_stream."""
-        return await UpstreamStream.start_batches(self._batches(request))
+        return await UpstreamStream.start_batches(self._batches(request), has_begun)
 
     async def close(self) -> None:
         """Closes every connection to the provider."""
@@ -171,7 +174,8 @@ class OpenAIUpstream:
         if parsed is None:
             raise self._unavailable("sent an event that is not a JSON object")
         if parsed.get("error") or event.name == b"error":
-            raise self._unavailable("sent an error inside the stream", event.data)
+            raise error_within(self._name, told(event.data, self._api_key))
+        _check_choices(self._name, parsed)
         ending.watch(parsed)
         event.parsed = parsed
         return event
@@ -214,6 +218,17 @@ class OpenAIUpstream:
     def _unavailable(self, what: str, content: bytes = b"") -> UpstreamUnavailableError:
         said = said_of(told(content, self._api_key)) if content else None
         return UpstreamUnavailableError(f"{self._name} {what}", status=200, said=said)
+
+
+def _check_choices(provider: str, answer: Mapping[str, Any]) -> None:
+    """Raises for a choice that ended in an error, as OpenRouter and Mistral say it."""
+    choices = answer.get("choices")
+    for choice in choices if isinstance(choices, list) else ():
+        if isinstance(choice, dict) and choice.get("finish_reason") == "error":
+            said = choice.get("error")
+            error = error_within(provider, said if isinstance(said, dict) else {})
+            error.reported = answer
+            raise error
 
 
 class _Ending:

@@ -35,9 +35,11 @@ def json_bytes(body: Mapping[str, Any]) -> bytes:
         ) from None
 
 
-def envelope(message: str, kind: str = "invalid_request_error") -> dict[str, Any]:
+def envelope(
+    message: str, kind: str = "invalid_request_error", code: str | None = None
+) -> dict[str, Any]:
     """OpenAI's error envelope."""
-    return {"error": {"message": message, "type": kind, "param": None, "code": None}}
+    return {"error": {"message": message, "type": kind, "param": None, "code": code}}
 
 
 def headers_for(stream: bool) -> dict[str, str]:

@@ -17,6 +17,7 @@ from live_gateway import LiveGateway
 from merge import merged, sse_events
 from openai_fields import SAMPLES
 
+from server.health import Health
 from server.upstream.anthropic import request as anthropic_request
 from server.upstream.anthropic.thinking import Thinking, thinking_of
 from server.upstream.asked import ADVISORY
@@ -34,6 +35,7 @@ class Rig:
     native: FakeProvider
     spare: FakeProvider
     client: httpx.Client
+    health: Health
 
     def post(self, **fields: Any) -> httpx.Response:
         return self.client.post("/v1/chat/completions", json=HELLO | fields)
@@ -69,7 +71,7 @@ def running(kind: str) -> Iterator[Rig]:
             LiveGateway(text, {"IT_KEY": KEY}) as gateway,
             httpx.Client(base_url=gateway.url, trust_env=False, timeout=20) as client,
         ):
-            yield Rig(kind, native, spare, client)
+            yield Rig(kind, native, spare, client, gateway.health)
 
 
 @pytest.fixture(scope="module", params=["anthropic", "gemini"])
@@ -81,6 +83,7 @@ def shared(request: pytest.FixtureRequest) -> Iterator[Rig]:
 @pytest.fixture
 def rig(shared: Rig) -> Rig:
     """As new, except that a model which was told to wait still waits."""
+    shared.health.configured_anew()
     for provider in (shared.native, shared.spare):
         provider.requests.clear()
         provider.script(UPSTREAM[shared.kind], Behaviour())

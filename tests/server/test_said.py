@@ -74,12 +74,17 @@ def fakes() -> Iterator[dict[str, FakeProvider]]:
 
 
 @pytest.fixture(scope="module")
-def client(fakes: dict[str, FakeProvider]) -> Iterator[httpx.Client]:
+def gateway(fakes: dict[str, FakeProvider]) -> Iterator[LiveGateway]:
     text = CONFIG.format(**{kind: fake.base_url for kind, fake in fakes.items()})
-    with (
-        LiveGateway(text, {"IT_KEY": KEY}) as gateway,
-        httpx.Client(base_url=gateway.url, trust_env=False, timeout=20) as client,
-    ):
+    with LiveGateway(text, {"IT_KEY": KEY}) as gateway:
+        yield gateway
+
+
+@pytest.fixture
+def client(gateway: LiveGateway) -> Iterator[httpx.Client]:
+    """No model rests for what an earlier test made its provider say."""
+    gateway.health.configured_anew()
+    with httpx.Client(base_url=gateway.url, trust_env=False, timeout=20) as client:
         yield client
 
 

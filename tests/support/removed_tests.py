@@ -3,8 +3,8 @@
     python tests/support/removed_tests.py [BASE]
 
 Every test that some commit after BASE has removed must be in the tree again, under the same name
-and wherever it likes, or a commit after BASE must say a line `Removes: NAME` in its message. Exit 1
-and a line for each name where that is not so. Moving and merging files is free.
+and wherever it likes, or a commit after BASE must have a line `Removes: NAME`. Exit 1 and a
+line for each name where that is not so. Moving and merging files is free.
 """
 
 from __future__ import annotations

@@ -18,12 +18,14 @@ from server.upstream.anthropic.request import NAMED_USER, UNBOUNDED, to_messages
 from server.upstream.anthropic.stream import MessageStream
 from server.upstream.anthropic.thinking import Thinking, least_thinking, thinking_of
 from server.upstream.base import Fit, Surface, UpstreamReply, UpstreamRequest, UpstreamStream
+from server.upstream.beginning import has_begun
 from server.upstream.dialect import InexpressibleError, check_bounded, left_out
 from server.upstream.errors import (
     UpstreamError,
     UpstreamRejectedError,
     UpstreamUnavailableError,
     error_for_status,
+    error_within,
     parse_retry_after_s,
 )
 from server.upstream.exchange import Answer, Call, Exchange, drain
@@ -42,8 +44,6 @@ from server.upstream.wire import (
 BASE_URL: Final = "https://api.anthropic.com"
 _LISTED: Final = open_list(MESSAGES)
 _VERSION: Final = "2023-06-01"
-# A 400 that is about the operator's account and no caller's fault.
-_ACCOUNT: Final = "credit balance"
 _REFUSED: Final = "invalid_request_error"
 # What of a body is about thinking.
 _THOUGHT: Final = frozenset({"reasoning_effort", "thinking"})
@@ -127,7 +127,7 @@ class AnthropicUpstream:
         """See Upstream.open_stream."""
         native = request.surface is Surface.MESSAGES
         return await UpstreamStream.start(
-            self._as_they_are(request) if native else self._chunks(request)
+            self._as_they_are(request) if native else self._chunks(request), has_begun
         )
 
     async def close(self) -> None:
@@ -159,7 +159,7 @@ class AnthropicUpstream:
         if parsed is None:
             raise self._unavailable("sent an event that is not a JSON object")
         if parsed.get("type") == "error":
-            raise self._unavailable("sent an error inside the stream", event.data)
+            raise error_within(self._name, told(event.data, self._api_key))
         return parsed
 
     def _call(self, request: UpstreamRequest) -> Call:
@@ -193,8 +193,6 @@ class AnthropicUpstream:
             return self._unavailable("was asked for a stream and answered with something else")
         error = told(answer.content, self._api_key)
         message = str(error.get("message") or "")
-        if answer.status == 400 and _ACCOUNT in message:
-            return UpstreamUnavailableError(f"{self._name} is out of credit", status=402)
         inside = refusal_envelope(error, answer.status)["error"]
         return error_for_status(
             self._name,

@@ -26,6 +26,43 @@ _FILTERED: Final = frozenset(
         "SPII",
     }
 )
+# A candidate that ends so is a failed try and no answer, however much of it has come.
+_FAILED: Final = frozenset(
+    {
+        "FINISH_REASON_UNSPECIFIED",
+        "IMAGE_OTHER",
+        "MALFORMED_FUNCTION_CALL",
+        "MALFORMED_RESPONSE",
+        "MISSING_THOUGHT_SIGNATURE",
+        "NO_IMAGE",
+        "OTHER",
+        "TOO_MANY_TOOL_CALLS",
+        "UNEXPECTED_TOOL_CALL",
+    }
+)
+
+
+def failure_of(answer: Mapping[str, Any]) -> str | None:
+    """Why a candidate of an answer, or of a part of one, has failed; None where none has."""
+    for candidate in answer.get("candidates") or ():
+        reason = str(candidate.get("finishReason") or "")
+        if reason in _FAILED:
+            return reason
+    return None
+
+
+def filter_of(answer: Mapping[str, Any]) -> str | None:
+    """Why the provider's filter has let nothing through; None where it has let something through,
+    or was not asked."""
+    feedback = answer.get("promptFeedback")
+    candidates = answer.get("candidates") or ()
+    if not candidates:
+        reason = feedback.get("blockReason") if isinstance(feedback, dict) else None
+        return None if reason is None else str(reason)
+    reasons = {str(candidate.get("finishReason")) for candidate in candidates}
+    if reasons <= _FILTERED and not any(list(_parts(candidate)) for candidate in candidates):
+        return ", ".join(sorted(reasons))
+    return None
 
 
 def finish_reason(reason: object, *, called: bool) -> str:
@@ -85,6 +122,11 @@ class ContentStream:
         self._ended: set[int] = set()
         self._usage: Body | None = None
         self._head: Body = {}
+
+    @property
+    def has_begun(self) -> bool:
+        """Some candidate has said something."""
+        return bool(self._begun)
 
     @property
     def done(self) -> bool:

@@ -18,15 +18,24 @@ from server.upstream.base import Fit, Surface, UpstreamReply, UpstreamRequest, U
 from server.upstream.dialect import InexpressibleError, check_bounded, left_out
 from server.upstream.errors import (
     UpstreamError,
+    UpstreamModelRefusedError,
     UpstreamRejectedError,
     UpstreamUnavailableError,
     error_for_status,
+    error_within,
     parse_retry_after_s,
 )
 from server.upstream.exchange import Answer, Call, Exchange, drain
 from server.upstream.fields import Fields
-from server.upstream.gemini.reply import ContentStream, to_completion
+from server.upstream.gemini.reply import (
+    ContentStream,
+    failure_of,
+    filter_of,
+    to_completion,
+    usage_of,
+)
 from server.upstream.gemini.request import UNBOUNDED, to_generate_content
+from server.upstream.refusals import Refusal
 from server.upstream.said import is_from_an_api, said_of
 from server.upstream.wire import (
     envelope,
@@ -99,6 +108,7 @@ class GeminiUpstream:
         body = json_object(answer.content)
         if body is None or not (body.get("candidates") or body.get("promptFeedback")):
             raise self._unavailable("answered with something that is no content")
+        self._check_said(body, nothing_yet=True)
         return UpstreamReply(to_completion(body, int(self._clock())))
 
     async def open_stream(self, request: UpstreamRequest) -> UpstreamStream:
@@ -117,7 +127,9 @@ class GeminiUpstream:
         async with aclosing(self._exchange.events(self._call(request), refusal)) as events:
             async for event in events:
                 # its last chunks may bring usage only: nothing but the end of the answer ends it
-                for chunk in stream.chunks(self._read(event)):
+                answer = self._read(event)
+                self._check_said(answer, nothing_yet=not stream.has_begun)
+                for chunk in stream.chunks(answer):
                     yield _event(chunk)
             await drain(events)
         if not stream.done:
@@ -130,8 +142,29 @@ class GeminiUpstream:
         if parsed is None:
             raise self._unavailable("sent an event that is not a JSON object")
         if parsed.get("error"):
-            raise self._unavailable("sent an error inside the stream", event.data)
+            raise error_within(self._name, told(event.data, self._api_key))
         return parsed
+
+    def _check_said(self, answer: Mapping[str, Any], *, nothing_yet: bool) -> None:
+        """Raises for an answer that is none: one that has failed, or was filtered before a word."""
+        error: UpstreamError
+        failed = failure_of(answer)
+        filtered = filter_of(answer) if nothing_yet else None
+        if failed is not None:
+            error = self._unavailable(f"ended the answer with {failed[:40]}")
+        elif filtered is not None:
+            message = f"The provider's filter has stopped the content ({filtered[:60]})."
+            error = UpstreamModelRefusedError(
+                f"{self._name} filters the content of the request",
+                status=400,
+                refusal=Refusal.CONTENT,
+                body=envelope(message, code="content_filter"),
+            )
+        else:
+            return
+        usage = usage_of(answer.get("usageMetadata"))
+        error.reported = None if usage is None else {"usage": usage}
+        raise error
 
     def _call(self, request: UpstreamRequest) -> Call:
         try:

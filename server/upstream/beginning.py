@@ -1,0 +1,50 @@
+"""Whether a streamed answer has begun: until something is said, another model can still answer.
+
+A provider that is overloaded can say so after it has already opened the stream, with a chunk that
+holds the role alone or an event that announces the message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+# Events of the Messages and the Responses API that announce and do not say anything.
+_ANNOUNCING: Final = frozenset(
+    {
+        "message_start",
+        "ping",
+        "response.created",
+        "response.in_progress",
+        "response.queued",
+        "response.content_part.added",
+        "response.reasoning_summary_part.added",
+    }
+)
+_OPENING: Final = frozenset({"content_block_start", "response.output_item.added"})
+_SAID_WHEN_OPENED: Final = frozenset({"text", "thinking", "message", "reasoning"})
+
+
+def has_begun(event: Mapping[str, Any] | None) -> bool:
+    """Whether an event of a stream, on whichever surface, says anything of the answer."""
+    if event is None:
+        return True
+    kind = event.get("type")
+    if kind in _ANNOUNCING:
+        return False
+    if kind in _OPENING:
+        opened = event.get("content_block") or event.get("item") or {}
+        return opened.get("type") not in _SAID_WHEN_OPENED
+    choices = event.get("choices")
+    if not isinstance(choices, list):
+        return True
+    return any(isinstance(choice, dict) and _says(choice) for choice in choices)
+
+
+def _says(choice: Mapping[str, Any]) -> bool:
+    if choice.get("finish_reason") is not None or choice.get("text"):
+        return True
+    delta = choice.get("delta")
+    if not isinstance(delta, dict):
+        return False
+    return any(value for name, value in delta.items() if name != "role")

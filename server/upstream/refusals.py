@@ -1,0 +1,154 @@
+"""Which refusals are about the model and not about what the caller asked.
+
+A routed caller cannot know which model will get the request. Where a provider refuses it because
+of the model (it does not exist, the account may not use it, it does not take a parameter, the
+prompt is too long for it, the provider filters the content), another model can still answer.
+
+The words are those of the providers' references and of what their servers are seen to send.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any, Final
+
+
+class Refusal(StrEnum):
+    """What about the model stands in the way.
+
+    MODEL: it does not exist here, or no more. ACCESS: this account may not use it. QUOTA: the
+    account is out of credit. PARAMETER: it does not take a field, a value or a kind of tool.
+    CONTEXT: the prompt is too long for it. CONTENT: the provider's filter stops the content.
+    """
+
+    MODEL = "model"
+    ACCESS = "access"
+    QUOTA = "quota"
+    PARAMETER = "parameter"
+    CONTEXT = "context"
+    CONTENT = "content"
+
+
+# Refusals that the next request to the model would meet as well, until somebody changes something.
+LASTING: Final = frozenset({Refusal.MODEL, Refusal.ACCESS})
+# How long a model rests whose account is out of credit: somebody has to pay first.
+QUOTA_REST_S: Final = 300.0
+
+_CODES: Final[Mapping[str, Refusal]] = {
+    "model_not_found": Refusal.MODEL,
+    "model_decommissioned": Refusal.MODEL,
+    "deploymentnotfound": Refusal.MODEL,
+    "model_not_available": Refusal.ACCESS,
+    "model_permission_denied": Refusal.ACCESS,
+    "insufficient_quota": Refusal.QUOTA,
+    "billing_hard_limit_reached": Refusal.QUOTA,
+    "billing_not_active": Refusal.QUOTA,
+    "billing_error": Refusal.QUOTA,
+    "unsupported_parameter": Refusal.PARAMETER,
+    "unsupported_value": Refusal.PARAMETER,
+    "unknown_parameter": Refusal.PARAMETER,
+    "integer_above_max_value": Refusal.PARAMETER,
+    "extra_forbidden": Refusal.PARAMETER,
+    "context_length_exceeded": Refusal.CONTEXT,
+    "request_too_large": Refusal.CONTEXT,
+    "content_filter": Refusal.CONTENT,
+    "content_policy_violation": Refusal.CONTENT,
+    "responsibleaipolicyviolation": Refusal.CONTENT,
+    "data_inspection_failed": Refusal.CONTENT,
+    "moderation_blocked": Refusal.CONTENT,
+    "sensitive_content": Refusal.CONTENT,
+}
+# The first that is found in the message counts: what a message says of credit or of a filter may
+# use the words of the others as well.
+_WORDS: Final[tuple[tuple[Refusal, re.Pattern[str]], ...]] = tuple(
+    (refusal, re.compile(pattern, re.IGNORECASE))
+    for refusal, pattern in (
+        (
+            Refusal.QUOTA,
+            r"credit balance|insufficient (balance|credits?|quota|funds)|out of credits?|"
+            r"(key|credit|spending) limit (exceeded|reached)|requires more credits",
+        ),
+        (
+            Refusal.CONTENT,
+            r"content (management|filtering|usage) policy|content exists risk|"
+            r"flagged (by|as|for)|input was flagged|data may contain inappropriate|"
+            r"blocked by .{0,40}(filter|safety|policy)|safety (system|filter|policy)|"
+            r"sensitive (content|words?)",
+        ),
+        (
+            Refusal.CONTEXT,
+            r"(maximum|max) context|context (length|window|limit|size)|prompt is too long|"
+            r"(prompt|input|messages?)\b.{0,40}\b(too long|too large)|too many (input )?tokens|"
+            r"(input|prompt) tokens? (count|limit)|maximum number of (input )?tokens|"
+            r"reduce the length|request too large for model",
+        ),
+        (
+            Refusal.MODEL,
+            r"\bmodels?\b.{0,120}\b(not found|not exist|unknown|retired|decommissioned|"
+            r"discontinued|shut down|no longer (available|supported|offered)|has been deprecated)|"
+            r"(invalid|unknown|no such|nonexistent) model|not a valid model|model not exist|"
+            r"(could not find|no) (the )?(model|deployment)\b",
+        ),
+        (
+            Refusal.ACCESS,
+            r"(not have|without|no|denied) (access|permission)|access (to|denied)\b|"
+            r"not (authorized|entitled|allowed) to (use|access)|must be verified|"
+            r"not available (in|for) your|not been enabled",
+        ),
+        (
+            Refusal.PARAMETER,
+            r"unsupported|not (currently )?supported|(does|do) not (support|accept|allow)|"
+            r"doesn't support|only supports?\b|deprecated for this model|"
+            r"extra (inputs|fields)|unrecognized|"
+            r"unknown (parameter|name|field|argument|tool)|"
+            r"unexpected (keyword|field|parameter|argument)|"
+            r"does not match any of the expected tags|"
+            r"max_(completion_|output_)?tokens\b.{0,80}(>|too large|at most|maximum|exceed|"
+            r"less than|greater than|above|larger)|"
+            r"(cannot|may not|can not|may only) be (used|set|specified|enabled|combined)",
+        ),
+    )
+)
+_CLIENT_ERRORS: Final = frozenset({400, 402, 403, 404, 413, 422})
+
+
+def refusal_of(status: int, error: Mapping[str, Any]) -> Refusal | None:
+    """What a provider's refusal says of the model; None where the request itself is at fault, or
+    nothing is known. error: the inside of OpenAI's envelope."""
+    if status not in _CLIENT_ERRORS and status != 429:
+        return None
+    told = _by_code(error)
+    if told is None and status != 429:
+        told = _by_words(_message(error))
+    if status == 402:
+        return Refusal.QUOTA
+    if status == 429:
+        return told if told is Refusal.QUOTA else None
+    if status == 403 and told in (Refusal.PARAMETER, Refusal.CONTEXT):
+        return Refusal.ACCESS
+    return told
+
+
+def _by_code(error: Mapping[str, Any]) -> Refusal | None:
+    inner = error.get("innererror")
+    places = (error, inner if isinstance(inner, Mapping) else {})
+    for said in places:
+        for name in ("code", "type"):
+            found = _CODES.get(str(said.get(name)).lower())
+            if found is not None:
+                return found
+    return None
+
+
+def _by_words(message: str) -> Refusal | None:
+    for refusal, pattern in _WORDS:
+        if pattern.search(message):
+            return refusal
+    return None
+
+
+def _message(error: Mapping[str, Any]) -> str:
+    # the beginning says it; what follows can quote the prompt at any length
+    return str(error.get("message") or "")[:2000]
