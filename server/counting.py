@@ -15,6 +15,8 @@ _TOKENS_PER_MESSAGE: Final = 16
 # An image, sound or file whose token count only its provider knows: an estimate, and a bound.
 _MEDIA_TOKENS: Final = 1000
 _MEDIA_TOKENS_BOUND: Final = 50_000
+# Reasoning that is encrypted and sealed: four characters of a token, grown twice by a third.
+_CHARS_PER_KEPT_TOKEN: Final = 7
 
 
 @record(frozen=True, slots=True)
@@ -34,9 +36,11 @@ def count_chat(body: Mapping[str, Any], native: Mapping[str, Any] | None = None)
     The bound is the UTF-8 bytes (no tokenizer makes more tokens than bytes) plus the template.
     """
     texts: list[str] = []
-    media = 0
+    media = kept = 0
     for message in body["messages"]:
         media += _collect(message, texts)
+        if "reasoning_details" in message:
+            kept += _kept_chars(message["reasoning_details"])
     for key in ("tools", "functions", "response_format"):
         if body.get(key) is not None:
             texts.append(orjson.dumps(body[key]).decode())
@@ -45,8 +49,15 @@ def count_chat(body: Mapping[str, Any], native: Mapping[str, Any] | None = None)
     n_bytes = len(text.encode("utf-8", "surrogatepass"))
     if native is not None:
         n_bytes = max(n_bytes, len(orjson.dumps(native)))
-    bound = n_bytes + framing + media * _MEDIA_TOKENS_BOUND
-    return Counted(text, media * _MEDIA_TOKENS + 4 * len(body["messages"]), bound)
+    bound = n_bytes + kept + framing + media * _MEDIA_TOKENS_BOUND
+    further = media * _MEDIA_TOKENS + 4 * len(body["messages"]) + kept // _CHARS_PER_KEPT_TOKEN
+    return Counted(text, further, bound)
+
+
+def _kept_chars(details: object) -> int:
+    """Of the reasoning that the caller keeps for a provider."""
+    entries = details if isinstance(details, list) else []
+    return sum(len(str(entry.get("data", ""))) for entry in entries if isinstance(entry, dict))
 
 
 def _collect(message: Mapping[str, Any], texts: list[str]) -> int:

@@ -136,7 +136,7 @@ class Planner:
             budget_mode=mode,
             allowed=(direct.name,) if direct else self._allowed(options, rules, caller),
             opponents=None if direct else rules.opponent_weights,
-            excluded={name: fit.reason for name, fit in fits.items() if fit.reason is not None},
+            excluded=_excluded(fits, request, hard=mode is BudgetMode.HARD and budget is not None),
             usd_per_win=None if direct else self._worth_of_a_win(rules, caller),
             objective=rules.objective,
             constraints=None if direct else self._constraints(rules, streamed=request.stream),
@@ -282,6 +282,19 @@ class Planner:
 def _chat_body(request: GatewayRequest) -> Mapping[str, Any]:
     """The messages of a chat completion; empty on other surfaces."""
     return request.body if isinstance(request, ChatRequest) else {}
+
+
+def _excluded(fits: Mapping[str, Fit], request: GatewayRequest, *, hard: bool) -> dict[str, str]:
+    """The models that cannot answer, by name: why not."""
+    excluded = {}
+    cap = request.max_output_tokens
+    for name, fit in fits.items():
+        if fit.reason is not None:
+            excluded[name] = fit.reason
+        elif hard and cap is not None and cap < fit.least_output_tokens:
+            # a hard budget pays for the cap, and more than it would be sent
+            excluded[name] = f"its provider takes no output cap under {fit.least_output_tokens}"
+    return excluded
 
 
 def _leaderboard_of_one(card: ModelCard) -> PromptLeaderboard:

@@ -7,6 +7,7 @@ from typing import Any, Final
 import orjson
 
 from server.errors import InvalidRequestError
+from server.upstream.seal import is_sealed
 
 Block = dict[str, Any]
 # The signature of thoughts that Anthropic never signed: those of bridged providers.
@@ -58,7 +59,7 @@ class Bridge:
             self.messages.append({"role": "user", "content": parts})
 
     def _assistant(self, blocks: list[Block]) -> None:
-        texts, calls = [], []
+        texts, calls, details = [], [], []
         for block in blocks:
             if block["type"] == "tool_use":
                 arguments = orjson.dumps(block.get("input") or {}).decode()
@@ -66,7 +67,10 @@ class Bridge:
                 calls.append({"id": block.get("id"), "type": "function", "function": function})
             elif block["type"] not in _THOUGHTS:
                 texts.append(self._text(block))
+            elif is_sealed(kept := kept_in(block)):
+                details.append({"type": "reasoning.encrypted", "data": kept})
         message: Block = {"role": "assistant", "content": "".join(texts) or None}
+        message |= {"reasoning_details": details} if details else {}
         self.messages.append(message | ({"tool_calls": calls} if calls else {}))
 
     def _result(self, block: Block) -> Block:
@@ -100,6 +104,11 @@ class Bridge:
         if block["type"] != "text":
             self.lacks(f"blocks of type {block['type'][:40]} in this place")
         return str(block.get("text", ""))
+
+
+def kept_in(block: Block) -> object:
+    """Where a thought has what its provider wants back: sealed where it was not Anthropic's."""
+    return block.get("data" if block.get("type") == "redacted_thinking" else "signature")
 
 
 def _blocks(content: object, param: str) -> list[Block]:

@@ -9,6 +9,7 @@ from typing import Any, Final
 import orjson
 
 from server.messages.blocks import UNSIGNED
+from server.upstream.seal import is_sealed
 from server.usage import parse_usage
 
 Event = dict[str, Any]
@@ -47,8 +48,11 @@ def to_message(completion: Mapping[str, Any], model: str) -> Event:
     said = choice["message"]
     blocks: list[Event] = []
     reasoning = said.get("reasoning_content") or said.get("reasoning")
+    kept = list(_kept(said))
     if reasoning:
-        blocks.append({"type": "thinking", "thinking": reasoning, "signature": UNSIGNED})
+        signature = kept.pop(0) if kept else UNSIGNED
+        blocks.append({"type": "thinking", "thinking": reasoning, "signature": signature})
+    blocks += [{"type": "redacted_thinking", "data": data} for data in kept]
     text = said.get("content") or said.get("refusal")
     if text:
         blocks.append({"type": "text", "text": text})
@@ -69,6 +73,7 @@ class MessageEvents:
         self._model = model
         self._index = -1
         self._kind = ""
+        self._signature = UNSIGNED
         self._call = -1
         self._stop_reason = "end_turn"
         self._usage: object = None
@@ -99,6 +104,8 @@ class MessageEvents:
         reasoning = delta.get("reasoning_content") or delta.get("reasoning")
         if isinstance(reasoning, str) and reasoning:
             yield from self._say("thinking", reasoning)
+        for data in _kept(delta):
+            yield from self._keep(data)
         text = delta.get("content") or delta.get("refusal")
         if text:
             yield from self._say("text", text)
@@ -110,6 +117,14 @@ class MessageEvents:
             blank = {"type": kind, kind: ""} | ({"signature": ""} if kind == "thinking" else {})
             yield from self._open(kind, blank)
         yield self._more({"type": _DELTAS[kind], kind: text})
+
+    def _keep(self, data: str) -> Iterator[Event]:
+        """Reasoning that is to come back, with the words of it that were shown or without any."""
+        if self._kind == "thinking":
+            self._signature = data
+        else:
+            yield from self._open("redacted_thinking", {"type": "redacted_thinking", "data": data})
+        yield from self._close()
 
     def _tool(self, call: Mapping[str, Any]) -> Iterator[Event]:
         number = call.get("index", 0)
@@ -128,13 +143,23 @@ class MessageEvents:
 
     def _close(self) -> Iterator[Event]:
         if self._kind == "thinking":
-            yield self._more({"type": "signature_delta", "signature": UNSIGNED})
+            yield self._more({"type": "signature_delta", "signature": self._signature})
+            self._signature = UNSIGNED
         if self._kind:
             yield {"type": "content_block_stop", "index": self._index}
         self._kind = ""
 
     def _more(self, delta: Event) -> Event:
         return {"type": "content_block_delta", "index": self._index, "delta": delta}
+
+
+def _kept(said: Mapping[str, Any]) -> Iterator[str]:
+    """The reasoning that a bridged provider wants back, sealed."""
+    details = said.get("reasoning_details")
+    for entry in details if isinstance(details, list) else ():
+        data = entry.get("data") if isinstance(entry, Mapping) else None
+        if isinstance(data, str) and is_sealed(data):
+            yield data
 
 
 def _blank(model: str) -> Event:

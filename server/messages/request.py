@@ -9,10 +9,11 @@ from typing import Any, Final
 
 from server.chat_request import ChatRequest, parse_chat_request, without_ours
 from server.errors import InvalidRequestError
-from server.messages.blocks import UNSIGNED, Bridge
+from server.messages.blocks import UNSIGNED, Bridge, kept_in
 from server.upstream.anthropic.thinking import tokens_within_cap
 from server.upstream.base import Surface
 from server.upstream.fields import OURS
+from server.upstream.seal import is_sealed
 from server.upstream.tools import provider_runs_some, runs_in_messages
 
 _SAME: Final = frozenset({"model", "stream", "temperature", "top_p"})
@@ -141,12 +142,16 @@ def _thinking(wanted: Mapping[str, Any], bridge: Bridge) -> dict[str, Any]:
     return out
 
 
+def _is_foreign(block: dict[str, Any]) -> bool:
+    return block.get("signature") == UNSIGNED or is_sealed(kept_in(block))
+
+
 def _signed(messages: list[Any]) -> list[Any]:
     """Without the thoughts of other providers, which Anthropic would refuse."""
     return [
         message | {"content": kept}
         if isinstance(message.get("content"), list)
-        and (kept := [b for b in message["content"] if b.get("signature") != UNSIGNED])
+        and (kept := [b for b in message["content"] if not _is_foreign(b)])
         else message
         for message in messages
     ]

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from typing import Any, Final
 
-import orjson
-
 from server.errors import InvalidRequestError
+from server.upstream.seal import unsealed
 
 Message = dict[str, Any]
 _ROLES: Final = frozenset({"user", "assistant", "system", "developer"})
 _TEXTS: Final = frozenset({"input_text", "output_text", "text"})
-# What another provider's reasoning looks like in an item: ours to read back, nobody else's.
-_SEAL: Final = "p2l1."
 
 
 class Bridge:
@@ -130,22 +125,6 @@ class Bridge:
                 last["thinking_blocks"], self._thoughts = self._thoughts, []
             self.messages.append(last)
         return last
-
-
-def sealed(thoughts: list[Any]) -> str:
-    """Thoughts, with their signatures, as an item's encrypted_content: to be sent back."""
-    return _SEAL + base64.b64encode(orjson.dumps(thoughts)).decode()
-
-
-def unsealed(content: object) -> list[Any]:
-    """Thoughts that we sealed; none of anybody else's."""
-    if not isinstance(content, str) or not content.startswith(_SEAL):
-        return []
-    try:
-        thoughts = orjson.loads(base64.b64decode(content.removeprefix(_SEAL), validate=True))
-    except (binascii.Error, orjson.JSONDecodeError):
-        return []
-    return [t for t in thoughts if isinstance(t, dict)] if isinstance(thoughts, list) else []
 
 
 def _given(name: str, value: object) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Mapping
 from typing import Any, Final
 
-from server.responses.items import sealed
+from server.upstream.seal import sealed
 from server.usage import openai_usage, parse_usage
 
 Item = dict[str, Any]

@@ -98,6 +98,8 @@ class ModelSettings(Section):
     writes. capabilities: a request that needs another goes elsewhere; left out: all.
     expected_output_tokens: of an answer, where the checkpoint predicts no length.
     thinking: how a model of kind anthropic is told to think, where its name does not tell.
+    responses: whether a model of kind openai answers chat completions through /responses; left out:
+    where it takes tools there alone.
     tier_prices: service tier -> how many times the price its tokens cost there.
     """
 
@@ -118,6 +120,7 @@ class ModelSettings(Section):
     capabilities: frozenset[Capability] | None = None
     expected_output_tokens: PositiveInt | None = None
     thinking: Literal["none", "budget", "adaptive"] | None = None
+    responses: bool | None = None
     tier_prices: dict[Tier, PositiveFactor] = Field(default_factory=dict)
 
     @model_validator(mode="after")

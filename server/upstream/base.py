@@ -36,12 +36,14 @@ class Surface(StrEnum):
 class Fit:
     """Whether a provider can express a request. reason: why not, None where it can.
     left_out: fields that it is not sent. thinking_tokens: what of the output cap the model thinks
-    with before it answers. body: what of the body goes out, None where all of it does."""
+    with before it answers. body: what of the body goes out, None where all of it does.
+    least_output_tokens: an output cap under it is sent as this many."""
 
     reason: str | None = None
     left_out: tuple[str, ...] = ()
     thinking_tokens: int = 0
     body: Mapping[str, Any] | None = field(default=None, compare=False, repr=False)
+    least_output_tokens: int = 0
 
 
 @record(frozen=True, slots=True)

@@ -9,11 +9,13 @@ from server.secret import Secret
 from server.settings import ModelSettings, ProviderSettings
 from server.upstream.anthropic import upstream as anthropic
 from server.upstream.anthropic.thinking import Thinking
-from server.upstream.base import Upstream
+from server.upstream.base import Surface, Upstream
 from server.upstream.egress import address_rule
 from server.upstream.exchange import Exchange
 from server.upstream.gemini import upstream as gemini
 from server.upstream.openai import OpenAIUpstream
+from server.upstream.openai_responses.thoughts import Thoughts
+from server.upstream.openai_responses.upstream import ResponsesBridge
 from server.upstream.profiles import profile_for
 from server.upstream.transport import build_transport
 
@@ -66,7 +68,7 @@ def build_upstream(
             base_url=provider.base_url or gemini.BASE_URL,
             auth=provider.auth,
         )
-    return OpenAIUpstream(
+    plain = OpenAIUpstream(
         name,
         base_url=provider.base_url or "",
         api_key=api_key,
@@ -76,3 +78,11 @@ def build_upstream(
         responses=provider.responses,
         auth=provider.auth,
     )
+    choices = {
+        model: settings.responses
+        for model, settings in models.items()
+        if settings.responses is not None
+    }
+    if not plain.speaks(Surface.RESPONSES) and True not in choices.values():
+        return plain
+    return ResponsesBridge(plain, Thoughts(base_url, api_key), choices)

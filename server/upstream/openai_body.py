@@ -10,9 +10,12 @@ from server.upstream.asked import asked, content_parts, wants_json_schema
 from server.upstream.base import Fit, Surface, UpstreamRequest
 from server.upstream.fitting import body_of, fit_of
 from server.upstream.profiles import FORCED_TOOL, JSON_SCHEMA, MESSAGE_NAMES, Profile
+from server.upstream.seal import is_sealed
 
 _CAPS: Final = ("max_completion_tokens", "max_tokens")
-_FOREIGN: Final = frozenset({"reasoning_content", "thinking_blocks", "extra_content"})
+_FOREIGN: Final = frozenset(
+    {"reasoning_content", "reasoning_details", "thinking_blocks", "extra_content"}
+)
 _STREAMED: Final = frozenset({Surface.CHAT, Surface.COMPLETIONS})
 
 
@@ -55,6 +58,10 @@ def outgoing(profile: Profile, request: UpstreamRequest) -> dict[str, Any]:
 
 
 def _chat(profile: Profile, body: dict[str, Any]) -> dict[str, Any]:
+    for message in body["messages"]:
+        if "reasoning_details" in message:
+            body["messages"] = [_unsealed(m) for m in body["messages"]]
+            break
     if profile.changes_nothing:
         return body
     kept = {profile.renamed.get(n, n): v for n, v in body.items() if profile.sends(n)}
@@ -80,6 +87,16 @@ def _with_stream(profile: Profile, body: dict[str, Any], stream: bool) -> dict[s
     given = options if isinstance(options, Mapping) else {}
     # without it a stream has no usage, and an answer without usage has no cost
     return body | {"stream": True, "stream_options": {**given, "include_usage": True}}
+
+
+def _unsealed(message: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Without the reasoning that was sealed here for another provider."""
+    details = message.get("reasoning_details")
+    if not isinstance(details, list):
+        return message
+    own = [d for d in details if not (isinstance(d, Mapping) and is_sealed(d.get("data")))]
+    rest = {name: value for name, value in message.items() if name != "reasoning_details"}
+    return rest | ({"reasoning_details": own} if own else {})
 
 
 def _own_words(message: Mapping[str, Any]) -> Mapping[str, Any]:

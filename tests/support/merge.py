@@ -34,7 +34,7 @@ def _add(message: dict[str, Any], calls: dict[int, dict[str, Any]], delta: dict[
         if name == "tool_calls":
             for part in value:
                 _add_call(calls, part)
-        elif name in ("content", "reasoning_content") and value is not None:
+        elif name in ("content", "reasoning_content", "refusal") and value is not None:
             message[name] = (message.get(name) or "") + value
         elif name == "thinking_blocks":
             message.setdefault(name, []).extend(value)

@@ -1,0 +1,185 @@
+"""An answer of the Responses API as a chat completion."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from server.upstream.base import Surface
+from server.upstream.errors import (
+    UpstreamError,
+    UpstreamRateLimitedError,
+    UpstreamUnavailableError,
+    error_for_status,
+)
+from server.upstream.openai_responses.thoughts import Item, Thought, as_kept
+from server.upstream.wire import envelope
+from server.usage import openai_usage, parse_usage
+
+# A thought as a string that a caller can keep.
+Seal = Callable[[Thought], str]
+_FINISHED: Final = frozenset({"completed", "incomplete"})
+_REASONS: Final = {"max_output_tokens": "length", "content_filter": "content_filter"}
+CALLS: Final = frozenset({"function_call", "custom_tool_call"})
+# Codes of failures that are the provider's own; what else a code names is in the request.
+_PROVIDERS: Final = frozenset({"None", "server_error", "vector_store_timeout"})
+
+
+def failure_of(provider: str, response: Mapping[str, Any]) -> UpstreamError | None:
+    """What a response that is not to be had failed of; None for an answer."""
+    if response.get("status") in _FINISHED and isinstance(response.get("output"), list):
+        return None
+    error = response.get("error")
+    if response.get("status") != "failed" and not isinstance(error, Mapping):
+        return UpstreamUnavailableError(f"{provider} left the response unfinished", status=200)
+    return failure(provider, error)
+
+
+def failure(provider: str, error: object) -> UpstreamError:
+    """For the error inside a response or an event, whose HTTP status was 200."""
+    said = error if isinstance(error, Mapping) else {}
+    code = str(said.get("code"))
+    if code == "rate_limit_exceeded":
+        return UpstreamRateLimitedError(f"{provider} is out of its rate limit", status=429)
+    if code in _PROVIDERS:
+        return UpstreamUnavailableError(f"{provider} failed while it answered", status=200)
+    told = envelope(str(said.get("message") or "The model's provider failed."))
+    told["error"] |= {"code": code, "param": said.get("param")}
+    return error_for_status(provider, 400, envelope=told)
+
+
+def to_completion(response: Mapping[str, Any], seal: Seal) -> dict[str, Any]:
+    """A whole answer: a response that is completed or incomplete."""
+    output = [item for item in response["output"] if isinstance(item, dict)]
+    choice = {
+        "index": 0,
+        "message": _message(output, seal),
+        "logprobs": _logprobs(output),
+        "finish_reason": finish_reason(
+            response, called=any(i.get("type") in CALLS for i in output)
+        ),
+    }
+    body = head_of(response) | {"object": "chat.completion", "choices": [choice]}
+    usage = usage_of(response.get("usage"))
+    return body if usage is None else body | {"usage": usage}
+
+
+def head_of(response: Mapping[str, Any]) -> dict[str, Any]:
+    """What a completion and each of its chunks say of themselves."""
+    created = response.get("created_at")
+    head = {
+        "id": response.get("id"),
+        "created": int(created if isinstance(created, int | float) else time.time()),
+        "model": response.get("model"),
+    }
+    tier = response.get("service_tier")
+    return head | ({"service_tier": tier} if isinstance(tier, str) else {})
+
+
+def usage_of(usage: object) -> dict[str, Any] | None:
+    """OpenAI's usage object of chat completions; None where there are no counts."""
+    parsed = parse_usage(usage, Surface.RESPONSES)
+    return None if parsed is None else openai_usage(parsed)
+
+
+def finish_reason(response: Mapping[str, Any], *, called: bool) -> str:
+    """Why the answer ended, in the words of chat completions. called: whether it calls a tool."""
+    details = response.get("incomplete_details")
+    if response.get("status") == "incomplete":
+        reason = details.get("reason") if isinstance(details, Mapping) else None
+        return _REASONS.get(str(reason), "length")
+    return "tool_calls" if called else "stop"
+
+
+def tool_call(item: Mapping[str, Any], text: str) -> Item:
+    """A call as in a chat completion. text: its arguments or its input, as far as they are said."""
+    if item.get("type") == "custom_tool_call":
+        custom = {"name": item.get("name"), "input": text}
+        return {"id": item.get("call_id"), "type": "custom", "custom": custom}
+    function = {"name": item.get("name"), "arguments": text}
+    return {"id": item.get("call_id"), "type": "function", "function": function}
+
+
+def text_of_call(item: Mapping[str, Any]) -> str:
+    """Its arguments, or its input."""
+    return str(item.get("arguments", item.get("input", "")) or "")
+
+
+def content_of(item: Mapping[str, Any], kind: str, name: str) -> list[str]:
+    """The texts of an item's parts of one kind, which have them under this name."""
+    content = item.get("content")
+    return [
+        str(part.get(name) or "")
+        for part in (content if isinstance(content, list) else ())
+        if isinstance(part, Mapping) and part.get("type") == kind
+    ]
+
+
+def summary_of(item: Mapping[str, Any]) -> str:
+    """What a reasoning item shows of itself."""
+    summary = item.get("summary")
+    texts = [str(p.get("text") or "") for p in summary or () if isinstance(p, Mapping)]
+    texts = texts or content_of(item, "reasoning_text", "text")
+    return "\n\n".join(text for text in texts if text)
+
+
+def detail_of(data: str, item: Mapping[str, Any], index: int) -> Item:
+    """An entry of reasoning_details, in OpenRouter's form, which clients send back."""
+    return {
+        "type": "reasoning.encrypted",
+        "format": "openai-responses-v1",
+        "id": item.get("id"),
+        "data": data,
+        "index": index,
+    }
+
+
+def thoughts_in(output: Sequence[Mapping[str, Any]]) -> Iterator[Thought]:
+    """The reasoning of an answer, each with what followed it; what nothing follows is of no use."""
+    waiting: list[Item] = []
+    for item in output:
+        if item.get("type") == "reasoning":
+            kept = as_kept(item)
+            waiting += [] if kept is None else [kept]
+        elif item.get("type") in CALLS or item.get("type") == "message":
+            yield from (follower(kept, item) for kept in waiting)
+            waiting = []
+
+
+def follower(kept: Item, item: Mapping[str, Any]) -> Thought:
+    """A reasoning item that is kept, followed by another item."""
+    if item.get("type") in CALLS:
+        return Thought(kept, before=str(item.get("call_id")))
+    phase = item.get("phase")
+    return Thought(kept, phase=phase if isinstance(phase, str) else None)
+
+
+def _message(output: Sequence[Mapping[str, Any]], seal: Seal) -> Item:
+    messages = [item for item in output if item.get("type") == "message"]
+    texts = [text for i in messages if (text := "".join(content_of(i, "output_text", "text")))]
+    refusal = "".join(r for item in messages for r in content_of(item, "refusal", "refusal"))
+    calls = [tool_call(i, text_of_call(i)) for i in output if i.get("type") in CALLS]
+    shown = [text for i in output if i.get("type") == "reasoning" and (text := summary_of(i))]
+    message: Item = {
+        "role": "assistant",
+        "content": None if not texts and (calls or refusal) else "\n\n".join(texts),
+        "refusal": refusal or None,
+    }
+    if calls:
+        message["tool_calls"] = calls
+    if shown:
+        message["reasoning_content"] = "\n\n".join(shown)
+    details = [detail_of(seal(t), t.item, n) for n, t in enumerate(thoughts_in(output))]
+    return message | ({"reasoning_details": details} if details else {})
+
+
+def _logprobs(output: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    found = [
+        logprob
+        for item in output
+        if item.get("type") == "message"
+        for part in item.get("content") or ()
+        for logprob in part.get("logprobs") or ()
+    ]
+    return {"content": found, "refusal": None} if found else None

@@ -1,0 +1,249 @@
+"""A provider of OpenAI's dialect that is asked on its Responses API where its models want that."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Mapping
+from contextlib import suppress
+from typing import Any, Final, TypeVar
+
+import anyio
+import orjson
+
+from server.sse import SseEvent
+from server.upstream.base import (
+    Fit,
+    Surface,
+    Upstream,
+    UpstreamReply,
+    UpstreamRequest,
+    UpstreamStream,
+)
+from server.upstream.dialect import InexpressibleError
+from server.upstream.errors import UpstreamError, UpstreamRejectedError, UpstreamStreamBrokenError
+from server.upstream.fields import Fields
+from server.upstream.fitting import body_of, fit_of
+from server.upstream.openai_responses.need import (
+    Need,
+    has_tools,
+    need_of,
+    needs_responses,
+    reasons,
+)
+from server.upstream.openai_responses.reply import Seal, failure_of, to_completion
+from server.upstream.openai_responses.request import LEAST_OUTPUT_TOKENS, left_out, to_responses
+from server.upstream.openai_responses.stream import ResponseChunks
+from server.upstream.openai_responses.thoughts import Thoughts
+from server.upstream.wire import envelope
+
+T = TypeVar("T")
+# How long to wait, after the last event, for the end that lets the connection be used again.
+_DRAIN_S: Final = 0.1
+_SUMMARY: Final = "reasoning.summary"
+_ENCRYPTED: Final = "ncrypted content is not supported"
+
+
+class ResponsesBridge:
+    """An upstream of OpenAI's dialect. Chat completions that its models take on the Responses API
+    alone are translated; all else goes to `plain` as it is.
+
+    thoughts: seals the reasoning that callers keep. choices: the provider's name for a model ->
+    whether it is asked on the Responses API, whatever is known of it.
+    """
+
+    def __init__(
+        self, plain: Upstream, thoughts: Thoughts, choices: Mapping[str, bool] | None = None
+    ) -> None:
+        self._plain = plain
+        self._thoughts = thoughts
+        self._choices = choices or {}
+        self._needs: dict[str, Need] = {}
+        # models of which the provider has said that they take tools on the Responses API alone
+        self._told: set[str] = set()
+        # whether this account may have summaries, and models that do not encrypt
+        self._summaries = True
+        self._bare: set[str] = set()
+
+    @property
+    def name(self) -> str:
+        return self._plain.name
+
+    def __repr__(self) -> str:
+        return f"ResponsesBridge({self._plain!r})"
+
+    def speaks(self, surface: Surface) -> bool:
+        """See Upstream.speaks."""
+        return self._plain.speaks(surface)
+
+    def fields(self, surface: Surface, *, bounded: bool) -> Fields | None:
+        """See Upstream.fields."""
+        return self._plain.fields(surface, bounded=bounded)
+
+    def fit(self, body: Mapping[str, Any], model: str, *, bounded: bool) -> Fit:
+        """See Upstream.fit."""
+        if not self._bridges(body, model):
+            return self._plain.fit(body, model, bounded=bounded)
+        found = fit_of(body, self._plain.fields(Surface.CHAT, bounded=bounded))
+        kept = body_of(found, body)
+        try:
+            self._translated(kept, model)
+        except InexpressibleError as error:
+            return Fit(f"its provider cannot express {error}")
+        names = {*found.left_out, *left_out(kept, model)}
+        return Fit(
+            left_out=tuple(sorted(names)), body=found.body, least_output_tokens=LEAST_OUTPUT_TOKENS
+        )
+
+    def kin(self, body: Mapping[str, Any], model: str) -> Hashable:
+        """See Upstream.kin."""
+        if self._bridges(body, model):
+            return Surface.RESPONSES, reasons(model)
+        return Surface.CHAT, self._plain.kin(body, model)
+
+    async def complete(self, request: UpstreamRequest) -> UpstreamReply:
+        """See Upstream.complete."""
+        if not self._is_bridged(request):
+            try:
+                return await self._plain.complete(request)
+            except UpstreamError as error:
+                if not self._is_told(request, error):
+                    raise
+        reply = await self._sent(request, self._plain.complete)
+        failed = failure_of(self.name, reply.body)
+        if failed is not None:
+            raise failed
+        return UpstreamReply(to_completion(reply.body, self._seal(request.upstream_model)))
+
+    async def open_stream(self, request: UpstreamRequest) -> UpstreamStream:
+        """See Upstream.open_stream."""
+        if not self._is_bridged(request):
+            try:
+                return await self._plain.open_stream(request)
+            except UpstreamError as error:
+                if not self._is_told(request, error):
+                    raise
+        return await UpstreamStream.start_batches(self._batches(request))
+
+    async def close(self) -> None:
+        """Closes every connection to the provider."""
+        await self._plain.close()
+
+    async def _batches(self, request: UpstreamRequest) -> AsyncGenerator[list[SseEvent], None]:
+        answer = ResponseChunks(self.name, self._seal(request.upstream_model))
+        async with await self._sent(request, self._plain.open_stream) as stream:
+            while not answer.done:
+                try:
+                    events = await stream.read()
+                except UpstreamStreamBrokenError as error:
+                    # to the caller nothing may have been said yet: another model can answer
+                    cause = error.__cause__
+                    raise cause if isinstance(cause, UpstreamError) else error from None
+                if not events:
+                    break
+                chunks: list[SseEvent] = []
+                failed = _read_chunks(answer, events, chunks)
+                if chunks:
+                    yield chunks
+                if failed is not None:
+                    raise failed
+            with anyio.move_on_after(_DRAIN_S), suppress(UpstreamError):
+                while answer.done and await stream.read():
+                    pass
+
+    async def _sent(
+        self, request: UpstreamRequest, send: Callable[[UpstreamRequest], Awaitable[T]]
+    ) -> T:
+        while True:
+            try:
+                return await send(self._outgoing(request))
+            except UpstreamError as error:
+                if not self._does_without(request.upstream_model, error):
+                    raise
+
+    def _outgoing(self, request: UpstreamRequest) -> UpstreamRequest:
+        model = request.upstream_model
+        try:
+            body = self._translated(request.body, model)
+        except InexpressibleError as error:
+            told = envelope(f"The model's provider cannot express {error}.")
+            message = f"{self.name} cannot express the request"
+            raise UpstreamRejectedError(message, status=400, body=told) from None
+        return UpstreamRequest(body, request.stream, model, Surface.RESPONSES)
+
+    def _translated(self, body: Mapping[str, Any], model: str) -> dict[str, Any]:
+        return to_responses(
+            body,
+            model,
+            lambda data: self._thoughts.opened(model, data),
+            summaries=self._summaries,
+            encrypted=model not in self._bare,
+        )
+
+    def _seal(self, model: str) -> Seal:
+        return lambda thought: self._thoughts.sealed(model, thought)
+
+    def _is_bridged(self, request: UpstreamRequest) -> bool:
+        return request.surface is Surface.CHAT and self._bridges(
+            request.body, request.upstream_model
+        )
+
+    def _bridges(self, body: Mapping[str, Any], model: str) -> bool:
+        need = self._needs.get(model)
+        if need is None:
+            need = self._needs[model] = self._need(model)
+        if need is not Need.WITH_TOOLS or not body.get("tools"):
+            return need is Need.ALWAYS
+        if model in self._told:
+            return body.get("reasoning_effort") != "none"
+        return needs_responses(model, body)
+
+    def _need(self, model: str) -> Need:
+        chosen = self._choices.get(model)
+        if chosen is not None:
+            return Need.ALWAYS if chosen else Need.NEVER
+        return need_of(model) if self._plain.speaks(Surface.RESPONSES) else Need.NEVER
+
+    def _is_told(self, request: UpstreamRequest, error: UpstreamError) -> bool:
+        """Whether the provider refuses tools on Chat Completions, and says where it takes them."""
+        model, said = request.upstream_model, _said(error)
+        can = request.surface is Surface.CHAT and self._plain.speaks(Surface.RESPONSES)
+        if not can or self._choices.get(model) is False or not has_tools(request.body):
+            return False
+        if "/v1/responses" not in str(said.get("message")):
+            return False
+        self._told.add(model)
+        self._needs[model] = Need.WITH_TOOLS
+        return True
+
+    def _does_without(self, model: str, error: UpstreamError) -> bool:
+        """Whether what was refused is something that only we have asked for, and not yet given
+        up: summaries are for verified organisations, and not every model encrypts."""
+        said = _said(error)
+        if said.get("param") == _SUMMARY and self._summaries:
+            self._summaries = False
+            return True
+        if _ENCRYPTED in str(said.get("message")) and model not in self._bare:
+            self._bare.add(model)
+            return True
+        return False
+
+
+def _said(error: UpstreamError) -> Mapping[str, Any]:
+    """The inside of the provider's error envelope; empty where it has none."""
+    body = getattr(error, "body", None)
+    said = body.get("error") if isinstance(body, Mapping) else None
+    return said if isinstance(said, Mapping) else {}
+
+
+def _read_chunks(
+    answer: ResponseChunks, events: Any, chunks: list[SseEvent]
+) -> UpstreamError | None:
+    """Appends to chunks. Returns what is wrong with the event after the last of them."""
+    try:
+        for event in events:
+            for chunk in answer.chunks(event.json()):
+                chunks.append(SseEvent(orjson.dumps(chunk), parsed=chunk))
+            if answer.done:
+                return None
+    except UpstreamError as error:
+        return error
+    return None
