@@ -10,13 +10,14 @@ import math
 import shutil
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import set_seed
+from accelerate.utils import broadcast, set_seed
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import get_cosine_schedule_with_warmup
@@ -103,14 +104,16 @@ class FineTune:
         width = base.width(config.feature_layers, config.pooling)
         network = _Network(self._backbone(), width, marginal)
         optimiser = torch.optim.AdamW(self._groups(network))
+        n_processes = self._accelerator.num_processes
         n_batches = -(-self._votes.used.size // options.batch_prompts)
-        n_updates = -(-n_batches // options.accumulate) * options.epochs
+        self._n_batches = -(-n_batches // n_processes)
+        # accelerate moves the schedule on by one for each process
+        n_updates = -(-self._n_batches // options.accumulate) * options.epochs * n_processes
         schedule = get_cosine_schedule_with_warmup(
             optimiser, round(options.warm_up * n_updates), n_updates
         )
         prepared = self._accelerator.prepare(network, optimiser, schedule)
         self._network, self._optimiser, self._schedule = prepared
-        self._n_batches = -(-n_batches // self._accelerator.num_processes)
         self._standing = _Standing()
         self._accelerator.register_for_checkpointing(self._standing)
 
@@ -125,7 +128,9 @@ class FineTune:
         Goes on where a killed run stopped; a finished one is not run again. Raises TrainingError.
         """
         out = self._work / "tuned"
-        if not (out / "config.json").exists():
+        finished = (out / "config.json").exists()
+        self._accelerator.wait_for_everyone()  # nobody looks after another has written it
+        if not finished:
             self._resume()
             while not self._is_over():
                 self._epoch()
@@ -167,8 +172,10 @@ class FineTune:
         shuffled = np.random.default_rng([self._config.seed, epoch]).permutation(self._votes.used)
         size, n_processes = self._options.batch_prompts, self._accelerator.num_processes
         batches = [shuffled[start : start + size] for start in range(0, shuffled.size, size)]
-        batches += batches[: self._n_batches * n_processes - len(batches)]
-        return batches[self._accelerator.process_index :: n_processes]
+        # round and round: there may be fewer than processes, and one that had none would leave the
+        # others waiting for its gradients
+        even = list(islice(cycle(batches), self._n_batches * n_processes))
+        return even[self._accelerator.process_index :: n_processes]
 
     def _epoch(self) -> None:
         standing, since_save = self._standing, 0
@@ -212,7 +219,10 @@ class FineTune:
     def _judge(self, validation: VoteTable) -> None:
         """Early stopping's question, and the log's answer."""
         standing = self._standing
-        loss = self._loss(validation)
+        # all go by the first process's: one that stopped alone would leave the others waiting
+        loss = float(
+            broadcast(torch.tensor(self._loss(validation), device=self._accelerator.device))
+        )
         self._log({"epoch": standing.epoch, "validation_loss": loss})
         standing.without_gain = 0 if loss < standing.best else standing.without_gain + 1
         if loss < standing.best:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import FullyShardedDataParallelPlugin
 from accelerate.utils.fsdp_utils import fsdp2_prepare_auto_wrap_policy
@@ -24,9 +25,10 @@ from p2l_model.base import load_base
 from p2l_model.checkpoint import load_checkpoint
 from p2l_model.data import load_votes
 from p2l_model.engine.load import load_engine
-from p2l_model.finetune import _Network
+from p2l_model.finetune import FineTune, _Network
 from p2l_model.heads import Heads
 from p2l_model.network import Backbone
+from p2l_model.prompt import PromptEncoder, PromptFormat
 from p2l_model.train import train
 from p2l_model.train_config import FinetuneConfig, TrainConfig
 from p2l_model.types import Conversation, PreferenceFamily
@@ -165,17 +167,60 @@ def test_the_fsdp_settings_shard_layer_by_layer(paths: dict[str, Path], base: st
     assert len(sharded) >= made.config["num_hidden_layers"]
 
 
+@pytest.mark.parametrize(("n_processes", "batch_prompts"), [(4, 1000), (4, 30), (1, 1000), (3, 7)])
+def test_each_process_has_as_many_batches(
+    paths: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    n_processes: int,
+    batch_prompts: int,
+) -> None:
+    monkeypatch.setattr(Accelerator, "num_processes", property(lambda self: n_processes))
+    options = config(paths, batch_prompts=batch_prompts)
+    votes = load_votes([paths["train"]])
+    base = load_base(str(paths["encoder"]))
+    prompt = PromptEncoder(base.tokenizer, PromptFormat(base.prompt_kind, 48))
+    marginal = Heads(np.zeros((3, 0)), np.zeros(3))
+    tuning = options.finetune
+    assert tuning is not None
+    run = FineTune(base, options, tuning, prompt, votes, marginal, tmp_path, quiet)
+    of_each = []
+    for process in range(n_processes):
+        monkeypatch.setattr(Accelerator, "process_index", process)
+        of_each.append(run._batches(0))
+    lengths = {len(batches) for batches in of_each}
+    assert len(lengths) == 1, "one that has fewer leaves the others waiting for ever"
+    assert lengths != {0}
+    seen = np.concatenate([batch for batches in of_each for batch in batches])
+    assert set(seen) == set(votes.prompt), "every prompt is seen"
+    assert np.bincount(seen).max() - 1 <= n_processes
+
+
+@pytest.mark.slow
+def test_four_processes_share_one_batch(paths: dict[str, Path], tmp_path: Path) -> None:
+    options = "finetune: {epochs: 2, learning_rate: 0.003, batch_prompts: 1000}"
+    launch(paths, tmp_path, 4, options)
+    log = (next(tmp_path.glob(".out.work/finetune-*")) / "log.jsonl").read_text().splitlines()
+    rates = [json.loads(line)["learning_rate"] for line in log if "learning_rate" in line]
+    assert len(rates) == 2
+    assert rates[1] == pytest.approx(0, abs=1e-9), "the schedule ends with the run"
+
+
 @pytest.mark.slow
 def test_two_processes_train_one_checkpoint(paths: dict[str, Path], tmp_path: Path) -> None:
+    launch(paths, tmp_path, 2, "finetune: {epochs: 1, learning_rate: 0.003}")
+    assert load_checkpoint(tmp_path / "out").manifest.family == "bt"
+
+
+def launch(paths: dict[str, Path], tmp_path: Path, n_processes: int, options: str) -> None:
     settings = tmp_path / "train.yaml"
-    settings.write_text("family: bt\nmax_tokens: 48\nfinetune: {epochs: 1, learning_rate: 0.003}\n")
+    settings.write_text(f"family: bt\nmax_tokens: 48\n{options}\n")
     bin_folder = Path(sys.executable).parent
     command = [
-        str(bin_folder / "accelerate"), "launch", "--cpu", "--num_processes", "2",
+        str(bin_folder / "accelerate"), "launch", "--cpu", "--num_processes", str(n_processes),
         str(bin_folder / "p2l-router"), "train", "--data", str(paths["train"]),
         "--validation", str(paths["validation"]), "--base", str(paths["encoder"]),
         "--config", str(settings), "--out", str(tmp_path / "out"),
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
-    assert load_checkpoint(tmp_path / "out").manifest.family == "bt"
