@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from p2l_model.errors import DataError, ExtraMissingError
+from p2l_model.rows import csv_rows, json_object
 from p2l_model.types import user_turns
 
 Columns = Mapping[str, Sequence[Any]]
@@ -75,7 +75,7 @@ def _number(value: Any, name: str, path: Path, row: int, low: float, high: float
         return math.nan
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = math.nan
     # NaN in a parquet column is an empty cell; as text it is a mistake
     if math.isnan(number) and isinstance(value, float):
@@ -104,29 +104,19 @@ def _jsonl(path: Path) -> Columns:
         for number, line in enumerate(lines, 1):
             if not line.strip():
                 continue
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise DataError(f"{path}: row {number}: is not JSON") from error
-            if not isinstance(row, dict):
-                raise DataError(f"{path}: row {number}: must be a JSON object")
-            rows.append(row)
+            rows.append(json_object(line, f"{path}: row {number}"))
     names = dict.fromkeys(name for row in rows for name in row)
     return {name: [row.get(name) for row in rows] for name in names}
 
 
 def _csv(path: Path) -> Columns:
     with path.open(encoding="utf-8", newline="") as lines:
-        reader = csv.DictReader(lines)
-        rows = list(reader)
-    for number, row in enumerate(rows, 2):
-        if None in row or any(value is None for value in row.values()):
-            raise DataError(f"{path}: line {number}: has not as many fields as the header")
-    return {name: [row[name] for row in rows] for name in reader.fieldnames or ()}
+        rows = [row for _, row in csv_rows(lines, str(path))]
+    return {name: [row[name] for row in rows] for name in rows[0]} if rows else {}
 
 
 def _json_or_text(text: str) -> Any:
     try:
         return json.loads(text)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         return text

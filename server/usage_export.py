@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 from p2l_model.errors import DataError
+from p2l_model.rows import csv_rows, json_object
 
 _NAMES: Final[Mapping[str, tuple[str, ...]]] = {
     "id": ("id", "request_id", "response_id", "completion_id", "upstream_id"),
@@ -45,16 +44,17 @@ def read_export(path: Path) -> list[Exported]:
     """Raises DataError naming file and row."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = _json_lines(file) if path.suffix in (".jsonl", ".json") else csv.DictReader(file)
-            return [_exported(row, f"{path}:{n}") for n, row in enumerate(rows, 1)]
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, csv.Error) as error:
+            as_json = path.suffix in (".jsonl", ".json")
+            rows = _json_lines(file, path) if as_json else csv_rows(file, str(path))
+            return [_exported(row, f"{path}:{n}") for n, row in rows]
+    except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read: {error}") from error
 
 
-def _json_lines(file: Any) -> Iterator[dict[str, Any]]:
-    for line in file:
-        if line.strip():
-            yield json.loads(line, parse_float=Decimal)
+def _json_lines(file: TextIO, path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    stated = (line for line in file if line.strip())
+    for number, line in enumerate(stated, 1):
+        yield number, json_object(line, f"{path}:{number}", parse_float=Decimal)
 
 
 def _exported(row: Mapping[str, Any], where: str) -> Exported:

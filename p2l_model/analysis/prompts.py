@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import itertools
-import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,6 +15,7 @@ import numpy as np
 
 from p2l_model.data import IntArray
 from p2l_model.errors import DataError, ExtraMissingError
+from p2l_model.rows import csv_rows, json_object
 from p2l_model.tables import turns
 from p2l_model.types import Conversation, FloatArray, user_turns
 
@@ -147,7 +146,7 @@ def _weight(row: Mapping[str, Any], source: str, number: int) -> float:
         return 1.0
     try:
         weight = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         weight = -1.0
     if not 0 <= weight <= _MAX_WEIGHT:
         raise DataError(
@@ -160,7 +159,10 @@ def _weight(row: Mapping[str, Any], source: str, number: int) -> float:
 def _rows(source: str, skip: int) -> Iterator[Iterator[Row]]:
     """Numbered from 1, the first `skip` left out."""
     if source == STDIN:
-        yield itertools.islice(_text_rows(sys.stdin, source), skip, None)
+        try:
+            yield itertools.islice(_text_rows(sys.stdin, source), skip, None)
+        except UnicodeDecodeError as error:
+            raise DataError(f"{_name(source)}: cannot be read: {error}") from error
         return
     path = Path(source)
     kind = path.suffix.lower()
@@ -173,7 +175,7 @@ def _rows(source: str, skip: int) -> Iterator[Iterator[Row]]:
     try:
         with path.open(encoding="utf-8", newline="") as lines:
             if kind == ".csv":
-                rows = _csv_rows(lines, path)
+                rows: Iterator[Row] = csv_rows(lines, str(path))
             else:
                 rows = _text_rows(lines, source, json_only=kind == ".jsonl")
             yield itertools.islice(rows, skip, None)
@@ -187,17 +189,8 @@ def _text_rows(lines: TextIO, source: str, *, json_only: bool = False) -> Iterat
     first = next(stated, "")
     as_json = json_only or first.lstrip().startswith("{")
     for number, line in enumerate(itertools.chain([first] if first else [], stated), 1):
-        yield number, _object(line, source, number) if as_json else {"prompt": line.rstrip("\r\n")}
-
-
-def _object(line: str, source: str, number: int) -> Mapping[str, Any]:
-    try:
-        row = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise DataError(f"{_name(source)}: row {number}: is not JSON") from error
-    if not isinstance(row, dict):
-        raise DataError(f"{_name(source)}: row {number}: must be a JSON object")
-    return row
+        where = f"{_name(source)}: row {number}"
+        yield number, json_object(line, where) if as_json else {"prompt": line.rstrip("\r\n")}
 
 
 def _parquet_rows(file: Any, skip: int) -> Iterator[Row]:
@@ -211,13 +204,6 @@ def _parquet_rows(file: Any, skip: int) -> Iterator[Row]:
     batches = file.iter_batches(CHUNK, row_groups=groups)
     rows = enumerate((row for batch in batches for row in batch.to_pylist()), before + 1)
     return itertools.islice(rows, skip - before, None)
-
-
-def _csv_rows(lines: TextIO, path: Path) -> Iterator[Row]:
-    for number, row in enumerate(csv.DictReader(lines), 1):
-        if None in row or any(value is None for value in row.values()):
-            raise DataError(f"{path}: row {number}: has not as many fields as the header")
-        yield number, row
 
 
 @contextmanager

@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from p2l_model.errors import DataError
+from p2l_model.rows import json_object, json_value
 
 
 def add_prompt_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,23 +43,33 @@ def read_file(name: str) -> list[list[dict[str, Any]]]:
 
 def _parsed(text: str, name: str) -> tuple[list[list[dict[str, Any]]], bool]:
     lines = [line for line in text.splitlines() if line.strip()]
-    if not all(line.lstrip().startswith("{") for line in lines):
+    if not _is_jsonl(lines, name):
         return [_user(text)], False
-    prompts = [_from_line(line, name, row) for row, line in enumerate(lines, 1)]
+    prompts = [_from_line(line, f"{name}: row {row}") for row, line in enumerate(lines, 1)]
     return prompts, len(prompts) > 1
 
 
-def _from_line(line: str, name: str, row: int) -> list[dict[str, Any]]:
+def _is_jsonl(lines: Sequence[str], name: str) -> bool:
+    """By the file's name, or because the first line is a prompt's; else all of it is one prompt."""
+    if Path(name).suffix.lower() == ".jsonl":
+        return True
+    if all(line.lstrip().startswith("{") for line in lines):
+        return True
     try:
-        value = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise DataError(f"{name}: row {row}: is not JSON") from error
+        first = json_value(lines[0], name)
+    except DataError:
+        return False
+    return isinstance(first, dict) and not first.keys().isdisjoint(("prompt", "messages"))
+
+
+def _from_line(line: str, where: str) -> list[dict[str, Any]]:
+    value = json_object(line, where)
     if isinstance(value.get("prompt"), str):
         return _user(value["prompt"])
-    if isinstance(value.get("messages"), list):
-        messages: list[dict[str, Any]] = value["messages"]
+    messages = value.get("messages")
+    if isinstance(messages, list) and messages and all(isinstance(m, dict) for m in messages):
         return messages
-    raise DataError(f"{name}: row {row}: needs prompt (text) or messages (a list)")
+    raise DataError(f"{where}: needs prompt (text) or messages (a list of objects with role)")
 
 
 def _user(text: str) -> list[dict[str, Any]]:

@@ -46,13 +46,23 @@ def run(args: argparse.Namespace) -> int:
 
 def _slow_lane(receipt: dict[str, Any]) -> GeneralLp | None:
     """Only where an attempt took it: compiling takes a while. Raises ExtraMissingError."""
-    attempts = receipt.get("attempts")
-    if "solver" not in str([a.get("decision", {}).get("lane") for a in attempts or ()]):
+    if "solver" not in _lanes(receipt.get("attempts")):
         return None
     try:
         return GeneralLp()
     except ImportError as error:
         raise ExtraMissingError("cvxpy", "lp") from error
+
+
+def _lanes(attempts: object) -> set[object]:
+    """How each attempt was decided; whether it is one is for `replay` to say."""
+    decisions = [a.get("decision") for a in _objects(attempts)]
+    lanes = [decision.get("lane") for decision in _objects(decisions)]
+    return {lane for lane in lanes if isinstance(lane, str)}
+
+
+def _objects(value: object) -> list[dict[str, Any]]:
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
 
 
 def _read(path: str) -> dict[str, Any]:

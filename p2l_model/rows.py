@@ -1,0 +1,67 @@
+"""Rows of files that anybody may have written: JSON by the line, and CSV. Whatever is in them, the
+error is a DataError that says where."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Iterator
+from typing import Any, Final, TextIO
+
+from p2l_model.errors import DataError
+
+# csv's own limit, 131,072 characters, is less than a long prompt.
+_LONGEST_FIELD_CHARS: Final = 100_000_000
+
+
+def json_object(
+    line: str, where: str, parse_float: Callable[[str], Any] | None = None
+) -> dict[str, Any]:
+    """The object that a line is. where: the file and the row, for errors. Raises DataError."""
+    value = json_value(line, where, parse_float)
+    if not isinstance(value, dict):
+        raise DataError(
+            f'{where}: must be a JSON object such as {{"prompt": "Hello"}}, not {_kind(value)}'
+        )
+    return value
+
+
+def json_value(line: str, where: str, parse_float: Callable[[str], Any] | None = None) -> Any:
+    """What a line of JSON says. Raises DataError."""
+    try:
+        return json.loads(line, parse_float=parse_float)
+    except json.JSONDecodeError as error:
+        raise DataError(f"{where}: is not JSON: {error.msg}") from error
+    except ValueError as error:  # an integer of thousands of digits
+        raise DataError(f"{where}: has a number with too many digits") from error
+    except RecursionError as error:
+        raise DataError(f"{where}: is nested too deeply") from error
+
+
+def csv_rows(lines: TextIO, name: str) -> Iterator[tuple[int, dict[str, str]]]:
+    """Rows as their header names them, numbered from 1. name: the file's, for errors. Raises
+    DataError."""
+    csv.field_size_limit(_LONGEST_FIELD_CHARS)
+    reader = csv.DictReader(lines)
+    rows = enumerate(reader, 1)
+    while True:
+        try:
+            number, row = next(rows)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            raise DataError(f"{name}: line {reader.line_num + 1}: {error}") from error
+        if None in row or any(value is None for value in row.values()):
+            where = f"{name}: row {number}, line {reader.line_num}"
+            raise DataError(f"{where}: has not as many fields as the header")
+        yield number, row
+
+
+def _kind(value: object) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return "a text"
+    return "a list" if isinstance(value, list) else "a number"
