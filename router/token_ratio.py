@@ -22,6 +22,9 @@ _FULL_TOKENS: Final = 1000.0
 _PRIOR: Final = 2.0
 _MEMORY: Final = 200.0
 _LIMIT: Final = math.log(4.0)
+# A caller's answers count for others up to so many full ones: who asks most does not decide alone.
+_SHARE: Final = 20.0
+_MOST_CALLERS: Final = 10_000
 
 
 @record(frozen=True, slots=True)
@@ -48,9 +51,12 @@ class TokenRatio:
         step = share / weight
         return type(self)(self.log_ratio + step * (seen - self.log_ratio), weight)
 
-    def corrected(self, estimated: int) -> int:
-        """Our count as the provider's."""
-        return max(1, round(estimated * self.value)) if estimated > 0 else estimated
+    def corrected(self, estimated: int, prior: float = 0.0) -> int:
+        """Our count as the provider's. prior: the logarithm to be held while little is known."""
+        if estimated <= 0:
+            return estimated
+        mean = (self.log_ratio * self.weight + prior * _PRIOR) / (self.weight + _PRIOR)
+        return max(1, round(estimated * math.exp(mean)))
 
     def to_dict(self) -> dict[str, float]:
         """For a store."""
@@ -60,3 +66,44 @@ class TokenRatio:
     def from_dict(cls, stored: Mapping[str, float | str]) -> Self:
         """The inverse. Raises KeyError, ValueError."""
         return cls(float(stored["log_ratio"]), float(stored["weight"]))
+
+
+_NOTHING: Final = TokenRatio()
+
+
+class TokenRatios:
+    """One provider's ratio, learnt from the answers to many callers.
+
+    A caller's own answers count in full for the caller itself; for all others each caller counts
+    at most a share, whatever it sends and however much.
+    """
+
+    def __init__(self) -> None:
+        self._by_caller: dict[str, TokenRatio] = {}
+        # over all callers, of their shared weights: kept as sums, since every request asks
+        self._weight = 0.0
+        self._weighted = 0.0
+
+    def observed(self, caller: str, estimated: int, reported: int) -> None:
+        """One more answer: tokens by our count, and as the provider reported them."""
+        before = self._by_caller.get(caller, _NOTHING)
+        now = before.observed(estimated, reported)
+        if now is before:
+            return
+        if before is _NOTHING and len(self._by_caller) >= _MOST_CALLERS:
+            # those who were new longest ago make room
+            self._change(self._by_caller.pop(next(iter(self._by_caller))), _NOTHING)
+        self._by_caller[caller] = now
+        self._change(before, now)
+
+    def corrected(self, caller: str, estimated: int) -> int:
+        """Our count as the provider's, for this caller."""
+        own = self._by_caller.get(caller, _NOTHING)
+        shared = min(own.weight, _SHARE)
+        pooled = (self._weighted - shared * own.log_ratio) / (self._weight - shared + _PRIOR)
+        return own.corrected(estimated, pooled)
+
+    def _change(self, before: TokenRatio, now: TokenRatio) -> None:
+        had, has = min(before.weight, _SHARE), min(now.weight, _SHARE)
+        self._weight += has - had
+        self._weighted += has * now.log_ratio - had * before.log_ratio

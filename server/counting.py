@@ -17,16 +17,48 @@ _MEDIA_TOKENS: Final = 1000
 _MEDIA_TOKENS_BOUND: Final = 50_000
 # Reasoning that is encrypted and sealed: four characters of a token, grown twice by a third.
 _CHARS_PER_KEPT_TOKEN: Final = 7
+# What a message of text has, and the fields of a body that add nothing to the input. Tools and
+# schemas are text too, but every provider writes them into the prompt in a way of its own.
+_PLAIN_MESSAGE: Final = frozenset({"role", "content"})
+_WITHOUT_INPUT: Final = frozenset(
+    {
+        "cost",
+        "frequency_penalty",
+        "logit_bias",
+        "logprobs",
+        "max_completion_tokens",
+        "max_tokens",
+        "messages",
+        "metadata",
+        "model",
+        "p2l",
+        "presence_penalty",
+        "prompt_cache_key",
+        "reasoning_effort",
+        "safety_identifier",
+        "seed",
+        "service_tier",
+        "stop",
+        "stream",
+        "stream_options",
+        "temperature",
+        "top_logprobs",
+        "top_p",
+        "user",
+    }
+)
 
 
 @record(frozen=True, slots=True)
 class Counted:
     """text: whose tokens are input; further: tokens beside them; bound: never less than all input
-    tokens together."""
+    tokens together. is_plain: it is messages of text and nothing else, so that a provider counts
+    what we count."""
 
     text: str = field(repr=False)
     further: int
     bound: int
+    is_plain: bool = False
 
 
 def count_chat(body: Mapping[str, Any], native: Mapping[str, Any] | None = None) -> Counted:
@@ -37,8 +69,10 @@ def count_chat(body: Mapping[str, Any], native: Mapping[str, Any] | None = None)
     """
     texts: list[str] = []
     media = kept = 0
+    is_plain = native is None and body.keys() <= _WITHOUT_INPUT
     for message in body["messages"]:
         media += _collect(message, texts)
+        is_plain = is_plain and message.keys() <= _PLAIN_MESSAGE
         if "reasoning_details" in message:
             kept += _kept_chars(message["reasoning_details"])
     for key in ("tools", "functions", "response_format"):
@@ -51,7 +85,7 @@ def count_chat(body: Mapping[str, Any], native: Mapping[str, Any] | None = None)
         n_bytes = max(n_bytes, len(orjson.dumps(native)))
     bound = n_bytes + kept + framing + media * _MEDIA_TOKENS_BOUND
     further = media * _MEDIA_TOKENS + 4 * len(body["messages"]) + kept // _CHARS_PER_KEPT_TOKEN
-    return Counted(text, further, bound)
+    return Counted(text, further, bound, is_plain and media == 0)
 
 
 def _kept_chars(details: object) -> int:

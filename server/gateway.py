@@ -287,9 +287,8 @@ class Gateway:
 
     def _learns_from(self, exchange: Exchange) -> Callable[[Usage], None]:
         plan, card = exchange.plan, exchange.decision.card
-        estimated = plan.routing.shape.input_tokens
         return lambda usage: self.planner.learned.answered(
-            card, usage, estimated, plan.caller.name, plan.body
+            card, usage, plan.counted_tokens, plan.caller.name, plan.body
         )
 
     def _note_failure(self, exchange: Exchange, error: UpstreamError) -> None:

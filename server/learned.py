@@ -7,7 +7,7 @@ from typing import Any
 
 from router.catalog import ModelCard
 from router.cost import Usage
-from router.token_ratio import TokenRatio
+from router.token_ratio import TokenRatios
 from server.prompt_cache import PromptCaches
 
 
@@ -15,20 +15,26 @@ class Learned:
     """Of this process; lost with it, and learnt again within minutes."""
 
     def __init__(self) -> None:
-        self._ratios: dict[str, TokenRatio] = {}
+        self._ratios: dict[str, TokenRatios] = {}
         self._caches = PromptCaches()
 
     def answered(
-        self, card: ModelCard, usage: Usage, estimated: int, caller: str, body: Mapping[str, Any]
+        self, card: ModelCard, usage: Usage, counted: int, caller: str, body: Mapping[str, Any]
     ) -> None:
-        """usage: as reported; estimated: our own count of the input tokens."""
-        known = self._ratios.get(card.provider, TokenRatio())
-        self._ratios[card.provider] = known.observed(estimated, usage.prompt_tokens)
+        """usage: as reported; counted: the input tokens by our own tokenizer, 0 where they are not
+        of text alone and what a provider makes of them says nothing of its tokenizer."""
+        if counted > 0:
+            known = self._ratios.get(card.provider)
+            if known is None:
+                known = self._ratios[card.provider] = TokenRatios()
+            known.observed(caller, counted, usage.prompt_tokens)
         self._caches.answered(caller, body, card.name, usage.prompt_tokens)
 
-    def input_tokens(self, cards: Iterable[ModelCard], estimated: int) -> dict[str, int]:
+    def input_tokens(
+        self, cards: Iterable[ModelCard], estimated: int, caller: str
+    ) -> dict[str, int]:
         """Catalogue name -> tokens, where the provider's count differs from ours."""
-        counts = {name: ratio.corrected(estimated) for name, ratio in self._ratios.items()}
+        counts = {name: ratio.corrected(caller, estimated) for name, ratio in self._ratios.items()}
         other = {name: count for name, count in counts.items() if count != estimated}
         if not other:
             return {}

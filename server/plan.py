@@ -21,6 +21,7 @@ from router.decide import BudgetMode, Objective, RoutingRequest
 from router.objective import is_known
 from server.auth import Caller
 from server.chat_request import ChatRequest
+from server.counting import Counted
 from server.errors import InvalidRequestError, NotFoundError, from_scoring
 from server.latency import Latencies
 from server.learned import Learned
@@ -48,7 +49,8 @@ def _as_configured(_: Caller, usd_per_win: Decimal | None) -> Decimal | None:
 class Plan:
     """A request ready to be decided. routed: false for a model asked for by its own name.
     fits: catalogue name -> what its provider can express of the request. taste: of the caller, that
-    its leaderboard was moved by. fallbacks: further models that may be tried."""
+    its leaderboard was moved by. fallbacks: further models that may be tried. counted_tokens: the
+    input where all of it is text that was tokenised, else 0."""
 
     request_id: str
     caller: Caller
@@ -64,6 +66,7 @@ class Plan:
     marginal: bool = field(default=False)
     taste: OwnTaste | None = None
     fallbacks: int = 0
+    counted_tokens: int = 0
 
     @property
     def scoring(self) -> str:
@@ -126,11 +129,13 @@ class Planner:
         catalogue = (direct,) if direct else self._cards
         bounded = self._has_windows or budget is not None or mode is BudgetMode.HARD
         fits = self._fits(request, catalogue, bounded=bounded or caller.is_bounded)
-        shape = await self._shape(request, fits)
+        counted = request.counted()
+        is_exact = counted.is_plain and len(counted.text) <= _EXACT_COUNT_CHARS
+        shape = await self._shape(request, fits, counted)
         body = _chat_body(request)
         routing = RoutingRequest(
             shape=shape,
-            input_tokens=self.learned.input_tokens(catalogue, shape.input_tokens),
+            input_tokens=self.learned.input_tokens(catalogue, shape.input_tokens, caller.name),
             cached_tokens=self.learned.cached_tokens(caller.name, body),
             budget_usd=budget,
             budget_mode=mode,
@@ -154,6 +159,7 @@ class Planner:
             streamed=request.stream,
             fits=fits,
             body=body,
+            counted_tokens=shape.input_tokens if is_exact else 0,
         )
 
     async def leaderboard(self, plan: Plan) -> tuple[PromptLeaderboard, float]:
@@ -259,8 +265,9 @@ class Planner:
             fits[card.name] = alike[kind]
         return fits
 
-    async def _shape(self, request: GatewayRequest, fits: Mapping[str, Fit]) -> RequestShape:
-        counted = request.counted()
+    async def _shape(
+        self, request: GatewayRequest, fits: Mapping[str, Fit], counted: Counted
+    ) -> RequestShape:
         return RequestShape(
             input_tokens=await self._count(counted.text) + counted.further,
             input_tokens_upper_bound=counted.bound,

@@ -136,11 +136,12 @@ class Entry:
         self._seen.usage = parse_usage(self._usage, self.surface)
         self._seen.taken_on = taken_on
         self._seen.sent = self.progress is None or self.progress.stage is Stage.SENT
-        if self._seen.usage is not None and self.on_usage is not None:
-            self.on_usage(self._seen.usage)
         final = bill(outcome, self._known, self._seen, self._policy)
         self._close(outcome, final)
         self._to.settled(self)
+        # learning comes last: whatever is wrong with it, the attempt is settled
+        if self._seen.usage is not None and self.on_usage is not None:
+            self.on_usage(self._seen.usage)
 
     def _close(self, outcome: Outcome, final: Bill) -> None:
         row = self.row

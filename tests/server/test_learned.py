@@ -5,10 +5,13 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
+import httpx
 import pytest
+from fake_provider import Behaviour, FakeProvider
 
 from router.catalog import ModelCard, Prices
 from router.cost import Usage
+from router.token_ratio import TokenRatios
 from server.learned import Learned
 from server.prompt_cache import PromptCaches
 
@@ -75,10 +78,74 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_counts_are_the_providers() -> None:
     learned, cards = Learned(), [card("a", "one"), card("b", "one"), card("c", "two")]
-    assert learned.input_tokens(cards, 1000) == {}
+    assert learned.input_tokens(cards, 1000, "me") == {}
     for _ in range(100):
         usage = Usage(prompt_tokens=1500, completion_tokens=1)
         learned.answered(cards[0], usage, 1000, "me", {})
-    counts = learned.input_tokens(cards, 1000)
+    counts = learned.input_tokens(cards, 1000, "me")
     assert counts.keys() == {"a", "b"}
     assert counts["a"] == pytest.approx(1500, rel=0.03)
+
+
+IMAGE = {"type": "image_url", "image_url": {"url": "https://example.org/a.png"}}
+TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
+TEXT = "the quick brown fox jumps over the lazy dog and goes on its way " * 20
+
+
+def asks(content: object, **fields: Any) -> dict[str, Any]:
+    return {"model": "dear", "messages": [{"role": "user", "content": content}], **fields}
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "reported"),
+    [
+        ("chat/completions", asks([{"type": "text", "text": TEXT}, IMAGE]), 1000),
+        ("chat/completions", asks(TEXT, tools=[TOOL]), 1000),
+        ("chat/completions", asks(TEXT, unheard_of={"documents": ["x"]}), 1000),
+        ("messages", asks(TEXT, max_tokens=50), 1000),
+        ("embeddings", {"model": "dear", "input": TEXT}, 1000),
+        # beyond what is tokenised, the count is a guess of ours
+        ("chat/completions", asks("word " * 5000), 12_000),
+    ],
+)
+def test_what_is_no_plain_text_moves_nobodys_costs(
+    client: httpx.Client, provider: FakeProvider, path: str, body: dict[str, Any], reported: int
+) -> None:
+    def expected() -> str:
+        answer = client.post("/v1/route", json=asks(TEXT))
+        return str(answer.json()["expected_cost_usd"])
+
+    before = expected()
+    provider.script("up-dear", Behaviour(usage={"prompt_tokens": reported, "completion_tokens": 1}))
+    for _ in range(10):
+        assert client.post(f"/v1/{path}", json=body).status_code == 200
+    assert expected() == before
+    for _ in range(10):
+        assert client.post("/v1/chat/completions", json=asks(TEXT)).status_code == 200
+    assert expected() != before, "plain text is learnt from"
+
+
+def test_no_caller_moves_the_costs_of_others_by_more_than_its_share() -> None:
+    learned, cards = Learned(), [card("a", "one")]
+    honest = [f"team{n}" for n in range(9)]
+
+    def answered(caller: str, reported: int, times: int) -> None:
+        usage = Usage(prompt_tokens=reported, completion_tokens=1)
+        for _ in range(times):
+            learned.answered(cards[0], usage, 1000, caller, {})
+
+    for caller in honest:
+        answered(caller, 1300, 30)
+    answered("hostile", 3900, 10_000)
+    assert learned.input_tokens(cards, 1000, "hostile")["a"] > 3800, "its own costs are its own"
+    assert learned.input_tokens(cards, 1000, "team0")["a"] == pytest.approx(1300, rel=0.03)
+    assert learned.input_tokens(cards, 1000, "somebody new")["a"] < 1300 * 1.15
+
+
+def test_the_callers_that_are_known_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("router.token_ratio._MOST_CALLERS", 10)
+    ratios = TokenRatios()
+    for n in range(100):
+        ratios.observed(f"key{n}", 1000, 1500 if n < 90 else 800)
+    assert len(ratios._by_caller) == 10
+    assert ratios.corrected("somebody new", 1000) < 1000, "who was forgotten counts no more"
