@@ -1,16 +1,26 @@
-"""Which hosts are this machine, as nobody else can reach it."""
+"""What a host is: this machine, the public Internet or a network of somebody's own."""
 
 from __future__ import annotations
 
 import re
-from ipaddress import IPv6Address, ip_address
+import socket
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import Final
+
+Address = IPv4Address | IPv6Address
 
 # A host and a port as RFC 9112 has them in Host, and nothing else: no user before an @, no path,
 # no second name after a comma, no zone of an IPv6 address.
 _AUTHORITY: Final = re.compile(
     r"(?:\[(?P<ipv6>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9.-]+))(?::[0-9]{1,5})?"
 )
+# What a resolver takes for an IPv4 address besides four decimal numbers: 0xa000007, 10.7, 012.0.0.7
+_PART: Final = "(?:0[xX][0-9A-Fa-f]*|[0-9]+)"
+_NUMBER: Final = re.compile(rf"{_PART}(?:\.{_PART}){{0,3}}\.?")
+# IPv4 behind IPv6: RFC 6052's prefix, and the form that RFC 4291 has withdrawn.
+_NAT64: Final = IPv6Network("64:ff9b::/96")
+_COMPATIBLE: Final = IPv6Network("::/96")
+_LOW_32_BITS: Final = (1 << 32) - 1
 
 
 def is_loopback(host: str) -> bool:
@@ -40,3 +50,33 @@ def is_loopback_origin(origin: str) -> bool:
     """Whether a page of this web origin comes from this machine."""
     scheme, _, authority = origin.partition("://")
     return scheme in ("http", "https") and is_loopback_authority(authority)
+
+
+def literal_address(host: str) -> Address | None:
+    """The address that a host of a URL is, in any form that a resolver takes for one; None for a
+    name. IPv6 comes without brackets. Raises ValueError for numbers that are no address."""
+    try:
+        return ip_address(host.partition("%")[0])
+    except ValueError:
+        if _NUMBER.fullmatch(host) is None:
+            return None
+    try:
+        return IPv4Address(socket.inet_aton(host.rstrip(".")))
+    except OSError:
+        raise ValueError(f"{host!r} is neither a name nor an address") from None
+
+
+def true_address(address: Address) -> Address:
+    """The IPv4 address that an IPv6 address stands for, else itself."""
+    if isinstance(address, IPv4Address):
+        return address
+    teredo = address.teredo
+    found = address.ipv4_mapped or address.sixtofour or (None if teredo is None else teredo[1])
+    if found is None and (address in _NAT64 or address in _COMPATIBLE) and int(address) > 1:
+        found = IPv4Address(int(address) & _LOW_32_BITS)
+    return address if found is None else found
+
+
+def is_public(address: Address) -> bool:
+    """Whether it is on the public Internet, and one machine's."""
+    return address.is_global and not address.is_multicast

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, PositiveInt, model_validator
 
+from server.hosts import is_public, literal_address, true_address
 from server.settings.fields import PositiveFactor, PositiveSeconds, Section, Usd
 
 Capability = Literal["tools", "vision", "json_schema", "audio", "files", "reasoning"]
@@ -44,8 +46,8 @@ class ProviderSettings(Section):
     connection. first_byte_timeout_s: from sending to the first byte of the answer. idle_timeout_s:
     between two pieces of it. max_concurrency: requests under way at a time.
     total_timeout_s: from sending to the end of the answer. queue_timeout_s: how long a request
-    waits for a place among max_concurrency. allow_private_addresses: base_url's name may resolve
-    to an address that is not on the public Internet.
+    waits for a place among max_concurrency. allow_private_addresses: base_url may be, or its name
+    may resolve to, an address that is neither on the public Internet nor this machine.
     """
 
     kind: Literal["openai", "anthropic", "gemini", "sandbox"] = "openai"
@@ -79,6 +81,8 @@ class ProviderSettings(Section):
             raise ValueError("base_url must begin with http:// or https://")
         if url is not None and (urlsplit(url).query or urlsplit(url).fragment):
             raise ValueError("base_url must end before the ? or #; api_version has its own key")
+        if url is not None and not self.allow_private_addresses:
+            _check_host(urlsplit(url).hostname or "")
         return self
 
     @model_validator(mode="after")
@@ -87,6 +91,21 @@ class ProviderSettings(Section):
             if getattr(self, name) is not None and self.kind != "openai":
                 raise ValueError(f"{name} is for kind openai: leave it out")
         return self
+
+
+def _check_host(host: str) -> None:
+    """Raises ValueError for a private address, and for one in a form that hides what it is."""
+    literal = literal_address(host)
+    if literal is None:
+        return
+    if isinstance(literal, IPv4Address) and host != str(literal):
+        raise ValueError(f"base_url: {host!r} is the address {literal}: write it like that")
+    address = true_address(literal)
+    if not address.is_loopback and not is_public(address):
+        raise ValueError(
+            f"base_url names {literal}, an address of a private network: where the provider is "
+            "there, set allow_private_addresses: true"
+        )
 
 
 class ModelSettings(Section):

@@ -11,36 +11,82 @@ from fake_provider import Behaviour, FakeProvider
 from live_gateway import LiveGateway, config_for
 
 from server.build import api_key
-from server.config_file import ConfigError
+from server.config_file import ConfigError, parse_settings
 from server.settings import ProviderSettings
 from server.upstream.egress import address_rule
 
 KEY = "sk-provider-canary"
-PRIVATE = ["127.0.0.1", "10.1.2.3", "192.168.0.1", "172.20.0.2", "::1", "fd00::1", "100.64.0.1",
-           "0.0.0.0", "::ffff:127.0.0.1", "::ffff:10.0.0.1"]  # fmt: skip
-METADATA = ["169.254.169.254", "fe80::1", "fe80::1%eth0", "::ffff:169.254.169.254"]
-PUBLIC = ["93.184.216.34", "2606:2800:220:1:248:1893:25c8:1946"]
+HERE = ["127.0.0.1", "127.8.8.8", "::1", "::ffff:127.0.0.1"]
+PRIVATE = ["10.1.2.3", "192.168.0.1", "172.20.0.2", "fd00::1", "fc00::1", "100.64.0.1", "0.0.0.0",
+           "::", "::ffff:10.0.0.1", "64:ff9b::a00:1", "2002:a00:1::", "::10.0.0.1",
+           "198.18.0.1", "192.0.2.1", "240.0.0.1"]  # fmt: skip
+METADATA = ["169.254.169.254", "fe80::1", "fe80::1%eth0", "::ffff:169.254.169.254",
+            "64:ff9b::a9fe:a9fe", "fd00:ec2::254", "100.100.100.200"]  # fmt: skip
+PUBLIC = ["93.184.216.34", "2606:2800:220:1:248:1893:25c8:1946", "64:ff9b::5db8:d822"]
 
 
 @pytest.mark.parametrize(
     ("base_url", "allowed"),
     [
-        ("https://api.openai.com/v1", [False, False, True]),
-        ("https://localhost.evil.example/v1", [False, False, True]),
-        ("http://vllm:8000/v1", [True, False, True]),
-        ("http://llm.default.svc.cluster.local/v1", [True, False, True]),
-        ("http://127.0.0.1:9000/v1", [True, True, True]),
-        ("http://[::1]:9000/v1", [True, True, True]),
-        ("http://localhost:9000/v1", [True, True, True]),
+        ("https://api.openai.com/v1", [False, False, False, True]),
+        ("https://localhost.evil.example/v1", [False, False, False, True]),
+        ("http://vllm:8000/v1", [True, True, False, True]),
+        ("http://llm.default.svc.cluster.local/v1", [True, True, False, True]),
+        ("http://127.0.0.1:9000/v1", [True, False, False, False]),
+        ("http://[::1]:9000/v1", [True, False, False, False]),
+        ("http://localhost:9000/v1", [True, False, False, False]),
+        ("http://2130706433/v1", [True, False, False, False]),
+        ("http://10.0.0.7:80/v1", [False, False, False, True]),
+        ("http://167772167/v1", [False, False, False, True]),
+        ("http://93.184.216.34/v1", [False, False, False, True]),
     ],
 )
 def test_what_a_name_may_lead_to(base_url: str, allowed: list[bool]) -> None:
     rule = address_rule(base_url, allow_private=False)
-    for addresses, expected in zip((PRIVATE, METADATA, PUBLIC), allowed, strict=True):
+    kinds = (HERE, PRIVATE, METADATA, PUBLIC)
+    for addresses, expected in zip(kinds, allowed, strict=True):
         assert {address: rule(address) for address in addresses} == dict.fromkeys(
             addresses, expected
         )
-    assert all(map(address_rule(base_url, allow_private=True), PRIVATE + METADATA + PUBLIC))
+    assert all(address_rule(base_url, allow_private=True)(one) for kind in kinds for one in kind)
+
+
+# Each is an address of a private network, as a resolver reads it; the last are the machine's own.
+HIDDEN = ["167772167", "0x0a000007", "0xA.0.0.7", "012.0.0.7", "10.7", "10.0.0.7.", "2852039166",
+          "0xa9fea9fe", "1684300900", "0", "2130706433", "127.1"]  # fmt: skip
+
+
+@pytest.mark.parametrize("host", HIDDEN)
+def test_an_address_that_hides_what_it_is_is_refused(host: str) -> None:
+    with pytest.raises(ConfigError, match=r"is the address .* write it like that"):
+        parse_settings(f"providers: {{p: {{base_url: 'http://{host}:80/v1'}}}}")
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["10.0.0.7", "172.16.0.1", "192.168.1.1", "100.64.0.1", "169.254.169.254", "0.0.0.0",
+     "[fc00::1]", "[fd12::7]", "[fe80::1]", "[fe80::1%25eth0]", "[::]", "[::ffff:10.0.0.7]",
+     "[64:ff9b::a00:7]", "[2002:a00:7::]", "224.0.0.1"],
+)  # fmt: skip
+def test_a_private_address_needs_leave(host: str) -> None:
+    text = f"providers: {{p: {{base_url: 'http://{host}:80/v1'}}}}"
+    with pytest.raises(ConfigError, match="set allow_private_addresses: true"):
+        parse_settings(text)
+    parse_settings(text.replace("'}}", "', allow_private_addresses: true}}"))
+    allowed = address_rule(f"http://{host}/v1", allow_private=False)
+    assert not allowed(host.strip("[]").replace("%25", "%"))
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "[::1]", "localhost", "vllm", "8.8.8.8", "x.example"]
+)
+def test_hosts_that_need_no_leave(host: str) -> None:
+    parse_settings(f"providers: {{p: {{base_url: 'http://{host}:80/v1'}}}}")
+
+
+def test_what_is_neither_a_name_nor_an_address_is_refused() -> None:
+    with pytest.raises(ConfigError, match="neither a name nor an address"):
+        parse_settings("providers: {p: {base_url: 'http://256.1.1.1/v1'}}")
 
 
 @pytest.fixture
