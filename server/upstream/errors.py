@@ -16,6 +16,7 @@ stand in `said`, which is for the caller alone.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
@@ -28,6 +29,14 @@ from server.upstream.said import Said, said_of
 _CALLERS_FAULT: Final = frozenset({400, 404, 413, 422})
 # About the operator's key or account: what is said of it is not for callers.
 _OPERATORS: Final = frozenset({401, 402, 403})
+# What frameworks, proxies and providers themselves say of a path that they do not serve.
+_NO_ENDPOINT: Final = re.compile(
+    r"(?:404:?\s*)?(?:(?:page |resource |path |endpoint |route )?not found|invalid url\b.*"
+    r"|cannot (?:post|get)\b.*|no (?:such )?(?:route|endpoint|path|handler)\b.*"
+    r"|un(?:known|recognized) (?:request )?url\b.*|the requested (?:url|resource|path)\b.*"
+    r"|(?:route|endpoint|path)\b.*\bnot (?:found|exist)\b.*)[.!]?",
+    re.IGNORECASE | re.DOTALL,
+)
 _PASSING: Final = frozenset({408, 409, 500, 502, 503, 504, 529})
 
 
@@ -203,6 +212,13 @@ def error_for_status(
         return UpstreamRateLimitedError(
             message, status=status, retry_after_s=retry_after_s, said=said
         )
+    if status == 404 and said is not None and _NO_ENDPOINT.fullmatch(said.words):
+        return UpstreamUnavailableError(
+            f"{provider} has nothing at the address it was asked at (404): its base_url may be "
+            "wrong (that of most providers of kind openai ends in /v1)",
+            status=status,
+            said=said,
+        )
     if refusal is not None:
         message = f"{provider} {_REFUSED[refusal]}"
         return UpstreamModelRefusedError(
@@ -210,7 +226,9 @@ def error_for_status(
         )
     if status == 404 and model_missing:
         return UpstreamUnavailableError(
-            f"{provider} does not have the model", status=status, said=said
+            f"{provider} does not have the model, or its base_url is wrong",
+            status=status,
+            said=said,
         )
     if status in _CALLERS_FAULT:
         return UpstreamRejectedError(message, status=status, body=envelope)

@@ -118,6 +118,50 @@ def test_words_of_a_failure_that_is_no_callers_fault(
     assert '"the queue is full **********"' in answer.json()["error"]["message"]
 
 
+# What servers say of a path that they do not have.
+NO_ENDPOINT: dict[str, object] = {
+    "OpenAI": {
+        "error": {
+            "message": "Invalid URL (POST /chat/completions)",
+            "type": "invalid_request_error",
+            "param": None,
+            "code": None,
+        }
+    },
+    "Anthropic": {"type": "error", "error": {"type": "not_found_error", "message": "Not Found"}},
+    "Azure": {"error": {"code": "404", "message": "Resource not found"}},
+    "FastAPI": {"detail": "Not Found"},
+    "Go": b"404 page not found",
+    "nginx": b"<html><head><title>404 Not Found</title></head></html>",
+    "Express": b"<html><title>Error</title><pre>Cannot POST /chat/completions</pre></html>",
+    "Mistral": {"message": "no Route matched with those values"},
+    "nothing": b"",
+}
+
+
+@pytest.mark.parametrize("kind", MODELS)
+@pytest.mark.parametrize("server", NO_ENDPOINT)
+def test_a_wrong_base_url_is_not_the_callers_fault(
+    client: httpx.Client, fakes: dict[str, FakeProvider], kind: str, server: str
+) -> None:
+    behaviour = Behaviour(status=404, garbage=wire(NO_ENDPOINT[server]))
+    answer = refused(client, fakes, kind, behaviour)
+    assert answer.status_code == 502
+    message = answer.json()["error"]["message"]
+    assert f"{MODELS[kind]}: {kind} " in message, "the provider is named"
+    assert "base_url" in message
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_a_404_for_what_the_caller_named_is_the_callers(
+    client: httpx.Client, fakes: dict[str, FakeProvider], kind: str
+) -> None:
+    error = {"error": {"message": "The file file-1 was not found.", "type": "not_found_error"}}
+    answer = refused(client, fakes, kind, Behaviour(status=404, garbage=wire(error)))
+    assert answer.status_code == 404
+    assert "file-1" in answer.json()["error"]["message"]
+
+
 @pytest.mark.parametrize("status", [401, 402, 403])
 def test_words_about_the_operators_account_are_not(
     client: httpx.Client, fakes: dict[str, FakeProvider], status: int
