@@ -14,7 +14,16 @@ from router.cost import Usage, actual_cost_usd
 from server.ledger.attempt import pico, usd
 from server.storage.database import Database
 from server.storage.rows import MICRO, micros
-from server.storage.spend import Day, days, known_adjustments, known_ids, set_adjustments, set_costs
+from server.storage.spend import (
+    Adjustment,
+    Day,
+    days,
+    known_adjustments,
+    known_ids,
+    last_total_day,
+    set_adjustments,
+    set_costs,
+)
 from server.usage_export import Exported
 
 _DAY_US = 86_400 * MICRO
@@ -44,20 +53,22 @@ class Reconciliation:
     def __init__(self, database: Database, provider: str, catalogue: Sequence[ModelCard]) -> None:
         self._database = database
         self._provider = provider
-        self._adjusted: dict[str, int] = {}
+        self._adjusted: dict[str, Adjustment] = {}
         self._cards: Mapping[str, ModelCard] = {
             card.upstream_model: card for card in catalogue if card.provider == provider
         }
 
     def differences(self, rows: Sequence[Exported]) -> list[Difference]:
         """All answers that have an id, and all days of rows without. Raises StorageError."""
-        single = [row for row in rows if row.upstream_id is not None]
         self._adjusted = known_adjustments(self._database, self._provider)
-        known = dict(
-            known_ids(self._database, self._provider, [row.upstream_id or "" for row in single])
-        )
+        ids = [row.upstream_id for row in rows if row.upstream_id is not None]
+        known = dict(known_ids(self._database, self._provider, ids))
+        last = last_total_day(self._database, self._provider)
+        # of a day whose attempts are totals by now, an answer is in them, though nobody knows it
+        single = [row for row in rows if row.upstream_id in known or _is_kept(row, last)]
+        rest = [row for row in rows if not (row.upstream_id in known or _is_kept(row, last))]
         found = [self._of_answer(row, known.get(row.upstream_id or "")) for row in single]
-        return found + self._of_days([row for row in rows if row.upstream_id is None])
+        return found + self._of_days(rest, {self._name(row.upstream_id or "") for row in single})
 
     def apply(self, found: Sequence[Difference]) -> None:
         """The provider's word replaces the ledger's; applying the same export again changes
@@ -79,7 +90,7 @@ class Reconciliation:
             "day": difference.day,
             "provider": self._provider,
             "model": difference.model,
-            "cost_pico": self._adjusted.get(name, 0) + pico(difference.usd),
+            "cost_pico": self._of_name(name) + pico(difference.usd),
             "note": "reconciled with the provider's export",
         }
 
@@ -90,11 +101,12 @@ class Reconciliation:
             row.upstream_id,
             0 if known_pico is None else 1,
             1,
-            usd(known_pico or 0) + self._adjustment_usd(row.upstream_id or ""),
+            usd((known_pico or 0) + self._of_name(self._name(row.upstream_id or ""))),
             self._cost_usd(row),
         )
 
-    def _of_days(self, rows: Sequence[Exported]) -> list[Difference]:
+    def _of_days(self, rows: Sequence[Exported], others: set[str]) -> list[Difference]:
+        """others: adjustments that belong to answers which are looked at by themselves."""
         if not rows:
             return []
         told: dict[tuple[str, str], tuple[int, Decimal]] = {}
@@ -111,8 +123,7 @@ class Reconciliation:
                 None,
                 known.get((day, model), nothing).requests,
                 told.get((day, model), (0, Decimal(0)))[0],
-                usd(known.get((day, model), nothing).cost_pico)
-                + self._adjustment_usd(f"{day}:{model}"),
+                usd(known.get((day, model), nothing).cost_pico + self._of_day(day, model, others)),
                 told.get((day, model), (0, Decimal(0)))[1],
             )
             for day, model in sorted({*told, *known})
@@ -121,8 +132,18 @@ class Reconciliation:
     def _name(self, what: str) -> str:
         return hashlib.sha256(f"{self._provider}\n{what}".encode()).hexdigest()
 
-    def _adjustment_usd(self, what: str) -> Decimal:
-        return usd(self._adjusted.get(self._name(what), 0))
+    def _of_name(self, name: str) -> int:
+        """Picodollars that were put in before."""
+        adjusted = self._adjusted.get(name)
+        return 0 if adjusted is None else adjusted.cost_pico
+
+    def _of_day(self, day: str, model: str, others: set[str]) -> int:
+        """Picodollars that were put in before, for the day as a whole or an answer of it."""
+        return sum(
+            adjusted.cost_pico
+            for name, adjusted in self._adjusted.items()
+            if (adjusted.day, adjusted.model) == (day, model) and name not in others
+        )
 
     def _cost_usd(self, row: Exported) -> Decimal:
         if row.cost_usd is not None:
@@ -135,6 +156,11 @@ class Reconciliation:
         )
         cost = None if card is None else actual_cost_usd(card, usage)
         return Decimal(0) if cost is None else cost
+
+
+def _is_kept(row: Exported, last_total_day: str) -> bool:
+    """Whether the answer has an id and is of a day whose attempts are all kept."""
+    return row.upstream_id is not None and row.day > last_total_day
 
 
 def _span(told: Sequence[str]) -> tuple[int, int]:

@@ -27,7 +27,9 @@ class StorageSettings(Section):
     spool_dir: records are on disk there before they are in the database; default: beside the
     SQLite file. Without one (PostgreSQL), a request waits for the commit of its reservation.
     unknown_cost: what an attempt is billed at that timed out, was given up or lost unseen.
-    receipts_days: how long receipts and kept prompts are kept; null: for ever.
+    receipts_days: how long receipts and kept prompts are kept; null: for ever. attempts_days: how
+    long each attempt at a provider is (its cost stays, in totals by day, key and model); null: for
+    ever. feedback_days: how long opinions are; null: for ever.
     keep_responses: callers of the Responses API may ask for theirs to be kept, prompts and
     completions, by store: true; responses_days: for how long; null: for ever.
     """
@@ -41,6 +43,8 @@ class StorageSettings(Section):
     unknown_cost: UnknownCost = UnknownCost.EXPECTED
     keep_prompts: bool = False
     receipts_days: PositiveInt | None = 90
+    attempts_days: PositiveInt | None = 400
+    feedback_days: PositiveInt | None = None
     keep_responses: bool = False
     responses_days: PositiveInt | None = 30
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 import orjson
-from sqlalchemy import Row, Select, func, select
+from sqlalchemy import Row, Select, exists, func, or_, select
 
 from router.receipt_form import unfold_attempts
 from server.ledger.attempt import Outcome
@@ -133,13 +133,15 @@ def answered_receipts(database: Database, since: float, limit: int) -> Iterator[
 
 
 def _answered(since_us: int, limit: int) -> Select[Any]:
-    answer = attempts.alias()
+    kept = attempts.c.request_id == receipts.c.request_id
+    cost = select(func.sum(attempts.c.cost_pico)).where(kept).scalar_subquery()
+    answered = exists().where(kept, attempts.c.outcome == Outcome.ANSWERED.value)
     return (
-        select(receipts.c.document, func.sum(attempts.c.cost_pico))
-        .join_from(receipts, answer, answer.c.request_id == receipts.c.request_id)
-        .join(attempts, attempts.c.request_id == receipts.c.request_id)
-        .where(receipts.c.created_at >= since_us, answer.c.outcome == Outcome.ANSWERED.value)
-        .group_by(receipts.c.request_id, receipts.c.document, receipts.c.created_at)
+        select(
+            receipts.c.document,
+            func.coalesce(cost, 0) + func.coalesce(receipts.c.folded_pico, 0),
+        )
+        .where(receipts.c.created_at >= since_us, or_(receipts.c.folded_answered, answered))
         .order_by(receipts.c.created_at.desc())
         .limit(limit)
     )

@@ -13,6 +13,7 @@ from sqlalchemy.exc import IntegrityError
 
 from server.ledger.attempt import Outcome
 from server.storage.database import Database
+from server.storage.receipts import DAMAGED
 from server.storage.rows import micros
 from server.storage.schema import attempts, feedback, prompts, receipts
 
@@ -57,9 +58,13 @@ def who_asked(database: Database, request_id: str) -> Asked | None:
             given = next((r.model for r in rows if r.outcome == Outcome.ANSWERED.value), None)
             return Asked(rows[0].key_name, given)
         receipt = connection.execute(
-            select(receipts.c.key_name).where(receipts.c.request_id == request_id)
-        ).scalar()
-    return None if receipt is None else Asked(receipt, None)
+            select(receipts.c.key_name, receipts.c.document, receipts.c.folded_answered).where(
+                receipts.c.request_id == request_id
+            )
+        ).first()
+    if receipt is None:
+        return None
+    return Asked(receipt.key_name, _answerer(receipt) if receipt.folded_answered else None)
 
 
 def add_feedback(database: Database, request_id: str, key_name: str, opinion: Opinion) -> None:
@@ -81,6 +86,15 @@ def add_feedback(database: Database, request_id: str, key_name: str, opinion: Op
                 connection.execute(insert(feedback), [row])
         except IntegrityError:
             raise FeedbackExistsError from None
+
+
+def _answerer(receipt: Any) -> str | None:
+    """The model that answered, where the attempts are not kept any more."""
+    try:
+        model: str = orjson.loads(receipt.document)["attempts"][-1]["decision"]["model"]
+    except DAMAGED:
+        return None
+    return model
 
 
 def votes(database: Database) -> Iterator[dict[str, Any]]:

@@ -9,10 +9,11 @@ from functools import partial
 from typing import Final
 
 from server.background import Background, Job, in_thread
-from server.storage.receipts import prune
+from server.storage.pruning import delete_older, in_batches
 from server.storage.recovery import Lost
-from server.storage.responses import prune_responses
+from server.storage.schema import feedback, prompts, receipts, responses
 from server.storage.store import Store
+from server.storage.totals import fold_attempts
 
 _BEAT_S: Final = 10.0
 # Others take a process that they have not seen for LOST_AFTER_S, a minute, for dead: before they
@@ -20,7 +21,8 @@ _BEAT_S: Final = 10.0
 _BEAT_STALE_S: Final = 30.0
 _SWEEP_S: Final = 30.0
 _SWEEP_STALE_S: Final = 600.0
-_PRUNE_S: Final = 3600.0
+# A gateway that is restarted every hour must come to it.
+_PRUNE_S: Final = 600.0
 _PRUNE_STALE_S: Final = 6 * 3600.0
 
 
@@ -47,7 +49,7 @@ def _jobs(store: Store, on_lost: Callable[[list[Lost]], None]) -> tuple[Job, ...
         on_lost(await in_thread(store.close_stale))
 
     async def prune_old() -> None:
-        await in_thread(partial(prune_all, store))
+        await prune_all(store)
 
     return (
         Job(name="heartbeat", work=beat, every_s=_BEAT_S, stale_after_s=_BEAT_STALE_S, guards=True),
@@ -62,8 +64,14 @@ def _jobs(store: Store, on_lost: Callable[[list[Lost]], None]) -> tuple[Job, ...
     )
 
 
-def prune_all(store: Store) -> None:
-    """Deletes what is older than the configuration keeps. Blocks. Raises StorageError."""
-    now = time.time()
-    prune(store.database, store.receipts_days, now)
-    prune_responses(store.database, store.responses_days, now)
+async def prune_all(store: Store) -> None:
+    """Deletes what is older than the configuration keeps. Raises StorageError."""
+    now, kept, database = time.time(), store.settings, store.database
+    for table, days in (
+        (receipts, kept.receipts_days),
+        (prompts, kept.receipts_days),
+        (responses, kept.responses_days),
+        (feedback, kept.feedback_days),
+    ):
+        await in_batches(partial(delete_older, database, table, days, now))
+    await in_batches(partial(fold_attempts, database, kept.attempts_days, now))

@@ -7,14 +7,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, select
 
 from router.receipt_form import models_of, unfold, unfold_leaderboard
 from server.storage.database import Database
-from server.storage.rows import MICRO, micros
-from server.storage.schema import catalogues, prompts, receipts
+from server.storage.schema import catalogues, receipts
 
-_DAY_S = 86_400
 # What reading a document raises that is not whole: one such row must not hide all others.
 DAMAGED: Final = (ValueError, TypeError, LookupError, AttributeError)
 
@@ -64,13 +62,3 @@ def stored_leaderboard(
         return unfold_leaderboard(document, models)
     except DAMAGED:
         return None
-
-
-def prune(database: Database, days: int | None, now: float) -> None:
-    """Deletes what is older; days None: nothing. Blocks. Raises StorageError."""
-    if days is None:
-        return
-    cutoff = micros(now) - days * _DAY_S * MICRO
-    with database.begin() as connection:
-        for table in (receipts, prompts):
-            connection.execute(delete(table).where(table.c.created_at < cutoff))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 import orjson
 from sqlalchemy import CTE, delete, func, insert, literal, select
@@ -17,7 +17,6 @@ from server.storage.database import Database
 from server.storage.rows import MICRO, micros
 from server.storage.schema import responses
 
-_DAY_S: Final = 86_400
 Item = dict[str, Any]
 
 
@@ -102,15 +101,6 @@ def read_conversation(
     if missing is not None:
         raise PreviousResponseError(missing)
     return found
-
-
-def prune_responses(database: Database, days: int | None, now: float) -> None:
-    """Deletes what is older; days None: nothing. Blocks. Raises StorageError."""
-    if days is None:
-        return
-    cutoff = micros(now) - days * _DAY_S * MICRO
-    with database.begin() as connection:
-        connection.execute(delete(responses).where(responses.c.created_at < cutoff))
 
 
 def _chain(response_id: str, key_name: str) -> CTE:

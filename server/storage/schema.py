@@ -59,6 +59,29 @@ Index("attempts_key_settled", attempts.c.key_name, attempts.c.settled_at)
 # that dialect, four megabytes of code, beside SQLite as well.
 Index("attempts_open", attempts.c.instance, sqlite_where=attempts.c.settled_at.is_(None))
 
+# Attempts that are not kept any more, by the day of their settlement (since 1970, UTC). Columns
+# that are none of the key are sums.
+totals: Final = Table(
+    "totals",
+    metadata,
+    Column("day", BigInteger, nullable=False),
+    Column("key_name", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("provider", Text, nullable=False),
+    Column("upstream_model", Text, nullable=False),
+    Column("outcome", String(16), nullable=False),
+    Column("cost_source", String(16), nullable=False),
+    Column("attempts", BigInteger, nullable=False),
+    Column("cost_pico", BigInteger, nullable=False),
+    Column("prompt_tokens", BigInteger, nullable=False),
+    Column("completion_tokens", BigInteger, nullable=False),
+    PrimaryKeyConstraint(
+        *("day", "key_name", "model", "provider", "upstream_model", "outcome", "cost_source"),
+        name="totals_pkey",
+    ),
+)
+Index("totals_key", totals.c.key_name)
+
 # What reconciling with a provider's export found that belongs to no single attempt.
 adjustments: Final = Table(
     "adjustments",
@@ -89,6 +112,9 @@ receipts: Final = Table(
     Column("key_name", Text, nullable=False),
     Column("catalogue_version", String(64), nullable=False),
     Column("document", Text, nullable=False),
+    # of its attempts that are in the totals: what they cost, and whether one was answered
+    Column("folded_pico", BigInteger),
+    Column("folded_answered", Boolean),
 )
 Index("receipts_created", receipts.c.created_at)
 

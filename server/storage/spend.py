@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, case, delete, func, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    Table,
+    case,
+    delete,
+    func,
+    insert,
+    select,
+    union_all,
+    update,
+)
 
 from server.ledger.attempt import CostSource, usd
 from server.storage.database import Database
+from server.storage.pruning import DAY_US
 from server.storage.rows import MICRO, micros
-from server.storage.schema import adjustments, attempts
+from server.storage.schema import adjustments, attempts, totals
 
-_DAY_US: Final = 86_400 * MICRO
 _BY: Final = {
-    "key": attempts.c.key_name,
-    "model": attempts.c.model,
-    "provider": attempts.c.provider,
-    "outcome": attempts.c.outcome,
+    "key": "key_name",
+    "model": "model",
+    "provider": "provider",
+    "outcome": "outcome",
 }
 GROUPS: Final = (*_BY, "day")
 
@@ -48,28 +59,59 @@ class Day:
 
 
 def spend(database: Database, by: str, since: float, until: float) -> list[Spend]:
-    """Settled in [since, until), by one of GROUPS, dearest first. Blocks. Raises StorageError."""
-    group: Any = _BY.get(by)
-    if group is None:
-        group = attempts.c.settled_at.op("/")(_DAY_US)
-    estimated = case(
-        (attempts.c.cost_source == CostSource.ESTIMATE.value, attempts.c.cost_pico), else_=0
-    )
-    query = (
-        select(
-            group.label("spent_by"),
-            func.count(),
-            func.sum(attempts.c.cost_pico),
-            func.sum(estimated),
-            func.sum(attempts.c.prompt_tokens),
-            func.sum(attempts.c.completion_tokens),
-        )
-        .where(attempts.c.settled_at >= micros(since), attempts.c.settled_at < micros(until))
-        .group_by("spent_by")
+    """Settled in [since, until), by one of GROUPS, dearest first; of days whose attempts are not
+    kept any more, those that the time touches. Blocks. Raises StorageError."""
+    since_us, until_us = micros(since), micros(until)
+    parts = (
+        _sums(attempts, by).where(
+            attempts.c.settled_at >= since_us, attempts.c.settled_at < until_us
+        ),
+        _sums(totals, by).where(*_touched(since_us, until_us)),
     )
     with database.begin() as connection:
-        rows = [_spend(row, by) for row in connection.execute(query)]
+        rows = [_spend(row, by) for row in connection.execute(_together(parts, 1))]
     return sorted(rows, key=lambda row: (-row.cost_usd, row.group))
+
+
+def _sums(table: Table, by: str) -> Select[Any]:
+    """Of attempts or totals: the group, how many, what they cost, the part of it that is estimated,
+    and tokens."""
+    group: Any = table.c[_BY[by]] if by in _BY else _day(table)
+    is_estimate = table.c.cost_source == CostSource.ESTIMATE.value
+    return select(
+        group.label("spent_by"),
+        _count(table),
+        func.sum(table.c.cost_pico).label("cost"),
+        func.sum(case((is_estimate, table.c.cost_pico), else_=0)).label("estimated"),
+        func.sum(table.c.prompt_tokens).label("prompt_tokens"),
+        func.sum(table.c.completion_tokens).label("completion_tokens"),
+    ).group_by("spent_by")
+
+
+def _together(parts: Sequence[Select[Any]], n_keys: int) -> Select[Any]:
+    """Sums of sums, in one statement: an attempt that becomes part of a total meanwhile is counted
+    once. The first n_keys columns tell the groups apart."""
+    all_of_them = union_all(*parts).subquery()
+    keys, sums = list(all_of_them.c)[:n_keys], list(all_of_them.c)[n_keys:]
+    return select(*keys, *(func.sum(column) for column in sums)).group_by(*keys)
+
+
+def _count(table: Table) -> ColumnElement[Any]:
+    n_attempts = func.count() if table is attempts else func.sum(table.c.attempts)
+    return n_attempts.label("n_attempts")
+
+
+def _day(table: Table) -> ColumnElement[Any]:
+    """Since 1970. Exact whole-number division in both databases."""
+    day: ColumnElement[Any] = (
+        table.c.settled_at.op("/")(DAY_US) if table is attempts else table.c.day
+    )
+    return day
+
+
+def _touched(since_us: int, until_us: int) -> tuple[ColumnElement[bool], ...]:
+    """Totals of days that are in this time, or partly so."""
+    return totals.c.day >= since_us // DAY_US, totals.c.day * DAY_US < until_us
 
 
 def adjusted_usd(database: Database, since: float, until: float) -> Decimal:
@@ -84,27 +126,43 @@ def adjusted_usd(database: Database, since: float, until: float) -> Decimal:
 
 def days(database: Database, provider: str, since_us: int, until_us: int) -> dict[Any, Day]:
     """(day, upstream model) -> what the ledger has of it."""
-    day = attempts.c.settled_at.op("/")(_DAY_US).label("spent_on")
-    query = (
-        select(
-            day,
-            attempts.c.upstream_model,
-            func.count(),
-            func.sum(attempts.c.prompt_tokens),
-            func.sum(attempts.c.completion_tokens),
-            func.sum(attempts.c.cost_pico),
-        )
-        .where(_of(provider), attempts.c.settled_at >= since_us, attempts.c.settled_at < until_us)
-        .where(attempts.c.cost_source != CostSource.NONE.value)
-        .group_by("spent_on", attempts.c.upstream_model)
+    parts = (
+        _of_day(attempts, provider).where(
+            attempts.c.settled_at >= since_us, attempts.c.settled_at < until_us
+        ),
+        _of_day(totals, provider).where(*_touched(since_us, until_us)),
     )
     with database.begin() as connection:
         return {
-            (day_of(int(row[0]) * _DAY_US), row[1]): Day(
-                row[2], int(row[3] or 0), int(row[4] or 0), int(row[5] or 0)
+            (day_of(int(row[0]) * DAY_US), row[1]): Day(
+                int(row[2]), int(row[3] or 0), int(row[4] or 0), int(row[5] or 0)
             )
-            for row in connection.execute(query)
+            for row in connection.execute(_together(parts, 2))
         }
+
+
+def _of_day(table: Table, provider: str) -> Select[Any]:
+    return (
+        select(
+            _day(table).label("spent_on"),
+            table.c.upstream_model,
+            _count(table),
+            func.sum(table.c.prompt_tokens).label("prompt_tokens"),
+            func.sum(table.c.completion_tokens).label("completion_tokens"),
+            func.sum(table.c.cost_pico).label("cost"),
+        )
+        .where(table.c.provider == provider, table.c.cost_source != CostSource.NONE.value)
+        .group_by("spent_on", table.c.upstream_model)
+    )
+
+
+def last_total_day(database: Database, provider: str) -> str:
+    """The last day (UTC) of which attempts are not kept any more; empty where all are. Blocks.
+    Raises StorageError."""
+    query = select(func.max(totals.c.day)).where(totals.c.provider == provider)
+    with database.begin() as connection:
+        day = connection.execute(query).scalar()
+    return "" if day is None else day_of(int(day) * DAY_US)
 
 
 def known_ids(database: Database, provider: str, ids: list[str]) -> Iterator[tuple[str, int]]:
@@ -128,13 +186,22 @@ def set_costs(database: Database, provider: str, costs: dict[str, int]) -> None:
             )
 
 
-def known_adjustments(database: Database, provider: str) -> dict[str, int]:
-    """id -> picodollars. Blocks. Raises StorageError."""
-    query = select(adjustments.c.id, adjustments.c.cost_pico).where(
-        adjustments.c.provider == provider
-    )
+@dataclass(frozen=True, slots=True)
+class Adjustment:
+    """What reconciling put in, in picodollars, for one answer or for one model on one day."""
+
+    day: str
+    model: str
+    cost_pico: int
+
+
+def known_adjustments(database: Database, provider: str) -> dict[str, Adjustment]:
+    """By id. Blocks. Raises StorageError."""
+    query = select(
+        adjustments.c.id, adjustments.c.day, adjustments.c.model, adjustments.c.cost_pico
+    ).where(adjustments.c.provider == provider)
     with database.begin() as connection:
-        return {row[0]: int(row[1]) for row in connection.execute(query)}
+        return {row[0]: Adjustment(*row[1:3], int(row[3])) for row in connection.execute(query)}
 
 
 def set_adjustments(database: Database, rows: list[dict[str, Any]]) -> None:
@@ -155,6 +222,6 @@ def _of(provider: str) -> ColumnElement[bool]:
 
 
 def _spend(row: Any, by: str) -> Spend:
-    group = day_of(int(row[0]) * _DAY_US) if by == "day" else row[0]
+    group = day_of(int(row[0]) * DAY_US) if by == "day" else row[0]
     cost, estimated = usd(int(row[2] or 0)), usd(int(row[3] or 0))
-    return Spend(group, row[1], cost, estimated, int(row[4] or 0), int(row[5] or 0))
+    return Spend(group, int(row[1]), cost, estimated, int(row[4] or 0), int(row[5] or 0))

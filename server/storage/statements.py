@@ -85,7 +85,7 @@ def statements(dialect: Dialect) -> dict[Kind, Statement]:
 
 
 def _executables(dialect: Dialect) -> dict[Kind, Executable]:
-    insert = _insert_of(dialect)
+    insert = insert_of(dialect)
     made: dict[Kind, Executable] = {
         kind: insert(table).on_conflict_do_nothing() for kind, table in _KEYS.items()
     }
@@ -95,8 +95,8 @@ def _executables(dialect: Dialect) -> dict[Kind, Executable]:
     return made
 
 
-def _insert_of(dialect: Dialect) -> Any:
-    """The insert that can say what to do where the row is there already."""
+def insert_of(dialect: Dialect) -> Any:
+    """The insert of a table that can say what to do where the row is there already."""
     if dialect.name == "sqlite":
         from sqlalchemy.dialects import sqlite
 

@@ -59,7 +59,7 @@ class Store:
         self.database = database
         self.instance = f"i{uuid.uuid4().hex[:20]}"
         self.lost: list[Lost] = []
-        self._settings = settings
+        self.settings = settings
         self._clock = clock
         self._spool: Spool | None = None
         self._not_spooled: str | None = None
@@ -85,16 +85,6 @@ class Store:
         return self._n_rejected + self._writer.n_rejected
 
     @property
-    def receipts_days(self) -> int | None:
-        """How long receipts are kept."""
-        return self._settings.receipts_days
-
-    @property
-    def responses_days(self) -> int | None:
-        """How long responses are kept."""
-        return self._settings.responses_days
-
-    @property
     def n_pending(self) -> int:
         """Records that wait for the database."""
         return self._writer.n_pending
@@ -110,7 +100,7 @@ class Store:
         migrate(self.database)
         with self.database.begin() as connection:
             self._writer.statement(Kind.SEEN).execute(connection, [self._seen()])
-        policy, now = self._settings.unknown_cost, self._clock()
+        policy, now = self.settings.unknown_cost, self._clock()
         if self._folder is not None:
             try:
                 adopted = adopt(self.database, self._folder, policy, now)
@@ -186,7 +176,7 @@ class Store:
 
     def close_stale(self) -> list[Lost]:
         """Closes what dead processes elsewhere had open. Blocks. Raises StorageError."""
-        return close_stale(self.database, self._settings.unknown_cost, self._clock())
+        return close_stale(self.database, self.settings.unknown_cost, self._clock())
 
     def close(self) -> None:
         """Writes what there is. Blocks, for some seconds at most."""
@@ -202,9 +192,9 @@ class Store:
 
     def _check(self) -> None:
         failure = self._writer.failure
-        if failure is not None and self._settings.on_failure == "refuse":
+        if failure is not None and self.settings.on_failure == "refuse":
             raise StorageRefusedError(failure)
-        full = self._spool is not None and self._spool.n_bytes > self._settings.spool_max_bytes
+        full = self._spool is not None and self._spool.n_bytes > self.settings.spool_max_bytes
         if full or self._writer.n_pending > _MAX_PENDING:
             raise StorageRefusedError("more records wait for the database than may")
 

@@ -8,6 +8,7 @@ import pytest
 
 from server.storage.database import Database
 from server.storage.migrate import migrate
+from server.storage.pruning import delete_older
 from server.storage.responses import (
     ConversationTooLongError,
     KeptResponse,
@@ -15,9 +16,9 @@ from server.storage.responses import (
     delete_response,
     find_response,
     keep_response,
-    prune_responses,
     read_conversation,
 )
+from server.storage.schema import responses
 
 DAY_S = 86_400.0
 
@@ -89,8 +90,8 @@ def test_a_conversation_has_a_bound(database: Database) -> None:
 def test_what_is_old_is_deleted_where_there_is_an_age(database: Database) -> None:
     keep_response(database, response(1, day=10))
     keep_response(database, response(2, day=12))
-    prune_responses(database, None, 1000 * DAY_S)
+    delete_older(database, responses, None, 1000 * DAY_S)
     assert conversation(database, 1) == ["resp_1"]
-    prune_responses(database, 30, 41 * DAY_S)
+    delete_older(database, responses, 30, 41 * DAY_S)
     assert find_response(database, "resp_1", "team") is None
     assert find_response(database, "resp_2", "team") is not None
