@@ -42,6 +42,7 @@ from server.gateway import Gateway
 from server.health import Health
 from server.learn_tastes import tastes_kept_current
 from server.metrics import GatewayMetrics
+from server.model_facts.configured import facts_of_models
 from server.observer import Observer
 from server.plan import Planner
 from server.price_updates import prices_kept_current
@@ -164,6 +165,8 @@ def build_gateway(
             settings.aliases,
             tastes,
             accounts.usd_per_win,
+            facts_of_models(settings),
+            [name for name, provider in settings.providers.items() if provider.private],
         ),
         upstreams,
         admission=admission,

@@ -8,14 +8,16 @@ from typing import Any, Final
 
 from p2l_model.types import Conversation, user_turns
 from router.record import record
+from server.adapting import adapt_chat, adapt_messages, adapt_responses
 from server.chat_fields import check_fields
 from server.counting import Counted, count_chat
 from server.errors import InvalidRequestError
+from server.model_facts import ModelFacts
 from server.responses.turn import Turn
 from server.tiers import tier_of
 from server.upstream.base import Fit, Surface, Upstream, UpstreamRequest
 from server.upstream.fields import OURS
-from server.upstream.fitting import fit_of
+from server.upstream.fitting import fit_adapted, fit_of
 from server.upstream.tools import provider_runs_some, runs_in_chat
 
 _ROLES: Final = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
@@ -75,19 +77,37 @@ class ChatRequest:
         """The input, in tokens and in text."""
         return count_chat(self.body, self.native)
 
-    def fit(self, upstream: Upstream, model: str, *, bounded: bool) -> Fit:
+    def fit(
+        self, upstream: Upstream, model: str, *, bounded: bool, facts: ModelFacts | None = None
+    ) -> Fit:
         """Whether the provider can express this, and what of it goes out. model: its name for the
-        model. bounded: see Upstream.fields."""
+        model. bounded: see Upstream.fields. facts: what is known of the model."""
         if self.native is not None and upstream.speaks(self.surface):
-            return self._native_fit(self.native, upstream, bounded=bounded)
+            return self._native_fit(self.native, upstream, facts, bounded=bounded)
         if self.native_only is not None:
             return Fit(f"its provider cannot express {self.native_only}")
-        return upstream.fit(self.body, model, bounded=bounded)
+        if facts is None:
+            return upstream.fit(self.body, model, bounded=bounded)
+        adapted = adapt_chat(self.body, facts)
+        return fit_adapted(self.body, adapted, upstream.fit(adapted.body, model, bounded=bounded))
 
-    def _native_fit(self, native: Mapping[str, Any], upstream: Upstream, *, bounded: bool) -> Fit:
+    def _native_fit(
+        self,
+        native: Mapping[str, Any],
+        upstream: Upstream,
+        facts: ModelFacts | None,
+        *,
+        bounded: bool,
+    ) -> Fit:
         if bounded and native.get("prompt") is not None:
             return Fit("a prompt that is kept at its provider cannot be bounded: send its words")
-        found = fit_of(native, upstream.fields(self.surface, bounded=bounded))
+        fields = upstream.fields(self.surface, bounded=bounded)
+        if facts is None:
+            found = fit_of(native, fields)
+        else:
+            adapt = adapt_messages if self.surface is Surface.MESSAGES else adapt_responses
+            adapted = adapt(native, facts)
+            found = fit_adapted(native, adapted, fit_of(adapted.body, fields))
         if self.thinking_tokens == 0:
             return found
         return replace(found, thinking_tokens=self.thinking_tokens)
@@ -220,8 +240,6 @@ def _needs(body: Mapping[str, Any]) -> frozenset[str]:
         for part in content if isinstance(content, list) else ():
             if part["type"] in _MEDIA_NEEDS:
                 needs.add(_MEDIA_NEEDS[part["type"]])
-    if body.get("reasoning_effort") not in (None, "none"):
-        needs.add("reasoning")
     if "audio" in (body.get("modalities") or []):
         needs.add("audio")
     return frozenset(needs)

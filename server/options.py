@@ -24,22 +24,51 @@ _MAX_SEED: Final = 2**64
 _KEPT: Final = 256
 _HEADERS: Final = {
     name.lower().encode(): name
-    for name in ("X-Cost-Budget", "X-Cost-Budget-Mode", "X-Route-Models", "X-Route-Seed")
+    for name in (
+        "X-Cost-Budget",
+        "X-Cost-Budget-Mode",
+        "X-Route-Models",
+        "X-Route-Exclude",
+        "X-Route-Private",
+        "X-Route-Seed",
+    )
 }
-_BODY_FIELDS: Final = frozenset({"budget_usd", "budget_mode", "models", "seed", "explain"})
+_BODY_FIELDS: Final = frozenset(
+    {
+        "budget_usd",
+        "budget_mode",
+        "models",
+        "exclude",
+        "private",
+        "seed",
+        "explain",
+        "strict_params",
+        "tags",
+    }
+)
+_MAX_TAGS: Final = 8
+_MAX_TAG_CHARS: Final = 64
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class RoutingOptions:
-    """What the caller asked of the router; None where it asked nothing."""
+    """What the caller asked of the router; None where it asked nothing.
+
+    exclude: models that may not answer. private: only providers marked private may. strict_params:
+    a model that would not be sent all parameters may not answer. tags: what spend is told by.
+    """
 
     budget_usd: Decimal | None = None
     budget_mode: BudgetMode | None = None
     models: tuple[str, ...] | None = None
     seed: int | None = None
     explain: bool = False
+    exclude: tuple[str, ...] | None = None
+    private: bool | None = None
+    strict_params: bool = False
+    tags: tuple[str, ...] = ()
 
 
 _NOTHING: Final = RoutingOptions()
@@ -70,16 +99,51 @@ def _parsed(ours: Iterable[tuple[bytes, bytes]], body: Mapping[str, Any]) -> Rou
         raise InvalidRequestError(
             f"p2l.{unknown[0]} is not known; known: {known}.", param=f"p2l.{unknown[0]}"
         )
-    explain = twin.get("explain", False)
-    if not isinstance(explain, bool):
-        raise InvalidRequestError("p2l.explain must be true or false.", param="p2l.explain")
     return RoutingOptions(
         budget_usd=_budget(sent, body),
         budget_mode=_one_of(sent, "X-Cost-Budget-Mode", twin, "budget_mode", _mode, _mode),
         models=_one_of(sent, "X-Route-Models", twin, "models", _names_header, _names_list),
         seed=_one_of(sent, "X-Route-Seed", twin, "seed", _seed_header, _seed_json),
-        explain=explain,
+        explain=_flag(twin, "explain"),
+        exclude=_one_of(sent, "X-Route-Exclude", twin, "exclude", _names_header, _names_list),
+        private=_one_of(sent, "X-Route-Private", twin, "private", _flag_header, _flag_json),
+        strict_params=_flag(twin, "strict_params"),
+        tags=_tags(twin.get("tags")),
     )
+
+
+def _flag(twin: Mapping[str, Any], key: str) -> bool:
+    return _flag_json(twin.get(key, False), f"p2l.{key}")
+
+
+def _flag_json(value: object, param: str) -> bool:
+    if not isinstance(value, bool):
+        raise InvalidRequestError(f"{param} must be true or false.", param=param)
+    return value
+
+
+def _flag_header(value: str, param: str) -> bool:
+    if value.lower() not in ("true", "false"):
+        raise InvalidRequestError(
+            f"{param} must be true or false, got {_shown(value)}.", param=param
+        )
+    return value.lower() == "true"
+
+
+def _tags(value: object) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    if not isinstance(value, list) or not all(map(_is_tag, value)) or len(value) > _MAX_TAGS:
+        raise InvalidRequestError(
+            f"p2l.tags must be an array of at most {_MAX_TAGS} strings, each of 1 to "
+            f"{_MAX_TAG_CHARS} printable characters.",
+            param="p2l.tags",
+        )
+    return tuple(sorted(set(value)))
+
+
+def _is_tag(value: object) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= _MAX_TAG_CHARS and value.isprintable()
 
 
 def parse_budget(value: object, param: str) -> Decimal:

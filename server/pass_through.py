@@ -10,6 +10,7 @@ from p2l_model.types import Conversation
 from server.chat_request import count_field, flag, include_usage, without_ours
 from server.counting import Counted
 from server.errors import InvalidRequestError
+from server.model_facts import ModelFacts
 from server.responses.turn import Turn
 from server.tiers import tier_of
 from server.upstream.base import Fit, Surface, Upstream, UpstreamRequest
@@ -53,7 +54,14 @@ class PassThroughRequest:
         n_bytes = len(text.encode("utf-8", "surrogatepass"))
         return Counted(text, tokens, n_bytes + tokens + 16)
 
-    def fit(self, upstream: Upstream, model: str, *, bounded: bool) -> Fit:  # noqa: ARG002
+    def fit(
+        self,
+        upstream: Upstream,
+        model: str,  # noqa: ARG002
+        *,
+        bounded: bool,
+        facts: ModelFacts | None = None,  # noqa: ARG002
+    ) -> Fit:
         """Whether the provider has the surface, and what of the body goes out. bounded: see
         Upstream.fields."""
         if upstream.speaks(self.surface):

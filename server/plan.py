@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
@@ -25,6 +25,7 @@ from server.counting import Counted
 from server.errors import InvalidRequestError, NotFoundError, from_scoring
 from server.latency import Latencies
 from server.learned import Learned
+from server.model_facts import ModelFacts
 from server.options import RoutingOptions
 from server.request import GatewayRequest
 from server.request_id import Entropy
@@ -81,7 +82,8 @@ class Planner:
     """Knows the catalogue, the rules and the scorer. upstreams: by provider name; where one is
     missing (a dry decision), its models count as able to express everything. aliases: other names
     for models and profiles. worth: what a win is worth to a caller, by what is configured and by
-    what is left of its budgets."""
+    what is left of its budgets. facts: by catalogue name, what is known of the models. private:
+    names of the providers that are marked so."""
 
     def __init__(
         self,
@@ -93,9 +95,15 @@ class Planner:
         aliases: Mapping[str, str] | None = None,
         tastes: Tastes | None = None,
         worth: Worth = _as_configured,
+        facts: Mapping[str, ModelFacts] | None = None,
+        private: Collection[str] = (),
     ) -> None:
         self.catalogue: Mapping[str, ModelCard] = {}
         self._cards: tuple[ModelCard, ...] = ()
+        # nothing is adapted to a model of which nothing is known
+        self._facts = {n: f for n, f in (facts or {}).items() if f.known != "nothing"}
+        self._private = frozenset(private)
+        self._rules_of = _rules_of(self._facts)
         self.serve(catalogue)
         self.scorer = scorer
         self._routing = routing
@@ -141,7 +149,8 @@ class Planner:
             budget_mode=mode,
             allowed=(direct.name,) if direct else self._allowed(options, rules, caller),
             opponents=None if direct else rules.opponent_weights,
-            excluded=_excluded(fits, request, hard=mode is BudgetMode.HARD and budget is not None),
+            excluded=self._excluded(options, catalogue, fits)
+            | _cannot(fits, request, hard=mode is BudgetMode.HARD and budget is not None),
             usd_per_win=None if direct else self._worth_of_a_win(rules, caller),
             objective=rules.objective,
             constraints=None if direct else self._constraints(rules, streamed=request.stream),
@@ -233,15 +242,42 @@ class Planner:
                 param="model",
             ) from None
 
+    def _excluded(
+        self, options: RoutingOptions, cards: Sequence[ModelCard], fits: Mapping[str, Fit]
+    ) -> dict[str, str]:
+        """Catalogue name -> why the request's own options rule the model out.
+
+        Raises InvalidRequestError.
+        """
+        out: dict[str, str] = {}
+        if options.strict_params:
+            out = {
+                name: f"p2l.strict_params: it would not be sent {', '.join(fit.left_out)}"
+                for name, fit in fits.items()
+                if fit.left_out
+            }
+        if options.exclude is not None:
+            self._check_known(options.exclude, "X-Route-Exclude")
+            out |= dict.fromkeys(options.exclude, "excluded by the request")
+        if options.private:
+            out |= {
+                card.name: f"its provider {card.provider} is not marked private"
+                for card in cards
+                if card.provider not in self._private
+            }
+        return out
+
+    def _check_known(self, names: Iterable[str], param: str) -> None:
+        for name in names:
+            if name not in self.catalogue:
+                raise InvalidRequestError(
+                    f"{param} names {name[:200]!r}, which is not in the catalogue.", param=param
+                )
+
     def _allowed(
         self, options: RoutingOptions, rules: RoutingRules, caller: Caller
     ) -> tuple[str, ...] | None:
-        for name in options.models or ():
-            if name not in self.catalogue:
-                raise InvalidRequestError(
-                    f"X-Route-Models names {name[:200]!r}, which is not in the catalogue.",
-                    param="X-Route-Models",
-                )
+        self._check_known(options.models or (), "X-Route-Models")
         allowed: set[str] | None = None
         for names in (options.models, rules.models, caller.models):
             if names is not None:
@@ -253,15 +289,19 @@ class Planner:
     ) -> dict[str, Fit]:
         """By catalogue name. It is found out once for models that are alike in this."""
         fits: dict[str, Fit] = {}
-        alike: dict[tuple[str, Hashable], Fit] = {}
+        alike: dict[tuple[str, int | None, Hashable], Fit] = {}
         for card in cards:
             upstream = self._upstreams.get(card.provider)
             if upstream is None:
                 fits[card.name] = _ANYTHING
                 continue
-            kind = card.provider, upstream.kin(request.body, card.upstream_model)
+            kin = upstream.kin(request.body, card.upstream_model)
+            kind = card.provider, self._rules_of.get(card.name), kin
             if kind not in alike:
-                alike[kind] = request.fit(upstream, card.upstream_model, bounded=bounded)
+                facts = self._facts.get(card.name)
+                alike[kind] = request.fit(
+                    upstream, card.upstream_model, bounded=bounded, facts=facts
+                )
             fits[card.name] = alike[kind]
         return fits
 
@@ -286,12 +326,25 @@ class Planner:
         return await self.scorer.count_tokens(text)
 
 
+def _rules_of(facts: Mapping[str, ModelFacts]) -> dict[str, int]:
+    """Catalogue name -> a number that is the same for models whose requests are adapted alike."""
+    numbers: dict[Hashable, int] = {}
+    return {
+        name: numbers.setdefault(
+            (f.vendor, f.seller, f.limits.max_output_tokens, f.sampling,
+             f.thinking, f.tools, f.schemas, f.messages),
+            len(numbers),
+        )
+        for name, f in facts.items()
+    }  # fmt: skip
+
+
 def _chat_body(request: GatewayRequest) -> Mapping[str, Any]:
     """The messages of a chat completion; empty on other surfaces."""
     return request.body if isinstance(request, ChatRequest) else {}
 
 
-def _excluded(fits: Mapping[str, Fit], request: GatewayRequest, *, hard: bool) -> dict[str, str]:
+def _cannot(fits: Mapping[str, Fit], request: GatewayRequest, *, hard: bool) -> dict[str, str]:
     """The models that cannot answer, by name: why not."""
     excluded = {}
     cap = request.max_output_tokens

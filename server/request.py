@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from p2l_model.types import Conversation
 from server.counting import Counted
+from server.model_facts import ModelFacts
 from server.responses.turn import Turn
 from server.upstream.base import Fit, Surface, Upstream, UpstreamRequest
 
@@ -69,9 +70,12 @@ class GatewayRequest(Protocol):
     def counted(self) -> Counted:
         """The input, in tokens and in text."""
 
-    def fit(self, upstream: Upstream, model: str, *, bounded: bool) -> Fit:
+    def fit(
+        self, upstream: Upstream, model: str, *, bounded: bool, facts: ModelFacts | None = None
+    ) -> Fit:
         """Whether the provider can express this, and what of it goes out. model: its name for the
-        model. bounded: a budget, a window or a key bounds what it may cost or choose."""
+        model. bounded: a budget, a window or a key bounds what it may cost or choose. facts: what
+        is known of the model; None: nothing is adapted to it."""
 
     def outgoing(
         self, upstream: Upstream, model: str, output_cap: int | None, fit: Fit

@@ -24,6 +24,7 @@ from server.errors import ApiError
 from server.exchange import Exchange
 from server.gateway import Gateway
 from server.ledger.accounts import Accounts, NoLedger
+from server.model_facts.configured import facts_of_models
 from server.options import parse_options
 from server.plan import Planner
 from server.receipt import checkpoint_version, exchange_receipt
@@ -76,7 +77,13 @@ async def _decide_all(
 ) -> list[Exchange]:
     """The same path as POST /v1/route, without HTTP."""
     scorer = build_scorer(settings.scorer)
-    planner = Planner(build_catalogue(settings), settings.routing, settings.scorer, scorer)
+    planner = Planner(
+        build_catalogue(settings),
+        settings.routing,
+        settings.scorer,
+        scorer,
+        facts=facts_of_models(settings),
+    )
     gateway = Gateway(
         planner,
         {},

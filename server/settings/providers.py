@@ -46,7 +46,8 @@ class ProviderSettings(Section):
     connection. first_byte_timeout_s: from sending to the first byte of the answer. idle_timeout_s:
     between two pieces of it. max_concurrency: requests under way at a time.
     total_timeout_s: from sending to the end of the answer. queue_timeout_s: how long a request
-    waits for a place among max_concurrency. allow_private_addresses: base_url may be, or its name
+    waits for a place among max_concurrency. private: it may have requests that ask for private
+    providers (X-Route-Private). allow_private_addresses: base_url may be, or its name
     may resolve to, an address that is neither on the public Internet nor this machine.
     """
 
@@ -56,6 +57,7 @@ class ProviderSettings(Section):
     api_key_file: Path | None = None
     auth: Auth | None = None
     allow_private_addresses: bool = False
+    private: bool = False
     profile: ProfileName | None = None
     api_version: str | None = None
     responses: bool | None = None

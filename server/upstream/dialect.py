@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import orjson
 
-from server.upstream.asked import ADVISORY, asked
+from server.upstream.asked import asked
 
 _DATA_URL: Final = re.compile(r"data:([a-z]+/[a-z0-9.+-]+)(?:;[a-z0-9=-]+)*;base64,", re.IGNORECASE)
 CAPS: Final = ("max_completion_tokens", "max_tokens")
@@ -18,16 +18,16 @@ class InexpressibleError(Exception):
     """The dialect has no words for this; the message names it, as in "cannot express a seed"."""
 
 
-def check_fields(
-    body: Mapping[str, Any], known: frozenset[str], inexpressible: Mapping[str, str]
-) -> dict[str, Any]:
-    """What is asked for. Raises InexpressibleError for the first field without words for it."""
+def check_fields(body: Mapping[str, Any], inexpressible: Mapping[str, str]) -> dict[str, Any]:
+    """What is asked for. inexpressible: what a caller truly needs and the dialect has no words for;
+    other fields that it does not know are left out (see left_out).
+
+    Raises InexpressibleError for the first field without words for it.
+    """
     wanted = asked(body)
     for name in wanted:
         if name in inexpressible:
             raise InexpressibleError(f"{name}: {inexpressible[name]}")
-        if name not in known and name not in ADVISORY:
-            raise InexpressibleError(f"{name}, which it does not know")
     for message in body["messages"]:
         if message.get("name") and message["role"] not in ("tool", "function"):
             raise InexpressibleError("names of messages")
@@ -48,9 +48,9 @@ def check_bounded(body: Mapping[str, Any], unbounded: frozenset[str]) -> None:
             )
 
 
-def left_out(body: Mapping[str, Any], kept: frozenset[str] = frozenset()) -> tuple[str, ...]:
-    """The advisory fields that are not sent; kept: those that the dialect has words for."""
-    names = {name for name in asked(body) if name in ADVISORY - kept}
+def left_out(body: Mapping[str, Any], known: frozenset[str]) -> tuple[str, ...]:
+    """The fields that are not sent. known: those that the dialect has words for."""
+    names = {name for name in asked(body) if name not in known}
     for part in _parts_of_all(body):
         image = part.get("image_url")
         if isinstance(image, Mapping) and image.get("detail") not in (None, "auto"):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
+from server.adapting.draft import Adapted
 from server.upstream.asked import is_neutral
 from server.upstream.base import Fit
 from server.upstream.fields import Fields, trimmed
@@ -22,6 +24,19 @@ def fit_of(body: Mapping[str, Any], fields: Fields | None) -> Fit:
         return _FITS
     named = [name for name in left_out if name not in body or not is_neutral(name, body[name])]
     return Fit(left_out=tuple(sorted(named)), body=kept)
+
+
+def fit_adapted(body: Mapping[str, Any], adapted: Adapted, found: Fit) -> Fit:
+    """found: of the body as it was adapted to the model. body: as the caller sent it."""
+    reason = found.reason or adapted.reason
+    if adapted.body is body and reason is found.reason:
+        return found
+    return replace(
+        found,
+        reason=reason,
+        left_out=tuple(sorted({*found.left_out, *adapted.left_out})),
+        body=adapted.body if found.body is None else found.body,
+    )
 
 
 def body_of(found: Fit, body: Mapping[str, Any]) -> Mapping[str, Any]:

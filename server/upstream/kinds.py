@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from server.model_facts import facts_of, seller_of
 from server.secret import Secret
 from server.settings import ModelSettings, ProviderSettings
 from server.upstream.anthropic import upstream as anthropic
@@ -20,6 +21,15 @@ from server.upstream.profiles import profile_for
 from server.upstream.transport import build_transport
 
 _DEFAULT_URLS: Final = {"anthropic": anthropic.BASE_URL, "gemini": gemini.BASE_URL}
+
+
+def _most_output(models: Mapping[str, ModelSettings], seller: str | None) -> dict[str, int]:
+    """By the provider's own name for the model, where it is configured or known."""
+    most = {
+        model: settings.max_output_tokens or facts_of(model, seller).limits.max_output_tokens
+        for model, settings in models.items()
+    }
+    return {model: tokens for model, tokens in most.items() if tokens is not None}
 
 
 def build_upstream(
@@ -49,11 +59,7 @@ def build_upstream(
             exchange=exchange,
             base_url=provider.base_url or anthropic.BASE_URL,
             auth=provider.auth,
-            max_output_tokens={
-                model: settings.max_output_tokens
-                for model, settings in models.items()
-                if settings.max_output_tokens is not None
-            },
+            max_output_tokens=_most_output(models, seller_of(provider.kind, provider.base_url)),
             thinking={
                 model: Thinking(settings.thinking)
                 for model, settings in models.items()

@@ -175,7 +175,8 @@ class OpenAIUpstream:
             raise self._unavailable("sent an event that is not a JSON object")
         if parsed.get("error") or event.name == b"error":
             raise error_within(self._name, told(event.data, self._api_key))
-        _check_choices(self._name, parsed)
+        if b'"error"' in event.data:
+            _check_choices(self._name, parsed)
         ending.watch(parsed)
         event.parsed = parsed
         return event

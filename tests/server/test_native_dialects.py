@@ -20,7 +20,6 @@ from openai_fields import SAMPLES
 from server.health import Health
 from server.upstream.anthropic import request as anthropic_request
 from server.upstream.anthropic.thinking import Thinking, thinking_of
-from server.upstream.asked import ADVISORY
 from server.upstream.gemini import request as gemini_request
 
 KEY = "secret-canary-of-the-provider"
@@ -250,10 +249,11 @@ def test_each_field_is_expressed_or_rules_the_model_out_or_is_named_as_left_out(
         max_completion_tokens=4000, **({"tools": fields["tools"]} if "tools" in fields else {})
     )
     without = {k: v for k, v in rig.native.chats[-1].body.items() if k != "stream"}
-    if name in ADVISORY:
-        assert (plain == without) == (name in left_out)
-    elif name not in ("stream", "stream_options", "tools", "tool_choice"):
-        assert plain != without, "it made no difference to what was sent"
+    if name not in ("stream", "stream_options", "tools", "tool_choice"):
+        assert (plain == without) == (name in left_out), "not sent, and not said"
+    if name in left_out:
+        strict = rig.post(p2l={"strict_params": True}, **fields)
+        assert strict.headers["x-p2l-model"] == "spare"
 
 
 PARTS = [
@@ -304,7 +304,11 @@ OPEN_SCHEMA = {"type": "json_schema", "json_schema": {"schema": {"type": "object
 
 def test_a_field_of_the_future_goes_only_where_unknown_fields_may(rig: Rig) -> None:
     response = rig.post(field_of_the_future=1)
-    assert response.headers["x-p2l-model"] == "spare"
+    assert response.headers["x-p2l-model"] == "native"
+    assert response.headers["x-p2l-left-out-fields"] == "field_of_the_future"
+    assert "field_of_the_future" not in rig.native.chats[0].body
+    strict = rig.post(field_of_the_future=1, p2l={"strict_params": True})
+    assert strict.headers["x-p2l-model"] == "spare"
     assert rig.spare.chats[0].body["field_of_the_future"] == 1
 
 

@@ -41,24 +41,15 @@ NATIVE: Final = frozenset(
 )
 # Of them, what no budget and no key can bound: it brings skills and code that the provider runs.
 UNBOUNDED: Final = frozenset({"container"})
-# OpenAI's fields that the Messages API has no words for.
+# What a caller of OpenAI's truly needs and the Messages API has no words for. Other fields that it
+# does not know are wishes, and left out.
 INEXPRESSIBLE: Final[Mapping[str, str]] = {
     "audio": "it answers in text",
-    "frequency_penalty": "it has no penalties",
     "function_call": "use tool_choice",
     "functions": "use tools",
-    "logit_bias": "it has no token biases",
-    "logprobs": "it reports no log probabilities",
     "modalities": "it answers in text",
-    "moderation": "it has no moderation of its own",
     "n": "it gives one answer",
-    "prediction": "it takes no predicted output",
-    "presence_penalty": "it has no penalties",
-    "seed": "it takes no seed",
     "service_tier": "its tiers are others",
-    "store": "it keeps nothing",
-    "top_logprobs": "it reports no log probabilities",
-    "verbosity": "it has no such setting",
     "web_search_options": "its search is a tool of another kind",
 }
 # Advisory fields that it does have words for.
@@ -69,13 +60,19 @@ _EMPTY_SCHEMA: Final[Mapping[str, Any]] = {"type": "object", "properties": {}}
 
 
 def to_messages(
-    body: Mapping[str, Any], model: str, *, thinking: Thinking, max_output_tokens: int | None
+    body: Mapping[str, Any],
+    model: str,
+    *,
+    thinking: Thinking,
+    max_output_tokens: int | None,
+    thinking_off: str = "disabled",
 ) -> dict[str, Any]:
     """The Messages body. max_output_tokens: the model's own limit, for callers who set none.
+    thinking_off: how the model is told not to think, by model_facts.Thinking.off.
 
     Raises InexpressibleError.
     """
-    wanted = check_fields(body, KNOWN | NATIVE, INEXPRESSIBLE)
+    wanted = check_fields(body, INEXPRESSIBLE)
     system, turns = system_and_turns(body["messages"])
     cap = output_cap(body)
     max_tokens = max_output_tokens or DEFAULT_MAX_TOKENS if cap is None else cap
@@ -87,7 +84,7 @@ def to_messages(
     if wanted.get("stream"):
         out["stream"] = True
     if wanted.get("reasoning_effort") is not None:
-        out |= thinking_fields(str(wanted["reasoning_effort"]), thinking, max_tokens)
+        out |= thinking_fields(str(wanted["reasoning_effort"]), thinking, max_tokens, thinking_off)
     out |= _format(wanted, out)
     out |= {name: wanted[name] for name in NATIVE if name in wanted}
     _check_thinking(out)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, Final
 
+from server.model_facts import facts_of
 from server.upstream.dialect import InexpressibleError
 
 
@@ -19,10 +19,6 @@ class Thinking(StrEnum):
     ADAPTIVE = "adaptive"
 
 
-_NEVER: Final = re.compile(r"claude-(2|instant|3-5|3-(opus|sonnet|haiku))")
-_BY_BUDGET: Final = re.compile(
-    r"claude-(3-7|(opus|sonnet|haiku)-4(-[015])?(-latest|[-@]\d{8}|-v\d|$))"
-)
 # Parts of the output cap, as OpenRouter's reference has them.
 _SHARES: Final[Mapping[str, float]] = {
     "minimal": 0.1,
@@ -40,14 +36,19 @@ _MOST_BUDGET: Final = 32_000
 
 
 def thinking_of(model: str) -> Thinking:
-    """By the model's name; one that is not known is taken for a new one."""
-    if _NEVER.search(model):
+    """By what is known of the model; one of which nothing is known is taken for a new one."""
+    facts = facts_of(model).thinking
+    if facts.use == "never":
         return Thinking.NONE
-    return Thinking.BUDGET if _BY_BUDGET.search(model) else Thinking.ADAPTIVE
+    by_budget = "budget" in facts.kinds and "adaptive" not in facts.kinds
+    return Thinking.BUDGET if by_budget else Thinking.ADAPTIVE
 
 
-def thinking_fields(effort: str, style: Thinking, max_tokens: int) -> dict[str, Any]:
-    """`thinking` and `output_config` for an effort. Raises InexpressibleError."""
+def thinking_fields(
+    effort: str, style: Thinking, max_tokens: int, off: str = "disabled"
+) -> dict[str, Any]:
+    """`thinking` and `output_config` for an effort. off: how the model is told not to think, by
+    model_facts.Thinking.off. Raises InexpressibleError."""
     if effort not in _SHARES and effort != "none":
         raise InexpressibleError(f"reasoning_effort {effort[:20]!r}")
     if style is Thinking.NONE:
@@ -55,7 +56,10 @@ def thinking_fields(effort: str, style: Thinking, max_tokens: int) -> dict[str, 
             raise InexpressibleError("reasoning_effort: the model does not think")
         return {}
     if effort == "none":
-        return {"thinking": {"type": "disabled"}}
+        if off in ("cannot", "omitted"):
+            # it thinks only when it is asked to, or whatever it is told
+            return {}
+        return {"thinking": {"type": off if off == "between_tools" else "disabled"}}
     if style is Thinking.ADAPTIVE:
         # without display the newest models leave their reasoning out of the answer
         thinking = {"type": "adaptive", "display": "summarized"}

@@ -10,11 +10,12 @@ from typing import Any, Final
 import httpx
 import orjson
 
+from server.model_facts import facts_of
 from server.secret import Secret
 from server.sse import SseEvent
 from server.upstream.addresses import Auth, key_headers, messages_url
 from server.upstream.anthropic.reply import to_completion
-from server.upstream.anthropic.request import NAMED_USER, UNBOUNDED, to_messages
+from server.upstream.anthropic.request import KNOWN, NAMED_USER, NATIVE, UNBOUNDED, to_messages
 from server.upstream.anthropic.stream import MessageStream
 from server.upstream.anthropic.thinking import Thinking, least_thinking, thinking_of
 from server.upstream.base import Fit, Surface, UpstreamReply, UpstreamRequest, UpstreamStream
@@ -45,6 +46,7 @@ BASE_URL: Final = "https://api.anthropic.com"
 _LISTED: Final = open_list(MESSAGES)
 _VERSION: Final = "2023-06-01"
 _REFUSED: Final = "invalid_request_error"
+_SAID: Final = KNOWN | NATIVE | NAMED_USER
 # What of a body is about thinking.
 _THOUGHT: Final = frozenset({"reasoning_effort", "thinking"})
 
@@ -103,7 +105,7 @@ class AnthropicUpstream:
                 check_bounded(body, UNBOUNDED)
         except InexpressibleError as error:
             return Fit(f"its provider cannot express {error}")
-        return Fit(left_out=left_out(body, NAMED_USER), thinking_tokens=least_thinking(body, sent))
+        return Fit(left_out=left_out(body, _SAID), thinking_tokens=least_thinking(body, sent))
 
     def kin(self, body: Mapping[str, Any], model: str) -> Hashable:
         """See Upstream.kin. They differ only in how they think, and for how long."""
@@ -182,6 +184,7 @@ class AnthropicUpstream:
             body,
             model,
             thinking=self._thinks(model),
+            thinking_off=facts_of(model).thinking.off,
             max_output_tokens=self._max_output_tokens.get(model),
         )
 

@@ -42,21 +42,14 @@ KNOWN: Final = frozenset(
 NATIVE: Final = frozenset({"cachedContent", "safetySettings"})
 # Of them, what no budget can bound: how much was cached nobody here has counted.
 UNBOUNDED: Final = frozenset({"cachedContent"})
-# OpenAI's fields that generateContent has no words for.
+# What a caller of OpenAI's truly needs and generateContent has no words for. Other fields that it
+# does not know are wishes, and left out.
 INEXPRESSIBLE: Final[Mapping[str, str]] = {
     "audio": "it answers in text",
     "function_call": "use tool_choice",
     "functions": "use tools",
-    "logit_bias": "it has no token biases",
-    "logprobs": "most of its models report none",
     "modalities": "it answers in text",
-    "moderation": "it has no moderation of its own",
-    "parallel_tool_calls": "it calls as many tools at once as it likes",
-    "prediction": "it takes no predicted output",
     "service_tier": "its tiers are others",
-    "store": "it keeps nothing",
-    "top_logprobs": "most of its models report none",
-    "verbosity": "it has no such setting",
     "web_search_options": "its search is a tool of another kind",
 }
 _SAME: Final[Mapping[str, str]] = {
@@ -91,7 +84,7 @@ _NOT_OFF: Final = re.compile(r"gemini-2\.5-pro")
 
 def to_generate_content(body: Mapping[str, Any], model: str) -> dict[str, Any]:
     """The generateContent body. Raises InexpressibleError."""
-    wanted = check_fields(body, KNOWN | NATIVE, INEXPRESSIBLE)
+    wanted = check_fields(body, INEXPRESSIBLE)
     newer = _BY_LEVEL.search(model) is not None
     system, contents = system_and_contents(body["messages"], sign=newer)
     out: dict[str, Any] = {"contents": contents}

@@ -34,7 +34,7 @@ from server.upstream.gemini.reply import (
     to_completion,
     usage_of,
 )
-from server.upstream.gemini.request import UNBOUNDED, to_generate_content
+from server.upstream.gemini.request import KNOWN, NATIVE, UNBOUNDED, to_generate_content
 from server.upstream.refusals import Refusal
 from server.upstream.said import is_from_an_api, said_of
 from server.upstream.wire import (
@@ -94,7 +94,7 @@ class GeminiUpstream:
                 check_bounded(body, UNBOUNDED)
         except InexpressibleError as error:
             return Fit(f"its provider cannot express {error}")
-        return Fit(left_out=left_out(body))
+        return Fit(left_out=left_out(body, KNOWN | NATIVE))
 
     def kin(self, body: Mapping[str, Any], model: str) -> Hashable:
         """See Upstream.kin. They differ only in how they think."""

@@ -1,0 +1,84 @@
+"""A chat-completions body for one model, whichever dialect its provider speaks."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any, Final
+
+from server.adapting.draft import Adapted, Draft
+from server.adapting.sampling import adapt_sampling
+from server.adapting.thinking import (
+    adapt_effort,
+    adapt_thinking,
+    effort_named,
+    thinking_as_effort,
+)
+from server.adapting.tools import adapt_chat_tools
+from server.model_facts import ModelFacts
+
+CAPS: Final = ("max_completion_tokens", "max_tokens")
+_HASH_CHARACTERS: Final = 64
+
+
+def adapt_chat(body: Mapping[str, Any], facts: ModelFacts) -> Adapted:
+    """What of a chat-completions body the model takes, in its words.
+
+    A wish that it does not take (an effort, sampling, strictness) is translated or left out; what
+    the caller truly needs (tools, a schema, a forced call) makes a reason.
+    """
+    draft = Draft(body)
+    if facts.known == "nothing":
+        return draft.done()
+    _effort_of_openrouter(draft, facts)
+    if facts.vendor == "anthropic":
+        adapt_thinking(draft, facts, output_cap(body))
+    else:
+        thinking_as_effort(draft, facts)
+    on_chat = facts.vendor == "openai"
+    effort = adapt_effort(draft, facts, "reasoning_effort", chat=on_chat)
+    effort = adapt_chat_tools(draft, facts, effort)
+    adapt_sampling(draft, facts, effort)
+    _clamp(draft, facts, CAPS)
+    _shorten_user(draft, facts, "user")
+    _check_prefill(draft, facts)
+    return draft.done()
+
+
+def output_cap(body: Mapping[str, Any]) -> int | None:
+    """The caller's cap in tokens, None where there is none."""
+    caps = [body[name] for name in CAPS if isinstance(body.get(name), int)]
+    return min(caps, default=None)
+
+
+def _effort_of_openrouter(draft: Draft, facts: ModelFacts) -> None:
+    """OpenRouter's own way to say an effort, where somebody else serves the model."""
+    asked = draft.get("reasoning")
+    if not isinstance(asked, Mapping) or facts.seller == "openrouter":
+        return
+    effort = effort_named(asked.get("effort"))
+    draft.drop("reasoning", named=False)
+    if effort is not None and draft.get("reasoning_effort") is None:
+        draft.put("reasoning_effort", effort)
+
+
+def _clamp(draft: Draft, facts: ModelFacts, names: tuple[str, ...]) -> None:
+    most = facts.limits.max_output_tokens
+    for name in names:
+        cap = draft.get(name)
+        if most is not None and isinstance(cap, int) and cap > most:
+            draft.put(name, most)
+
+
+def _shorten_user(draft: Draft, facts: ModelFacts, name: str) -> None:
+    """The same user under a shorter name: the provider only tells users apart by it."""
+    user, most = draft.get(name), facts.messages.user_most_characters
+    if most is not None and isinstance(user, str) and len(user) > most:
+        digest = hashlib.sha256(user.encode("utf-8", "surrogatepass")).hexdigest()
+        draft.put(name, digest[: min(most, _HASH_CHARACTERS)])
+
+
+def _check_prefill(draft: Draft, facts: ModelFacts) -> None:
+    last = draft.body["messages"][-1]
+    if not facts.messages.prefill and last["role"] == "assistant" and not last.get("tool_calls"):
+        draft.refuse("it does not go on with a message of the assistant's")

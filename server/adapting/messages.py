@@ -1,0 +1,94 @@
+"""A Messages body, as Anthropic's API has it, for one model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from server.adapting.draft import Adapted, Draft
+from server.adapting.sampling import adapt_sampling
+from server.adapting.schemas import closed, without_refused
+from server.adapting.thinking import adapt_thinking, effort_named
+from server.adapting.tools import fitted_function
+from server.model_facts import Effort, ModelFacts
+
+_FORCED: Final = frozenset({"any", "tool"})
+_THINKING: Final = frozenset({"enabled", "adaptive"})
+
+
+def adapt_messages(body: Mapping[str, Any], facts: ModelFacts) -> Adapted:
+    """What of a Messages body the model takes, in its words. See adapt_chat for the rules."""
+    draft = Draft(body)
+    if facts.known == "nothing":
+        return draft.done()
+    cap, most = body.get("max_tokens"), facts.limits.max_output_tokens
+    if most is not None and isinstance(cap, int) and cap > most:
+        draft.put("max_tokens", most)
+    adapt_thinking(draft, facts, draft.get("max_tokens"))
+    _fit_budget(draft)
+    _fit_tools(draft, facts)
+    _fit_format(draft, facts)
+    adapt_sampling(draft, facts, _effort(draft))
+    return draft.done()
+
+
+def _effort(draft: Draft) -> Effort | None:
+    """The effort at which the model thinks, "none" where it is told not to or thinks when asked."""
+    thinking = draft.get("thinking")
+    kind = thinking.get("type") if isinstance(thinking, Mapping) else None
+    if kind in ("disabled", "between_tools"):
+        return "none"
+    if kind is None:
+        return None
+    config = draft.get("output_config")
+    named = effort_named(config.get("effort")) if isinstance(config, Mapping) else None
+    return named or "medium"
+
+
+def _fit_budget(draft: Draft) -> None:
+    """A budget of thoughts stays below a cap that was lowered to the model's own."""
+    thinking, cap = draft.get("thinking"), draft.get("max_tokens")
+    budget = thinking.get("budget_tokens") if isinstance(thinking, Mapping) else None
+    if not isinstance(budget, int) or not isinstance(cap, int) or "max_tokens" not in draft.body:
+        return
+    if draft.lowered("max_tokens") and budget >= cap:
+        draft.put("thinking", {**thinking, "budget_tokens": max(1024, cap // 2)})
+
+
+def _fit_tools(draft: Draft, facts: ModelFacts) -> None:
+    tools = draft.get("tools")
+    if not isinstance(tools, list) or not tools:
+        return
+    fitted = [
+        fitted_function(draft, facts.schemas, tool, "input_schema")
+        if isinstance(tool, Mapping)
+        else tool
+        for tool in tools
+    ]
+    if any(new is not old for new, old in zip(fitted, tools, strict=True)):
+        draft.put("tools", fitted)
+    choice = draft.get("tool_choice")
+    if not isinstance(choice, Mapping) or choice.get("type") not in _FORCED:
+        return
+    if facts.tools.forced == "refused":
+        draft.refuse("it does not take a tool_choice that forces a call")
+    elif facts.tools.forced == "not_when_thinking":
+        thinking = draft.get("thinking")
+        if isinstance(thinking, Mapping) and thinking.get("type") in _THINKING:
+            draft.drop("thinking")
+
+
+def _fit_format(draft: Draft, facts: ModelFacts) -> None:
+    config = draft.get("output_config")
+    wanted = config.get("format") if isinstance(config, Mapping) else None
+    if not isinstance(config, Mapping) or not isinstance(wanted, Mapping):
+        return
+    schema = wanted.get("schema")
+    if not isinstance(schema, Mapping):
+        return
+    gone: set[str] = set()
+    fitted = closed(without_refused(schema, facts.schemas, gone))
+    for name in sorted(gone):
+        draft.name(f"output_config.format.schema.{name}")
+    if fitted != schema:
+        draft.put("output_config", {**config, "format": {**wanted, "schema": fitted}})

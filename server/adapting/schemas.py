@@ -1,0 +1,80 @@
+"""JSON schemas in the words that a model takes: keywords that it refuses are left out, which lets
+more through than the caller's schema and never less."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from server.model_facts import Schemas
+
+# Where a schema holds further ones: by name, in a list, or alone.
+_BY_NAME: Final = frozenset({"properties", "$defs", "definitions", "patternProperties"})
+_IN_LISTS: Final = frozenset({"anyOf", "oneOf", "allOf", "prefixItems"})
+_ALONE: Final = frozenset({"items", "additionalProperties", "not", "contains"})
+
+
+def without_refused(schema: Mapping[str, Any], rules: Schemas, gone: set[str]) -> dict[str, Any]:
+    """The schema without refused keywords, itself equal where it has none. gone: those that were
+    there are added."""
+    kept: dict[str, Any] = {}
+    for name, value in schema.items():
+        if name in rules.refused_keywords or (
+            name == "minItems" and _over(value, rules.most_min_items)
+        ):
+            gone.add(name)
+        else:
+            kept[name] = _inside(name, value, rules, gone)
+    return kept
+
+
+def closed(schema: Any) -> Any:
+    """The schema with every object that names its properties closed to others."""
+    if isinstance(schema, list):
+        return [closed(item) for item in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    out = {
+        name: {key: closed(inner) for key, inner in value.items()}
+        if name in _BY_NAME and isinstance(value, Mapping)
+        else closed(value)
+        if name in _IN_LISTS or name in _ALONE
+        else value
+        for name, value in schema.items()
+    }
+    if out.get("type") == "object" and isinstance(out.get("properties"), Mapping):
+        out["additionalProperties"] = False
+    return out
+
+
+def meets_strict(schema: object, rules: Schemas) -> bool:
+    """Whether a schema fulfils what the model wants of a strict one."""
+    if isinstance(schema, list):
+        return all(meets_strict(item, rules) for item in schema)
+    if not isinstance(schema, Mapping):
+        return True
+    properties = schema.get("properties")
+    if isinstance(properties, Mapping) and rules.strict_needs_all_required:
+        required = schema.get("required")
+        if not isinstance(required, list) or set(properties) - set(required):
+            return False
+    is_object = schema.get("type") == "object"
+    if is_object and rules.strict_needs_closed and schema.get("additionalProperties") is not False:
+        return False
+    return all(meets_strict(value, rules) for value in schema.values())
+
+
+def _inside(name: str, value: Any, rules: Schemas, gone: set[str]) -> Any:
+    if name in _BY_NAME and isinstance(value, Mapping):
+        return {key: _schema(inner, rules, gone) for key, inner in value.items()}
+    if name in _IN_LISTS and isinstance(value, list):
+        return [_schema(item, rules, gone) for item in value]
+    return _schema(value, rules, gone) if name in _ALONE else value
+
+
+def _schema(value: Any, rules: Schemas, gone: set[str]) -> Any:
+    return without_refused(value, rules, gone) if isinstance(value, Mapping) else value
+
+
+def _over(value: object, most: int | None) -> bool:
+    return most is not None and isinstance(value, int) and value > most
