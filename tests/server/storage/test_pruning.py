@@ -300,7 +300,7 @@ async def test_after_each_batch_the_lock_is_free_for_as_long_as_it_was_held() ->
 
 @pytest.mark.parametrize("what", ["receipts", "attempts"])
 async def test_nobody_who_writes_waits_long_for_the_pruning(tmp_path: Path, what: str) -> None:
-    """SQLite has one lock for all who write. In one statement these rows held it for two seconds."""
+    """SQLite has one lock for all who write. One statement for these rows held it for 2 s."""
     path = tmp_path / "p2l.db"
     database = Database(f"sqlite:///{path}")
     migrate(database)
