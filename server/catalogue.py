@@ -8,6 +8,9 @@ from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 from router.catalog import ModelCard, Prices
+from server.model_facts.book import BUNDLED, Book
+from server.model_facts.configured import book_of, facts_of_model
+from server.model_facts.types import ModelFacts
 from server.prices import ListedModel, look_up
 from server.settings import ModelSettings, ProviderSettings, Settings
 
@@ -21,14 +24,19 @@ class Coverage:
     without_price: tuple[str, ...]
 
 
-def build_catalogue(settings: Settings, now: datetime | None = None) -> tuple[ModelCard, ...]:
-    """The cards of all configured models, in the order of the file.
+def build_catalogue(
+    settings: Settings, now: datetime | None = None, book: Book | None = None
+) -> tuple[ModelCard, ...]:
+    """The cards of all configured models, in the order of the file. Raises ConfigError where the
+    file of facts that the configuration names cannot be read.
 
-    now: decides which list price is in force (default: the current time).
+    now: decides which list price is in force (default: the current time). book: the table of facts
+    (default: the one that the configuration uses).
     """
     moment = datetime.now(UTC) if now is None else now
+    table = book_of(settings) if book is None else book
     return tuple(
-        _card(name, model, settings.providers[model.provider], moment)
+        _card(name, model, settings.providers[model.provider], moment, table)
         for name, model in settings.models.items()
     )
 
@@ -44,8 +52,11 @@ def coverage(catalogue: Sequence[ModelCard], leaderboard: Sequence[str]) -> Cove
     )
 
 
-def _card(name: str, model: ModelSettings, provider: ProviderSettings, now: datetime) -> ModelCard:
-    listed = _listed(name, model, provider, now)
+def _card(
+    name: str, model: ModelSettings, provider: ProviderSettings, now: datetime, book: Book
+) -> ModelCard:
+    facts = facts_of_model(name, model, provider, book)
+    listed = _known(name, model, provider, now, facts=facts, renewed=book.where != BUNDLED)
     prices = _prices(model, listed)
     return ModelCard(
         name=name,
@@ -53,14 +64,45 @@ def _card(name: str, model: ModelSettings, provider: ProviderSettings, now: date
         upstream_model=model.upstream_model or name,
         leaderboard_name=model.leaderboard_name or name,
         prices=prices,
-        context_window=_context_window(model, listed),
-        max_output_tokens=model.max_output_tokens,
-        capabilities=model.capabilities,
+        context_window=_context_window(model, listed, facts),
+        max_output_tokens=facts.limits.max_output_tokens,
+        capabilities=_capabilities(model, facts),
         expected_output_tokens=model.expected_output_tokens,
-        tier_prices={}
-        if prices is None
-        else {tier: prices.times(factor) for tier, factor in model.tier_prices.items()},
+        tier_prices=_tier_prices(model, prices, facts, now),
     )
+
+
+def _known(
+    name: str,
+    model: ModelSettings,
+    provider: ProviderSettings,
+    now: datetime,
+    *,
+    facts: ModelFacts,
+    renewed: bool,
+) -> ListedModel | None:
+    """Of the two lists: a table that the user has renewed, else genai-prices, which has start dates
+    and is kept current, else the bundled table; each fills the other's gaps where they agree."""
+    tabled = None if facts.prices is None else _tabled(facts, now)
+    if renewed and tabled is not None:
+        return tabled
+    listed = _listed(name, model, provider, now)
+    if listed is None or tabled is None:
+        return listed or tabled
+    return ListedModel(
+        listed.prices.filled_from(tabled.prices), listed.context_window or tabled.context_window
+    )
+
+
+def _tabled(facts: ModelFacts, now: datetime) -> ListedModel | None:
+    rates = None if facts.prices is None else facts.prices.rates(now)
+    if rates is None:
+        return None
+    window = facts.limits.context_window
+    # Above its first step a model is dearer: longer prompts are not routed at the low price.
+    for step in rates.long_prompts[:1]:
+        window = step.above_tokens if window is None else min(window, step.above_tokens)
+    return ListedModel(rates.base, window)
 
 
 def _listed(
@@ -94,7 +136,49 @@ def _prices(model: ModelSettings, listed: ListedModel | None) -> Prices | None:
     )
 
 
-def _context_window(model: ModelSettings, listed: ListedModel | None) -> int | None:
+def _context_window(
+    model: ModelSettings, listed: ListedModel | None, facts: ModelFacts
+) -> int | None:
     if model.context_window is not None:
         return model.context_window
-    return None if listed is None else listed.context_window
+    known = None if listed is None else listed.context_window
+    return facts.limits.context_window if known is None else known
+
+
+def _capabilities(model: ModelSettings, facts: ModelFacts) -> frozenset[str] | None:
+    """Facts rule out only what a model surely lacks. To reason is a wish: it rules out nothing."""
+    if model.capabilities is not None:
+        return model.capabilities
+    known = facts.capabilities
+    return None if known is None else known | {"reasoning"}
+
+
+def _tier_prices(
+    model: ModelSettings, prices: Prices | None, facts: ModelFacts, now: datetime
+) -> dict[str, Prices]:
+    """The configuration's factors, and the table's prices beside list prices."""
+    if prices is None:
+        return {}
+    tiers = {} if model.input_usd_per_mtok is not None else _listed_tiers(facts, prices, now)
+    return tiers | {tier: prices.times(factor) for tier, factor in model.tier_prices.items()}
+
+
+def _listed_tiers(facts: ModelFacts, prices: Prices, now: datetime) -> dict[str, Prices]:
+    table = facts.prices
+    normal = None if table is None else table.prices(now)
+    if table is None or normal is None or not _agree(normal, prices):
+        return {}
+    tiers = {tier: rates.base for tier, rates in table.tiers.items()}
+    factor = table.region_factors.get("us")
+    if factor is not None:
+        tiers |= {f"{tier}+us": one.times(factor) for tier, one in tiers.items() if tier == "fast"}
+        tiers["us"] = prices.times(factor)
+    return tiers
+
+
+def _agree(first: Prices, second: Prices) -> bool:
+    """Another list's tiers are those of other prices."""
+    return (first.input_usd_per_mtok, first.output_usd_per_mtok) == (
+        second.input_usd_per_mtok,
+        second.output_usd_per_mtok,
+    )

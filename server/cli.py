@@ -33,6 +33,7 @@ _VERBS: Final = {
     "simulate": "what the router would have scored and cost on graded answers",
     "spend": "what was spent, by key, model, provider or day",
     "reconcile": "compare the ledger with a provider's usage export, and correct it",
+    "facts": "what is known of models: limits, prices, what they refuse; renew it from a file",
     "keys": "API keys: create, list, revoke",
     "feedback": "export feedback as training data",
     "migrate": "bring the database's schema up to date",

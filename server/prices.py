@@ -17,6 +17,7 @@ _FIELDS = {
     "output_mtok": "output_usd_per_mtok",
     "cache_read_mtok": "cached_input_usd_per_mtok",
     "cache_write_mtok": "cache_write_usd_per_mtok",
+    "cache_write_1h_mtok": "cache_write_1h_usd_per_mtok",
     "input_audio_mtok": "audio_input_usd_per_mtok",
     "output_audio_mtok": "audio_output_usd_per_mtok",
 }

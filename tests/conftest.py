@@ -10,6 +10,15 @@ import pytest
 from services import PostgresServer, RedisServer, postgres_server, redis_server
 
 
+@pytest.fixture(scope="session", autouse=True)
+def data_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """What lies in the user's own data folder is no part of a test."""
+    home = tmp_path_factory.mktemp("data-home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_DATA_HOME", str(home))
+        yield home
+
+
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     return "asyncio"

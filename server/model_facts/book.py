@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import date
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from typing import Any, Final
 
 import orjson
@@ -32,6 +32,9 @@ VENDORS: Final = (
     "cohere",
     "minimax",
 )
+
+
+BUNDLED: Final = "bundled"
 
 
 class Book:
@@ -185,8 +188,8 @@ def _at_reseller(facts: ModelFacts) -> ModelFacts:
 @cache
 def bundled_book() -> Book:
     """The table that this version came with."""
-    path = files("server.model_facts").joinpath("facts.json")
-    return Book(orjson.loads(path.read_bytes()), "bundled")
+    path = Path(__file__).with_name("facts.json")
+    return Book(orjson.loads(path.read_bytes()), BUNDLED)
 
 
 def facts_of(

@@ -2,17 +2,39 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any, Final
+
 from server.model_facts.book import Book, bundled_book
-from server.model_facts.overrides import Overrides
+from server.model_facts.overrides import CONFIGURED, Overrides
 from server.model_facts.sellers import seller_of
-from server.model_facts.types import ModelFacts
+from server.model_facts.types import CAPABILITIES, EFFORTS, ModelFacts, Retirement, Source
+from server.model_facts.user_file import book_in_force
 from server.settings import ModelSettings, ProviderSettings, Settings
+from server.settings.facts import FactOverrides
+
+_PARTS: Final = ("limits", "sampling", "thinking", "tools", "schemas", "messages", "caching")
+# What the older key models.NAME.thinking says of these cells.
+_STYLES: Final[Mapping[str, Mapping[str, Any]]] = {
+    "none": {"use": "never", "kinds": frozenset(), "efforts": (), "off": "omitted"},
+    "budget": {"kinds": frozenset({"budget"})},
+    "adaptive": {"kinds": frozenset({"adaptive", "effort"})},
+}
+
+
+def book_of(settings: Settings, environ: Mapping[str, str] = os.environ) -> Book:
+    """The table that a configuration uses: the user's file where it is newer than the bundled one.
+    Raises ConfigError where facts.path cannot be read."""
+    return book_in_force(settings.facts.path, environ)
 
 
 def facts_of_models(settings: Settings, book: Book | None = None) -> dict[str, ModelFacts]:
     """Catalogue name -> what is known of the model at its provider, with what the configuration
-    says otherwise. book: the table (default: the bundled one)."""
-    table = bundled_book() if book is None else book
+    says otherwise. book: the table (default: book_of the settings)."""
+    table = book_of(settings) if book is None else book
     return {
         name: facts_of_model(name, model, settings.providers[model.provider], table)
         for name, model in settings.models.items()
@@ -20,21 +42,51 @@ def facts_of_models(settings: Settings, book: Book | None = None) -> dict[str, M
 
 
 def facts_of_model(
-    name: str, model: ModelSettings, provider: ProviderSettings, book: Book
+    name: str, model: ModelSettings, provider: ProviderSettings, book: Book | None = None
 ) -> ModelFacts:
-    """The same of one model: by the provider's own name for it, else by the catalogue's."""
+    """The same of one model: by the provider's own name for it, else by the catalogue's. book: the
+    table (default: the bundled one)."""
+    table = bundled_book() if book is None else book
     seller = seller_of(provider.kind, provider.base_url)
     overrides = _overrides(model)
-    facts = book.facts_of(model.upstream_model or name, seller, overrides)
+    facts = table.facts_of(model.upstream_model or name, seller, overrides)
     if facts.known == "nothing" and model.upstream_model is not None:
-        return book.facts_of(name, seller, overrides)
-    return facts
+        facts = table.facts_of(name, seller, overrides)
+    return _with_abilities(_with_retirement(facts, model.facts), model)
 
 
 def _overrides(model: ModelSettings) -> Overrides:
-    """What the older keys say of a cell."""
-    limits = {
-        "context_window": model.context_window,
-        "max_output_tokens": model.max_output_tokens,
-    }
-    return {"limits": {cell: tokens for cell, tokens in limits.items() if tokens is not None}}
+    """The section `facts`, and what the older keys say of a cell."""
+    given = {part: dict(_given(getattr(model.facts, part))) for part in _PARTS}
+    if model.context_window is not None:
+        given["limits"]["context_window"] = model.context_window
+    if model.max_output_tokens is not None:
+        given["limits"]["max_output_tokens"] = model.max_output_tokens
+    if model.thinking is not None:
+        given["thinking"] = {**_STYLES[model.thinking], **given["thinking"]}
+    efforts = given["thinking"].get("efforts")
+    if efforts is not None:
+        given["thinking"]["efforts"] = tuple(sorted(efforts, key=EFFORTS.index))
+    return given
+
+
+def _given(section: Any) -> Mapping[str, Any]:
+    """The keys that the file has, null too: that says that nothing is known."""
+    return {key: getattr(section, key) for key in section.model_fields_set}
+
+
+def _with_retirement(facts: ModelFacts, given: FactOverrides) -> ModelFacts:
+    if given.retirement is None:
+        return facts
+    source = Source(CONFIGURED, datetime.now(UTC).date())
+    ends = Retirement(given.retirement.day, given.retirement.successor, source)
+    return replace(facts, retirement=ends)
+
+
+def _with_abilities(facts: ModelFacts, model: ModelSettings) -> ModelFacts:
+    if model.capabilities is None:
+        return facts
+    can = frozenset(model.capabilities)
+    source = Source(CONFIGURED, datetime.now(UTC).date())
+    sources = dict(facts.sources) | {"capabilities": source}
+    return replace(facts, can=can, lacks=CAPABILITIES - can, sources=sources)

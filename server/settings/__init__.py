@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field, model_validator
 
 from server.settings.auth import AuthSettings, KeySettings
+from server.settings.facts import FactOverrides, FactsFile
 from server.settings.fields import Section
 from server.settings.operations import (
     LimitsSettings,
@@ -21,6 +22,8 @@ from server.settings.scorer import ScorerSettings
 __all__ = [
     "AuthSettings",
     "Capability",
+    "FactOverrides",
+    "FactsFile",
     "KeySettings",
     "LimitsSettings",
     "ModelSettings",
@@ -52,6 +55,7 @@ class Settings(Section):
     storage: StorageSettings = Field(default_factory=StorageSettings)
     redis: RedisSettings = Field(default_factory=RedisSettings)
     prices: PricesSettings = Field(default_factory=PricesSettings)
+    facts: FactsFile = Field(default_factory=FactsFile)
     limits: LimitsSettings = Field(default_factory=LimitsSettings)
     telemetry: TelemetrySettings = Field(default_factory=TelemetrySettings)
 

@@ -11,11 +11,14 @@ from urllib.parse import urlsplit
 from pydantic import Field, PositiveInt, model_validator
 
 from server.hosts import is_public, literal_address, true_address
+from server.settings.facts import FactOverrides
 from server.settings.fields import PositiveFactor, PositiveSeconds, Section, Usd
 
 Capability = Literal["tools", "vision", "json_schema", "audio", "files", "reasoning"]
 # How requests are served at other prices: OpenAI's, Groq's and Anthropic's names for it.
-Tier = Literal["priority", "flex", "scale", "performance", "batch", "fast", "us", "fast+us"]
+Tier = Literal[
+    "priority", "flex", "scale", "performance", "batch", "fast", "ultrafast", "us", "fast+us"
+]
 # The header that takes the key.
 Auth = Literal["bearer", "x-api-key", "api-key", "x-goog-api-key"]
 ProfileName = Literal[
@@ -111,7 +114,8 @@ def _check_host(host: str) -> None:
 
 
 class ModelSettings(Section):
-    """One model of the catalogue. What is left out is looked up in the price list.
+    """One model of the catalogue. What is left out is looked up in the price list and in the table
+    of facts (`p2l-router facts`).
 
     provider: one of providers. upstream_model: what the provider calls it; default: the name.
     leaderboard_name: what the checkpoint calls it; default: the name. request_usd: for a request,
@@ -122,6 +126,7 @@ class ModelSettings(Section):
     responses: whether a model of kind openai answers chat completions through /responses; left out:
     where it takes tools there alone.
     tier_prices: service tier -> how many times the price its tokens cost there.
+    facts: what else is known of it, where the table of facts is wrong.
     """
 
     provider: str
@@ -143,6 +148,7 @@ class ModelSettings(Section):
     thinking: Literal["none", "budget", "adaptive"] | None = None
     responses: bool | None = None
     tier_prices: dict[Tier, PositiveFactor] = Field(default_factory=dict)
+    facts: FactOverrides = Field(default_factory=FactOverrides)
 
     @model_validator(mode="after")
     def _prices_come_in_pairs(self) -> ModelSettings:

@@ -104,7 +104,7 @@ def _shown(annotation: Any, metadata: typing.Sequence[Any] = ()) -> str:
         return " or ".join(some)
     if origin is Literal:
         return ", ".join(f"`{one}`" for one in arguments)
-    if origin in (list, frozenset):
+    if origin in (list, frozenset, tuple):
         return f"list of {_shown(arguments[0])}"
     if origin is dict:
         names = _shown(arguments[0]) if get_origin(arguments[0]) is Literal else "name"
@@ -121,7 +121,9 @@ def _plain(annotation: Any) -> str:
         return "see below"
     if issubclass(annotation, Decimal):
         return "USD"
-    return _NAMES.get(annotation, {"Path": "path"}.get(annotation.__name__, "date and time"))
+    return _NAMES.get(
+        annotation, {"Path": "path", "date": "day"}.get(annotation.__name__, "date and time")
+    )
 
 
 def _bounds(metadata: typing.Sequence[Any]) -> str:
