@@ -74,13 +74,12 @@ class Bridge:
         self.messages.append(message | ({"tool_calls": calls} if calls else {}))
 
     def _result(self, block: Block) -> Block:
-        content = block.get("content") or ""
-        texts = [self._text(part) for part in _blocks(content, "tool_result.content")]
-        return {
-            "role": "tool",
-            "tool_call_id": block.get("tool_use_id"),
-            "content": "\n".join(texts),
-        }
+        inside = _blocks(block.get("content") or "", "tool_result.content")
+        parts = [part for b in inside for part in self._part(b)]
+        content: str | list[Block] = parts
+        if all(part["type"] == "text" for part in parts):
+            content = "\n".join(part["text"] for part in parts)
+        return {"role": "tool", "tool_call_id": block.get("tool_use_id"), "content": content}
 
     def _part(self, block: Block) -> list[Block]:
         source = block.get("source")

@@ -110,8 +110,6 @@ class Bridge:
 
     def _output(self, item: Message, param: str) -> None:
         output = self._content(item.get("output"), f"{param}.output")
-        if isinstance(output, list) and any(part["type"] != "text" for part in output):
-            self.lacks("tool results that are not text")
         self.messages.append(
             {"role": "tool", "tool_call_id": item.get("call_id"), "content": output}
         )

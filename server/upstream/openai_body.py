@@ -11,6 +11,7 @@ from server.upstream.base import Fit, Surface, UpstreamRequest
 from server.upstream.fitting import body_of, fit_of
 from server.upstream.profiles import FORCED_TOOL, JSON_SCHEMA, MESSAGE_NAMES, Profile
 from server.upstream.seal import is_sealed
+from server.upstream.tool_images import shows_something, with_images_after
 
 _CAPS: Final = ("max_completion_tokens", "max_tokens")
 _FOREIGN: Final = frozenset(
@@ -61,6 +62,10 @@ def _chat(profile: Profile, body: dict[str, Any]) -> dict[str, Any]:
     for message in body["messages"]:
         if "reasoning_details" in message:
             body["messages"] = [_unsealed(m) for m in body["messages"]]
+            break
+    for message in body["messages"]:
+        if message["role"] == "tool" and shows_something(message):
+            body["messages"] = with_images_after(body["messages"])
             break
     if profile.changes_nothing:
         return body

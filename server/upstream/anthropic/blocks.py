@@ -71,7 +71,7 @@ def _said(message: Mapping[str, Any]) -> Iterator[Block]:
 
 
 def _tool_result(message: Mapping[str, Any]) -> Block:
-    blocks = _text_blocks(message.get("content"))
+    blocks = [_block(part) for part in parts(message.get("content")) if not _is_empty(part)]
     plain = len(blocks) == 1 and set(blocks[0]) == {"type", "text"}
     content = blocks[0]["text"] if plain else blocks
     return {
@@ -83,7 +83,7 @@ def _tool_result(message: Mapping[str, Any]) -> Block:
 
 def _text_blocks(content: object) -> list[Block]:
     if any(part["type"] != "text" for part in parts(content)):
-        raise InexpressibleError("anything but text in system and tool messages")
+        raise InexpressibleError("anything but text in system messages")
     return [_block(part) for part in parts(content) if not _is_empty(part)]
 
 

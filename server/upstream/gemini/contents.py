@@ -21,6 +21,7 @@ from server.upstream.dialect import (
 
 Part = dict[str, Any]
 _SYSTEM: Final = frozenset({"system", "developer"})
+_TEXTS: Final = frozenset({"text", "refusal"})
 # Stands for a signature that another provider's call never had; newer models want one.
 NO_SIGNATURE: Final = "skip_thought_signature_validator"
 
@@ -56,7 +57,7 @@ def _content(
     if role in _SYSTEM:
         raise InexpressibleError("a system message after the conversation has begun")
     if role == "tool":
-        return "user", [_response(message, names)]
+        return "user", [_response(message, names), *_shown(message)]
     if role == "assistant":
         return "model", list(_said(message, names, sign=sign))
     said = [_part(part) for part in parts(message.get("content")) if part.get("text") != ""]
@@ -92,8 +93,16 @@ def _response(message: Mapping[str, Any], names: Mapping[str, str]) -> Part:
     name = names.get(str(identifier))
     if name is None:
         raise InexpressibleError("a tool's result without the call that it answers")
-    result = _result(text_of(message.get("content")))
+    texts = [part for part in parts(message.get("content")) if part["type"] in _TEXTS]
+    result = _result(text_of(texts))
     return {"functionResponse": {"id": identifier, "name": name, "response": result}}
+
+
+def _shown(message: Mapping[str, Any]) -> Iterator[Part]:
+    """What a tool's result shows: a functionResponse holds text alone, so it stands beside it."""
+    for part in parts(message.get("content")):
+        if part["type"] not in _TEXTS:
+            yield _part(part)
 
 
 def _result(text: str) -> dict[str, Any]:
