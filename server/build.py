@@ -250,7 +250,7 @@ def _upstream(
     from server.upstream.kinds import build_upstream
 
     try:
-        return build_upstream(name, provider, api_key(name, provider, environ), models)
+        return build_upstream(name, provider, api_key(name, provider, environ), models, environ)
     except ValueError as error:
         raise ConfigError(f"providers.{name}: {error}") from error
 

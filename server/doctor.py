@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import socket
-import ssl
-from collections.abc import Iterator, Mapping
+import asyncio
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
+import httpx
 from sqlalchemy import text
 
 from server.build import database_of, redis_url
 from server.config_file import ConfigError
 from server.settings import ProviderSettings, Settings
 from server.storage.errors import StorageError
-from server.upstream.anthropic.upstream import BASE_URL as ANTHROPIC
-from server.upstream.gemini.upstream import BASE_URL as GEMINI
+from server.upstream.egress import address_rule
+from server.upstream.kinds import address_of
+from server.upstream.transport import build_transport
 
 OK: Final = "ok"
 _TIMEOUT_S: Final = 5.0
-_HOSTS: Final = {"anthropic": ANTHROPIC, "gemini": GEMINI}
 _PORTS: Final = {"http": 80, "https": 443}
 
 
@@ -33,9 +33,9 @@ def connections(settings: Settings, environ: Mapping[str, str]) -> Iterator[tupl
     used = {model.provider for model in settings.models.values()}
     for name, provider in settings.providers.items():
         if name in used and provider.kind != "sandbox":
-            yield f"provider {name}", _provider(provider)
+            yield f"provider {name}", _provider(provider, environ)
     if settings.telemetry.otlp_endpoint is not None:
-        yield "traces", _host(settings.telemetry.otlp_endpoint)
+        yield "traces", _host(settings.telemetry.otlp_endpoint, environ)
 
 
 def _storage(settings: Settings, environ: Mapping[str, str]) -> str:
@@ -69,20 +69,23 @@ def _redis(url: str) -> str:
     return OK
 
 
-def _provider(provider: ProviderSettings) -> str:
-    return _host(provider.base_url or _HOSTS[provider.kind])
+def _provider(provider: ProviderSettings, environ: Mapping[str, str]) -> str:
+    url = address_of(provider)
+    rule = address_rule(url, allow_private=provider.allow_private_addresses)
+    return _host(url, environ, rule)
 
 
-def _host(url: str) -> str:
-    """A connection, and for https a handshake with a certificate that is good."""
+def _host(
+    url: str, environ: Mapping[str, str], is_allowed: Callable[[str], bool] = lambda _: True
+) -> str:
+    """A connection as a request would make it: by way of the proxy that is in force, and for https
+    with a handshake and a certificate that is good."""
     parts = urlsplit(url)
-    host, port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
     try:
-        with socket.create_connection((host, port), _TIMEOUT_S) as connection:
-            if parts.scheme == "https":
-                context = ssl.create_default_context()
-                with context.wrap_socket(connection, server_hostname=host):
-                    return OK
-    except OSError as error:
-        return f"{host}:{port} cannot be reached: {error.strerror or error}"
+        transport = build_transport(url, is_allowed=is_allowed, environ=environ)
+        asyncio.run(transport.reach(url, _TIMEOUT_S))
+    except (httpx.TransportError, ValueError) as error:
+        place = f"{parts.hostname}:{parts.port or _PORTS[parts.scheme]}"
+        slow = "no answer in time, " if isinstance(error, httpx.ConnectTimeout) else ""
+        return f"{place} cannot be reached: {slow}{error}"
     return OK

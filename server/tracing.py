@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from p2l_model.errors import ExtraMissingError
 from server.exchange import Exchange
 from server.ledger.attempt import Attempt, Outcome, usd
+from server.trace_export import build_exporter
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
 _MS: Final = 1_000_000
 _S: Final = 1_000_000_000
-# with retries, and so also how long stopping may take where the receiver is away
-_SEND_S: Final = 2
 _OPERATIONS: Final = {
     "/v1/completions": "text_completion",
     "/v1/embeddings": "embeddings",
@@ -191,20 +190,21 @@ class _Spans:
 
 def build_traces(endpoint: str | None) -> Traces:
     """endpoint: the base URL of an OTLP/HTTP receiver; None: no traces. Raises
-    ExtraMissingError."""
+    ExtraMissingError, ConfigError for a proxy on the way that cannot be used."""
     if endpoint is None:
         return Traces()
     try:
-        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
         from opentelemetry.sdk.resources import Resource
         from opentelemetry.sdk.trace import TracerProvider
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+        url = endpoint.rstrip("/")
+        url = url if url.endswith("/v1/traces") else f"{url}/v1/traces"
+        exporter = build_exporter(url)
     except ImportError as error:
         raise ExtraMissingError("opentelemetry", "otel") from error
-    url = endpoint.rstrip("/")
-    url = url if url.endswith("/v1/traces") else f"{url}/v1/traces"
     provider = TracerProvider(resource=Resource.create({"service.name": "p2l-router"}))
-    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=url, timeout=_SEND_S)))
+    provider.add_span_processor(BatchSpanProcessor(exporter))
     return OtlpTraces(provider)
 
 

@@ -12,6 +12,7 @@ from router.catalog import ModelCard
 from server.build import leaderboard_names, settings_from
 from server.catalogue import Coverage, build_catalogue, coverage
 from server.doctor import OK, connections
+from server.networks import network_lines, network_report
 from server.objectives import check_objectives
 from server.settings import Settings
 from server.variables import variable
@@ -31,9 +32,11 @@ def run(args: argparse.Namespace) -> int:
     ConfigError, CheckpointError."""
     settings = settings_from(args.config)
     catalogue = build_catalogue(settings)
+    network = network_report(settings, os.environ)
     leaderboard = leaderboard_names(settings.scorer)
     check_objectives(settings, catalogue)
     report = _report(settings, catalogue, coverage(catalogue, leaderboard))
+    report |= {"network": network, "ok": report["ok"] and not network["problems"]}
     if args.connect:
         report["connections"] = dict(connections(settings, os.environ))
     if args.json:
@@ -106,6 +109,8 @@ def _text(report: dict[str, Any]) -> str:
         lines.append(f"key {name}: {state}")
     for name, state in report.get("connections", {}).items():
         lines.append(f"{name}: {state}")
+    lines += network_lines(report["network"])
     lines.append(f"on the leaderboard, not configured: {len(report['leaderboard_only'])} models")
-    lines.append("ok" if report["ok"] else "serve would refuse to start: a key is missing")
+    why = "; ".join(report["network"]["problems"]) or "a key is missing"
+    lines.append("ok" if report["ok"] else f"serve would refuse to start: {why}")
     return "\n".join(lines)

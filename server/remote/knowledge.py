@@ -13,6 +13,9 @@ import orjson
 from p2l_model.errors import ScoringError
 from p2l_model.types import PromptLeaderboard
 from server.model_service.wire import board_from_wire, names_from_wire
+from server.upstream.proxies import ProxyUnusableError
+from server.upstream.transport import blocking_client
+from server.upstream.trust import TrustUnusableError
 
 _NOT_FOUND: Final = 404
 _CHECKPOINT: Final = "/v1/checkpoint"
@@ -45,16 +48,16 @@ async def knowledge_of(client: httpx.AsyncClient, url: str, headers: dict[str, s
 
 def ask_once(urls: Sequence[str], headers: dict[str, str]) -> Knowledge | None:
     """`knowledge_of` the first service that answers, before there is an event loop."""
-    with httpx.Client(trust_env=False, timeout=_START_S, headers=headers) as client:
-        for url in urls:
-            base = url.rstrip("/")
-            try:
+    for url in urls:
+        base = url.rstrip("/")
+        try:
+            with blocking_client(base, headers=headers, timeout=_START_S) as client:
                 answer = client.get(base + _CHECKPOINT)
                 if answer.status_code != _NOT_FOUND:
                     return _of_checkpoint(answer)
                 return _of_score(client.post(base + _SCORE, content=_EMPTY))
-            except (ScoringError, httpx.HTTPError):
-                continue
+        except (ScoringError, httpx.HTTPError, ProxyUnusableError, TrustUnusableError):
+            continue
     return None
 
 

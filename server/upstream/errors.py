@@ -206,6 +206,8 @@ def error_for_status(
     """
     message = f"{provider} answered with status {status}"
     refusal = refusal_of(status, envelope["error"])
+    if status == 407:
+        message += ": the proxy in between wants a login, as in http://USER:PASSWORD@HOST:PORT"
     if status == 429:
         if refusal is Refusal.QUOTA:
             retry_after_s = max(QUOTA_REST_S, retry_after_s or 0.0)

@@ -16,6 +16,7 @@ import httpx
 
 from router.record import record
 from server.sse import SseEvent, SseParser, SseTooLargeError
+from server.upstream.causes import TooSlowError, UnreachableError, broken_off
 from server.upstream.errors import (
     Progress,
     Stage,
@@ -42,6 +43,7 @@ _FAULTS: Final = (
     httpx.StreamError,
     httpx.InvalidURL,
 )
+_ENCODINGS: Final = frozenset({"gzip", "deflate", "identity"})
 TOTAL_TIMEOUT_S: Final = 600.0
 QUEUE_TIMEOUT_S: Final = 5.0
 
@@ -249,20 +251,21 @@ class Exchange:
         Only the kind of failure is told: the libraries' own messages can quote a header.
         """
         if isinstance(error, httpx.ConnectTimeout):
+            doing = f" ({error.cause})" if isinstance(error, TooSlowError) else ""
             return UpstreamTimeoutError(
-                f"{self._provider} did not accept a connection in time", stage=Stage.CONNECTING
+                f"{self._provider} did not accept a connection in time{doing}",
+                stage=Stage.CONNECTING,
             )
         if isinstance(error, httpx.ConnectError):
+            cause = error.cause if isinstance(error, UnreachableError) else "ConnectError"
             return UpstreamUnavailableError(
-                f"{self._provider} could not be reached (ConnectError)", stage=Stage.CONNECTING
+                f"{self._provider} could not be reached: {cause}", stage=Stage.CONNECTING
             )
         if isinstance(error, TimeoutError | httpx.TimeoutException):
             return UpstreamTimeoutError(f"{self._provider} took too long: waited for {awaited}")
         if isinstance(error, SseTooLargeError):
             return UpstreamUnavailableError(f"{self._provider} sent too much: {error}")
-        return UpstreamUnavailableError(
-            f"{self._provider} could not be reached or broke off ({type(error).__name__})"
-        )
+        return UpstreamUnavailableError(f"{self._provider} broke off: {broken_off(error)}")
 
 
 class _Limits:
@@ -328,11 +331,19 @@ def content_type_of(response: httpx.Response) -> str:
 
 
 def _chunks(response: httpx.Response) -> AsyncIterator[bytes]:
-    """The body, decoded where it is encoded."""
+    """The body, decoded where it is encoded. Raises httpx.DecodingError where it cannot be."""
     stream = response.stream
-    if _header(response, "content-encoding") or not isinstance(stream, httpx.AsyncByteStream):
+    encoding = _header(response, "content-encoding").lower()
+    if not _ENCODINGS.issuperset(filter(None, encoding.replace(" ", "").split(","))):
+        return _undecodable()
+    if encoding or not isinstance(stream, httpx.AsyncByteStream):
         return response.aiter_bytes()
     return aiter(stream)
+
+
+async def _undecodable() -> AsyncIterator[bytes]:
+    raise httpx.DecodingError("an encoding that was not asked for")
+    yield b""
 
 
 def _header(response: httpx.Response, name: str) -> str:

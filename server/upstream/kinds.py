@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Final
 
@@ -32,19 +33,25 @@ def _most_output(models: Mapping[str, ModelSettings], seller: str | None) -> dic
     return {model: tokens for model, tokens in most.items() if tokens is not None}
 
 
+def address_of(provider: ProviderSettings) -> str:
+    """Its base_url, its kind's own where it has none; empty for the sandbox."""
+    return provider.base_url or _DEFAULT_URLS.get(provider.kind, "")
+
+
 def build_upstream(
     name: str,
     provider: ProviderSettings,
     api_key: Secret | None,
     models: Mapping[str, ModelSettings],
+    environ: Mapping[str, str] = os.environ,
 ) -> Upstream:
-    """models: the provider's, by its own names. Raises ValueError for a key that cannot be a
-    header."""
-    base_url = provider.base_url or _DEFAULT_URLS.get(provider.kind, "")
+    """models: the provider's, by its own names. environ: see build_transport. Raises ValueError for
+    a key that cannot be a header, and for a proxy or certificates that cannot be used."""
+    base_url = address_of(provider)
     rule = address_rule(base_url, allow_private=provider.allow_private_addresses)
     exchange = Exchange(
         name,
-        build_transport(base_url, is_allowed=rule),
+        build_transport(base_url, is_allowed=rule, environ=environ),
         connect_timeout_s=provider.connect_timeout_s,
         first_byte_timeout_s=provider.first_byte_timeout_s,
         idle_timeout_s=provider.idle_timeout_s,
@@ -57,7 +64,7 @@ def build_upstream(
             name,
             api_key=api_key,
             exchange=exchange,
-            base_url=provider.base_url or anthropic.BASE_URL,
+            base_url=base_url,
             auth=provider.auth,
             max_output_tokens=_most_output(models, seller_of(provider.kind, provider.base_url)),
             thinking={
@@ -71,15 +78,15 @@ def build_upstream(
             name,
             api_key=api_key,
             exchange=exchange,
-            base_url=provider.base_url or gemini.BASE_URL,
+            base_url=base_url,
             auth=provider.auth,
         )
     plain = OpenAIUpstream(
         name,
-        base_url=provider.base_url or "",
+        base_url=base_url,
         api_key=api_key,
         exchange=exchange,
-        profile=profile_for(provider.profile, provider.base_url or ""),
+        profile=profile_for(provider.profile, base_url),
         api_version=provider.api_version,
         responses=provider.responses,
         auth=provider.auth,

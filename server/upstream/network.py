@@ -1,40 +1,30 @@
 """HTTP/1.1 over asyncio under httpx's transport interface: connections, kept and made.
 
 httpx's own transport spends milliseconds of CPU on a request; this one some tens of microseconds.
-It does what a gateway needs and no more: no proxies, no redirects, no cookies, no HTTP/2, and no
-request is ever sent twice: to resend a POST may be to pay for it twice.
+It does what a gateway needs and no more: no redirects, no cookies, no HTTP/2, and no request is
+ever sent twice: to resend a POST may be to pay for it twice.
 """
 
 from __future__ import annotations
 
 import asyncio
-import socket
 import ssl
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cached_property, partial
 from typing import Any, Final, NamedTuple
 
-import aiohappyeyeballs
 import httpx
 
+from server.upstream.dial import Dialer, Origin
 from server.upstream.errors import Progress, Stage
 from server.upstream.http1 import Connection, Deadline
+from server.upstream.proxies import NO_PROXIES, Proxies, Proxy
 
-# RFC 8305's recommendation.
-_HAPPY_EYEBALLS_DELAY_S: Final = 0.25
 _NOT_IN_A_HEADER: Final = (b"\r", b"\n", b"\0")
 # Of shared requests: a few for each model.
 _MOST_ADDRESSES: Final = 4096
 _FRAMING: Final = frozenset({b"content-length", b"transfer-encoding"})
-
-
-class _Origin(NamedTuple):
-    """Where a connection goes. host: a name (IDNA, ASCII) or an address without brackets."""
-
-    scheme: str
-    host: str
-    port: int
 
 
 class SharedRequest(httpx.Request):
@@ -95,7 +85,7 @@ class _Address(NamedTuple):
 
     url: httpx.URL
     headers: httpx.Headers
-    origin: _Origin
+    origin: Origin
     head: bytes
 
 
@@ -106,10 +96,8 @@ class NetworkTransport(httpx.AsyncBaseTransport):
     connections there may be is for the caller to limit), `deadline`, a Deadline over everything
     that is waited for, whose breach is httpx.ReadTimeout, and `progress`, a Progress to be kept.
 
-    ssl_context: asked for it at a connection that needs one: it holds the trust store, 4 MB.
-    keepalive_expiry_s: an idle connection is closed after it. is_allowed: whether an IP address,
-    such as "10.0.0.1", may be connected to; it is asked about the very addresses that are used.
-    Bound to one event loop.
+    ssl_context, is_allowed, proxies: see Dialer. keepalive_expiry_s: an idle connection is closed
+    after it. Bound to one event loop.
     """
 
     def __init__(
@@ -118,11 +106,11 @@ class NetworkTransport(httpx.AsyncBaseTransport):
         ssl_context: Callable[[], ssl.SSLContext],
         keepalive_expiry_s: float,
         is_allowed: Callable[[str], bool] = lambda _: True,
+        proxies: Proxies = NO_PROXIES,
     ) -> None:
-        self._ssl_context = ssl_context
+        self._dialer = Dialer(ssl_context, is_allowed, proxies)
         self._keepalive_expiry_s = keepalive_expiry_s
-        self._is_allowed = is_allowed
-        self._idle: dict[_Origin, deque[Connection]] = {}
+        self._idle: dict[Origin, deque[Connection]] = {}
         self._all: set[Connection] = set()
         self._sweep: asyncio.TimerHandle | None = None
         self._addresses: dict[tuple[int, int], _Address] = {}
@@ -160,7 +148,8 @@ class NetworkTransport(httpx.AsyncBaseTransport):
         key = (id(request.url), id(request.headers))
         known = self._addresses.get(key) if shared else None
         if known is None:
-            origin, head = _origin_of(request.url), _head_of(request)
+            origin = self._dialer.origin(request.url)
+            head = _head_of(request, None if origin.secure else origin.proxy)
             known = _Address(request.url, request.headers, origin, head)
             if shared:
                 if len(self._addresses) >= _MOST_ADDRESSES:
@@ -176,7 +165,19 @@ class NetworkTransport(httpx.AsyncBaseTransport):
             connection.abort()
         self._idle.clear()
 
-    def _kept(self, origin: _Origin) -> Connection | None:
+    async def reach(self, url: str, timeout_s: float) -> None:
+        """Makes a connection and closes it again. Raises httpx.TransportError."""
+        connection = await self._connect(self._dialer.origin(httpx.URL(url)), timeout_s, None)
+        connection.abort()
+
+    async def _connect(
+        self, origin: Origin, timeout_s: float | None, deadline: Deadline | None
+    ) -> Connection:
+        connection = await self._dialer.connect(origin, self._all.discard, timeout_s, deadline)
+        self._all.add(connection)
+        return connection
+
+    def _kept(self, origin: Origin) -> Connection | None:
         now_s = asyncio.get_running_loop().time()
         idle = self._idle.get(origin)
         while idle:
@@ -186,7 +187,7 @@ class NetworkTransport(httpx.AsyncBaseTransport):
             connection.close()
         return None
 
-    def _give_back(self, origin: _Origin, connection: Connection) -> None:
+    def _give_back(self, origin: Origin, connection: Connection) -> None:
         loop = asyncio.get_running_loop()
         if not connection.rest(loop.time()):
             connection.abort()
@@ -206,52 +207,6 @@ class NetworkTransport(httpx.AsyncBaseTransport):
 
     def _is_stale(self, connection: Connection, now_s: float) -> bool:
         return now_s - connection.idle_since_s >= self._keepalive_expiry_s
-
-    async def _connect(
-        self, origin: _Origin, timeout_s: float | None, deadline: Deadline | None
-    ) -> Connection:
-        limits = [] if timeout_s is None else [asyncio.get_running_loop().time() + timeout_s]
-        limits += [] if deadline is None else [deadline.at_s]
-        try:
-            async with asyncio.timeout_at(min(limits, default=None)):
-                return await self._connected(origin)
-        except TimeoutError:
-            raise httpx.ConnectTimeout("no connection to the provider in time") from None
-        except (OSError, UnicodeError) as error:
-            # the system's message names addresses and certificates at most, never a header
-            raise httpx.ConnectError(str(error)) from error
-
-    async def _connected(self, origin: _Origin) -> Connection:
-        loop = asyncio.get_running_loop()
-        # uvloop tries one address after the other, and would wait for a dead one to the end
-        raw = await aiohappyeyeballs.start_connection(
-            await self._resolve(origin),
-            happy_eyeballs_delay=_HAPPY_EYEBALLS_DELAY_S,
-            interleave=1,
-        )
-        secure = origin.scheme == "https"
-        try:
-            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            _, connection = await loop.create_connection(
-                partial(Connection, self._all.discard),
-                sock=raw,
-                ssl=self._ssl_context() if secure else None,
-                server_hostname=origin.host.rstrip(".") if secure else None,
-            )
-        except BaseException:
-            raw.close()
-            raise
-        self._all.add(connection)
-        return connection
-
-    async def _resolve(self, origin: _Origin) -> Sequence[aiohappyeyeballs.AddrInfoType]:
-        loop = asyncio.get_running_loop()
-        found: list[Any] = await loop.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM)
-        allowed = [address for address in found if self._is_allowed(str(address[4][0]))]
-        if not allowed:
-            raise httpx.ConnectError("the provider's name leads to no address that is allowed")
-        return allowed
 
 
 class NetworkBody(httpx.AsyncByteStream):
@@ -288,22 +243,20 @@ class NetworkBody(httpx.AsyncByteStream):
             self._give_back(connection)
 
 
-def _origin_of(url: httpx.URL) -> _Origin:
-    if url.scheme not in ("http", "https"):
-        raise httpx.UnsupportedProtocol("only http and https are spoken here")
-    port = url.port if url.port is not None else 443 if url.scheme == "https" else 80
-    return _Origin(url.scheme, url.raw_host.decode("ascii"), port)
-
-
-def _head_of(request: httpx.Request) -> bytes:
-    """Up to the length of the body.
+def _head_of(request: httpx.Request, proxy: Proxy | None = None) -> bytes:
+    """Up to the length of the body. proxy: what is asked to pass it on.
 
     Raises httpx.LocalProtocolError for a header that would be read as more than one.
     """
     method = request.method.encode("ascii")
     if method in (b"HEAD", b"CONNECT"):
         raise httpx.UnsupportedProtocol(f"{request.method} is not spoken here")
-    parts = [b"%b %b HTTP/1.1" % (method, request.url.raw_path)]
+    target = request.url.raw_path
+    if proxy is not None:
+        target = b"http://" + request.url.netloc + target
+    parts = [b"%b %b HTTP/1.1" % (method, target)]
+    if proxy is not None and proxy.authorization is not None:
+        parts.append(b"Proxy-Authorization: " + proxy.authorization)
     if "host" not in request.headers:
         parts.append(b"Host: " + request.url.netloc)
     for name, value in request.headers.raw:

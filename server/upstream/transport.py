@@ -2,54 +2,86 @@
 
 from __future__ import annotations
 
+import os
 import ssl
-from collections.abc import Callable
-from functools import cache
+from collections.abc import Callable, Mapping
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Final
 
 import httpx
 
 from server.upstream.network import NetworkTransport
+from server.upstream.proxies import proxies_of
+from server.upstream.trust import ssl_context, trust_of
 
 # Kept-alive connections are dropped before a typical load balancer's 60 s does it for us.
 _KEEPALIVE_EXPIRY_S: Final = 30.0
 
 
-@cache
-def shared_ssl_context() -> ssl.SSLContext:
-    """The process's one SSL context: reading the trust store takes tens of milliseconds."""
-    context = httpx.create_ssl_context(trust_env=False)
-    context.set_alpn_protocols(["http/1.1"])
-    return context
+def shared_ssl_context(environ: Mapping[str, str] = os.environ) -> ssl.SSLContext:
+    """The process's one SSL context. Raises TrustUnusableError."""
+    return ssl_context(trust_of(environ))
 
 
 def build_transport(
-    base_url: str = "", *, is_allowed: Callable[[str], bool] = lambda _: True
-) -> httpx.AsyncBaseTransport:
+    base_url: str = "",
+    *,
+    is_allowed: Callable[[str], bool] = lambda _: True,
+    environ: Mapping[str, str] = os.environ,
+) -> NetworkTransport:
     """For one provider. base_url: where it is known, so that what it needs is ready before the
-    first request. is_allowed: whether an IP address may be connected to.
+    first request. is_allowed: whether an IP address may be connected to. environ: may name proxies
+    and certificates.
 
-    Exchanges call it directly: what httpx's client would add to a request (redirects, proxies of
-    the environment, cookies, authentication) must not be, and costs more than the sending.
+    Exchanges call it directly: what httpx's client would add to a request (redirects, cookies,
+    authentication) must not be, and costs more than the sending.
+
+    Raises ProxyUnusableError and TrustUnusableError, both of them ValueErrors, where base_url needs
+    what the environment names and it cannot be used.
     """
-    if base_url.lower().startswith("https:"):
-        shared_ssl_context()
+    proxies = proxies_of(environ)
+    proxy = proxies.of_url(base_url) if base_url else None
+    if base_url.lower().startswith("https:") or (proxy is not None and proxy.scheme == "https"):
+        shared_ssl_context(environ)
     return NetworkTransport(
-        ssl_context=shared_ssl_context,
+        ssl_context=lambda: shared_ssl_context(environ),
         keepalive_expiry_s=_KEEPALIVE_EXPIRY_S,
         is_allowed=is_allowed,
+        proxies=proxies,
     )
 
 
-def build_client(*, max_concurrency: int) -> httpx.AsyncClient:  # noqa: ARG001
-    """A client for services of our own, over the same transport. Environment proxies and
-    redirects are not followed: both would send a key to a host nobody configured."""
+def build_client(
+    *,
+    max_concurrency: int,  # noqa: ARG001
+    environ: Mapping[str, str] = os.environ,
+) -> httpx.AsyncClient:
+    """A client for services of our own, over the same transport. Redirects are not followed: they
+    would send a key to a host nobody configured."""
     return httpx.AsyncClient(
-        transport=build_transport(),
+        transport=build_transport(environ=environ),
         timeout=None,  # noqa: S113 - every request sets its own
         trust_env=False,
         follow_redirects=False,
         headers={"user-agent": "p2l-router"},
         cookies=CookieJar(policy=DefaultCookiePolicy(allowed_domains=[])),
+    )
+
+
+def blocking_client(
+    base_url: str,
+    *,
+    headers: Mapping[str, str],
+    timeout: float,
+    environ: Mapping[str, str] = os.environ,
+) -> httpx.Client:
+    """The same for one service, before there is an event loop. timeout: in seconds. Raises
+    ProxyUnusableError and TrustUnusableError where base_url needs what cannot be used."""
+    proxy = proxies_of(environ).of_url(base_url)
+    return httpx.Client(
+        verify=shared_ssl_context(environ),
+        proxy=None if proxy is None else proxy.url,
+        trust_env=False,
+        timeout=timeout,
+        headers=dict(headers),
     )

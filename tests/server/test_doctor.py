@@ -13,6 +13,8 @@ from services import RedisServer, free_port
 
 from server.cli import main
 
+REFUSED = "nothing listens there (connection refused)"
+
 
 def checked(capsys: pytest.CaptureFixture[str], path: Path, status: int) -> Any:
     assert main(["check", "--config", str(path), "--connect", "--json"]) == status
@@ -52,5 +54,5 @@ def test_what_cannot_be_reached_is_named(
     found = checked(capsys, path, 1)
     assert str(ports[0]) in found["storage"]
     assert "redis" in found["redis"]
-    assert found["provider main"] == f"127.0.0.1:{ports[2]} cannot be reached: Connection refused"
+    assert found["provider main"] == f"127.0.0.1:{ports[2]} cannot be reached: {REFUSED}"
     assert "s3cret" not in str(found)

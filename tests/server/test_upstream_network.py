@@ -583,7 +583,7 @@ async def test_a_dead_address_does_not_hold_up_a_live_one(monkeypatch: pytest.Mo
             async def resolved(*_: object, **__: object) -> list[object]:
                 return [dead, live]
 
-            network._resolve = resolved  # type: ignore[method-assign, assignment]
+            network._dialer.resolve = resolved  # type: ignore[method-assign, assignment]
             request = post(seen.port, timeout={"connect": 2.0})
             assert await answer_to(network, request) == b"ok"
 

@@ -1,0 +1,68 @@
+"""Whose certificates are believed: the public authorities' and this machine's, or, where the
+environment says so as for OpenSSL, those of SSL_CERT_FILE and SSL_CERT_DIR alone."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import certifi
+
+FILE: Final = "SSL_CERT_FILE"
+FOLDER: Final = "SSL_CERT_DIR"
+
+
+class TrustUnusableError(ValueError):
+    """What the environment names cannot be read; the message says which variable and why."""
+
+
+class Trust(NamedTuple):
+    """file: of certificates (PEM). folders: of such, by OpenSSL's hashed names. None: not set."""
+
+    file: str | None
+    folders: str | None
+
+
+def trust_of(environ: Mapping[str, str]) -> Trust:
+    """What the environment names."""
+    return Trust(environ.get(FILE) or None, environ.get(FOLDER) or None)
+
+
+@cache
+def ssl_context(trust: Trust) -> ssl.SSLContext:
+    """One for the process: reading the certificates takes tens of milliseconds, and they take
+    4 MB. Raises TrustUnusableError."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.set_alpn_protocols(["http/1.1"])
+    if trust == Trust(None, None):
+        context.load_verify_locations(cafile=certifi.where())
+        # where a company's own authority is added to the machine's store
+        context.load_default_certs()
+        return context
+    if trust.file is not None:
+        _load_file(context, trust.file)
+    if trust.folders is not None:
+        _load_folders(context, trust.folders)
+    return context
+
+
+def _load_file(context: ssl.SSLContext, path: str) -> None:
+    try:
+        context.load_verify_locations(cafile=path)
+    except ssl.SSLError:
+        raise TrustUnusableError(f"{FILE}: {path} holds no certificate in PEM form") from None
+    except OSError as error:
+        raise TrustUnusableError(f"{FILE}: {path} cannot be read: {error.strerror}") from None
+
+
+def _load_folders(context: ssl.SSLContext, paths: str) -> None:
+    folders = [path for path in paths.split(os.pathsep) if Path(path).is_dir()]
+    if not folders:
+        raise TrustUnusableError(f"{FOLDER}: {paths} is no folder")
+    for folder in folders:
+        # they are read when a certificate asks for one of them
+        context.load_verify_locations(capath=folder)
