@@ -31,6 +31,7 @@ from p2l_model.metrics import predict, source_mean
 from p2l_model.network import Backbone, exact_weights
 from p2l_model.prompt import PromptEncoder
 from p2l_model.run_log import log_line
+from p2l_model.targets import balanced
 from p2l_model.train_config import FinetuneConfig, TrainConfig
 from p2l_model.types import FloatArray
 from p2l_model.vote_index import VoteIndex, preference_loss
@@ -237,8 +238,10 @@ class FineTune:
         self._report("fine-tuning, epochs", standing.epoch, self._options.epochs, note)
 
     @torch.no_grad()
-    def _loss(self, votes: VoteTable) -> float:
+    def _loss(self, held: VoteTable) -> float:
+        """Votes weigh as they do in training."""
         self._network.eval()
+        votes = balanced(held, self._config.balance)
         used = np.unique(votes.prompt)
         outputs = np.zeros((len(votes.conversations), self._n_models + 2))
         size = self._options.batch_prompts

@@ -110,6 +110,8 @@ def length_report(
     """
     predicted = model.heads.log_tokens(features)
     fitted = np.array([s is not None for s in model.sigma])
+    # a source that only validation has gives no mean of the training to compare with
+    fitted &= (~np.isnan(train_logs)).any(axis=0)
     known = ~np.isnan(logs) & fitted[None, :]
     if predicted is None or not known.any():
         return {}

@@ -61,11 +61,14 @@ def summary(predictions: Predictions, weight: FloatArray) -> dict[str, Any]:
 
 
 def source_mean(loss: FloatArray, votes: VoteTable) -> float:
-    """Mean loss (N,) per source, then over sources, each with the root of its number of prompts: a
-    large set does not outvote the small ones, a handful of prompts does not decide."""
-    names = np.unique(votes.source)
-    means = [float(loss[votes.source == name].mean()) for name in names]
-    sizes = [np.unique(votes.prompt[votes.source == name]).size for name in names]
+    """Weighted mean loss (N,) per source, then over sources, each with the root of its number of
+    prompts: a large set does not outvote the small ones, a handful of prompts does not decide.
+    Votes without weight do not count; at least one must have some."""
+    means, sizes = [], []
+    for name in np.unique(votes.source[votes.weight > 0]):
+        counted = (votes.source == name) & (votes.weight > 0)
+        means.append(float(np.average(loss[counted], weights=votes.weight[counted])))
+        sizes.append(np.unique(votes.prompt[counted]).size)
     return float(np.average(means, weights=np.sqrt(sizes)))
 
 

@@ -125,8 +125,21 @@ def load_split(
     """Validation from its own files, else a share of the prompts by their hash. Prompts of the
     files that are in training too (but for case and white space) are left out of validation.
 
-    Raises DataError where validation is left empty.
+    Raises DataError where either is left without a vote that has weight.
     """
+    split = _split(config, train_paths, validation_paths, score_range)
+    for name, part in (("training", split.train), ("validation", split.validation)):
+        if not part.weight.sum() > 0:
+            raise DataError(f"every vote of the {name} part has weight 0: none would count")
+    return split
+
+
+def _split(
+    config: TrainConfig,
+    train_paths: Sequence[Path],
+    validation_paths: Sequence[Path],
+    score_range: tuple[float, float],
+) -> Split:
     votes = load_votes(train_paths, seed=config.seed, score_range=score_range)
     if validation_paths:
         held = load_votes(validation_paths, seed=config.seed, score_range=score_range)
@@ -203,7 +216,9 @@ def _tuned(
 
     prompt = PromptEncoder(base.tokenizer, PromptFormat(base.prompt_kind, config.max_tokens))
     votes = balanced(split.train, config.balance)
-    key = digest(np.zeros(0), votes, (config.model_dump_json(include=_TUNED_BY), base.digest))
+    judges = digest(np.zeros(0), balanced(split.validation, config.balance), None)
+    depends = (config.model_dump_json(include=_TUNED_BY), base.digest, judges)
+    key = digest(np.zeros(0), votes, depends)
     folder = work / f"finetune-{key}"
     run = FineTune(base, config, options, prompt, votes, marginal, folder, report)
     tuned = run.run(split.validation)

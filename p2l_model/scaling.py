@@ -96,10 +96,11 @@ class _Runs:
         return Point(n_prompts, n_votes, _n_parameters(heads[0]), tuple(losses))
 
     def loss(self, heads: Heads, features: Any) -> float:
-        """Mean log-loss per validation vote."""
+        """Mean log-loss per validation vote, by the votes' weights, as `evaluate` has it."""
         outputs = heads.outputs(features, 1.0)
         votes = self._data.split.validation
-        return float(predict(self._config.family, votes, outputs).loss.mean())
+        found = predict(self._config.family, votes, outputs)
+        return float(np.average(found.loss, weights=votes.weight))
 
     def _draw(self, share: float, seed: int) -> VoteTable:
         votes = self._data.split.train

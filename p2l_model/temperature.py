@@ -35,7 +35,7 @@ class Calibration:
 def fit_calibration(
     family: PreferenceFamily, heads: Heads, votes: VoteTable, features: FloatArray
 ) -> Calibration:
-    """The pair of least loss; features: (P, F) of the votes' prompts.
+    """The pair of least loss; features: (P, F) of the votes' prompts. Votes count by their weight.
 
     The loss is that of all outcomes by source, and beside it, where the family has ties, that of
     who wins, given that one does, over all votes: the first hardly sees a miscalibrated
@@ -72,9 +72,10 @@ def _applied(outputs: HeadOutputs, calibration: Calibration) -> HeadOutputs:
 
 def _objective(family: PreferenceFamily, outputs: HeadOutputs, votes: VoteTable) -> float:
     found = predict(family, votes, outputs)
-    decisive = found.outcome_a != 0.5
+    decisive = (found.outcome_a != 0.5) & (votes.weight > 0)
     y, p = found.outcome_a[decisive], np.clip(found.p_a[decisive], 1e-12, 1 - 1e-12)
     loss = source_mean(found.loss, votes)
     if y.size == 0 or Outcome.TIE not in outcomes(family):
         return loss
-    return loss - float((y * np.log(p) + (1 - y) * np.log1p(-p)).mean())
+    likelihood = y * np.log(p) + (1 - y) * np.log1p(-p)
+    return loss - float(np.average(likelihood, weights=votes.weight[decisive]))

@@ -71,7 +71,8 @@ def train(
     data = prepare(config, train_paths, validation_paths, work, report, score_range)
     split, draft, x_validation = data.split, data.draft, data.x_validation
     best = choose(config, data, work, report)
-    calibration = fit_calibration(config.family, best.heads, split.validation, x_validation)
+    judges = balanced(split.validation, config.balance)
+    calibration = fit_calibration(config.family, best.heads, judges, x_validation)
     fitted = calibrated(best.heads, calibration)
     lengths = _lengths(config, split, data.x_train, fitted)
     heads = fitted if lengths is None else lengths.heads
@@ -125,7 +126,8 @@ def _trunk(
     lengths = _length_targets(data.split.train)
     graded = enough_scores(unit_scores(votes)) if options.score_weight > 0 else None
     fit = TrunkFit(data.x_train, votes, config.family, options, data.marginal, lengths, graded)
-    key = digest(data.x_train, votes, (config.family, options))
+    judges = digest(data.x_validation, balanced(data.split.validation, config.balance), None)
+    key = digest(data.x_train, votes, (config.family, options, judges))
     members = []
     for member in range(options.members):
         seed = config.seed + member
@@ -218,7 +220,7 @@ def _length_reports(
 
 
 def _validation_loss(config: TrainConfig, heads: Heads, data: Prepared) -> float:
-    """What everything is chosen by."""
-    votes = data.split.validation
+    """What everything is chosen by: votes weigh as they do in training."""
+    votes = balanced(data.split.validation, config.balance)
     found = predict(config.family, votes, heads.outputs(data.x_validation, 1.0))
     return source_mean(found.loss, votes)

@@ -17,10 +17,17 @@ from p2l_model.engine.load import load_engine
 from p2l_model.errors import DataError
 from p2l_model.evaluate import evaluate
 from p2l_model.features import prompt_features
-from p2l_model.metrics import calibration_error, prompt_bootstrap
+from p2l_model.heads import Heads
+from p2l_model.metrics import calibration_error, predict, prompt_bootstrap, source_mean
 from p2l_model.prepare import load_split
+from p2l_model.temperature import fit_calibration
 from p2l_model.train import train
-from p2l_model.train_config import TrainConfig, TrunkConfig, load_train_config
+from p2l_model.train_config import (
+    FinetuneConfig,
+    TrainConfig,
+    TrunkConfig,
+    load_train_config,
+)
 from p2l_model.types import PreferenceFamily
 
 
@@ -104,6 +111,72 @@ def test_a_killed_run_goes_on_to_the_same_checkpoint(
     assert third == second, "a run that was finished changes nothing"
     one, two = load_checkpoint(whole), load_checkpoint(resumed)
     assert np.array_equal(one.heads.weight, two.heads.weight)
+
+
+def misled(path: Path, target: Path, **more: Any) -> Path:
+    """The votes of a file, and each of them the other way round with `more` in its row."""
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    other = {"model_a": "model_b", "model_b": "model_a"}
+    against = [row | {"winner": other.get(row["winner"], row["winner"])} | more for row in rows]
+    target.write_text("\n".join(json.dumps(row) for row in rows + against * 3))
+    return target
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{"trunk": TRUNK}, {"l2": [0.001, 0.1, 10.0]}, {"finetune": FinetuneConfig(epochs=2)}],
+    ids=["trunk", "linear", "finetune"],
+)
+def test_votes_without_weight_choose_nothing(
+    paths: dict[str, Path], tmp_path: Path, more: dict[str, Any]
+) -> None:
+    judges = misled(paths["validation"], tmp_path / "misled.jsonl", weight=0)
+    made = []
+    for name, held in (("one", paths["validation"]), ("two", judges)):
+        options = config(paths, **more, balance=0.0)
+        train(options, [paths["train"]], [held], tmp_path / name, quiet)
+        made.append(load_checkpoint(tmp_path / name))
+    first, second = made
+    assert np.allclose(first.heads.weight, second.heads.weight)
+    assert first.manifest.temperature == second.manifest.temperature
+    changed = misled(paths["validation"], tmp_path / "against.jsonl", weight=1)
+    train(config(paths, **more), [paths["train"]], [changed], tmp_path / "two", quiet)
+    third = load_checkpoint(tmp_path / "two").manifest
+    assert third.temperature != second.manifest.temperature, "with weight they would have"
+
+
+def test_a_vote_of_weight_two_judges_as_two_votes(tmp_path: Path) -> None:
+    path = write_votes(tmp_path / "one.jsonl", 60, 4)
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    heavy = [row | {"weight": 1 + number % 3, "source": "st"[number % 2]}
+             for number, row in enumerate(rows)]  # fmt: skip
+    copies = [row | {"weight": 1} for row in heavy for _ in range(row["weight"])]
+    found = []
+    for name, some in (("heavy", heavy), ("copies", copies)):
+        file = tmp_path / f"{name}.jsonl"
+        file.write_text("\n".join(json.dumps(row) for row in some))
+        votes = load_votes([file])
+        chance = np.random.default_rng(0)
+        heads = Heads(chance.normal(size=(3, 2)), chance.normal(size=3))
+        x = np.array([[len(c.turns[0]), c.turns[0].count("a")] for c in votes.conversations]) / 9
+        family = PreferenceFamily.BT
+        loss = predict(family, votes, heads.outputs(x, 1.0)).loss
+        found.append((source_mean(loss, votes), fit_calibration(family, heads, votes, x)))
+    assert found[0][0] == pytest.approx(found[1][0])
+    assert found[0][1] == found[1][1]
+
+
+@pytest.mark.parametrize("part", ["training", "validation"])
+def test_votes_that_all_weigh_nothing_are_an_error(
+    paths: dict[str, Path], tmp_path: Path, part: str
+) -> None:
+    source = paths["train" if part == "training" else "validation"]
+    rows = [json.loads(line) for line in source.read_text().splitlines()]
+    empty = tmp_path / "empty.jsonl"
+    empty.write_text("\n".join(json.dumps(row | {"weight": 0}) for row in rows))
+    files = [[empty], [paths["validation"]]] if part == "training" else [[paths["train"]], [empty]]
+    with pytest.raises(DataError, match=f"every vote of the {part} part has weight 0"):
+        load_split(config(paths), *files, (0.0, 1.0))
 
 
 def test_without_validation_files_prompts_are_held_back(paths: dict[str, Path]) -> None:
