@@ -90,4 +90,8 @@ class NoEligibleModelError(RouterError):
 
 
 class InvalidRoutingError(RouterError):
-    """The routing question cannot be answered as asked."""
+    """The routing question cannot be answered as asked. rule: which one asks for it."""
+
+    def __init__(self, message: str, rule: str | None = None) -> None:
+        super().__init__(message)
+        self.rule = rule

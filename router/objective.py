@@ -37,7 +37,8 @@ def objective_values(
     if objective is Objective.EXPECTED_SCORE:
         if leaderboard.expected_scores is None:
             raise InvalidRoutingError(
-                "objective expected_score needs a checkpoint trained on graded answers."
+                "objective expected_score needs a checkpoint trained on graded answers.",
+                "objective",
             )
         return leaderboard.expected_scores
     if win_rate is None:
@@ -56,7 +57,8 @@ def _p_good(leaderboard: PromptLeaderboard) -> FloatArray:
     """sigmoid(beta): 1 - P(tie_bothbad) of a model against one that is always bad."""
     if leaderboard.family not in _GROUNDED:
         raise InvalidRoutingError(
-            f"objective p_good needs a checkpoint of family grk or ba, not {leaderboard.family}."
+            f"objective p_good needs a checkpoint of family grk or ba, not {leaderboard.family}.",
+            "objective",
         )
     level = 0.0 if leaderboard.gamma is None else leaderboard.gamma
     good: FloatArray = 0.5 * (1.0 + np.tanh(0.5 * (leaderboard.coefficients - level)))
@@ -93,7 +95,8 @@ def opponent_weights(
     if not np.all(np.isfinite(weights)) or np.any(weights < 0) or weights.sum() <= 0:
         raise InvalidRoutingError(
             "opponents must name models of the leaderboard with weights of at least 0, "
-            f"one of them above 0; got {', '.join(opponents)}."
+            f"one of them above 0; got {', '.join(opponents)}.",
+            "opponents",
         )
     return coefficients[[index for index, _ in chosen]], weights / weights.sum()
 

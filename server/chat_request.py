@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import field, replace
 from typing import Any, Final
 
@@ -193,12 +194,30 @@ def _check_parts(content: object, param: str) -> None:
             )
 
 
-def flag(body: Mapping[str, Any], name: str) -> bool:
-    """A field that is true or false. Raises InvalidRequestError."""
+def flag(body: Mapping[str, Any], name: str, inside: str = "") -> bool:
+    """A field that is true or false. inside: of what it is a part. Raises InvalidRequestError."""
     value = body.get(name)
     if value is not None and not isinstance(value, bool):
-        raise InvalidRequestError(f"{name} must be true or false.", param=name)
+        place = inside + name
+        raise InvalidRequestError(f"{place} must be true or false.", param=place)
     return value is True
+
+
+@contextmanager
+def in_words_of(names: Mapping[str, str]) -> Iterator[None]:
+    """While another API's request is read as a chat completion, errors name its own fields. names:
+    by that of chat completions."""
+    try:
+        yield
+    except InvalidRequestError as error:
+        theirs = error.param or ""
+        if theirs not in names:
+            raise
+        ours = names[theirs]
+        message = error.message.replace(theirs, ours, 1)
+        raise InvalidRequestError(
+            message, param=ours, code=error.code or "invalid_request"
+        ) from None
 
 
 def include_usage(body: Mapping[str, Any], stream: bool) -> bool:
@@ -210,7 +229,7 @@ def include_usage(body: Mapping[str, Any], stream: bool) -> bool:
         raise InvalidRequestError(
             "stream_options must be an object, and goes with stream: true.", param="stream_options"
         )
-    return flag(options, "include_usage")
+    return flag(options, "include_usage", "stream_options.")
 
 
 def count_field(body: Mapping[str, Any], name: str, maximum: int) -> int | None:

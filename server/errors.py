@@ -43,6 +43,8 @@ from server.upstream.errors import (
 
 # Anthropic's type of an error by which its clients wait and try again.
 OVERLOADED: Final = "overloaded_error"
+# What leaves fewer models to choose from than a request could have.
+_NARROWING: Final = ("models", "private", "exclude")
 
 
 class ApiError(Exception):
@@ -227,16 +229,23 @@ class PassedThroughError(ApiError):
         return self._envelope
 
 
-def from_router(error: RouterError) -> ApiError:
-    """The router's refusals are the caller's to mend."""
+def from_router(error: RouterError, named: Mapping[str, str] | None = None) -> ApiError:
+    """The router's refusals are the caller's to mend. named: by option or rule, the header, the
+    field or the key of the configuration that said so."""
+    said = named or {}
     if isinstance(error, BudgetInfeasibleError):
-        return InvalidRequestError(str(error), param="X-Cost-Budget", code="budget_infeasible")
-    if isinstance(error, NoEligibleModelError | ConstraintsInfeasibleError):
-        return InvalidRequestError(str(error), param="model", code="no_eligible_model")
+        budget = said.get("budget_usd", "X-Cost-Budget")
+        return InvalidRequestError(str(error), param=budget, code="budget_infeasible")
+    if isinstance(error, ConstraintsInfeasibleError):
+        rows = said.get("constraints", "model")
+        return InvalidRequestError(str(error), param=rows, code="no_eligible_model")
+    if isinstance(error, NoEligibleModelError):
+        narrowed = next((said[name] for name in _NARROWING if name in said), "model")
+        return InvalidRequestError(str(error), param=narrowed, code="no_eligible_model")
     if isinstance(error, WindowExhaustedError):
         return BudgetExhaustedError(str(error))
     if isinstance(error, InvalidRoutingError):
-        return InvalidRequestError(str(error))
+        return InvalidRequestError(str(error), param=said.get(error.rule or ""))
     return ApiError("The decision failed.", code="internal_error")
 
 

@@ -359,7 +359,7 @@ class Gateway:
             return decide(leaderboard, plan.catalogue, request, rng, self._slow_lane)
         except RouterError as error:
             self._blame_resting(plan, leaderboard, excluded or {}, resting)
-            raise from_router(error) from error
+            raise from_router(error, plan.named()) from error
 
     def _blame_resting(
         self,
@@ -381,7 +381,7 @@ class Gateway:
             request = replace(plan.routing, excluded=out)
             decide(leaderboard, plan.catalogue, request, random.Random(0), self._slow_lane)
         except RouterError as error:
-            raise from_router(error) from error
+            raise from_router(error, plan.named()) from error
         raise from_resting(able)
 
     def _seed(self, plan: Plan) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from typing import Any, Final, NamedTuple, TypeVar
@@ -58,6 +58,7 @@ class RoutingOptions:
 
     exclude: models that may not answer. private: only providers marked private may. strict_params:
     a model that would not be sent all parameters may not answer. tags: what spend is told by.
+    named: by option, the header or field in which it was given, for errors that come of it.
     """
 
     budget_usd: Decimal | None = None
@@ -69,6 +70,7 @@ class RoutingOptions:
     private: bool | None = None
     strict_params: bool = False
     tags: tuple[str, ...] = ()
+    named: Mapping[str, str] = field(default_factory=dict)
 
 
 _NOTHING: Final = RoutingOptions()
@@ -99,16 +101,25 @@ def _parsed(ours: Iterable[tuple[bytes, bytes]], body: Mapping[str, Any]) -> Rou
         raise InvalidRequestError(
             f"p2l.{unknown[0]} is not known; known: {known}.", param=f"p2l.{unknown[0]}"
         )
+    places: dict[str, dict[str, Any]] = {
+        "budget_usd": _budget(sent, body),
+        "budget_mode": _places(sent, "X-Cost-Budget-Mode", twin, "budget_mode", _mode, _mode),
+        "models": _places(sent, "X-Route-Models", twin, "models", _names_header, _names_list),
+        "seed": _places(sent, "X-Route-Seed", twin, "seed", _seed_header, _seed_json),
+        "exclude": _places(sent, "X-Route-Exclude", twin, "exclude", _names_header, _names_list),
+        "private": _places(sent, "X-Route-Private", twin, "private", _flag_header, _flag_json),
+    }
+    values = {option: _agreed(found) for option, found in places.items()}
     return RoutingOptions(
-        budget_usd=_budget(sent, body),
-        budget_mode=_one_of(sent, "X-Cost-Budget-Mode", twin, "budget_mode", _mode, _mode),
-        models=_one_of(sent, "X-Route-Models", twin, "models", _names_header, _names_list),
-        seed=_one_of(sent, "X-Route-Seed", twin, "seed", _seed_header, _seed_json),
+        **values,
         explain=_flag(twin, "explain"),
-        exclude=_one_of(sent, "X-Route-Exclude", twin, "exclude", _names_header, _names_list),
-        private=_one_of(sent, "X-Route-Private", twin, "private", _flag_header, _flag_json),
         strict_params=_flag(twin, "strict_params"),
         tags=_tags(twin.get("tags")),
+        named={
+            o: next(iter(places[o]))
+            for o, value in values.items()
+            if value is not None and value is not False
+        },
     )
 
 
@@ -202,7 +213,8 @@ def _sent(ours: Iterable[tuple[bytes, bytes]]) -> Mapping[str, list[str]]:
     return sent
 
 
-def _budget(sent: Mapping[str, list[str]], body: Mapping[str, Any]) -> Decimal | None:
+def _budget(sent: Mapping[str, list[str]], body: Mapping[str, Any]) -> dict[str, Decimal]:
+    """By the header or field that says so."""
     found: dict[str, Decimal] = {}
     given = sent.get("X-Cost-Budget", [])
     if len(given) > 1:
@@ -212,19 +224,20 @@ def _budget(sent: Mapping[str, list[str]], body: Mapping[str, Any]) -> Decimal |
     for param, inside, key in budget_places(body):
         if inside.get(key) is not None:
             found[param] = parse_budget(inside[key], param)
-    return _agreed(found)
+    return found
 
 
-def _one_of(
+def _places(
     sent: Mapping[str, list[str]],
     header: str,
     twin: Mapping[str, Any],
     key: str,
     from_header: Callable[[Any, str], T],
     from_body: Callable[[Any, str], T],
-) -> T | None:
+) -> dict[str, T]:
+    """By the header or field that says so."""
     if header not in sent and key not in twin:
-        return None
+        return {}
     found: dict[str, T] = {}
     given = sent.get(header, [])
     if len(given) > 1:
@@ -233,10 +246,10 @@ def _one_of(
         found[header] = from_header(given[0].strip(), header)
     if twin.get(key) is not None:
         found[f"p2l.{key}"] = from_body(twin[key], f"p2l.{key}")
-    return _agreed(found)
+    return found
 
 
-def _agreed(found: Mapping[str, T]) -> T | None:
+def _agreed(found: Mapping[str, Any]) -> Any:
     values = list(found.values())
     if any(value != values[0] for value in values[1:]):
         raise InvalidRequestError(

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from server.errors import InvalidRequestError, NotFoundError, from_scoring
 from server.latency import Latencies
 from server.learned import Learned
 from server.model_facts import ModelFacts
+from server.named import places
 from server.options import RoutingOptions
 from server.request import GatewayRequest
 from server.request_id import Entropy
@@ -50,7 +52,8 @@ def _as_configured(_: Caller, usd_per_win: Decimal | None) -> Decimal | None:
 class Plan:
     """A request ready to be decided. routed: false for a model asked for by its own name.
     fits: catalogue name -> what its provider can express of the request. taste: of the caller, that
-    its leaderboard was moved by. fallbacks: further models that may be tried. counted_tokens: the
+    its leaderboard was moved by. fallbacks: further models that may be tried. named: by option or
+    rule, where it was said. counted_tokens: the
     input where all of it is text that was tokenised, else 0."""
 
     request_id: str
@@ -68,6 +71,7 @@ class Plan:
     taste: OwnTaste | None = None
     fallbacks: int = 0
     counted_tokens: int = 0
+    named: Callable[[], Mapping[str, str]] = dict
 
     @property
     def scoring(self) -> str:
@@ -133,7 +137,8 @@ class Planner:
         if direct is not None and options.budget_usd is None:
             budget = self._routing.budget_usd
         mode = options.budget_mode or rules.budget_mode
-        _check_payable(request, budget)
+        named = partial(places, options, self._routing, None if direct else _profile(model))
+        _check_payable(request, budget, named)
         catalogue = (direct,) if direct else self._cards
         bounded = self._has_windows or budget is not None or mode is BudgetMode.HARD
         fits = self._fits(request, catalogue, bounded=bounded or caller.is_bounded)
@@ -169,6 +174,7 @@ class Planner:
             fits=fits,
             body=body,
             counted_tokens=shape.input_tokens if is_exact else 0,
+            named=named,
         )
 
     async def leaderboard(self, plan: Plan) -> tuple[PromptLeaderboard, float]:
@@ -231,7 +237,7 @@ class Planner:
         return card
 
     def _rules(self, model: str) -> RoutingRules:
-        profile = model.removeprefix("p2l:") if model.startswith("p2l:") else None
+        profile = _profile(model)
         try:
             return self._routing.rules(profile)
         except KeyError:
@@ -257,7 +263,7 @@ class Planner:
                 if fit.left_out
             }
         if options.exclude is not None:
-            self._check_known(options.exclude, "X-Route-Exclude")
+            self._check_known(options.exclude, options.named["exclude"])
             out |= dict.fromkeys(options.exclude, "excluded by the request")
         if options.private:
             out |= {
@@ -277,7 +283,7 @@ class Planner:
     def _allowed(
         self, options: RoutingOptions, rules: RoutingRules, caller: Caller
     ) -> tuple[str, ...] | None:
-        self._check_known(options.models or (), "X-Route-Models")
+        self._check_known(options.models or (), options.named.get("models", "models"))
         allowed: set[str] | None = None
         for names in (options.models, rules.models, caller.models):
             if names is not None:
@@ -361,12 +367,20 @@ def _leaderboard_of_one(card: ModelCard) -> PromptLeaderboard:
     return PromptLeaderboard(PreferenceFamily.BT, (card.leaderboard_name,), np.zeros(1))
 
 
-def _check_payable(request: GatewayRequest, budget_usd: Decimal | None) -> None:
+def _profile(model: str) -> str | None:
+    return model.removeprefix("p2l:") if model.startswith("p2l:") else None
+
+
+def _check_payable(
+    request: GatewayRequest, budget_usd: Decimal | None, named: Callable[[], Mapping[str, str]]
+) -> None:
     if request.server_tools and budget_usd is not None:
+        searches = request.native is None and request.body.get("web_search_options") is not None
+        tools = "web_search_options" if searches else "tools"
         raise InvalidRequestError(
-            "tools: what the provider's own tools cost is not known before, so no budget can bound "
-            "it: leave the budget or these tools out.",
-            param="tools",
+            f"{tools}: what the provider's own tools cost is not known before, so no budget can "
+            f"bound it: leave {named().get('budget_usd', 'the budget')} or these tools out.",
+            param=tools,
         )
 
 

@@ -44,24 +44,26 @@ class Bridge:
                     f"{param}.role must be user or assistant.", param=f"{param}.role"
                 )
             blocks = _blocks(turn.get("content"), f"{param}.content")
-            self._user(blocks) if role == "user" else self._assistant(blocks)
+            place = f"{param}.content"
+            self._user(blocks, place) if role == "user" else self._assistant(blocks, place)
         if turns[-1]["role"] == "assistant":
             self.lacks("an answer that is begun by the caller")
 
-    def _user(self, blocks: list[Block]) -> None:
-        for block in blocks:
+    def _user(self, blocks: list[Block], param: str) -> None:
+        for index, block in enumerate(blocks):
             if block["type"] == "tool_result":
-                self.messages.append(self._result(block))
+                self.messages.append(self._result(block, f"{param}[{index}]"))
         parts = [p for b in blocks if b["type"] != "tool_result" for p in self._part(b)]
         if len(parts) == 1 and parts[0]["type"] == "text":
             self.messages.append({"role": "user", "content": parts[0]["text"]})
         elif parts:
             self.messages.append({"role": "user", "content": parts})
 
-    def _assistant(self, blocks: list[Block]) -> None:
+    def _assistant(self, blocks: list[Block], param: str) -> None:
         texts, calls, details = [], [], []
-        for block in blocks:
+        for index, block in enumerate(blocks):
             if block["type"] == "tool_use":
+                _check_texts(block, ("id", "name"), f"{param}[{index}]")
                 arguments = orjson.dumps(block.get("input") or {}).decode()
                 function = {"name": block.get("name"), "arguments": arguments}
                 calls.append({"id": block.get("id"), "type": "function", "function": function})
@@ -73,13 +75,14 @@ class Bridge:
         message |= {"reasoning_details": details} if details else {}
         self.messages.append(message | ({"tool_calls": calls} if calls else {}))
 
-    def _result(self, block: Block) -> Block:
-        inside = _blocks(block.get("content") or "", "tool_result.content")
+    def _result(self, block: Block, param: str) -> Block:
+        _check_texts(block, ("tool_use_id",), param)
+        inside = _blocks(block.get("content") or "", f"{param}.content")
         parts = [part for b in inside for part in self._part(b)]
         content: str | list[Block] = parts
         if all(part["type"] == "text" for part in parts):
             content = "\n".join(part["text"] for part in parts)
-        return {"role": "tool", "tool_call_id": block.get("tool_use_id"), "content": content}
+        return {"role": "tool", "tool_call_id": block["tool_use_id"], "content": content}
 
     def _part(self, block: Block) -> list[Block]:
         source = block.get("source")
@@ -108,6 +111,13 @@ class Bridge:
 def kept_in(block: Block) -> object:
     """Where a thought has what its provider wants back: sealed where it was not Anthropic's."""
     return block.get("data" if block.get("type") == "redacted_thinking" else "signature")
+
+
+def _check_texts(block: Block, names: tuple[str, ...], param: str) -> None:
+    for name in names:
+        if not isinstance(block.get(name), str):
+            place = f"{param}.{name}"
+            raise InvalidRequestError(f"{place} must be a string.", param=place)
 
 
 def _blocks(content: object, param: str) -> list[Block]:

@@ -7,7 +7,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from server.chat_request import ChatRequest, parse_chat_request, without_ours
+from server.chat_request import (
+    ChatRequest,
+    in_words_of,
+    parse_chat_request,
+    without_ours,
+)
 from server.errors import InvalidRequestError
 from server.messages.blocks import UNSIGNED, Bridge, kept_in
 from server.upstream.anthropic.thinking import tokens_within_cap
@@ -33,6 +38,14 @@ _OTHERWISE: Final = frozenset(
         "tools",
     }
 )
+# What errors would else call by the name of chat completions.
+_NAMES: Final = {
+    "max_completion_tokens": "max_tokens",
+    "reasoning_effort": "output_config.effort",
+    "response_format": "output_config.format",
+    "stop": "stop_sequences",
+    "user": "metadata.user_id",
+}
 _CHOICES: Final = {"auto": "auto", "any": "required", "none": "none"}
 # An effort for a budget of thinking tokens: the least budget of each.
 _EFFORTS: Final = ((16_000, "high"), (4_000, "medium"), (0, "low"))
@@ -53,9 +66,11 @@ def parse_messages_request(body: Mapping[str, Any], betas: str | None = None) ->
         if name not in _SAME | _OTHERWISE | OURS:
             bridge.lacks(f"{name} outside the Messages API")
     chat["messages"] = bridge.messages
+    with in_words_of(_NAMES):
+        parsed = parse_chat_request(chat)
     headers = {"anthropic-beta": betas} if betas and _BETAS.fullmatch(betas) else {}
     return replace(
-        parse_chat_request(chat),
+        parsed,
         surface=Surface.MESSAGES,
         native={**without_ours(body), "messages": _signed(body["messages"])},
         native_only=bridge.gap,

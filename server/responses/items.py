@@ -109,6 +109,9 @@ class Bridge:
         self._assistant().setdefault("tool_calls", []).append(call)
 
     def _output(self, item: Message, param: str) -> None:
+        if not isinstance(item.get("call_id", ""), str):
+            place = f"{param}.call_id"
+            raise InvalidRequestError(f"{place} must be a string.", param=place)
         output = self._content(item.get("output"), f"{param}.output")
         self.messages.append(
             {"role": "tool", "tool_call_id": item.get("call_id"), "content": output}

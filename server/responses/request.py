@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from server.chat_request import ChatRequest, flag, parse_chat_request
+from server.chat_request import ChatRequest, flag, in_words_of, parse_chat_request
 from server.errors import InvalidRequestError
 from server.responses.items import Bridge
 from server.responses.turn import Item, Turn, native_history
@@ -61,6 +61,13 @@ _NEUTRAL: Final[Mapping[str, tuple[object, ...]]] = {
 }
 _INCLUDED: Final = frozenset({"reasoning.encrypted_content", "message.output_text.logprobs"})
 _OURS: Final = frozenset({"p2l", "cost", "previous_response_id"})
+# What errors would else call by the name of chat completions.
+_NAMES: Final = {
+    "max_completion_tokens": "max_output_tokens",
+    "reasoning_effort": "reasoning.effort",
+    "response_format": "text.format",
+    "verbosity": "text.verbosity",
+}
 
 
 def parse_responses_request(
@@ -89,11 +96,13 @@ def parse_responses_request(
             bridge.lacks(f"{name} outside the Responses API")
     # a prompt that is kept at the provider has messages that nobody sees here
     chat["messages"] = bridge.messages or [{"role": "user", "content": ""}]
+    with in_words_of(_NAMES):
+        parsed = parse_chat_request(chat)
     native = {n: v for n, v in body.items() if n not in _OURS}
     if history:
         native["input"] = [*native_history(history), *_as_items(items)]
     return replace(
-        parse_chat_request(chat),
+        parsed,
         surface=Surface.RESPONSES,
         native=native,
         native_only=bridge.gap,
@@ -169,7 +178,9 @@ def _tools(wanted: Mapping[str, Any], bridge: Bridge) -> dict[str, Any]:
 
 def _logprobs(wanted: Mapping[str, Any], bridge: Bridge) -> dict[str, Any]:
     include = wanted.get("include") or []
-    for name in include if isinstance(include, list) else ():
+    if not isinstance(include, list):
+        raise InvalidRequestError("include must be a list.", param="include")
+    for name in include:
         if not isinstance(name, str) or name not in _INCLUDED:
             bridge.lacks(f"include {str(name)[:60]}")
     out = {}

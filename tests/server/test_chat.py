@@ -339,7 +339,7 @@ def test_repeated_and_conflicting_options(client: httpx.Client) -> None:
         ({"max_tokens": -1}, "max_tokens"),
         ({"p2l": {"budget": 1}}, "p2l.budget"),
         ({"p2l": {"models": "dear"}}, "p2l.models"),
-        ({"p2l": {"models": ["nobody"]}}, "X-Route-Models"),
+        ({"p2l": {"models": ["nobody"]}}, "p2l.models"),
         ({"p2l": {"budget_mode": "soft"}}, "p2l.budget_mode"),
         ({"p2l": {"seed": "x"}}, "p2l.seed"),
     ],

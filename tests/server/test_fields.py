@@ -249,7 +249,7 @@ def test_what_the_provider_runs_itself_is_refused_or_left_out(
     if "x-cost-budget" in BOUNDS[bound][1]:
         assert response.status_code == 400
         assert left is None
-        assert response.json()["error"]["param"] == "tools"
+        assert response.json()["error"]["param"] == next(iter(fields))
         return
     assert response.status_code == 200
     assert not {"tools", "tool_choice", "web_search_options"} & set(left)
