@@ -70,6 +70,14 @@ def _dearest(price: Decimal, *others: Decimal | None) -> Decimal:
     return price
 
 
+@dataclass(frozen=True, slots=True)
+class LongPrompt:
+    """The prices of every token of a request whose prompt has more than so many tokens."""
+
+    above_tokens: int
+    prices: Prices
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelCard:
     """One model of the catalogue.
@@ -77,7 +85,9 @@ class ModelCard:
     prices: None where nobody knows them; such a model is never routed under a budget.
     capabilities: of tools, vision, json_schema, audio; None: not declared, nothing is ruled out.
     context_window, max_output_tokens, expected_output_tokens: tokens, None where not known.
-    tier_prices: those of service tiers that are not served at `prices`.
+    tier_prices: those of service tiers that are not served at `prices`. long_prompts: service tier
+    (None: the normal one) -> its prices for longer prompts, the longest last. search_usd: of one
+    web search that the provider runs, None where not known.
     """
 
     name: str
@@ -90,18 +100,37 @@ class ModelCard:
     capabilities: frozenset[str] | None = None
     expected_output_tokens: int | None = None
     tier_prices: Mapping[str, Prices] = field(default_factory=dict, hash=False)
+    long_prompts: Mapping[str | None, tuple[LongPrompt, ...]] = field(
+        default_factory=dict, hash=False
+    )
+    search_usd: Decimal | None = None
 
-    def prices_at(self, tier: str | None) -> Prices | None:
-        """The prices of a service tier, the normal one for None. A tier of unknown price is one of
-        unknown price, never of the normal one, unless it is known to be no dearer."""
+    def prices_at(self, tier: str | None, prompt_tokens: int = 0) -> Prices | None:
+        """The prices of a service tier, the normal one for None, for a prompt of so many tokens. A
+        tier of unknown price is one of unknown price, never of the normal one, unless it is known
+        to be no dearer."""
+        served = tier
         if tier is None:
-            return self.prices
-        return self.tier_prices.get(tier) or (self.prices if tier in _CHEAPER else None)
+            prices = self.prices
+        else:
+            prices = self.tier_prices.get(tier)
+            if prices is None and tier in _CHEAPER:
+                prices, served = self.prices, None
+        if prices is None or not self.long_prompts:
+            return prices
+        for step in self.long_prompts.get(served, ()):
+            if prompt_tokens > step.above_tokens:
+                prices = step.prices
+        return prices
 
-    def worst_prices_at(self, tier: str | None) -> Prices | None:
-        """The same, but never below the normal ones: a provider may serve in the normal tier."""
-        prices = self.prices_at(tier)
-        if prices is None or self.prices is None or prices is self.prices:
+    def worst_prices_at(self, tier: str | None, prompt_tokens: int = 0) -> Prices | None:
+        """The same, but never below the normal ones: a provider may serve in the normal tier.
+        prompt_tokens: at most, as a longer prompt is never cheaper."""
+        prices = self.prices_at(tier, prompt_tokens)
+        if prices is None or tier is None or self.prices is None:
+            return prices
+        normal = self.prices_at(None, prompt_tokens) or prices
+        if normal is prices:
             return prices
         # a tier has all its prices from one factor
-        return max(prices, self.prices, key=lambda p: p.input_usd_per_mtok + p.output_usd_per_mtok)
+        return max(prices, normal, key=lambda p: p.input_usd_per_mtok + p.output_usd_per_mtok)

@@ -44,7 +44,8 @@ class RequestShape:
 @record(frozen=True, slots=True, kw_only=True)
 class Usage:
     """Tokens an upstream reports. The details are disjoint parts of prompt and completion tokens;
-    cache_write_1h_tokens: written to be kept for an hour, where that has a price of its own."""
+    cache_write_1h_tokens: written to be kept for an hour, where that has a price of its own.
+    web_searches: those that the provider ran, for a fee each."""
 
     prompt_tokens: int
     completion_tokens: int
@@ -54,6 +55,7 @@ class Usage:
     reasoning_tokens: int = 0
     audio_input_tokens: int = 0
     audio_output_tokens: int = 0
+    web_searches: int = 0
 
 
 class Estimate(NamedTuple):
@@ -88,10 +90,10 @@ def estimate(
         if cap is not None and cap < expected:
             expected = cap
     thousandths = round(expected * 1000)
-    prices = card.prices_at(shape.tier)
+    n_input = shape.input_tokens if input_tokens is None else input_tokens
+    prices = card.prices_at(shape.tier, n_input)
     if prices is None:
         return Estimate(thousandths / 1000, None)
-    n_input = shape.input_tokens if input_tokens is None else input_tokens
     per_mtok = n_input * prices.input_usd_per_mtok
     if cached_tokens > 0 and prices.cached_input_usd_per_mtok is not None:
         saved = prices.input_usd_per_mtok - prices.cached_input_usd_per_mtok
@@ -122,7 +124,7 @@ class WorstCase(NamedTuple):
 
 def worst_case(card: ModelCard, shape: RequestShape) -> WorstCase | None:
     """None: price unknown."""
-    prices = card.worst_prices_at(shape.tier)
+    prices = card.worst_prices_at(shape.tier, shape.input_tokens_upper_bound)
     if prices is None:
         return None
     bound = shape.input_tokens_upper_bound * shape.n * prices.dearest_input_usd_per_mtok
@@ -180,12 +182,17 @@ def least_hard_cap(card: ModelCard, shape: RequestShape) -> int:
 
 
 def actual_cost_usd(card: ModelCard, usage: Usage, tier: str | None = None) -> Decimal | None:
-    """The cost of reported usage in a service tier, each kind of token at its own price; None:
-    price unknown."""
-    prices = card.prices_at(tier)
+    """The cost of reported usage in a service tier, each kind of token at its own price, and the
+    fees of web searches; None: price unknown."""
+    prices = card.prices_at(tier, usage.prompt_tokens)
     if prices is None:
         return None
-    return (_input_usd(prices, usage) + _output_cost_usd(prices, usage)) / MTOK + prices.request_usd
+    tokens_usd = (_input_usd(prices, usage) + _output_cost_usd(prices, usage)) / MTOK
+    if usage.web_searches > 0:
+        if card.search_usd is None:
+            return None
+        tokens_usd += usage.web_searches * card.search_usd
+    return tokens_usd + prices.request_usd
 
 
 def _input_usd(prices: Prices, usage: Usage) -> Decimal:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -122,7 +123,8 @@ def _presenter(exchange: Exchange, request: GatewayRequest, request_id: str) -> 
 
     def cost(usage: object) -> float | None:
         tier = None if exchange.entry is None else exchange.entry.tier
-        cost_usd = cost_of(card, usage, sent_as, tier)
+        searches = 0 if exchange.entry is None else exchange.entry.searches
+        cost_usd = cost_of(card, usage, sent_as, tier, searches)
         return None if cost_usd is None else float(cost_usd)
 
     marks = {} if request.turn is None else request.turn.marks
@@ -152,10 +154,14 @@ def cost_header(cost_usd: Decimal | None) -> Mapping[str, str]:
     return {} if cost_usd is None else {"x-p2l-cost-usd": plain(cost_usd)}
 
 
-def cost_of(card: ModelCard, usage: object, surface: Surface, tier: str | None) -> Decimal | None:
+def cost_of(
+    card: ModelCard, usage: object, surface: Surface, tier: str | None, searches: int = 0
+) -> Decimal | None:
     """USD for a usage object of the surface, served in a service tier; None where there is none or
-    the price is unknown."""
+    the price is unknown. searches: that the answer tells of beside its usage."""
     parsed = parse_usage(usage, surface)
+    if parsed is not None and searches > 0:
+        parsed = replace(parsed, web_searches=searches)
     return None if parsed is None else actual_cost_usd(card, parsed, tier)
 
 

@@ -45,7 +45,7 @@ from server.metrics import GatewayMetrics
 from server.model_facts.configured import facts_of_models
 from server.observer import Observer
 from server.plan import Planner
-from server.price_updates import prices_kept_current
+from server.price_updates import hours_followed, prices_kept_current
 from server.quota.budgets import Budgets
 from server.receipts import Receipts
 from server.request_id import Entropy
@@ -89,6 +89,12 @@ def create_app(
         # those in force: a reload may have changed both
         state.gateway.planner.serve(build_catalogue(state.settings))
 
+    def current_catalogue() -> tuple[ModelCard, ...]:
+        return build_catalogue(state.settings)
+
+    def serve(cards: tuple[ModelCard, ...]) -> None:
+        state.gateway.planner.serve(cards)
+
     def release(lost: Sequence[Lost]) -> None:
         state.gateway.accounts.release_lost(lost, state.authenticator.callers)
 
@@ -107,6 +113,7 @@ def create_app(
                 keys_kept_current(state),
                 kept_alive(kept, background, release),
                 prices_kept_current(settings.prices, background, new_prices),
+                hours_followed(background, current_catalogue, serve),
                 tastes_kept_current(state),
             ):
                 await scorer.start()

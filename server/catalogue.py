@@ -5,14 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Final
 from urllib.parse import urlsplit
 
-from router.catalog import ModelCard, Prices
+from router.catalog import LongPrompt, ModelCard, Prices
 from server.model_facts.book import BUNDLED, Book
 from server.model_facts.configured import book_of, facts_of_model
 from server.model_facts.types import ModelFacts
 from server.prices import ListedModel, look_up
 from server.settings import ModelSettings, ProviderSettings, Settings
+
+# What vendors charge for each web search where the table has no fee for the model: their price
+# pages, read on 2026-11-29.
+_SEARCH_USD: Final = {
+    "anthropic": Decimal("0.01"),
+    "openai": Decimal("0.01"),
+    "google": Decimal("0.014"),
+    "xai": Decimal("0.005"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +80,8 @@ def _card(
         capabilities=_capabilities(model, facts),
         expected_output_tokens=model.expected_output_tokens,
         tier_prices=_tier_prices(model, prices, facts, now),
+        long_prompts=_long_prompts(model, listed, prices, facts, now),
+        search_usd=_search_usd(facts),
     )
 
 
@@ -90,7 +103,9 @@ def _known(
     if listed is None or tabled is None:
         return listed or tabled
     return ListedModel(
-        listed.prices.filled_from(tabled.prices), listed.context_window or tabled.context_window
+        listed.prices.filled_from(tabled.prices),
+        listed.context_window or tabled.context_window,
+        listed.long_prompts or tabled.long_prompts,
     )
 
 
@@ -98,11 +113,7 @@ def _tabled(facts: ModelFacts, now: datetime) -> ListedModel | None:
     rates = None if facts.prices is None else facts.prices.rates(now)
     if rates is None:
         return None
-    window = facts.limits.context_window
-    # Above its first step a model is dearer: longer prompts are not routed at the low price.
-    for step in rates.long_prompts[:1]:
-        window = step.above_tokens if window is None else min(window, step.above_tokens)
-    return ListedModel(rates.base, window)
+    return ListedModel(rates.base, facts.limits.context_window, rates.long_prompts)
 
 
 def _listed(
@@ -161,6 +172,31 @@ def _tier_prices(
         return {}
     tiers = {} if model.input_usd_per_mtok is not None else _listed_tiers(facts, prices, now)
     return tiers | {tier: prices.times(factor) for tier, factor in model.tier_prices.items()}
+
+
+def _long_prompts(
+    model: ModelSettings,
+    listed: ListedModel | None,
+    prices: Prices | None,
+    facts: ModelFacts,
+    now: datetime,
+) -> dict[str | None, tuple[LongPrompt, ...]]:
+    """The steps of the lists; a price of the configuration's own holds for every prompt."""
+    if prices is None or listed is None or model.input_usd_per_mtok is not None:
+        return {}
+    steps: dict[str | None, tuple[LongPrompt, ...]] = {None: listed.long_prompts}
+    table = facts.prices
+    normal = None if table is None else table.prices(now)
+    if table is not None and normal is not None and _agree(normal, prices):
+        steps |= {tier: rates.long_prompts for tier, rates in table.tiers.items()}
+    return {tier: own for tier, own in steps.items() if own}
+
+
+def _search_usd(facts: ModelFacts) -> Decimal | None:
+    """The fee of a web search with the usual amount of context."""
+    known = {} if facts.prices is None else facts.prices.search_usd
+    fee = known.get("medium")
+    return _SEARCH_USD.get(facts.vendor or "") if fee is None else fee
 
 
 def _listed_tiers(facts: ModelFacts, prices: Prices, now: datetime) -> dict[str, Prices]:

@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-from server.background import Background, Job
+from router.catalog import ModelCard
+from server.background import Background, Job, in_thread
 from server.settings.prices import PricesSettings
 
 if TYPE_CHECKING:
@@ -43,6 +44,29 @@ async def prices_kept_current(
             yield
     finally:
         updater.stop()  # type: ignore[no-untyped-call]
+
+
+@asynccontextmanager
+async def hours_followed(
+    background: Background,
+    read: Callable[[], tuple[ModelCard, ...]],
+    serve: Callable[[tuple[ModelCard, ...]], None],
+    every_s: float = 60.0,
+) -> AsyncIterator[None]:
+    """While it is open, prices of certain hours, and those that begin on a day, come into force
+    within every_s. read: the catalogue as it is now; it is read in a thread. serve: puts it in
+    force, where it differs from the one before."""
+    known: list[tuple[ModelCard, ...]] = []
+
+    async def follow() -> None:
+        cards = await in_thread(read)
+        if known[-1:] != [cards]:
+            serve(cards)
+            known[:] = [cards]
+
+    job = Job(name="price hours", work=follow, every_s=every_s, stale_after_s=10 * every_s)
+    async with background.doing(job):
+        yield
 
 
 class _Follow:

@@ -8,7 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from router.catalog import Prices
+from router.catalog import LongPrompt, Prices
 
 _EMBEDDING = re.compile(r"embed", re.IGNORECASE)
 # The field names of genai-prices' ModelPrice and ours.
@@ -25,10 +25,12 @@ _FIELDS = {
 
 @dataclass(frozen=True, slots=True)
 class ListedModel:
-    """What the price list knows of a model. context_window: tokens, None where not known."""
+    """What the price list knows of a model. context_window: tokens, None where not known.
+    long_prompts: other prices of longer prompts, the longest last."""
 
     prices: Prices
     context_window: int | None
+    long_prompts: tuple[LongPrompt, ...] = ()
 
 
 def look_up(model: str, provider_url: str | None, now: datetime) -> ListedModel | None:
@@ -50,27 +52,38 @@ def look_up(model: str, provider_url: str | None, now: datetime) -> ListedModel 
 
 def _listed(info: Any, now: datetime) -> ListedModel | None:
     listed = info.get_prices(now)
+    prices = _prices(info, listed, 0)
+    if prices is None:
+        return None
+    steps = (LongPrompt(start, _prices(info, listed, start) or prices) for start in _starts(listed))
+    return ListedModel(prices, info.context_window, tuple(steps))
+
+
+def _prices(info: Any, listed: Any, above_tokens: int) -> Prices | None:
+    """The prices of a prompt that is just over so many tokens."""
     values: dict[str, Decimal] = {}
-    window: int | None = info.context_window
     for theirs, ours in _FIELDS.items():
         price = getattr(listed, theirs, None)
-        if price is None:
-            continue
-        values[ours], limit = _base_price(price)
-        # Above its first tier a model is dearer: longer prompts are not routed at the low price.
-        window = limit if window is None else min(window, limit or window)
+        if price is not None:
+            values[ours] = _price_above(price, above_tokens)
     if _EMBEDDING.search(info.id):
         # it gives no text: the list has no output price, and no other model may go without
         values.setdefault("output_usd_per_mtok", Decimal(0))
     if "input_usd_per_mtok" not in values or "output_usd_per_mtok" not in values:
         return None
     request_usd = Decimal(getattr(listed, "requests_kcount", None) or 0) / 1000
-    return ListedModel(Prices(**values, request_usd=request_usd), window)
+    return Prices(**values, request_usd=request_usd)
 
 
-def _base_price(price: Any) -> tuple[Decimal, int | None]:
-    """A flat price, or the base of a tiered one with the prompt length at which it ends."""
-    tiers = getattr(price, "tiers", None)
-    if tiers is None:
-        return Decimal(price), None
-    return Decimal(price.base), min(tier.start for tier in tiers)
+def _starts(listed: Any) -> list[int]:
+    """The lengths of prompts, in tokens, above which a price changes."""
+    prices = (getattr(listed, theirs, None) for theirs in _FIELDS)
+    return sorted({tier.start for price in prices for tier in getattr(price, "tiers", None) or ()})
+
+
+def _price_above(price: Any, above_tokens: int) -> Decimal:
+    found = Decimal(getattr(price, "base", price))
+    for tier in sorted(getattr(price, "tiers", None) or (), key=lambda tier: int(tier.start)):
+        if 0 < tier.start <= above_tokens:
+            found = Decimal(tier.price)
+    return found

@@ -8,6 +8,15 @@ from typing import Any, Final
 from router.cost import Usage
 from server.upstream.base import Surface
 
+# Our own name, in a usage object, for the searches that an answer's items tell of.
+WEB_SEARCHES: Final = "p2l_web_searches"
+_LONG: Final = "ephemeral_1h_input_tokens"
+_SUMMED: Final = (
+    "input_tokens",
+    "output_tokens",
+    "cache_read_input_tokens",
+    "cache_creation_input_tokens",
+)
 # From here on a float does not tell one number from the next.
 _MOST: Final = 2**53
 
@@ -50,29 +59,43 @@ def _openai(usage: Mapping[str, Any], taken: str, given: str) -> Usage | None:
         return None
     prompt = _details(usage, f"{taken}_details")
     completion = _details(usage, f"{given}_details")
-    # DeepSeek's own name for it came first
-    cached = count(prompt, "cached_tokens") or count(usage, "prompt_cache_hit_tokens")
+    cached = count(prompt, "cached_tokens")
+    if cached == 0:
+        # DeepSeek's own name for it came first; Moonshot has OpenAI's name outside the details
+        cached = count(usage, "prompt_cache_hit_tokens") or count(usage, "cached_tokens")
+    searches = count(usage, WEB_SEARCHES)
     if not prompt and not completion:
         return Usage(
-            prompt_tokens=prompt_tokens, completion_tokens=completion_tokens, cached_tokens=cached
+            prompt_tokens=prompt_tokens,
+            completion_tokens=completion_tokens,
+            cached_tokens=cached,
+            web_searches=searches,
         )
+    thoughts = count(completion, "reasoning_tokens")
+    beside = prompt_tokens + completion_tokens + thoughts
+    if thoughts > 0 and count(usage, "total_tokens") == beside:
+        # xAI counts thoughts beside the completion, and not in it
+        completion_tokens += thoughts
     return Usage(
         prompt_tokens=prompt_tokens,
         completion_tokens=completion_tokens,
         cached_tokens=cached,
         cache_write_tokens=count(prompt, "cache_write_tokens"),
         cache_write_1h_tokens=count(prompt, "cache_write_1h_tokens"),
-        reasoning_tokens=count(completion, "reasoning_tokens"),
+        reasoning_tokens=thoughts,
         audio_input_tokens=count(prompt, "audio_tokens"),
         audio_output_tokens=count(completion, "audio_tokens"),
+        web_searches=searches,
     )
 
 
 def _messages(usage: Mapping[str, Any]) -> Usage | None:
-    """Anthropic's: its input_tokens are those that were neither read from the cache nor written."""
+    """Anthropic's: its input_tokens are those that were neither read from the cache nor written.
+    What it read to compact the conversation is counted apart, in `iterations`."""
+    usage = _with_iterations(usage)
     fresh, output = count(usage, "input_tokens"), count(usage, "output_tokens")
     read = count(usage, "cache_read_input_tokens")
-    long = count(_details(usage, "cache_creation"), "ephemeral_1h_input_tokens")
+    long = count(_details(usage, "cache_creation"), _LONG)
     written = max(count(usage, "cache_creation_input_tokens"), long)
     if fresh + read + written + output == 0:
         return None
@@ -83,7 +106,28 @@ def _messages(usage: Mapping[str, Any]) -> Usage | None:
         cache_write_tokens=written - long,
         cache_write_1h_tokens=long,
         reasoning_tokens=count(_details(usage, "output_tokens_details"), "thinking_tokens"),
+        web_searches=count(_details(usage, "server_tool_use"), "web_search_requests"),
     )
+
+
+def _with_iterations(usage: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The sum of all passes of the model, where there was more than one; never less than what
+    stands beside them."""
+    found = usage.get("iterations")
+    passes = [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+    if len(passes) < 2:
+        return usage
+    sums = {name: sum(count(one, name) for one in passes) for name in _SUMMED}
+    long = sum(count(_details(one, "cache_creation"), _LONG) for one in passes)
+    merged = {name: max(tokens, count(usage, name)) for name, tokens in sums.items()}
+    creation = {_LONG: max(long, count(_details(usage, "cache_creation"), _LONG))}
+    return {**usage, **merged, "cache_creation": creation}
+
+
+def searches_in(output: object) -> int:
+    """Web searches among the items of a Responses answer: each has a fee."""
+    items = output if isinstance(output, list) else []
+    return sum(isinstance(one, dict) and one.get("type") == "web_search_call" for one in items)
 
 
 def _details(usage: Mapping[str, Any], name: str) -> Mapping[str, Any]:

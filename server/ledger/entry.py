@@ -24,7 +24,7 @@ from server.upstream.errors import (
     UpstreamStreamBrokenError,
     UpstreamTimeoutError,
 )
-from server.usage import parse_usage
+from server.usage import WEB_SEARCHES, parse_usage, searches_in
 
 _OUTCOMES: Final = (
     (UpstreamRejectedError, Outcome.REJECTED),
@@ -96,6 +96,12 @@ class Entry:
         return billed_tier(self._known, self._seen)
 
     @property
+    def searches(self) -> int:
+        """Web searches that the answer has told of so far, beside its usage."""
+        found: int = self._usage.get(WEB_SEARCHES, 0)
+        return found
+
+    @property
     def is_open(self) -> bool:
         """Not settled yet."""
         return self.row.outcome is Outcome.OPEN
@@ -105,6 +111,7 @@ class Entry:
         self._note(body)
         for choice in _dicts(body.get("choices")):
             self._see(choice.get("message"))
+            self._count(choice.get("usage"))
         self.settle(Outcome.ANSWERED)
 
     def see(self, chunk: Mapping[str, Any]) -> None:
@@ -118,6 +125,9 @@ class Entry:
             return
         for choice in _dicts(chunk["choices"]):
             self._see(choice.get("delta"))
+            if "usage" in choice:
+                # Moonshot's place for it
+                self._count(choice["usage"])
 
     def fail(self, error: UpstreamError) -> None:
         """Settles an attempt that an error ended."""
@@ -158,12 +168,16 @@ class Entry:
             if not isinstance(part, dict):
                 continue
             self._seen.tier = reported_tier(part, self._seen.tier)
-            usage = part.get("usage")
-            if isinstance(usage, dict):
-                # cumulative; what a later event does not repeat still holds
-                self._usage |= {name: value for name, value in usage.items() if value is not None}
+            self._count(part.get("usage"))
+            if "output" in part:
+                self._count({WEB_SEARCHES: searches_in(part["output"])})
             if self.row.upstream_id is None and isinstance(part.get("id"), str):
                 self.row.upstream_id = part["id"][:200]
+
+    def _count(self, usage: object) -> None:
+        if isinstance(usage, dict):
+            # cumulative; what a later event does not repeat still holds
+            self._usage |= {name: value for name, value in usage.items() if value is not None}
 
     def _see(self, said: object) -> None:
         if not isinstance(said, dict):

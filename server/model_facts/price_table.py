@@ -7,17 +7,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
-from router.catalog import Prices
+from router.catalog import LongPrompt, Prices
+
+__all__ = ["LongPrompt", "OffPeak", "PriceTable", "Rates", "Window"]
 
 _MINUTES_A_DAY = 24 * 60
-
-
-@dataclass(frozen=True, slots=True)
-class LongPrompt:
-    """The prices of every token of a request whose prompt has more than so many tokens."""
-
-    above_tokens: int
-    prices: Prices
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 import time
 from collections.abc import Iterator
+from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import httpx
 import pytest
 from genai_prices.data_snapshot import get_snapshot, set_custom_snapshot
 from live_gateway import LiveGateway
+
+from router.catalog import ModelCard, Prices
+from server.background import Background
+from server.price_updates import hours_followed
 
 LIST = [
     {
@@ -93,3 +99,31 @@ def test_a_list_that_cannot_be_had_changes_nothing() -> None:
     ):
         time.sleep(0.3)
         assert 0 < cost(client, "gpt-4o") < 0.01
+
+
+async def test_prices_of_the_hour_come_into_force() -> None:
+    cards = {"now": (card("1"),)}
+    served: list[tuple[ModelCard, ...]] = []
+    changed = asyncio.Event()
+
+    def serve(now: tuple[ModelCard, ...]) -> None:
+        served.append(now)
+        changed.set()
+
+    async with asyncio.timeout(10), hours_followed(
+        Background(), lambda: cards["now"], serve, every_s=0.01
+    ):  # fmt: skip
+        await changed.wait()
+        changed.clear()
+        await asyncio.sleep(0.1)
+        assert len(served) == 1, "nothing is put in force that is in force"
+        cards["now"] = (card("0.5"),)
+        await changed.wait()
+    assert served == [(card("1"),), (card("0.5"),)]
+
+
+def card(usd: str) -> ModelCard:
+    prices = Prices(input_usd_per_mtok=Decimal(usd), output_usd_per_mtok=Decimal(usd))
+    return ModelCard(
+        name="m", provider="p", upstream_model="m", leaderboard_name="m", prices=prices
+    )
