@@ -276,6 +276,7 @@ class Gateway:
             exchange.plan.fits[decision.model],
         )
         exchange.sent_as = outgoing.surface
+        outgoing.progress.thinks = self.planner.thinks(decision.model, outgoing.body)
         if exchange.entry is not None:
             exchange.entry.surface = outgoing.surface
             exchange.entry.progress = outgoing.progress

@@ -34,6 +34,7 @@ from server.request_id import Entropy
 from server.settings import RoutingRules, RoutingSettings, ScorerSettings
 from server.tastes import OwnTaste, Tastes
 from server.upstream.base import Fit, Surface, Upstream
+from server.upstream.patience import thinks
 
 _ROUTED_NAMES = ("p2l", "auto")
 # Counting is exact up to here; beyond, tokenising would cost more than the count is worth.
@@ -187,6 +188,11 @@ class Planner:
         started = time.perf_counter()
         board, plan.taste = self.tastes.own(plan.caller.name, await self._scored(plan))
         return board, (time.perf_counter() - started) * 1000.0
+
+    def thinks(self, model: str, body: Mapping[str, Any]) -> bool:
+        """Whether a model of the catalogue thinks before it answers this body, as it goes out."""
+        facts = self._facts.get(model)
+        return thinks(body, None if facts is None else facts.thinking)
 
     def visible(self, caller: Caller) -> list[ModelCard]:
         """The models this caller may ask for."""

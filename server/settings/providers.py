@@ -46,12 +46,14 @@ class ProviderSettings(Section):
     with it. auth: the header that takes the key, where it is not the usual one of the kind and
     address; bearer: Authorization. profile: what this provider does its
     own way. api_version: Azure's. responses: whether it has /responses. connect_timeout_s: for the
-    connection. first_byte_timeout_s: from sending to the first byte of the answer. idle_timeout_s:
-    between two pieces of it. max_concurrency: requests under way at a time.
-    total_timeout_s: from sending to the end of the answer. queue_timeout_s: how long a request
-    waits for a place among max_concurrency. private: it may have requests that ask for private
-    providers (X-Route-Private). allow_private_addresses: base_url may be, or its name
-    may resolve to, an address that is neither on the public Internet nor this machine.
+    connection. first_byte_timeout_s: from sending to the first byte of the answer; left out: 600
+    for a whole answer and for a stream of a model that thinks, 60 for another. idle_timeout_s:
+    between two pieces of it; left out: 300 for a model that thinks, 60 for another.
+    total_timeout_s: from sending to the end of the answer. max_concurrency: requests under way at a
+    time. queue_timeout_s: how long a request waits for a place among them. private: it may have
+    requests that ask for private providers (X-Route-Private). allow_private_addresses: base_url may
+    be, or its name may resolve to, an address that is neither on the public Internet nor this
+    machine.
     """
 
     kind: Literal["openai", "anthropic", "gemini", "sandbox"] = "openai"
@@ -65,9 +67,9 @@ class ProviderSettings(Section):
     api_version: str | None = None
     responses: bool | None = None
     connect_timeout_s: PositiveSeconds = 2.0
-    first_byte_timeout_s: PositiveSeconds = 30.0
-    idle_timeout_s: PositiveSeconds = 60.0
-    total_timeout_s: PositiveSeconds = 600.0
+    first_byte_timeout_s: PositiveSeconds | None = None
+    idle_timeout_s: PositiveSeconds | None = None
+    total_timeout_s: PositiveSeconds = 3600.0
     queue_timeout_s: PositiveSeconds = 5.0
     max_concurrency: PositiveInt = 256
 

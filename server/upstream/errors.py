@@ -79,9 +79,11 @@ class Stage(Enum):
 
 
 class Progress:
-    """How far a request has come, for whoever gives it up: what was never sent is not billed."""
+    """How far a request has come, for whoever gives it up: what was never sent is not billed.
+    thinks: the model is expected to think for minutes before it says anything."""
 
     stage = Stage.WAITING
+    thinks = False
 
 
 class UpstreamError(Exception):

@@ -27,6 +27,7 @@ from server.upstream.errors import (
 )
 from server.upstream.http1 import Deadline
 from server.upstream.network import NetworkBody, SharedRequest, SharedResponse
+from server.upstream.patience import Patience
 
 EVENT_STREAM: Final = "text/event-stream"
 MAX_BODY_BYTES: Final = 64 * 1024 * 1024
@@ -44,8 +45,8 @@ _FAULTS: Final = (
     httpx.InvalidURL,
 )
 _ENCODINGS: Final = frozenset({"gzip", "deflate", "identity"})
-TOTAL_TIMEOUT_S: Final = 600.0
 QUEUE_TIMEOUT_S: Final = 5.0
+_PATIENCE: Final = Patience()
 
 
 @record(frozen=True, slots=True)
@@ -88,9 +89,7 @@ class Exchange:
 
     transport: has to heed the `deadline` of a request's extensions, as NetworkTransport does, and
     should keep their `progress`; a call given to one that does not counts as sent.
-    first_byte_timeout_s: from sending to the first event, or to the head of a whole answer.
-    idle_timeout_s: the longest silence after that.
-    total_timeout_s: from sending to the end of the answer, however lively it is.
+    patience: how long an answer is waited for.
     """
 
     def __init__(
@@ -99,18 +98,14 @@ class Exchange:
         transport: httpx.AsyncBaseTransport,
         *,
         connect_timeout_s: float = 2.0,
-        first_byte_timeout_s: float = 30.0,
-        idle_timeout_s: float = 60.0,
+        patience: Patience = _PATIENCE,
         max_concurrency: int = 256,
-        total_timeout_s: float = TOTAL_TIMEOUT_S,
         queue_timeout_s: float = QUEUE_TIMEOUT_S,
     ) -> None:
         self._provider = provider
         self._transport = transport
         self._timeouts = {"connect": connect_timeout_s, "write": _WRITE_TIMEOUT_S}
-        self._first_byte_timeout_s = first_byte_timeout_s
-        self._idle_timeout_s = idle_timeout_s
-        self._total_timeout_s = total_timeout_s
+        self._patience = patience
         self._queue_timeout_s = queue_timeout_s
         self._places = asyncio.Semaphore(max_concurrency)
         self._n_waiting = 0
@@ -123,7 +118,7 @@ class Exchange:
         """
         await self._take_place(call.progress)
         try:
-            limits = self._limits()
+            limits = self._limits(whole=True, thinks=call.progress.thinks)
             response = await self._send(call, limits)
             try:
                 return await self._whole(response, limits)
@@ -153,7 +148,7 @@ class Exchange:
         """
         await self._take_place(call.progress)
         try:
-            limits = self._limits()
+            limits = self._limits(whole=False, thinks=call.progress.thinks)
             response = await self._send(call, limits)
             reader = _EventReader(response, limits)
             try:
@@ -173,12 +168,12 @@ class Exchange:
         """Closes every connection."""
         await self._transport.aclose()
 
-    def _limits(self) -> _Limits:
-        now_s = asyncio.get_running_loop().time()
+    def _limits(self, *, whole: bool, thinks: bool) -> _Limits:
+        now_s, patience = asyncio.get_running_loop().time(), self._patience
         return _Limits(
-            first_byte_s=now_s + self._first_byte_timeout_s,
-            end_s=now_s + self._total_timeout_s,
-            idle_timeout_s=self._idle_timeout_s,
+            first_byte_s=now_s + patience.first_byte_of(whole=whole, thinks=thinks),
+            end_s=now_s + patience.total_s,
+            idle_timeout_s=patience.idle_of(thinks=thinks),
         )
 
     async def _take_place(self, progress: Progress) -> None:
@@ -231,7 +226,8 @@ class Exchange:
     async def _whole(self, response: httpx.Response, limits: _Limits) -> Answer:
         limit = MAX_BODY_BYTES if response.status_code == 200 else _MAX_ERROR_BYTES
         content = bytearray()
-        limits.expect_more()
+        if response.status_code != 200:
+            limits.expect_more()
         try:
             async for chunk in _chunks(response):
                 content += chunk

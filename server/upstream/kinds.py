@@ -18,6 +18,7 @@ from server.upstream.gemini import upstream as gemini
 from server.upstream.openai import OpenAIUpstream
 from server.upstream.openai_responses.thoughts import Thoughts
 from server.upstream.openai_responses.upstream import ResponsesBridge
+from server.upstream.patience import Patience
 from server.upstream.profiles import profile_for
 from server.upstream.transport import build_transport
 
@@ -53,9 +54,11 @@ def build_upstream(
         name,
         build_transport(base_url, is_allowed=rule, environ=environ),
         connect_timeout_s=provider.connect_timeout_s,
-        first_byte_timeout_s=provider.first_byte_timeout_s,
-        idle_timeout_s=provider.idle_timeout_s,
-        total_timeout_s=provider.total_timeout_s,
+        patience=Patience(
+            first_byte_s=provider.first_byte_timeout_s,
+            idle_s=provider.idle_timeout_s,
+            total_s=provider.total_timeout_s,
+        ),
         queue_timeout_s=provider.queue_timeout_s,
         max_concurrency=provider.max_concurrency,
     )

@@ -33,6 +33,7 @@ from server.upstream.errors import (
 )
 from server.upstream.exchange import Exchange
 from server.upstream.openai import OpenAIUpstream
+from server.upstream.patience import Patience
 from server.upstream.transport import build_transport
 
 KEY = "sk-very-secret-1234567890"
@@ -49,12 +50,14 @@ def provider() -> Iterator[FakeProvider]:
 @asynccontextmanager
 async def upstream_at(base_url: str, **options: Any) -> AsyncIterator[OpenAIUpstream]:
     options.setdefault("max_concurrency", 8)
+    names = {"first_byte_timeout_s": "first_byte_s", "idle_timeout_s": "idle_s"}
+    limits = {names[name]: options.pop(name) for name in names if name in options}
     own = {name: options.pop(name) for name in ("clock",) if name in options}
     upstream = OpenAIUpstream(
         "main",
         base_url=base_url,
         api_key=Secret(KEY),
-        exchange=Exchange("main", build_transport(), **options),
+        exchange=Exchange("main", build_transport(), patience=Patience(**limits), **options),
         **own,
     )
     try:
@@ -364,7 +367,9 @@ async def test_neither_a_head_nor_keep_alives_stretch_the_first_byte(
 async def test_an_answer_that_stops_half_way_times_out(provider: FakeProvider) -> None:
     provider.script("m", Behaviour(fault=Fault.SILENCE))
     with pytest.raises(UpstreamTimeoutError):
-        await attempt(provider.base_url, stream=False, idle_timeout_s=SHORT_S)
+        await attempt(
+            provider.base_url, stream=False, first_byte_timeout_s=SHORT_S, idle_timeout_s=SHORT_S
+        )
 
 
 async def test_a_body_that_cannot_be_written_is_the_callers() -> None:

@@ -167,7 +167,9 @@ class ResponsesBridge:
             told = envelope(f"The model's provider cannot express {error}.")
             message = f"{self.name} cannot express the request"
             raise UpstreamRejectedError(message, status=400, body=told) from None
-        return UpstreamRequest(body, request.stream, model, Surface.RESPONSES)
+        return UpstreamRequest(
+            body, request.stream, model, Surface.RESPONSES, progress=request.progress
+        )
 
     def _translated(self, body: Mapping[str, Any], model: str) -> dict[str, Any]:
         return to_responses(

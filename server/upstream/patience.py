@@ -1,0 +1,67 @@
+"""How long a provider is waited for. A model that thinks is silent for minutes, and so is one whose
+answer is wanted as a whole: a shorter wait pays for answers that nobody gets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from server.model_facts import Thinking
+
+_LONG_FIRST_BYTE_S: Final = 600.0
+_FIRST_BYTE_S: Final = 60.0
+_LONG_IDLE_S: Final = 300.0
+_IDLE_S: Final = 60.0
+_TOTAL_S: Final = 3600.0
+_UNKNOWN: Final = Thinking()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """Seconds. first_byte_s: from sending to the first event of a stream, or to the first byte of a
+    whole answer. idle_s: the longest silence after that. None: as long as the request deserves.
+    total_s: from sending to the end of the answer, however lively it is."""
+
+    first_byte_s: float | None = None
+    idle_s: float | None = None
+    total_s: float = _TOTAL_S
+
+    def first_byte_of(self, *, whole: bool, thinks: bool) -> float:
+        """whole: the answer is no stream. thinks: see `thinks`."""
+        if self.first_byte_s is not None:
+            return self.first_byte_s
+        return _LONG_FIRST_BYTE_S if whole or thinks else _FIRST_BYTE_S
+
+    def idle_of(self, *, thinks: bool) -> float:
+        """thinks: see `thinks`."""
+        if self.idle_s is not None:
+            return self.idle_s
+        return _LONG_IDLE_S if thinks else _IDLE_S
+
+
+def thinks(body: Mapping[str, Any], thinking: Thinking | None) -> bool:
+    """Whether the model thinks before it answers. body: as it goes out, in any provider's form.
+    thinking: what is known of the model; None: nothing."""
+    known = _UNKNOWN if thinking is None else thinking
+    if known.use in ("always", "never"):
+        return known.use == "always"
+    asked = _asked(body)
+    return known.use == "by_default" if asked is None else asked
+
+
+def _asked(body: Mapping[str, Any]) -> bool | None:
+    """Whether the request asks for thoughts; None where it says nothing of them."""
+    effort = body.get("reasoning_effort")
+    reasoning = body.get("reasoning")
+    if effort is None and isinstance(reasoning, Mapping):
+        if reasoning.get("enabled") is False:
+            return False
+        effort = reasoning.get("effort") or reasoning.get("max_tokens") or reasoning.get("enabled")
+    if effort is not None:
+        return bool(effort != "none")
+    kind = body.get("thinking")
+    if isinstance(kind, Mapping):
+        return kind.get("type") != "disabled"
+    enabled = body.get("enable_thinking")
+    return enabled if isinstance(enabled, bool) else None
