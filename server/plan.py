@@ -20,6 +20,7 @@ from router.constraints import Constraints
 from router.cost import RequestShape
 from router.decide import BudgetMode, Objective, RoutingRequest
 from router.objective import is_known
+from server.adapting.alike import alike
 from server.auth import Caller
 from server.chat_request import ChatRequest
 from server.counting import Counted
@@ -29,6 +30,7 @@ from server.learned import Learned
 from server.model_facts import ModelFacts
 from server.named import places
 from server.options import RoutingOptions
+from server.places import Places
 from server.request import GatewayRequest
 from server.request_id import Entropy
 from server.settings import RoutingRules, RoutingSettings, ScorerSettings
@@ -108,9 +110,9 @@ class Planner:
         # nothing is adapted to a model of which nothing is known
         self._facts = {n: f for n, f in (facts or {}).items() if f.known != "nothing"}
         self._private = frozenset(private)
-        self._rules_of = _rules_of(self._facts)
-        self.serve(catalogue)
+        self._rules_of = alike(self._facts)
         self.scorer = scorer
+        self.serve(catalogue)
         self._routing = routing
         self._has_windows = bool(routing.window_budgets)
         self._scoring = scoring
@@ -124,11 +126,23 @@ class Planner:
 
     def serve(self, catalogue: Sequence[ModelCard]) -> None:
         """From now on these; requests that are planned already keep theirs."""
-        self.catalogue = {card.name: card for card in catalogue}
-        self._cards = tuple(self.catalogue.values())
+        self._served = tuple(catalogue)
+        self._place()
+
+    def _place(self) -> None:
+        """Gives every model a column of the leaderboard, once it is known which it has."""
+        columns = self._columns = self.scorer.models
+        cards = self._served
+        if columns:
+            places = Places(columns, self.scorer.marginal)
+            cards = tuple(places.placed(card) for card in cards)
+        self.catalogue = {card.name: card for card in cards}
+        self._cards = cards
 
     async def plan(self, request: GatewayRequest, options: RoutingOptions, caller: Caller) -> Plan:
         """Raises NotFoundError for an unknown model, InvalidRequestError for bad options."""
+        if self.scorer.models != self._columns:
+            self._place()
         model = self._aliases.get(request.model, request.model)
         direct = self._direct(model, caller)
         if direct is None:
@@ -336,19 +350,6 @@ class Planner:
         if len(text) > _EXACT_COUNT_CHARS:
             return (len(text.encode("utf-8", "surrogatepass")) + 3) // 4
         return await self.scorer.count_tokens(text)
-
-
-def _rules_of(facts: Mapping[str, ModelFacts]) -> dict[str, int]:
-    """Catalogue name -> a number that is the same for models whose requests are adapted alike."""
-    numbers: dict[Hashable, int] = {}
-    return {
-        name: numbers.setdefault(
-            (f.vendor, f.seller, f.limits.max_output_tokens, f.sampling,
-             f.thinking, f.tools, f.schemas, f.messages),
-            len(numbers),
-        )
-        for name, f in facts.items()
-    }  # fmt: skip
 
 
 def _chat_body(request: GatewayRequest) -> Mapping[str, Any]:
