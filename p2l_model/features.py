@@ -69,7 +69,7 @@ def _shard(ids: Sequence[Sequence[int]], engine: Engine, path: Path | None) -> N
         stored: NDArray[np.float32] = np.load(path, allow_pickle=False)
         return stored
     # alone where nothing is gained by company, which could mean padding and other last digits
-    size = 1 if engine.limits.parallel == 1 else _SIDE_BY_SIDE
+    size = _SIDE_BY_SIDE if engine.limits.side_by_side else 1
     parts = [engine.features(ids[start : start + size]) for start in range(0, len(ids), size)]
     features = np.concatenate(parts)
     if path is not None:

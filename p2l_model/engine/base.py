@@ -17,7 +17,8 @@ class EngineLimits:
     batch_tokens, batch_prompts: the most that one call takes; a single prompt always goes.
     wait_ms: how long a batch may wait to fill up while others are on their way; 0 where a batch
     gains nothing. parallel: how many calls may run at a time. pads: whether a batch's prompts are
-    padded to the longest, so that prompts of like length belong together.
+    padded to the longest, so that prompts of like length belong together. side_by_side: whether a
+    call with many prompts computes each alone, several at a time.
     """
 
     batch_tokens: int
@@ -25,6 +26,7 @@ class EngineLimits:
     wait_ms: float = 0.0
     parallel: int = 1
     pads: bool = False
+    side_by_side: bool = False
 
 
 class Engine(Protocol):

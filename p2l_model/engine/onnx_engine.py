@@ -1,8 +1,7 @@
 """The default engine: onnxruntime on a CPU, one prompt a run, no torch.
 
-A prompt is computed by one thread, and as many prompts at a time as there are cores: threads that
-share a prompt spin while they wait for each other, which costs twice the CPU and gains nothing on a
-short one.
+A prompt is computed by one thread, and several prompts at a time: threads that share a prompt spin
+while they wait for each other, which costs twice the CPU and gains nothing on a short one.
 """
 
 from __future__ import annotations
@@ -29,8 +28,9 @@ class OnnxEngine:
     """Runs the checkpoint's graph with the checkpoint's own weights."""
 
     def __init__(self, checkpoint: Checkpoint, *, n_threads: int = 0) -> None:
-        """n_threads: for each prompt, one prompt at a time; 0: one thread for each, and as many at
-        a time as there are cores. Raises CheckpointError."""
+        """n_threads: for each prompt, one prompt at a time; 0: one thread for each, and as many
+        calls at a time as there are cores but one, which is the event loop's. Raises
+        CheckpointError."""
         graph = checkpoint.path / GRAPH
         if not graph.exists():
             raise CheckpointError(
@@ -64,19 +64,20 @@ class OnnxEngine:
             )
         except Exception as error:  # onnxruntime's errors share no base
             raise CheckpointError(f"{graph}: does not fit the weights: {error}") from error
-        self._parallel = usable_cores() if n_threads == 0 else 1
-        self._side_by_side = ThreadPoolExecutor(self._parallel, thread_name_prefix="p2l-onnx")
+        self._n_cores = usable_cores() if n_threads == 0 else 1
+        self._side_by_side = ThreadPoolExecutor(self._n_cores, thread_name_prefix="p2l-onnx")
         checkpoint.forget_pages()
         _return_memory()
 
     @property
     def limits(self) -> EngineLimits:
         """One prompt a call: on a CPU a batch of two takes as long as two."""
-        return EngineLimits(batch_tokens=1, batch_prompts=1, parallel=self._parallel)
+        parallel = max(1, self._n_cores - 1)
+        return EngineLimits(1, 1, parallel=parallel, side_by_side=self._n_cores > 1)
 
     def features(self, batch: Sequence[Sequence[int]]) -> NDArray[np.float32]:
         """Token ids of B prompts -> (B, H), one run each, side by side: padding would only cost."""
-        if len(batch) == 1 or self._parallel == 1:
+        if len(batch) == 1 or self._n_cores == 1:
             return np.stack([self._one(ids) for ids in batch])
         return np.stack(list(self._side_by_side.map(self._one, batch)))
 

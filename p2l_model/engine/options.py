@@ -13,8 +13,8 @@ DTYPES: Final[tuple[DType, ...]] = ("auto", "float32", "bfloat16", "float16")
 @dataclass(frozen=True, slots=True)
 class EngineOptions:
     """n_threads: of a CPU engine, for each prompt, one prompt at a time; 0: onnx takes one for each
-    and as many prompts at a time as there are cores, torch every core. dtype: of the backbone
-    (torch, vllm); auto is float32 on a CPU and bfloat16 on a GPU. compile: torch.compile.
+    and as many prompts at a time as there are cores but one, torch every core. dtype: of the
+    backbone (torch, vllm); auto is float32 on a CPU and bfloat16 on a GPU. compile: torch.compile.
     batch_tokens: the most tokens of a batch, padding included. vllm_urls: vLLM servers; without
     any, vllm runs in this process, with vllm_args as further arguments of its LLM class."""
 

@@ -50,7 +50,7 @@ def _add_bounds(parser: argparse.ArgumentParser) -> None:
 def _add_engine_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, default=0, metavar="N",
                         help="on a CPU, for each prompt, one at a time; 0: one for each, and "
-                             "a prompt for each core at a time (torch: every core)")  # fmt: skip
+                             "a prompt for each core but one (torch: every core)")  # fmt: skip
     parser.add_argument("--dtype", default="auto", choices=DTYPES,
                         help="of the backbone (torch, vllm)")  # fmt: skip
     parser.add_argument("--compile", action="store_true", help="torch.compile")

@@ -17,7 +17,7 @@ class ScorerSettings(Section):
     start. timeout_ms: after it the marginal leaderboard stands in. max_tokens: how much of a
     prompt's end is read, where that is less than the checkpoint's own limit. cache_size:
     leaderboards remembered, 0 for none. threads: on a CPU, for each prompt, one prompt at a time;
-    0: one for each prompt, and as many prompts at a time as there are cores. dtype: of the
+    0: one for each prompt, and as many prompts at a time as there are cores but one. dtype: of the
     backbone (torch, vllm). The rest is the engine's (EngineOptions).
     """
 

@@ -155,7 +155,9 @@ def test_a_prompt_has_one_thread_and_prompts_go_side_by_side(
     checkpoint = load_checkpoint(resolve_checkpoint("bundled"))
     ids = [checkpoint.prompt.encode(Conversation((text,))) for text in PROMPTS[:5]]
     default, fixed = (load_engine(checkpoint, "onnx", n_threads=n) for n in (0, 2))
-    assert (default.limits.parallel, fixed.limits.parallel) == (3, 1)
+    assert (default.limits.parallel, fixed.limits.parallel) == (2, 1), "a core is left for others"
+    assert default.limits.side_by_side
+    assert not fixed.limits.side_by_side
     meet = threading.Barrier(3)
     alone = default._one  # type: ignore[attr-defined]
 
