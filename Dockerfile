@@ -21,12 +21,13 @@ LABEL org.opencontainers.image.title="p2l-router gateway" \
 # PYTHONSAFEPATH: a folder named "server" in the working directory must not shadow ours.
 # ORT_DISABLE_TELEMETRY: as the program itself sets it; so nobody's own script in the image reports.
 ENV PATH=/opt/p2l/bin:$PATH PYTHONSAFEPATH=1 PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
-    ORT_DISABLE_TELEMETRY=1 DO_NOT_TRACK=1 P2L_HOST=0.0.0.0 P2L_CONFIG=/etc/p2l-router/config.yaml
+    ORT_DISABLE_TELEMETRY=1 DO_NOT_TRACK=1 P2L_HOST=0.0.0.0 P2L_CONFIG=/etc/p2l-router/config.yaml \
+    XDG_DATA_HOME=/var/lib
 RUN useradd --system --uid 10001 --no-create-home p2l \
  && install -d -o 10001 -g 10001 -m 0700 /var/lib/p2l-router
 COPY --from=build /opt/p2l /opt/p2l
 USER 10001
-# The one place that is written to: spend and receipts (storage.url is relative to it).
+# The one place that is written to: spend and receipts, in p2l-router.db where storage.url is not set.
 WORKDIR /var/lib/p2l-router
 VOLUME /var/lib/p2l-router
 EXPOSE 8000

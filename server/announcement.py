@@ -22,12 +22,16 @@ def announcement(
     leaderboard: Sequence[str],
     address: str,
     missing_keys: Sequence[str] = (),
+    ledger: str | None = None,
 ) -> str:
-    """address: host:port. missing_keys: variables that would bring more providers."""
+    """address: host:port. missing_keys: variables that would bring more providers. ledger: where
+    it is, if the configuration does not say."""
     url, where = _reached_at(address)
     missing = coverage(catalogue, leaderboard)
     routable = [card.name for card in catalogue if card.name not in missing.without_coefficient]
     lines = [f"p2l-router serves {url}/v1{where}", f"  dashboard: {url}/"]
+    if ledger is not None:
+        lines.append(f"  ledger: {ledger}")
     lines.append(f"  routed: {', '.join(routable) or 'nothing: no model is on the leaderboard'}")
     if missing.without_coefficient:
         names = ", ".join(missing.without_coefficient)

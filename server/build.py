@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from sqlalchemy.engine import URL
 
 from p2l_model.engine.scorer import FixedScorer, Scorer
 from router.catalog import ModelCard
@@ -13,6 +16,7 @@ from server.config_file import ConfigError, load_settings
 from server.defaults import default_settings
 from server.ledger.accounts import Accounts
 from server.ledger.attempt import Attempt
+from server.ledger_place import ledger_place
 from server.quota.budgets import Budgets
 from server.quota.pacer import Pacer
 from server.quota.rates import Limiter, MemoryRates, Rates
@@ -99,13 +103,35 @@ def _scorer_key(scoring: ScorerSettings, environ: Mapping[str, str]) -> Secret |
 
 
 def build_store(storage: StorageSettings, environ: Mapping[str, str] = os.environ) -> Store:
-    """Not started yet. Raises ConfigError where the place cannot be written."""
-    return Store(database_of(storage, environ), storage)
+    """Not started yet. Says nothing of where it lies. Raises ConfigError where the place cannot be
+    written."""
+    return Store(database_of(storage, environ, say=None), storage)
 
 
-def database_of(storage: StorageSettings, environ: Mapping[str, str] = os.environ) -> Database:
-    """Raises ConfigError where the place cannot be written."""
-    url = storage.url
+def _to_standard_error(line: str) -> None:
+    print(f"p2l-router: {line}", file=sys.stderr, flush=True)
+
+
+def database_of(
+    storage: StorageSettings,
+    environ: Mapping[str, str] = os.environ,
+    *,
+    say: Callable[[str], None] | None = _to_standard_error,
+) -> Database:
+    """say: is told where the ledger is, where it was found in the working directory. Raises
+    ConfigError where the place cannot be written."""
+    place = ledger_place(storage, environ)
+    if place is None:
+        return Database(*_address(storage, environ))
+    if place.is_here and say is not None:
+        say(f"the ledger is {place.said}")
+    place.make_folder()
+    return Database(URL.create("sqlite", database=str(place.path)))
+
+
+def _address(storage: StorageSettings, environ: Mapping[str, str]) -> tuple[str, Secret | None]:
+    """The configured URL, and the password apart from it. Raises ConfigError."""
+    url = storage.url or ""
     if storage.url_env is not None:
         url = variable(storage.url_env, environ)
         if not url:
@@ -117,7 +143,7 @@ def database_of(storage: StorageSettings, environ: Mapping[str, str] = os.enviro
             raise ConfigError(
                 f"storage.password_env: the variable {storage.password_env} is not set"
             )
-    return Database(url, password)
+    return url, password
 
 
 def leaderboard_names(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -12,6 +14,7 @@ from sqlalchemy import text
 
 from server.build import database_of, redis_url
 from server.config_file import ConfigError
+from server.ledger_place import ledger_place
 from server.settings import ProviderSettings, Settings
 from server.storage.errors import StorageError
 from server.upstream.egress import address_rule
@@ -40,6 +43,9 @@ def connections(settings: Settings, environ: Mapping[str, str]) -> Iterator[tupl
 
 def _storage(settings: Settings, environ: Mapping[str, str]) -> str:
     try:
+        place = ledger_place(settings.storage, environ)
+        if place is not None and not place.path.parent.exists():
+            return _can_be_made(place.path.parent)
         database = database_of(settings.storage, environ)
         try:
             # a file that is not there yet is made by serve, not by looking
@@ -51,6 +57,14 @@ def _storage(settings: Settings, environ: Mapping[str, str]) -> str:
     except (ConfigError, StorageError) as error:
         return str(error)
     return OK
+
+
+def _can_be_made(folder: Path) -> str:
+    """serve makes it, not looking."""
+    there = next(above for above in folder.parents if above.exists())
+    if there.is_dir() and os.access(there, os.W_OK):
+        return OK
+    return f"storage.url: the folder {folder} cannot be made: {there} cannot be written"
 
 
 def _redis(url: str) -> str:

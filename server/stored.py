@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ from p2l_model.preference import binary_log_odds
 from p2l_model.types import PreferenceFamily, PromptLeaderboard
 from server.build import database_of
 from server.config_file import ConfigError
+from server.ledger_place import ledger_place
 from server.settings import StorageSettings
 from server.storage.database import Database
 from server.storage.errors import StorageError
@@ -30,10 +32,17 @@ _OUTCOMES: Final = {"model_a": 1.0, "model_b": 0.0, "tie": 0.5, "tie_bothbad": 0
 
 def open_database(storage: StorageSettings) -> Database:
     """The configured one. Raises ConfigError, DataError where nothing has been stored yet."""
+    place = ledger_place(storage, os.environ)
+    if place is not None and not place.path.exists():
+        raise _nothing_stored(str(place.path))
     database = database_of(storage)
     if database.path is not None and not database.path.exists():
-        raise DataError(f"{database.shown}: is not there: serve has stored nothing yet")
+        raise _nothing_stored(database.shown)
     return database
+
+
+def _nothing_stored(where: str) -> DataError:
+    return DataError(f"{where}: is not there: serve has stored nothing yet")
 
 
 @contextmanager

@@ -28,6 +28,7 @@ from server.commands.flags import port
 from server.config_file import ConfigError
 from server.defaults import missing_variables
 from server.hosts import is_loopback
+from server.ledger_place import ledger_place
 from server.logs import FORMATS, configure, say_always
 from server.objectives import check_objectives
 from server.serving.sockets import accepting, address_of, bind, inherited
@@ -174,7 +175,9 @@ def _announce(
 ) -> None:
     bare = args.config is None and not os.environ.get("P2L_CONFIG")
     missing = missing_variables(os.environ) if bare else []
-    said = announcement(settings, catalogue, names, address_of(listener), missing)
+    place = ledger_place(settings.storage, os.environ)
+    ledger = None if place is None else place.said
+    said = announcement(settings, catalogue, names, address_of(listener), missing, ledger)
     if args.log_format == "json":
         say_always(said)
     else:
@@ -203,7 +206,7 @@ def _has_keys(settings: Settings, authenticator: Authenticator) -> bool:
     """In the configuration or stored; a stored key that was revoked counts: it stays closed."""
     if not authenticator.is_open:
         return True
-    database = database_of(settings.storage)
+    database = database_of(settings.storage, say=None)
     try:
         migrate(database)
         return not read_key_ring(database).is_empty

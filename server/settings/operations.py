@@ -20,7 +20,9 @@ _DEFAULT_PORTS: Final = {"http": "80", "https": "443"}
 class StorageSettings(Section):
     """Where spend, receipts, feedback and created keys are kept.
 
-    url: sqlite:///PATH or postgresql://USER@HOST/NAME. url_env: the variable that holds the URL,
+    url: sqlite:///PATH or postgresql://USER@HOST/NAME; without it p2l-router/p2l-router.db in
+    XDG_DATA_HOME (~/.local/share), or p2l-router.db in the working directory where there is one.
+    url_env: the variable that holds the URL,
     where it has a password in it. password_env: the variable that holds the password alone.
     on_failure: what happens to requests while the database is down: refuse them (503), or serve
     and keep the records in spool_dir until it is back.
@@ -34,7 +36,7 @@ class StorageSettings(Section):
     completions, by store: true; responses_days: for how long; null: for ever.
     """
 
-    url: str = "sqlite:///p2l-router.db"
+    url: str | None = None
     url_env: str | None = None
     password_env: str | None = None
     on_failure: Literal["refuse", "spool"] = "refuse"
@@ -50,7 +52,7 @@ class StorageSettings(Section):
 
     @model_validator(mode="after")
     def _has_somewhere_to_spool(self) -> StorageSettings:
-        postgres = self.url_env is not None or not self.url.startswith("sqlite")
+        postgres = self.url_env is not None or not (self.url or "sqlite").startswith("sqlite")
         if self.on_failure == "spool" and self.spool_dir is None and postgres:
             raise ValueError("on_failure: spool needs spool_dir, a folder that can be written")
         return self

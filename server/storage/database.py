@@ -25,7 +25,7 @@ _POSTGRES: Final = "postgresql+psycopg"
 class Database:
     """Connections of one database. Safe to use from several threads."""
 
-    def __init__(self, url: str, password: Secret | None = None) -> None:
+    def __init__(self, url: str | URL, password: Secret | None = None) -> None:
         """Raises ConfigError for a URL of an unknown kind, or a file that cannot be written."""
         self.url = _checked(url)
         if password is not None:
@@ -88,7 +88,7 @@ class Database:
         return engine
 
 
-def _checked(url: str) -> URL:
+def _checked(url: str | URL) -> URL:
     try:
         parsed = make_url(url)
     except ArgumentError:

@@ -56,7 +56,7 @@ def run(language: str, block: str, folder: Path, url: str = "") -> str:
     done = subprocess.run(
         [*how, block.replace("http://127.0.0.1:8000", url)],
         cwd=folder,
-        env={"PATH": path, **{f"{name}_API_KEY": "unused" for name in KEYS}},
+        env={"PATH": path, "HOME": str(folder), **{f"{name}_API_KEY": "unused" for name in KEYS}},
         capture_output=True,
         text=True,
         check=False,

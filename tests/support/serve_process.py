@@ -35,7 +35,9 @@ class ServeProcess:
         if config is not None:
             self.config.write_text(config)
             self._flags += ["--config", str(self.config)]
-        self._environ = {"PATH": os.environ["PATH"], "PYTHONWARNINGS": "error", **(environ or {})}
+        # its ledger lies in the folder where the configuration does not say where
+        own = {"PATH": os.environ["PATH"], "PYTHONWARNINGS": "error", "XDG_DATA_HOME": str(folder)}
+        self._environ = own | (environ or {})
         self.url = ""
 
     @property

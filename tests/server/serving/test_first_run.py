@@ -67,7 +67,7 @@ def test_mistakes_of_the_first_minutes_say_what_to_do(tmp_path: Path) -> None:
             done = subprocess.run(
                 [str(COMMAND), "serve", *flags],
                 cwd=tmp_path,
-                env={"PATH": os.environ["PATH"]},
+                env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)},
                 capture_output=True,
                 text=True,
                 check=False,
