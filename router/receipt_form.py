@@ -35,10 +35,12 @@ _NUMBERS: Final = ("coefficients", "expected_output_tokens", "expected_scores")
 
 
 class Attempt(NamedTuple):
-    """decision: as the router gave it. failure: what became of it, None where it was answered."""
+    """decision: as the router gave it. failure: what became of it, None where it was answered.
+    served_model: what its provider calls the model that answered, where that was another."""
 
     decision: Decision
     failure: str | None = None
+    served_model: str | None = None
 
 
 class Common(NamedTuple):
@@ -236,12 +238,13 @@ def _constraints_json(constraints: Constraints) -> Any:
 
 
 def _attempt_json(attempt: Attempt) -> dict[str, Any]:
-    decision = attempt.decision
+    decision, served = attempt.decision, attempt.served_model
     return {
         "request": request_json(decision.request),
         "draw": decision.draw,
         "decision": decision_json(decision),
         "failure": attempt.failure,
+        **({} if served is None else {"served_model": served}),
     }
 
 

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
-from router.catalog import ModelCard
-from router.cost import actual_cost_usd
-from server.decision_view import decision_headers, decision_json, names_header, plain
+from server.decision_view import decision_headers, decision_json, encoded_name, names_header, plain
 from server.errors import OVERLOADED, ApiError, with_words
 from server.exchange import Exchange
 from server.guard import log_bug
@@ -27,7 +24,6 @@ from server.responses.reply import blank_response, to_response
 from server.responses.stream import ResponseStream
 from server.upstream.base import Surface, UpstreamReply, UpstreamStream
 from server.upstream.errors import UpstreamError, UpstreamTimeoutError
-from server.usage import parse_usage
 
 Keep = Callable[[dict[str, Any]], Awaitable[object]]
 
@@ -40,6 +36,9 @@ def response_headers(exchange: Exchange) -> dict[str, str]:
     fit = exchange.plan.fits.get(exchange.decision.model)
     if fit is not None and fit.left_out:
         headers["x-p2l-left-out-fields"] = names_header(fit.left_out)
+    served = None if exchange.entry is None else exchange.entry.row.served_model
+    if served is not None:
+        headers["x-p2l-served-model"] = encoded_name(served)
     headers["x-p2l-attempts"] = str(exchange.attempts)
     headers["server-timing"] = exchange.timings.header
     return headers
@@ -53,8 +52,8 @@ def whole_answer(
     card = exchange.decision.card
     # the entry is settled: it has read the usage already
     cost_usd = None if exchange.entry is None else exchange.entry.reported_cost_usd
-    if cost_usd is not None:
-        body["usage"] = with_cost(body["usage"], float(cost_usd))
+    if isinstance(body.get("usage"), dict):
+        body["usage"] = with_cost(body["usage"], None if cost_usd is None else float(cost_usd))
     if exchange.sent_as is not request.surface:
         body = _bridged(exchange, request, body)
     if request.turn is not None:
@@ -121,10 +120,9 @@ def _bridged(exchange: Exchange, request: GatewayRequest, body: dict[str, Any]) 
 def _presenter(exchange: Exchange, request: GatewayRequest, request_id: str) -> Presenter:
     card, sent_as = exchange.decision.card, exchange.sent_as
 
-    def cost(usage: object) -> float | None:
-        tier = None if exchange.entry is None else exchange.entry.tier
-        searches = 0 if exchange.entry is None else exchange.entry.searches
-        cost_usd = cost_of(card, usage, sent_as, tier, searches)
+    def cost() -> float | None:
+        # the entry sees each event before its reader
+        cost_usd = None if exchange.entry is None else exchange.entry.reported_cost_usd
         return None if cost_usd is None else float(cost_usd)
 
     marks = {} if request.turn is None else request.turn.marks
@@ -152,17 +150,6 @@ def _wants_thoughts(request: GatewayRequest) -> bool:
 def cost_header(cost_usd: Decimal | None) -> Mapping[str, str]:
     """x-p2l-cost-usd, where the cost is known."""
     return {} if cost_usd is None else {"x-p2l-cost-usd": plain(cost_usd)}
-
-
-def cost_of(
-    card: ModelCard, usage: object, surface: Surface, tier: str | None, searches: int = 0
-) -> Decimal | None:
-    """USD for a usage object of the surface, served in a service tier; None where there is none or
-    the price is unknown. searches: that the answer tells of beside its usage."""
-    parsed = parse_usage(usage, surface)
-    if parsed is not None and searches > 0:
-        parsed = replace(parsed, web_searches=searches)
-    return None if parsed is None else actual_cost_usd(card, parsed, tier)
 
 
 def _broken(error: UpstreamError, surface: Surface) -> dict[str, Any]:

@@ -13,9 +13,10 @@ from router.receipt import Attempt
 from server.errors import ApiError, BudgetExhaustedError, from_upstreams
 from server.hedge import Leg
 from server.ledger.accounts import WindowShortError
+from server.ledger.attempt import Outcome
 from server.ledger.entry import Entry
 from server.plan import Plan
-from server.upstream.base import Surface
+from server.upstream.base import Surface, UpstreamReply, UpstreamStream
 from server.upstream.errors import UpstreamError, UpstreamModelRefusedError
 
 _FREE_REFUSALS: Final = 8
@@ -89,6 +90,22 @@ class Exchange:
         if entry.output_cap is not None:
             self.decision = replace(self.decision, max_output_tokens=entry.output_cap)
 
+    async def note_served(self, reply: UpstreamReply | UpstreamStream) -> None:
+        """Finds out whether another model answered than the one asked for."""
+        entry, said = self.entry, reply.model or ""
+        if entry is None:
+            return
+        try:
+            other = await self.plan.served.other(self.decision.card, said)
+        except BaseException:
+            # the caller has hung up, and nobody else has the answer
+            await _settle(entry, reply)
+            raise
+        if other is not None:
+            entry.served(other, said)
+            last = self.history[-1]
+            self.history[-1] = last._replace(served_model=entry.row.served_model)
+
     def exhausted(self, short: WindowShortError) -> ApiError:
         """What a window that is short of money comes to: after a failed attempt, that failure is
         what the caller is told."""
@@ -99,6 +116,14 @@ class Exchange:
             "are left, and this request can cost more. Wait, or lower its output limit.",
             short.retry_after_s,
         )
+
+
+async def _settle(entry: Entry, reply: UpstreamReply | UpstreamStream) -> None:
+    if isinstance(reply, UpstreamReply):
+        entry.answer(reply.body)
+    else:
+        await reply.aclose()
+        entry.settle(Outcome.CANCELLED)
 
 
 def forget(_: Exchange) -> None:

@@ -41,7 +41,7 @@ from server.spend import left_after, left_of_budget
 from server.upstream.base import Upstream, UpstreamReply, UpstreamRequest, UpstreamStream
 from server.upstream.errors import Stage, UpstreamError, UpstreamRejectedError
 
-T = TypeVar("T")
+T = TypeVar("T", UpstreamReply, UpstreamStream)
 Sender = Callable[[Upstream, UpstreamRequest], Awaitable[T]]
 # How often a reservation is tried for one attempt: others may take the money in between.
 _RESERVATIONS: Final = 4
@@ -168,6 +168,8 @@ class Gateway:
             else:
                 exchange.timings.upstream_ms += _ms_since(started)
                 self._note_success(exchange, time.perf_counter() - began)
+                if reply.model not in (None, entry.row.upstream_model):
+                    await exchange.note_served(reply)
                 return entry, reply
 
     async def _hedged(
@@ -279,6 +281,7 @@ class Gateway:
         outgoing.progress.thinks = self.planner.thinks(decision.model, outgoing.body)
         if exchange.entry is not None:
             exchange.entry.surface = outgoing.surface
+            exchange.entry.is_bill = upstream.bills
             exchange.entry.progress = outgoing.progress
         return upstream, outgoing
 

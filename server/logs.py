@@ -63,6 +63,7 @@ def log_attempt(row: Attempt) -> None:
         "key": row.key_name,
         "model": row.model,
         "provider": row.provider,
+        "served_model": row.served_model,
         "outcome": row.outcome.value,
         "streamed": row.streamed,
         "cost_usd": cost,

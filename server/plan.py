@@ -33,6 +33,7 @@ from server.options import RoutingOptions
 from server.places import Places
 from server.request import GatewayRequest
 from server.request_id import Entropy
+from server.served import ServedModels
 from server.settings import RoutingRules, RoutingSettings, ScorerSettings
 from server.tastes import OwnTaste, Tastes
 from server.upstream.base import Fit, Surface, Upstream
@@ -56,8 +57,8 @@ class Plan:
     """A request ready to be decided. routed: false for a model asked for by its own name.
     fits: catalogue name -> what its provider can express of the request. taste: of the caller, that
     its leaderboard was moved by. fallbacks: further models that may be tried. named: by option or
-    rule, where it was said. counted_tokens: the
-    input where all of it is text that was tokenised, else 0."""
+    rule, where it was said. counted_tokens: the input where all of it is text that was tokenised,
+    else 0. served: knows what the names in answers stand for."""
 
     request_id: str
     caller: Caller
@@ -75,6 +76,7 @@ class Plan:
     fallbacks: int = 0
     counted_tokens: int = 0
     named: Callable[[], Mapping[str, str]] = dict
+    served: ServedModels = field(default_factory=ServedModels, repr=False)
 
     @property
     def scoring(self) -> str:
@@ -111,6 +113,7 @@ class Planner:
         self._facts = {n: f for n, f in (facts or {}).items() if f.known != "nothing"}
         self._private = frozenset(private)
         self._rules_of = alike(self._facts)
+        self._names = ServedModels()
         self.scorer = scorer
         self.serve(catalogue)
         self._routing = routing
@@ -138,6 +141,7 @@ class Planner:
             cards = tuple(places.placed(card) for card in cards)
         self.catalogue = {card.name: card for card in cards}
         self._cards = cards
+        self._names = ServedModels(cards)
 
     async def plan(self, request: GatewayRequest, options: RoutingOptions, caller: Caller) -> Plan:
         """Raises NotFoundError for an unknown model, InvalidRequestError for bad options."""
@@ -190,6 +194,7 @@ class Planner:
             body=body,
             counted_tokens=shape.input_tokens if is_exact else 0,
             named=named,
+            served=self._names,
         )
 
     async def leaderboard(self, plan: Plan) -> tuple[PromptLeaderboard, float]:

@@ -14,7 +14,7 @@ from server.responses.stream import ResponseStream
 from server.sse import DONE, SseEvent, encode_event, error_event
 from server.upstream.base import Surface
 
-Costing = Callable[[object], float | None]
+Costing = Callable[[], float | None]
 _LAST_RESPONSES: Final = frozenset({"response.completed", "response.incomplete", "response.failed"})
 
 
@@ -39,7 +39,7 @@ class Presenter(Protocol):
 
 class ChunkPresenter:
     """Chat completions and completions: changes what must change in a chunk and passes on the
-    bytes of every other. cost: USD for a usage object; explanation: goes out with the first."""
+    bytes of every other. cost: USD of the answer so far; explanation: goes out with the first."""
 
     def __init__(
         self,
@@ -102,7 +102,7 @@ class ChunkPresenter:
             if usage is not None and not chunk.get("choices"):
                 return None
         elif isinstance(usage, dict):
-            chunk["usage"] = with_cost(usage, self._cost(usage))
+            chunk["usage"] = with_cost(usage, self._cost())
         return orjson.dumps(chunk)
 
 
@@ -176,7 +176,6 @@ class NativePresenter:
         self._cost = cost
         self._surface = surface
         self._request_id = request_id
-        self._usage: dict[str, Any] = {}
         self._n_events = 0
 
     def begin(self) -> Iterator[bytes]:
@@ -207,36 +206,30 @@ class NativePresenter:
         for holder in ("response", "message"):
             if isinstance(event.get(holder), dict):
                 event[holder] = {**event[holder], "model": self._card.name, **self._marks}
-                self._note(event[holder])
                 if event.get("type") in _LAST_RESPONSES:
                     self._add_cost(event[holder])
                     self.ended = event[holder]
                 return True
         if event.get("type") == "message_delta" and isinstance(event.get("usage"), dict):
-            self._note(event)
             self._add_cost(event)
             return True
         return False
 
-    def _note(self, holder: Mapping[str, Any]) -> None:
-        usage = holder.get("usage")
-        if isinstance(usage, dict):
-            # cumulative; what a later event does not repeat still holds
-            self._usage |= {name: value for name, value in usage.items() if value is not None}
-
     def _add_cost(self, holder: dict[str, Any]) -> None:
         if isinstance(holder.get("usage"), dict):
-            holder["usage"] = with_cost(holder["usage"], self._cost(self._usage))
+            holder["usage"] = with_cost(holder["usage"], self._cost())
 
 
 def with_cost(usage: Mapping[str, Any], cost_usd: float | None) -> dict[str, Any]:
-    """usage with what it cost, where that is known."""
-    return dict(usage) if cost_usd is None else {**usage, "cost": cost_usd}
+    """usage with what it cost, where that is known; what else it says of that is not booked."""
+    if cost_usd is None:
+        return {name: value for name, value in usage.items() if name != "cost"}
+    return {**usage, "cost": cost_usd}
 
 
 def _costed(chunk: dict[str, Any], cost: Costing) -> dict[str, Any]:
     usage = chunk.get("usage")
-    return chunk | {"usage": with_cost(usage, cost(usage))} if isinstance(usage, dict) else chunk
+    return chunk | {"usage": with_cost(usage, cost())} if isinstance(usage, dict) else chunk
 
 
 def _named(event: Mapping[str, Any]) -> bytes:

@@ -10,6 +10,7 @@ from typing import Any
 
 from router.catalog import LongPrompt, Prices
 
+_OPENROUTER = "https://openrouter.ai/api/v1"
 _EMBEDDING = re.compile(r"embed", re.IGNORECASE)
 # The field names of genai-prices' ModelPrice and ours.
 _FIELDS = {
@@ -31,6 +32,30 @@ class ListedModel:
     prices: Prices
     context_window: int | None
     long_prompts: tuple[LongPrompt, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A model by the list's own name. prices: None where the list has none that are complete."""
+
+    name: str
+    prices: Prices | None
+
+
+def look_up_named(bare: str, full: str, now: datetime) -> Named | None:
+    """A well-known model at its vendor's, or else at OpenRouter; None where the list has not got
+    it. bare: its name without the path; full: as it came."""
+    from genai_prices.data_snapshot import get_snapshot
+
+    snapshot = get_snapshot()
+    for name, url in ((full, None), (bare, None), (full, _OPENROUTER)):
+        try:
+            _, info = snapshot.find_provider_model(name, None, None, url)
+        except LookupError:
+            continue
+        listed = _listed(info, now)
+        return Named(info.id, None if listed is None else listed.prices)
+    return None
 
 
 def look_up(model: str, provider_url: str | None, now: datetime) -> ListedModel | None:

@@ -217,6 +217,8 @@ def _attributes(row: Attempt) -> dict[str, Any]:
         "p2l.cost_source": row.cost_source.value,
         **_amount("p2l.cost_usd", None if row.cost_pico is None else usd(row.cost_pico)),
     }
+    if row.served_model is not None:
+        found["gen_ai.response.model"] = row.served_model
     if row.upstream_id is not None:
         found["gen_ai.response.id"] = row.upstream_id
     if row.usage is not None:

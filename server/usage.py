@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any, Final
 
 from router.cost import Usage
@@ -19,6 +20,7 @@ _SUMMED: Final = (
 )
 # From here on a float does not tell one number from the next.
 _MOST: Final = 2**53
+_STATED: Final = ("cost", "cost_details", "is_byok")
 
 
 def parse_usage(usage: object, surface: Surface = Surface.CHAT) -> Usage | None:
@@ -30,6 +32,34 @@ def parse_usage(usage: object, surface: Surface = Surface.CHAT) -> Usage | None:
     if surface is Surface.RESPONSES:
         return _openai(usage, "input_tokens", "output_tokens")
     return _openai(usage, "prompt_tokens", "completion_tokens")
+
+
+def reported_cost(usage: object) -> Decimal | None:
+    """USD that a usage object itself states; None where it states none, or nonsense.
+
+    With a key of the operator's own at the vendor, OpenRouter charges its fee and states beside it
+    what the vendor charges: both are paid.
+    """
+    if not isinstance(usage, dict) or "cost" not in usage:
+        return None
+    cost_usd = _amount(usage["cost"])
+    if cost_usd is not None and usage.get("is_byok") is True:
+        cost_usd += _amount(_details(usage, "cost_details").get("upstream_inference_cost")) or 0
+    return cost_usd
+
+
+def stated(usage: object) -> dict[str, Any]:
+    """The fields by which a usage object states its cost, for the same in another form."""
+    if not isinstance(usage, dict):
+        return {}
+    return {name: usage[name] for name in _STATED if name in usage}
+
+
+def _amount(value: object) -> Decimal | None:
+    """A JSON number that can be an amount."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < _MOST:
+        return None
+    return Decimal(repr(value))
 
 
 def openai_usage(usage: Usage) -> dict[str, Any]:

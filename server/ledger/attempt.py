@@ -30,10 +30,12 @@ class Outcome(StrEnum):
 
 
 class CostSource(StrEnum):
-    """Where a cost comes from. USAGE: the provider's count. ESTIMATE: ours, since it gave none.
-    NONE: nothing is billed. RECONCILED: the provider's own export."""
+    """Where a cost comes from. USAGE: the provider's count, at our prices. REPORTED: the cost that
+    the answer itself states. ESTIMATE: ours, since it gave no count. NONE: nothing is billed.
+    RECONCILED: the provider's own export."""
 
     USAGE = "usage"
+    REPORTED = "reported"
     ESTIMATE = "estimate"
     NONE = "none"
     RECONCILED = "reconciled"
@@ -44,7 +46,8 @@ class Attempt:
     """A row. Amounts in picodollars, times in seconds since 1970, cost_pico None: price unknown.
 
     (request_id, attempt) is its identity: written twice, it is one row. It holds no prompt, no
-    completion and no key, only the key's name.
+    completion and no key, only the key's name. served_model: what the provider calls the model
+    that answered, where that is another than the one asked for.
     """
 
     request_id: str
@@ -66,6 +69,7 @@ class Attempt:
     cost_source: CostSource = CostSource.NONE
     latency_ms: float | None = None
     upstream_id: str | None = None
+    served_model: str | None = None
     usage: Usage | None = None
 
 

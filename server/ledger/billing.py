@@ -15,6 +15,10 @@ from server.ledger.attempt import CostSource, Outcome
 # A provider that never took the request on does not bill it.
 _UNBILLED: Final = frozenset({Outcome.REJECTED, Outcome.RATE_LIMITED, Outcome.UNAVAILABLE})
 _BYTES_PER_TOKEN: Final = 4
+# What a stated cost is believed up to: the dearest token on sale costs 0.0006 USD, and what a
+# provider charges beside tokens (searches, pages that are read) is cents.
+_MOST_PER_TOKEN_USD: Final = Decimal("0.002")
+_FEES_USD: Final = Decimal(1)
 
 
 class UnknownCost(StrEnum):
@@ -32,7 +36,7 @@ class Seen:
 
     sent: the request may have left this process. taken_on: the provider answered 200, so that even
     a failed attempt may be charged. tier: the service tier, as asked for until the answer says
-    another.
+    another. served: the model that answered in another's place.
     """
 
     usage: Usage | None = None
@@ -41,6 +45,7 @@ class Seen:
     deltas: int = 0
     text_bytes: int = 0
     tier: str | None = None
+    served: ModelCard | None = None
 
     @property
     def tokens(self) -> int:
@@ -68,17 +73,47 @@ class Bill:
 
 
 def bill(outcome: Outcome, known: Known, seen: Seen, policy: UnknownCost) -> Bill:
-    """Reported usage counts whatever happened afterwards; then what was seen; then the policy."""
+    """By our own prices. Reported usage counts whatever happened afterwards; then what was seen;
+    then the policy."""
     if seen.usage is not None:
         cost_usd = actual_cost_usd(known.card, seen.usage, billed_tier(known, seen))
+        if seen.served is not None:
+            cost_usd = _dearer(cost_usd, seen.served, seen, seen.usage)
         return Bill(cost_usd, CostSource.USAGE, seen.usage)
     if not seen.sent or (outcome in _UNBILLED and not seen.taken_on):
         return Bill(Decimal(0), CostSource.NONE, None)
     if outcome is Outcome.ANSWERED or seen.tokens > 0:
         usage = Usage(prompt_tokens=known.shape.input_tokens, completion_tokens=seen.tokens)
         cost_usd = actual_cost_usd(known.card, usage, billed_tier(known, seen))
+        if seen.served is not None:
+            cost_usd = _dearer(cost_usd, seen.served, seen, usage)
         return Bill(cost_usd, CostSource.ESTIMATE, usage)
     return Bill(_unknown(known, policy), CostSource.ESTIMATE, None)
+
+
+def stated_bill(own: Bill, stated_usd: Decimal, *, is_bill: bool) -> Bill:
+    """What is booked of an answer that states its own cost: that, where it is the provider's bill,
+    and elsewhere where it is more than our own figure. What no tokens can cost is not believed.
+
+    own: by our own prices. is_bill: the provider charges what it states.
+    """
+    if stated_usd > _FEES_USD + _tokens(own) * _MOST_PER_TOKEN_USD:
+        return own
+    if is_bill or own.cost_usd is None or stated_usd > own.cost_usd:
+        return Bill(stated_usd, CostSource.REPORTED, own.usage)
+    return own
+
+
+def _dearer(own_usd: Decimal | None, served: ModelCard, seen: Seen, usage: Usage) -> Decimal | None:
+    """At the price of the model asked for, and no less than at that of the one that answered."""
+    other_usd = actual_cost_usd(served, usage, seen.tier)
+    if own_usd is None or other_usd is None:
+        return other_usd if own_usd is None else own_usd
+    return max(own_usd, other_usd)
+
+
+def _tokens(own: Bill) -> int:
+    return 0 if own.usage is None else own.usage.prompt_tokens + own.usage.completion_tokens
 
 
 def billed_tier(known: Known, seen: Seen) -> str | None:

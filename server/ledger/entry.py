@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final, Protocol
 
+from router.catalog import ModelCard
 from router.cost import Usage
 from server.auth import Caller
 from server.ledger.attempt import Attempt, CostSource, Outcome, pico
-from server.ledger.billing import Bill, Known, Seen, UnknownCost, bill, billed_tier
+from server.ledger.billing import Bill, Known, Seen, UnknownCost, bill, stated_bill
 from server.quota.window import WindowSpec
 from server.tiers import reported_tier
 from server.upstream.base import Surface
@@ -24,7 +25,7 @@ from server.upstream.errors import (
     UpstreamStreamBrokenError,
     UpstreamTimeoutError,
 )
-from server.usage import WEB_SEARCHES, parse_usage, searches_in
+from server.usage import WEB_SEARCHES, parse_usage, reported_cost, searches_in
 
 _OUTCOMES: Final = (
     (UpstreamRejectedError, Outcome.REJECTED),
@@ -35,6 +36,9 @@ _OUTCOMES: Final = (
 )
 
 
+_TOLD: Final = frozenset({CostSource.USAGE, CostSource.REPORTED})
+# Of a name of the provider's that is kept.
+_MOST_CHARS: Final = 200
 # Where a chunk may say more than its text.
 _TELLING: Final = frozenset({"usage", "service_tier", "message", "response"})
 
@@ -51,6 +55,7 @@ class Entry:
 
     output_cap: tokens that the reservation pays for, to be sent along; None: nothing to send.
     surface: the form of the answer that is seen. specs: the windows in which it is reserved.
+    is_bill: a cost that the answer states is what the provider charges.
     progress: how far the request has come, None where nobody tells: it then counts as sent.
     `settle`, `fail` and `cancel` end it; only the first of them counts.
     """
@@ -72,6 +77,7 @@ class Entry:
         self.caller = caller
         self.specs = specs
         self.surface = Surface.CHAT
+        self.is_bill = False
         self.progress: Progress | None = None
         self.cost_usd: Decimal | None = None
         # told of the usage that an answer reported
@@ -86,20 +92,20 @@ class Entry:
 
     @property
     def reported_cost_usd(self) -> Decimal | None:
-        """What the provider's own count comes to; None while it is open, and where there is no
-        count or no price."""
-        return self.cost_usd if self.row.cost_source is CostSource.USAGE else None
+        """What the provider's own count or statement comes to, as far as the answer has come; None
+        where there is neither, or no price."""
+        if self.row.outcome is not Outcome.OPEN:
+            return self.cost_usd if self.row.cost_source in _TOLD else None
+        self._seen.usage = parse_usage(self._usage, self.surface)
+        so_far = self._billed(Outcome.ANSWERED)
+        return so_far.cost_usd if so_far.source in _TOLD else None
 
-    @property
-    def tier(self) -> str | None:
-        """The service tier that it is billed at, as far as the answer has come."""
-        return billed_tier(self._known, self._seen)
-
-    @property
-    def searches(self) -> int:
-        """Web searches that the answer has told of so far, beside its usage."""
-        found: int = self._usage.get(WEB_SEARCHES, 0)
-        return found
+    def served(self, other: ModelCard, said: str) -> None:
+        """Another model answers than the one asked for. said: the provider's name for it."""
+        self._seen.served = other
+        self.row.served_model = said[:_MOST_CHARS]
+        # what its tokens come to tells nothing of the model asked for
+        self.on_usage = None
 
     @property
     def is_open(self) -> bool:
@@ -146,12 +152,16 @@ class Entry:
         self._seen.usage = parse_usage(self._usage, self.surface)
         self._seen.taken_on = taken_on
         self._seen.sent = self.progress is None or self.progress.stage is Stage.SENT
-        final = bill(outcome, self._known, self._seen, self._policy)
-        self._close(outcome, final)
+        self._close(outcome, self._billed(outcome))
         self._to.settled(self)
         # learning comes last: whatever is wrong with it, the attempt is settled
         if self._seen.usage is not None and self.on_usage is not None:
             self.on_usage(self._seen.usage)
+
+    def _billed(self, outcome: Outcome) -> Bill:
+        own = bill(outcome, self._known, self._seen, self._policy)
+        stated_usd = reported_cost(self._usage) if "cost" in self._usage else None
+        return own if stated_usd is None else stated_bill(own, stated_usd, is_bill=self.is_bill)
 
     def _close(self, outcome: Outcome, final: Bill) -> None:
         row = self.row
@@ -172,7 +182,7 @@ class Entry:
             if "output" in part:
                 self._count({WEB_SEARCHES: searches_in(part["output"])})
             if self.row.upstream_id is None and isinstance(part.get("id"), str):
-                self.row.upstream_id = part["id"][:200]
+                self.row.upstream_id = part["id"][:_MOST_CHARS]
 
     def _count(self, usage: object) -> None:
         if isinstance(usage, dict):

@@ -31,6 +31,7 @@ def attempt_row(attempt: Attempt, instance: str) -> Row:
         "provider": attempt.provider,
         "upstream_model": attempt.upstream_model,
         "upstream_id": attempt.upstream_id,
+        "served_model": attempt.served_model,
         "routed": attempt.routed,
         "streamed": attempt.streamed,
         "started_at": micros(attempt.started_at),

@@ -51,6 +51,7 @@ attempts: Final = Table(
     Column("reasoning_tokens", BigInteger),
     Column("audio_input_tokens", BigInteger),
     Column("audio_output_tokens", BigInteger),
+    Column("served_model", Text),
     PrimaryKeyConstraint("request_id", "attempt", name="attempts_pkey"),
 )
 Index("attempts_settled", attempts.c.settled_at)

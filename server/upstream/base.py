@@ -67,6 +67,12 @@ class UpstreamReply:
     body: dict[str, Any] = field(repr=False)
     status: int = 200
 
+    @property
+    def model(self) -> str | None:
+        """What the provider calls the model that answered, where it says so."""
+        said = self.body.get("model")
+        return said if isinstance(said, str) and said else _model_in(self.body)
+
 
 class StreamMeter(Protocol):
     """What is told of a stream, before its reader hears of it."""
@@ -133,6 +139,15 @@ class UpstreamStream:
             if any(has_begun(event.parsed) for event in more):
                 break
         return cls(held, batches)
+
+    @property
+    def model(self) -> str | None:
+        """See UpstreamReply.model: by the events that have come and are not read yet."""
+        for event in self._ready:
+            model = None if event.parsed is None else _model_in(event.parsed)
+            if model is not None:
+                return model
+        return None
 
     def __aiter__(self) -> Self:
         return self
@@ -206,6 +221,15 @@ class UpstreamStream:
         await self.aclose()
 
 
+def _model_in(said: Mapping[str, Any]) -> str | None:
+    """In an answer or an event of one, on whichever surface."""
+    for holder in (said, said.get("response"), said.get("message")):
+        model = holder.get("model") if isinstance(holder, dict) else None
+        if isinstance(model, str) and model:
+            return model
+    return None
+
+
 async def _singly(
     events: AsyncGenerator[SseEvent, None],
 ) -> AsyncGenerator[Sequence[SseEvent], None]:
@@ -220,6 +244,10 @@ class Upstream(Protocol):
     @property
     def name(self) -> str:
         """The provider's name in the configuration."""
+
+    @property
+    def bills(self) -> bool:
+        """Whether a cost that its answers state is what it charges."""
 
     def speaks(self, surface: Surface) -> bool:
         """Whether a request of this surface can be sent as it is."""

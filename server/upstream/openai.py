@@ -74,6 +74,7 @@ class OpenAIUpstream:
     ) -> None:
         self._name = name
         self._profile = profile
+        self.bills = profile.bills
         self._base_url = base_url.rstrip("/")
         self._api_version = api_version
         self._surfaces = {Surface.CHAT, Surface.COMPLETIONS, Surface.EMBEDDINGS}

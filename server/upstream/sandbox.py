@@ -59,6 +59,8 @@ class SandboxUpstream:
     before the first chunk and before each further one.
     """
 
+    bills = False
+
     def __init__(
         self,
         name: str = "sandbox",

@@ -34,7 +34,7 @@ VALUES = st.recursive(
 
 
 def sent(data: bytes) -> bytes:
-    presenter = ChunkPresenter(CARD, lambda _: None, include_usage=False, explanation=None)
+    presenter = ChunkPresenter(CARD, lambda: None, include_usage=False, explanation=None)
     (event,) = presenter.event(SseEvent(data, parsed=orjson.loads(data)))
     return event.removeprefix(b"data: ").removesuffix(b"\n\n")
 

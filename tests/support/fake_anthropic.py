@@ -160,7 +160,7 @@ def message_of(body: dict[str, Any], behaviour: Behaviour) -> dict[str, Any]:
         "id": "msg_fake",
         "type": "message",
         "role": "assistant",
-        "model": body["model"],
+        "model": behaviour.model or body["model"],
         "content": blocks,
         "stop_reason": reason,
         "stop_sequence": None,

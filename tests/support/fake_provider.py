@@ -59,6 +59,7 @@ class Behaviour:
     usage: dict[str, Any] | None = None  # instead of the counted one
     omit_usage: bool = False
     service_tier: str | None = None  # in which it was served, where it says so
+    model: str | None = None  # that answers in place of the one asked for
     status: int = 200
     error: dict[str, Any] | None = None  # the error object; with status 200 an error in disguise
     headers: dict[str, str] = field(default_factory=dict)
@@ -96,6 +97,7 @@ class Recorded:
         self.over.set()
 
 
+GOOD = Behaviour()
 NOT_HERE = Behaviour(status=404, garbage=b"<html>not here</html>", content_type="text/html")
 
 
@@ -441,7 +443,7 @@ def _chunks(body: dict[str, Any], behaviour: Behaviour) -> Iterator[dict[str, An
     options = body.get("stream_options") or {}
     with_usage = bool(options.get("include_usage")) and not behaviour.omit_usage
     head = (
-        _head(body, "chat.completion.chunk")
+        _head(body, "chat.completion.chunk", behaviour)
         | _tier(behaviour)
         | ({"usage": None} if with_usage else {})
     )
@@ -465,11 +467,17 @@ def _completion(body: dict[str, Any], behaviour: Behaviour) -> dict[str, Any]:
         for index in range(_n(body))
     ]
     usage = {} if behaviour.omit_usage else {"usage": _usage(body, behaviour)}
-    return {**_head(body, "chat.completion"), **_tier(behaviour), "choices": choices, **usage}
+    return {
+        **_head(body, "chat.completion", behaviour),
+        **_tier(behaviour),
+        "choices": choices,
+        **usage,
+    }
 
 
-def _head(body: dict[str, Any], kind: str) -> dict[str, Any]:
-    return {"id": "chatcmpl-fake", "object": kind, "created": 1, "model": body.get("model")}
+def _head(body: dict[str, Any], kind: str, behaviour: Behaviour = GOOD) -> dict[str, Any]:
+    model = behaviour.model or body.get("model")
+    return {"id": "chatcmpl-fake", "object": kind, "created": 1, "model": model}
 
 
 def _tier(behaviour: Behaviour) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any, Final
 import orjson
 
 from server.upstream.base import Surface
-from server.usage import openai_usage, parse_usage
+from server.usage import openai_usage, parse_usage, stated
 
 FINISH_REASONS: Final[Mapping[str, str]] = {
     "end_turn": "stop",
@@ -30,7 +30,7 @@ def finish_reason(stop_reason: object) -> str:
 def usage_of(usage: object) -> dict[str, Any] | None:
     """OpenAI's usage object; None where there are no counts."""
     parsed = parse_usage(usage, Surface.MESSAGES)
-    return None if parsed is None else openai_usage(parsed)
+    return None if parsed is None else openai_usage(parsed) | stated(usage)
 
 
 def to_completion(message: Mapping[str, Any], created: int) -> dict[str, Any]:

@@ -56,6 +56,8 @@ class AnthropicUpstream:
     limit, sent for callers who set none (the API wants one); thinking: upstream model -> how it is
     told to think, where its name does not tell. The rest as for OpenAIUpstream."""
 
+    bills = False
+
     def __init__(
         self,
         name: str,

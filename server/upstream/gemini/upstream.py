@@ -54,6 +54,8 @@ _OURS: Final = frozenset({"API_KEY_INVALID", "API_KEY_SERVICE_BLOCKED", "FAILED_
 class GeminiUpstream:
     """base_url: see gemini_models_url. auth: see key_headers. The rest as for OpenAIUpstream."""
 
+    bills = False
+
     def __init__(
         self,
         name: str,

@@ -15,7 +15,7 @@ from server.upstream.errors import (
 )
 from server.upstream.openai_responses.thoughts import Item, Thought, as_kept
 from server.upstream.wire import envelope
-from server.usage import openai_usage, parse_usage
+from server.usage import openai_usage, parse_usage, stated
 
 # A thought as a string that a caller can keep.
 Seal = Callable[[Thought], str]
@@ -80,7 +80,7 @@ def head_of(response: Mapping[str, Any]) -> dict[str, Any]:
 def usage_of(usage: object) -> dict[str, Any] | None:
     """OpenAI's usage object of chat completions; None where there are no counts."""
     parsed = parse_usage(usage, Surface.RESPONSES)
-    return None if parsed is None else openai_usage(parsed)
+    return None if parsed is None else openai_usage(parsed) | stated(usage)
 
 
 def finish_reason(response: Mapping[str, Any], *, called: bool) -> str:

@@ -54,6 +54,7 @@ class ResponsesBridge:
         self, plain: Upstream, thoughts: Thoughts, choices: Mapping[str, bool] | None = None
     ) -> None:
         self._plain = plain
+        self.bills = plain.bills
         self._thoughts = thoughts
         self._choices = choices or {}
         self._needs: dict[str, Need] = {}
