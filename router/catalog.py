@@ -87,7 +87,8 @@ class ModelCard:
     context_window, max_output_tokens, expected_output_tokens: tokens, None where not known.
     tier_prices: those of service tiers that are not served at `prices`. long_prompts: service tier
     (None: the normal one) -> its prices for longer prompts, the longest last. search_usd: of one
-    web search that the provider runs, None where not known.
+    web search that the provider runs, None where not known. retired: why it may no longer be
+    asked, None where it may.
     """
 
     name: str
@@ -104,6 +105,7 @@ class ModelCard:
         default_factory=dict, hash=False
     )
     search_usd: Decimal | None = None
+    retired: str | None = None
 
     def prices_at(self, tier: str | None, prompt_tokens: int = 0) -> Prices | None:
         """The prices of a service tier, the normal one for None, for a prompt of so many tokens. A

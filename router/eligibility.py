@@ -125,6 +125,8 @@ def _reason(
 ) -> str | None:
     if allowed is not None and card.name not in allowed:
         return "not in the allow-list"
+    if card.retired is not None:
+        return card.retired
     if card.name in request.excluded:
         return request.excluded[card.name]
     if not math.isfinite(value):

@@ -43,6 +43,7 @@ from server.health import Health
 from server.learn_tastes import tastes_kept_current
 from server.metrics import GatewayMetrics
 from server.model_facts.configured import facts_of_models
+from server.model_lists import ModelLists, lists_followed
 from server.observer import Observer
 from server.plan import Planner
 from server.price_updates import hours_followed, prices_kept_current
@@ -95,6 +96,12 @@ def create_app(
     def serve(cards: tuple[ModelCard, ...]) -> None:
         state.gateway.planner.serve(cards)
 
+    def put(found: Settings) -> None:
+        state.settings = found
+        state.gateway.planner.serve(build_catalogue(found), facts_of_models(found))
+
+    lists = ModelLists(lambda: state.settings, put, os.environ)
+
     def release(lost: Sequence[Lost]) -> None:
         state.gateway.accounts.release_lost(lost, state.authenticator.callers)
 
@@ -114,6 +121,7 @@ def create_app(
                 kept_alive(kept, background, release),
                 prices_kept_current(settings.prices, background, new_prices),
                 hours_followed(background, current_catalogue, serve),
+                lists_followed(background, lists),
                 tastes_kept_current(state),
             ):
                 await scorer.start()

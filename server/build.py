@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,11 +13,13 @@ from sqlalchemy.engine import URL
 
 from p2l_model.engine.scorer import FixedScorer, Scorer
 from router.catalog import ModelCard
+from server.auto_models import with_auto_models
 from server.config_file import ConfigError, load_settings
 from server.defaults import default_settings
 from server.ledger.accounts import Accounts
 from server.ledger.attempt import Attempt
 from server.ledger_place import ledger_place
+from server.model_facts.configured import book_of
 from server.quota.budgets import Budgets
 from server.quota.pacer import Pacer
 from server.quota.rates import Limiter, MemoryRates, Rates
@@ -44,7 +47,10 @@ def settings_from(path: str | None, environ: Mapping[str, str] = os.environ) -> 
     Raises ConfigError."""
     path = path or environ.get("P2L_CONFIG")
     settings = default_settings(environ) if path is None else load_settings(Path(path))
-    if not settings.models:
+    if settings.is_auto:
+        today = datetime.now(UTC).date()
+        settings = with_auto_models(settings, book_of(settings), today)
+    elif not settings.models:
         raise ConfigError(f"{path}: models is empty: name at least one model to route to")
     return settings
 
@@ -223,6 +229,7 @@ def build_upstreams(
 ) -> dict[str, Upstream]:
     """The providers that a model uses, by name. Raises ConfigError where a key is missing."""
     used = {card.provider for card in catalogue}
+    used |= {name for name, provider in settings.providers.items() if provider.models == "auto"}
     return {
         name: _upstream(name, provider, _models_of(settings, name), environ)
         for name, provider in settings.providers.items()

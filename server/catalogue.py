@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Final
 from urllib.parse import urlsplit
@@ -82,6 +82,7 @@ def _card(
         tier_prices=_tier_prices(model, prices, facts, now),
         long_prompts=_long_prompts(model, listed, prices, facts, now),
         search_usd=_search_usd(facts),
+        retired=retired(model, facts, now.date()),
     )
 
 
@@ -190,6 +191,17 @@ def _long_prompts(
     if table is not None and normal is not None and _agree(normal, prices):
         steps |= {tier: rates.long_prompts for tier, rates in table.tiers.items()}
     return {tier: own for tier, own in steps.items() if own}
+
+
+def retired(model: ModelSettings, facts: ModelFacts, today: date) -> str | None:
+    """Why the model may no longer be asked where it is sold, None where it may."""
+    ended = facts.retirement
+    if ended is None or model.retired == "allow" or not facts.is_retired(today):
+        return None
+    successor = "" if ended.successor is None else f"; its successor is {ended.successor}"
+    if ended.redirected:
+        return f"another model answers in its place since {ended.on}{successor}"
+    return f"retired on {ended.on}{successor}"
 
 
 def _search_usd(facts: ModelFacts) -> Decimal | None:

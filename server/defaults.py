@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib.resources import files
-from typing import Any
+from typing import Any, Final
 
 import yaml
 
@@ -12,21 +12,26 @@ from server.settings import Settings
 from server.variables import variable
 
 SANDBOX = "sandbox"
+_ADDRESSES: Final = {
+    "anthropic": "https://api.anthropic.com",
+    "gemini": "https://generativelanguage.googleapis.com",
+}
 
 
 def default_settings(environ: Mapping[str, str]) -> Settings:
-    """Providers whose keys are in the environment; without any, every model in the sandbox."""
+    """Providers whose keys are in the environment; without any, all of them in the sandbox. Their
+    models are those of `models: auto`."""
     catalogue = _catalogue()
-    found = {key: part for key, part in catalogue.items() if variable(key, environ)}
+    found = {key: provider for key, provider in catalogue.items() if variable(key, environ)}
     providers: dict[str, Any] = {}
-    models: dict[str, Any] = {}
-    for key_variable, part in (found or catalogue).items():
+    for key_variable, provider in (found or catalogue).items():
         name = key_variable.removesuffix("_API_KEY").lower()
-        # the sandbox keeps the provider's address: the model's list price there is looked up by it
+        # the sandbox keeps the provider's address: what its models are like is looked up by it
         real_or_not = {"api_key_env": key_variable} if found else {"kind": SANDBOX}
-        providers[name] = part["provider"] | real_or_not
-        models |= {model: card | {"provider": name} for model, card in part["models"].items()}
-    return Settings.model_validate({"providers": providers, "models": models})
+        if not found and "base_url" not in provider:
+            real_or_not["base_url"] = _ADDRESSES[provider["kind"]]
+        providers[name] = provider | real_or_not | {"models": "auto"}
+    return Settings.model_validate({"providers": providers})
 
 
 def is_sandbox_only(settings: Settings) -> bool:

@@ -109,13 +109,12 @@ class Planner:
     ) -> None:
         self.catalogue: Mapping[str, ModelCard] = {}
         self._cards: tuple[ModelCard, ...] = ()
-        # nothing is adapted to a model of which nothing is known
-        self._facts = {n: f for n, f in (facts or {}).items() if f.known != "nothing"}
+        self._facts: Mapping[str, ModelFacts] = {}
+        self._rules_of: Mapping[str, int] = {}
         self._private = frozenset(private)
-        self._rules_of = alike(self._facts)
         self._names = ServedModels()
         self.scorer = scorer
-        self.serve(catalogue)
+        self.serve(catalogue, facts)
         self._routing = routing
         self._has_windows = bool(routing.window_budgets)
         self._scoring = scoring
@@ -127,8 +126,15 @@ class Planner:
         self.tastes = tastes or Tastes()
         self._worth = worth
 
-    def serve(self, catalogue: Sequence[ModelCard]) -> None:
-        """From now on these; requests that are planned already keep theirs."""
+    def serve(
+        self, catalogue: Sequence[ModelCard], facts: Mapping[str, ModelFacts] | None = None
+    ) -> None:
+        """From now on these; requests that are planned already keep theirs. facts: None: those
+        before."""
+        if facts is not None:
+            # nothing is adapted to a model of which nothing is known
+            self._facts = {name: one for name, one in facts.items() if one.known != "nothing"}
+            self._rules_of = alike(self._facts)
         self._served = tuple(catalogue)
         self._place()
 

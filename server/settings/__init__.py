@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import Field, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
 from server.settings.auth import AuthSettings, KeySettings
 from server.settings.facts import FactOverrides, FactsFile
@@ -58,6 +58,22 @@ class Settings(Section):
     facts: FactsFile = Field(default_factory=FactsFile)
     limits: LimitsSettings = Field(default_factory=LimitsSettings)
     telemetry: TelemetrySettings = Field(default_factory=TelemetrySettings)
+    # the models that were written down, where others have been added
+    _configured: dict[str, ModelSettings] | None = PrivateAttr(default=None)
+
+    @property
+    def configured_models(self) -> dict[str, ModelSettings]:
+        """Those that the configuration names; `models` may hold more, of `models: auto`."""
+        return self.models if self._configured is None else self._configured
+
+    def remember_configured(self, models: dict[str, ModelSettings]) -> None:
+        """Of these settings, all but these models have been added."""
+        self._configured = models
+
+    @property
+    def is_auto(self) -> bool:
+        """Whether some provider's own list decides about models."""
+        return any(provider.models == "auto" for provider in self.providers.values())
 
     @model_validator(mode="after")
     def _names_fit(self) -> Settings:

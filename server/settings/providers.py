@@ -50,7 +50,9 @@ class ProviderSettings(Section):
     for a whole answer and for a stream of a model that thinks, 60 for another. idle_timeout_s:
     between two pieces of it; left out: 300 for a model that thinks, 60 for another.
     total_timeout_s: from sending to the end of the answer. max_concurrency: requests under way at a
-    time. queue_timeout_s: how long a request waits for a place among them. private: it may have
+    time. queue_timeout_s: how long a request waits for a place among them. models: auto takes
+    what the provider's own list offers the key and is known here, newest first, at most auto_models
+    of them; of a vLLM or Ollama server all that it has. private: it may have
     requests that ask for private providers (X-Route-Private). allow_private_addresses: base_url may
     be, or its name may resolve to, an address that is neither on the public Internet nor this
     machine.
@@ -63,6 +65,8 @@ class ProviderSettings(Section):
     auth: Auth | None = None
     allow_private_addresses: bool = False
     private: bool = False
+    models: Literal["auto"] | None = None
+    auto_models: PositiveInt = 8
     profile: ProfileName | None = None
     api_version: str | None = None
     responses: bool | None = None
@@ -128,6 +132,7 @@ class ModelSettings(Section):
     responses: whether a model of kind openai answers chat completions through /responses; left out:
     where it takes tools there alone.
     tier_prices: service tier -> how many times the price its tokens cost there.
+    retired: allow: it is asked even after the day on which its vendor ends it.
     facts: what else is known of it, where the table of facts is wrong.
     """
 
@@ -150,6 +155,7 @@ class ModelSettings(Section):
     thinking: Literal["none", "budget", "adaptive"] | None = None
     responses: bool | None = None
     tier_prices: dict[Tier, PositiveFactor] = Field(default_factory=dict)
+    retired: Literal["allow"] | None = None
     facts: FactOverrides = Field(default_factory=FactOverrides)
 
     @model_validator(mode="after")
