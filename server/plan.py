@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import partial
@@ -25,6 +25,7 @@ from server.auth import Caller
 from server.chat_request import ChatRequest
 from server.counting import Counted
 from server.errors import InvalidRequestError, NotFoundError, from_scoring
+from server.exclusions import cannot, check_known, excluded_by
 from server.latency import Latencies
 from server.learned import Learned
 from server.model_facts import ModelFacts
@@ -179,8 +180,8 @@ class Planner:
             budget_mode=mode,
             allowed=(direct.name,) if direct else self._allowed(options, rules, caller),
             opponents=None if direct else rules.opponent_weights,
-            excluded=self._excluded(options, catalogue, fits)
-            | _cannot(fits, request, hard=mode is BudgetMode.HARD and budget is not None),
+            excluded=excluded_by(options, catalogue, fits, self.catalogue, self._private)
+            | cannot(fits, request, hard=mode is BudgetMode.HARD and budget is not None),
             usd_per_win=None if direct else self._worth_of_a_win(rules, caller),
             objective=rules.objective,
             constraints=None if direct else self._constraints(rules, streamed=request.stream),
@@ -279,42 +280,10 @@ class Planner:
                 param="model",
             ) from None
 
-    def _excluded(
-        self, options: RoutingOptions, cards: Sequence[ModelCard], fits: Mapping[str, Fit]
-    ) -> dict[str, str]:
-        """Catalogue name -> why the request's own options rule the model out.
-
-        Raises InvalidRequestError.
-        """
-        out: dict[str, str] = {}
-        if options.strict_params:
-            out = {
-                name: f"p2l.strict_params: it would not be sent {', '.join(fit.left_out)}"
-                for name, fit in fits.items()
-                if fit.left_out
-            }
-        if options.exclude is not None:
-            self._check_known(options.exclude, options.named["exclude"])
-            out |= dict.fromkeys(options.exclude, "excluded by the request")
-        if options.private:
-            out |= {
-                card.name: f"its provider {card.provider} is not marked private"
-                for card in cards
-                if card.provider not in self._private
-            }
-        return out
-
-    def _check_known(self, names: Iterable[str], param: str) -> None:
-        for name in names:
-            if name not in self.catalogue:
-                raise InvalidRequestError(
-                    f"{param} names {name[:200]!r}, which is not in the catalogue.", param=param
-                )
-
     def _allowed(
         self, options: RoutingOptions, rules: RoutingRules, caller: Caller
     ) -> tuple[str, ...] | None:
-        self._check_known(options.models or (), options.named.get("models", "models"))
+        check_known(self.catalogue, options.models or (), options.named.get("models", "models"))
         allowed: set[str] | None = None
         for names in (options.models, rules.models, caller.models):
             if names is not None:
@@ -366,19 +335,6 @@ class Planner:
 def _chat_body(request: GatewayRequest) -> Mapping[str, Any]:
     """The messages of a chat completion; empty on other surfaces."""
     return request.body if isinstance(request, ChatRequest) else {}
-
-
-def _cannot(fits: Mapping[str, Fit], request: GatewayRequest, *, hard: bool) -> dict[str, str]:
-    """The models that cannot answer, by name: why not."""
-    excluded = {}
-    cap = request.max_output_tokens
-    for name, fit in fits.items():
-        if fit.reason is not None:
-            excluded[name] = fit.reason
-        elif hard and cap is not None and cap < fit.least_output_tokens:
-            # a hard budget pays for the cap, and more than it would be sent
-            excluded[name] = f"its provider takes no output cap under {fit.least_output_tokens}"
-    return excluded
 
 
 def _leaderboard_of_one(card: ModelCard) -> PromptLeaderboard:

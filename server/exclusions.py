@@ -1,0 +1,65 @@
+"""Which models a request rules out, and why: by its own options, or because they cannot take it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+from router.catalog import ModelCard
+from server.errors import InvalidRequestError
+from server.options import RoutingOptions
+from server.request import GatewayRequest
+from server.upstream.base import Fit
+
+
+def excluded_by(
+    options: RoutingOptions,
+    cards: Sequence[ModelCard],
+    fits: Mapping[str, Fit],
+    catalogue: Collection[str],
+    private: Collection[str],
+) -> dict[str, str]:
+    """Catalogue name -> why the request's own options rule the model out. catalogue: all names.
+    private: the providers that are marked so.
+
+    Raises InvalidRequestError.
+    """
+    out: dict[str, str] = {}
+    if options.strict_params:
+        out = {
+            name: f"p2l.strict_params: it would not be sent {', '.join(fit.left_out)}"
+            for name, fit in fits.items()
+            if fit.left_out
+        }
+    if options.exclude is not None:
+        check_known(catalogue, options.exclude, options.named["exclude"])
+        out |= dict.fromkeys(options.exclude, "excluded by the request")
+    if options.private:
+        out |= {
+            card.name: f"its provider {card.provider} is not marked private"
+            for card in cards
+            if card.provider not in private
+        }
+    return out
+
+
+def check_known(catalogue: Collection[str], names: Iterable[str], param: str) -> None:
+    """Raises InvalidRequestError naming the first that is not in the catalogue. param: where the
+    names come from."""
+    for name in names:
+        if name not in catalogue:
+            raise InvalidRequestError(
+                f"{param} names {name[:200]!r}, which is not in the catalogue.", param=param
+            )
+
+
+def cannot(fits: Mapping[str, Fit], request: GatewayRequest, *, hard: bool) -> dict[str, str]:
+    """The models that cannot answer, by name: why not."""
+    excluded = {}
+    cap = request.max_output_tokens
+    for name, fit in fits.items():
+        if fit.reason is not None:
+            excluded[name] = fit.reason
+        elif hard and cap is not None and cap < fit.least_output_tokens:
+            # a hard budget pays for the cap, and more than it would be sent
+            excluded[name] = f"its provider takes no output cap under {fit.least_output_tokens}"
+    return excluded
