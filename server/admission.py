@@ -13,6 +13,7 @@ from collections.abc import Callable
 from functools import partial
 
 from server.errors import OverloadedError
+from server.settings import LimitsSettings
 
 
 class Place:
@@ -33,7 +34,8 @@ class Place:
 class Admission:
     """max_concurrency places; max_waiting requests may wait for one, max_wait_s at most.
 
-    share_per_key: the part of the places that one key may hold.
+    share_per_key: the part of the places that one key may hold, where has_several says that there
+    are several.
     """
 
     def __init__(
@@ -43,9 +45,11 @@ class Admission:
         max_waiting: int = 0,
         max_wait_s: float = 0.2,
         share_per_key: float = 1.0,
+        has_several: Callable[[], bool] = lambda: True,
     ) -> None:
         self.in_flight = 0
         self.draining = False
+        self.has_several = has_several
         self._max_concurrency = max_concurrency
         self._max_per_key = math.ceil(share_per_key * max_concurrency)
         self._max_waiting = max_waiting
@@ -53,6 +57,17 @@ class Admission:
         self._held: Counter[str] = Counter()
         # key -> its waiting requests; the first key is the next in turn
         self._queues: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
+
+    def follow(self, limits: LimitsSettings) -> None:
+        """These limits from now on. Nobody loses a place that it has."""
+        self._max_concurrency = limits.max_concurrency
+        self._max_per_key = math.ceil(limits.share_per_key * limits.max_concurrency)
+        self._max_waiting = limits.max_waiting
+        self._max_wait_s = limits.max_wait_s
+        before = -1
+        while before != self.in_flight:  # each round lets one of every key in
+            before = self.in_flight
+            self._hand_on()
 
     @property
     def waiting(self) -> int:
@@ -143,7 +158,7 @@ class Admission:
             turn.set_result(None)
 
     def _may_hold_more(self, key: str) -> bool:
-        return self._held[key] < self._max_per_key
+        return self._held[key] < self._max_per_key or not self.has_several()
 
     def _full(self) -> OverloadedError:
         return OverloadedError(f"{self._max_concurrency} requests are already under way.")

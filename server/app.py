@@ -55,7 +55,6 @@ from server.storage.housekeeping import kept_alive
 from server.storage.recovery import Lost
 from server.storage.store import Store
 from server.stored_keys import keys_kept_current
-from server.tastes import Tastes
 from server.tracing import build_traces
 from server.upstream.base import Upstream
 
@@ -85,6 +84,8 @@ def create_app(
     checked = authenticator or Authenticator.from_settings(settings.auth, os.environ)
     state = State(settings, gateway, checked, kept, observer, created=int(time.time()))
     observer.metrics.read(lambda: states_of(state))
+    # stored keys come and go while it serves
+    gateway.admission.has_several = lambda: state.authenticator.has_several
 
     def new_prices() -> None:
         # those in force: a reload may have changed both
@@ -119,7 +120,7 @@ def create_app(
             async with (
                 keys_kept_current(state),
                 kept_alive(kept, background, release),
-                prices_kept_current(settings.prices, background, new_prices),
+                prices_kept_current(lambda: state.settings.prices, background, new_prices),
                 hours_followed(background, current_catalogue, serve),
                 lists_followed(background, lists),
                 tastes_kept_current(state),
@@ -151,26 +152,23 @@ def build_gateway(
     observer: Observer,
     previous: Gateway | None = None,
 ) -> Gateway:
-    """previous: the gateway that this one takes over from, with its places, accounts and health."""
+    """previous: the gateway that this one takes over from, with its places, accounts and health,
+    which then follow the settings, and with what it has learnt."""
     entropy = Entropy()
     routing = settings.routing
     if previous is None:
-        admission = _admission(settings)
+        admission = Admission(settings.limits.max_concurrency)
         accounts = build_accounts(settings, store, observer.settled)
         health = Health(routing.breaker.rules, time.monotonic, entropy.random)
-        tastes = Tastes()
     else:
         admission, accounts, health = previous.admission, previous.accounts, previous.health
-        tastes = previous.planner.tastes
-        accounts.budgets = Budgets(routing.window_budgets)
-        health.configured_anew()
     receipts = Receipts(store, settings.scorer, keep_prompts=settings.storage.keep_prompts)
 
     def keep(exchange: Exchange) -> None:
         observer.decided(exchange)
         receipts.keep(exchange)
 
-    return Gateway(
+    gateway = Gateway(
         Planner(
             catalogue,
             routing,
@@ -178,10 +176,10 @@ def build_gateway(
             scorer,
             upstreams,
             settings.aliases,
-            tastes,
             accounts.usd_per_win,
             facts_of_models(settings),
             [name for name, provider in settings.providers.items() if provider.private],
+            None if previous is None else previous.planner,
         ),
         upstreams,
         admission=admission,
@@ -192,13 +190,11 @@ def build_gateway(
         entropy=entropy,
         keep=keep,
     )
-
-
-def _admission(settings: Settings) -> Admission:
-    limits = settings.limits
-    return Admission(
-        limits.max_concurrency,
-        max_waiting=limits.max_waiting,
-        max_wait_s=limits.max_wait_s,
-        share_per_key=limits.share_per_key if len(settings.auth.keys) > 1 else 1.0,
-    )
+    # last: a gateway that could not be built has changed nothing of the previous one
+    admission.follow(settings.limits)
+    if previous is not None:
+        accounts.budgets = Budgets(routing.window_budgets, accounts.budgets)
+        accounts.policy = settings.storage.unknown_cost
+        store.settings = settings.storage
+        health.configured_anew(routing.breaker.rules)
+    return gateway

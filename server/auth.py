@@ -71,7 +71,7 @@ class Authenticator:
         self._any_stored = False
         # no key is configured or stored: anybody who can connect may call
         self.is_open = not keys
-        self._by_prefix = _by_prefix(keys)
+        self._take(keys)
 
     def take_stored(self, keys: Sequence[tuple[bytes, Caller]], *, any_stored: bool) -> None:
         """The stored keys that are good now, in place of those before.
@@ -80,7 +80,11 @@ class Authenticator:
         """
         self._any_stored = any_stored
         self.is_open = not self._configured and not any_stored
-        self._by_prefix = _by_prefix([*self._configured, *keys])
+        self._take([*self._configured, *keys])
+
+    def _take(self, keys: Sequence[tuple[bytes, Caller]]) -> None:
+        self._by_prefix = _by_prefix(keys)
+        self.has_several = len({caller.name for _, caller in keys}) > 1
 
     def with_stored_of(self, other: Authenticator) -> Authenticator:
         """Itself, with the stored keys that the other knows."""

@@ -26,22 +26,26 @@ class Job:
     """Work that is done again and again.
 
     name: a word, for the log, the metrics and whoever asks whether the gateway is ready. every_s:
-    the pause after it, asked for anew each time where it is a function. stale_after_s: so much
-    longer than that pause without a success, and what it keeps is stale. guards: requests must not
-    be served by something stale of this kind, so the gateway is then not ready. at_once: there is
-    no pause before the first time.
+    the pause after it. stale_after_s: so much longer than that pause without a success, and what it
+    keeps is stale. Either may be a function, which is asked anew each time. guards: requests must
+    not be served by something stale of this kind, so the gateway is then not ready. at_once: there
+    is no pause before the first time.
     """
 
     name: str
     work: Callable[[], Awaitable[None]]
     every_s: float | Callable[[], float]
-    stale_after_s: float
+    stale_after_s: float | Callable[[], float]
     guards: bool = False
     at_once: bool = False
 
     @property
     def pause_s(self) -> float:
         return self.every_s() if callable(self.every_s) else self.every_s
+
+    @property
+    def grace_s(self) -> float:
+        return self.stale_after_s() if callable(self.stale_after_s) else self.stale_after_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +125,7 @@ class _Running:
 
     def state(self) -> JobState:
         age_s = self._clock() - self._succeeded_at
-        is_stale = age_s > self._pause_s + self._job.stale_after_s
+        is_stale = age_s > self._pause_s + self._job.grace_s
         return JobState(self._job.name, self._failures, age_s, is_stale, self._job.guards)
 
     def _succeeded(self) -> float:

@@ -93,7 +93,8 @@ class Planner:
     missing (a dry decision), its models count as able to express everything. aliases: other names
     for models and profiles. worth: what a win is worth to a caller, by what is configured and by
     what is left of its budgets. facts: by catalogue name, what is known of the models. private:
-    names of the providers that are marked so."""
+    names of the providers that are marked so. previous: the planner that this one takes over from,
+    with all that it has learnt."""
 
     def __init__(
         self,
@@ -103,10 +104,10 @@ class Planner:
         scorer: Scorer,
         upstreams: Mapping[str, Upstream] | None = None,
         aliases: Mapping[str, str] | None = None,
-        tastes: Tastes | None = None,
         worth: Worth = _as_configured,
         facts: Mapping[str, ModelFacts] | None = None,
         private: Collection[str] = (),
+        previous: Planner | None = None,
     ) -> None:
         self.catalogue: Mapping[str, ModelCard] = {}
         self._cards: tuple[ModelCard, ...] = ()
@@ -120,11 +121,11 @@ class Planner:
         self._has_windows = bool(routing.window_budgets)
         self._scoring = scoring
         self._upstreams = upstreams or {}
-        self.latencies = Latencies()
         self._aliases = aliases or {}
         self._entropy = Entropy()
-        self.learned = Learned()
-        self.tastes = tastes or Tastes()
+        self.latencies: Latencies = Latencies() if previous is None else previous.latencies
+        self.learned: Learned = Learned() if previous is None else previous.learned
+        self.tastes: Tastes = Tastes() if previous is None else previous.tastes
         self._worth = worth
 
     def serve(

@@ -15,35 +15,31 @@ if TYPE_CHECKING:
 
 # A few fetches may fail: old prices are better than none.
 _STALE_S: Final = 600.0
+# The list is in memory: looking costs nothing, and no request waits for it. While no list is
+# fetched, a new configuration may ask for it.
+_LOOK_S: Final = 1.0
 
 
 @asynccontextmanager
 async def prices_kept_current(
-    settings: PricesSettings, background: Background, refresh: Callable[[], None]
+    settings: Callable[[], PricesSettings], background: Background, refresh: Callable[[], None]
 ) -> AsyncIterator[None]:
-    """While it is open, newer lists are fetched in a thread of genai-prices' and refresh is called
-    after each. A list that cannot be had leaves the prices as they are."""
-    if not settings.update:
-        yield
-        return
-    from genai_prices import UpdatePrices
-    from genai_prices.update_prices import DEFAULT_UPDATE_URL
-
-    url = settings.update_url or DEFAULT_UPDATE_URL
-    updater = UpdatePrices(update_interval=settings.update_every_s, url=url)
-    updater.start()
+    """While it is open, newer lists are fetched in a thread of genai-prices', as the settings in
+    force say, and refresh is called after each. A list that cannot be had leaves the prices as they
+    are."""
+    follow = _Follow(settings, refresh)
     job = Job(
         name="prices",
-        work=_Follow(updater, refresh),
-        # the list is in memory: looking costs nothing, and no request waits for it
-        every_s=min(settings.update_every_s, 1.0),
-        stale_after_s=3 * settings.update_every_s + _STALE_S,
+        work=follow,
+        every_s=lambda: min(settings().update_every_s, _LOOK_S),
+        stale_after_s=lambda: 3 * settings().update_every_s + _STALE_S,
+        at_once=True,
     )
     try:
         async with background.doing(job):
             yield
     finally:
-        updater.stop()  # type: ignore[no-untyped-call]
+        follow.stop()
 
 
 @asynccontextmanager
@@ -72,18 +68,45 @@ async def hours_followed(
 class _Follow:
     """Puts a newer list in force. Raises what the last fetch failed with, as long as it stands."""
 
-    def __init__(self, updater: UpdatePrices, refresh: Callable[[], None]) -> None:
-        from genai_prices.data_snapshot import get_snapshot
-
-        self._snapshot: Callable[[], Any] = get_snapshot
-        self._updater = updater
+    def __init__(self, settings: Callable[[], PricesSettings], refresh: Callable[[], None]) -> None:
+        self._settings = settings
         self._refresh = refresh
-        self._known = get_snapshot()
+        self._followed = PricesSettings()
+        self._updater: UpdatePrices | None = None
+        self._known: Any = None
 
     async def __call__(self) -> None:
-        current = self._snapshot()
+        settings = self._settings()
+        if settings != self._followed:
+            self.stop()
+            if settings.update:
+                self._start(settings)
+            self._followed = settings
+        if self._updater is not None:
+            self._look(self._updater)
+
+    def stop(self) -> None:
+        """No more lists are fetched; the last one stays in force."""
+        if self._updater is not None:
+            self._updater.stop()  # type: ignore[no-untyped-call]
+            self._updater = None
+
+    def _start(self, settings: PricesSettings) -> None:
+        from genai_prices import UpdatePrices
+        from genai_prices.data_snapshot import get_snapshot
+        from genai_prices.update_prices import DEFAULT_UPDATE_URL
+
+        self._known = get_snapshot()
+        url = settings.update_url or DEFAULT_UPDATE_URL
+        self._updater = UpdatePrices(update_interval=settings.update_every_s, url=url)
+        self._updater.start()
+
+    def _look(self, updater: UpdatePrices) -> None:
+        from genai_prices.data_snapshot import get_snapshot
+
+        current = get_snapshot()
         if current is not self._known:
             self._refresh()
             # only now: what could not be put in force is tried again
             self._known = current
-        self._updater.wait(0)
+        updater.wait(0)

@@ -80,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
     if not is_loopback(args.host) and not _has_keys(settings, authenticator):
         raise _open_to_all(args.host)
     if args.workers > 1:
-        _check_shared(settings)
+        check_shared(settings)
     if args.workers == 1 or args.fd is not None:
         return _serve(args, settings, authenticator)
     with _listener(args) as listener:
@@ -125,7 +125,9 @@ def _built(
         server_config(app, protocol_factory(ConnectionLimits.of(settings.limits))),
         app.state.p2l.gateway.admission,
         drain_s=settings.limits.drain_s,
-        reload=Reloader(app.state.p2l, args.config),
+        reload=Reloader(
+            app.state.p2l, args.config, check=check_shared if args.fd is not None else _anything
+        ),
     )
 
 
@@ -184,7 +186,8 @@ def _announce(
         print(said, file=sys.stderr, flush=True)
 
 
-def _check_shared(settings: Settings) -> None:
+def check_shared(settings: Settings) -> None:
+    """Raises ConfigError for what several processes must count together and cannot."""
     keys = settings.auth.keys
     limited = [k for k in keys if k.budget_usd or k.requests_per_minute or k.tokens_per_minute]
     if (settings.routing.window_budgets or limited) and redis_url(settings.redis) is None:
@@ -192,6 +195,10 @@ def _check_shared(settings: Settings) -> None:
             "--workers: each worker would keep budgets and rates of its own, and together they "
             "would spend several times as much: set redis.url, or use one worker"
         )
+
+
+def _anything(_: Settings) -> None:
+    """One process counts for itself."""
 
 
 def _open_to_all(host: str) -> ConfigError:

@@ -18,6 +18,8 @@ from typing import Final
 from router.record import record
 
 _BUCKETS = 6
+# Probes of several gateways are spread around the time that the rules say, by a fifth.
+_LATEST: Final = 1.2
 
 
 class BreakerState(Enum):
@@ -71,6 +73,13 @@ class Breaker:
         self._open_until = 0.0
         self._n_openings = 0
         self._probing = False
+
+    def follow(self, rules: BreakerRules, now: float) -> None:
+        """Other rules from now on. One that is open stays open, no longer than they allow."""
+        if rules.window_s != self._rules.window_s:
+            self._window = _Window(rules.window_s)
+        self._open_until = min(self._open_until, now + _LATEST * rules.max_open_s)
+        self._rules = rules
 
     def state(self, now: float) -> BreakerState:
         """An open breaker whose time is over is half open."""
@@ -136,7 +145,9 @@ class Breaker:
 
     def _open(self, now: float) -> None:
         length_s = min(self._rules.open_s * 2.0**self._n_openings, self._rules.max_open_s)
-        self._open_until = now + length_s * (0.8 + 0.4 * self._chance())
+        earliest = 2.0 - _LATEST
+        share = earliest + (_LATEST - earliest) * self._chance()
+        self._open_until = now + length_s * share
         self._n_openings = min(self._n_openings + 1, 32)
         self._enter(BreakerState.OPEN)
 

@@ -63,8 +63,9 @@ class Health:
         self.clock = clock
         self.chance = chance
         self._cooldowns = Cooldowns(clock)
-        self._models: defaultdict[str, Breaker] = defaultdict(lambda: Breaker(rules, chance))
-        self._providers: defaultdict[str, Breaker] = defaultdict(lambda: Breaker(rules, chance))
+        self._rules = rules
+        self._models: defaultdict[str, Breaker] = defaultdict(self._new_breaker)
+        self._providers: defaultdict[str, Breaker] = defaultdict(self._new_breaker)
         # by model: what its last failure was
         self._last: dict[str, UpstreamError] = {}
         # by model: what its provider refused it for, and until when it is not asked again
@@ -119,9 +120,19 @@ class Health:
         self._all_well = False
         self._last[card.name] = error
 
-    def configured_anew(self) -> None:
-        """The configuration has changed: what was refused for good is tried again."""
+    @property
+    def rules(self) -> BreakerRules:
+        """Those in force."""
+        return self._rules
+
+    def configured_anew(self, rules: BreakerRules | None = None) -> None:
+        """The configuration has changed: what was refused for good is tried again. rules: those of
+        the breakers from now on, the same where none are given."""
         self._refused.clear()
+        if rules is not None:
+            self._rules = rules
+            for breaker in (*self._models.values(), *self._providers.values()):
+                breaker.follow(rules, self.clock())
 
     def broke(self, card: ModelCard) -> None:
         """A stream of the model failed after it had begun."""
@@ -138,6 +149,9 @@ class Health:
             kind: {name: breaker.state(now).value for name, breaker in breakers.items()}
             for kind, breakers in kinds.items()
         }
+
+    def _new_breaker(self) -> Breaker:
+        return Breaker(self._rules, self.chance)
 
     def _are_closed(self) -> bool:
         breakers = (*self._models.values(), *self._providers.values())

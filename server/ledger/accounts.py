@@ -79,7 +79,7 @@ class WindowShortError(Exception):
 class Accounts:
     """Opens entries and takes them back settled.
 
-    budgets: may be replaced, for requests from then on.
+    budgets, policy: may be replaced, for requests from then on.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class Accounts:
         self._pacer = pacer
         self._on_settled = on_settled
         self.limiter = limiter or Limiter(MemoryRates())
-        self._policy = policy
+        self.policy = policy
         self._clock = clock
 
     def usd_per_win(self, caller: Caller, configured: Decimal | None) -> Decimal | None:
@@ -139,6 +139,17 @@ class Accounts:
         if self._windows is not None and entry.specs:
             cost = 0 if entry.cost_usd is None else to_nano(entry.cost_usd)
             self._windows.settle(f"{row.request_id}:{row.attempt}", entry.specs, cost)
+        if self.budgets is not None and self.budgets.have_changed:
+            self._book_elsewhere(entry)
+
+    def _book_elsewhere(self, entry: Entry) -> None:
+        """In windows that were configured only before the entry was opened, or only since."""
+        if self._windows is None or self.budgets is None or entry.caller is None:
+            return
+        others = self.budgets.others(entry.caller, entry.specs)
+        if others and entry.cost_usd is not None and entry.cost_usd > 0:
+            name = f"{entry.row.request_id}:{entry.row.attempt}"
+            self._windows.book(name, others, to_nano(entry.cost_usd))
 
     def release_lost(self, lost: Sequence[Lost], callers: Mapping[str, Caller]) -> None:
         """What processes that died had reserved becomes what they are taken to have spent.
@@ -207,7 +218,7 @@ class Accounts:
             caller=plan.caller,
             specs=specs,
             output_cap=cap,
-            policy=self._policy,
+            policy=self.policy,
             to=self,
         )
         entry.progress = Progress()  # nothing has been sent yet

@@ -10,11 +10,21 @@ from server.settings import WindowBudget
 
 
 class Budgets:
-    """The configured windows, and those of the keys themselves."""
+    """The configured windows, and those of the keys themselves.
 
-    def __init__(self, windows: Sequence[WindowBudget]) -> None:
+    previous: those that these take over from. What is spent goes on being counted in windows that
+    are configured no more: they may come back.
+    """
+
+    def __init__(self, windows: Sequence[WindowBudget], previous: Budgets | None = None) -> None:
         self._windows = tuple(windows)
         self._known: dict[Caller, tuple[WindowSpec, ...]] = {}
+        # owner -> name -> window, of all that anybody asked for
+        self._used: dict[str | None, dict[str, WindowSpec]] = {}
+        if previous is not None:
+            self._used = {owner: dict(used) for owner, used in previous._used.items()}
+        # whether an entry under way may know fewer windows than its cost counts in
+        self.have_changed = previous is not None
 
     @property
     def shared(self) -> tuple[WindowSpec, ...]:
@@ -32,7 +42,16 @@ class Budgets:
             if len(self._known) > 10_000:
                 self._known.clear()
             known = self._known[caller] = _tightest(self._specs(caller))
+            for spec in known:
+                self._used.setdefault(spec.key_name, {})[spec.name] = spec
         return known
+
+    def others(self, caller: Caller, specs: Sequence[WindowSpec]) -> tuple[WindowSpec, ...]:
+        """The windows beside these that the caller's spend counts in, or may again."""
+        known = {spec.name for spec in specs}
+        current = {spec.name: spec for spec in self.of(caller)}
+        found = self._used.get(None, {}) | self._used.get(caller.name, {}) | current
+        return tuple(spec for name, spec in found.items() if name not in known)
 
     def _specs(self, caller: Caller) -> Iterable[WindowSpec]:
         for window in self._windows:

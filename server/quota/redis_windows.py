@@ -43,6 +43,7 @@ class _Settlement:
     spec: WindowSpec
     cost: int
     only_if_held: bool = False
+    only_if_loaded: bool = False
 
 
 class RedisWindows:
@@ -56,7 +57,7 @@ class RedisWindows:
         self._settle = client.script("common", "settle")
         self._load = client.script("common", "load")
         self._database_id: str | None = None
-        self._held: dict[WindowSpec, dict[str, int]] = {}
+        self._held: dict[str, dict[str, int]] = {}
         self._spent: dict[str, int] = {}
         self._loading = asyncio.Lock()
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -77,6 +78,11 @@ class RedisWindows:
         """See Windows."""
         for spec in specs:
             self._spawn(_Settlement(hold, spec, cost))
+
+    def book(self, name: str, specs: Sequence[WindowSpec], cost: int) -> None:
+        """See Windows."""
+        for spec in specs:
+            self._spawn(_Settlement(name, spec, cost, only_if_loaded=True))
 
     def spent(self, spec: WindowSpec) -> int:
         """See Windows. As of this process' last settlement."""
@@ -109,7 +115,7 @@ class RedisWindows:
             if answer[0] == b"ok":
                 granted = int(answer[1])
                 for spec in specs:
-                    self._held.setdefault(spec, {})[hold] = granted
+                    self._held.setdefault(spec.name, {})[hold] = granted
                 return granted
             spec = specs[int(answer[1]) - 1]
             if answer[0] == b"short":
@@ -163,15 +169,18 @@ class RedisWindows:
                 _LOG.error("redis: a settlement is tried again: %s", type(error).__name__)
                 await asyncio.sleep(pause_s)
             else:
-                self._held.get(settlement.spec, {}).pop(settlement.hold, None)
+                self._held.get(settlement.spec.name, {}).pop(settlement.hold, None)
+                if spent is None:
+                    return
                 self._spent[settlement.spec.name] = spent
                 self._pacer.settled(settlement.spec, spent)
                 return
         # its reservation stands until the lease ends, and then counts in full
         _LOG.error("redis: a settlement could not be booked")
-        self._held.get(settlement.spec, {}).pop(settlement.hold, None)
+        self._held.get(settlement.spec.name, {}).pop(settlement.hold, None)
 
-    async def _settle_once(self, settlement: _Settlement) -> int:
+    async def _settle_once(self, settlement: _Settlement) -> int | None:
+        """What is spent in the window by now; None where it need not be loaded for this."""
         spec = settlement.spec
         args = [
             settlement.hold, settlement.cost, await self._database(),
@@ -182,6 +191,8 @@ class RedisWindows:
                 spent = int(await self._settle(keys=[self._key(spec)], args=args))
             if spent >= 0:
                 return spent
+            if settlement.only_if_loaded:
+                return None
             await self._put_back(spec)
         raise StorageError("redis: a window could not be loaded")
 
@@ -191,9 +202,10 @@ class RedisWindows:
             if not await self._store.flush():
                 raise StorageError("the history of a window cannot be read")
             slices = await asyncio.to_thread(self._history, spec)
-            held = self._held.get(spec, {})
+            held = self._held.get(spec.name, {})
             args: list[Any] = [
-                await self._database(), self._store.instance, _LEASE_US, _ttl_s(spec), len(slices),
+                await self._database(), self._store.instance, _LEASE_US, _ttl_s(spec),
+                spec.slice_us, len(slices),
             ]  # fmt: skip
             for pair in (*slices, *held.items()):
                 args += pair

@@ -23,6 +23,10 @@ class Windows(Protocol):
     def settle(self, hold: str, specs: Sequence[WindowSpec], cost: int) -> None:
         """Gives the hold back and books its cost in nanodollars. Does not wait."""
 
+    def book(self, name: str, specs: Sequence[WindowSpec], cost: int) -> None:
+        """Books the cost of an attempt, in nanodollars, in windows that held nothing for it. One
+        that is not counted yet is left out: its history will have it. Does not wait."""
+
     def spent(self, spec: WindowSpec) -> int:
         """Nanodollars settled in the window, as far as this process knows."""
 
@@ -44,6 +48,8 @@ class MemoryWindows:
         self._pacer = pacer
         self._clock = clock
         self._windows: dict[str, Window] = {}
+        # by window: what is booked while its history is read, which may not have it
+        self._meanwhile: dict[str, int] = {}
         self._loading = asyncio.Lock()
 
     async def reserve(self, hold: str, specs: Sequence[WindowSpec], wanted: Wanted) -> int | Short:
@@ -72,6 +78,13 @@ class MemoryWindows:
                 window.settle(hold, cost, now_us)
                 self._pacer.settled(spec, window.spent)
 
+    def book(self, name: str, specs: Sequence[WindowSpec], cost: int) -> None:
+        """See Windows."""
+        for spec in specs:
+            if spec.name in self._meanwhile:
+                self._meanwhile[spec.name] += cost
+        self.settle(name, specs, cost)
+
     def spent(self, spec: WindowSpec) -> int:
         """See Windows."""
         window = self._windows.get(spec.name)
@@ -90,9 +103,15 @@ class MemoryWindows:
         async with self._loading:
             if spec.name in self._windows:
                 return
-            await self._store.flush()
-            window = Window(spec.slice_us)
-            window.load(await asyncio.to_thread(self._history, spec))
+            self._meanwhile[spec.name] = 0
+            try:
+                await self._store.flush()
+                window = Window(spec.slice_us)
+                window.load(await asyncio.to_thread(self._history, spec))
+            finally:
+                meanwhile = self._meanwhile.pop(spec.name)
+            # perhaps twice, never not at all
+            window.settle("", meanwhile, micros(self._clock()))
             self._windows[spec.name] = window
 
     def _history(self, spec: WindowSpec) -> list[tuple[int, int]]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from p2l_model.engine.scorer import Scorer
 from p2l_model.errors import P2LError
@@ -20,71 +21,120 @@ from server.endpoints.common import State
 from server.gateway import Gateway
 from server.guard import kind_and_place
 from server.objectives import check_objectives
+from server.receipt import checkpoint_version
 from server.settings import Settings
+from server.settings.changes import changed, keeping
 
 _LOG = logging.getLogger("p2l_router")
-# Sections that a running process does not change.
-_FIXED = ("storage", "redis", "limits", "telemetry")
+# Settings that a running process does not change: by them something was opened, bound or connected.
+# All others are followed (a test goes through every one of them).
+NEEDS_RESTART: Final = frozenset(
+    {
+        "limits.drain_s",
+        "limits.header_timeout_s",
+        "limits.max_connections",
+        "limits.max_header_bytes",
+        "limits.write_timeout_s",
+        "redis.prefix",
+        "redis.url",
+        "redis.url_env",
+        "storage.password_env",
+        "storage.spool_dir",
+        "storage.url",
+        "storage.url_env",
+        "telemetry.otlp_endpoint",
+    }
+)
 _POLL_S = 0.2
+# A log line names so many settings.
+_MOST_NAMED: Final = 50
 
 
 @dataclass
 class Reloader:
-    """config: the path of the file; None: the default configuration, by the environment."""
+    """config: the path of the file; None: the default configuration, by the environment. check:
+    raises ConfigError for settings that this process could not have been started with."""
 
     state: State
     config: str | None
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    check: Callable[[Settings], None] = lambda _: None
     _retiring: set[asyncio.Task[None]] = field(default_factory=set)
+    _checkpoint: str | None = None
+
+    def __post_init__(self) -> None:
+        self._checkpoint = checkpoint_version(self.state.settings.scorer)
 
     async def __call__(self) -> None:
         """Reads the file again. Where it cannot be used, says why and changes nothing."""
         try:
-            settings = settings_from(self.config, self.environ)
-            await self._apply(settings)
+            wanted = settings_from(self.config, self.environ)
+            self.check(wanted)
+            await self._apply(wanted)
         except (ConfigError, MissingKeyError, P2LError) as error:
             _LOG.error("the configuration stays as it was: %s", error)
-            return
         except Exception as error:
             # nobody waits for this task: its failure would be silence
             _LOG.error("the configuration stays as it was: %s", kind_and_place(error))
-            return
-        _LOG.warning("the configuration was read again")
 
-    async def _apply(self, settings: Settings) -> None:
+    async def _apply(self, wanted: Settings) -> None:
         old = self.state.settings
-        for section in _FIXED:
-            if getattr(settings, section) != getattr(old, section):
-                _LOG.warning("a change of %s needs a restart; the rest is taken over", section)
-        settings = settings.model_copy(update={name: getattr(old, name) for name in _FIXED})
+        settings = keeping(wanted, old, NEEDS_RESTART)
         authenticator = Authenticator.from_settings(settings.auth, self.environ)
         authenticator.with_stored_of(self.state.authenticator)
         if self.state.authenticator.is_open != authenticator.is_open:
             raise ConfigError("auth.keys: the first key, or none any more, needs a restart")
-        catalogue = build_catalogue(settings)
-        await asyncio.to_thread(check_objectives, settings, catalogue, self.environ)
-        upstreams = build_upstreams(settings, catalogue, self.environ)
-        old_gateway = self.state.gateway
-        scorer = old_scorer = old_gateway.planner.scorer
-        if settings.scorer != old.scorer:
-            scorer = await asyncio.to_thread(build_scorer, settings.scorer)
-            await scorer.start()
-        gateway = build_gateway(
-            settings,
-            scorer,
-            upstreams,
-            catalogue,
-            self.state.store,
-            self.state.observer,
-            old_gateway,
-        )
+        checkpoint = await asyncio.to_thread(checkpoint_version, settings.scorer)
+        has_new_scorer = settings.scorer != old.scorer or checkpoint != self._checkpoint
+        replaced = self.state.gateway
+        gateway = await self._built(settings, replaced, with_new_scorer=has_new_scorer)
         # once more: a key may have been revoked since, and this was awaited
         authenticator.with_stored_of(self.state.authenticator)
         self.state.replace(settings, gateway, authenticator)
-        replaced = None if scorer is old_scorer else old_scorer
-        task = asyncio.create_task(_retire(old_gateway, replaced))
+        self._checkpoint = checkpoint
+        self._spawn(_retire(replaced, replaced.planner.scorer if has_new_scorer else None))
+        names = [*changed(old, settings)]
+        if has_new_scorer and settings.scorer == old.scorer:
+            names.append("what scorer.checkpoint holds")
+        for name in changed(settings, wanted):
+            _LOG.warning("a change of %s needs a restart; the rest is taken over", name)
+        _LOG.warning("the configuration was read again: %s", _told(names))
+
+    async def _built(
+        self, settings: Settings, previous: Gateway, *, with_new_scorer: bool
+    ) -> Gateway:
+        """The gateway in place of the previous one. Where it cannot be built, nothing is left of
+        it."""
+        catalogue = build_catalogue(settings)
+        await asyncio.to_thread(check_objectives, settings, catalogue, self.environ)
+        upstreams = build_upstreams(settings, catalogue, self.environ)
+        scorer = previous.planner.scorer
+        state = self.state
+        try:
+            if with_new_scorer:
+                scorer = await asyncio.to_thread(build_scorer, settings.scorer)
+                await scorer.start()
+            return build_gateway(
+                settings, scorer, upstreams, catalogue, state.store, state.observer, previous
+            )
+        except BaseException:
+            for upstream in upstreams.values():
+                await upstream.close()
+            if scorer is not previous.planner.scorer:
+                await scorer.close()
+            raise
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
         self._retiring.add(task)
         task.add_done_callback(self._retiring.discard)
+
+
+def _told(names: Sequence[str]) -> str:
+    if not names:
+        return "nothing in it has changed"
+    shown = ", ".join(names[:_MOST_NAMED])
+    return f"changed: {shown}" + (", and more" if len(names) > _MOST_NAMED else "")
 
 
 async def _retire(gateway: Gateway, scorer: Scorer | None) -> None:

@@ -22,7 +22,8 @@ _HEAD: Final = """# Configuration
 One YAML file, named by `--config` or `P2L_CONFIG`. Unknown keys are errors that name their line. A
 secret is given as the name of an environment variable (`..._env`); where NAME is not set, NAME_FILE
 may name a file that holds it. `p2l-router check --config FILE` says what a file amounts to, and
-SIGHUP reads it again while serving (all but `storage`, `redis`, `limits` and `telemetry`).
+SIGHUP reads it again while serving. The log then names the settings that have changed, and those
+that need a restart: `redis`, `telemetry`, where `storage` is, and the `limits` of connections.
 
 This page is generated (`make docs`); the shortest file that serves is
 [deploy/config.example.yaml](../deploy/config.example.yaml).

@@ -48,7 +48,10 @@ _FLUSH_S: Final = 10.0
 
 
 class Store:
-    """The database, its spool and its writer. One per process; used from one event loop."""
+    """The database, its spool and its writer. One per process; used from one event loop.
+
+    settings: may be replaced; where the database and the spool are is left as it was.
+    """
 
     def __init__(
         self,

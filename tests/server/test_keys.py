@@ -6,12 +6,13 @@ import json
 import sqlite3
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from fake_provider import FakeProvider
+from fake_provider import Behaviour, FakeProvider
 from live_gateway import LiveGateway, config_for
 
 from server.cli import main
@@ -156,3 +157,25 @@ def wait_for(client: httpx.Client, key: str | None, status: int) -> None:
     while client.get("/v1/models", headers=headers).status_code != status:
         assert time.monotonic() < deadline
         time.sleep(0.1)
+
+
+def test_a_stored_key_leaves_room_for_others(config: str, provider: FakeProvider) -> None:
+    """Two places, of which one key may hold half where there are several: stored ones count."""
+    provider.script("up-dear", Behaviour(first_delay_s=0.6))
+    boss = ADMIN.replace(", {name: team, key_env: TEAM}", "")
+    limits = "limits: {max_concurrency: 2, max_waiting: 0, share_per_key: 0.5}\n"
+    with (
+        LiveGateway(config + boss + limits, ENVIRON) as live,
+        httpx.Client(base_url=live.url, trust_env=False, timeout=20) as client,
+        ThreadPoolExecutor(2) as pool,
+    ):
+
+        def statuses(key: str) -> list[int]:
+            asked = pool.map(lambda _: ask(client, key).status_code, range(2))
+            return sorted(asked)
+
+        assert statuses("boss-key") == [200, 200], "there is nobody else to leave room for"
+        key = create(client, name="app").json()["key"]
+        assert statuses(key) == [200, 503]
+        assert client.delete("/admin/keys/app", headers=bearer("boss-key")).status_code == 200
+        assert statuses("boss-key") == [200, 200]

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import threading
 import time
 from collections.abc import Iterator
 from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
 import httpx
 import pytest
 from genai_prices.data_snapshot import get_snapshot, set_custom_snapshot
 from live_gateway import LiveGateway
+from serve_process import ServeProcess
 
 from router.catalog import ModelCard, Prices
 from server.background import Background
@@ -127,3 +130,20 @@ def card(usd: str) -> ModelCard:
     return ModelCard(
         name="m", provider="p", upstream_model="m", leaderboard_name="m", prices=prices
     )
+
+
+def test_a_new_configuration_begins_the_fetching(lists: str, tmp_path: Path) -> None:
+    without = config(lists).replace("update: true", "update: false")
+    with (
+        ServeProcess(tmp_path, without) as serve,
+        httpx.Client(base_url=serve.url, trust_env=False) as client,
+    ):
+        before = cost(client, "gpt-4o")
+        serve.config.write_text(config(lists))
+        serve.signal(signal.SIGHUP)
+        serve.wait_until_it_said("changed: prices.update")
+        deadline = time.monotonic() + 10
+        while cost(client, "gpt-4o") == before:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert cost(client, "gpt-4o") > 0.02
