@@ -39,6 +39,7 @@ from server.upstream.base import Upstream
 from server.variables import variable
 
 if TYPE_CHECKING:
+    from server.model_facts import ModelFacts
     from server.remote.knowledge import Knowledge
 
 
@@ -230,11 +231,7 @@ def build_upstreams(
     """The providers that a model uses, by name. Raises ConfigError where a key is missing."""
     used = {card.provider for card in catalogue}
     used |= {name for name, provider in settings.providers.items() if provider.models == "auto"}
-    return {
-        name: _upstream(name, provider, _models_of(settings, name), environ)
-        for name, provider in settings.providers.items()
-        if name in used
-    }
+    return {name: _upstream(settings, name, environ) for name in settings.providers if name in used}
 
 
 def api_key(name: str, provider: ProviderSettings, environ: Mapping[str, str]) -> Secret | None:
@@ -272,18 +269,28 @@ def _models_of(settings: Settings, provider: str) -> dict[str, ModelSettings]:
     }
 
 
-def _upstream(
-    name: str,
-    provider: ProviderSettings,
-    models: Mapping[str, ModelSettings],
-    environ: Mapping[str, str],
-) -> Upstream:
+def _facts_of(settings: Settings, provider: str) -> dict[str, ModelFacts]:
+    """By the provider's own names; a deployment goes by the name that it has here."""
+    from server.model_facts.configured import facts_of_models
+
+    facts = facts_of_models(settings)
+    return {
+        model.upstream_model or name: facts[name]
+        for name, model in settings.models.items()
+        if model.provider == provider
+    }
+
+
+def _upstream(settings: Settings, name: str, environ: Mapping[str, str]) -> Upstream:
+    provider, models = settings.providers[name], _models_of(settings, name)
     if provider.kind == "sandbox":
         return _sandbox(name, models)
     from server.upstream.kinds import build_upstream
 
     try:
-        return build_upstream(name, provider, api_key(name, provider, environ), models, environ)
+        key = api_key(name, provider, environ)
+        facts = _facts_of(settings, name)
+        return build_upstream(name, provider, key, models, environ, facts)
     except ValueError as error:
         raise ConfigError(f"providers.{name}: {error}") from error
 

@@ -35,7 +35,7 @@ def adapt_chat(body: Mapping[str, Any], facts: ModelFacts) -> Adapted:
         adapt_thinking(draft, facts, output_cap(body))
     else:
         thinking_as_effort(draft, facts)
-    on_chat = facts.vendor == "openai"
+    on_chat = facts.vendor == "openai" and not _goes_to_responses(draft, facts)
     effort = adapt_effort(draft, facts, "reasoning_effort", chat=on_chat)
     effort = adapt_chat_tools(draft, facts, effort)
     adapt_sampling(draft, facts, effort)
@@ -49,6 +49,14 @@ def output_cap(body: Mapping[str, Any]) -> int | None:
     """The caller's cap in tokens, None where there is none."""
     caps = [body[name] for name in CAPS if isinstance(body.get(name), int)]
     return min(caps, default=None)
+
+
+def _goes_to_responses(draft: Draft, facts: ModelFacts) -> bool:
+    """Whether OpenAI takes the request on its Responses API alone."""
+    if facts.endpoints and "chat_completions" not in facts.endpoints:
+        return True
+    effort = effort_named(draft.get("reasoning_effort"))
+    return bool(draft.get("tools")) and not facts.tools.on_chat(effort)
 
 
 def _effort_of_openrouter(draft: Draft, facts: ModelFacts) -> None:

@@ -12,12 +12,14 @@ from typing import Any, Final
 # Events of the Messages and the Responses API that announce and do not say anything.
 _ANNOUNCING: Final = frozenset(
     {
+        "keepalive",
         "message_start",
         "ping",
+        "response.content_part.added",
         "response.created",
         "response.in_progress",
+        "response.keepalive",
         "response.queued",
-        "response.content_part.added",
         "response.reasoning_summary_part.added",
     }
 )

@@ -67,6 +67,21 @@ _STATUS_OF_TYPE: Final[Mapping[str, int]] = {
     "invalid_argument": 400,
     "timeout_error": 504,
     "billing_error": 402,
+    # of a response that has failed: what is wrong with the request
+    "invalid_prompt": 400,
+    "invalid_image": 400,
+    "invalid_image_format": 400,
+    "invalid_base64_image": 400,
+    "invalid_image_url": 400,
+    "invalid_image_mode": 400,
+    "image_too_large": 400,
+    "image_too_small": 400,
+    "image_parse_error": 400,
+    "image_file_too_large": 400,
+    "image_file_not_found": 400,
+    "empty_image_file": 400,
+    "unsupported_image_media_type": 400,
+    "failed_to_download_image": 400,
 }
 
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Final
 
-from server.model_facts import facts_of, seller_of
+from server.model_facts import ModelFacts, facts_of, seller_of
 from server.secret import Secret
 from server.settings import ModelSettings, ProviderSettings
 from server.upstream.anthropic import upstream as anthropic
@@ -22,6 +22,8 @@ from server.upstream.patience import Patience
 from server.upstream.profiles import profile_for
 from server.upstream.transport import build_transport
 
+# Profiles of the providers that serve OpenAI's own models as OpenAI does.
+_OPENAIS: Final = frozenset({"openai", "azure"})
 _DEFAULT_URLS: Final = {"anthropic": anthropic.BASE_URL, "gemini": gemini.BASE_URL}
 
 
@@ -45,9 +47,11 @@ def build_upstream(
     api_key: Secret | None,
     models: Mapping[str, ModelSettings],
     environ: Mapping[str, str] = os.environ,
+    facts: Mapping[str, ModelFacts] | None = None,
 ) -> Upstream:
-    """models: the provider's, by its own names. environ: see build_transport. Raises ValueError for
-    a key that cannot be a header, and for a proxy or certificates that cannot be used."""
+    """models, facts: the provider's, by its own names. environ: see build_transport. Raises
+    ValueError for a key that cannot be a header, and for a proxy or certificates that cannot be
+    used."""
     base_url = address_of(provider)
     rule = address_rule(base_url, allow_private=provider.allow_private_addresses)
     exchange = Exchange(
@@ -84,12 +88,13 @@ def build_upstream(
             base_url=base_url,
             auth=provider.auth,
         )
+    profile = profile_for(provider.profile, base_url)
     plain = OpenAIUpstream(
         name,
         base_url=base_url,
         api_key=api_key,
         exchange=exchange,
-        profile=profile_for(provider.profile, base_url),
+        profile=profile,
         api_version=provider.api_version,
         responses=provider.responses,
         auth=provider.auth,
@@ -99,6 +104,8 @@ def build_upstream(
         for model, settings in models.items()
         if settings.responses is not None
     }
-    if not plain.speaks(Surface.RESPONSES) and True not in choices.values():
+    is_openai = profile.name in _OPENAIS
+    if not is_openai and not plain.speaks(Surface.RESPONSES) and True not in choices.values():
         return plain
-    return ResponsesBridge(plain, Thoughts(base_url, api_key), choices)
+    thoughts = Thoughts(base_url, api_key)
+    return ResponsesBridge(plain, thoughts, facts, choices, is_openai=is_openai)

@@ -40,6 +40,7 @@ from server.upstream.wire import (
     json_object,
     refusal_envelope,
     told,
+    without_key,
 )
 
 _MODEL_MISSING_CODES: Final = frozenset({"model_not_found", "DeploymentNotFound"})
@@ -122,7 +123,9 @@ class OpenAIUpstream:
         if answer.content_type not in ("application/json", "") or body is None:
             raise self._unavailable("answered with something that is not JSON")
         if body.get("error"):
-            raise error_within(self._name, told(answer.content, self._api_key))
+            error = error_within(self._name, told(answer.content, self._api_key))
+            error.reported = body
+            raise error
         if not isinstance(body.get(_SUBSTANCE.get(request.surface, "choices")), list):
             raise self._unavailable(f"answered with JSON that is no answer to {request.surface}")
         _check_choices(self._name, body)
@@ -179,8 +182,19 @@ class OpenAIUpstream:
         if b'"error"' in event.data:
             _check_choices(self._name, parsed)
         ending.watch(parsed)
+        if parsed.get("type") == "response.failed" and not ending.has_begun:
+            raise self._failed(event.data)
         event.parsed = parsed
         return event
+
+    def _failed(self, data: bytes) -> UpstreamError:
+        """A response that failed before it said anything: another model can still answer."""
+        response = (json_object(without_key(data, self._api_key)) or {}).get("response")
+        said = response if isinstance(response, dict) else {}
+        error = said.get("error")
+        failure = error_within(self._name, error if isinstance(error, dict) else {})
+        failure.reported = said
+        return failure
 
     def _call(self, request: UpstreamRequest) -> Call:
         body = openai_body.outgoing(self._profile, request)
@@ -199,7 +213,10 @@ class OpenAIUpstream:
         address = f"{self._base_url}/{request.surface}"
         if self._api_version is None:
             return httpx.URL(address)
-        if not self._base_url.endswith("/v1"):
+        if not self._base_url.endswith("/v1") and request.surface is Surface.RESPONSES:
+            # the body names the deployment
+            address = f"{self._base_url}/openai/{request.surface}"
+        elif not self._base_url.endswith("/v1"):
             deployment = quote(request.upstream_model, safe="")
             address = f"{self._base_url}/openai/deployments/{deployment}/{request.surface}"
         return httpx.URL(address, params={"api-version": self._api_version})
@@ -240,11 +257,14 @@ class _Ending:
     def __init__(self) -> None:
         self.done = False
         self.said_done = False
+        # known of the events of responses alone
+        self.has_begun = False
         self._finished: dict[object, bool] = {}
 
     def watch(self, chunk: Mapping[str, Any]) -> None:
         if "type" in chunk:
             self.done = self.done or str(chunk["type"]) in _LAST_EVENTS
+            self.has_begun = self.has_begun or (not self.done and has_begun(chunk))
         choices = chunk.get("choices")
         for choice in choices if isinstance(choices, list) else ():
             if isinstance(choice, dict):

@@ -59,6 +59,9 @@ _CODES: Final[Mapping[str, Refusal]] = {
     "data_inspection_failed": Refusal.CONTENT,
     "moderation_blocked": Refusal.CONTENT,
     "sensitive_content": Refusal.CONTENT,
+    "image_content_policy_violation": Refusal.CONTENT,
+    "bio_policy": Refusal.CONTENT,
+    "misalignment_policy_violation": Refusal.CONTENT,
 }
 # The first that is found in the message counts: what a message says of credit or of a filter may
 # use the words of the others as well.

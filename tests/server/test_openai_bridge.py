@@ -57,10 +57,12 @@ models:
   gpt-4.1: {{provider: main, responses: true, {price}}}
   gpt-6-luna: {{provider: main, responses: false, {price}}}
   gpt-5.5: {{provider: host, {price}}}
+  gpt-6.1-sol: {{provider: host, {price}}}
   mine: {{provider: main, upstream_model: secret-deployment, {price}}}
+  unknown: {{provider: main, responses: true, {price}}}
   plain: {{provider: spare, {price}}}
 scorer: {{fixed: {{{MODEL}: 5, gpt-5.4: 4, gpt-4.1: 3, gpt-6-luna: 0, gpt-5.5: 0, mine: 0,
-                  plain: 1}}}}
+                  gpt-6.1-sol: 0, unknown: 6, plain: 1}}}}
 routing: {{retries: 0, breaker: {{consecutive_failures: 100000, min_requests: 100000}}}}
 {extra}
 """
@@ -378,15 +380,37 @@ def test_where_a_request_goes(
         assert provider.requests[-1].path == f"/v1/{surface}"
 
 
-def test_a_model_that_is_told_to_stay_on_chat_does(
+@pytest.mark.parametrize("model", ["gpt-6-luna", "gpt-5.5"])
+def test_where_there_is_no_way_to_responses_tools_go_before_reasoning(
+    client: httpx.Client, provider: FakeOpenAI, model: str
+) -> None:
+    for fields, named in (({}, None), ({"reasoning_effort": "high"}, "reasoning_effort")):
+        answer = post(client, model=model, **fields)
+        assert answer.status_code == 200, answer.text
+        assert answer.headers.get("x-p2l-left-out-fields") == named
+        assert provider.requests[-1].path == "/v1/chat/completions"
+        assert last(provider)["reasoning_effort"] == "none"
+    # where nothing is refused the effort stays
+    assert post(client, model=model, tools=None, reasoning_effort="high").status_code == 200
+    assert last(provider)["reasoning_effort"] == "high"
+
+
+def test_a_model_that_cannot_do_without_reasoning_names_the_way(
     client: httpx.Client, provider: FakeOpenAI
 ) -> None:
-    refused = post(client, model="gpt-6-luna")
-    assert "/v1/responses" in refused.text
-    assert [request.path for request in provider.requests] == ["/v1/chat/completions"]
-    # nor does a host that is not said to have it
-    assert "/v1/responses" in post(client, model="gpt-5.5").text
-    assert [request.path for request in provider.requests] == ["/v1/chat/completions"] * 2
+    refused = post(client, model="gpt-6.1-sol")
+    assert refused.status_code == 400
+    assert "set responses: true" in refused.json()["error"]["message"]
+    assert not provider.requests
+
+
+def test_an_effort_that_only_responses_has_reaches_them(
+    client: httpx.Client, provider: FakeOpenAI
+) -> None:
+    assert post(client, reasoning_effort="max").status_code == 200
+    assert last(provider)["reasoning"]["effort"] == "max"
+    assert post(client, reasoning_effort="max", tools=None).status_code == 200
+    assert last(provider)["reasoning_effort"] == "xhigh"
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -433,25 +457,30 @@ def test_what_is_left_out_is_named(client: httpx.Client, provider: FakeOpenAI) -
 
 
 @pytest.mark.parametrize(
-    ("fields", "why"),
+    ("model", "fields", "why"),
     [
-        ({"n": 2}, "one answer"),
-        ({"stop": ["END"]}, "stop sequences"),
-        ({"logprobs": True}, "while it reasons"),
-        ({"modalities": ["text", "audio"], "audio": {"voice": "ash", "format": "wav"}}, "text"),
-        ({"web_search_options": {}}, "search"),
+        (MODEL, {"n": 2}, "one answer"),
+        ("unknown", {"stop": ["END"]}, "stop sequences"),
+        ("unknown", {"logprobs": True}, "while it reasons"),
+        (
+            MODEL,
+            {"modalities": ["text", "audio"], "audio": {"voice": "ash", "format": "wav"}},
+            "text",
+        ),
+        (MODEL, {"web_search_options": {}}, "search"),
     ],
 )
 def test_what_it_cannot_say_goes_to_another_model(
     client: httpx.Client,
     provider: FakeOpenAI,
     spare: FakeProvider,
+    model: str,
     fields: dict[str, Any],
     why: str,
 ) -> None:
-    answer = post(client, model="p2l", p2l={"models": [MODEL, "plain"]}, **fields)
+    answer = post(client, model="p2l", p2l={"models": [model, "plain"]}, **fields)
     assert answer.headers["x-p2l-model"] == "plain"
-    refused = post(client, **fields)
+    refused = post(client, model=model, **fields)
     assert refused.status_code == 400
     assert why in refused.json()["error"]["message"]
     assert not provider.requests
@@ -557,8 +586,8 @@ def test_an_error_about_the_request_is_the_callers(
     error = {"code": "invalid_image_url", "message": "The image could not be read"}
     provider.script(MODEL, Behaviour(error=error))
     answer = post(client, stream=stream)
-    assert answer.status_code in (400, 502)
-    assert stream is False or answer.status_code == 400
+    assert answer.status_code == 400
+    assert "could not be read" in answer.json()["error"]["message"]
     orphan = {"role": "tool", "tool_call_id": "call_9", "content": "x"}
     refused = post(client, messages=[*HELLO, orphan], stream=stream)
     assert refused.status_code == 400
@@ -729,9 +758,9 @@ def test_errors_of_the_official_clients(
     sdk: OpenAI, claude_sdk: Anthropic, provider: FakeOpenAI
 ) -> None:
     with pytest.raises(openai.BadRequestError, match="stop sequences"):
-        sdk.chat.completions.create(model=MODEL, messages=HELLO, tools=TOOLS, stop=["x"])
+        sdk.chat.completions.create(model="unknown", messages=HELLO, tools=TOOLS, stop=["x"])
     with pytest.raises(anthropic.BadRequestError, match="stop sequences"):
-        claude_sdk.messages.create(model=MODEL, max_tokens=99, messages=HELLO,
+        claude_sdk.messages.create(model="unknown", max_tokens=99, messages=HELLO,
                                    tools=ANTHROPIC_TOOLS, stop_sequences=["x"])  # fmt: skip
 
 
@@ -746,3 +775,66 @@ def test_a_caller_who_hangs_up_stops_the_provider(
         next(answer.iter_lines())
     assert provider.requests[-1].over.wait(5)
     assert provider.requests[-1].aborted
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_native_response_that_fails_before_its_first_word_goes_to_another_model(
+    client: httpx.Client, provider: FakeOpenAI, stream: bool
+) -> None:
+    usage = {"input_tokens": 100, "output_tokens": 7, "total_tokens": 107}
+    error = {"code": "server_error", "message": "The server had an error"}
+    provider.script(MODEL, Behaviour(error=error, usage=usage))
+    body = {"model": "p2l", "input": "Hi", "stream": stream, "p2l": {"models": [MODEL, "plain"]}}
+    answer = client.post("/v1/responses", json=body)
+    assert answer.status_code == 200
+    assert answer.headers["x-p2l-model"] == "plain"
+    failed = client.get("/admin/requests").json()["data"][1]
+    assert failed["model"] == MODEL
+    assert float(failed["cost_usd"]) == pytest.approx((100 * 2 + 7 * 10) / 1e6, abs=1e-12)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_failed_answer_is_paid_as_it_reports(
+    client: httpx.Client, provider: FakeOpenAI, stream: bool
+) -> None:
+    usage = {"input_tokens": 100, "output_tokens": 7, "total_tokens": 107}
+    error = {"code": "server_error", "message": "The server had an error"}
+    provider.script(MODEL, Behaviour(error=error, usage=usage))
+    assert post(client, stream=stream).status_code == 502
+    booked = client.get("/admin/requests").json()["data"][0]
+    assert float(booked["cost_usd"]) == pytest.approx((100 * 2 + 7 * 10) / 1e6, abs=1e-12)
+
+
+def test_a_deployment_is_known_by_its_name_here() -> None:
+    with FakeProvider() as azure:
+        text_of_it = f"""
+providers:
+  azure: {{kind: openai, base_url: "{azure.base_url.removesuffix("/v1")}", profile: azure,
+           api_version: "2026-01-01", responses: true, api_key_env: KEY}}
+models:
+  {MODEL}: {{provider: azure, upstream_model: my-deployment}}
+scorer: {{fixed: {{{MODEL}: 1}}}}
+"""
+        with LiveGateway(text_of_it, {"KEY": KEY}) as gateway:
+            body = {"model": MODEL, "messages": HELLO, "tools": TOOLS}
+            httpx.post(f"{gateway.url}/v1/chat/completions", json=body, trust_env=False, timeout=20)
+    assert azure.requests[0].path == "/openai/responses?api-version=2026-01-01"
+    assert azure.requests[0].body["model"] == "my-deployment"
+    assert azure.requests[0].headers["api-key"] == KEY
+
+
+def test_a_picture_in_a_messages_callers_result_arrives(
+    claude_sdk: Anthropic, provider: FakeOpenAI
+) -> None:
+    source = {"type": "base64", "media_type": "image/png", "data": "AA=="}
+    shown = [{"type": "text", "text": "a.png"}, {"type": "image", "source": source}]
+    block = {"type": "tool_result", "tool_use_id": "t1", "content": shown}
+    used = {"type": "tool_use", "id": "t1", "name": "weather", "input": {"city": "Oslo"}}
+    messages: Any = [*HELLO, {"role": "assistant", "content": [used]},
+                     {"role": "user", "content": [block]}]  # fmt: skip
+    claude_sdk.messages.create(model=MODEL, max_tokens=999, messages=messages,
+                               tools=ANTHROPIC_TOOLS)  # fmt: skip
+    assert last(provider)["input"][2]["output"] == [
+        {"type": "input_text", "text": "a.png"},
+        {"type": "input_image", "image_url": "data:image/png;base64,AA==", "detail": "auto"},
+    ]

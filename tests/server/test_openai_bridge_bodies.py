@@ -15,6 +15,7 @@ from openai.types.responses.response_create_params import ResponseCreateParamsNo
 from pydantic import TypeAdapter
 from sdk_types import consume
 
+from server.model_facts import facts_of
 from server.secret import Secret
 from server.upstream.openai_responses.need import needs_responses, reasons
 from server.upstream.openai_responses.reply import to_completion
@@ -32,7 +33,12 @@ def sent(messages: list[dict[str, Any]], **fields: Any) -> dict[str, Any]:
     body = {"model": MODEL, "messages": messages, "tools": TOOLS, **fields}
     opened = THOUGHTS.opened
     return to_responses(
-        body, MODEL, lambda data: opened(MODEL, data), summaries=True, encrypted=True
+        body,
+        MODEL,
+        facts_of(MODEL),
+        lambda data: opened(MODEL, data),
+        summaries=True,
+        encrypted=True,
     )
 
 
@@ -278,9 +284,11 @@ def test_which_requests_need_the_responses_api(model: str) -> None:
         {"tools": TOOLS, "reasoning_effort": "low"},
         {"tools": TOOLS, "reasoning_effort": "none"},
     ]
-    assert tuple(needs_responses(model, body) for body in bodies) == NEEDS[model]
+    assert tuple(needs_responses(facts_of(model), body) for body in bodies) == NEEDS[model]
 
 
 def test_which_models_reason() -> None:
-    assert not any(map(reasons, ("gpt-4o-mini", "gpt-4.1", "gpt-3.5-turbo", "gpt-5-chat-latest")))
-    assert all(map(reasons, ("gpt-5", "o3", "gpt-5.6-sol", "gpt-6-luna", "somebodys-model")))
+    never = ("gpt-4o-mini", "gpt-4.1", "gpt-3.5-turbo", "gpt-5-chat-latest")
+    assert not any(reasons(facts_of(model)) for model in never)
+    some = ("gpt-5", "o3", "gpt-5.6-sol", "gpt-6-luna", "somebodys-model")
+    assert all(reasons(facts_of(model)) for model in some)

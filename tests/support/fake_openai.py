@@ -110,12 +110,14 @@ class FakeOpenAI(FakeProvider):
     def _input_fault(self, body: dict[str, Any]) -> Refused:
         called: dict[str, str] = {}
         answered: set[str] = set()
-        for number, item in enumerate(body["input"]):
+        said = body["input"]
+        items = [{"role": "user", "content": said}] if isinstance(said, str) else said
+        for number, item in enumerate(items):
             where = f"input[{number}]"
             found = item_fault(item, where)
             if found is not None:
                 return found
-            kind = item["type"]
+            kind = item.get("type", "message")
             if kind in _CALLS:
                 called[item["call_id"]] = kind
             if kind.endswith("_output"):

@@ -124,7 +124,7 @@ def tools_fault(body: dict[str, Any]) -> Refused:
 
 
 def item_fault(item: dict[str, Any], where: str) -> Refused:
-    kind = item.get("type")
+    kind = item.get("type", "message" if "role" in item else None)
     if kind not in _ITEMS:
         return f"Invalid value: '{kind}'.", f"{where}.type", "invalid_value"
     required, optional = _ITEMS[kind]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from enum import Enum, auto
 from typing import Any, Final
 
-from server.model_facts import ModelFacts, facts_of
+from server.model_facts import ModelFacts
 
 # Models without Chat Completions, where nothing says which endpoints a model has.
 _RESPONSES_ONLY: Final = re.compile(
@@ -24,20 +24,23 @@ class Need(Enum):
     ALWAYS = auto()
 
 
-def need_of(model: str) -> Need:
-    """model: OpenAI's own name for it."""
-    facts = facts_of(model)
-    if _is_responses_only(model, facts):
+def need_of(facts: ModelFacts) -> Need:
+    """By what is known of the model."""
+    if facts.endpoints:
+        only = "responses" in facts.endpoints and "chat_completions" not in facts.endpoints
+    else:
+        only = _RESPONSES_ONLY.search(facts.name) is not None
+    if only:
         return Need.ALWAYS
     return Need.NEVER if facts.tools.on_chat_completions == "ok" else Need.WITH_TOOLS
 
 
-def needs_responses(model: str, body: Mapping[str, Any]) -> bool:
+def needs_responses(facts: ModelFacts, body: Mapping[str, Any]) -> bool:
     """Whether OpenAI would refuse this body on Chat Completions, and takes it on Responses."""
-    need = need_of(model)
+    need = need_of(facts)
     if need is not Need.WITH_TOOLS or not has_tools(body):
         return need is Need.ALWAYS
-    facts, effort = facts_of(model), body.get("reasoning_effort")
+    effort = body.get("reasoning_effort")
     if facts.tools.on_chat_completions == "not_with_effort":
         # an effort by default counts as well as one that is named
         return facts.thinking.thinks_at(effort)
@@ -49,22 +52,15 @@ def has_tools(body: Mapping[str, Any]) -> bool:
     return bool(body.get("tools"))
 
 
-def reasons(model: str) -> bool:
+def reasons(facts: ModelFacts) -> bool:
     """Whether the model reasons at all; one that is not known is taken for a new one."""
-    return facts_of(model).thinking.use != "never"
+    return facts.thinking.use != "never"
 
 
-def takes(parameter: str, model: str, body: Mapping[str, Any]) -> bool:
+def takes(parameter: str, facts: ModelFacts, body: Mapping[str, Any]) -> bool:
     """Whether the model takes a parameter of sampling, by the name of Sampling's field, in this
     request: most take none while they reason."""
     effort = body.get("reasoning_effort")
-    facts = facts_of(model)
     if facts.known == "nothing":
         return effort == "none"
     return not facts.refuses(parameter, effort)
-
-
-def _is_responses_only(model: str, facts: ModelFacts) -> bool:
-    if facts.endpoints:
-        return "responses" in facts.endpoints and "chat_completions" not in facts.endpoints
-    return _RESPONSES_ONLY.search(model) is not None

@@ -7,14 +7,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from server.upstream.base import Surface
-from server.upstream.errors import (
-    UpstreamError,
-    UpstreamRateLimitedError,
-    UpstreamUnavailableError,
-    error_for_status,
-)
+from server.upstream.errors import UpstreamError, UpstreamUnavailableError, error_within
 from server.upstream.openai_responses.thoughts import Item, Thought, as_kept
-from server.upstream.wire import envelope
 from server.usage import openai_usage, parse_usage, stated
 
 # A thought as a string that a caller can keep.
@@ -22,8 +16,6 @@ Seal = Callable[[Thought], str]
 _FINISHED: Final = frozenset({"completed", "incomplete"})
 _REASONS: Final = {"max_output_tokens": "length", "content_filter": "content_filter"}
 CALLS: Final = frozenset({"function_call", "custom_tool_call"})
-# Codes of failures that are the provider's own; what else a code names is in the request.
-_PROVIDERS: Final = frozenset({"None", "server_error", "vector_store_timeout"})
 
 
 def failure_of(provider: str, response: Mapping[str, Any]) -> UpstreamError | None:
@@ -31,22 +23,9 @@ def failure_of(provider: str, response: Mapping[str, Any]) -> UpstreamError | No
     if response.get("status") in _FINISHED and isinstance(response.get("output"), list):
         return None
     error = response.get("error")
-    if response.get("status") != "failed" and not isinstance(error, Mapping):
-        return UpstreamUnavailableError(f"{provider} left the response unfinished", status=200)
-    return failure(provider, error)
-
-
-def failure(provider: str, error: object) -> UpstreamError:
-    """For the error inside a response or an event, whose HTTP status was 200."""
-    said = error if isinstance(error, Mapping) else {}
-    code = str(said.get("code"))
-    if code == "rate_limit_exceeded":
-        return UpstreamRateLimitedError(f"{provider} is out of its rate limit", status=429)
-    if code in _PROVIDERS:
-        return UpstreamUnavailableError(f"{provider} failed while it answered", status=200)
-    told = envelope(str(said.get("message") or "The model's provider failed."))
-    told["error"] |= {"code": code, "param": said.get("param")}
-    return error_for_status(provider, 400, envelope=told)
+    if isinstance(error, Mapping):
+        return error_within(provider, error)
+    return UpstreamUnavailableError(f"{provider} left the response unfinished", status=200)
 
 
 def to_completion(response: Mapping[str, Any], seal: Seal) -> dict[str, Any]:

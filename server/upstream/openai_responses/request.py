@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from server.model_facts import ModelFacts
 from server.upstream.asked import asked
 from server.upstream.dialect import InexpressibleError, chosen_function, output_cap
 from server.upstream.openai_responses.items import Open, input_items
@@ -57,39 +58,45 @@ _EMPTY_SCHEMA: Final[Mapping[str, Any]] = {"type": "object", "properties": {}}
 
 
 def to_responses(
-    body: Mapping[str, Any], model: str, opened: Open, *, summaries: bool, encrypted: bool
+    body: Mapping[str, Any],
+    model: str,
+    facts: ModelFacts,
+    opened: Open,
+    *,
+    summaries: bool,
+    encrypted: bool,
 ) -> dict[str, Any]:
-    """The Responses body. opened: see Open. summaries, encrypted: whether the reasoning is asked
-    for in words, and encrypted. Raises InexpressibleError."""
+    """The Responses body. facts: of the model. opened: see Open. summaries, encrypted: whether
+    the reasoning is asked for in words, and encrypted. Raises InexpressibleError."""
     wanted = asked(body)
-    _check(wanted, model)
+    _check(wanted, facts)
     out: dict[str, Any] = {"model": model, "input": input_items(body["messages"], opened)}
     out |= {name: wanted[name] for name in SAME if name in wanted}
     cap = output_cap(body)
     if cap is not None:
         out["max_output_tokens"] = max(cap, LEAST_OUTPUT_TOKENS)
     out |= _tools(wanted) | _text(wanted) | _stream(wanted)
-    include = ["reasoning.encrypted_content"] if encrypted and reasons(model) else []
-    if reasons(model):
+    include = ["reasoning.encrypted_content"] if encrypted and reasons(facts) else []
+    if reasons(facts):
         out |= _reasoning(wanted, summaries=summaries)
-    out |= {n: wanted[n] for n in _SAMPLING if n in wanted and takes(n, model, body)}
+    out |= {n: wanted[n] for n in _SAMPLING if n in wanted and takes(n, facts, body)}
     if wanted.get("logprobs"):
         include.append("message.output_text.logprobs")
         out |= {name: wanted[name] for name in ("top_logprobs",) if name in wanted}
     return out | ({"include": include} if include else {}) | {"store": False}
 
 
-def left_out(body: Mapping[str, Any], model: str) -> tuple[str, ...]:
+def left_out(body: Mapping[str, Any], facts: ModelFacts) -> tuple[str, ...]:
     """The fields that are not sent, for x-p2l-left-out-fields."""
-    names = set(_left_out(asked(body), model))
+    names = set(_left_out(asked(body), facts))
     if any(message.get("name") and message["role"] != "tool" for message in body["messages"]):
         names.add("messages.name")
     return tuple(sorted(names))
 
 
-def _left_out(wanted: Mapping[str, Any], model: str) -> Iterator[str]:
-    sent = SAME | OTHERWISE | ({"reasoning_effort"} if reasons(model) else frozenset())
-    sent |= {name for name in _SAMPLING if name in wanted and takes(name, model, wanted)}
+def _left_out(wanted: Mapping[str, Any], facts: ModelFacts) -> Iterator[str]:
+    sent = SAME | OTHERWISE | ({"reasoning_effort"} if reasons(facts) else frozenset())
+    sent |= {name for name in _SAMPLING if name in wanted and takes(name, facts, wanted)}
     sent |= _LOGPROBS if wanted.get("logprobs") else frozenset()
     for name, value in wanted.items():
         # the default of a reasoning model asks for nothing
@@ -97,11 +104,11 @@ def _left_out(wanted: Mapping[str, Any], model: str) -> Iterator[str]:
             yield name
 
 
-def _check(wanted: Mapping[str, Any], model: str) -> None:
+def _check(wanted: Mapping[str, Any], facts: ModelFacts) -> None:
     for name in wanted:
         if name in INEXPRESSIBLE:
             raise InexpressibleError(f"{name}: {INEXPRESSIBLE[name]}")
-    if wanted.get("logprobs") and not takes("logprobs", model, wanted):
+    if wanted.get("logprobs") and not takes("logprobs", facts, wanted):
         raise InexpressibleError("logprobs: the model reports none while it reasons")
 
 

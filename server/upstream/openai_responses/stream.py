@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from server.upstream.errors import error_within
 from server.upstream.openai_responses.reply import (
     CALLS,
     Seal,
     content_of,
     detail_of,
-    failure,
     failure_of,
     finish_reason,
     follower,
@@ -66,7 +66,7 @@ class ResponseChunks:
             case "response.completed" | "response.incomplete" | "response.failed":
                 yield from self._end(event.get("response") or {})
             case "error":
-                raise failure(self._provider, event)
+                raise error_within(self._provider, event)
 
     def _note(self, response: object) -> None:
         if isinstance(response, Mapping):
@@ -155,7 +155,8 @@ class ResponseChunks:
         ending = [] if usage is None else [{**self._chunk({}), "choices": [], "usage": usage}]
         failed = failure_of(self._provider, response)
         if failed is not None:
-            # what was said has been paid for all the same
+            # it has been paid for all the same
+            failed.reported = None if usage is None else {"usage": usage}
             yield from ending if self._begun else ()
             raise failed
         self.done = True

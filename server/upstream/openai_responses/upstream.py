@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, Final, TypeVar
 
 import anyio
 import orjson
 
+from server.model_facts import ModelFacts, facts_of
 from server.sse import SseEvent
 from server.upstream.base import (
     Fit,
@@ -27,9 +29,13 @@ from server.upstream.openai_responses.need import (
     has_tools,
     need_of,
     needs_responses,
-    reasons,
 )
-from server.upstream.openai_responses.reply import Seal, failure_of, to_completion
+from server.upstream.openai_responses.reply import (
+    Seal,
+    failure_of,
+    to_completion,
+    usage_of,
+)
 from server.upstream.openai_responses.request import LEAST_OUTPUT_TOKENS, left_out, to_responses
 from server.upstream.openai_responses.stream import ResponseChunks
 from server.upstream.openai_responses.thoughts import Thoughts
@@ -38,6 +44,9 @@ from server.upstream.wire import envelope
 T = TypeVar("T")
 # How long to wait, after the last event, for the end that lets the connection be used again.
 _DRAIN_S: Final = 0.1
+_NOT_HERE: Final = (
+    "it takes tools on /v1/responses alone: set responses: true where its provider has that"
+)
 _SUMMARY: Final = "reasoning.summary"
 _ENCRYPTED: Final = "ncrypted content is not supported"
 
@@ -46,16 +55,25 @@ class ResponsesBridge:
     """An upstream of OpenAI's dialect. Chat completions that its models take on the Responses API
     alone are translated; all else goes to `plain` as it is.
 
-    thoughts: seals the reasoning that callers keep. choices: the provider's name for a model ->
-    whether it is asked on the Responses API, whatever is known of it.
+    thoughts: seals the reasoning that callers keep. By the provider's name for a model: facts,
+    where its name does not tell; choices, whether it is asked on the Responses API, whatever is
+    known of it. is_openai: whether the provider refuses on Chat Completions what OpenAI does.
     """
 
     def __init__(
-        self, plain: Upstream, thoughts: Thoughts, choices: Mapping[str, bool] | None = None
+        self,
+        plain: Upstream,
+        thoughts: Thoughts,
+        facts: Mapping[str, ModelFacts] | None = None,
+        choices: Mapping[str, bool] | None = None,
+        *,
+        is_openai: bool = False,
     ) -> None:
         self._plain = plain
         self.bills = plain.bills
+        self._is_openai = is_openai
         self._thoughts = thoughts
+        self._known = facts or {}
         self._choices = choices or {}
         self._needs: dict[str, Need] = {}
         # models of which the provider has said that they take tools on the Responses API alone
@@ -82,14 +100,14 @@ class ResponsesBridge:
     def fit(self, body: Mapping[str, Any], model: str, *, bounded: bool) -> Fit:
         """See Upstream.fit."""
         if not self._bridges(body, model):
-            return self._plain.fit(body, model, bounded=bounded)
+            return self._fit_on_chat(body, model, bounded=bounded)
         found = fit_of(body, self._plain.fields(Surface.CHAT, bounded=bounded))
         kept = body_of(found, body)
         try:
             self._translated(kept, model)
         except InexpressibleError as error:
             return Fit(f"its provider cannot express {error}")
-        names = {*found.left_out, *left_out(kept, model)}
+        names = {*found.left_out, *left_out(kept, self._facts(model))}
         return Fit(
             left_out=tuple(sorted(names)), body=found.body, least_output_tokens=LEAST_OUTPUT_TOKENS
         )
@@ -97,8 +115,10 @@ class ResponsesBridge:
     def kin(self, body: Mapping[str, Any], model: str) -> Hashable:
         """See Upstream.kin."""
         if self._bridges(body, model):
-            return Surface.RESPONSES, reasons(model)
-        return Surface.CHAT, self._plain.kin(body, model)
+            facts = self._facts(model)
+            return Surface.RESPONSES, facts.known, facts.sampling, facts.thinking
+        off = self._facts(model).thinking.off if self._is_stuck(body, model) else None
+        return Surface.CHAT, off, self._plain.kin(body, model)
 
     async def complete(self, request: UpstreamRequest) -> UpstreamReply:
         """See Upstream.complete."""
@@ -157,8 +177,11 @@ class ResponsesBridge:
             try:
                 return await send(self._outgoing(request))
             except UpstreamError as error:
-                if not self._does_without(request.upstream_model, error):
-                    raise
+                if self._does_without(request.upstream_model, error):
+                    continue
+                if error.reported is not None:
+                    error.reported = {"usage": usage_of(error.reported.get("usage"))}
+                raise
 
     def _outgoing(self, request: UpstreamRequest) -> UpstreamRequest:
         model = request.upstream_model
@@ -176,6 +199,7 @@ class ResponsesBridge:
         return to_responses(
             body,
             model,
+            self._facts(model),
             lambda data: self._thoughts.opened(model, data),
             summaries=self._summaries,
             encrypted=model not in self._bare,
@@ -183,6 +207,24 @@ class ResponsesBridge:
 
     def _seal(self, model: str) -> Seal:
         return lambda thought: self._thoughts.sealed(model, thought)
+
+    def _fit_on_chat(self, body: Mapping[str, Any], model: str, *, bounded: bool) -> Fit:
+        if not self._is_stuck(body, model):
+            return self._plain.fit(body, model, bounded=bounded)
+        if self._facts(model).thinking.off != "none":
+            return Fit(_NOT_HERE)
+        # tools are needed, an effort is a wish
+        silent = {**body, "reasoning_effort": "none"}
+        found = self._plain.fit(silent, model, bounded=bounded)
+        wished = {"reasoning_effort"} if body.get("reasoning_effort") is not None else set()
+        names = tuple(sorted({*found.left_out, *wished}))
+        return replace(found, left_out=names, body=body_of(found, silent))
+
+    def _is_stuck(self, body: Mapping[str, Any], model: str) -> bool:
+        """Whether Chat Completions refuses the body and there is no other way."""
+        if not self._is_openai or not body.get("tools") or self._bridges(body, model):
+            return False
+        return needs_responses(self._facts(model), body)
 
     def _is_bridged(self, request: UpstreamRequest) -> bool:
         return request.surface is Surface.CHAT and self._bridges(
@@ -197,13 +239,18 @@ class ResponsesBridge:
             return need is Need.ALWAYS
         if model in self._told:
             return body.get("reasoning_effort") != "none"
-        return needs_responses(model, body)
+        return needs_responses(self._facts(model), body)
 
     def _need(self, model: str) -> Need:
         chosen = self._choices.get(model)
         if chosen is not None:
             return Need.ALWAYS if chosen else Need.NEVER
-        return need_of(model) if self._plain.speaks(Surface.RESPONSES) else Need.NEVER
+        if not self._plain.speaks(Surface.RESPONSES):
+            return Need.NEVER
+        return need_of(self._facts(model))
+
+    def _facts(self, model: str) -> ModelFacts:
+        return self._known.get(model) or facts_of(model)
 
     def _is_told(self, request: UpstreamRequest, error: UpstreamError) -> bool:
         """Whether the provider refuses tools on Chat Completions, and says where it takes them."""
