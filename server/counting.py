@@ -17,6 +17,13 @@ _MEDIA_TOKENS: Final = 1000
 _MEDIA_TOKENS_BOUND: Final = 50_000
 # Reasoning that is encrypted and sealed: four characters of a token, grown twice by a third.
 _CHARS_PER_KEPT_TOKEN: Final = 7
+_NATIVE_MEDIA: Final = frozenset(
+    {"container_upload", "document", "image", "input_audio", "input_file", "input_image"}
+)
+# Parts that are words under another name; and what of a message is words besides its content.
+_TEXT_PARTS: Final = frozenset({"redacted_thinking", "refusal", "thinking"})
+_TEXT_KEYS: Final = ("tool_calls", "function_call", "name", "reasoning_content")
+_COLLECTED: Final = frozenset({"role", "content", *_TEXT_KEYS})
 # What a message of text has, and the fields of a body that add nothing to the input. Tools and
 # schemas are text too, but every provider writes them into the prompt in a way of its own.
 _PLAIN_MESSAGE: Final = frozenset({"role", "content"})
@@ -68,13 +75,14 @@ def count_chat(body: Mapping[str, Any], native: Mapping[str, Any] | None = None)
     The bound is the UTF-8 bytes (no tokenizer makes more tokens than bytes) plus the template.
     """
     texts: list[str] = []
-    media = kept = 0
+    media = kept = beside = 0
     is_plain = native is None and body.keys() <= _WITHOUT_INPUT
     for message in body["messages"]:
         media += _collect(message, texts)
-        is_plain = is_plain and message.keys() <= _PLAIN_MESSAGE
-        if "reasoning_details" in message:
-            kept += _kept_chars(message["reasoning_details"])
+        if not message.keys() <= _PLAIN_MESSAGE:
+            is_plain = False
+            beside += _bytes_beside(message)
+            kept += _kept_chars(message.get("reasoning_details"))
     for key in ("tools", "functions", "response_format"):
         if body.get(key) is not None:
             texts.append(orjson.dumps(body[key]).decode())
@@ -83,9 +91,34 @@ def count_chat(body: Mapping[str, Any], native: Mapping[str, Any] | None = None)
     n_bytes = len(text.encode("utf-8", "surrogatepass"))
     if native is not None:
         n_bytes = max(n_bytes, len(orjson.dumps(native)))
-    bound = n_bytes + kept + framing + media * _MEDIA_TOKENS_BOUND
+        media = max(media, _native_media(native))
+    bound = n_bytes + beside + framing + media * _MEDIA_TOKENS_BOUND
     further = media * _MEDIA_TOKENS + 4 * len(body["messages"]) + kept // _CHARS_PER_KEPT_TOKEN
     return Counted(text, further, bound, is_plain and media == 0)
+
+
+def _bytes_beside(message: Mapping[str, Any]) -> int:
+    """Of all that a message holds besides what is collected: whatever it is, a provider may read
+    it."""
+    return sum(
+        len(orjson.dumps(value))
+        for name, value in message.items()
+        if name not in _COLLECTED and value is not None
+    )
+
+
+def _native_media(native: Mapping[str, Any]) -> int:
+    """Parts whose tokens only the provider knows, at any depth."""
+    found = 0
+    waiting = [native.get("messages"), native.get("input")]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, dict):
+            found += one.get("type") in _NATIVE_MEDIA
+            waiting += [one[name] for name in ("content", "output") if name in one]
+        elif isinstance(one, list):
+            waiting += one
+    return found
 
 
 def _kept_chars(details: object) -> int:
@@ -103,11 +136,11 @@ def _collect(message: Mapping[str, Any], texts: list[str]) -> int:
     for part in content if isinstance(content, list) else ():
         if isinstance(part, dict) and isinstance(part.get("text"), str):
             texts.append(part["text"])
-        elif isinstance(part, dict) and part.get("type") == "refusal":
-            texts.append(str(part.get("refusal", "")))
+        elif isinstance(part, dict) and part.get("type") in _TEXT_PARTS:
+            texts.append(orjson.dumps(part).decode())
         else:
             media += 1
-    for key in ("tool_calls", "function_call", "name", "reasoning_content"):
+    for key in _TEXT_KEYS:
         if message.get(key) is not None:
             texts.append(orjson.dumps(message[key]).decode())
     return media

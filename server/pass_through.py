@@ -50,6 +50,8 @@ class PassThroughRequest:
         """Text as text; tokens, where they are given, as that many."""
         given = self.body[_INPUTS[self.surface]]
         texts, tokens = _texts_and_tokens(given)
+        suffix = self.body.get("suffix")
+        texts += [suffix] if isinstance(suffix, str) else []
         text = "\n".join(texts)
         n_bytes = len(text.encode("utf-8", "surrogatepass"))
         return Counted(text, tokens, n_bytes + tokens + 16)
