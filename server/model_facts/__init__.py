@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from server.model_facts.book import Book, bundled_book, facts_of
+from server.model_facts.book import Book, Known, bundled_book, facts_of
 from server.model_facts.price_table import PriceTable, Rates
 from server.model_facts.sellers import seller_of
 from server.model_facts.types import (
@@ -27,6 +27,7 @@ __all__ = [
     "Caching",
     "Capability",
     "Effort",
+    "Known",
     "Limits",
     "Messages",
     "ModelFacts",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import date
 from functools import cache
@@ -35,6 +35,10 @@ VENDORS: Final = (
 
 
 BUNDLED: Final = "bundled"
+
+
+# Of a model, by its name at a provider.
+Known = Callable[[str], ModelFacts]
 
 
 class Book:

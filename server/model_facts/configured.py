@@ -52,7 +52,14 @@ def facts_of_model(
     facts = table.facts_of(model.upstream_model or name, seller, overrides)
     if facts.known == "nothing" and model.upstream_model is not None:
         facts = table.facts_of(name, seller, overrides)
-    return _with_abilities(_with_retirement(facts, model.facts), model)
+    return _with_abilities(_with_retirement(_thinking_as_said(facts, model), model.facts), model)
+
+
+def _thinking_as_said(facts: ModelFacts, model: ModelSettings) -> ModelFacts:
+    """A model that is told how to think does think, whatever its name says."""
+    if model.thinking in (None, "none") or facts.thinking.use != "never":
+        return facts
+    return replace(facts, thinking=replace(facts.thinking, use="optional", efforts=None))
 
 
 def _overrides(model: ModelSettings) -> Overrides:
@@ -83,7 +90,15 @@ def _with_retirement(facts: ModelFacts, given: FactOverrides) -> ModelFacts:
     return replace(facts, retirement=ends)
 
 
+def _with_lengths(facts: ModelFacts, given: FactOverrides) -> ModelFacts:
+    if not given.expected_output_tokens:
+        return facts
+    lengths = {**facts.expected_output_tokens, **given.expected_output_tokens}
+    return replace(facts, expected_output_tokens=lengths)
+
+
 def _with_abilities(facts: ModelFacts, model: ModelSettings) -> ModelFacts:
+    facts = _with_lengths(facts, model.facts)
     if model.capabilities is None:
         return facts
     can = frozenset(model.capabilities)

@@ -143,7 +143,8 @@ class FactOverrides(Section):
 
     limits: of tokens. sampling: parameters that it refuses. thinking: how it thinks. tools: what it
     refuses about them. schemas: about JSON schemas. messages: about messages. caching: how prompts
-    are kept. retirement: when it ends.
+    are kept. retirement: when it ends. expected_output_tokens: of a usual answer with its thoughts,
+    by effort.
     """
 
     limits: LimitFacts = Field(default_factory=LimitFacts)
@@ -154,6 +155,7 @@ class FactOverrides(Section):
     messages: MessageFacts = Field(default_factory=MessageFacts)
     caching: CachingFacts = Field(default_factory=CachingFacts)
     retirement: RetirementFacts | None = None
+    expected_output_tokens: dict[EffortName, PositiveInt] = Field(default_factory=dict)
 
 
 class FactsFile(Section):

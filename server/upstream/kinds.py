@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
-from server.model_facts import ModelFacts, facts_of, seller_of
+from server.model_facts import Known, ModelFacts, facts_of, seller_of
 from server.secret import Secret
 from server.settings import ModelSettings, ProviderSettings
 from server.upstream.anthropic import upstream as anthropic
-from server.upstream.anthropic.thinking import Thinking
 from server.upstream.base import Surface, Upstream
 from server.upstream.egress import address_rule
 from server.upstream.exchange import Exchange
@@ -27,12 +26,15 @@ _OPENAIS: Final = frozenset({"openai", "azure"})
 _DEFAULT_URLS: Final = {"anthropic": anthropic.BASE_URL, "gemini": gemini.BASE_URL}
 
 
-def _most_output(models: Mapping[str, ModelSettings], seller: str | None) -> dict[str, int]:
+def _known(provider: ProviderSettings, facts: Mapping[str, ModelFacts]) -> Known:
+    """What is known of any model of the provider: the configured ones as the configuration says."""
+    seller = seller_of(provider.kind, provider.base_url)
+    return lambda model: facts.get(model) or facts_of(model, seller)
+
+
+def _most_output(models: Iterable[str], known: Known) -> dict[str, int]:
     """By the provider's own name for the model, where it is configured or known."""
-    most = {
-        model: settings.max_output_tokens or facts_of(model, seller).limits.max_output_tokens
-        for model, settings in models.items()
-    }
+    most = {model: known(model).limits.max_output_tokens for model in models}
     return {model: tokens for model, tokens in most.items() if tokens is not None}
 
 
@@ -67,18 +69,15 @@ def build_upstream(
         max_concurrency=provider.max_concurrency,
     )
     if provider.kind == "anthropic":
+        known = _known(provider, facts or {})
         return anthropic.AnthropicUpstream(
             name,
             api_key=api_key,
             exchange=exchange,
             base_url=base_url,
             auth=provider.auth,
-            max_output_tokens=_most_output(models, seller_of(provider.kind, provider.base_url)),
-            thinking={
-                model: Thinking(settings.thinking)
-                for model, settings in models.items()
-                if settings.thinking is not None
-            },
+            max_output_tokens=_most_output(models, known),
+            known=known,
         )
     if provider.kind == "gemini":
         return gemini.GeminiUpstream(

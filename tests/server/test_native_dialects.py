@@ -18,6 +18,7 @@ from merge import merged, sse_events
 from openai_fields import SAMPLES
 
 from server.health import Health
+from server.model_facts import facts_of
 from server.upstream.anthropic import request as anthropic_request
 from server.upstream.anthropic.thinking import Thinking, thinking_of
 from server.upstream.gemini import request as gemini_request
@@ -392,7 +393,7 @@ def test_thinking_without_a_cap_gets_one_above_it() -> None:
     ],
 )
 def test_how_a_model_is_told_to_think(model: str, style: Thinking) -> None:
-    assert thinking_of(model) is style
+    assert thinking_of(facts_of(model)) is style
 
 
 # --- cost -----------------------------------------------------------------------------------

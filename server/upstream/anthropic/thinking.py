@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, Final
 
-from server.model_facts import facts_of
+from server.model_facts import ModelFacts
 from server.upstream.dialect import InexpressibleError
 
 
@@ -35,12 +35,12 @@ _LEAST_BUDGET: Final = 1024
 _MOST_BUDGET: Final = 32_000
 
 
-def thinking_of(model: str) -> Thinking:
+def thinking_of(facts: ModelFacts) -> Thinking:
     """By what is known of the model; one of which nothing is known is taken for a new one."""
-    facts = facts_of(model).thinking
-    if facts.use == "never":
+    thinking = facts.thinking
+    if thinking.use == "never":
         return Thinking.NONE
-    by_budget = "budget" in facts.kinds and "adaptive" not in facts.kinds
+    by_budget = "budget" in thinking.kinds and "adaptive" not in thinking.kinds
     return Thinking.BUDGET if by_budget else Thinking.ADAPTIVE
 
 

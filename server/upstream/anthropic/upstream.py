@@ -10,7 +10,7 @@ from typing import Any, Final
 import httpx
 import orjson
 
-from server.model_facts import facts_of
+from server.model_facts import Known, facts_of
 from server.secret import Secret
 from server.sse import SseEvent
 from server.upstream.addresses import Auth, key_headers, messages_url
@@ -53,8 +53,8 @@ _THOUGHT: Final = frozenset({"reasoning_effort", "thinking"})
 
 class AnthropicUpstream:
     """base_url: see messages_url. auth: see key_headers. max_output_tokens: upstream model -> its
-    limit, sent for callers who set none (the API wants one); thinking: upstream model -> how it is
-    told to think, where its name does not tell. The rest as for OpenAIUpstream."""
+    limit, sent for callers who set none (the API wants one); known: what is known of a model by
+    the provider's name, how it thinks too. The rest as for OpenAIUpstream."""
 
     bills = False
 
@@ -67,7 +67,7 @@ class AnthropicUpstream:
         base_url: str = BASE_URL,
         auth: Auth | None = None,
         max_output_tokens: Mapping[str, int] | None = None,
-        thinking: Mapping[str, Thinking] | None = None,
+        known: Known = facts_of,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._name = name
@@ -79,7 +79,7 @@ class AnthropicUpstream:
         }
         self._exchange = exchange
         self._max_output_tokens = max_output_tokens or {}
-        self._thinking = thinking or {}
+        self._known = known
         self._clock = clock
 
     @property
@@ -186,12 +186,12 @@ class AnthropicUpstream:
             body,
             model,
             thinking=self._thinks(model),
-            thinking_off=facts_of(model).thinking.off,
+            thinking_off=self._known(model).thinking.off,
             max_output_tokens=self._max_output_tokens.get(model),
         )
 
     def _thinks(self, model: str) -> Thinking:
-        return self._thinking.get(model) or thinking_of(model)
+        return thinking_of(self._known(model))
 
     def _refusal(self, answer: Answer, model: str) -> UpstreamError:
         if answer.status == 200:

@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from router.catalog import ModelCard
+from server.build import build_upstreams
 from server.catalogue import build_catalogue
 from server.cli import main
 from server.config_file import ConfigError, load_settings
@@ -180,6 +181,44 @@ def test_a_cell_of_the_configuration_holds_and_the_others_stay() -> None:
     assert facts.retirement.on == date(2027, 5, 1)
     assert facts.sources["sampling"].where == "the configuration"
     assert facts.sources["messages"].where != "the configuration"
+
+
+def test_lengths_of_answers_by_effort() -> None:
+    facts = facts_with({"expected_output_tokens": {"low": 300, "high": 4000}})
+    assert facts.expected_output_tokens == {"low": 300, "high": 4000}
+
+
+@pytest.mark.parametrize(
+    ("facts", "field", "value"),
+    [
+        ({}, "temperature", None),
+        ({"sampling": {"temperature": "never"}}, "temperature", 0.3),
+    ],
+)
+def test_what_goes_to_a_provider_is_as_the_configuration_says(
+    facts: dict[str, Any], field: str, value: object
+) -> None:
+    models = {"gpt-5.6-sol": {"provider": "openai", "responses": True, "facts": facts}}
+    upstreams = build_upstreams(
+        settings_of(models), build_catalogue(settings_of(models), NOON, bundled_book()), {}
+    )
+    body = {"model": "p2l", "messages": [{"role": "user", "content": "x"}], "temperature": 0.3}
+    fit = upstreams["openai"].fit(body, "gpt-5.6-sol", bounded=False)
+    assert ("temperature" in fit.left_out) is (value is None)
+
+
+def test_a_deployment_with_a_name_of_its_own_is_known_by_the_catalogues() -> None:
+    url = "https://mine.openai.azure.com/openai/v1"
+    provider = {"kind": "openai", "base_url": url, "responses": True}
+    models = {"gpt-6.1-sol": {"provider": "azure", "upstream_model": "my-deployment"}}
+    settings = Settings.model_validate({"providers": {"azure": provider}, "models": models})
+    assert facts_of_models(settings, bundled_book())["gpt-6.1-sol"].known == "model"
+    (upstream,) = build_upstreams(
+        settings, build_catalogue(settings, NOON, bundled_book()), {}
+    ).values()
+    tools = [{"type": "function", "function": {"name": "f"}}]
+    body = {"messages": [{"role": "user", "content": "x"}], "tools": tools}
+    assert upstream.kin(body, "my-deployment") != upstream.kin(body, "another")
 
 
 def test_null_says_that_nothing_is_known() -> None:
