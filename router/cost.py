@@ -73,19 +73,23 @@ def estimate(
     input_tokens: int | None = None,
     cached_tokens: int = 0,
     output_cap: int | None = None,
+    thought_tokens: float = 0.0,
+    factor: float = 1.0,
 ) -> Estimate:
     """Expected tokens of one answer, and the mean cost in USD of the input once and n answers.
 
     predicted: of the checkpoint, else the card's, else the default; capped. Rounded to thousandths
     of a token: from there on the arithmetic is exact. input_tokens: by this model's own tokenizer,
     else the shape's; cached_tokens: those of them that its provider is expected to have cached.
-    output_cap: that will be sent along, besides the shape's and the card's.
+    output_cap: that will be sent along, besides the shape's and the card's. thought_tokens: beside
+    the predicted answer; factor: what both are multiplied by.
     """
     if predicted is not None and math.isfinite(predicted):
         expected = max(0.0, predicted)
     else:
         known = card.expected_output_tokens
         expected = DEFAULT_EXPECTED_OUTPUT_TOKENS if known is None else known
+    expected = (expected + thought_tokens) * factor
     for cap in (shape.max_output_tokens, card.max_output_tokens, output_cap):
         if cap is not None and cap < expected:
             expected = cap

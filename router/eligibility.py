@@ -47,6 +47,7 @@ def candidates(
     hard = request.budget_usd if request.budget_mode is BudgetMode.HARD else None
     pays = _cost_matters(request)
     shape, input_tokens, cached_tokens = request.shape, request.input_tokens, request.cached_tokens
+    thought_tokens, length_factors = request.thought_tokens, request.length_factors
     found = []
     for card in catalogue:
         name, index = card.name, column.get(card.leaderboard_name)
@@ -59,6 +60,8 @@ def candidates(
             input_tokens=input_tokens.get(name),
             cached_tokens=cached_tokens.get(name, 0),
             output_cap=cap,
+            thought_tokens=thought_tokens.get(name, 0.0),
+            factor=length_factors.get(name, 1.0),
         )
         value = math.nan if index is None else worth[index]
         reason = _reason(card, value, request, allowed)

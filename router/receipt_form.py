@@ -218,6 +218,8 @@ def request_json(request: RoutingRequest) -> dict[str, Any]:
         "constraints": None if constraints is None else _constraints_json(constraints),
         "input_tokens": dict(request.input_tokens),
         "cached_tokens": dict(request.cached_tokens),
+        "thought_tokens": dict(request.thought_tokens),
+        "length_factors": dict(request.length_factors),
     }
 
 

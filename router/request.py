@@ -34,6 +34,8 @@ class RoutingRequest:
     the budget, None for none.
     input_tokens, cached_tokens: catalogue name -> the input by its own tokenizer (default: the
     shape's), and how much of it its provider is expected to have cached (default: none).
+    thought_tokens: catalogue name -> tokens of thoughts beside the predicted answer (default:
+    none). length_factors: catalogue name -> what both are multiplied by (default: 1).
     """
 
     shape: RequestShape
@@ -48,3 +50,5 @@ class RoutingRequest:
     constraints: Constraints | None = None
     input_tokens: Mapping[str, int] = field(default_factory=dict)
     cached_tokens: Mapping[str, int] = field(default_factory=dict)
+    thought_tokens: Mapping[str, float] = field(default_factory=dict)
+    length_factors: Mapping[str, float] = field(default_factory=dict)

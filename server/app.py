@@ -45,6 +45,7 @@ from server.metrics import GatewayMetrics
 from server.model_facts.configured import facts_of_models
 from server.model_lists import ModelLists, lists_followed
 from server.observer import Observer
+from server.output_lengths import lengths_kept
 from server.plan import Planner
 from server.price_updates import hours_followed, prices_kept_current
 from server.quota.budgets import Budgets
@@ -123,6 +124,7 @@ def create_app(
                 prices_kept_current(lambda: state.settings.prices, background, new_prices),
                 hours_followed(background, current_catalogue, serve),
                 lists_followed(background, lists),
+                lengths_kept(background, kept, lambda: state.gateway.planner.learned.lengths),
                 tastes_kept_current(state),
             ):
                 await scorer.start()

@@ -290,10 +290,15 @@ class Gateway:
         self.planner.latencies.observe(model, seconds, streamed=streamed)
 
     def _learns_from(self, exchange: Exchange) -> Callable[[Usage], None]:
-        plan, card = exchange.plan, exchange.decision.card
-        return lambda usage: self.planner.learned.answered(
-            card, usage, plan.counted_tokens, plan.caller.name, plan.body
-        )
+        plan, decision = exchange.plan, exchange.decision
+        card = decision.card
+
+        def answered(usage: Usage) -> None:
+            learned = self.planner.learned
+            learned.answered(card, usage, plan.counted_tokens, plan.caller.name, plan.body)
+            learned.wrote(decision, usage.completion_tokens, plan.effort)
+
+        return answered
 
     def _note_failure(self, exchange: Exchange, error: UpstreamError) -> None:
         exchange.failures[exchange.decision.model] = error

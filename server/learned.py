@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from router.catalog import ModelCard
 from router.cost import Usage
+from router.decision import Decision
 from router.token_ratio import TokenRatios
+from server.output_lengths import OutputLengths
 from server.prompt_cache import PromptCaches
 
 
@@ -17,6 +20,7 @@ class Learned:
     def __init__(self) -> None:
         self._ratios: dict[str, TokenRatios] = {}
         self._caches = PromptCaches()
+        self.lengths = OutputLengths()
 
     def answered(
         self, card: ModelCard, usage: Usage, counted: int, caller: str, body: Mapping[str, Any]
@@ -29,6 +33,18 @@ class Learned:
                 known = self._ratios[card.provider] = TokenRatios()
             known.observed(caller, counted, usage.prompt_tokens)
         self._caches.answered(caller, body, card.name, usage.prompt_tokens)
+
+    def wrote(self, decision: Decision, tokens: int, effort: str) -> None:
+        """How many tokens the answers of a request had, thoughts included."""
+        request, cap = decision.request, decision.max_output_tokens
+        caps = [one for one in (request.shape.max_output_tokens, cap) if one is not None]
+        n, limit = request.shape.n, min(caps, default=math.inf)
+        own = (c for c in decision.candidates if c.card.name == decision.model)
+        expected = next((c.expected_output_tokens for c in own), 0.0)
+        if tokens >= n * limit or expected >= limit:
+            return  # it was cut off: how long it would have been nobody knows
+        factor = request.length_factors.get(decision.model, 1.0)
+        self.lengths.observe(decision.model, effort, expected / factor, tokens / n)
 
     def input_tokens(
         self, cards: Iterable[ModelCard], estimated: int, caller: str

@@ -31,6 +31,7 @@ from server.learned import Learned
 from server.model_facts import ModelFacts
 from server.named import places
 from server.options import RoutingOptions
+from server.output_lengths import effort_asked, expected_thoughts
 from server.places import Places
 from server.request import GatewayRequest
 from server.request_id import Entropy
@@ -72,6 +73,7 @@ class Plan:
     streamed: bool = False
     fits: Mapping[str, Fit] = field(default_factory=dict)
     body: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    effort: str = ""
     marginal: bool = field(default=False)
     taste: OwnTaste | None = None
     fallbacks: int = 0
@@ -113,6 +115,7 @@ class Planner:
         self._cards: tuple[ModelCard, ...] = ()
         self._facts: Mapping[str, ModelFacts] = {}
         self._rules_of: Mapping[str, int] = {}
+        self._thoughts: dict[str, Mapping[str, float]] = {}
         self._private = frozenset(private)
         self._names = ServedModels()
         self.scorer = scorer
@@ -137,6 +140,7 @@ class Planner:
             # nothing is adapted to a model of which nothing is known
             self._facts = {name: one for name, one in facts.items() if one.known != "nothing"}
             self._rules_of = alike(self._facts)
+            self._thoughts.clear()
         self._served = tuple(catalogue)
         self._place()
 
@@ -173,10 +177,13 @@ class Planner:
         is_exact = counted.is_plain and len(counted.text) <= _EXACT_COUNT_CHARS
         shape = await self._shape(request, fits, counted)
         body = _chat_body(request)
+        effort = effort_asked(request.native or request.body)
         routing = RoutingRequest(
             shape=shape,
             input_tokens=self.learned.input_tokens(catalogue, shape.input_tokens, caller.name),
             cached_tokens=self.learned.cached_tokens(caller.name, body),
+            thought_tokens=self._thoughts_at(effort),
+            length_factors=self.learned.lengths.factors(effort),
             budget_usd=budget,
             budget_mode=mode,
             allowed=(direct.name,) if direct else self._allowed(options, rules, caller),
@@ -200,6 +207,7 @@ class Planner:
             streamed=request.stream,
             fits=fits,
             body=body,
+            effort=effort,
             counted_tokens=shape.input_tokens if is_exact else 0,
             named=named,
             served=self._names,
@@ -220,6 +228,12 @@ class Planner:
         """Whether a model of the catalogue thinks before it answers this body, as it goes out."""
         facts = self._facts.get(model)
         return thinks(body, None if facts is None else facts.thinking)
+
+    def _thoughts_at(self, effort: str) -> Mapping[str, float]:
+        found = self._thoughts.get(effort)
+        if found is None:
+            found = self._thoughts[effort] = expected_thoughts(self._facts, effort)
+        return found
 
     def visible(self, caller: Caller) -> list[ModelCard]:
         """The models this caller may ask for."""

@@ -85,9 +85,13 @@ def test_golden(
     if stream:
         body["stream_options"] = {"include_usage": True}
     response = client.post("/v1/chat/completions", json=body)
-    assert response.status_code == 200, response.text
     sent = {k: v for k, v in provider.chats[-1].body.items() if k != "stream"}
     assert sent == case["sent"]
+    if "refused" in case:
+        assert response.status_code == case["refused"]["status"]
+        assert response.json()["error"]["code"] == case["refused"]["code"]
+        return
+    assert response.status_code == 200, response.text
     if stream:
         *chunks, done = sse_events(response.text)
         assert done == "[DONE]"
