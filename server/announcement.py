@@ -4,12 +4,12 @@ works."""
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from router.catalog import ModelCard
-from server.catalogue import coverage
 from server.defaults import is_sandbox_only, known_variables
+from server.readiness import is_routed, readiness
 from server.settings import Settings
 
 _UNSPECIFIED: Final = ("0.0.0.0:", "[::]:")
@@ -27,22 +27,32 @@ def announcement(
     """address: host:port. missing_keys: variables that would bring more providers. ledger: where
     it is, if the configuration does not say."""
     url, where = _reached_at(address)
-    missing = coverage(catalogue, leaderboard)
-    routable = [card.name for card in catalogue if card.name not in missing.without_coefficient]
     lines = [f"p2l-router serves {url}/v1{where}", f"  dashboard: {url}/"]
     if ledger is not None:
         lines.append(f"  ledger: {ledger}")
-    lines.append(f"  routed: {', '.join(routable) or 'nothing: no model is on the leaderboard'}")
-    if missing.without_coefficient:
-        names = ", ".join(missing.without_coefficient)
-        lines.append(f"  by name only (the leaderboard does not know them): {names}")
-    if missing.without_price:
-        lines.append(f"  never under a budget (price unknown): {', '.join(missing.without_price)}")
+    lines += _models(catalogue, leaderboard)
+    ready = readiness(settings, catalogue, leaderboard)
+    lines += [f"  warning: {warning}" for warning in ready.warnings]
+    lines += [f"  NOT READY: {problem}" for problem in ready.problems]
     if missing_keys:
         lines.append(f"  more models with one of: {', '.join(missing_keys)}")
     if is_sandbox_only(settings):
         lines += _sandbox_notice()
     return "\n".join([*lines, f"  try: {_example(url, settings)}"])
+
+
+def _models(catalogue: Sequence[ModelCard], leaderboard: Sequence[str]) -> Iterator[str]:
+    routed = [card.name for card in catalogue if is_routed(card, leaderboard)]
+    ended = [card.name for card in catalogue if card.retired is not None]
+    others = [c.name for c in catalogue if c.retired is None and c.name not in routed]
+    unpriced = [card.name for card in catalogue if card.prices is None]
+    yield f"  routed: {', '.join(routed) or 'nothing yet'}"
+    if others:
+        yield f"  used only when asked for by name, never chosen: {', '.join(others)}"
+    if ended:
+        yield f"  retired, never asked: {', '.join(ended)}"
+    if unpriced:
+        yield f"  never under a budget (price unknown): {', '.join(unpriced)}"
 
 
 def _reached_at(address: str) -> tuple[str, str]:

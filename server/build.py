@@ -160,13 +160,18 @@ def leaderboard_names(
 
     Raises ConfigError where no model service answers, CheckpointError.
     """
+    return list(surely_known_to(scoring, environ).models)
+
+
+def surely_known_to(scoring: ScorerSettings, environ: Mapping[str, str] = os.environ) -> Knowledge:
+    """The same as known_to. Raises ConfigError where no model service answers, CheckpointError."""
     known = known_to(scoring, environ)
     if known is None:
         raise ConfigError(
             f"scorer.url: no model service answers at {', '.join(scoring.urls)}: start "
             "`p2l-router model` there, or name the checkpoint that it serves beside url"
         )
-    return list(known.models)
+    return known
 
 
 def known_to(scoring: ScorerSettings, environ: Mapping[str, str] = os.environ) -> Knowledge | None:

@@ -1,19 +1,30 @@
-"""`p2l-router check`: reads the configuration and says what would be routed."""
+"""`p2l-router check`: reads the configuration and says what would be routed, and whether the
+gateway would be ready."""
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import os
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from p2l_model.aliases import canonical
 from router.catalog import ModelCard
-from server.build import leaderboard_names, settings_from
+from server.auto_models import takes_all, with_auto_models
+from server.build import api_key, settings_from, surely_known_to
 from server.catalogue import Coverage, build_catalogue, coverage
+from server.config_file import ConfigError
 from server.doctor import OK, connections
+from server.model_facts.book import Book
+from server.model_facts.configured import book_of
+from server.model_lists import ListError, offered_models
 from server.networks import network_lines, network_report
 from server.objectives import check_objectives
+from server.places import Place, Places
+from server.readiness import is_routed, readiness
 from server.settings import Settings
 from server.variables import variable
 
@@ -28,34 +39,69 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Exit 2 where serve would refuse to start, 1 where something cannot be reached. Raises
-    ConfigError, CheckpointError."""
+    """Exit 1 where the first requests would fail. Raises ConfigError, CheckpointError."""
     settings = settings_from(args.config)
-    catalogue = build_catalogue(settings)
-    network = network_report(settings, os.environ)
-    leaderboard = leaderboard_names(settings.scorer)
+    book = book_of(settings)
+    settings, unread = _with_lists_of_servers(settings, book)
+    catalogue = build_catalogue(settings, book=book)
+    known = surely_known_to(settings.scorer)
     check_objectives(settings, catalogue)
-    report = _report(settings, catalogue, coverage(catalogue, leaderboard))
-    report |= {"network": network, "ok": report["ok"] and not network["problems"]}
+    places = Places(known.models, known.marginal)
+    report = _report(settings, catalogue, places, coverage(catalogue, known.models))
+    ready = readiness(settings, catalogue, known.models, book=book)
+    network = network_report(settings, os.environ)
+    report |= {
+        "facts": {"as_of": str(book.as_of), "from": book.where},
+        "network": network,
+        "problems": [
+            *([] if catalogue else unread),
+            *ready.problems,
+            *_key_problems(settings, os.environ),
+            *network["problems"],
+            *(f"provider {name}: {why}" for name, why in network["logins"].items()),
+        ],
+        "warnings": [*ready.warnings, *(unread if catalogue else ())],
+    }
     if args.connect:
         report["connections"] = dict(connections(settings, os.environ))
-    if args.json:
-        print(json.dumps(report))
-    else:
-        print(_text(report))
-    if not report["ok"]:
-        return 2
-    return 0 if all(state == OK for state in report.get("connections", {}).values()) else 1
+        report["problems"] += [
+            f"{name}: {state}" for name, state in report["connections"].items() if state != OK
+        ]
+    report["ok"] = not report["problems"]
+    print(json.dumps(report) if args.json else "\n".join(_text(report)))
+    return 0 if report["ok"] else 1
+
+
+def _with_lists_of_servers(settings: Settings, book: Book) -> tuple[Settings, list[str]]:
+    """The settings with the models that servers of one's own have now, and a sentence for each
+    such server that has none."""
+    servers = {n: p for n, p in settings.providers.items() if p.models == "auto" and takes_all(p)}
+    offered: dict[str, list[str]] = {}
+    unread = []
+    today = datetime.now(UTC).date()
+    for name, provider in servers.items():
+        try:
+            offered[name] = asyncio.run(offered_models(name, provider, os.environ, today))
+        except (ConfigError, ListError, ValueError) as error:
+            unread.append(f"provider {name}: no model can be had: {error}")
+    if servers:
+        settings = with_auto_models(settings, book, today, offered)
+    with_models = {model.provider for model in settings.models.values()}
+    for name in offered.keys() - with_models:
+        address = settings.providers[name].base_url
+        unread.append(
+            f"provider {name}: no model can be had: the list of {address} has none that can chat: "
+            "install one there (`ollama pull NAME`), or name those that it has under models"
+        )
+    return settings, unread
 
 
 def _report(
-    settings: Settings, catalogue: tuple[ModelCard, ...], missing: Coverage
+    settings: Settings, catalogue: Sequence[ModelCard], places: Places, missing: Coverage
 ) -> dict[str, Any]:
-    keys = _keys(settings)
     return {
-        "ok": not any(state == "missing" for state in keys.values()),
-        "models": [_model(card, missing) for card in catalogue],
-        "keys": keys,
+        "models": [_model(card, places.of(card.leaderboard_name), settings) for card in catalogue],
+        "keys": _keys(settings),
         "without_coefficient": [
             {"model": name, "hint": _hint(name, missing)} for name in missing.without_coefficient
         ],
@@ -64,14 +110,17 @@ def _report(
     }
 
 
-def _model(card: ModelCard, missing: Coverage) -> dict[str, Any]:
+def _model(card: ModelCard, place: Place | None, settings: Settings) -> dict[str, Any]:
     prices = card.prices
     return {
         "model": card.name,
         "provider": card.provider,
         "upstream_model": card.upstream_model,
         "leaderboard_name": card.leaderboard_name,
-        "routed": card.name not in missing.without_coefficient,
+        "from": "configuration" if card.name in settings.configured_models else "models: auto",
+        "routed": is_routed(card, () if place is None else (place.column,)),
+        "place": None if place is None else {"column": place.column, "rests_on": place.rests_on},
+        "retired": card.retired,
         "input_usd_per_mtok": None if prices is None else float(prices.input_usd_per_mtok),
         "output_usd_per_mtok": None if prices is None else float(prices.output_usd_per_mtok),
         "context_window": card.context_window,
@@ -80,10 +129,30 @@ def _model(card: ModelCard, missing: Coverage) -> dict[str, Any]:
 
 def _keys(settings: Settings) -> dict[str, str]:
     """Variable -> set or missing; never its value."""
-    used = {model.provider for model in settings.models.values()}
+    used = _used(settings)
     names = [p.api_key_env for n, p in settings.providers.items() if p.api_key_env and n in used]
     names += [key.key_env for key in settings.auth.keys if key.key_env]
     return {name: "set" if variable(name, os.environ) else "missing" for name in names if name}
+
+
+def _key_problems(settings: Settings, environ: Mapping[str, str]) -> Iterator[str]:
+    """A sentence for each key that cannot be read."""
+    for name in _used(settings):
+        try:
+            api_key(name, settings.providers[name], environ)
+        except ConfigError as error:
+            yield str(error)
+    for number, key in enumerate(settings.auth.keys):
+        if key.key_env is not None and not variable(key.key_env, environ):
+            yield (
+                f"auth.keys.{number}.key_env: the variable {key.key_env} is not set: set it to the "
+                f"key of {key.name}, or leave that key out"
+            )
+
+
+def _used(settings: Settings) -> list[str]:
+    used = {model.provider for model in settings.models.values()}
+    return [n for n, p in settings.providers.items() if n in used or p.models == "auto"]
 
 
 def _hint(name: str, missing: Coverage) -> str | None:
@@ -94,23 +163,32 @@ def _hint(name: str, missing: Coverage) -> str | None:
     return None
 
 
-def _text(report: dict[str, Any]) -> str:
-    lines = [f"{'model':36}{'provider':14}{'USD per million tokens':>24}  routed"]
+def _text(report: Mapping[str, Any]) -> Iterator[str]:
+    yield f"{'model':36}{'provider':14}{'USD per million tokens':>24}  routed"
+    yield from map(_row, report["models"])
     for row in report["models"]:
-        price = "unknown"
-        if row["input_usd_per_mtok"] is not None:
-            price = f"{row['input_usd_per_mtok']:g} in, {row['output_usd_per_mtok']:g} out"
-        routed = "yes" if row["routed"] else "by name only: not on the leaderboard"
-        lines.append(f"{row['model']:36}{row['provider']:14}{price:>24}  {routed}")
+        if row["place"] is not None and row["place"]["rests_on"] != "own":
+            yield f"{row['model']} is used as: {row['place']['rests_on']} {row['place']['column']}"
     for row in report["without_coefficient"]:
         if row["hint"] is not None:
-            lines.append(f"{row['model']}: {row['hint']}")
+            yield f"{row['model']}: {row['hint']}"
+    auto = [row["model"] for row in report["models"] if row["from"] != "configuration"]
+    if auto:
+        yield f"by models: auto: {', '.join(auto)}"
+    yield f"facts of models: {report['facts']['from']}, as of {report['facts']['as_of']}"
     for name, state in report["keys"].items():
-        lines.append(f"key {name}: {state}")
+        yield f"key {name}: {state}"
     for name, state in report.get("connections", {}).items():
-        lines.append(f"{name}: {state}")
-    lines += network_lines(report["network"])
-    lines.append(f"on the leaderboard, not configured: {len(report['leaderboard_only'])} models")
-    why = "; ".join(report["network"]["problems"]) or "a key is missing"
-    lines.append("ok" if report["ok"] else f"serve would refuse to start: {why}")
-    return "\n".join(lines)
+        yield f"{name}: {state}"
+    yield from network_lines(report["network"])
+    yield f"on the leaderboard, not configured: {len(report['leaderboard_only'])} models"
+    yield from (f"warning: {warning}" for warning in report["warnings"])
+    yield f"NOT READY: {'; '.join(report['problems'])}" if report["problems"] else "ok"
+
+
+def _row(row: Mapping[str, Any]) -> str:
+    price = "unknown"
+    if row["input_usd_per_mtok"] is not None:
+        price = f"{row['input_usd_per_mtok']:g} in, {row['output_usd_per_mtok']:g} out"
+    routed = "yes" if row["routed"] else f"no: {row['retired'] or 'the leaderboard is empty'}"
+    return f"{row['model']:36}{row['provider']:14}{price:>24}  {routed}"

@@ -11,6 +11,7 @@ from typing import Final
 
 from p2l_model.engine.scorer import Scorer
 from p2l_model.errors import P2LError
+from router.catalog import ModelCard
 from server.app import build_gateway
 from server.auth import Authenticator, MissingKeyError
 from server.build import build_scorer, build_upstreams, settings_from
@@ -21,6 +22,7 @@ from server.endpoints.common import State
 from server.gateway import Gateway
 from server.guard import kind_and_place
 from server.objectives import check_objectives
+from server.readiness import readiness
 from server.receipt import checkpoint_version
 from server.settings import Settings
 from server.settings.changes import changed, keeping
@@ -114,6 +116,7 @@ class Reloader:
             if with_new_scorer:
                 scorer = await asyncio.to_thread(build_scorer, settings.scorer)
                 await scorer.start()
+            await asyncio.to_thread(self._check_ready, settings, catalogue, scorer)
             return build_gateway(
                 settings, scorer, upstreams, catalogue, state.store, state.observer, previous
             )
@@ -123,6 +126,19 @@ class Reloader:
             if scorer is not previous.planner.scorer:
                 await scorer.close()
             raise
+
+    def _check_ready(
+        self, settings: Settings, catalogue: Sequence[ModelCard], scorer: Scorer
+    ) -> None:
+        """Raises ConfigError naming what requests would fail by and do not fail by now."""
+        old, columns_now = self.state.settings, self.state.gateway.planner.scorer.models
+        if not scorer.models:
+            return  # no model service has answered yet: requests will tell
+        now = readiness(old, build_catalogue(old), columns_now).problems if columns_now else ()
+        problems = readiness(settings, catalogue, scorer.models).problems
+        added = [problem for problem in problems if problem not in now]
+        if added:
+            raise ConfigError(f"with the new one it would be NOT READY: {'; '.join(added)}")
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(work)

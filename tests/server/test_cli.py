@@ -88,7 +88,7 @@ def test_route_respects_budget_and_seed(config: str) -> None:
 def test_check_says_what_is_missing(config: str) -> None:
     report = result("check", "--config", config)
     routed = {row["model"]: row["routed"] for row in report["models"]}
-    assert routed == {"dear": True, "cheap": True, "strange": False}
+    assert routed == {"dear": True, "cheap": True, "strange": True}
     assert report["without_price"] == ["strange"]
 
 

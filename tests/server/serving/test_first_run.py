@@ -43,9 +43,24 @@ def test_it_says_what_is_served_and_why_the_rest_is_not(provider: FakeProvider) 
     catalogue = build_catalogue(settings)
     said = announcement(settings, catalogue, ["dear"], "0.0.0.0:80", ["OPENAI_API_KEY"])
     assert "serves http://127.0.0.1:80/v1 (on every interface)" in said
-    assert "routed: dear\n" in said
-    assert "by name only (the leaderboard does not know them): middle, cheap" in said
+    assert "routed: dear, middle, cheap\n" in said
+    assert "by name" not in said
     assert "more models with one of: OPENAI_API_KEY" in said
+
+
+def test_it_says_what_is_never_chosen_and_what_ends(provider: FakeProvider) -> None:
+    ended = "facts: {retirement: {day: 2020-01-01, successor: better}}"
+    text = config_for(provider.base_url).replace("cheap: {", f"cheap: {{{ended}, ")
+    settings = parse_settings(text)
+    catalogue = build_catalogue(settings)
+    said = announcement(settings, catalogue, ["dear"], "127.0.0.1:80")
+    assert "routed: dear, middle\n" in said
+    assert "retired, never asked: cheap\n" in said
+    assert "warning: models.cheap: it was retired on 2020-01-01" in said
+    assert "NOT READY" not in said
+    said = announcement(settings, catalogue, [], "127.0.0.1:80")
+    assert "used only when asked for by name, never chosen: dear, middle\n" in said
+    assert "NOT READY: no model can be routed: the leaderboard is empty" in said
 
 
 def test_more_keys_are_asked_for_only_where_there_is_one() -> None:

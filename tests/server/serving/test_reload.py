@@ -360,6 +360,29 @@ async def test_a_configuration_that_cannot_be_used_changes_nothing(
         assert (await gateway.ask()).status_code == 200
 
 
+async def test_what_requests_would_fail_by_is_refused(
+    provider: FakeProvider, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with running(provider, tmp_path, caplog) as gateway:
+        nothing_new = gateway._config.read_text()
+        unpriced = {"models.nobodys": {"provider": "main"}, "routing.budget_usd": 1}
+        said = await gateway.reload(unpriced)
+        assert "stays as it was" in said
+        assert "NOT READY: models.nobodys: its price is unknown" in said
+        assert (await gateway.ask("nobodys")).status_code == 404
+        await gateway.reload(text=nothing_new)
+        twice = {"providers.main.base_url": provider.base_url + "/v1"}
+        assert "the version is in" in await gateway.reload(twice)
+        assert (await gateway.ask()).status_code == 200
+        await gateway.reload(text=nothing_new)
+        end = {"retirement": {"day": "2020-01-01"}}
+        ended = {f"models.{name}.facts": end for name in ("dear", "middle", "cheap")}
+        assert "NOT READY: no model can be routed" in await gateway.reload(ended)
+        assert (await gateway.ask("p2l")).status_code == 200
+        ended["models.cheap.facts"] = {}
+        assert "was read again" in await gateway.reload(ended)
+
+
 async def test_a_failing_provider_is_left_alone_by_the_new_rules(
     provider: FakeProvider, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

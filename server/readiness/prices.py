@@ -1,0 +1,80 @@
+"""Models without a price: a request that may only cost so much never goes to one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from router.catalog import ModelCard
+from server.auto_models import takes_all
+from server.settings import Settings
+
+
+def price_problems(settings: Settings, catalogue: Sequence[ModelCard]) -> Iterator[str]:
+    """A sentence for each model without a price that something in the configuration bounds the
+    cost of; one for all where no model has a price."""
+    unpriced = [card.name for card in catalogue if card.prices is None]
+    if unpriced and len(unpriced) == len(catalogue) and not _are_ones_own(settings, unpriced):
+        yield (
+            "no model has a price, so that every request with a budget is refused: "
+            f"{_fix(unpriced[0])}"
+        )
+        return
+    for name in unpriced:
+        field = _bounding(settings, name)
+        if field is not None:
+            yield (
+                f"models.{name}: its price is unknown, so that it is never used where {field} "
+                f"holds: {_fix(name)}, or leave the model out"
+            )
+
+
+def price_warnings(settings: Settings, catalogue: Sequence[ModelCard]) -> Iterator[str]:
+    """A sentence for each model without a price that nothing in the configuration bounds."""
+    unpriced = [card.name for card in catalogue if card.prices is None]
+    if unpriced and len(unpriced) == len(catalogue) and not _are_ones_own(settings, unpriced):
+        return
+    for name in unpriced:
+        if _bounding(settings, name) is None:
+            yield (
+                f"models.{name}: its price is unknown, so that a request with a budget never goes "
+                f"to it, and what it costs is not counted: {_fix(name)}"
+            )
+
+
+def _fix(name: str) -> str:
+    return (
+        f"set models.{name}.input_usd_per_mtok and models.{name}.output_usd_per_mtok (0 where it "
+        "costs nothing)"
+    )
+
+
+def _are_ones_own(settings: Settings, names: Sequence[str]) -> bool:
+    """Whether they are what a server of one's own has: it has no price list."""
+    return all(takes_all(settings.providers[settings.models[name].provider]) for name in names)
+
+
+def _bounding(settings: Settings, name: str) -> str | None:
+    """The first field that bounds what requests to this model may cost."""
+    for field, models in _bounds(settings):
+        if models is None or name in models:
+            return field
+    return None
+
+
+def _bounds(settings: Settings) -> Iterator[tuple[str, Sequence[str] | None]]:
+    """(field, the models that it is about, None: all)."""
+    routing = settings.routing
+    if routing.window_budgets:
+        yield "routing.window_budgets", None
+    places = {"routing": (routing, routing.models)} | {
+        f"routing.profiles.{name}": (own, routing.rules(name).models)
+        for name, own in routing.profiles.items()
+    }
+    for place, (rules, models) in places.items():
+        for key in ("budget_usd", "usd_per_win"):
+            if getattr(rules, key) is not None:
+                yield f"{place}.{key}", models
+    for caller in settings.auth.keys:
+        for key in ("budget_usd", "usd_per_win"):
+            if getattr(caller, key) is not None:
+                yield f"auth.keys.{caller.name}.{key}", caller.models
