@@ -12,24 +12,20 @@ from typing import Final, TypeVar
 
 import anyio
 
-from p2l_model.errors import ExtraMissingError
 from p2l_model.types import PromptLeaderboard
 from router.cost import Usage
-from router.decide import Decision, decide
-from router.errors import RouterError
-from router.general_lp import GeneralLp
+from router.decide import Decision
 from router.receipt import Attempt
 from server.admission import Admission, Place
 from server.auth import Caller
 from server.closing import Closing
+from server.deciding import Decider
 from server.errors import (
     ApiError,
-    from_resting,
-    from_router,
     from_upstreams,
 )
 from server.exchange import Exchange, forget
-from server.health import BreakerRules, Health, Resting, full_jitter_s
+from server.health import BreakerRules, Health, full_jitter_s
 from server.hedge import Leg, race
 from server.ledger.accounts import Accounts, WindowShortError
 from server.ledger.attempt import Outcome
@@ -74,8 +70,8 @@ class Gateway:
         self.accounts = accounts
         self._retries = retries
         self._hedge_after_s = hedge_after_s
-        self._slow_lane = _solver() if planner.needs_solver else None
         self.health = health or Health(BreakerRules(), time.monotonic, entropy.random)
+        self._decide = Decider(self.health, with_solver=planner.needs_solver).decide
 
     async def admit(self, caller: Caller) -> Place:
         """As long as it is held the request counts as under way.
@@ -295,8 +291,10 @@ class Gateway:
 
         def answered(usage: Usage) -> None:
             learned = self.planner.learned
-            learned.answered(card, usage, plan.counted_tokens, plan.caller.name, plan.body)
-            learned.wrote(decision, usage.completion_tokens, plan.effort)
+            marked = self.planner.caches_marks_only(card.name)
+            name, counted = plan.caller.name, plan.counted_tokens
+            learned.answered(card, usage, counted, name, plan.body, marked=marked)
+            learned.wrote(name, decision, usage.completion_tokens, plan.effort)
 
         return answered
 
@@ -351,48 +349,6 @@ class Gateway:
         except ApiError as error:
             raise from_upstreams(failures) from error
 
-    def _decide(
-        self,
-        plan: Plan,
-        leaderboard: PromptLeaderboard,
-        rng: random.Random,
-        excluded: Mapping[str, str] | None = None,
-    ) -> Decision:
-        resting = self.health.resting(plan.catalogue)
-        request = plan.routing
-        if resting or excluded:
-            reasons = {name: rest.reason for name, rest in resting.items()}
-            out = {**request.excluded, **reasons, **(excluded or {})}
-            request = replace(request, excluded=out)
-        try:
-            return decide(leaderboard, plan.catalogue, request, rng, self._slow_lane)
-        except RouterError as error:
-            self._blame_resting(plan, leaderboard, excluded or {}, resting)
-            raise from_router(error, plan.named()) from error
-
-    def _blame_resting(
-        self,
-        plan: Plan,
-        leaderboard: PromptLeaderboard,
-        excluded: Mapping[str, str],
-        resting: Mapping[str, Resting],
-    ) -> None:
-        """Where only resting models stand in the way, the caller is told to wait, not to change."""
-        allowed, out = plan.routing.allowed, {**plan.routing.excluded, **excluded}
-        able = {
-            name: rest
-            for name, rest in resting.items()
-            if (allowed is None or name in allowed) and name not in out
-        }
-        if not able:
-            return
-        try:
-            request = replace(plan.routing, excluded=out)
-            decide(leaderboard, plan.catalogue, request, random.Random(0), self._slow_lane)
-        except RouterError as error:
-            raise from_router(error, plan.named()) from error
-        raise from_resting(able)
-
     def _seed(self, plan: Plan) -> int:
         if plan.seed is None:
             plan.seed = self._entropy.getrandbits(63)
@@ -403,14 +359,6 @@ class Gateway:
         async with Closing() as closing:
             for name, upstream in self._upstreams.items():
                 closing.at_the_end(f"provider {name}", upstream.close)
-
-
-def _solver() -> GeneralLp:
-    """Raises ExtraMissingError."""
-    try:
-        return GeneralLp()
-    except ImportError as error:
-        raise ExtraMissingError("cvxpy", "lp") from error
 
 
 def _ms_since(started: float) -> float:

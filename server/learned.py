@@ -23,18 +23,31 @@ class Learned:
         self.lengths = OutputLengths()
 
     def answered(
-        self, card: ModelCard, usage: Usage, counted: int, caller: str, body: Mapping[str, Any]
+        self,
+        card: ModelCard,
+        usage: Usage,
+        counted: int,
+        caller: str,
+        body: Mapping[str, Any],
+        *,
+        marked: bool = False,
     ) -> None:
         """usage: as reported; counted: the input tokens by our own tokenizer, 0 where they are not
-        of text alone and what a provider makes of them says nothing of its tokenizer."""
+        of text alone and what a provider makes of them says nothing of its tokenizer. marked: its
+        provider holds only what the request marks, and says so in the usage."""
         if counted > 0:
             known = self._ratios.get(card.provider)
             if known is None:
                 known = self._ratios[card.provider] = TokenRatios()
             known.observed(caller, counted, usage.prompt_tokens)
-        self._caches.answered(caller, body, card.name, usage.prompt_tokens)
+        if (
+            not marked
+            or usage.cached_tokens + usage.cache_write_tokens > 0
+            or (usage.cache_write_1h_tokens > 0)
+        ):
+            self._caches.answered(caller, body, card.name, usage.prompt_tokens)
 
-    def wrote(self, decision: Decision, tokens: int, effort: str) -> None:
+    def wrote(self, caller: str, decision: Decision, tokens: int, effort: str) -> None:
         """How many tokens the answers of a request had, thoughts included."""
         request, cap = decision.request, decision.max_output_tokens
         caps = [one for one in (request.shape.max_output_tokens, cap) if one is not None]
@@ -44,7 +57,7 @@ class Learned:
         if tokens >= n * limit or expected >= limit:
             return  # it was cut off: how long it would have been nobody knows
         factor = request.length_factors.get(decision.model, 1.0)
-        self.lengths.observe(decision.model, effort, expected / factor, tokens / n)
+        self.lengths.observe(caller, decision.model, effort, expected / factor, tokens / n)
 
     def input_tokens(
         self, cards: Iterable[ModelCard], estimated: int, caller: str

@@ -50,6 +50,9 @@ _MOST_RATIO: Final = 50.0
 # Old answers count for less and less: about the last so many matter.
 _MEMORY: Final = 500.0
 _REFRESHED_EVERY: Final = 16
+# Nobody's requests may decide what others' are expected to cost: as many answers of each count.
+_OTHERS_ANSWERS: Final = 25.0
+_MOST_CALLERS: Final = 256
 
 
 @dataclass(slots=True)
@@ -83,25 +86,37 @@ class OutputLengths:
     """What is known of the models' lengths; one per process, kept in the storage."""
 
     def __init__(self) -> None:
-        self._seen: dict[tuple[str, str], _Seen] = {}
-        self._factors: dict[str, Mapping[str, float]] = {}
+        self._seen: dict[tuple[str, str], dict[str, _Seen]] = {}
+        self._factors: dict[tuple[str, str], Mapping[str, float]] = {}
         self._n_observed = 0
         self.changed = False
 
-    def factors(self, effort: str) -> Mapping[str, float]:
-        """Catalogue name -> what an expected length is multiplied by, where answers say so."""
-        found = self._factors.get(effort)
+    def factors(self, effort: str, caller: str) -> Mapping[str, float]:
+        """Catalogue name -> what an expected length is multiplied by, where answers say so. A
+        caller's own answers count in full, those of each other caller for so many at most."""
+        found = self._factors.get((effort, caller))
         if found is None:
             own = ((model, seen) for (model, at), seen in self._seen.items() if at == effort)
-            found = self._factors[effort] = {model: seen.factor for model, seen in own}
+            found = {model: _pooled(seen, caller).factor for model, seen in own}
+            if len(self._factors) >= _MOST_CALLERS:
+                self._factors.clear()
+            self._factors[effort, caller] = found
         return found
 
-    def observe(self, model: str, effort: str, expected_tokens: float, tokens: float) -> None:
+    def observe(
+        self, caller: str, model: str, effort: str, expected_tokens: float, tokens: float
+    ) -> None:
         """An answer had so many tokens where so many were expected, before any factor."""
         if expected_tokens <= 0 or tokens <= 0:
             return
         ratio = min(max(tokens / expected_tokens, _LEAST_RATIO), _MOST_RATIO)
-        self._seen.setdefault((model, effort), _Seen()).add(math.log(ratio))
+        callers = self._seen.setdefault((model, effort), {})
+        seen = callers.pop(caller, None) or _Seen()
+        seen.add(math.log(ratio))
+        # the latest last: the one that has been silent longest goes
+        callers[caller] = seen
+        if len(callers) > _MOST_CALLERS:
+            del callers[next(iter(callers))]
         self._n_observed += 1
         self.changed = True
         if self._n_observed % _REFRESHED_EVERY == 0 or self._n_observed < _REFRESHED_EVERY:
@@ -109,15 +124,32 @@ class OutputLengths:
 
     def document(self) -> list[list[Any]]:
         """For the storage."""
-        return [[m, e, s.n, s.total, s.squares] for (m, e), s in self._seen.items()]
+        return [
+            [model, effort, caller, seen.n, seen.total, seen.squares]
+            for (model, effort), callers in self._seen.items()
+            for caller, seen in callers.items()
+        ]
 
     def restore(self, document: object) -> None:
         """What an earlier process has learnt. What cannot be read is left out."""
         for row in document if isinstance(document, list) else ():
             match row:
-                case [str(model), str(effort), int() | float() as n, *sums] if _are_sums(n, sums):
-                    self._seen[model, effort] = _Seen(float(n), float(sums[0]), float(sums[1]))
+                case [str(model), str(effort), str(caller), int() | float() as n, *sums] if (
+                    _are_sums(n, sums)
+                ):
+                    seen = _Seen(float(n), float(sums[0]), float(sums[1]))
+                    self._seen.setdefault((model, effort), {})[caller] = seen
         self._factors.clear()
+
+
+def _pooled(callers: Mapping[str, _Seen], caller: str) -> _Seen:
+    pool = _Seen()
+    for name, seen in callers.items():
+        weight = 1.0 if name == caller else min(1.0, _OTHERS_ANSWERS / seen.n)
+        pool.n += weight * seen.n
+        pool.total += weight * seen.total
+        pool.squares += weight * seen.squares
+    return pool
 
 
 def _are_sums(n: float, sums: list[Any]) -> bool:

@@ -183,7 +183,7 @@ class Planner:
             input_tokens=self.learned.input_tokens(catalogue, shape.input_tokens, caller.name),
             cached_tokens=self.learned.cached_tokens(caller.name, body),
             thought_tokens=self._thoughts_at(effort),
-            length_factors=self.learned.lengths.factors(effort),
+            length_factors=self.learned.lengths.factors(effort, caller.name),
             budget_usd=budget,
             budget_mode=mode,
             allowed=(direct.name,) if direct else self._allowed(options, rules, caller),
@@ -228,6 +228,11 @@ class Planner:
         """Whether a model of the catalogue thinks before it answers this body, as it goes out."""
         facts = self._facts.get(model)
         return thinks(body, None if facts is None else facts.thinking)
+
+    def caches_marks_only(self, model: str) -> bool:
+        """Whether the model's provider caches nothing but what a request marks."""
+        facts = self._facts.get(model)
+        return facts is not None and facts.caching.kind == "marked"
 
     def _thoughts_at(self, effort: str) -> Mapping[str, float]:
         found = self._thoughts.get(effort)

@@ -75,7 +75,21 @@ class PromptCaches:
         digest.update(orjson.dumps([caller, body.get("tools"), body.get("functions")]))
         prefixes = []
         for message in messages:
-            digest.update(orjson.dumps(message, option=orjson.OPT_SORT_KEYS))
+            digest.update(_bytes_of(message))
             digest.update(b"\0")
             prefixes.append(digest.digest())
         return prefixes
+
+
+def _bytes_of(message: Any) -> bytes:
+    """Of a message without its cache marks, which move from turn to turn."""
+    data = orjson.dumps(message, option=orjson.OPT_SORT_KEYS)
+    if b'"cache_control"' not in data:
+        return data
+    return orjson.dumps(_unmarked(message), option=orjson.OPT_SORT_KEYS)
+
+
+def _unmarked(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _unmarked(v) for name, v in value.items() if name != "cache_control"}
+    return [_unmarked(item) for item in value] if isinstance(value, list) else value

@@ -42,32 +42,38 @@ def test_the_effort_that_is_asked_for(body: dict[str, Any], effort: str) -> None
 
 def test_the_mean_of_a_log_normal_factor_is_found() -> None:
     chance, lengths = random.Random(7), OutputLengths()
-    assert lengths.factors("high") == {}
+    assert lengths.factors("high", "me") == {}
     for _ in range(400):
-        lengths.observe("m", "high", 100, 100 * math.exp(chance.gauss(1.0, 0.7)))
+        lengths.observe("me", "m", "high", 100, 100 * math.exp(chance.gauss(1.0, 0.7)))
     # its mean is exp(mu + sigma^2 / 2); without an answer the usual spread stands for nothing
     expected = math.exp(1.0 + (0.49 - 0.25) / 2)
-    assert lengths.factors("high")["m"] == pytest.approx(expected, rel=0.15)
-    assert lengths.factors("low") == {}, "another effort is another length"
+    assert lengths.factors("high", "me")["m"] == pytest.approx(expected, rel=0.15)
+    assert lengths.factors("low", "me") == {}, "another effort is another length"
 
 
 def test_one_answer_moves_it_a_little() -> None:
     lengths = OutputLengths()
-    lengths.observe("m", "", 100, 1e9)
-    assert 1.0 < lengths.factors("")["m"] < 10.0
-    assert OutputLengths().factors("") == {}
+    lengths.observe("me", "m", "", 100, 1e9)
+    assert 1.0 < lengths.factors("", "me")["m"] < 10.0
+    assert OutputLengths().factors("", "me") == {}
 
 
 def test_it_is_read_again_and_nonsense_is_not() -> None:
     lengths, again = OutputLengths(), OutputLengths()
     for _ in range(9):
-        lengths.observe("m", "low", 100, 300)
+        lengths.observe("me", "m", "low", 100, 300)
     again.restore(lengths.document())
-    assert again.factors("low") == lengths.factors("low")
-    for nonsense in (None, 7, [[1, 2]], [["m", "low", -1, 0, 0]], [["m", "low", 1, math.nan, 1]]):
+    assert again.factors("low", "me") == lengths.factors("low", "me")
+    for nonsense in (
+        None,
+        7,
+        [[1, 2]],
+        [["m", "low", "me", -1, 0, 0]],
+        [["m", "low", "me", 1, math.nan, 1]],
+    ):
         fresh = OutputLengths()
         fresh.restore(nonsense)
-        assert fresh.factors("low") == {}
+        assert fresh.factors("low", "me") == {}
 
 
 def test_expected_costs_come_near_what_is_billed(tmp_path: Path) -> None:
@@ -98,3 +104,15 @@ storage: {{url: "sqlite:///{tmp_path}/l.db"}}
         with LiveGateway(config) as gateway:
             again = expected(gateway)
             assert again == pytest.approx(learnt, rel=0.15), "it outlives the process"
+
+
+def test_no_caller_decides_what_others_are_expected_to_pay() -> None:
+    lengths = OutputLengths()
+    for team in range(9):
+        for _ in range(50):
+            lengths.observe(f"team{team}", "m", "", 100, 100)
+    for _ in range(5000):
+        lengths.observe("odd", "m", "", 100, 5000)
+    assert lengths.factors("", "team0")["m"] < 3
+    assert lengths.factors("", "odd")["m"] > 10
+    assert lengths.factors("", "newcomer")["m"] < 3

@@ -14,6 +14,7 @@ from server.model_facts import Known, facts_of
 from server.secret import Secret
 from server.sse import SseEvent
 from server.upstream.addresses import Auth, key_headers, messages_url
+from server.upstream.anthropic.breakpoints import with_breakpoints
 from server.upstream.anthropic.reply import to_completion
 from server.upstream.anthropic.request import KNOWN, NAMED_USER, NATIVE, UNBOUNDED, to_messages
 from server.upstream.anthropic.stream import MessageStream
@@ -171,7 +172,7 @@ class AnthropicUpstream:
         if request.surface is Surface.MESSAGES:
             return Call(self._url, headers, json_bytes(request.body), request.progress)
         try:
-            body = self._translated(request.body, request.upstream_model)
+            body = with_breakpoints(self._translated(request.body, request.upstream_model))
         except InexpressibleError as error:
             message = f"The model's provider cannot express {error}."
             raise UpstreamRejectedError(

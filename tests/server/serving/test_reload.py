@@ -338,7 +338,7 @@ async def test_a_configuration_that_cannot_be_used_changes_nothing(
         raise ImportError
 
     async with running(provider, tmp_path, caplog) as gateway:
-        monkeypatch.setattr("server.gateway.GeneralLp", without_solver)
+        monkeypatch.setattr("server.deciding.GeneralLp", without_solver)
         said = await gateway.reload(
             {
                 "routing.constraints": ROWS,

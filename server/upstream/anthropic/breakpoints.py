@@ -1,0 +1,59 @@
+"""Where a translated conversation may be cached: Anthropic keeps only what the request marks.
+
+A caller of chat completions marks nothing, as OpenAI caches by itself. An agent's job sends one
+growing prefix again and again, and without marks all of it is paid anew each time. A single prompt
+is not marked: a write costs a quarter more than the input, and nobody would read it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+_MARK: Final[Mapping[str, str]] = {"type": "ephemeral"}
+_MARKED_TURNS: Final = 2
+# A user's message, an answer, and the user's next one: it goes on.
+_LEAST_TURNS: Final = 3
+# Blocks that cannot be marked.
+_UNMARKED: Final = frozenset({"thinking", "redacted_thinking"})
+
+
+def with_breakpoints(body: Mapping[str, Any]) -> dict[str, Any]:
+    """The Messages body with marks at its tools, its system prompt and its last two user turns;
+    itself where the caller has marked something, or where nothing is likely to be sent again."""
+    out = dict(body)
+    turns = out["messages"]
+    if not (out.get("tools") or len(turns) >= _LEAST_TURNS) or _is_marked(out):
+        return out
+    if out.get("tools"):
+        out["tools"] = _last_marked(out["tools"])
+    system = out.get("system")
+    if isinstance(system, str) and system.strip():
+        system = [{"type": "text", "text": system}]
+    if isinstance(system, list) and system:
+        out["system"] = _last_marked(system)
+    users = [index for index, turn in enumerate(turns) if turn["role"] == "user"]
+    marked = set(users[-_MARKED_TURNS:])
+    out["messages"] = [_turn(t) if index in marked else t for index, t in enumerate(turns)]
+    return out
+
+
+def _turn(turn: Mapping[str, Any]) -> Mapping[str, Any]:
+    blocks = turn["content"]
+    if not blocks or blocks[-1]["type"] in _UNMARKED:
+        return turn
+    return {**turn, "content": _last_marked(blocks)}
+
+
+def _last_marked(blocks: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    return [*blocks[:-1], {**blocks[-1], "cache_control": dict(_MARK)}]
+
+
+def _is_marked(body: Mapping[str, Any]) -> bool:
+    if body.get("cache_control") is not None:
+        return True
+    system = body.get("system")
+    blocks = [*(body.get("tools") or ()), *(system if isinstance(system, list) else ())]
+    for turn in body["messages"]:
+        blocks += turn["content"]
+    return any("cache_control" in block for block in blocks)
