@@ -162,11 +162,16 @@ def _is_foreign(block: dict[str, Any]) -> bool:
 
 
 def _signed(messages: list[Any]) -> list[Any]:
-    """Without the thoughts of other providers, which Anthropic would refuse."""
-    return [
-        message | {"content": kept}
-        if isinstance(message.get("content"), list)
-        and (kept := [b for b in message["content"] if not _is_foreign(b)])
-        else message
-        for message in messages
-    ]
+    """Without the thoughts of other providers, which Anthropic would refuse, and without turns
+    that hold nothing else."""
+    signed = []
+    for message in messages:
+        content = message.get("content")
+        kept = content
+        if isinstance(content, list) and any(map(_is_foreign, content)):
+            kept = [block for block in content if not _is_foreign(block)]
+        if kept is content:
+            signed.append(message)
+        elif kept:
+            signed.append(message | {"content": kept})
+    return signed

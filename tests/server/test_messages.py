@@ -138,6 +138,26 @@ def test_thoughts_of_others_are_not_shown_to_anthropic(
     assert claude.chats[0].body["messages"][1]["content"] == [{"type": "text", "text": "Hi."}]
 
 
+def test_reasoning_that_is_kept_for_openai_is_not_shown_to_anthropic(
+    sdk: Anthropic, claude: FakeAnthropic
+) -> None:
+    signed: Any = {"type": "thinking", "thinking": "Hm.", "signature": "p2l1.W10="}
+    hidden: Any = {"type": "redacted_thinking", "data": "p2l1.W10="}
+    own: Any = {"type": "redacted_thinking", "data": "theirs"}
+    said: Any = {"type": "text", "text": "Hi."}
+    messages: Any = [
+        *HELLO,
+        {"role": "assistant", "content": [hidden, signed]},
+        *HELLO,
+        {"role": "assistant", "content": [signed, hidden, own, said]},
+        *HELLO,
+    ]
+    sdk.messages.create(model="native", max_tokens=9, messages=messages)
+    sent = claude.chats[0].body["messages"]
+    assert [turn["role"] for turn in sent] == ["user", "user", "assistant", "user"]
+    assert sent[2]["content"] == [own, said]
+
+
 def test_anthropic_gets_what_was_sent(sdk: Anthropic, claude: FakeAnthropic) -> None:
     usage = {"input_tokens": 7, "cache_read_input_tokens": 500, "cache_creation_input_tokens": 20,
              "output_tokens": 2}  # fmt: skip

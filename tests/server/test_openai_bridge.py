@@ -60,9 +60,10 @@ models:
   gpt-6.1-sol: {{provider: host, {price}}}
   mine: {{provider: main, upstream_model: secret-deployment, {price}}}
   unknown: {{provider: main, responses: true, {price}}}
+  shy-bare: {{provider: main, responses: true, {price}}}
   plain: {{provider: spare, {price}}}
 scorer: {{fixed: {{{MODEL}: 5, gpt-5.4: 4, gpt-4.1: 3, gpt-6-luna: 0, gpt-5.5: 0, mine: 0,
-                  gpt-6.1-sol: 0, unknown: 6, plain: 1}}}}
+                  gpt-6.1-sol: 0, unknown: 6, shy-bare: 0, plain: 1}}}}
 routing: {{retries: 0, breaker: {{consecutive_failures: 100000, min_requests: 100000}}}}
 {extra}
 """
@@ -430,6 +431,21 @@ def test_an_organisation_that_may_not_have_summaries_is_asked_without(stream: bo
             assert answer.status_code == 200
         asked = [request.body["reasoning"] for request in provider.requests]
         assert asked == [{"effort": "low", "summary": "auto"}, *[{"effort": "low"}] * 2]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_model_that_neither_shows_nor_encrypts_is_asked_without(stream: bool) -> None:
+    with alone(FakeOpenAI(api_key=KEY)) as (provider, client):
+        for _ in range(2):
+            assert post(client, model="shy-bare", stream=stream).status_code == 200
+        assert len(provider.requests) == 4
+        for asked in (request.body for request in provider.responses):
+            assert "include" not in asked
+            assert "reasoning" not in asked
+        # it is that model's affair alone
+        assert post(client, stream=stream).status_code == 200
+        assert last(provider)["reasoning"] == {"summary": "auto"}
+        assert last(provider)["include"] == ["reasoning.encrypted_content"]
 
 
 def test_a_model_without_reasoning_is_asked_for_none(

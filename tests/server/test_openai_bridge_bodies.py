@@ -15,6 +15,7 @@ from openai.types.responses.response_create_params import ResponseCreateParamsNo
 from pydantic import TypeAdapter
 from sdk_types import consume
 
+from server.counting import count_chat
 from server.model_facts import facts_of
 from server.secret import Secret
 from server.upstream.openai_responses.need import needs_responses, reasons
@@ -292,3 +293,15 @@ def test_which_models_reason() -> None:
     assert not any(reasons(facts_of(model)) for model in never)
     some = ("gpt-5", "o3", "gpt-5.6-sol", "gpt-6-luna", "somebodys-model")
     assert all(reasons(facts_of(model)) for model in some)
+
+
+def test_reasoning_that_is_kept_counts_as_input() -> None:
+    said = {"role": "assistant", "content": "Yes"}
+    kept = [{"type": "reasoning.encrypted", "data": "x" * 700}, "garbage", {"data": None}]
+    plain, full = (
+        count_chat({"messages": [message]})
+        for message in (said, said | {"reasoning_details": kept})
+    )
+    assert full.bound - plain.bound >= 700, "a token is never less than a byte"
+    assert 100 <= full.further - plain.further < 200
+    assert full.text == plain.text

@@ -88,6 +88,9 @@ def settings_fault(body: dict[str, Any], *, verified: bool) -> Refused:
             "Organization."
         )
         return said, "reasoning.summary", "unsupported_value"
+    if asked.get("summary") is not None and body["model"].endswith("-bare"):
+        said = "Unsupported parameter: 'reasoning.summary' is not supported with this model."
+        return said, "reasoning.summary", "unsupported_parameter"
     for name in body.get("include") or ():
         if name not in _INCLUDED:
             return f"Invalid value: '{name}'.", "include", "invalid_value"

@@ -41,7 +41,7 @@ class Thoughts:
     def __init__(self, base_url: str, api_key: Secret | None) -> None:
         key = "" if api_key is None else api_key.reveal()
         account = f"{base_url}\n{key}".encode()
-        self._key = hashlib.blake2b(account, digest_size=32).digest()
+        self._key = hashlib.sha256(account).digest()
 
     def sealed(self, model: str, thought: Thought) -> str:
         """A thought as one string. model: the provider's name for the one that had it."""
@@ -65,7 +65,7 @@ class Thoughts:
 
     def _tag(self, model: str, content: Item) -> str:
         message = orjson.dumps([model, content])
-        return hashlib.blake2b(message, key=self._key, digest_size=_TAG_BYTES).hexdigest()
+        return hmac.digest(self._key, message, "sha256")[:_TAG_BYTES].hex()
 
 
 def as_kept(item: Mapping[str, Any]) -> Item | None:

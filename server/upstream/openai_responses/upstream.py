@@ -24,6 +24,7 @@ from server.upstream.dialect import InexpressibleError
 from server.upstream.errors import UpstreamError, UpstreamRejectedError, UpstreamStreamBrokenError
 from server.upstream.fields import Fields
 from server.upstream.fitting import body_of, fit_of
+from server.upstream.openai_responses.items import Open
 from server.upstream.openai_responses.need import (
     Need,
     has_tools,
@@ -48,6 +49,7 @@ _NOT_HERE: Final = (
     "it takes tools on /v1/responses alone: set responses: true where its provider has that"
 )
 _SUMMARY: Final = "reasoning.summary"
+_UNVERIFIED: Final = "organization must be verified"
 _ENCRYPTED: Final = "ncrypted content is not supported"
 
 
@@ -78,8 +80,9 @@ class ResponsesBridge:
         self._needs: dict[str, Need] = {}
         # models of which the provider has said that they take tools on the Responses API alone
         self._told: set[str] = set()
-        # whether this account may have summaries, and models that do not encrypt
-        self._summaries = True
+        # whether this account may have summaries; models that give none, and that do not encrypt
+        self._verified = True
+        self._silent: set[str] = set()
         self._bare: set[str] = set()
 
     @property
@@ -104,7 +107,8 @@ class ResponsesBridge:
         found = fit_of(body, self._plain.fields(Surface.CHAT, bounded=bounded))
         kept = body_of(found, body)
         try:
-            self._translated(kept, model)
+            # whatever reasoning it brings can be expressed: to open it would take the longest
+            self._translated(kept, model, lambda _: None)
         except InexpressibleError as error:
             return Fit(f"its provider cannot express {error}")
         names = {*found.left_out, *left_out(kept, self._facts(model))}
@@ -186,7 +190,9 @@ class ResponsesBridge:
     def _outgoing(self, request: UpstreamRequest) -> UpstreamRequest:
         model = request.upstream_model
         try:
-            body = self._translated(request.body, model)
+            body = self._translated(
+                request.body, model, lambda data: self._thoughts.opened(model, data)
+            )
         except InexpressibleError as error:
             told = envelope(f"The model's provider cannot express {error}.")
             message = f"{self.name} cannot express the request"
@@ -195,13 +201,13 @@ class ResponsesBridge:
             body, request.stream, model, Surface.RESPONSES, progress=request.progress
         )
 
-    def _translated(self, body: Mapping[str, Any], model: str) -> dict[str, Any]:
+    def _translated(self, body: Mapping[str, Any], model: str, opened: Open) -> dict[str, Any]:
         return to_responses(
             body,
             model,
             self._facts(model),
-            lambda data: self._thoughts.opened(model, data),
-            summaries=self._summaries,
+            opened,
+            summaries=self._verified and model not in self._silent,
             encrypted=model not in self._bare,
         )
 
@@ -268,10 +274,13 @@ class ResponsesBridge:
         """Whether what was refused is something that only we have asked for, and not yet given
         up: summaries are for verified organisations, and not every model encrypts."""
         said = _said(error)
-        if said.get("param") == _SUMMARY and self._summaries:
-            self._summaries = False
+        message = str(said.get("message"))
+        if said.get("param") == _SUMMARY and self._verified and model not in self._silent:
+            if _UNVERIFIED in message:
+                self._verified = False
+            self._silent.add(model)
             return True
-        if _ENCRYPTED in str(said.get("message")) and model not in self._bare:
+        if _ENCRYPTED in message and model not in self._bare:
             self._bare.add(model)
             return True
         return False
