@@ -27,7 +27,8 @@ class Decision:
     model's, mix_* the mix's; value likewise, of the objective.
     shadow_price: what one more dollar of this request's budget would add to the objective.
     usd_per_win: what a certain win was taken to be worth, None: cost did not count below the
-    budget. max_output_tokens, worst_case_cost_usd: hard mode's cap, and the cost at it.
+    budget. max_output_tokens, worst_case_cost_usd: the cap that a hard budget or a
+    ceiling makes necessary, and the cost at it.
     draw: in [0, 1), what the model was drawn from the mix by. lane: closed_form or the solver's
     name, with what went wrong there in lane_note.
     """

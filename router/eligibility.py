@@ -14,12 +14,17 @@ from router.cost import (
     least_hard_cap,
     worst_case_cost_usd,
 )
-from router.errors import BudgetInfeasibleError, WindowExhaustedError
+from router.errors import (
+    BudgetInfeasibleError,
+    CeilingInfeasibleError,
+    WindowExhaustedError,
+)
 from router.objective import Objective
-from router.request import BudgetMode, RoutingRequest
+from router.request import RoutingRequest
 from router.standing import Standing
 
 _OVER_BUDGET: Final = "its worst case is over the hard budget"
+_OVER_CEILING: Final = "it could cost more than the key's max_request_usd"
 _OVER_WINDOW: Final = "its worst case is over what is left of a window's budget"
 
 
@@ -44,7 +49,7 @@ def candidates(
     """One per card, eligible or not."""
     column, coefficients, rates, worth, predicted, _ = known
     allowed = None if request.allowed is None else frozenset(request.allowed)
-    hard = request.budget_usd if request.budget_mode is BudgetMode.HARD else None
+    hard = request.most_usd
     pays = _cost_matters(request)
     shape, input_tokens, cached_tokens = request.shape, request.input_tokens, request.cached_tokens
     thought_tokens, length_factors = request.thought_tokens, request.length_factors
@@ -85,7 +90,8 @@ def candidates(
 def infeasible_hard(
     found: Sequence[Candidate], request: RoutingRequest
 ) -> BudgetInfeasibleError | None:
-    """The error where nothing but a hard budget stands in the way; None where something else does.
+    """The error where nothing but a hard budget, or the ceiling, stands in the way; None where
+    something else does.
 
     Names the model whose worst case is the smallest.
     """
@@ -93,7 +99,7 @@ def infeasible_hard(
         (cost, c.card.name)
         for c in found
         if c.reason is not None
-        and c.reason.startswith(_OVER_BUDGET)
+        and c.reason.startswith((_OVER_BUDGET, _OVER_CEILING))
         and (
             cost := worst_case_cost_usd(
                 c.card, request.shape, least_hard_cap(c.card, request.shape)
@@ -101,10 +107,13 @@ def infeasible_hard(
         )
         is not None
     ]
-    if not worst or request.budget_usd is None:
+    limit = request.most_usd
+    if not worst or limit is None:
         return None
     cost, name = min(worst)
-    return BudgetInfeasibleError(name, cost, request.budget_usd, "a worst-case cost")
+    if limit == request.ceiling_usd:
+        return CeilingInfeasibleError(name, cost, limit)
+    return BudgetInfeasibleError(name, cost, limit, "a worst-case cost")
 
 
 def exhausted_window(
@@ -165,20 +174,24 @@ def _cost_matters(request: RoutingRequest) -> bool:
     return not (
         request.budget_usd is None
         and request.usd_per_win is None
+        and request.ceiling_usd is None
+        and not request.in_window
         and request.available_usd is None
         and request.constraints is None
     )
 
 
 def _cannot_pay(card: ModelCard, request: RoutingRequest, *, over_hard: bool) -> str | None:
-    """Where cost matters. over_hard: no output cap fits the hard budget."""
+    """Where cost matters. over_hard: no output cap fits the hard budget or the ceiling."""
     if card.prices is None:
         return "its price is unknown, and there is a budget: configure its prices"
     tier = request.shape.tier
     if card.prices_at(tier) is None:
         return f"its price in tier {tier} is unknown, and there is a budget: configure tier_prices"
     if over_hard:
-        return _OVER_BUDGET + _with_thinking(card, request)
+        is_ceiling = request.most_usd == request.ceiling_usd
+        reason = _OVER_CEILING if is_ceiling else _OVER_BUDGET
+        return reason + _with_thinking(card, request)
     left = request.available_usd
     if left is not None and largest_output_cap(card, request.shape, left) is None:
         return _OVER_WINDOW

@@ -2,6 +2,7 @@
 
 RouterError
 ├── BudgetInfeasibleError   the budget is below the cheapest model that could answer
+│   └── CeilingInfeasibleError  what the caller may spend on a request is
 ├── WindowExhaustedError    what is left of a window's budget is below every worst case
 ├── ConstraintsInfeasibleError  no mix of models keeps all rows of routing.constraints
 ├── SolverFailedError       the slow lane gave no answer in time (the closed form stands in)
@@ -34,6 +35,20 @@ class BudgetInfeasibleError(RouterError):
         self.cheapest_model = cheapest_model
         self.cheapest_cost_usd = cheapest_cost_usd
         self.budget_usd = budget_usd
+
+
+class CeilingInfeasibleError(BudgetInfeasibleError):
+    """The ceiling is below the worst case of every eligible model: no budget changes that."""
+
+    def __init__(
+        self, cheapest_model: str, cheapest_cost_usd: Decimal, ceiling_usd: Decimal
+    ) -> None:
+        super().__init__(cheapest_model, cheapest_cost_usd, ceiling_usd, "a worst-case cost")
+        self.args = (
+            f"A request of this key may cost at most {ceiling_usd:f} USD (max_request_usd): the "
+            f"cheapest eligible model, {cheapest_model}, could cost {cheapest_cost_usd:f} USD for "
+            "this one. Shorten the request or lower its output limit.",
+        )
 
 
 class WindowExhaustedError(RouterError):

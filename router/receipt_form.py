@@ -214,6 +214,8 @@ def request_json(request: RoutingRequest) -> dict[str, Any]:
         "excluded": dict(request.excluded),
         "usd_per_win": _money(request.usd_per_win),
         "objective": str(request.objective),
+        "ceiling_usd": _money(request.ceiling_usd),
+        "in_window": request.in_window,
         "available_usd": _money(request.available_usd),
         "constraints": None if constraints is None else _constraints_json(constraints),
         "input_tokens": dict(request.input_tokens),

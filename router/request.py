@@ -29,6 +29,8 @@ class RoutingRequest:
     leaderboard name -> weight, None for all alike. excluded: catalogue name -> why not now.
     usd_per_win: what a certain win is worth, above 0; None: cost counts for nothing below the
     budget (router.pacing.combined_usd_per_win joins it with the windows' prices).
+    ceiling_usd: what this request may cost at most, in either mode; None for no ceiling beside the
+    budget. in_window: a window's money pays for it, so that its price must be known.
     available_usd: what is left of the tightest window; no model whose worst case is over it, at
     the caller's cap or, without one, at the smallest that may be set. constraints: rows beyond
     the budget, None for none.
@@ -46,9 +48,20 @@ class RoutingRequest:
     excluded: Mapping[str, str] = field(default_factory=dict)
     usd_per_win: Decimal | None = None
     objective: Objective = Objective.WIN_RATE
+    ceiling_usd: Decimal | None = None
+    in_window: bool = False
     available_usd: Decimal | None = None
     constraints: Constraints | None = None
     input_tokens: Mapping[str, int] = field(default_factory=dict)
     cached_tokens: Mapping[str, int] = field(default_factory=dict)
     thought_tokens: Mapping[str, float] = field(default_factory=dict)
     length_factors: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def most_usd(self) -> Decimal | None:
+        """What this request may cost at most: the smaller of a hard budget and the ceiling; None
+        where there is neither."""
+        hard = self.budget_usd if self.budget_mode is BudgetMode.HARD else None
+        if hard is None or self.ceiling_usd is None:
+            return self.ceiling_usd if hard is None else hard
+        return min(hard, self.ceiling_usd)

@@ -27,12 +27,19 @@ class MissingKeyError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class KeyLimits:
-    """What a key may use; None: as much as it likes. window_s None: budget_usd is for ever."""
+    """What a key may use; None: as much as it likes. window_s None: budget_usd is for ever.
+    max_request_usd: what one of its requests may cost at most, whatever its headers say."""
 
     budget_usd: Decimal | None = None
     window_s: int | None = None
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
+    max_request_usd: Decimal | None = None
+
+    @property
+    def bounds_money(self) -> bool:
+        """Whether there is a limit on what is spent."""
+        return self.budget_usd is not None or self.max_request_usd is not None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,7 +59,7 @@ class Caller:
     is_bounded: bool = field(init=False)
 
     def __post_init__(self) -> None:
-        bounded = self.models is not None or self.limits.budget_usd is not None
+        bounded = self.models is not None or self.limits.bounds_money
         object.__setattr__(self, "is_bounded", bounded)
 
 
@@ -168,7 +175,13 @@ def _is_live(caller: Caller) -> bool:
 
 
 def _limits(key: KeySettings) -> KeyLimits:
-    return KeyLimits(key.budget_usd, key.window_s, key.requests_per_minute, key.tokens_per_minute)
+    return KeyLimits(
+        key.budget_usd,
+        key.window_s,
+        key.requests_per_minute,
+        key.tokens_per_minute,
+        key.max_request_usd,
+    )
 
 
 def _digest_of(name: str, environ: Mapping[str, str]) -> str:

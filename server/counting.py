@@ -22,6 +22,7 @@ _NATIVE_MEDIA: Final = frozenset(
 )
 # Parts that are words under another name; and what of a message is words besides its content.
 _TEXT_PARTS: Final = frozenset({"redacted_thinking", "refusal", "thinking"})
+_PLAIN_PART: Final = frozenset({"type", "text", "cache_control", "prompt_cache_breakpoint"})
 _TEXT_KEYS: Final = ("tool_calls", "function_call", "name", "reasoning_content")
 _COLLECTED: Final = frozenset({"role", "content", *_TEXT_KEYS})
 # What a message of text has, and the fields of a body that add nothing to the input. Tools and
@@ -136,10 +137,14 @@ def _collect(message: Mapping[str, Any], texts: list[str]) -> int:
     for part in content if isinstance(content, list) else ():
         if isinstance(part, dict) and isinstance(part.get("text"), str):
             texts.append(part["text"])
+            if not part.keys() <= _PLAIN_PART:
+                texts.append(orjson.dumps(part).decode())
         elif isinstance(part, dict) and part.get("type") in _TEXT_PARTS:
             texts.append(orjson.dumps(part).decode())
         else:
             media += 1
+    if message.get("audio") is not None:
+        media += 1  # of an earlier answer, which is kept at the provider
     for key in _TEXT_KEYS:
         if message.get(key) is not None:
             texts.append(orjson.dumps(message[key]).decode())

@@ -25,6 +25,7 @@ from typing import Any, Final
 from p2l_model.errors import ScoringError
 from router.errors import (
     BudgetInfeasibleError,
+    CeilingInfeasibleError,
     ConstraintsInfeasibleError,
     InvalidRoutingError,
     NoEligibleModelError,
@@ -233,6 +234,8 @@ def from_router(error: RouterError, named: Mapping[str, str] | None = None) -> A
     """The router's refusals are the caller's to mend. named: by option or rule, the header, the
     field or the key of the configuration that said so."""
     said = named or {}
+    if isinstance(error, CeilingInfeasibleError):
+        return InvalidRequestError(str(error), code="budget_infeasible")
     if isinstance(error, BudgetInfeasibleError):
         budget = said.get("budget_usd", "X-Cost-Budget")
         return InvalidRequestError(str(error), param=budget, code="budget_infeasible")

@@ -113,7 +113,7 @@ class Exchange:
             return from_upstreams(self.failures)
         return BudgetExhaustedError(
             f"The budget of {short.spec.shown} is spent or reserved: {short.available_usd:f} USD "
-            "are left, and this request can cost more. Wait, or lower its output limit.",
+            f"are left; this request could cost {short.cost}. Wait, or lower its output limit.",
             short.retry_after_s,
         )
 

@@ -52,14 +52,17 @@ def check_known(catalogue: Collection[str], names: Iterable[str], param: str) ->
             )
 
 
-def cannot(fits: Mapping[str, Fit], request: GatewayRequest, *, hard: bool) -> dict[str, str]:
-    """The models that cannot answer, by name: why not."""
+def cannot(
+    fits: Mapping[str, Fit], request: GatewayRequest, *, pays_for_cap: bool
+) -> dict[str, str]:
+    """The models that cannot answer, by name: why not. pays_for_cap: what the answer may cost is
+    bounded by its output cap."""
     excluded = {}
     cap = request.max_output_tokens
     for name, fit in fits.items():
         if fit.reason is not None:
             excluded[name] = fit.reason
-        elif hard and cap is not None and cap < fit.least_output_tokens:
-            # a hard budget pays for the cap, and more than it would be sent
+        elif pays_for_cap and cap is not None and cap < fit.least_output_tokens:
+            # more than what is paid for would be sent
             excluded[name] = f"its provider takes no output cap under {fit.least_output_tokens}"
     return excluded

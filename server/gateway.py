@@ -33,7 +33,7 @@ from server.ledger.entry import Entry
 from server.ledger.meter import metered
 from server.plan import Plan, Planner
 from server.request import GatewayRequest
-from server.spend import left_after, left_of_budget
+from server.spend import after, after_failure
 from server.upstream.base import Upstream, UpstreamReply, UpstreamRequest, UpstreamStream
 from server.upstream.errors import Stage, UpstreamError, UpstreamRejectedError
 
@@ -207,8 +207,7 @@ class Gateway:
         """For a second model within what the first may leave of the budget; None where nothing
         fits, or where hedging has had its share of the requests."""
         request, decision = exchange.plan.routing, exchange.decision
-        left = left_after(decision, request.budget_usd)
-        plan = replace(exchange.plan, routing=replace(request, budget_usd=left))
+        plan = replace(exchange.plan, routing=after(request, decision))
         out = {decision.model: "asked already for this request"}
         try:
             again = self._decide(plan, exchange.leaderboard, exchange.rng, out)
@@ -313,9 +312,7 @@ class Gateway:
         routed = exchange.plan.routed
         if exchange.counted_attempts > (exchange.plan.fallbacks if routed else self._retries):
             raise from_upstreams(failures) from last
-        request = exchange.plan.routing
-        remaining = left_of_budget(exchange.decision, last, request.budget_usd)
-        plan = replace(exchange.plan, routing=replace(request, budget_usd=remaining))
+        plan = self._left(exchange)
         excluded = dict.fromkeys(failures, "failed for this request")
         try:
             again = self._decide(plan, leaderboard, rng, excluded)
@@ -330,6 +327,13 @@ class Gateway:
         exchange.plan = plan
         exchange.history.append(Attempt(again))
         exchange.decision = replace(again, budget_usd=exchange.decision.budget_usd)
+
+    def _left(self, exchange: Exchange) -> Plan:
+        """With what the last attempt has left of what the request may cost."""
+        plan, entry = exchange.plan, exchange.entry
+        if entry is None:
+            return plan
+        return replace(plan, routing=after_failure(plan.routing, exchange.decision, entry))
 
     def _may_retry(self, exchange: Exchange, last: UpstreamError) -> bool:
         if exchange.retries >= self._retries or not last.is_retryable:

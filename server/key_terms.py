@@ -14,13 +14,15 @@ _DAY_S = 86_400
 
 
 class KeyTerms(Section):
-    """models: catalogue names, None for all. budget_usd: in any window_s, or without it in all."""
+    """models: catalogue names, None for all. budget_usd: in any window_s, or without it in all.
+    max_request_usd: what one request may cost at most."""
 
     name: Annotated[str, Field(pattern=r"^[!-~]([ -~]{0,98}[!-~])?$")]
     models: list[str] | None = None
     admin: bool = False
     budget_usd: Usd | None = None
     window_s: PositiveInt | None = None
+    max_request_usd: Usd | None = None
     requests_per_minute: PositiveInt | None = None
     tokens_per_minute: PositiveInt | None = None
     expires_at: AwareDatetime | None = None
@@ -40,7 +42,11 @@ class KeyTerms(Section):
     def caller(self) -> Caller:
         """Whoever has the key."""
         limits = KeyLimits(
-            self.budget_usd, self.window_s, self.requests_per_minute, self.tokens_per_minute
+            self.budget_usd,
+            self.window_s,
+            self.requests_per_minute,
+            self.tokens_per_minute,
+            self.max_request_usd,
         )
         models = None if self.models is None else frozenset(self.models)
         return Caller(

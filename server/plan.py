@@ -171,7 +171,11 @@ class Planner:
         named = partial(places, options, self._routing, None if direct else _profile(model))
         _check_payable(request, budget, named)
         catalogue = (direct,) if direct else self._cards
-        bounded = self._has_windows or budget is not None or mode is BudgetMode.HARD
+        ceiling = caller.limits.max_request_usd
+        in_window = self._has_windows or caller.limits.budget_usd is not None
+        hard = mode is BudgetMode.HARD and budget is not None
+        pays_for_cap = hard or in_window or ceiling is not None
+        bounded = in_window or budget is not None or mode is BudgetMode.HARD
         fits = self._fits(request, catalogue, bounded=bounded or caller.is_bounded)
         counted = request.counted()
         is_exact = counted.is_plain and len(counted.text) <= _EXACT_COUNT_CHARS
@@ -189,9 +193,11 @@ class Planner:
             allowed=(direct.name,) if direct else self._allowed(options, rules, caller),
             opponents=None if direct else rules.opponent_weights,
             excluded=excluded_by(options, catalogue, fits, self.catalogue, self._private)
-            | cannot(fits, request, hard=mode is BudgetMode.HARD and budget is not None),
+            | cannot(fits, request, pays_for_cap=pays_for_cap),
             usd_per_win=None if direct else self._worth_of_a_win(rules, caller),
             objective=rules.objective,
+            ceiling_usd=ceiling,
+            in_window=in_window,
             constraints=None if direct else self._constraints(rules, streamed=request.stream),
         )
         return Plan(

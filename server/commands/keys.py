@@ -27,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     create.add_argument("--models", metavar="NAME,NAME", help="the only models it may use")
     create.add_argument("--budget-usd", metavar="USD", help="in any --window-s; without it in all")
     create.add_argument("--window-s", type=int, metavar="SECONDS")
+    create.add_argument("--max-request-usd", metavar="USD", help="the most that a request may cost")
     create.add_argument("--requests-per-minute", type=int, metavar="N")
     create.add_argument("--tokens-per-minute", type=int, metavar="N")
     create.add_argument("--expires-in-days", type=int, metavar="N")
@@ -109,6 +110,9 @@ def _state(row: dict[str, Any]) -> str:
 
 
 def _terms_shown(row: dict[str, Any]) -> str:
-    names = ("admin", "models", "budget_usd", "window_s", "requests_per_minute")
+    names = (
+        *("admin", "models", "budget_usd", "window_s", "max_request_usd"),
+        *("requests_per_minute", "tokens_per_minute"),
+    )
     shown = [f"{name}={row[name]}" for name in names if row[name] not in (None, False)]
     return " ".join(shown)

@@ -67,13 +67,15 @@ class NoLedger:
 
 
 class WindowShortError(Exception):
-    """The attempt does not fit what is left of a window."""
+    """The attempt does not fit what is left of a window. cost: what it could cost, in words."""
 
-    def __init__(self, short: Short) -> None:
+    def __init__(self, short: Short, wanted: Wanted) -> None:
         super().__init__(short)
         self.available_usd = max(Decimal(0), from_nano(short.available))
         self.retry_after_s = short.retry_after_s
         self.spec = short.spec
+        least = f"{from_nano(wanted.least):f} USD"
+        self.cost = f"up to {least}" if wanted.least == wanted.most else f"{least} or more"
 
 
 class Accounts:
@@ -186,7 +188,7 @@ class Accounts:
             raise OverloadedError("Window budgets cannot be counted.")
         granted = await self._windows.reserve(hold, specs, wanted)
         if isinstance(granted, Short):
-            raise WindowShortError(granted)
+            raise WindowShortError(granted, wanted)
         return specs, from_nano(granted), granted >= wanted.most
 
     async def _opened(

@@ -15,7 +15,9 @@ class KeySettings(Section):
     name: spend is counted by it. models: those that it may use; left out: all. admin: may see the
     dashboard and metrics and create keys. usd_per_win: what a certain win is worth to this caller;
     overrides routing's and the profiles'. budget_usd: in any window_s seconds; without window_s: in
-    all. expires_at: from then on it is not known.
+    all. max_request_usd: what one request may cost at most with its retries and fallbacks, whatever
+    its headers say; a lower budget of the caller's own still holds. expires_at: from then on it is
+    not known.
     """
 
     name: str
@@ -26,6 +28,7 @@ class KeySettings(Section):
     usd_per_win: PositiveUsd | None = None
     budget_usd: Usd | None = None
     window_s: PositiveInt | None = None
+    max_request_usd: Usd | None = None
     requests_per_minute: PositiveInt | None = None
     tokens_per_minute: PositiveInt | None = None
     expires_at: AwareDatetime | None = None

@@ -50,14 +50,14 @@ class StoredKey:
     def to_json(self) -> dict[str, Any]:
         """As it is listed."""
         caller, limits = self.caller, self.caller.limits
-        budget = limits.budget_usd
         return {
             "object": "api_key",
             "name": caller.name,
             "admin": caller.admin,
             "models": None if caller.models is None else sorted(caller.models),
-            "budget_usd": None if budget is None else str(budget),
+            "budget_usd": _text_of(limits.budget_usd),
             "window_s": limits.window_s,
+            "max_request_usd": _text_of(limits.max_request_usd),
             "requests_per_minute": limits.requests_per_minute,
             "tokens_per_minute": limits.tokens_per_minute,
             "created_at": self.created_at,
@@ -175,7 +175,8 @@ def _row(key: StoredKey) -> dict[str, Any]:
         "sha256": key.sha256,
         "models": models,
         "admin": caller.admin,
-        "budget_usd": None if limits.budget_usd is None else str(limits.budget_usd),
+        "budget_usd": _text_of(limits.budget_usd),
+        "max_request_usd": _text_of(limits.max_request_usd),
         "window_s": limits.window_s,
         "requests_per_minute": limits.requests_per_minute,
         "tokens_per_minute": limits.tokens_per_minute,
@@ -187,12 +188,13 @@ def _row(key: StoredKey) -> dict[str, Any]:
 
 def _key(row: Mapping[str, Any]) -> StoredKey:
     """Raises ValueError, TypeError or ArithmeticError for a row that is none of ours."""
-    models, budget = row["models"], row["budget_usd"]
+    models = row["models"]
     limits = KeyLimits(
-        None if budget is None else _amount(budget),
+        _amount(row["budget_usd"]),
         _whole(row["window_s"]),
         _whole(row["requests_per_minute"]),
         _whole(row["tokens_per_minute"]),
+        _amount(row["max_request_usd"]),
     )
     caller = Caller(
         _text(row["name"]),
@@ -226,7 +228,13 @@ def _names(value: Any) -> frozenset[str]:
     return frozenset(_text(name) for name in names)
 
 
-def _amount(value: Any) -> Decimal:
+def _text_of(amount_usd: Decimal | None) -> str | None:
+    return None if amount_usd is None else f"{amount_usd:f}"
+
+
+def _amount(value: Any) -> Decimal | None:
+    if value is None:
+        return None
     amount = Decimal(_text(value))
     if not amount.is_finite() or amount < 0:
         raise ValueError

@@ -173,6 +173,7 @@ api_keys: Final = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("expires_at", BigInteger),
     Column("revoked_at", BigInteger),
+    Column("max_request_usd", Text),
 )
 
 # The processes that write here; one that has not been seen for a while is taken for dead.

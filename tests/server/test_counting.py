@@ -55,6 +55,7 @@ def test_every_word_of_a_message_is_within_the_bound(content: Any, beside: dict[
         {"reasoning_details": [{"type": "reasoning.text", "text": LONG}]},
         {"thinking_blocks": [{"type": "thinking", "thinking": LONG, "signature": "s"}]},
         {"content": [{"type": "thinking", "thinking": LONG}]},
+        {"content": [{"type": "thinking", "text": "x", "thinking": LONG}]},
         {"annotations": [{"type": "file", "file": {"content": LONG}}]},
         {"tool_calls": [CALL]},
     ],
@@ -98,3 +99,8 @@ def test_documents_by_address_count_in_messages() -> None:
 def test_a_suffix_is_input() -> None:
     counted = parse_completions_request({"model": "m", "prompt": "x", "suffix": LONG}).counted()
     assert counted.bound >= len(LONG)
+
+
+def test_a_sound_of_an_earlier_answer_is_bounded_as_media() -> None:
+    heard = {"role": "assistant", "content": "x", "audio": {"id": "audio_1"}}
+    assert count_chat({"messages": [heard]}).bound >= 50_000

@@ -189,6 +189,7 @@ CHANGES: dict[str, Any] = {
     "created_at": 1,
     "expires_at": 1,
     "revoked_at": 1,
+    "max_request_usd": "1",
 }
 
 
