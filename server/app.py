@@ -25,6 +25,7 @@ from server.endpoints import (
     feedback,
     health,
     inference,
+    key,
     models,
     overview,
     responses,
@@ -60,8 +61,8 @@ from server.tracing import build_traces
 from server.upstream.base import Upstream
 
 _ENDPOINTS = (
-    inference, responses, routing, decisions, feedback, admin, models, health, metrics_endpoint,
-    dashboard, overview,
+    inference, responses, routing, decisions, feedback, admin, models, key, health,
+    metrics_endpoint, dashboard, overview,
 )  # fmt: skip
 
 

@@ -25,7 +25,7 @@ from server.plan import Plan
 from server.quota.budgets import Budgets
 from server.quota.pacer import Pacer
 from server.quota.rates import Limiter, MemoryRates
-from server.quota.window import Short, Wanted, WindowSpec, from_nano, to_nano
+from server.quota.window import Balance, Short, Wanted, WindowSpec, from_nano, to_nano
 from server.quota.windows import Windows
 from server.storage.errors import StorageError
 from server.storage.recovery import Lost
@@ -164,6 +164,13 @@ class Accounts:
             specs = self._specs(callers.get(attempt.key_name) or Caller(attempt.key_name))
             cost = to_nano(usd(attempt.cost_pico))
             self._windows.settle_lost(f"{attempt.request_id}:{attempt.attempt}", specs, cost)
+
+    async def balances(self, caller: Caller) -> list[tuple[WindowSpec, Balance]]:
+        """Every window that the caller's spend counts in, with what is spent of it and reserved.
+        Raises StorageError."""
+        if self._windows is None:
+            return []
+        return [(spec, await self._windows.balance(spec)) for spec in self._specs(caller)]
 
     def global_windows(self) -> Iterator[tuple[str, float, float]]:
         """(name, amount, spent) in USD, of the windows that all keys share."""

@@ -20,7 +20,7 @@ from typing import Any, Final, TypeVar
 from server.quota.history import spent_slices
 from server.quota.pacer import Pacer
 from server.quota.redis_client import RedisClient
-from server.quota.window import NEVER_S, SHARE, SOON_S, Short, Wanted, WindowSpec
+from server.quota.window import NEVER_S, SHARE, SOON_S, Balance, Short, Wanted, WindowSpec
 from server.storage.errors import StorageError
 from server.storage.rows import micros
 from server.storage.states import database_id
@@ -56,6 +56,7 @@ class RedisWindows:
         self._reserve = client.script("common", "reserve")
         self._settle = client.script("common", "settle")
         self._load = client.script("common", "load")
+        self._balance = client.script("common", "balance")
         self._database_id: str | None = None
         self._held: dict[str, dict[str, int]] = {}
         self._spent: dict[str, int] = {}
@@ -87,6 +88,17 @@ class RedisWindows:
     def spent(self, spec: WindowSpec) -> int:
         """See Windows. As of this process' last settlement."""
         return self._spent.get(spec.name, 0)
+
+    async def balance(self, spec: WindowSpec) -> Balance:
+        """See Windows."""
+        args = [await self._database(), self._store.instance, spec.slice_us]
+        for _ in range(_LOADS):
+            async with self._client.naming():
+                found = await self._balance(keys=[self._key(spec)], args=args)
+            if found:
+                return Balance(int(found[0]), int(found[1]))
+            await self._put_back(spec)
+        raise StorageError("redis: a window could not be loaded")
 
     def settle_lost(self, hold: str, specs: Sequence[WindowSpec], cost: int) -> None:
         """For an attempt of a process that died, if it still has its reservation."""

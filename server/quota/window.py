@@ -83,6 +83,14 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
+class Balance:
+    """What has been settled in a window and what is reserved of it, in nanodollars."""
+
+    spent: int
+    reserved: int
+
+
+@dataclass(frozen=True, slots=True)
 class Short:
     """A reservation that does not fit. available: nanodollars left in the tightest window."""
 

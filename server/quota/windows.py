@@ -9,7 +9,7 @@ from typing import Protocol
 
 from server.quota.history import spent_slices
 from server.quota.pacer import Pacer
-from server.quota.window import Short, Wanted, Window, WindowSpec
+from server.quota.window import Balance, Short, Wanted, Window, WindowSpec
 from server.storage.rows import micros
 from server.storage.store import Store
 
@@ -29,6 +29,9 @@ class Windows(Protocol):
 
     def spent(self, spec: WindowSpec) -> int:
         """Nanodollars settled in the window, as far as this process knows."""
+
+    async def balance(self, spec: WindowSpec) -> Balance:
+        """As all processes know it. Raises StorageError."""
 
     def settle_lost(self, hold: str, specs: Sequence[WindowSpec], cost: int) -> None:
         """For an attempt of a process that died, where its reservation outlived it."""
@@ -92,6 +95,12 @@ class MemoryWindows:
             return 0
         window.available(spec.amount_nano, micros(self._clock()))  # lets go of what is past
         return window.spent
+
+    async def balance(self, spec: WindowSpec) -> Balance:
+        """See Windows."""
+        if spec.name not in self._windows:
+            await self._load(spec)
+        return Balance(self.spent(spec), self._windows[spec.name].reserved)
 
     def settle_lost(self, hold: str, specs: Sequence[WindowSpec], cost: int) -> None:
         """No reservation outlives the process: the cost is in the ledger, which is read."""

@@ -114,6 +114,21 @@ def _touched(since_us: int, until_us: int) -> tuple[ColumnElement[bool], ...]:
     return totals.c.day >= since_us // DAY_US, totals.c.day * DAY_US < until_us
 
 
+def key_balance(database: Database, key_name: str, since: float) -> tuple[Decimal, Decimal]:
+    """What a key has spent since then, and what is reserved for its requests under way, in USD.
+    Blocks. Raises StorageError."""
+    of_key = attempts.c.key_name == key_name
+    settled = select(func.sum(attempts.c.cost_pico)).where(
+        of_key, attempts.c.settled_at >= micros(since)
+    )
+    under_way = select(func.sum(attempts.c.reserved_pico)).where(
+        of_key, attempts.c.settled_at.is_(None)
+    )
+    with database.begin() as connection:
+        sums = [connection.execute(query).scalar() for query in (settled, under_way)]
+    return usd(int(sums[0] or 0)), usd(int(sums[1] or 0))
+
+
 def adjusted_usd(database: Database, since: float, until: float) -> Decimal:
     """What reconciling added to or took from these days' spend."""
     first, last = day_of(micros(since)), day_of(micros(until))

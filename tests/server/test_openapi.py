@@ -54,6 +54,12 @@ def test_every_body_is_described(document: dict[str, Any], path: str) -> None:
     assert operation["description"]
 
 
+def test_the_callers_own_key_is_described(document: dict[str, Any]) -> None:
+    operation = document["paths"]["/v1/key"]["get"]
+    assert "max_request_usd" in operation["description"]
+    assert {"200", "401"} <= set(operation["responses"])
+
+
 BOUNDED = settings(
     max_examples=15,
     deadline=None,

@@ -1,0 +1,91 @@
+"""GET /v1/key: what the caller's own key may do, has spent and has left."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any, Final
+
+import orjson
+from fastapi import APIRouter, Response
+
+from server.auth import Caller
+from server.decision_view import plain
+from server.endpoints.common import CallerDep, State, StateDep, json_response
+from server.endpoints.openapi import error_responses
+from server.errors import OverloadedError
+from server.quota.window import Balance, WindowSpec, from_nano
+from server.storage.errors import StorageError
+from server.storage.spend import key_balance
+
+router = APIRouter(responses=error_responses())
+# Of a key without a budget of its own, what it has spent in so many days is told.
+_SPAN_S: Final = 30 * 86_400
+
+
+@router.get("/v1/key")
+async def key(caller: CallerDep, state: StateDep) -> Response:
+    """The caller's own limits, spend and what is left. Money in USD.
+
+    budget_usd, in any window_s (without it in all), with spent_usd and reserved_usd of it; without
+    a budget of its own, what the key has spent in 30 days. left_usd: what its next requests may
+    cost together, all windows counted; null where nothing limits it. max_request_usd: what one
+    request may cost. windows: all that count this key alone.
+    """
+    try:
+        balances = await state.gateway.accounts.balances(caller)
+        spent, reserved = await _of_the_budget(caller, state, balances)
+    except StorageError:
+        raise OverloadedError("The storage cannot be read just now.") from None
+    limits = caller.limits
+    told = {
+        "object": "key",
+        "name": caller.name,
+        "admin": caller.admin,
+        "models": None if caller.models is None else sorted(caller.models),
+        "max_request_usd": _money(limits.max_request_usd),
+        "budget_usd": _money(limits.budget_usd),
+        "window_s": limits.window_s,
+        "spent_usd": _money(spent),
+        "reserved_usd": _money(reserved),
+        "left_usd": _money(min((_left(*pair) for pair in balances), default=None)),
+        "requests_per_minute": limits.requests_per_minute,
+        "tokens_per_minute": limits.tokens_per_minute,
+        "expires_at": caller.expires_at,
+        "windows": [_window(*pair) for pair in balances if pair[0].key_name is not None],
+    }
+    return json_response(told, {"cache-control": "no-store"})
+
+
+async def _of_the_budget(
+    caller: Caller, state: State, balances: Sequence[tuple[WindowSpec, Balance]]
+) -> tuple[Decimal, Decimal]:
+    """Spent and reserved of the key's own budget. Raises StorageError."""
+    if caller.limits.budget_usd is not None:
+        for spec, balance in balances:
+            if spec.key_name is not None and spec.window_s == caller.limits.window_s:
+                return from_nano(balance.spent), from_nano(balance.reserved)
+    await state.store.flush()  # what has just happened may be on its way to the database
+    since = time.time() - _SPAN_S
+    return await asyncio.to_thread(key_balance, state.store.database, caller.name, since)
+
+
+def _window(spec: WindowSpec, balance: Balance) -> dict[str, Any]:
+    return {
+        "budget_usd": _money(spec.amount_usd),
+        "window_s": spec.window_s,
+        "spent_usd": _money(from_nano(balance.spent)),
+        "reserved_usd": _money(from_nano(balance.reserved)),
+        "left_usd": _money(_left(spec, balance)),
+    }
+
+
+def _left(spec: WindowSpec, balance: Balance) -> Decimal:
+    return max(Decimal(0), from_nano(spec.amount_nano - balance.spent - balance.reserved))
+
+
+def _money(amount_usd: Decimal | None) -> orjson.Fragment | None:
+    """A JSON number with its exact digits and without an exponent."""
+    return None if amount_usd is None else orjson.Fragment(plain(amount_usd))
