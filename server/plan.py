@@ -60,7 +60,7 @@ class Plan:
     fits: catalogue name -> what its provider can express of the request. taste: of the caller, that
     its leaderboard was moved by. fallbacks: further models that may be tried. named: by option or
     rule, where it was said. counted_tokens: the input where all of it is text that was tokenised,
-    else 0. served: knows what the names in answers stand for."""
+    else 0. served: knows what the names in answers stand for. tags: what spend is told by."""
 
     request_id: str
     caller: Caller
@@ -80,6 +80,7 @@ class Plan:
     counted_tokens: int = 0
     named: Callable[[], Mapping[str, str]] = dict
     served: ServedModels = field(default_factory=ServedModels, repr=False)
+    tags: tuple[str, ...] = ()
 
     @property
     def scoring(self) -> str:
@@ -217,6 +218,7 @@ class Planner:
             counted_tokens=shape.input_tokens if is_exact else 0,
             named=named,
             served=self._names,
+            tags=options.tags,
         )
 
     async def leaderboard(self, plan: Plan) -> tuple[PromptLeaderboard, float]:

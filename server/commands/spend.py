@@ -13,7 +13,14 @@ from typing import Any
 from server.build import database_of, settings_from
 from server.decision_view import plain
 from server.storage.migrate import migrate
-from server.storage.spend import GROUPS, Spend, adjusted_usd, spend
+from server.storage.spend import (
+    GROUPS,
+    TAGS_OVERLAP,
+    Spend,
+    adjusted_usd,
+    spend,
+    spent_usd,
+)
 
 _DAY_S = 86_400
 _COLUMNS = tuple(Spend.__dataclass_fields__)
@@ -36,13 +43,14 @@ def run(args: argparse.Namespace) -> int:
         migrate(database)
         rows = spend(database, args.by, since, until)
         adjusted = adjusted_usd(database, since, until)
+        total = spent_usd(database, since, until) + adjusted
     finally:
         database.close()
-    total = sum((row.cost_usd for row in rows), Decimal(0)) + adjusted
+    note = {"note": TAGS_OVERLAP} if args.by == "tag" else {}
     if args.json:
         data = [_json(row) for row in rows]
         shown = {"total_usd": plain(total), "adjustments_usd": plain(adjusted)}
-        print(json.dumps({"by": args.by, **shown, "data": data}))
+        print(json.dumps({"by": args.by, **shown, **note, "data": data}))
     elif args.csv:
         writer = csv.DictWriter(sys.stdout, _COLUMNS, lineterminator="\n")
         writer.writeheader()
@@ -73,4 +81,5 @@ def _table(rows: list[Spend], by: str, adjusted: Decimal, total: Decimal) -> str
         )
     if adjusted:
         lines.append(f"{'reconciled':36}{'':>24}{adjusted:>16.6f}")
-    return "\n".join([*lines, f"{'total':36}{'':>24}{total:>16.6f}"])
+    lines.append(f"{'total':36}{'':>24}{total:>16.6f}")
+    return "\n".join([*lines, TAGS_OVERLAP] if by == "tag" else lines)

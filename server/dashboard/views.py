@@ -17,7 +17,7 @@ from server.ledger.attempt import usd
 from server.quota.history import spent_slices
 from server.quota.window import WindowSpec
 from server.storage.activity import provider_outcomes
-from server.storage.rows import MICRO, micros
+from server.storage.rows import MICRO, decoded_tags, micros
 
 HEALTH_SPAN_S: Final = 3600.0
 # Each window is a sum over the ledger: a gateway with thousands of keys shows the first.
@@ -97,6 +97,7 @@ def attempt_json(row: Row[Any]) -> dict[str, Any]:
         "key": row.key_name,
         "model": row.model,
         "provider": row.provider,
+        "tags": list(decoded_tags(row.tags)),
         "routed": row.routed,
         "streamed": row.streamed,
         "started_at": row.started_at / MICRO,

@@ -28,7 +28,16 @@ _ROUTING: Final[Schema] = {
         "budget_usd": _USD,
         "budget_mode": {"enum": ["expected", "hard"]},
         "models": {"type": "array", "items": _TEXT, "minItems": 1},
+        "exclude": {"type": "array", "items": _TEXT, "minItems": 1},
+        "private": _FLAG,
         "seed": {"anyOf": [{"type": "integer"}, _TEXT]},
+        "strict_params": _FLAG,
+        "tags": {
+            "type": "array",
+            "items": {"type": "string", "minLength": 1, "maxLength": 64},
+            "maxItems": 8,
+            "description": "what spend is told by",
+        },
         "explain": _FLAG,
     },
 }
@@ -129,6 +138,8 @@ _BUDGETS: Final = [
     ("X-Cost-Budget", "USD for this request, a finite decimal of at least 0"),
     ("X-Cost-Budget-Mode", "expected (default) or hard"),
     ("X-Route-Models", "the models to choose among, comma-separated"),
+    ("X-Route-Exclude", "models that may not answer, comma-separated"),
+    ("X-Route-Private", "true: only providers that are marked private may answer"),
     ("X-Route-Seed", "an integer that makes the draw repeatable"),
 ]
 

@@ -15,7 +15,7 @@ from server.endpoints.common import State, StateDep, check_dashboard, json_respo
 from server.errors import OverloadedError
 from server.storage.activity import answered_receipts, recent_attempts, recent_receipts
 from server.storage.errors import StorageError
-from server.storage.spend import adjusted_usd, spend
+from server.storage.spend import TAGS_OVERLAP, adjusted_usd, spend, spent_usd
 
 T = TypeVar("T")
 _DAY_S: Final = 86_400
@@ -65,15 +65,20 @@ async def receipts(
 @router.get("/spend")
 async def spent(
     state: AdminDep,
-    by: Literal["key", "model", "provider", "outcome", "day"] = "key",
+    by: Literal["key", "model", "provider", "outcome", "day", "tag"] = "key",
     days: Days = 30,
 ) -> Response:
     """Settled spend of the last days, by one group."""
     until = time.time() + 1
     since = until - days * _DAY_S
     database = state.store.database
-    rows, adjusted = await _read(
-        state, lambda: (spend(database, by, since, until), adjusted_usd(database, since, until))
+    rows, adjusted, total = await _read(
+        state,
+        lambda: (
+            spend(database, by, since, until),
+            adjusted_usd(database, since, until),
+            spent_usd(database, since, until),
+        ),
     )
     data = [
         {
@@ -85,9 +90,9 @@ async def spent(
         }
         for row in rows
     ]
-    return json_response(
-        {"object": "list", "by": by, "adjustments_usd": float(adjusted), "data": data}, _NO_STORE
-    )
+    shown = {"total_usd": float(total + adjusted), "adjustments_usd": float(adjusted)}
+    note = {"note": TAGS_OVERLAP} if by == "tag" else {}
+    return json_response({"object": "list", "by": by, **shown, **note, "data": data}, _NO_STORE)
 
 
 @router.get("/savings")

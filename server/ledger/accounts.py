@@ -251,6 +251,7 @@ class Accounts:
             upstream_model=card.upstream_model,
             routed=plan.routed,
             streamed=plan.streamed,
+            tags=plan.tags,
             started_at=self._clock(),
             reserved_pico=0 if reserved is None else pico(reserved),
             expected_pico=None if expected is None else pico(expected),

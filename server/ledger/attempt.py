@@ -47,7 +47,8 @@ class Attempt:
 
     (request_id, attempt) is its identity: written twice, it is one row. It holds no prompt, no
     completion and no key, only the key's name. served_model: what the provider calls the model
-    that answered, where that is another than the one asked for.
+    that answered, where that is another than the one asked for. tags: the caller's own words for
+    the request.
     """
 
     request_id: str
@@ -71,6 +72,7 @@ class Attempt:
     upstream_id: str | None = None
     served_model: str | None = None
     usage: Usage | None = None
+    tags: tuple[str, ...] = ()
 
 
 def pico(amount_usd: Decimal) -> int:

@@ -75,6 +75,6 @@ def _bounds(settings: Settings) -> Iterator[tuple[str, Sequence[str] | None]]:
             if getattr(rules, key) is not None:
                 yield f"{place}.{key}", models
     for caller in settings.auth.keys:
-        for key in ("budget_usd", "usd_per_win"):
+        for key in ("budget_usd", "usd_per_win", "max_request_usd"):
             if getattr(caller, key) is not None:
                 yield f"auth.keys.{caller.name}.{key}", caller.models

@@ -23,6 +23,7 @@ _SHOWN: Final = (
     attempts.c.key_name,
     attempts.c.model,
     attempts.c.provider,
+    attempts.c.tags,
     attempts.c.routed,
     attempts.c.streamed,
     attempts.c.started_at,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+import orjson
+
 from router.cost import Usage
 from server.ledger.attempt import Attempt
 from server.storage.statements import Row
@@ -32,6 +34,7 @@ def attempt_row(attempt: Attempt, instance: str) -> Row:
         "upstream_model": attempt.upstream_model,
         "upstream_id": attempt.upstream_id,
         "served_model": attempt.served_model,
+        "tags": encoded_tags(attempt.tags),
         "routed": attempt.routed,
         "streamed": attempt.streamed,
         "started_at": micros(attempt.started_at),
@@ -50,3 +53,13 @@ def attempt_row(attempt: Attempt, instance: str) -> Row:
 
 def _tokens(usage: Usage) -> dict[str, Any]:
     return {name: getattr(usage, name) for name in _TOKENS}
+
+
+def encoded_tags(tags: tuple[str, ...]) -> str | None:
+    """Tags as they are stored: a JSON array; None where there are none."""
+    return orjson.dumps(tags).decode() if tags else None
+
+
+def decoded_tags(stored: str | None) -> tuple[str, ...]:
+    """The tags of a stored row."""
+    return () if stored is None else tuple(orjson.loads(stored))

@@ -52,6 +52,7 @@ attempts: Final = Table(
     Column("audio_input_tokens", BigInteger),
     Column("audio_output_tokens", BigInteger),
     Column("served_model", Text),
+    Column("tags", Text),
     PrimaryKeyConstraint("request_id", "attempt", name="attempts_pkey"),
 )
 Index("attempts_settled", attempts.c.settled_at)
@@ -82,6 +83,20 @@ totals: Final = Table(
     ),
 )
 Index("totals_key", totals.c.key_name)
+
+# Of the attempts in totals, those with tags, by all the tags that they had together.
+tag_totals: Final = Table(
+    "tag_totals",
+    metadata,
+    Column("day", BigInteger, nullable=False),
+    Column("tags", Text, nullable=False),
+    Column("attempts", BigInteger, nullable=False),
+    Column("cost_pico", BigInteger, nullable=False),
+    Column("estimated_pico", BigInteger, nullable=False),
+    Column("prompt_tokens", BigInteger, nullable=False),
+    Column("completion_tokens", BigInteger, nullable=False),
+    PrimaryKeyConstraint("day", "tags", name="tag_totals_pkey"),
+)
 
 # What reconciling with a provider's export found that belongs to no single attempt.
 adjustments: Final = Table(

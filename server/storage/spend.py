@@ -26,6 +26,7 @@ from server.storage.database import Database
 from server.storage.pruning import DAY_US
 from server.storage.rows import MICRO, micros
 from server.storage.schema import adjustments, attempts, totals
+from server.storage.tags import sums_by_tag
 
 _BY: Final = {
     "key": "key_name",
@@ -33,7 +34,11 @@ _BY: Final = {
     "provider": "provider",
     "outcome": "outcome",
 }
-GROUPS: Final = (*_BY, "day")
+GROUPS: Final = (*_BY, "day", "tag")
+UNTAGGED: Final = "(no tag)"
+TAGS_OVERLAP: Final = (
+    "a request with several tags is counted under each of them, and once in the total"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +65,12 @@ class Day:
 
 def spend(database: Database, by: str, since: float, until: float) -> list[Spend]:
     """Settled in [since, until), by one of GROUPS, dearest first; of days whose attempts are not
-    kept any more, those that the time touches. Blocks. Raises StorageError."""
+    kept any more, those that the time touches. By tag, an attempt is in several groups.
+    Blocks. Raises StorageError."""
     since_us, until_us = micros(since), micros(until)
+    if by == "tag":
+        found = sums_by_tag(database, since_us, until_us).items()
+        return _dearest_first([_of_tag(tag, sums) for tag, sums in found])
     parts = (
         _sums(attempts, by).where(
             attempts.c.settled_at >= since_us, attempts.c.settled_at < until_us
@@ -70,7 +79,22 @@ def spend(database: Database, by: str, since: float, until: float) -> list[Spend
     )
     with database.begin() as connection:
         rows = [_spend(row, by) for row in connection.execute(_together(parts, 1))]
+    return _dearest_first(rows)
+
+
+def spent_usd(database: Database, since: float, until: float) -> Decimal:
+    """All that was settled in this time, each attempt once. Blocks. Raises StorageError."""
+    return sum((row.cost_usd for row in spend(database, "provider", since, until)), Decimal(0))
+
+
+def _dearest_first(rows: list[Spend]) -> list[Spend]:
     return sorted(rows, key=lambda row: (-row.cost_usd, row.group))
+
+
+def _of_tag(tag: str | None, sums: tuple[int, ...]) -> Spend:
+    n_attempts, cost, estimated, prompt_tokens, completion_tokens = sums
+    group = UNTAGGED if tag is None else tag
+    return Spend(group, n_attempts, usd(cost), usd(estimated), prompt_tokens, completion_tokens)
 
 
 def _sums(table: Table, by: str) -> Select[Any]:

@@ -13,12 +13,14 @@ from server.storage.database import Database
 from server.storage.pruning import DAY_S, DAY_US, MOST_AT_ONCE
 from server.storage.schema import attempts, receipts, totals
 from server.storage.statements import insert_of
+from server.storage.tags import add_tag_totals
 
 _KEY: Final = tuple(totals.primary_key.columns.keys())
 _SUMS: Final = tuple(column.name for column in totals.columns if not column.primary_key)
 _DELETED: Final = (
     attempts.c.request_id,
     attempts.c.settled_at,
+    attempts.c.tags,
     *(attempts.c[name] for name in _KEY if name != "day"),
     *(attempts.c[name] for name in _SUMS if name != "attempts"),
 )
@@ -47,6 +49,7 @@ def fold_attempts(
         found = connection.execute(statement).all()
         if found:
             _add(connection, found)
+            add_tag_totals(connection, found)
             _note_at_receipts(connection, found)
     return len(found)
 

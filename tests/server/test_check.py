@@ -155,6 +155,7 @@ BOUNDS = [
     "routing: {profiles: {x: {usd_per_win: 0.01}}}",
     "routing: {window_budgets: [{amount_usd: 1, window_s: 60}]}",
     f"auth: {{keys: [{{name: me, key_sha256: {'a' * 64}, budget_usd: 1}}]}}",
+    f"auth: {{keys: [{{name: me, key_sha256: {'a' * 64}, max_request_usd: 1}}]}}",
 ]
 
 

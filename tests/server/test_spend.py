@@ -80,6 +80,38 @@ def test_spend_by_key_model_and_day(
         assert (row["group"], Decimal(row["cost_usd"])) == (group, total)
 
 
+def test_spend_by_tag(
+    provider: FakeProvider, config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    provider.script("up-dear", *[Behaviour(usage=USAGE)] * 4)
+    environ = {"MAIN_KEY": "sk-provider-canary", "A": "key-a", "B": "key-b"}
+    with (
+        LiveGateway(config.read_text(), environ) as live,
+        httpx.Client(base_url=live.url, trust_env=False, verify=False) as client,
+    ):
+        client.headers["authorization"] = "Bearer key-a"
+        for tags in (["team", "batch"], ["team"], None, ['a "quoted" wörd']):
+            body = {"model": "dear", "messages": [{"role": "user", "content": "Hi"}]}
+            answer = client.post("/v1/chat/completions", json=body | {"p2l": {"tags": tags}})
+            assert answer.status_code == 200
+    assert all("team" not in str(sent.body) for sent in provider.requests)
+    report = said(capsys, "spend", "--config", str(config), "--by", "tag")
+    found = {row["group"]: (row["attempts"], row["cost_usd"]) for row in report["data"]}
+    one = f"{DEAR.normalize():f}"
+    assert found == {
+        "team": (2, f"{2 * DEAR.normalize():f}"),
+        "batch": (1, one),
+        "(no tag)": (1, one),
+        'a "quoted" wörd': (1, one),
+    }
+    assert Decimal(report["total_usd"]) == 4 * DEAR
+    assert "once in the total" in report["note"]
+    assert main(["spend", "--config", str(config), "--by", "tag"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1].endswith("once in the total")
+    assert lines[-2].split() == ["total", f"{4 * DEAR:.6f}"]
+
+
 def test_a_days_sum_is_compared_corrected_and_then_agrees(
     spent: list[str], config: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -25,7 +25,7 @@ from sqlalchemy import func, insert, select
 from stored_attempts import attempt, pico_of
 
 from router.cost import Usage
-from server.ledger.attempt import CostSource, Outcome
+from server.ledger.attempt import CostSource, Outcome, pico
 from server.quota.history import spent_slices
 from server.quota.window import WindowSpec
 from server.reconcile import Reconciliation
@@ -37,7 +37,7 @@ from server.storage.migrate import migrate
 from server.storage.pruning import MOST_AT_ONCE, delete_older, in_batches, next_size
 from server.storage.rows import attempt_row, micros
 from server.storage.schema import attempts, feedback, prompts, receipts, responses, totals
-from server.storage.spend import GROUPS, days, spend
+from server.storage.spend import GROUPS, UNTAGGED, days, spend, spent_usd
 from server.storage.totals import fold_attempts
 from server.usage_export import Exported
 
@@ -69,6 +69,7 @@ def _attempt(rng: random.Random, n: int) -> Any:
         key_name=rng.choice(["a", "b"]),
         model=rng.choice(["dear", "cheap"]),
         provider=rng.choice(["main", "other"]),
+        tags=((), ("team",), ("batch", "team"))[n % 3],
     )
     if rng.random() < 0.05:
         return of
@@ -145,6 +146,26 @@ def test_a_window_longer_than_attempts_are_kept_never_forgets_too_early(
     coarse = sum(nano for _, nano in slices)
     of_a_day = WindowSpec("a", 10**9, 61 * DAY_S)
     assert exact <= coarse <= sum(nano for _, nano in spent_slices(database, of_a_day, micros(NOW)))
+
+
+def test_an_attempt_counts_under_each_of_its_tags(database: Database) -> None:
+    ledger(database, 300)
+    with database.begin() as connection:
+        rows = connection.execute(
+            select(attempts.c.tags, attempts.c.cost_pico).where(attempts.c.settled_at.is_not(None))
+        ).all()
+    for folded in (False, True):
+        if folded:
+            assert fold_attempts(database, 30, NOW) > 0
+        found = {row.group: row for row in spend(database, "tag", 0, NOW + 1)}
+        assert found.keys() == {"team", "batch", UNTAGGED}
+        for tag in ("team", "batch"):
+            own = [row.cost_pico or 0 for row in rows if f'"{tag}"' in (row.tags or "")]
+            assert found[tag].attempts == len(own)
+            assert pico(found[tag].cost_usd) == sum(own)
+        assert found[UNTAGGED].attempts == sum(row.tags is None for row in rows)
+        total = sum(row.cost_pico or 0 for row in rows)
+        assert pico(spent_usd(database, 0, NOW + 1)) == total
 
 
 def test_two_gateways_that_fold_at_once_count_nothing_twice(database: Database) -> None:
