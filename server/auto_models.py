@@ -10,8 +10,8 @@ from decimal import Decimal
 from typing import Final
 
 from server.model_facts import Book, ModelFacts, seller_of
-from server.model_facts.book import VENDORS
 from server.model_facts.names import canonical, undated
+from server.model_facts.rules import family_of
 from server.settings import ModelSettings, ProviderSettings, Settings
 from server.upstream.profiles import profile_for
 
@@ -77,7 +77,7 @@ def _models_of(
     found = _in_book(book, seller, today) if offered is None else _in_list(book, seller, offered)
     alive = [one for one in found if not one.facts.is_retired(today) and _is_chat(one)]
     # a vendor's own models come before those that it sells for others
-    alive.sort(key=lambda one: (not _is_anothers(one, book, seller), *_strength(one)), reverse=True)
+    alive.sort(key=lambda one: (not _is_anothers(one, seller), *_strength(one)), reverse=True)
     for one in alive[: provider.auto_models]:
         other = None if one.upstream_model == one.name else one.upstream_model
         yield one.name, ModelSettings(provider=name, upstream_model=other)
@@ -121,11 +121,10 @@ def _is_chat(one: _Candidate) -> bool:
     return not facts.endpoints or not _CHAT.isdisjoint(facts.endpoints)
 
 
-def _is_anothers(one: _Candidate, book: Book, seller: str | None) -> bool:
+def _is_anothers(one: _Candidate, seller: str | None) -> bool:
     """Whether a vendor sells another vendor's model here."""
-    name = canonical(one.name)
-    others = (vendor for vendor in VENDORS if vendor != seller)
-    return any(book.row(vendor, name) is not None for vendor in others)
+    family = family_of(canonical(one.name))
+    return family is not None and family.vendor != seller
 
 
 def _strength(one: _Candidate) -> tuple[float, Decimal, str]:

@@ -51,6 +51,9 @@ def test_it_holds_the_models_of_today() -> None:
     )
     assert "gemini-3.8-flash" in names(settings, "gemini")
     assert "mistral-large-4" in names(settings, "mistral")
+    every = default(TODAY)
+    assert {"deepseek-v4-pro", "deepseek-v4-flash"} <= set(names(every, "deepseek"))
+    assert {"kimi-k3.1-pro", "glm-5.3", "grok-4.7"} <= every.models.keys()
     for provider in settings.providers:
         assert 1 <= len(names(settings, provider)) <= settings.providers[provider].auto_models
 
