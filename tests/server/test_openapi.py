@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,6 +14,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from live_gateway import LiveGateway, config_for
 from schemathesis import openapi
 from schemathesis.checks import not_a_server_error
+
+from server import options
 
 FORWARDING = [
     "/v1/chat/completions",
@@ -97,3 +100,15 @@ def test_bodies_that_it_forbids_are_named_400s(url: str, path: str, body: str) -
     error = response.json()["error"]
     assert error["type"] == "invalid_request_error"
     assert json.loads(body) is None or error["message"]
+
+
+def test_every_routing_option_is_described_here_and_in_the_docs(document: dict[str, Any]) -> None:
+    operation = document["paths"]["/v1/chat/completions"]["post"]
+    schema = operation["requestBody"]["content"]["application/json"]["schema"]
+    described = schema["properties"]["p2l"]["properties"]
+    assert described.keys() == options._BODY_FIELDS
+    headers = {parameter["name"] for parameter in operation["parameters"]}
+    assert set(options._HEADERS.values()) <= headers
+    docs = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
+    for name in (*options._HEADERS.values(), *(f"p2l.{name}" for name in options._BODY_FIELDS)):
+        assert f"`{name}`" in docs

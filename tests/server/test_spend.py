@@ -84,7 +84,9 @@ def test_spend_by_tag(
     provider: FakeProvider, config: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     provider.script("up-dear", *[Behaviour(usage=USAGE)] * 4)
-    environ = {"MAIN_KEY": "sk-provider-canary", "A": "key-a", "B": "key-b"}
+    boss = "{name: b, key_env: B}, {name: boss, key_env: BOSS, admin: true}"
+    config.write_text(config.read_text().replace("{name: b, key_env: B}", boss))
+    environ = {"MAIN_KEY": "sk-provider-canary", "A": "key-a", "B": "key-b", "BOSS": "key-boss"}
     with (
         LiveGateway(config.read_text(), environ) as live,
         httpx.Client(base_url=live.url, trust_env=False, verify=False) as client,
@@ -94,6 +96,13 @@ def test_spend_by_tag(
             body = {"model": "dear", "messages": [{"role": "user", "content": "Hi"}]}
             answer = client.post("/v1/chat/completions", json=body | {"p2l": {"tags": tags}})
             assert answer.status_code == 200
+        client.headers["authorization"] = "Bearer key-boss"
+        admin = client.get("/admin/spend?by=tag").raise_for_status().json()
+        latest = client.get("/admin/requests").raise_for_status().json()["data"]
+    assert {row["group"]: row["attempts"] for row in admin["data"]}["team"] == 2
+    assert admin["total_usd"] == pytest.approx(float(4 * DEAR))
+    assert "once in the total" in admin["note"]
+    assert sorted(len(row["tags"]) for row in latest) == [0, 1, 1, 2]
     assert all("team" not in str(sent.body) for sent in provider.requests)
     report = said(capsys, "spend", "--config", str(config), "--by", "tag")
     found = {row["group"]: (row["attempts"], row["cost_usd"]) for row in report["data"]}
