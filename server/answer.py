@@ -10,18 +10,20 @@ from server.decision_view import decision_headers, decision_json, encoded_name, 
 from server.errors import OVERLOADED, ApiError, with_words
 from server.exchange import Exchange
 from server.guard import log_bug
-from server.messages.reply import MessageEvents, to_message
+from server.messages.reply import MessageEvents, error_body, to_message
 from server.presenters import (
     ChunkPresenter,
     MessagesPresenter,
     NativePresenter,
     Presenter,
     ResponsesPresenter,
+    named_event,
     with_cost,
 )
 from server.request import GatewayRequest
 from server.responses.reply import blank_response, to_response
 from server.responses.stream import ResponseStream
+from server.sse import error_event
 from server.upstream.base import Surface, UpstreamReply, UpstreamStream
 from server.upstream.errors import UpstreamError, UpstreamTimeoutError
 
@@ -145,6 +147,18 @@ def _wants_thoughts(request: GatewayRequest) -> bool:
     included = (request.native or {}).get("include") or ()
     kept = request.turn is not None and request.turn.kept_as is not None
     return kept or "reasoning.encrypted_content" in included
+
+
+def failure_event(surface: Surface, request_id: str, error: ApiError) -> bytes:
+    """An error where the answer has begun, but no model has: the surface's own event for it."""
+    body = error.body["error"]
+    if surface is Surface.MESSAGES:
+        body = body if error.anthropic_type is None else body | {"type": error.anthropic_type}
+        return named_event(error_body(error.status, body, request_id))
+    if surface is Surface.RESPONSES:
+        told = {name: body.get(name) for name in ("code", "message", "param")}
+        return named_event({"type": "error", **told, "sequence_number": 0})
+    return error_event(body)
 
 
 def cost_header(cost_usd: Decimal | None) -> Mapping[str, str]:

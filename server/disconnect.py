@@ -11,11 +11,12 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from server.errors import OverloadedError
-from server.sse import error_event
+from server.errors import ApiError, OverloadedError
+from server.keepalive import KeepAlive
 
 T = TypeVar("T")
 _PEER: Final = "p2l.peer"
+_STREAM_HEADERS: Final = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 
 
 class Hanging(Protocol):
@@ -42,6 +43,10 @@ class Peer(Hanging, Protocol):
 
     def take_body(self) -> bytes:
         """What has arrived of it, in place of receive()."""
+
+    def break_off(self) -> None:
+        """Closes the connection in the middle of an answer, once what was sent of it is on its
+        way."""
 
     def answer(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> bool:
         """Sends a whole answer, in place of send(); False, and nothing is sent, where something
@@ -98,13 +103,24 @@ class _Connected:
         self._task.cancel()
 
 
-class EventStreamResponse(Response):
-    """Sends server-sent events as they come; stops reading them when the caller hangs up.
-
-    aclose: closes their source; release: called last. Both run whatever happens.
-    """
+class StreamHead(Response):
+    """The head of a stream of events, which has no length."""
 
     media_type = "text/event-stream"
+
+    def __init__(self, headers: Mapping[str, str]) -> None:
+        self.status_code = 200
+        self.background = None
+        self.init_headers({**_STREAM_HEADERS, **headers})
+
+
+class EventStreamResponse(StreamHead):
+    """Sends server-sent events as they come; stops reading them when the caller hangs up.
+
+    aclose: closes their source; release: called last. Both run whatever happens. alive: sends
+    through silences. failure: an error as an event. breaks: the connection is broken after the last
+    event, so that nobody takes the answer for a whole one.
+    """
 
     def __init__(
         self,
@@ -112,41 +128,59 @@ class EventStreamResponse(Response):
         aclose: Callable[[], Awaitable[None]],
         release: Callable[[], None],
         headers: Mapping[str, str],
+        alive: KeepAlive,
+        failure: Callable[[ApiError], bytes],
+        *,
+        breaks: bool = False,
     ) -> None:
-        self.status_code = 200
-        self.background = None
+        super().__init__(headers)
         self._events = events
         self._aclose = aclose
         self._release = release
-        self.init_headers({"cache-control": "no-cache", "x-accel-buffering": "no", **headers})
+        self._alive = alive
+        self._failure = failure
+        self._breaks = breaks
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             with _Connected(scope, receive):
-                await self._send_all(send)
+                await self._send_all(scope, send)
         except ClientDisconnect:
             pass
         except asyncio.CancelledError:
             # from outside: a stopping process has no more time for it
-            with anyio.CancelScope(shield=True):
-                await self._send_last(send)
+            if self._alive.has_begun:
+                await self.send_last(send, self._alive, self._failure)
             raise
         finally:
+            self._alive.stop()
             with anyio.CancelScope(shield=True):
                 await self._aclose()
             self._release()
 
-    async def _send_last(self, send: Send) -> None:
-        error = OverloadedError("The server is shutting down.").body["error"]
-        with anyio.move_on_after(1.0):
-            for body, more in ((error_event(error), True), (b"", False)):
+    @staticmethod
+    async def send_last(send: Send, alive: KeepAlive, failure: Callable[[ApiError], bytes]) -> None:
+        """Ends a stream that has begun, in a process that stops. Cancelling does not stop it."""
+        last = failure(OverloadedError("The server is shutting down."))
+        alive.stop()
+        with anyio.CancelScope(shield=True), anyio.move_on_after(1.0):
+            for body, more in ((last, True), (b"", False)):
                 await send({"type": "http.response.body", "body": body, "more_body": more})
 
-    async def _send_all(self, send: Send) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+    async def _send_all(self, scope: Scope, send: Send) -> None:
+        alive, time = self._alive, asyncio.get_running_loop().time
+        await alive.begin(self.raw_headers)
         async for event in self._events:
+            alive.last_s = time()
+            if alive.under_way is not None:
+                await alive.settled()
             await send({"type": "http.response.body", "body": event, "more_body": True})
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        alive.stop()
+        peer = peer_of(scope)
+        if not self._breaks:
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        elif peer is not None:
+            peer.break_off()
 
 
 class _Watched:

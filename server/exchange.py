@@ -126,5 +126,12 @@ async def _settle(entry: Entry, reply: UpstreamReply | UpstreamStream) -> None:
         entry.settle(Outcome.CANCELLED)
 
 
+@dataclass(slots=True)
+class Opening:
+    """A stream on its way to its first event. exchange: once it is decided who is asked."""
+
+    exchange: Exchange | None = None
+
+
 def forget(_: Exchange) -> None:
     """Where no receipts are kept."""

@@ -24,7 +24,7 @@ from server.errors import (
     ApiError,
     from_upstreams,
 )
-from server.exchange import Exchange, forget
+from server.exchange import Exchange, Opening, forget
 from server.health import BreakerRules, Health, full_jitter_s
 from server.hedge import Leg, race
 from server.ledger.accounts import Accounts, WindowShortError
@@ -109,17 +109,24 @@ class Gateway:
         entry.answer(reply.body)
         return exchange, reply
 
-    async def stream(self, request: GatewayRequest, plan: Plan) -> tuple[Exchange, UpstreamStream]:
-        """An answer whose first event has arrived; to be closed. Raises ApiError."""
+    async def stream(
+        self, request: GatewayRequest, plan: Plan, opening: Opening | None = None
+    ) -> tuple[Exchange, UpstreamStream]:
+        """An answer whose first event has arrived; to be closed. opening: is told meanwhile how far
+        it has come. Raises ApiError."""
         exchange, entry, stream = await self._attempt(
-            request, plan, lambda up, body: up.open_stream(body)
+            request, plan, lambda up, body: up.open_stream(body), opening
         )
         card = exchange.decision.card
         stream.on_break = lambda: self.health.broke(card)
         return exchange, metered(stream, entry)
 
     async def _attempt(
-        self, request: GatewayRequest, plan: Plan, send: Sender[T]
+        self,
+        request: GatewayRequest,
+        plan: Plan,
+        send: Sender[T],
+        opening: Opening | None = None,
     ) -> tuple[Exchange, Entry, T]:
         """Sends to the chosen model; after a failure decides again among what is left.
 
@@ -127,6 +134,8 @@ class Gateway:
         """
         leaderboard, score_ms = await self.planner.leaderboard(plan)
         exchange = self.route(plan, leaderboard, score_ms)
+        if opening is not None:
+            opening.exchange = exchange
         self.health.retries.request(self.health.clock())
         try:
             entry, reply = await self._sent(exchange, request, leaderboard, send)

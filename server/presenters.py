@@ -116,20 +116,20 @@ class ResponsesPresenter:
 
     def begin(self) -> Iterator[bytes]:
         """See Presenter."""
-        yield from map(_named, self._stream.begin())
+        yield from map(named_event, self._stream.begin())
 
     def event(self, event: SseEvent) -> Iterator[bytes]:
         """See Presenter."""
-        yield from map(_named, self._stream.chunk(_costed(event.json(), self._cost)))
+        yield from map(named_event, self._stream.chunk(_costed(event.json(), self._cost)))
 
     def end(self) -> Iterator[bytes]:
         """See Presenter."""
-        yield from map(_named, self._stream.end())
+        yield from map(named_event, self._stream.end())
         self.ended = self._stream.response
 
     def failure(self, error: Mapping[str, Any]) -> bytes:
         """See Presenter."""
-        return _named(self._stream.error(error["code"], error["message"]))
+        return named_event(self._stream.error(error["code"], error["message"]))
 
 
 class MessagesPresenter:
@@ -143,19 +143,19 @@ class MessagesPresenter:
 
     def begin(self) -> Iterator[bytes]:
         """See Presenter."""
-        yield from map(_named, self._stream.begin())
+        yield from map(named_event, self._stream.begin())
 
     def event(self, event: SseEvent) -> Iterator[bytes]:
         """See Presenter."""
-        yield from map(_named, self._stream.chunk(_costed(event.json(), self._cost)))
+        yield from map(named_event, self._stream.chunk(_costed(event.json(), self._cost)))
 
     def end(self) -> Iterator[bytes]:
         """See Presenter."""
-        yield from map(_named, self._stream.end())
+        yield from map(named_event, self._stream.end())
 
     def failure(self, error: Mapping[str, Any]) -> bytes:
         """See Presenter."""
-        return _named(error_body(500, error, self._request_id))
+        return named_event(error_body(500, error, self._request_id))
 
 
 class NativePresenter:
@@ -189,7 +189,7 @@ class NativePresenter:
         if not self._changes(parsed):
             yield encode_event(event.data, event.name)
         else:
-            yield _named(parsed)
+            yield named_event(parsed)
 
     def end(self) -> Iterator[bytes]:
         """Nothing: its own last event has been."""
@@ -198,9 +198,9 @@ class NativePresenter:
     def failure(self, error: Mapping[str, Any]) -> bytes:
         """See Presenter."""
         if self._surface is Surface.MESSAGES:
-            return _named(error_body(500, error, self._request_id))
+            return named_event(error_body(500, error, self._request_id))
         told = {"code": error["code"], "message": error["message"], "param": None}
-        return _named({"type": "error", **told, "sequence_number": self._n_events})
+        return named_event({"type": "error", **told, "sequence_number": self._n_events})
 
     def _changes(self, event: dict[str, Any]) -> bool:
         for holder in ("response", "message"):
@@ -232,5 +232,6 @@ def _costed(chunk: dict[str, Any], cost: Costing) -> dict[str, Any]:
     return chunk | {"usage": with_cost(usage, cost())} if isinstance(usage, dict) else chunk
 
 
-def _named(event: Mapping[str, Any]) -> bytes:
+def named_event(event: Mapping[str, Any]) -> bytes:
+    """An event under the name of its type."""
     return encode_event(orjson.dumps(event), str(event["type"]).encode())

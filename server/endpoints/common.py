@@ -14,6 +14,7 @@ from server.body import json_response, read_body
 from server.errors import ForbiddenError
 from server.gateway import Gateway
 from server.json_body import parse_body
+from server.keepalive import KEEPALIVE_S
 from server.observer import Observer
 from server.settings import Settings
 from server.storage.store import Store
@@ -23,7 +24,8 @@ __all__ = ["CallerDep", "State", "StateDep", "check_dashboard", "json_response",
 
 @dataclass(slots=True)
 class State:
-    """What the app holds: nothing of it is global."""
+    """What the app holds: nothing of it is global. keepalive_s: the longest silence of a stream
+    that its caller is let sit through."""
 
     settings: Settings
     gateway: Gateway
@@ -34,6 +36,7 @@ class State:
     ready: bool = False
     background: Background = field(default_factory=Background)
     reading_keys: asyncio.Lock = field(default_factory=asyncio.Lock)
+    keepalive_s: float = KEEPALIVE_S
 
     @property
     def jobs(self) -> list[JobState]:

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from typing import Any
 
 from fastapi import Request, Response
 from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect
 
 from server.admission import Place
-from server.answer import cost_header, response_headers, streamed_answer, whole_answer
+from server.answer import (
+    cost_header,
+    failure_event,
+    response_headers,
+    streamed_answer,
+    whole_answer,
+)
 from server.auth import Caller
-from server.disconnect import EventStreamResponse, run_while_connected
+from server.disconnect import EventStreamResponse, StreamHead, run_while_connected
 from server.endpoints.common import State, json_response, read_json
+from server.errors import ApiError
+from server.exchange import Opening
 from server.gateway import Gateway
+from server.guard import log_bug
+from server.keepalive import KeepAlive, RawHeaders, beat_of
 from server.options import parse_options
 from server.plan import Plan
 from server.request import GatewayRequest
@@ -55,14 +66,70 @@ async def _answer(
     trace.planned(plan.request_id)
     if not wanted.stream:
         return await _whole(request, gateway, wanted, plan, kept)
-    exchange, stream = await run_while_connected(request, lambda: gateway.stream(wanted, plan))
+    return await _streamed(request, state, wanted, plan, kept, place)
+
+
+async def _streamed(
+    request: Request,
+    state: State,
+    wanted: GatewayRequest,
+    plan: Plan,
+    kept: KeptResponses,
+    place: Place,
+) -> Response:
+    opening = Opening()
+    head = partial(_early_head, opening, plan.request_id)
+    alive = KeepAlive(request._send, beat_of(wanted.surface), state.keepalive_s, head)
+    failure = partial(failure_event, wanted.surface, plan.request_id)
     try:
-        answer_headers = response_headers(exchange) | {"x-request-id": plan.request_id}
-        events = streamed_answer(exchange, wanted, stream, plan.request_id, _keep(wanted, kept))
-        return EventStreamResponse(events, stream.aclose, place.leave, answer_headers)
+        exchange, stream = await run_while_connected(
+            request, lambda: state.gateway.stream(wanted, plan, opening)
+        )
+    except Exception as error:
+        # hanging up is no failure, and where nothing was sent there is a better way to say it
+        if isinstance(error, ClientDisconnect) or not await alive.cease():
+            alive.stop()
+            raise
+        return _failed_late(error, failure, alive, place)
     except BaseException:
+        alive.stop()
+        if alive.has_begun:
+            # a process that stops; the caller would take the silence for the end
+            await EventStreamResponse.send_last(request._send, alive, failure)
+        raise
+    try:
+        headers = response_headers(exchange) | {"x-request-id": plan.request_id}
+        events = streamed_answer(exchange, wanted, stream, plan.request_id, _keep(wanted, kept))
+        return EventStreamResponse(events, stream.aclose, place.leave, headers, alive, failure)
+    except BaseException:
+        alive.stop()
         await stream.aclose()
         raise
+
+
+def _early_head(opening: Opening, request_id: str) -> RawHeaders:
+    """Where a caller has waited long: who is being asked; the body will say who answered."""
+    exchange = opening.exchange
+    told = {} if exchange is None else response_headers(exchange)
+    return StreamHead(told | {"x-request-id": request_id}).raw_headers
+
+
+def _failed_late(
+    error: Exception, failure: Callable[[ApiError], bytes], alive: KeepAlive, place: Place
+) -> EventStreamResponse:
+    """For a caller who has been told 200 already."""
+    if not isinstance(error, ApiError):
+        log_bug(error)
+        error = ApiError("Internal error.", code="internal_error")
+    last = failure(error)
+
+    async def events() -> AsyncIterator[bytes]:
+        yield last
+
+    async def nothing() -> None:
+        """There is nothing to be closed."""
+
+    return EventStreamResponse(events(), nothing, place.leave, {}, alive, failure, breaks=True)
 
 
 async def _whole(

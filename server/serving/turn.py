@@ -82,6 +82,11 @@ class Turn(JoinedWrites):
     def has_begun(self) -> bool:
         return bool(self._cycle.response_started)
 
+    def break_off(self) -> None:
+        # what uvicorn knows it by that the answer is not to be ended, and that nobody is to blame
+        self._cycle.disconnected = True
+        self.close()
+
     def take_body(self) -> bytes:
         cycle = self._cycle
         body, cycle.body = bytes(cycle.body), bytearray()

@@ -23,7 +23,8 @@ from server.settings import StorageSettings
 
 
 class LiveGateway:
-    """config: YAML. environ: what the configuration's variables hold."""
+    """config: YAML. environ: what the configuration's variables hold. keepalive_s: the silence that
+    the caller of a stream is let sit through."""
 
     def __init__(
         self,
@@ -31,6 +32,7 @@ class LiveGateway:
         environ: dict[str, str] | None = None,
         scorer: Scorer | None = None,
         loop: str = "auto",
+        keepalive_s: float | None = None,
     ) -> None:
         from server.auth import Authenticator
 
@@ -52,6 +54,8 @@ class LiveGateway:
         self.app = app
         self.state: State = app.state.p2l
         self.health = self.state.gateway.health
+        if keepalive_s is not None:
+            self.state.keepalive_s = keepalive_s
         protocol = protocol_factory(ConnectionLimits.of(settings.limits))
         serving = server_config(app, protocol)
         serving.loop = loop
