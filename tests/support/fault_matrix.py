@@ -93,7 +93,9 @@ class Matrix:
         return allowed
 
     def _wait_for_cooldowns(self) -> None:
-        """429 without a Retry-After rests a model for a second: the next run must not meet it."""
+        """429 without a Retry-After rests a model for a second: the next run must not meet it. Nor
+        what was refused for good."""
+        self._gateway.health.configured_anew()
         resting = self._gateway.health.resting(self._gateway.catalogue)
         if resting:
             time.sleep(max(rest.wait_s for rest in resting.values()) + 0.01)
