@@ -332,6 +332,22 @@ def test_reasoning_of_another_account_is_not_sent(
         assert "reasoning" not in kinds(last(other))
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_job_goes_on_where_the_provider_takes_its_own_reasoning_no_more(
+    client: httpx.Client, provider: FakeOpenAI, stream: bool
+) -> None:
+    provider.script(MODEL, FIRST, SECOND)
+    message = post(client).json()["choices"][0]["message"]
+    provider.given.clear()
+    tools = [
+        {"role": "tool", "tool_call_id": c["id"], "content": "x"} for c in message["tool_calls"]
+    ]
+    answer = post(client, messages=[*HELLO, message, *tools], stream=stream)
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["x-p2l-attempts"] == "1"
+    assert [kinds(request.body).count("reasoning") for request in provider.requests] == [0, 2, 0]
+
+
 def test_our_seals_reach_no_chat_provider(client: httpx.Client, spare: FakeProvider) -> None:
     sealed = {"type": "reasoning.encrypted", "data": "p2l1.W10=", "index": 0}
     theirs = {"type": "reasoning.text", "text": "Hm."}

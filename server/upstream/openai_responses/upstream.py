@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -39,7 +40,7 @@ from server.upstream.openai_responses.reply import (
 )
 from server.upstream.openai_responses.request import LEAST_OUTPUT_TOKENS, left_out, to_responses
 from server.upstream.openai_responses.stream import ResponseChunks
-from server.upstream.openai_responses.thoughts import Thoughts
+from server.upstream.openai_responses.thoughts import Thought, Thoughts
 from server.upstream.wire import envelope
 
 T = TypeVar("T")
@@ -50,6 +51,7 @@ _NOT_HERE: Final = (
 )
 _SUMMARY: Final = "reasoning.summary"
 _UNVERIFIED: Final = "organization must be verified"
+_REASONING_ITEM: Final = re.compile(r"Item (with id )?'rs_")
 _ENCRYPTED: Final = "ncrypted content is not supported"
 
 
@@ -177,22 +179,29 @@ class ResponsesBridge:
     async def _sent(
         self, request: UpstreamRequest, send: Callable[[UpstreamRequest], Awaitable[T]]
     ) -> T:
+        with_thoughts = True
         while True:
             try:
-                return await send(self._outgoing(request))
+                return await send(self._outgoing(request, with_thoughts=with_thoughts))
             except UpstreamError as error:
                 if self._does_without(request.upstream_model, error):
+                    continue
+                if with_thoughts and _is_about_thoughts(error):
+                    # better without what it thought than not at all
+                    with_thoughts = False
                     continue
                 if error.reported is not None:
                     error.reported = {"usage": usage_of(error.reported.get("usage"))}
                 raise
 
-    def _outgoing(self, request: UpstreamRequest) -> UpstreamRequest:
+    def _outgoing(self, request: UpstreamRequest, *, with_thoughts: bool) -> UpstreamRequest:
         model = request.upstream_model
+
+        def opened(data: object) -> Thought | None:
+            return self._thoughts.opened(model, data) if with_thoughts else None
+
         try:
-            body = self._translated(
-                request.body, model, lambda data: self._thoughts.opened(model, data)
-            )
+            body = self._translated(request.body, model, opened)
         except InexpressibleError as error:
             told = envelope(f"The model's provider cannot express {error}.")
             message = f"{self.name} cannot express the request"
@@ -291,6 +300,13 @@ def _said(error: UpstreamError) -> Mapping[str, Any]:
     body = getattr(error, "body", None)
     said = body.get("error") if isinstance(body, Mapping) else None
     return said if isinstance(said, Mapping) else {}
+
+
+def _is_about_thoughts(error: UpstreamError) -> bool:
+    """Whether reasoning of an earlier turn is refused: its key is gone, or its place is wrong."""
+    said = _said(error)
+    refused = said.get("code") == "invalid_encrypted_content"
+    return refused or _REASONING_ITEM.match(str(said.get("message"))) is not None
 
 
 def _read_chunks(
