@@ -21,7 +21,7 @@ from server.upstream.fields import OURS
 from server.upstream.seal import is_sealed
 from server.upstream.tools import provider_runs_some, runs_in_messages
 
-_SAME: Final = frozenset({"model", "stream", "temperature", "top_p"})
+_SAME: Final = frozenset({"model", "stream", "temperature", "top_k", "top_p"})
 # Said otherwise, or without influence on the answer.
 _OTHERWISE: Final = frozenset(
     {
@@ -145,8 +145,9 @@ def _thinking(wanted: Mapping[str, Any], bridge: Bridge) -> dict[str, Any]:
             (effort for least, effort in _EFFORTS if budget >= least), _EFFORTS[-1][1]
         )
     elif thinking.get("type") == "adaptive":
-        effort = config.get("effort", "high")
-        out["reasoning_effort"] = "xhigh" if effort == "max" else effort
+        out["reasoning_effort"] = config.get("effort", "high")
+    elif config.get("effort") is not None and thinking.get("type") is None:
+        out["reasoning_effort"] = config["effort"]
     form = config.get("format")
     if isinstance(form, dict):
         schema = {"name": "answer", "schema": form.get("schema"), "strict": True}

@@ -35,6 +35,7 @@ KNOWN: Final = frozenset(
         "temperature",
         "tool_choice",
         "tools",
+        "top_k",
         "top_p",
     }
 )
@@ -55,6 +56,7 @@ INEXPRESSIBLE: Final[Mapping[str, str]] = {
 _SAME: Final[Mapping[str, str]] = {
     "temperature": "temperature",
     "top_p": "topP",
+    "top_k": "topK",
     "seed": "seed",
     "presence_penalty": "presencePenalty",
     "frequency_penalty": "frequencyPenalty",
