@@ -61,7 +61,9 @@ def to_message(completion: Mapping[str, Any], model: str) -> Event:
     return {
         **_blank(model),
         "content": blocks,
-        "stop_reason": _stop_reason(choice.get("finish_reason")),
+        "stop_reason": _stop_reason(
+            choice.get("finish_reason"), called=bool(said.get("tool_calls"))
+        ),
         "usage": _usage(completion.get("usage")),
     }
 
@@ -75,7 +77,7 @@ class MessageEvents:
         self._kind = ""
         self._signature = UNSIGNED
         self._call = -1
-        self._stop_reason = "end_turn"
+        self._finish_reason: object = "stop"
         self._usage: object = None
 
     def begin(self) -> Iterator[Event]:
@@ -91,12 +93,13 @@ class MessageEvents:
         for choice in chunk.get("choices") or ():
             yield from self._delta(choice.get("delta") or {})
             if choice.get("finish_reason"):
-                self._stop_reason = _stop_reason(choice["finish_reason"])
+                self._finish_reason = choice["finish_reason"]
 
     def end(self) -> Iterator[Event]:
         """After the last chunk."""
         yield from self._close()
-        delta = {"stop_reason": self._stop_reason, "stop_sequence": None}
+        stop_reason = _stop_reason(self._finish_reason, called=self._call >= 0)
+        delta = {"stop_reason": stop_reason, "stop_sequence": None}
         yield {"type": "message_delta", "delta": delta, "usage": _usage(self._usage)}
         yield {"type": "message_stop"}
 
@@ -174,8 +177,13 @@ def _blank(model: str) -> Event:
     }
 
 
-def _stop_reason(finish_reason: object) -> str:
-    return _STOP_REASONS.get(str(finish_reason), "end_turn")
+def _stop_reason(finish_reason: object, *, called: bool) -> str:
+    """What the answer holds decides: some providers end a turn of calls with "stop", or say
+    "tool_calls" where there is none. called: it calls a tool."""
+    if called and finish_reason in ("stop", "tool_calls"):
+        return "tool_use"
+    found = _STOP_REASONS.get(str(finish_reason), "end_turn")
+    return "end_turn" if found == "tool_use" else found
 
 
 def _usage(usage: object) -> Event:

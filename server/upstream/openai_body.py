@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final
@@ -11,12 +12,14 @@ from server.upstream.base import Fit, Surface, UpstreamRequest
 from server.upstream.fitting import body_of, fit_of
 from server.upstream.profiles import FORCED_TOOL, JSON_SCHEMA, MESSAGE_NAMES, Profile
 from server.upstream.seal import is_sealed
+from server.upstream.tool_ids import with_mistral_ids
 from server.upstream.tool_images import shows_something, with_images_after
 
 _CAPS: Final = ("max_completion_tokens", "max_tokens")
 _FOREIGN: Final = frozenset(
     {"reasoning_content", "reasoning_details", "thinking_blocks", "extra_content"}
 )
+_USERS: Final = ("user", "safety_identifier")
 _STREAMED: Final = frozenset({Surface.CHAT, Surface.COMPLETIONS})
 
 
@@ -77,6 +80,12 @@ def _chat(profile: Profile, body: dict[str, Any]) -> dict[str, Any]:
     if profile.strict:
         kept["messages"] = [_own_words(message) for message in body["messages"]]
         body = {**body, "messages": kept["messages"]}
+    if profile.short_ids:
+        kept["messages"] = [with_mistral_ids(message) for message in kept["messages"]]
+        body = {**body, "messages": kept["messages"]}
+    for name in _USERS:
+        if isinstance(kept.get(name), str) and len(kept[name]) > profile.user_characters:
+            kept[name] = _shorter(kept[name])
     if not profile.developer_role:
         kept["messages"] = [_as_system(message) for message in body["messages"]]
     return kept
@@ -102,6 +111,11 @@ def _unsealed(message: Mapping[str, Any]) -> Mapping[str, Any]:
     own = [d for d in details if not (isinstance(d, Mapping) and is_sealed(d.get("data")))]
     rest = {name: value for name, value in message.items() if name != "reasoning_details"}
     return rest | ({"reasoning_details": own} if own else {})
+
+
+def _shorter(user: str) -> str:
+    """The same user under a name that every provider takes: it only tells users apart by it."""
+    return hashlib.sha256(user.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _own_words(message: Mapping[str, Any]) -> Mapping[str, Any]:

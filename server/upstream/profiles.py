@@ -59,7 +59,8 @@ class Profile:
     bills: the cost in its answers is what it charges. stream_options: whether a stream's usage
     must be asked for. fields: see Upstream.fields, by surface and whether the request is bounded.
     auth: the header that takes the key, where it is no bearer token. strict: whether it may
-    object to what other providers' answers carry in their messages, sent back to it.
+    object to what other providers' answers carry in their messages, sent back to it. short_ids:
+    ids of tool calls are nine letters and digits. user_characters: the most in `user`.
     """
 
     name: str
@@ -77,6 +78,8 @@ class Profile:
     auth: Auth | None = None
     responses: bool = False
     strict: bool = False
+    short_ids: bool = False
+    user_characters: int = 1_000_000
     changes_nothing: bool = field(init=False)
     fields: Mapping[tuple[Surface, bool], Fields | None] = field(init=False, repr=False)
 
@@ -121,6 +124,7 @@ _ALL: Final = (
     # the o-series refuses max_tokens, and every current chat model takes the newer name
     Profile(
         name="openai",
+        user_characters=64,
         strict=True,
         listed=OPENAI_CHAT,
         hosts=("api.openai.com",),
@@ -129,6 +133,7 @@ _ALL: Final = (
     ),
     Profile(
         name="azure",
+        user_characters=64,
         strict=True,
         listed=OPENAI_CHAT | {"user_security_context"},
         hosts=("openai.azure.com", "cognitiveservices.azure.com", "services.ai.azure.com"),
@@ -137,6 +142,7 @@ _ALL: Final = (
     ),
     Profile(
         name="openrouter",
+        user_characters=128,
         # not models, route, provider, plugins, transforms, preset: they choose another model
         listed=(OPENAI_CHAT | SAMPLING)
         - {"n", "functions", "function_call", "moderation", "prompt_cache_options", "store"}
@@ -187,6 +193,7 @@ _ALL: Final = (
     Profile(
         name="mistral",
         strict=True,
+        short_ids=True,
         listed=_BASIC
         | {"n", "prediction", "prompt_mode", "random_seed", "reasoning_effort", "safe_prompt"},
         hosts=("api.mistral.ai",),

@@ -14,6 +14,7 @@ from server.upstream.dialect import (
     parts,
     text_of,
 )
+from server.upstream.tool_ids import anthropic_id
 
 Block = dict[str, Any]
 _SYSTEM: Final = frozenset({"system", "developer"})
@@ -67,7 +68,12 @@ def _said(message: Mapping[str, Any]) -> Iterator[Block]:
         yield {"type": "text", "text": text}
     for call in message.get("tool_calls") or ():
         name = (call.get("function") or {}).get("name")
-        yield {"type": "tool_use", "id": call["id"], "name": name, "input": arguments_of(call)}
+        yield {
+            "type": "tool_use",
+            "id": anthropic_id(call["id"]),
+            "name": name,
+            "input": arguments_of(call),
+        }
 
 
 def _tool_result(message: Mapping[str, Any]) -> Block:
@@ -76,7 +82,7 @@ def _tool_result(message: Mapping[str, Any]) -> Block:
     content = blocks[0]["text"] if plain else blocks
     return {
         "type": "tool_result",
-        "tool_use_id": message.get("tool_call_id"),
+        "tool_use_id": anthropic_id(message.get("tool_call_id")),
         "content": content or "",
     }
 

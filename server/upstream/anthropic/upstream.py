@@ -34,6 +34,7 @@ from server.upstream.exchange import Answer, Call, Exchange, drain
 from server.upstream.field_lists import BOUNDED_MESSAGES, MESSAGES, open_list
 from server.upstream.fields import Fields
 from server.upstream.said import is_from_an_api, said_of
+from server.upstream.tool_ids import with_anthropic_ids
 from server.upstream.wire import (
     envelope,
     headers_for,
@@ -170,7 +171,8 @@ class AnthropicUpstream:
     def _call(self, request: UpstreamRequest) -> Call:
         headers = headers_for(request.stream) | self._headers | dict(request.headers)
         if request.surface is Surface.MESSAGES:
-            return Call(self._url, headers, json_bytes(request.body), request.progress)
+            content = json_bytes(with_anthropic_ids(request.body))
+            return Call(self._url, headers, content, request.progress)
         try:
             body = with_breakpoints(self._translated(request.body, request.upstream_model))
         except InexpressibleError as error:

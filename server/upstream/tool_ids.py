@@ -1,0 +1,73 @@
+"""Ids of tool calls in a provider's own alphabet: another provider's calls have ids in its own."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+_ANTHROPIC: Final = re.compile(r"[a-zA-Z0-9_-]{1,128}")
+_MISTRAL: Final = re.compile(r"[a-zA-Z0-9]{9}")
+_LETTERS: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_CARRIERS: Final[Mapping[str, str]] = {"tool_use": "id", "tool_result": "tool_use_id"}
+
+
+def anthropic_id(given: object) -> str:
+    """The id as Anthropic takes it; the same for a call and its result, in every turn."""
+    name = str(given or "")
+    if _ANTHROPIC.fullmatch(name):
+        return name
+    return "toolu_" + hashlib.blake2b(_bytes(name), digest_size=16).hexdigest()
+
+
+def mistral_id(given: object) -> str:
+    """Nine letters and digits."""
+    name = str(given or "")
+    if _MISTRAL.fullmatch(name):
+        return name
+    number = int.from_bytes(hashlib.blake2b(_bytes(name), digest_size=8).digest())
+    return "".join(_LETTERS[number // 62**place % 62] for place in range(9))
+
+
+def with_anthropic_ids(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A Messages body whose ids are all taken; itself where they are."""
+    turns = body.get("messages")
+    if not isinstance(turns, list):
+        return body
+    changed = [_turn(turn) for turn in turns]
+    if all(new is old for new, old in zip(changed, turns, strict=True)):
+        return body
+    return {**body, "messages": changed}
+
+
+def with_mistral_ids(message: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A message of chat completions with ids that Mistral takes."""
+    out = dict(message)
+    if message.get("tool_call_id") is not None:
+        out["tool_call_id"] = mistral_id(message["tool_call_id"])
+    if message.get("tool_calls"):
+        out["tool_calls"] = [{**c, "id": mistral_id(c.get("id"))} for c in message["tool_calls"]]
+    return out
+
+
+def _turn(turn: Any) -> Any:
+    blocks = turn.get("content") if isinstance(turn, Mapping) else None
+    if not isinstance(blocks, list):
+        return turn
+    changed = [_block(block) for block in blocks]
+    if all(new is old for new, old in zip(changed, blocks, strict=True)):
+        return turn
+    return {**turn, "content": changed}
+
+
+def _block(block: Any) -> Any:
+    name = _CARRIERS.get(str(block.get("type"))) if isinstance(block, Mapping) else None
+    if name is None or not isinstance(block.get(name), str):
+        return block
+    taken = anthropic_id(block[name])
+    return block if taken == block[name] else {**block, name: taken}
+
+
+def _bytes(name: str) -> bytes:
+    return name.encode("utf-8", "surrogatepass")
