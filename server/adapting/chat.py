@@ -12,6 +12,8 @@ from server.adapting.thinking import (
     adapt_effort,
     adapt_thinking,
     effort_named,
+    say_off,
+    switch_as_effort,
     thinking_as_effort,
 )
 from server.adapting.tools import adapt_chat_tools
@@ -35,10 +37,12 @@ def adapt_chat(body: Mapping[str, Any], facts: ModelFacts) -> Adapted:
         adapt_thinking(draft, facts, output_cap(body))
     else:
         thinking_as_effort(draft, facts)
+        switch_as_effort(draft, facts)
     on_chat = facts.vendor == "openai" and not _goes_to_responses(draft, facts)
     effort = adapt_effort(draft, facts, "reasoning_effort", chat=on_chat)
     effort = adapt_chat_tools(draft, facts, effort)
     adapt_sampling(draft, facts, effort)
+    say_off(draft, facts)
     _clamp(draft, facts, CAPS)
     _shorten_user(draft, facts, "user")
     _check_prefill(draft, facts)

@@ -28,6 +28,11 @@ _LEAST_BUDGET_TOKENS: Final = 1_024
 _DEFAULT_EFFORT: Final[Effort] = "medium"
 # Models of these vendors are told by an effort; a `thinking` object is none of their words.
 _BY_EFFORT: Final = frozenset({"openai", "google", "xai", "mistral"})
+# Thinking.off -> the field of a chat completion, and its value.
+_SWITCHES: Final[Mapping[str, tuple[str, Any]]] = {
+    "disabled": ("thinking", {"type": "disabled"}),
+    "toggle": ("enable_thinking", False),
+}
 
 
 def effort_named(value: object) -> Effort | None:
@@ -98,6 +103,32 @@ def thinking_as_effort(draft: Draft, facts: ModelFacts) -> None:
         draft.put("reasoning_effort", effort_of_budget(asked.get("budget_tokens")))
     elif kind == "disabled":
         draft.put("reasoning_effort", "none")
+
+
+def switch_as_effort(draft: Draft, facts: ModelFacts) -> None:
+    """Says an effort of none in place of the vendor's own switch, until say_off."""
+    switch = _switch_of(facts)
+    if switch is not None and draft.get(switch[0]) == switch[1]:
+        draft.drop(switch[0], named=False)
+        draft.put("reasoning_effort", "none")
+
+
+def say_off(draft: Draft, facts: ModelFacts) -> None:
+    """Says an effort of none by the vendor's own switch, where it takes no such effort."""
+    switch = _switch_of(facts)
+    if switch is not None and draft.get("reasoning_effort") == "none":
+        draft.drop("reasoning_effort", named=False)
+        draft.put(*switch)
+
+
+def _switch_of(facts: ModelFacts) -> tuple[str, Any] | None:
+    """The field and the value by which thinking is turned off; None: there is none on chat
+    completions, or an effort says it. A reseller has words of its own."""
+    thinking = facts.thinking
+    elsewhere = facts.vendor == "anthropic" or facts.seller not in (None, facts.vendor)
+    if elsewhere or "none" in (thinking.efforts or ()):
+        return None
+    return _SWITCHES.get(thinking.off)
 
 
 def effort_of_budget(tokens: object) -> Effort:

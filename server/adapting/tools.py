@@ -76,7 +76,11 @@ def _fit_strict(draft: Draft, rules: Schemas, out: dict[str, Any], place: str) -
 
 def _fit_choice(draft: Draft, facts: ModelFacts, effort: Effort | None) -> Effort | None:
     choice = draft.get("tool_choice")
-    if choice in (None, "auto", "none") or facts.tools.forced == "ok":
+    if choice in (None, "auto", "none"):
+        return effort
+    # the Messages API has no words for an effort beside a forced call
+    beside = facts.vendor != "anthropic" or effort is None
+    if facts.tools.forced == "ok" and beside:
         return effort
     if facts.tools.forced == "refused":
         draft.refuse("it does not take a tool_choice that forces a call")
@@ -87,6 +91,9 @@ def _fit_choice(draft: Draft, facts: ModelFacts, effort: Effort | None) -> Effor
     if calm == "none":
         draft.put("reasoning_effort", "none")
         return "none"
+    if facts.tools.forced == "ok":
+        draft.drop("reasoning_effort")
+        return None
     draft.refuse("it does not take a tool_choice that forces a call while it thinks")
     return effort
 

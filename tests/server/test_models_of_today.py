@@ -272,6 +272,32 @@ def test_what_is_left_out_is_named(client: httpx.Client, model: str, left_out: s
     assert found == left_out
 
 
+FORCED = {"type": "function", "function": {"name": "get_weather"}}
+# what cannot be told which tool to call, whatever else it is told
+UNFORCED = ("claude-opus-5-5", "claude-sonnet-5-5", "kimi-k3.1-pro")
+
+
+@pytest.mark.parametrize("choice", ["required", FORCED], ids=["any", "one"])
+@pytest.mark.parametrize("model", MODELS)
+def test_a_forced_call(client: httpx.Client, model: str, choice: Any) -> None:
+    asked = {"model": model, **PLAIN, "tool_choice": choice}
+    answer = ask(client, "chat/completions", asked)
+    if model in UNFORCED:
+        assert answer.status_code == 400
+        assert "tool_choice" in answer.json()["error"]["message"]
+        assert answer.json()["error"]["code"] == "no_eligible_model"
+    else:
+        assert answer.status_code == 200, answer.text
+
+
+@pytest.mark.parametrize("effort", ["none", "minimal", "low", "medium", "high", "xhigh", "max"])
+@pytest.mark.parametrize("model", MODELS)
+def test_any_effort(client: httpx.Client, model: str, effort: str) -> None:
+    asked = {"model": model, **PLAIN, "reasoning_effort": effort}
+    answer = ask(client, "chat/completions", asked)
+    assert answer.status_code == 200, answer.text
+
+
 def closed(schema: dict[str, Any]) -> dict[str, Any]:
     return {**schema, "additionalProperties": False, "required": list(schema["properties"])}
 

@@ -310,12 +310,17 @@ def _deepseek(body: Json) -> Iterator[str]:
         yield "This response_format type is unavailable now"
     if _images(body):
         yield "Failed to deserialize the JSON body: unknown variant `image_url`, expected `text`"
+    if body.get("reasoning_effort", "high") not in ("low", "medium", "high", "xhigh", "max"):
+        yield "unknown variant in reasoning_effort"
+    thinks = (body.get("thinking") or {}).get("type") != "disabled"
+    if thinks and body.get("tool_choice") not in (None, "auto", "none"):
+        yield "deepseek-reasoner does not support this tool_choice in thinking mode"
     if not 1 <= body.get("max_tokens", 1) <= 393_216:
         yield "Invalid max_tokens value, the valid range of max_tokens is [1, 393216]"
     if any(message["role"] == "developer" for message in body["messages"]):
         yield "unknown variant `developer`"
     for message in body["messages"]:
-        if message.get("tool_calls") and not message.get("reasoning_content"):
+        if thinks and message.get("tool_calls") and not message.get("reasoning_content"):
             yield "The `reasoning_content` in the thinking mode must be passed back to the API."
 
 
@@ -364,6 +369,8 @@ def _glm(body: Json) -> Iterator[str]:
 
 
 def _qwen(body: Json) -> Iterator[str]:
+    if body.get("reasoning_effort") == "none":
+        yield "reasoning_effort: none is not supported"
     forced = body.get("tool_choice") not in (None, "auto", "none")
     if forced and body.get("enable_thinking") is not False:
         yield "The tool_choice parameter does not support being set to required in thinking mode"

@@ -60,6 +60,13 @@ def chat(model: str, **fields: Any) -> tuple[dict[str, Any], tuple[str, ...], st
         ("claude-sonnet-5-5", {"thinking": {"type": "disabled"}},
          {"thinking": {"type": "between_tools"}}, ()),
         ("gemini-3.8-flash", {"temperature": 0.2}, {}, ("temperature",)),
+        ("deepseek-v4-pro", {"reasoning_effort": "none"}, {"thinking": {"type": "disabled"}}, ()),
+        ("deepseek-v4-pro", {"thinking": {"type": "disabled"}},
+         {"thinking": {"type": "disabled"}}, ()),
+        ("deepseek-v4-pro", {"thinking": {"type": "enabled"}, "reasoning_effort": "medium"},
+         {"thinking": {"type": "enabled"}, "reasoning_effort": "high"}, ()),
+        ("qwen3.8-max", {"reasoning_effort": "none"}, {"enable_thinking": False}, ()),
+        ("kimi-k3.1-pro", {"reasoning_effort": "none"}, {"reasoning_effort": "low"}, ()),
         ("a-model-of-nobody", {"temperature": 0.2, "reasoning_effort": "low", "top_k": 4},
          {"temperature": 0.2, "reasoning_effort": "low", "top_k": 4}, ()),
     ],
@@ -148,6 +155,33 @@ def test_thinking_gives_way_to_a_forced_call() -> None:
     fields = {"tools": [tool()], "tool_choice": "required", "reasoning_effort": "high"}
     sent, _, reason = chat("claude-sonnet-4-6", **fields)
     assert (sent["reasoning_effort"], reason) == ("none", None)
+
+
+@pytest.mark.parametrize(
+    ("model", "switch"),
+    [
+        ("deepseek-v4-pro", {"thinking": {"type": "disabled"}}),
+        ("qwen3.8-max", {"enable_thinking": False}),
+    ],
+)
+def test_thinking_gives_way_in_the_vendors_own_words(model: str, switch: dict[str, Any]) -> None:
+    fields = {"tools": [tool()], "tool_choice": "required"}
+    sent, _, reason = chat(model, **fields, reasoning_effort="high")
+    assert (sent, reason) == ({**fields, **switch}, None)
+
+
+def test_an_effort_gives_way_to_a_forced_call_at_claude() -> None:
+    fields = {"tools": [tool()], "tool_choice": "required"}
+    haiku = chat("claude-haiku-5-5", **fields, reasoning_effort="low")
+    assert haiku == ({**fields, "reasoning_effort": "none"}, (), None)
+    fable = chat("claude-fable-5", **fields, reasoning_effort="low")
+    assert fable == (fields, ("reasoning_effort",), None)
+
+
+def test_a_reseller_has_words_of_its_own() -> None:
+    facts = facts_of("deepseek-v4-pro", "openrouter")
+    body = {"messages": USER, "reasoning_effort": "none"}
+    assert adapt_chat(body, facts).body == body
 
 
 def test_a_beginning_of_the_answer_needs_a_model_that_goes_on_with_it() -> None:
