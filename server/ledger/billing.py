@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from enum import StrEnum
 from typing import Final
@@ -73,13 +73,17 @@ class Bill:
 
 
 def bill(outcome: Outcome, known: Known, seen: Seen, policy: UnknownCost) -> Bill:
-    """By our own prices. Reported usage counts whatever happened afterwards; then what was seen;
-    then the policy."""
+    """By our own prices. Reported usage counts whatever happened afterwards, and no less than what
+    was delivered of an answer that did not end; then what was seen; then the policy."""
     if seen.usage is not None:
-        cost_usd = actual_cost_usd(known.card, seen.usage, billed_tier(known, seen))
+        usage, source = seen.usage, CostSource.USAGE
+        if outcome is not Outcome.ANSWERED and seen.tokens > usage.completion_tokens:
+            # a stream tells what it has read at its beginning, and what it has written at its end
+            usage, source = replace(usage, completion_tokens=seen.tokens), CostSource.ESTIMATE
+        cost_usd = actual_cost_usd(known.card, usage, billed_tier(known, seen))
         if seen.served is not None:
-            cost_usd = _dearer(cost_usd, seen.served, seen, seen.usage)
-        return Bill(cost_usd, CostSource.USAGE, seen.usage)
+            cost_usd = _dearer(cost_usd, seen.served, seen, usage)
+        return Bill(cost_usd, source, usage)
     if not seen.sent or (outcome in _UNBILLED and not seen.taken_on):
         return Bill(Decimal(0), CostSource.NONE, None)
     if outcome is Outcome.ANSWERED or seen.tokens > 0:

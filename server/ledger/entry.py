@@ -198,6 +198,10 @@ class Entry:
             self._seen.text_bytes += n_bytes
 
 
+# Strings of a message or delta that nobody pays for.
+_NO_OUTPUT: Final = frozenset({"role", "type", "id", "signature"})
+
+
 def _dicts(items: object) -> list[dict[str, Any]]:
     return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
 
@@ -206,7 +210,7 @@ def _text_bytes(said: Mapping[str, Any]) -> int:
     """UTF-8 bytes of what a message or delta says, tool calls and reasoning included."""
     total = 0
     for name, value in said.items():
-        if isinstance(value, str) and name != "role":
+        if isinstance(value, str) and name not in _NO_OUTPUT:
             ascii_only = value.isascii()
             total += len(value if ascii_only else value.encode("utf-8", "surrogatepass"))
     if "tool_calls" not in said:

@@ -15,7 +15,7 @@ from server.ledger.billing import Known, UnknownCost
 from server.ledger.entry import Entry
 from server.ledger.meter import metered
 from server.sse import SseEvent
-from server.upstream.base import UpstreamStream
+from server.upstream.base import Surface, UpstreamStream
 from server.upstream.errors import (
     UpstreamError,
     UpstreamRateLimitedError,
@@ -149,3 +149,48 @@ def test_picodollars_round_up_and_come_back_exactly() -> None:
     assert usd(pico(Decimal("0.0000000375"))) == Decimal("0.0000000375")
     assert pico(Decimal("1e-13")) == 1
     assert pico(Decimal(10) ** 30) == 2**62
+
+
+TEXT = "word " * 40
+CUT_OFF: dict[Surface, list[dict[str, Any]]] = {
+    Surface.MESSAGES: [
+        {"type": "message_start",
+         "message": {"id": "m", "usage": {"input_tokens": 100, "output_tokens": 1}}},
+        {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
+        {"type": "content_block_delta", "index": 0,
+         "delta": {"type": "text_delta", "text": TEXT}},
+    ],
+    Surface.RESPONSES: [
+        {"type": "response.created", "response": {"id": "r", "usage": None}},
+        {"type": "response.output_text.delta", "delta": TEXT},
+    ],
+    Surface.CHAT: [delta(TEXT)],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("surface", CUT_OFF)
+@pytest.mark.parametrize("how", ["cancelled", "broken"])
+def test_what_was_cut_off_is_paid_at_what_it_told_and_delivered(surface: Surface, how: str) -> None:
+    open_entry, _ = entry()
+    open_entry.surface = surface
+    for event in CUT_OFF[surface]:
+        open_entry.see(event)
+    if how == "cancelled":
+        open_entry.settle(Outcome.CANCELLED)
+    else:
+        open_entry.fail(UpstreamStreamBrokenError("cut", status=200))
+    usage = open_entry.row.usage
+    assert usage is not None
+    assert usage.completion_tokens == len(TEXT) // 4
+    # Anthropic tells at the beginning what it has read; elsewhere our own count stands in
+    assert usage.prompt_tokens == (100 if surface is Surface.MESSAGES else 10)
+    assert open_entry.row.cost_source is CostSource.ESTIMATE
+
+
+def test_the_end_of_an_answer_says_more_surely_than_its_pieces() -> None:
+    open_entry, _ = entry()
+    open_entry.see(delta(TEXT))
+    open_entry.see({"choices": [], "usage": USAGE})
+    open_entry.settle(Outcome.ANSWERED)
+    assert open_entry.row.usage is not None
+    assert open_entry.row.usage.completion_tokens == USAGE["completion_tokens"]
