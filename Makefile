@@ -71,12 +71,14 @@ lint: $(VENV)/.dev
 docs: $(VENV)/.dev
 	$(BIN)/python -m server.settings.reference > docs/configuration.md
 	$(BIN)/python -m server.model_facts.page > docs/models.md
+	$(BIN)/python -m server.adapting.page > docs/adapting.md
 
 # The table of what is known of models, and its page. Another version: change the four lines above.
 facts: $(VENV)/.dev build/facts/$(LITELLM_WHEEL)
 	$(BIN)/python -m server.model_facts.build --litellm build/facts/$(LITELLM_WHEEL) \
 	  --sha256 $(LITELLM_SHA256) --as-of $(FACTS_AS_OF)
 	$(BIN)/python -m server.model_facts.page > docs/models.md
+	$(BIN)/python -m server.adapting.page > docs/adapting.md
 
 build/facts/$(LITELLM_WHEEL):
 	$(BIN)/pip download -q --disable-pip-version-check --no-deps --only-binary :all: \

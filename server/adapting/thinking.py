@@ -59,6 +59,9 @@ def fitted_effort(wanted: Effort, facts: ModelFacts, *, chat: bool = False) -> E
     thinking = facts.thinking
     if thinking.use == "never":
         return None
+    by_budget = "budget" in thinking.kinds and not thinking.efforts
+    if wanted == "none" and thinking.off == "cannot" and by_budget:
+        return "minimal"
     if thinking.efforts is None:
         return wanted
     if not thinking.efforts:

@@ -71,6 +71,8 @@ _BUDGETS: Final[Mapping[str, int]] = {
     "low": 1024,
     "medium": 8192,
     "high": 24_576,
+    "xhigh": 24_576,
+    "max": 24_576,
 }
 _LEVELS: Final[Mapping[str, str]] = {
     "minimal": "minimal",
@@ -78,6 +80,7 @@ _LEVELS: Final[Mapping[str, str]] = {
     "medium": "medium",
     "high": "high",
     "xhigh": "high",
+    "max": "high",
 }
 _BY_LEVEL: Final = re.compile(r"gemini-([3-9]|[1-9][0-9])")
 _NEVER: Final = re.compile(r"gemini-(1|2\.0)|gemma")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,14 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from server.adapting import adapt_chat, adapt_messages, adapt_responses
+from server.adapting.page import page
 from server.model_facts import EFFORTS, Limits, ModelFacts, facts_of
+from server.upstream.gemini.request import thinking_config
 
 USER = [{"role": "user", "content": "x"}]
 MODELS = (
     "gpt-6.1-sol", "gpt-6-luna", "gpt-5.6-terra", "gpt-5.4", "gpt-5-mini", "o3", "gpt-4o",
     "claude-opus-5-5", "claude-sonnet-5-5", "claude-haiku-5-5", "claude-opus-4-8",
     "claude-sonnet-4-6", "claude-sonnet-4-5", "claude-3-5-haiku-20241022", "gemini-3.8-flash",
-    "gemini-3.1-pro-preview", "gemini-2.5-flash", "grok-4.7", "deepseek-v4-pro",
+    "gemini-3.1-pro-preview", "gemini-2.5-flash", "gemini-2.5-pro", "grok-4.7", "deepseek-v4-pro",
     "kimi-k3.1-pro", "mistral-large-4", "glm-5.3", "qwen3.8-max", "a-model-of-nobody",
 )  # fmt: skip
 
@@ -60,6 +63,8 @@ def chat(model: str, **fields: Any) -> tuple[dict[str, Any], tuple[str, ...], st
         ("claude-sonnet-5-5", {"thinking": {"type": "disabled"}},
          {"thinking": {"type": "between_tools"}}, ()),
         ("gemini-3.8-flash", {"temperature": 0.2}, {}, ("temperature",)),
+        ("gemini-2.5-pro", {"reasoning_effort": "none"}, {"reasoning_effort": "minimal"}, ()),
+        ("gemini-2.5-flash", {"reasoning_effort": "none"}, {"reasoning_effort": "none"}, ()),
         ("deepseek-v4-pro", {"reasoning_effort": "none"}, {"thinking": {"type": "disabled"}}, ()),
         ("deepseek-v4-pro", {"thinking": {"type": "disabled"}},
          {"thinking": {"type": "disabled"}}, ()),
@@ -182,6 +187,18 @@ def test_a_reseller_has_words_of_its_own() -> None:
     facts = facts_of("deepseek-v4-pro", "openrouter")
     body = {"messages": USER, "reasoning_effort": "none"}
     assert adapt_chat(body, facts).body == body
+
+
+def test_the_page_of_adapting_is_as_the_functions_say() -> None:
+    shown = (Path(__file__).parents[3] / "docs" / "adapting.md").read_text()
+    assert shown == page() + "\n"
+
+
+@pytest.mark.parametrize("effort", EFFORTS)
+@pytest.mark.parametrize("model", [name for name in MODELS if name.startswith("gemini")])
+def test_no_effort_rules_a_gemini_out(model: str, effort: str) -> None:
+    sent = chat(model, reasoning_effort=effort)[0]
+    assert thinking_config(sent["reasoning_effort"], model)
 
 
 def test_a_beginning_of_the_answer_needs_a_model_that_goes_on_with_it() -> None:
