@@ -12,6 +12,7 @@ from router.cost import (
     estimate,
     largest_output_cap,
     least_hard_cap,
+    unbounded_cap,
     worst_case_cost_usd,
 )
 from router.errors import (
@@ -159,7 +160,8 @@ def _cannot(card: ModelCard, request: RoutingRequest) -> str | None:
     if card.context_window is None:
         return None
     n_input = request.input_tokens.get(card.name, shape.input_tokens)
-    wanted = n_input + (1 if shape.max_output_tokens is None else shape.max_output_tokens)
+    # a cap over the model's own is lowered to it
+    wanted = n_input + (1 if shape.max_output_tokens is None else unbounded_cap(card, shape))
     if wanted > card.context_window:
         return f"its context of {card.context_window} tokens is under the {wanted} needed"
     return None

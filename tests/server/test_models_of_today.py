@@ -272,6 +272,14 @@ def test_what_is_left_out_is_named(client: httpx.Client, model: str, left_out: s
     assert found == left_out
 
 
+@pytest.mark.parametrize("model", ["deepseek-v4-pro", "gemini-3.8-flash", "claude-opus-5-5"])
+def test_a_cap_over_the_models_own_is_no_lack_of_context(client: httpx.Client, model: str) -> None:
+    """The cap is lowered to the model's own before it is held against the window."""
+    body = {"model": model, "messages": HELLO, "max_tokens": 2_000_000}
+    answer = ask(client, "chat/completions", body)
+    assert answer.status_code == 200, answer.text
+
+
 FORCED = {"type": "function", "function": {"name": "get_weather"}}
 # what cannot be told which tool to call, whatever else it is told
 UNFORCED = ("claude-opus-5-5", "claude-sonnet-5-5", "kimi-k3.1-pro")
