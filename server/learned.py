@@ -54,6 +54,8 @@ class Learned:
         n, limit = request.shape.n, min(caps, default=math.inf)
         own = (c for c in decision.candidates if c.card.name == decision.model)
         expected = next((c.expected_output_tokens for c in own), 0.0)
+        if decision.model not in request.thought_tokens:
+            return  # the checkpoint predicts the length of an answer without thoughts
         if tokens >= n * limit or expected >= limit:
             return  # it was cut off: how long it would have been nobody knows
         factor = request.length_factors.get(decision.model, 1.0)

@@ -2,9 +2,10 @@
 this gateway's own answers.
 
 A checkpoint predicts the length of the visible answer. What a model thinks with before it is paid
-as well, and nothing in the prompt's leaderboard knows it. Per model and effort the true length is
-taken to be the expected one times a factor that is log-normal; its mean and variance are shrunk
-towards 1 and towards a usual spread, as if some answers of that kind had been seen already.
+as well, and nothing in the prompt's leaderboard knows it. Where a model thinks, the true length is
+taken to be, per model and effort, the expected one times a factor that is log-normal; its mean and
+variance are shrunk towards 1 and towards a usual spread, as if some answers of that kind had been
+seen already.
 """
 
 from __future__ import annotations

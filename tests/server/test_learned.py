@@ -13,7 +13,6 @@ from router.catalog import ModelCard, Prices
 from router.cost import Usage
 from router.token_ratio import TokenRatios
 from server.learned import Learned
-from server.output_lengths import OutputLengths
 from server.prompt_cache import PromptCaches
 
 
@@ -115,11 +114,7 @@ def test_what_is_no_plain_text_moves_nobodys_costs(
     path: str,
     body: dict[str, Any],
     reported: int,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # how long answers are is learnt apart, and moves costs too
-    monkeypatch.setattr(OutputLengths, "observe", lambda *_: None)
-
     def expected() -> str:
         answer = client.post("/v1/route", json=asks(TEXT))
         return str(answer.json()["expected_cost_usd"])
