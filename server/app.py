@@ -115,6 +115,7 @@ def create_app(
             closing.at_the_end("storage", partial(asyncio.to_thread, kept.close))
             await asyncio.to_thread(kept.start)
             # those that a reload may have put in the place of the first
+            closing.at_the_end("threads", partial(asyncio.to_thread, gateway.heavy.close))
             closing.at_the_end("scorer", lambda: state.gateway.planner.scorer.close())
             closing.at_the_end("accounts", lambda: state.gateway.accounts.close())
             closing.at_the_end("providers", lambda: state.gateway.close())

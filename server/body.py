@@ -49,12 +49,13 @@ async def _read(request: Request, limit: int) -> bytes:
 
 
 class JsonResponse(Response):
-    """JSON without a detour through the framework's encoder, its headers as they are given."""
+    """JSON without a detour through the framework's encoder, its headers as they are given. body:
+    bytes are JSON already."""
 
     def __init__(self, body: object, headers: Mapping[str, str], status: int) -> None:
         self.status_code = status
         self.background = None
-        self.body = orjson.dumps(body)
+        self.body = body if isinstance(body, bytes) else orjson.dumps(body)
         self.raw_headers = encoded_headers(headers)
         self.raw_headers += (
             (b"content-length", b"%d" % len(self.body)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import field, replace
 from typing import Any, Final
@@ -28,6 +28,8 @@ _CAPS: Final = ("max_completion_tokens", "max_tokens")
 NATIVE_CAPS: Final = {Surface.RESPONSES: "max_output_tokens", Surface.MESSAGES: "max_tokens"}
 _NATIVE_ALWAYS: Final[Mapping[Surface, Mapping[str, Any]]] = {Surface.RESPONSES: {"store": False}}
 _MAX_CHOICES: Final = 128
+# Each is looked at several times on its way; no conversation has so many.
+MAX_MESSAGES: Final = 4_096
 _MEDIA_NEEDS: Final = {"image_url": "vision", "input_audio": "audio", "file": "files"}
 
 
@@ -170,6 +172,7 @@ def without_ours(body: Mapping[str, Any]) -> dict[str, Any]:
 def _check_messages(messages: object) -> None:
     if not isinstance(messages, list) or not messages:
         raise InvalidRequestError("messages must be a list of at least one.", param="messages")
+    check_number(messages, "messages")
     for index, message in enumerate(messages):
         param = f"messages[{index}]"
         if not isinstance(message, dict):
@@ -184,6 +187,16 @@ def _check_messages(messages: object) -> None:
                 f"{param}.content must be text or a list of parts.", param=f"{param}.content"
             )
         _check_parts(content, f"{param}.content")
+
+
+def check_number(items: Sequence[object], param: str) -> None:
+    """Of messages, or of what stands for them. Raises InvalidRequestError."""
+    if len(items) > MAX_MESSAGES:
+        raise InvalidRequestError(
+            f"{param} holds {len(items)}, and at most {MAX_MESSAGES} are taken: leave out the "
+            "oldest, or join some.",
+            param=param,
+        )
 
 
 def _check_parts(content: object, param: str) -> None:

@@ -60,12 +60,13 @@ _WITHOUT_INPUT: Final = frozenset(
 @record(frozen=True, slots=True)
 class Counted:
     """text: whose tokens are input; further: tokens beside them; bound: never less than all input
-    tokens together. is_plain: it is messages of text and nothing else, so that a provider counts
-    what we count."""
+    tokens together. n_bytes: of the text, in UTF-8. is_plain: it is messages of text and nothing
+    else, so that a provider counts what we count."""
 
     text: str = field(repr=False)
     further: int
     bound: int
+    n_bytes: int
     is_plain: bool = False
 
 
@@ -95,7 +96,7 @@ def count_chat(body: Mapping[str, Any], native: Mapping[str, Any] | None = None)
         media = max(media, _native_media(native))
     bound = n_bytes + beside + framing + media * _MEDIA_TOKENS_BOUND
     further = media * _MEDIA_TOKENS + 4 * len(body["messages"]) + kept // _CHARS_PER_KEPT_TOKEN
-    return Counted(text, further, bound, is_plain and media == 0)
+    return Counted(text, further, bound, n_bytes, is_plain and media == 0)
 
 
 def _bytes_beside(message: Mapping[str, Any]) -> int:

@@ -66,6 +66,7 @@ class Gateway:
         self.admission = admission
         # requests that hold on to this gateway, those in the queue for a place too
         self.under_way = 0
+        self.heavy = planner.heavy
         self._entropy = entropy
         self.accounts = accounts
         self._retries = retries
@@ -106,7 +107,14 @@ class Gateway:
         exchange, entry, reply = await self._attempt(
             request, plan, lambda up, body: up.complete(body)
         )
-        entry.answer(reply.body)
+        if not reply.is_large:
+            entry.answer(reply.body)
+            return exchange, reply
+        entry.read_usage(reply.body)
+        try:
+            await self.heavy.run(partial(entry.read_words, reply.body))
+        finally:
+            entry.settle(Outcome.ANSWERED)
         return exchange, reply
 
     async def stream(
@@ -282,6 +290,7 @@ class Gateway:
             exchange.plan.fits[decision.model],
         )
         exchange.sent_as = outgoing.surface
+        outgoing.progress.is_large = exchange.plan.is_large
         outgoing.progress.thinks = self.planner.thinks(decision.model, outgoing.body)
         if exchange.entry is not None:
             exchange.entry.surface = outgoing.surface
@@ -301,7 +310,9 @@ class Gateway:
             learned = self.planner.learned
             marked = self.planner.caches_marks_only(card.name)
             name, counted = plan.caller.name, plan.counted_tokens
-            learned.answered(card, usage, counted, name, plan.body, marked=marked)
+            learned.answered(
+                card, usage, counted, name, plan.body, marked=marked, prefixes=plan.prefixes
+            )
             learned.wrote(name, decision, usage.completion_tokens, plan.effort)
 
         return answered

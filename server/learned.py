@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from router.catalog import ModelCard
@@ -31,10 +31,12 @@ class Learned:
         body: Mapping[str, Any],
         *,
         marked: bool = False,
+        prefixes: Sequence[bytes] | None = None,
     ) -> None:
         """usage: as reported; counted: the input tokens by our own tokenizer, 0 where they are not
         of text alone and what a provider makes of them says nothing of its tokenizer. marked: its
-        provider holds only what the request marks, and says so in the usage."""
+        provider holds only what the request marks, and says so in the usage. prefixes: see
+        `prefixes`."""
         if counted > 0:
             known = self._ratios.get(card.provider)
             if known is None:
@@ -45,7 +47,7 @@ class Learned:
             or usage.cached_tokens + usage.cache_write_tokens > 0
             or (usage.cache_write_1h_tokens > 0)
         ):
-            self._caches.answered(caller, body, card.name, usage.prompt_tokens)
+            self._caches.answered(caller, body, card.name, usage.prompt_tokens, prefixes)
 
     def wrote(self, caller: str, decision: Decision, tokens: int, effort: str) -> None:
         """How many tokens the answers of a request had, thoughts included."""
@@ -71,6 +73,12 @@ class Learned:
             return {}
         return {card.name: other[card.provider] for card in cards if card.provider in other}
 
-    def cached_tokens(self, caller: str, body: Mapping[str, Any]) -> dict[str, int]:
+    def prefixes(self, caller: str, body: Mapping[str, Any]) -> list[bytes]:
+        """What tells the prompt again, found out beforehand where that takes long."""
+        return self._caches.prefixes(caller, body)
+
+    def cached_tokens(
+        self, caller: str, body: Mapping[str, Any], prefixes: Sequence[bytes] | None = None
+    ) -> dict[str, int]:
         """Catalogue name -> tokens of this prompt that its provider should hold."""
-        return self._caches.cached_tokens(caller, body)
+        return self._caches.cached_tokens(caller, body, prefixes)

@@ -54,7 +54,7 @@ class PassThroughRequest:
         texts += [suffix] if isinstance(suffix, str) else []
         text = "\n".join(texts)
         n_bytes = len(text.encode("utf-8", "surrogatepass"))
-        return Counted(text, tokens, n_bytes + tokens + 16)
+        return Counted(text, tokens, n_bytes + tokens + 16, n_bytes)
 
     def fit(
         self,

@@ -26,6 +26,7 @@ from server.chat_request import ChatRequest
 from server.counting import Counted
 from server.errors import InvalidRequestError, NotFoundError, from_scoring
 from server.exclusions import cannot, check_known, excluded_by
+from server.heavy import Heavy
 from server.latency import Latencies
 from server.learned import Learned
 from server.model_facts import ModelFacts
@@ -60,7 +61,9 @@ class Plan:
     fits: catalogue name -> what its provider can express of the request. taste: of the caller, that
     its leaderboard was moved by. fallbacks: further models that may be tried. named: by option or
     rule, where it was said. counted_tokens: the input where all of it is text that was tokenised,
-    else 0. served: knows what the names in answers stand for. tags: what spend is told by."""
+    else 0. served: knows what the names in answers stand for. tags: what spend is told by.
+    is_large: nothing that goes through all of its body is done on the event loop. prefixes: see
+    Learned.prefixes; None: unknown yet."""
 
     request_id: str
     caller: Caller
@@ -78,6 +81,8 @@ class Plan:
     taste: OwnTaste | None = None
     fallbacks: int = 0
     counted_tokens: int = 0
+    is_large: bool = False
+    prefixes: Sequence[bytes] | None = field(default=None, repr=False)
     named: Callable[[], Mapping[str, str]] = dict
     served: ServedModels = field(default_factory=ServedModels, repr=False)
     tags: tuple[str, ...] = ()
@@ -128,6 +133,7 @@ class Planner:
         self._aliases = aliases or {}
         self._entropy = Entropy()
         self.latencies: Latencies = Latencies() if previous is None else previous.latencies
+        self.heavy: Heavy = Heavy() if previous is None else previous.heavy
         self.learned: Learned = Learned() if previous is None else previous.learned
         self.tastes: Tastes = Tastes() if previous is None else previous.tastes
         self._worth = worth
@@ -156,8 +162,16 @@ class Planner:
         self._cards = cards
         self._names = ServedModels(cards)
 
-    async def plan(self, request: GatewayRequest, options: RoutingOptions, caller: Caller) -> Plan:
-        """Raises NotFoundError for an unknown model, InvalidRequestError for bad options."""
+    async def plan(
+        self,
+        request: GatewayRequest,
+        options: RoutingOptions,
+        caller: Caller,
+        *,
+        is_large: bool = False,
+    ) -> Plan:
+        """is_large: its body is not gone through on the event loop. Raises NotFoundError for an
+        unknown model, InvalidRequestError for bad options."""
         if self.scorer.models != self._columns:
             self._place()
         model = self._aliases.get(request.model, request.model)
@@ -177,16 +191,18 @@ class Planner:
         hard = mode is BudgetMode.HARD and budget is not None
         pays_for_cap = hard or in_window or ceiling is not None
         bounded = in_window or budget is not None or mode is BudgetMode.HARD
-        fits = self._fits(request, catalogue, bounded=bounded or caller.is_bounded)
-        counted = request.counted()
+        weigh = partial(self._weighed, request, catalogue, bounded or caller.is_bounded)
+        fits, counted, conversation = await self.heavy.run(weigh) if is_large else weigh()
         is_exact = counted.is_plain and len(counted.text) <= _EXACT_COUNT_CHARS
         shape = await self._shape(request, fits, counted)
-        body = _chat_body(request)
+        body, prefixes = _chat_body(request), None
+        if is_large:
+            prefixes = await self.heavy.run(partial(self.learned.prefixes, caller.name, body))
         effort = effort_asked(request.native or request.body)
         routing = RoutingRequest(
             shape=shape,
             input_tokens=self.learned.input_tokens(catalogue, shape.input_tokens, caller.name),
-            cached_tokens=self.learned.cached_tokens(caller.name, body),
+            cached_tokens=self.learned.cached_tokens(caller.name, body, prefixes),
             thought_tokens=self._thoughts_at(effort),
             length_factors=self.learned.lengths.factors(effort, caller.name),
             budget_usd=budget,
@@ -204,7 +220,7 @@ class Planner:
         return Plan(
             request_id=self._entropy.request_id(),
             caller=caller,
-            conversation=request.conversation,
+            conversation=conversation,
             routing=routing,
             catalogue=catalogue,
             routed=direct is None,
@@ -215,6 +231,8 @@ class Planner:
             fits=fits,
             body=body,
             effort=effort,
+            prefixes=prefixes,
+            is_large=is_large,
             counted_tokens=shape.input_tokens if is_exact else 0,
             named=named,
             served=self._names,
@@ -318,6 +336,13 @@ class Planner:
                 allowed = set(names) if allowed is None else allowed & set(names)
         return None if allowed is None else tuple(sorted(allowed))
 
+    def _weighed(
+        self, request: GatewayRequest, cards: Sequence[ModelCard], bounded: bool
+    ) -> tuple[dict[str, Fit], Counted, Conversation]:
+        """All for which the whole of a request is gone through."""
+        fits = self._fits(request, cards, bounded=bounded)
+        return fits, request.counted(), request.conversation
+
     def _fits(
         self, request: GatewayRequest, cards: Sequence[ModelCard], *, bounded: bool
     ) -> dict[str, Fit]:
@@ -343,7 +368,7 @@ class Planner:
         self, request: GatewayRequest, fits: Mapping[str, Fit], counted: Counted
     ) -> RequestShape:
         return RequestShape(
-            input_tokens=await self._count(counted.text) + counted.further,
+            input_tokens=await self._count(counted) + counted.further,
             input_tokens_upper_bound=counted.bound,
             max_output_tokens=request.max_output_tokens,
             n=request.n,
@@ -354,10 +379,10 @@ class Planner:
             },
         )
 
-    async def _count(self, text: str) -> int:
-        if len(text) > _EXACT_COUNT_CHARS:
-            return (len(text.encode("utf-8", "surrogatepass")) + 3) // 4
-        return await self.scorer.count_tokens(text)
+    async def _count(self, counted: Counted) -> int:
+        if len(counted.text) > _EXACT_COUNT_CHARS:
+            return (counted.n_bytes + 3) // 4
+        return await self.scorer.count_tokens(counted.text)
 
 
 def _chat_body(request: GatewayRequest) -> Mapping[str, Any]:

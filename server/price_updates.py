@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 
 # A few fetches may fail: old prices are better than none.
 _STALE_S: Final = 600.0
-# The list is in memory: looking costs nothing, and no request waits for it. While no list is
-# fetched, a new configuration may ask for it.
+# The list is in memory: looking costs nothing, and no request waits for it.
 _LOOK_S: Final = 1.0
+# While no list is fetched, a new configuration may ask for it.
+_IDLE_S: Final = 5.0
 
 
 @asynccontextmanager
@@ -31,7 +32,7 @@ async def prices_kept_current(
     job = Job(
         name="prices",
         work=follow,
-        every_s=lambda: min(settings().update_every_s, _LOOK_S),
+        every_s=lambda: _pause_s(settings()),
         stale_after_s=lambda: 3 * settings().update_every_s + _STALE_S,
         at_once=True,
     )
@@ -63,6 +64,10 @@ async def hours_followed(
     job = Job(name="price hours", work=follow, every_s=every_s, stale_after_s=10 * every_s)
     async with background.doing(job):
         yield
+
+
+def _pause_s(settings: PricesSettings) -> float:
+    return min(settings.update_every_s, _LOOK_S) if settings.update else _IDLE_S
 
 
 class _Follow:

@@ -40,12 +40,19 @@ class PromptCaches:
         self._held: OrderedDict[bytes, _Held] = OrderedDict()
 
     def answered(
-        self, caller: str, body: Mapping[str, Any], model: str, prompt_tokens: int
+        self,
+        caller: str,
+        body: Mapping[str, Any],
+        model: str,
+        prompt_tokens: int,
+        prefixes: Sequence[bytes] | None = None,
     ) -> None:
-        """A model of the catalogue has read the body's messages, prompt_tokens by its count."""
+        """A model of the catalogue has read the body's messages, prompt_tokens by its count.
+        prefixes: those of the body, where they are known already."""
         if prompt_tokens < _LEAST_TOKENS:
             return
-        prefixes = self._prefixes(caller, body)
+        if prefixes is None:
+            prefixes = self.prefixes(caller, body)
         if not prefixes:
             return
         self._held[prefixes[-1]] = _Held(model, prompt_tokens, self._clock())
@@ -53,20 +60,23 @@ class PromptCaches:
         if len(self._held) > _MOST:
             self._held.popitem(last=False)
 
-    def cached_tokens(self, caller: str, body: Mapping[str, Any]) -> dict[str, int]:
-        """Catalogue name -> tokens of the body's beginning that its provider should hold."""
+    def cached_tokens(
+        self, caller: str, body: Mapping[str, Any], prefixes: Sequence[bytes] | None = None
+    ) -> dict[str, int]:
+        """Catalogue name -> tokens of the body's beginning that its provider should hold.
+        prefixes: those of the body, where they are known already."""
         if not self._held:
             return {}
         found: dict[str, int] = {}
         oldest = self._clock() - _KEPT_S
-        for prefix in self._prefixes(caller, body)[-_LOOKED_AT:]:
+        for prefix in self.prefixes(caller, body) if prefixes is None else prefixes:
             held = self._held.get(prefix)
             if held is not None and held.at_s >= oldest:
                 found[held.model] = max(held.tokens, found.get(held.model, 0))
         return found
 
-    def _prefixes(self, caller: str, body: Mapping[str, Any]) -> list[bytes]:
-        """A hash for each beginning of the conversation, the whole last."""
+    def prefixes(self, caller: str, body: Mapping[str, Any]) -> list[bytes]:
+        """A hash for each of the longest beginnings of the conversation, the whole last."""
         messages = body.get("messages")
         if not isinstance(messages, Sequence):
             return []
@@ -78,7 +88,7 @@ class PromptCaches:
             digest.update(_bytes_of(message))
             digest.update(b"\0")
             prefixes.append(digest.digest())
-        return prefixes
+        return prefixes[-_LOOKED_AT:]
 
 
 def _bytes_of(message: Any) -> bytes:

@@ -17,10 +17,12 @@ from server.storage.statements import Kind
 from server.storage.store import Store
 
 _LOG: Final = logging.getLogger(__name__)
+_MOST_KEPT_CHARS: Final = 1_000_000
 
 
 class Receipts:
-    """keep_prompts: the user's turns are kept too, so that feedback can become a training vote."""
+    """keep_prompts: the user's turns are kept too, so that feedback can become a training vote; of
+    a prompt that is longer than any model reads to its end, they are not."""
 
     def __init__(
         self,
@@ -66,7 +68,7 @@ class Receipts:
                 "document": _json(receipt.document),
             },
         )
-        if self._keep_prompts:
+        if self._keep_prompts and sum(map(len, plan.conversation.turns)) <= _MOST_KEPT_CHARS:
             turns = list(plan.conversation.turns)
             self._store.put(Kind.PROMPT, {**about, "messages": _json(turns)})
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import gc
 import os
 import socket
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from router.catalog import ModelCard
@@ -24,6 +22,7 @@ from server.build import (
     settings_from,
 )
 from server.catalogue import build_catalogue
+from server.collecting import without_collecting
 from server.commands.flags import port
 from server.config_file import ConfigError
 from server.defaults import missing_variables
@@ -94,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _serve(args: argparse.Namespace, settings: Settings, authenticator: Authenticator) -> int:
     with _listener(args) as listener:
-        with _without_collecting():
+        with without_collecting():
             server = _built(args, settings, authenticator, listener)
         server.run(sockets=accepting(listener))
     return 0
@@ -129,18 +128,6 @@ def _built(
             app.state.p2l, args.config, check=check_shared if args.fd is not None else _anything
         ),
     )
-
-
-@contextmanager
-def _without_collecting() -> Iterator[None]:
-    """What start-up makes stays: looking through it for garbage again and again costs a tenth of
-    a second then, and a pause of as much now and then later."""
-    gc.disable()
-    try:
-        yield
-        gc.freeze()
-    finally:
-        gc.enable()
 
 
 def _leave_out_httpx_cli() -> None:

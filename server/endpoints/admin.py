@@ -41,7 +41,8 @@ async def list_keys(caller: CallerDep, state: StateDep) -> Response:
 async def create(request: Request, caller: CallerDep, state: StateDep) -> Response:
     """A new key, shown this once. Raises InvalidRequestError, ConflictError."""
     _check(caller, state)
-    terms = _terms(await read_json(request, state), state)
+    body, _ = await read_json(request, state)
+    terms = _terms(body, state)
     taken = ConflictError(
         f"There is or was a key with the name {terms.name!r}: spend is counted by name, choose "
         "another.",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from functools import partial
+from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Request
 
@@ -13,13 +15,25 @@ from server.background import Background, HasBackground, JobState
 from server.body import json_response, read_body
 from server.errors import ForbiddenError
 from server.gateway import Gateway
+from server.heavy import is_large
 from server.json_body import parse_body
 from server.keepalive import KEEPALIVE_S
 from server.observer import Observer
+from server.options import RoutingOptions, parse_options
 from server.settings import Settings
 from server.storage.store import Store
 
-__all__ = ["CallerDep", "State", "StateDep", "check_dashboard", "json_response", "read_json"]
+__all__ = [
+    "CallerDep",
+    "State",
+    "StateDep",
+    "check_dashboard",
+    "json_response",
+    "read_json",
+    "read_request",
+]
+
+R = TypeVar("R")
 
 
 @dataclass(slots=True)
@@ -75,10 +89,30 @@ def check_dashboard(request: Request, state: State) -> None:
         raise ForbiddenError
 
 
-async def read_json(request: Request, state: State) -> dict[str, Any]:
-    """The body's JSON object.
+async def read_request(
+    request: Request, state: State, parse: Callable[[dict[str, Any]], R]
+) -> tuple[R, RoutingOptions, bool]:
+    """What parse makes of the body, the routing options, and whether the body is large.
+
+    Raises what read_json, parse_options and parse raise.
+    """
+    body, large = await read_json(request, state)
+
+    def read() -> tuple[R, RoutingOptions]:
+        return parse(body), parse_options(request.headers, body)
+
+    wanted, options = await state.gateway.heavy.run_where(large, read)
+    return wanted, options, large
+
+
+async def read_json(request: Request, state: State) -> tuple[dict[str, Any], bool]:
+    """The body's JSON object, and whether it is large: then nothing that goes through all of it
+    may be done on the event loop.
 
     Raises RequestTooLargeError, RequestTimeoutError, InvalidRequestError, ClientDisconnect.
     """
     limits = state.settings.limits
-    return parse_body(await read_body(request, limits.max_body_bytes, limits.body_timeout_s))
+    raw = await read_body(request, limits.max_body_bytes, limits.body_timeout_s)
+    if not is_large(raw):
+        return parse_body(raw), False
+    return await state.gateway.heavy.run(partial(parse_body, raw)), True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from functools import partial
 from typing import Any, Final
 
 import orjson
@@ -35,11 +36,12 @@ async def feedback(request: Request, caller: CallerDep, state: StateDep) -> Resp
     opinion, RateLimitedError."""
     per_minute = state.settings.limits.feedback_per_minute
     await state.gateway.accounts.limiter.admit_feedback(caller, per_minute)
-    body = await read_json(request, state)
+    body, is_large = await read_json(request, state)
     request_id = body.get("request_id")
     if not isinstance(request_id, str) or not request_id:
         raise InvalidRequestError("request_id must be a request's id.", param="request_id")
-    opinion = _opinion(body, state)
+    read = partial(_opinion, body, state)
+    opinion = await state.gateway.heavy.run_where(is_large, read)
     try:
         asked = await _asked(state.store, request_id)
         opinion = _of_the_answer(opinion, request_id, asked, caller, state)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from fastapi import Request, Response
 from starlette.datastructures import Headers
@@ -25,24 +26,41 @@ from server.errors import ApiError
 from server.exchange import Opening
 from server.gateway import Gateway
 from server.guard import log_bug
+from server.json_pieces import dumps_in_pieces
 from server.keepalive import KeepAlive, RawHeaders, beat_of
-from server.options import parse_options
+from server.options import RoutingOptions, parse_options
 from server.plan import Plan
 from server.request import GatewayRequest
 from server.request_id import CURRENT_REQUEST
 from server.responses.keeping import KeptResponses
+from server.storage.responses import KeptResponse
 from server.tracing import NO_TRACE, Trace
 
-# Reads a body, with what it may need besides: the headers, and what the key has kept.
-Parser = Callable[[dict[str, Any], Headers, KeptResponses], Awaitable[GatewayRequest]]
+
+class Reading(NamedTuple):
+    """What reading a body may need besides: the headers, what the key has kept, and the responses
+    that the request continues."""
+
+    headers: Headers
+    kept: KeptResponses
+    earlier: Sequence[KeptResponse]
 
 
-async def forward(request: Request, caller: Caller, state: State, parse: Parser) -> Response:
+@dataclass(frozen=True, slots=True)
+class Parser:
+    """read: raises InvalidRequestError; may be called in a thread. continues: a request of this
+    surface may continue earlier responses."""
+
+    read: Callable[[dict[str, Any], Reading], GatewayRequest]
+    continues: bool = False
+
+
+async def forward(request: Request, caller: Caller, state: State, parser: Parser) -> Response:
     """Parses, routes, forwards and answers, streamed or not. Raises ApiError."""
     place = await state.gateway.admit(caller)
     response: Response | None = None
     try:
-        response = await _answer(request, caller, state, parse, place)
+        response = await _answer(request, caller, state, parser, place)
         return response
     finally:
         # a stream counts as under way until its last event is sent
@@ -51,27 +69,34 @@ async def forward(request: Request, caller: Caller, state: State, parse: Parser)
 
 
 async def _answer(
-    request: Request, caller: Caller, state: State, parse: Parser, place: Place
+    request: Request, caller: Caller, state: State, parser: Parser, place: Place
 ) -> Response:
     gateway, headers = state.gateway, request.headers
-    body = await read_json(request, state)
+    body, large = await read_json(request, state)
     noted = request.scope.setdefault("state", {})
     trace: Trace = noted.get("trace", NO_TRACE)
     trace.hop("read")
     kept = KeptResponses(state.store, state.settings, caller.name)
-    wanted = await parse(body, headers, kept)
-    plan = await gateway.planner.plan(wanted, parse_options(headers, body), caller)
+    earlier = await kept.before(body) if parser.continues else ()
+    large = large or len(earlier) > 0
+
+    def read() -> tuple[GatewayRequest, RoutingOptions]:
+        return parser.read(body, Reading(headers, kept, earlier)), parse_options(headers, body)
+
+    wanted, options = await gateway.heavy.run(read) if large else read()
+    plan = await gateway.planner.plan(wanted, options, caller, is_large=large)
     noted["request_id"] = plan.request_id
     CURRENT_REQUEST.set(plan.request_id)
     trace.planned(plan.request_id)
     if not wanted.stream:
         return await _whole(request, gateway, wanted, plan, kept)
-    return await _streamed(request, state, wanted, plan, kept, place)
+    return await _streamed(request, state.keepalive_s, gateway, wanted, plan, kept, place)
 
 
 async def _streamed(
     request: Request,
-    state: State,
+    keepalive_s: float,
+    gateway: Gateway,
     wanted: GatewayRequest,
     plan: Plan,
     kept: KeptResponses,
@@ -79,11 +104,11 @@ async def _streamed(
 ) -> Response:
     opening = Opening()
     head = partial(_early_head, opening, plan.request_id)
-    alive = KeepAlive(request._send, beat_of(wanted.surface), state.keepalive_s, head)
+    alive = KeepAlive(request._send, beat_of(wanted.surface), keepalive_s, head)
     failure = partial(failure_event, wanted.surface, plan.request_id)
     try:
         exchange, stream = await run_while_connected(
-            request, lambda: state.gateway.stream(wanted, plan, opening)
+            request, lambda: gateway.stream(wanted, plan, opening)
         )
     except Exception as error:
         # hanging up is no failure, and where nothing was sent there is a better way to say it
@@ -136,12 +161,16 @@ async def _whole(
     request: Request, gateway: Gateway, wanted: GatewayRequest, plan: Plan, kept: KeptResponses
 ) -> Response:
     exchange, reply = await run_while_connected(request, lambda: gateway.complete(wanted, plan))
-    answer, cost_usd = whole_answer(exchange, wanted, reply, plan.request_id)
+    heavy, large = gateway.heavy, reply.is_large
+    said = partial(whole_answer, exchange, wanted, reply, plan.request_id)
+    answer, cost_usd = await heavy.run(said) if large else said()
     keep = _keep(wanted, kept)
     if keep is not None:
         answer["store"] = await keep(answer)
     headers = {**response_headers(exchange), **cost_header(cost_usd)}
-    return json_response(answer, headers | {"x-request-id": plan.request_id})
+    headers["x-request-id"] = plan.request_id
+    written = await heavy.run(partial(dumps_in_pieces, answer)) if large else answer
+    return json_response(written, headers)
 
 
 def _keep(

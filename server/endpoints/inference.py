@@ -7,12 +7,11 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from fastapi import APIRouter, Request, Response
-from starlette.datastructures import Headers
 
 from server.body import json_response
 from server.chat_request import ChatRequest, parse_chat_request
-from server.endpoints.common import CallerDep, StateDep, read_json
-from server.endpoints.flow import Parser, forward
+from server.endpoints.common import CallerDep, StateDep, read_request
+from server.endpoints.flow import Parser, Reading, forward
 from server.endpoints.openapi import body_of
 from server.messages.request import parse_messages_request
 from server.options import RoutingOptions
@@ -22,7 +21,6 @@ from server.pass_through import (
     parse_embeddings_request,
 )
 from server.request_id import new_request_id
-from server.responses.keeping import KeptResponses
 from server.responses.request import parse_responses_request
 from server.responses.turn import history_of
 from server.upstream.base import Surface
@@ -33,27 +31,28 @@ router = APIRouter()
 @router.post("/v1/chat/completions", **body_of(Surface.CHAT))
 async def chat_completions(request: Request, caller: CallerDep, state: StateDep) -> Response:
     """Routes and forwards a chat completion (OpenAI's Chat Completions)."""
-    return await forward(request, caller, state, parse_chat)
+    return await forward(request, caller, state, CHAT)
 
 
 @router.post("/v1/responses", **body_of(Surface.RESPONSES))
 async def responses(request: Request, caller: CallerDep, state: StateDep) -> Response:
     """Routes and forwards a response (OpenAI's Responses)."""
-    return await forward(request, caller, state, parse_responses)
+    return await forward(request, caller, state, RESPONSES)
 
 
 @router.post("/v1/messages", **body_of(Surface.MESSAGES))
 async def messages(request: Request, caller: CallerDep, state: StateDep) -> Response:
     """Routes and forwards a message (Anthropic's Messages)."""
-    return await forward(request, caller, state, parse_messages)
+    return await forward(request, caller, state, MESSAGES)
 
 
 @router.post("/v1/messages/count_tokens", **body_of(Surface.MESSAGES))
 async def count_tokens(request: Request, caller: CallerDep, state: StateDep) -> Response:
     """The input tokens of a message: an estimate, by the tokenizer of the checkpoint."""
-    body = {"max_tokens": 1, **(await read_json(request, state))}
-    wanted = parse_messages_request(body)
-    plan = await state.gateway.planner.plan(wanted, RoutingOptions(), caller)
+    gateway = state.gateway
+    with await gateway.admit(caller):
+        wanted, _, large = await read_request(request, state, _parse_to_count)
+        plan = await gateway.planner.plan(wanted, RoutingOptions(), caller, is_large=large)
     headers = {"x-request-id": new_request_id()}
     return json_response({"input_tokens": plan.routing.shape.input_tokens}, headers)
 
@@ -61,48 +60,53 @@ async def count_tokens(request: Request, caller: CallerDep, state: StateDep) -> 
 @router.post("/v1/completions", **body_of(Surface.COMPLETIONS))
 async def completions(request: Request, caller: CallerDep, state: StateDep) -> Response:
     """Forwards a completion to the model that it names (OpenAI's older Completions)."""
-    return await forward(request, caller, state, parse_completions)
+    return await forward(request, caller, state, COMPLETIONS)
 
 
 @router.post("/v1/embeddings", **body_of(Surface.EMBEDDINGS))
 async def embeddings(request: Request, caller: CallerDep, state: StateDep) -> Response:
     """Forwards texts to the embedding model that is named (OpenAI's Embeddings)."""
-    return await forward(request, caller, state, parse_embeddings)
+    return await forward(request, caller, state, EMBEDDINGS)
 
 
-async def parse_chat(body: dict[str, Any], _: Headers, __: KeptResponses) -> ChatRequest:
+def _parse_to_count(body: dict[str, Any]) -> ChatRequest:
+    return parse_messages_request({"max_tokens": 1, **body})
+
+
+def _parse_chat(body: dict[str, Any], _: Reading) -> ChatRequest:
     return parse_chat_request(body)
 
 
-async def parse_responses(body: dict[str, Any], _: Headers, kept: KeptResponses) -> ChatRequest:
-    kept_as = kept.new_id(body)
-    return parse_responses_request(body, history_of(await kept.before(body)), kept_as)
+def _parse_responses(body: dict[str, Any], reading: Reading) -> ChatRequest:
+    kept_as = reading.kept.new_id(body)
+    return parse_responses_request(body, history_of(reading.earlier), kept_as)
 
 
-async def parse_messages(body: dict[str, Any], headers: Headers, _: KeptResponses) -> ChatRequest:
-    return parse_messages_request(body, headers.get("anthropic-beta"))
+def _parse_messages(body: dict[str, Any], reading: Reading) -> ChatRequest:
+    return parse_messages_request(body, reading.headers.get("anthropic-beta"))
 
 
-async def parse_completions(
-    body: dict[str, Any], _: Headers, __: KeptResponses
-) -> PassThroughRequest:
+def _parse_completions(body: dict[str, Any], _: Reading) -> PassThroughRequest:
     return parse_completions_request(body)
 
 
-async def parse_embeddings(
-    body: dict[str, Any], _: Headers, __: KeptResponses
-) -> PassThroughRequest:
+def _parse_embeddings(body: dict[str, Any], _: Reading) -> PassThroughRequest:
     return parse_embeddings_request(body)
 
 
+CHAT: Final = Parser(_parse_chat)
+RESPONSES: Final = Parser(_parse_responses, continues=True)
+MESSAGES: Final = Parser(_parse_messages)
+COMPLETIONS: Final = Parser(_parse_completions)
+EMBEDDINGS: Final = Parser(_parse_embeddings)
 # What is forwarded, for those who have no need of a framework: path -> what reads the body.
 PARSERS: Final[Mapping[str, Parser]] = {
-    f"/v1/{surface}": parse
-    for surface, parse in (
-        (Surface.CHAT, parse_chat),
-        (Surface.RESPONSES, parse_responses),
-        (Surface.MESSAGES, parse_messages),
-        (Surface.COMPLETIONS, parse_completions),
-        (Surface.EMBEDDINGS, parse_embeddings),
+    f"/v1/{surface}": parser
+    for surface, parser in (
+        (Surface.CHAT, CHAT),
+        (Surface.RESPONSES, RESPONSES),
+        (Surface.MESSAGES, MESSAGES),
+        (Surface.COMPLETIONS, COMPLETIONS),
+        (Surface.EMBEDDINGS, EMBEDDINGS),
     )
 }

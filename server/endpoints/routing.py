@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -11,11 +12,10 @@ from router.decide import Decision
 from server.answer import response_headers
 from server.chat_request import ChatRequest, parse_chat_request
 from server.decision_view import decision_json
-from server.endpoints.common import CallerDep, StateDep, json_response, read_json
+from server.endpoints.common import CallerDep, StateDep, json_response, read_request
 from server.endpoints.openapi import LEADERBOARD, body_of
 from server.errors import ApiError, InvalidRequestError
 from server.leaderboard import leaderboard_json
-from server.options import parse_options
 from server.upstream.base import Surface
 
 router = APIRouter()
@@ -26,9 +26,9 @@ async def route(request: Request, caller: CallerDep, state: StateDep) -> Respons
     """The decision for a chat-completions body."""
     gateway = state.gateway
     with await gateway.admit(caller):
-        body = await read_json(request, state)
-        chat = parse_chat_request(body, default_model="p2l")
-        plan = await gateway.planner.plan(chat, parse_options(request.headers, body), caller)
+        parse = partial(parse_chat_request, default_model="p2l")
+        chat, options, large = await read_request(request, state, parse)
+        plan = await gateway.planner.plan(chat, options, caller, is_large=large)
         leaderboard, score_ms = await gateway.planner.leaderboard(plan)
     exchange = gateway.route(plan, leaderboard, score_ms)
     gateway.keep(exchange)
@@ -42,9 +42,8 @@ async def leaderboard(request: Request, caller: CallerDep, state: StateDep) -> R
     gateway = state.gateway
     planner = gateway.planner
     with await gateway.admit(caller):
-        body = await read_json(request, state)
-        chat = _as_chat(body)
-        plan = await planner.plan(chat, parse_options(request.headers, body), caller)
+        chat, options, large = await read_request(request, state, _as_chat)
+        plan = await planner.plan(chat, options, caller, is_large=large)
         board, _ = await planner.leaderboard(plan)
     decision = _decision(gateway, plan, board)
     rows = () if decision is None else decision.alternatives

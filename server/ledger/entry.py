@@ -115,10 +115,18 @@ class Entry:
     def answer(self, body: Mapping[str, Any]) -> None:
         """A whole answer has arrived: settles it."""
         self._note(body)
+        self.read_words(body)
+        self.settle(Outcome.ANSWERED)
+
+    def read_usage(self, body: Mapping[str, Any]) -> None:
+        """What a whole answer says that it used; it is settled when its words are read too."""
+        self._note(body)
+
+    def read_words(self, body: Mapping[str, Any]) -> None:
+        """The rest of a whole answer; may be called in a thread."""
         for choice in _dicts(body.get("choices")):
             self._see(choice.get("message"))
             self._count(choice.get("usage"))
-        self.settle(Outcome.ANSWERED)
 
     def see(self, chunk: Mapping[str, Any]) -> None:
         """A chunk of a streamed answer has arrived."""

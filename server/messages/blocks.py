@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import orjson
 
+from server.chat_request import check_number
 from server.errors import InvalidRequestError
 from server.upstream.seal import is_sealed
 
@@ -36,6 +37,7 @@ class Bridge:
         """`messages`. Raises InvalidRequestError naming the turn."""
         if not isinstance(turns, list) or not turns:
             raise InvalidRequestError("messages must be a list of at least one.", param="messages")
+        check_number(turns, "messages")
         for index, turn in enumerate(turns):
             param = f"messages[{index}]"
             role = turn.get("role") if isinstance(turn, dict) else None

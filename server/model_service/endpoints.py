@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Callable
+from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Depends, Request, Response
 
@@ -10,12 +11,14 @@ from p2l_model.types import Conversation, user_turns
 from server.body import json_response, read_body
 from server.disconnect import run_while_connected
 from server.errors import InvalidRequestError, OverloadedError
+from server.heavy import is_large
 from server.json_body import parse_body
 from server.model_service.metrics import CONTENT_TYPE
 from server.model_service.service import ModelService
 from server.model_service.wire import board_to_wire
 
 router = APIRouter()
+T = TypeVar("T")
 
 
 async def service_of(request: Request) -> ModelService:
@@ -42,8 +45,8 @@ KeyDep = Depends(authenticated)
 @router.post("/v1/score", dependencies=[KeyDep])
 async def score(request: Request, service: ServiceDep) -> Response:
     """Leaderboards of conversations."""
-    body = await _body(request, service)
-    conversations = _conversations(body, service.limits.max_conversations)
+    most = service.limits.max_conversations
+    conversations = await _read(request, service, lambda body: _conversations(body, most))
     scored = await run_while_connected(request, lambda: service.score(conversations))
     data = [board_to_wire(one.leaderboard) | {"n_tokens": one.n_tokens} for one in scored]
     return json_response({"object": "list", "data": data, **_names(service)})
@@ -52,7 +55,7 @@ async def score(request: Request, service: ServiceDep) -> Response:
 @router.post("/predict", dependencies=[KeyDep])
 async def predict(request: Request, service: ServiceDep) -> Response:
     """As the reference's endpoint: the user's turns in, coefficients and eta out."""
-    turns = (await _body(request, service)).get("prompt")
+    turns = await _read(request, service, lambda body: body.get("prompt"))
     turns = [turns] if isinstance(turns, str) else turns
     if not isinstance(turns, list) or not all(isinstance(turn, str) for turn in turns):
         raise InvalidRequestError("prompt must be a list of user turns (text).", param="prompt")
@@ -111,8 +114,10 @@ def _names(service: ModelService) -> dict[str, Any]:
     return {"models": manifest.models, "family": manifest.family.value}
 
 
-async def _body(request: Request, service: ModelService) -> dict[str, Any]:
-    return parse_body(await read_body(request, service.limits.max_body_bytes))
+async def _read(request: Request, service: ModelService, parse: Callable[[dict[str, Any]], T]) -> T:
+    """What parse makes of the body, in a thread where it is large."""
+    raw = await read_body(request, service.limits.max_body_bytes)
+    return await service.heavy.run_where(is_large(raw), lambda: parse(parse_body(raw)))
 
 
 def _conversations(body: dict[str, Any], most: int) -> list[Conversation]:

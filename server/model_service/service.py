@@ -15,6 +15,7 @@ from p2l_model.errors import P2LError, ScoringError
 from p2l_model.types import Conversation
 from server.auth import Authenticator
 from server.errors import ApiError, OverloadedError
+from server.heavy import Heavy
 from server.model_service.metrics import ServiceMetrics
 
 
@@ -36,6 +37,7 @@ class ModelService:
     authenticator: Authenticator
     limits: ServiceLimits
     failed: Callable[[P2LError], None]
+    heavy: Heavy = field(default_factory=Heavy)
     metrics: ServiceMetrics = field(init=False)
     _scorer: LocalScorer | None = field(init=False, default=None)
     _draining: bool = field(init=False, default=False)

@@ -19,6 +19,7 @@ from p2l_model.errors import ScoringError
 from p2l_model.types import Conversation, PromptLeaderboard
 from server.background import Background, Job
 from server.guard import kind_and_place
+from server.heavy import LARGE_BYTES
 from server.model_service.wire import board_from_wire, names_from_wire
 from server.remote.knowledge import Knowledge, knowledge_of
 from server.secret import Secret
@@ -102,7 +103,10 @@ class RemoteScorer:
 
     async def score(self, conversation: Conversation) -> ScoredPrompt:
         """Raises ScorerOverloadedError, ScoringError."""
-        body = _request_body(conversation)
+        if sum(map(len, conversation.turns)) > LARGE_BYTES:
+            body = await asyncio.to_thread(_request_body, conversation)
+        else:
+            body = _request_body(conversation)
         tried: list[Replica] = []
         ends_s = time.monotonic() + self._timeout_s
         while usable := self._replicas.usable(tried):

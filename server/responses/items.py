@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from server.chat_request import check_number
 from server.errors import InvalidRequestError
 from server.upstream.seal import unsealed
 
@@ -31,6 +32,7 @@ class Bridge:
             return
         if not isinstance(items, list) or not items:
             raise InvalidRequestError("input must be text or a list of items.", param="input")
+        check_number(items, "input")
         for index, item in enumerate(items):
             param = f"input[{index}]"
             if not isinstance(item, dict):

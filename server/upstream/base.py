@@ -62,10 +62,12 @@ class UpstreamRequest:
 
 @record(frozen=True, slots=True)
 class UpstreamReply:
-    """A whole answer: the parsed object of the surface asked for, such as a `chat.completion`."""
+    """A whole answer: the parsed object of the surface asked for, such as a `chat.completion`.
+    is_large: nothing that goes through all of it may be done on the event loop."""
 
     body: dict[str, Any] = field(repr=False)
     status: int = 200
+    is_large: bool = False
 
     @property
     def model(self) -> str | None:

@@ -95,10 +95,12 @@ class Stage(Enum):
 
 class Progress:
     """How far a request has come, for whoever gives it up: what was never sent is not billed.
-    thinks: the model is expected to think for minutes before it says anything."""
+    thinks: the model is expected to think for minutes before it says anything. is_large: the body
+    is made in a thread."""
 
     stage = Stage.WAITING
     thinks = False
+    is_large = False
 
 
 class UpstreamError(Exception):

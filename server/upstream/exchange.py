@@ -15,8 +15,10 @@ import anyio
 import httpx
 
 from router.record import record
+from server.heavy import LARGE_BYTES, Heavy
 from server.sse import SseEvent, SseParser, SseTooLargeError
 from server.upstream.causes import TooSlowError, UnreachableError, broken_off
+from server.upstream.decoding import decoded
 from server.upstream.errors import (
     Progress,
     Stage,
@@ -32,7 +34,7 @@ from server.upstream.patience import Patience
 EVENT_STREAM: Final = "text/event-stream"
 MAX_BODY_BYTES: Final = 64 * 1024 * 1024
 # What an error answer may hold; it is only read for its reason.
-_MAX_ERROR_BYTES: Final = 1024 * 1024
+_MAX_ERROR_BYTES: Final = 256 * 1024
 # How long to wait, after the last event, for the end that lets the connection be used again.
 _DRAIN_S: Final = 0.1
 _WRITE_TIMEOUT_S: Final = 30.0
@@ -44,7 +46,8 @@ _FAULTS: Final = (
     httpx.StreamError,
     httpx.InvalidURL,
 )
-_ENCODINGS: Final = frozenset({"gzip", "deflate", "identity"})
+# Events of one batch; between two of them others have their turn.
+_MOST_EVENTS: Final = 64
 QUEUE_TIMEOUT_S: Final = 5.0
 _PATIENCE: Final = Patience()
 
@@ -82,6 +85,11 @@ class Answer:
     def content_type(self) -> str:
         return content_type_of(self.response)
 
+    @property
+    def is_large(self) -> bool:
+        """Whether it takes so long to read that it is read in a thread."""
+        return len(self.content) > LARGE_BYTES
+
 
 class Exchange:
     """Sends calls to one provider, at most max_concurrency at a time; a few times as many may
@@ -89,7 +97,7 @@ class Exchange:
 
     transport: has to heed the `deadline` of a request's extensions, as NetworkTransport does, and
     should keep their `progress`; a call given to one that does not counts as sent.
-    patience: how long an answer is waited for.
+    patience: how long an answer is waited for. heavy: where large bodies are written and read.
     """
 
     def __init__(
@@ -102,6 +110,7 @@ class Exchange:
         max_concurrency: int = 256,
         queue_timeout_s: float = QUEUE_TIMEOUT_S,
     ) -> None:
+        self.heavy = Heavy(1)
         self._provider = provider
         self._transport = transport
         self._timeouts = {"connect": connect_timeout_s, "write": _WRITE_TIMEOUT_S}
@@ -155,7 +164,10 @@ class Exchange:
                 if response.status_code != 200 or content_type_of(response) != EVENT_STREAM:
                     raise refusal(await self._refused(response, limits))
                 while (batch := await reader.read()) is not None:
-                    yield batch
+                    for start in range(0, len(batch), _MOST_EVENTS):
+                        if start > 0:
+                            await asyncio.sleep(0)
+                        yield batch[start : start + _MOST_EVENTS]
             except _FAULTS as error:
                 awaited = "the rest" if reader.started else "the first event"
                 raise self._named(error, awaited) from None
@@ -166,6 +178,7 @@ class Exchange:
 
     async def close(self) -> None:
         """Closes every connection."""
+        self.heavy.close()
         await self._transport.aclose()
 
     def _limits(self, *, whole: bool, thinks: bool) -> _Limits:
@@ -329,17 +342,10 @@ def content_type_of(response: httpx.Response) -> str:
 def _chunks(response: httpx.Response) -> AsyncIterator[bytes]:
     """The body, decoded where it is encoded. Raises httpx.DecodingError where it cannot be."""
     stream = response.stream
-    encoding = _header(response, "content-encoding").lower()
-    if not _ENCODINGS.issuperset(filter(None, encoding.replace(" ", "").split(","))):
-        return _undecodable()
-    if encoding or not isinstance(stream, httpx.AsyncByteStream):
+    if not isinstance(stream, httpx.AsyncByteStream):
         return response.aiter_bytes()
-    return aiter(stream)
-
-
-async def _undecodable() -> AsyncIterator[bytes]:
-    raise httpx.DecodingError("an encoding that was not asked for")
-    yield b""
+    header = _header(response, "content-encoding")
+    return decoded(aiter(stream), header) if header else aiter(stream)
 
 
 def _header(response: httpx.Response, name: str) -> str:

@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import AsyncGenerator, Callable, Hashable, Mapping
 from contextlib import aclosing
+from functools import partial
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -40,6 +41,7 @@ from server.upstream.wire import (
     json_object,
     refusal_envelope,
     told,
+    whole_object,
     without_key,
 )
 
@@ -116,10 +118,10 @@ class OpenAIUpstream:
 
     async def complete(self, request: UpstreamRequest) -> UpstreamReply:
         """See Upstream.complete."""
-        answer = await self._exchange.post(self._call(request))
+        answer = await self._exchange.post(await self._prepared(request))
         if answer.status != 200:
             raise self._refusal(answer, request.upstream_model)
-        body = json_object(answer.content)
+        body = await whole_object(self._exchange.heavy, answer)
         if answer.content_type not in ("application/json", "") or body is None:
             raise self._unavailable("answered with something that is not JSON")
         if body.get("error"):
@@ -129,7 +131,7 @@ class OpenAIUpstream:
         if not isinstance(body.get(_SUBSTANCE.get(request.surface, "choices")), list):
             raise self._unavailable(f"answered with JSON that is no answer to {request.surface}")
         _check_choices(self._name, body)
-        return UpstreamReply(body)
+        return UpstreamReply(body, is_large=answer.is_large)
 
     async def open_stream(self, request: UpstreamRequest) -> UpstreamStream:
         """See Upstream.open_stream."""
@@ -144,7 +146,8 @@ class OpenAIUpstream:
             return self._refusal(answer, request.upstream_model)
 
         ending = _Ending()
-        async with aclosing(self._exchange.batches(self._call(request), refusal)) as batches:
+        call = await self._prepared(request)
+        async with aclosing(self._exchange.batches(call, refusal)) as batches:
             async for events in batches:
                 chunks: list[SseEvent] = []
                 failure = self._read_chunks(events, chunks, ending)
@@ -195,6 +198,11 @@ class OpenAIUpstream:
         failure = error_within(self._name, error if isinstance(error, dict) else {})
         failure.reported = said
         return failure
+
+    async def _prepared(self, request: UpstreamRequest) -> Call:
+        if not request.progress.is_large:
+            return self._call(request)
+        return await self._exchange.heavy.run(partial(self._call, request))
 
     def _call(self, request: UpstreamRequest) -> Call:
         body = openai_body.outgoing(self._profile, request)

@@ -3,23 +3,58 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from functools import partial
+from typing import Any, Final
 
 import orjson
 
+from server.collecting import without_collecting
+from server.heavy import LARGE_BYTES, Heavy
+from server.json_pieces import NotJsonError, loads_in_pieces
+from server.json_size import JsonSize, TooManyError, size_of
 from server.secret import Secret
 from server.upstream.errors import UpstreamRejectedError
-from server.upstream.exchange import EVENT_STREAM
+from server.upstream.exchange import EVENT_STREAM, Answer
 from server.upstream.said import error_in
+
+# What an event of a stream may hold, and a whole answer: embeddings and log probabilities are long.
+_MOST: Final = JsonSize(values=500_000, containers=100_000, keys=100_000, backslashes=4_000_000)
+_MOST_OF_ALL: Final = JsonSize(
+    values=8_000_000, containers=1_000_000, keys=2_000_000, backslashes=16_000_000
+)
+# What holds more values is parsed a piece at a time.
+_MANY_VALUES: Final = 100_000
 
 
 def json_object(content: bytes) -> dict[str, Any] | None:
-    """The JSON object in content, None where there is none."""
+    """The JSON object in content, None where there is none, or none that anybody should hold."""
     try:
+        if len(content) > LARGE_BYTES:
+            size_of(content, _MOST)
         parsed = orjson.loads(content)
-    except orjson.JSONDecodeError:
+    except (orjson.JSONDecodeError, TooManyError):
         return None
     return parsed if isinstance(parsed, dict) else None
+
+
+def long_object(content: bytes) -> dict[str, Any] | None:
+    """The same of a long answer, which may hold more. For a thread."""
+    try:
+        if size_of(content, _MOST_OF_ALL).values <= _MANY_VALUES:
+            parsed = orjson.loads(content)
+        else:
+            with without_collecting():
+                parsed = loads_in_pieces(content)
+    except (orjson.JSONDecodeError, NotJsonError, TooManyError):
+        return None
+    return parsed if isinstance(parsed, dict) else None
+
+
+async def whole_object(heavy: Heavy, answer: Answer) -> dict[str, Any] | None:
+    """The JSON object that a whole answer is, read in a thread where it is large."""
+    if not answer.is_large:
+        return json_object(answer.content)
+    return await heavy.run(partial(long_object, answer.content))
 
 
 def json_bytes(body: Mapping[str, Any]) -> bytes:

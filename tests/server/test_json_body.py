@@ -6,12 +6,15 @@ import contextlib
 import json
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from server.errors import InvalidRequestError
-from server.json_body import MAX_DEPTH, MAX_VALUES, parse_body
+from server.json_body import MAX_DEPTH, MOST, parse_body
+from server.json_pieces import NotJsonError, dumps_in_pieces, loads_in_pieces
+from server.json_size import size_of
 
 TREES = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.text(),
@@ -91,7 +94,16 @@ def test_depth_has_a_limit_also_with_a_budget(depth: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "raw", [b'{"a": [' + b"[]," * MAX_VALUES + b"0]}", b'{"a": [' + b"0," * MAX_VALUES + b"0]}"]
+    "raw",
+    [
+        b'{"a": [' + b"[]," * MOST.values + b"0]}",
+        b'{"a": [' + b"0," * MOST.values + b"0]}",
+        b'{"a": [' + b"[]," * MOST.containers + b"0]}",
+        b'{"a": [' + b"{}," * MOST.containers + b"0]}",
+        b"{" + b",".join(b'"%d":0' % n for n in range(MOST.keys + 1)) + b"}",
+        b'{"a": "' + b"\\n" * (MOST.backslashes + 1) + b'"}',
+    ],
+    ids=["values", "numbers", "lists", "objects", "keys", "escapes"],
 )
 def test_a_body_of_a_million_values_is_not_even_parsed(raw: bytes) -> None:
     with pytest.raises(InvalidRequestError, match="more than"):
@@ -110,3 +122,48 @@ def test_numbers_at_the_edge_are_never_a_crash(number: str) -> None:
 def test_a_budget_keeps_its_digits() -> None:
     raw = b'{"cost": 0.1000000000000000055, "p2l": {"budget_usd": 1e-7}}'
     assert parse_body(raw) == {"cost": "0.1000000000000000055", "p2l": {"budget_usd": "1e-7"}}
+
+
+@pytest.mark.parametrize("piece_bytes", [1, 2, 7, 64 * 1024])
+@given(tree=TREES, ascii_only=st.booleans())
+def test_what_a_body_holds_is_counted_by_the_piece(
+    piece_bytes: int, tree: Any, ascii_only: bool
+) -> None:
+    raw = json.dumps({'k"\\': tree}, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("server.json_size._PIECE_BYTES", piece_bytes)
+        size = size_of(raw, MOST)
+    assert (size.containers, size.keys) == _counted({'k"\\': tree})
+
+
+def _counted(tree: object) -> tuple[int, int]:
+    """(lists and objects, keys)"""
+    if not isinstance(tree, dict | list):
+        return 0, 0
+    inner = [_counted(value) for value in (tree.values() if isinstance(tree, dict) else tree)]
+    n_keys = len(tree) if isinstance(tree, dict) else 0
+    return 1 + sum(n for n, _ in inner), n_keys + sum(n for _, n in inner)
+
+
+@given(
+    tree=TREES, spaced=st.booleans(), at=st.integers(0, 10_000), new=st.sampled_from('[]{},:"\\ 1')
+)
+def test_in_pieces_json_is_what_it_is_at_once(tree: Any, spaced: bool, at: int, new: str) -> None:
+    """Spoilt JSON too: it is refused, or means the same."""
+    whole = json.dumps({"a": [tree, tree]}, indent=1 if spaced else None)
+    at %= len(whole)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("server.json_pieces._LONG_BYTES", 20)
+        patched.setattr("server.json_pieces._GROUP_BYTES", 8)
+        patched.setattr("server.json_pieces._GROUP_ELEMENTS", 2)
+        for text in (whole, whole[:at] + new + whole[at + 1 :], whole[:at] + whole[at + 1 :]):
+            raw = text.encode("utf-8", "surrogatepass")
+            try:
+                expected = orjson.loads(raw)
+            except orjson.JSONDecodeError:
+                with pytest.raises(NotJsonError):
+                    loads_in_pieces(raw)
+            else:
+                assert loads_in_pieces(raw) == expected
+                if isinstance(expected, dict):
+                    assert dumps_in_pieces(expected) == orjson.dumps(expected)

@@ -20,7 +20,8 @@ _ADDRESS = re.compile(r"serves (http://\S+)/v1")
 
 class ServeProcess:
     """config: YAML, written to folder; None: without a configuration, as a newcomer starts it. What
-    the process says goes to folder/stdout and stderr."""
+    the process says goes to folder/stdout and stderr. first: Python that it runs before it serves.
+    """
 
     def __init__(
         self,
@@ -28,6 +29,7 @@ class ServeProcess:
         config: str | None,
         *flags: str,
         environ: dict[str, str] | None = None,
+        first: str | None = None,
     ) -> None:
         self.folder = folder
         self.config = folder / "config.yaml"
@@ -39,6 +41,10 @@ class ServeProcess:
         own = {"PATH": os.environ["PATH"], "PYTHONWARNINGS": "error", "XDG_DATA_HOME": str(folder)}
         self._environ = own | (environ or {})
         self.url = ""
+        self._command = [str(COMMAND)]
+        if first is not None:
+            main = "import sys\nfrom server.cli import main\nsys.exit(main(sys.argv[1:]))"
+            self._command = [sys.executable, "-c", f"{first}\n{main}"]
 
     @property
     def said(self) -> str:
@@ -53,7 +59,7 @@ class ServeProcess:
         out, err = (self.folder / name for name in ("stdout", "stderr"))
         with out.open("wb") as stdout, err.open("wb") as stderr:
             self._process = subprocess.Popen(
-                [str(COMMAND), "serve", *self._flags],
+                [*self._command, "serve", *self._flags],
                 cwd=self.folder,
                 env=self._environ,
                 stdout=stdout,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncGenerator, Callable, Hashable, Mapping
 from contextlib import aclosing
+from functools import partial
 from typing import Any, Final
 
 import httpx
@@ -42,6 +43,7 @@ from server.upstream.wire import (
     json_object,
     refusal_envelope,
     told,
+    whole_object,
 )
 
 BASE_URL: Final = "https://api.anthropic.com"
@@ -119,15 +121,18 @@ class AnthropicUpstream:
 
     async def complete(self, request: UpstreamRequest) -> UpstreamReply:
         """See Upstream.complete."""
-        answer = await self._exchange.post(self._call(request))
+        heavy = self._exchange.heavy
+        answer = await self._exchange.post(await self._prepared(request))
         if answer.status != 200:
             raise self._refusal(answer, request.upstream_model)
-        message = json_object(answer.content)
+        message = await whole_object(heavy, answer)
         if message is None or not isinstance(message.get("content"), list):
             raise self._unavailable("answered with something that is no message")
         if request.surface is Surface.MESSAGES:
-            return UpstreamReply(message)
-        return UpstreamReply(to_completion(message, int(self._clock())))
+            return UpstreamReply(message, is_large=answer.is_large)
+        translate = partial(to_completion, message, int(self._clock()))
+        body = await heavy.run_where(answer.is_large, translate)
+        return UpstreamReply(body, is_large=answer.is_large)
 
     async def open_stream(self, request: UpstreamRequest) -> UpstreamStream:
         """See Upstream.open_stream."""
@@ -151,7 +156,8 @@ class AnthropicUpstream:
         def refusal(answer: Answer) -> UpstreamError:
             return self._refusal(answer, request.upstream_model)
 
-        async with aclosing(self._exchange.events(self._call(request), refusal)) as events:
+        call = await self._prepared(request)
+        async with aclosing(self._exchange.events(call, refusal)) as events:
             async for event in events:
                 parsed = self._read(event)
                 yield SseEvent(event.data, event.name, parsed)
@@ -167,6 +173,10 @@ class AnthropicUpstream:
         if parsed.get("type") == "error":
             raise error_within(self._name, told(event.data, self._api_key))
         return parsed
+
+    async def _prepared(self, request: UpstreamRequest) -> Call:
+        make = partial(self._call, request)
+        return await self._exchange.heavy.run_where(request.progress.is_large, make)
 
     def _call(self, request: UpstreamRequest) -> Call:
         headers = headers_for(request.stream) | self._headers | dict(request.headers)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncGenerator, Callable, Hashable, Iterator, Mapping
 from contextlib import aclosing
+from functools import partial
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -44,6 +45,7 @@ from server.upstream.wire import (
     json_object,
     refusal_envelope,
     told,
+    whole_object,
 )
 
 BASE_URL: Final = "https://generativelanguage.googleapis.com"
@@ -104,14 +106,18 @@ class GeminiUpstream:
 
     async def complete(self, request: UpstreamRequest) -> UpstreamReply:
         """See Upstream.complete."""
-        answer = await self._exchange.post(self._call(request))
+        heavy = self._exchange.heavy
+        answer = await self._exchange.post(await self._prepared(request))
         if answer.status != 200:
             raise self._refusal(answer, request.upstream_model)
-        body = json_object(answer.content)
+        body = await whole_object(heavy, answer)
         if body is None or not (body.get("candidates") or body.get("promptFeedback")):
             raise self._unavailable("answered with something that is no content")
         self._check_said(body, nothing_yet=True)
-        return UpstreamReply(to_completion(body, int(self._clock())))
+        translate = partial(to_completion, body, int(self._clock()))
+        return UpstreamReply(
+            await heavy.run_where(answer.is_large, translate), is_large=answer.is_large
+        )
 
     async def open_stream(self, request: UpstreamRequest) -> UpstreamStream:
         """See Upstream.open_stream."""
@@ -126,7 +132,8 @@ class GeminiUpstream:
             return self._refusal(answer, request.upstream_model)
 
         stream = ContentStream(int(self._clock()))
-        async with aclosing(self._exchange.events(self._call(request), refusal)) as events:
+        call = await self._prepared(request)
+        async with aclosing(self._exchange.events(call, refusal)) as events:
             async for event in events:
                 # its last chunks may bring usage only: nothing but the end of the answer ends it
                 answer = self._read(event)
@@ -167,6 +174,10 @@ class GeminiUpstream:
         usage = usage_of(answer.get("usageMetadata"))
         error.reported = None if usage is None else {"usage": usage}
         raise error
+
+    async def _prepared(self, request: UpstreamRequest) -> Call:
+        make = partial(self._call, request)
+        return await self._exchange.heavy.run_where(request.progress.is_large, make)
 
     def _call(self, request: UpstreamRequest) -> Call:
         try:

@@ -6,11 +6,13 @@ import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final, TypeVar
 
 import anyio
 import orjson
 
+from server.heavy import Heavy
 from server.model_facts import ModelFacts, facts_of
 from server.sse import SseEvent
 from server.upstream.base import (
@@ -74,6 +76,7 @@ class ResponsesBridge:
         is_openai: bool = False,
     ) -> None:
         self._plain = plain
+        self._heavy = Heavy(1)
         self.bills = plain.bills
         self._is_openai = is_openai
         self._thoughts = thoughts
@@ -138,7 +141,9 @@ class ResponsesBridge:
         failed = failure_of(self.name, reply.body)
         if failed is not None:
             raise failed
-        return UpstreamReply(to_completion(reply.body, self._seal(request.upstream_model)))
+        translate = partial(to_completion, reply.body, self._seal(request.upstream_model))
+        body = await self._heavy.run_where(reply.is_large, translate)
+        return UpstreamReply(body, is_large=reply.is_large)
 
     async def open_stream(self, request: UpstreamRequest) -> UpstreamStream:
         """See Upstream.open_stream."""
@@ -152,6 +157,7 @@ class ResponsesBridge:
 
     async def close(self) -> None:
         """Closes every connection to the provider."""
+        self._heavy.close()
         await self._plain.close()
 
     async def _batches(self, request: UpstreamRequest) -> AsyncGenerator[list[SseEvent], None]:
@@ -182,7 +188,8 @@ class ResponsesBridge:
         with_thoughts = True
         while True:
             try:
-                return await send(self._outgoing(request, with_thoughts=with_thoughts))
+                make = partial(self._outgoing, request, with_thoughts=with_thoughts)
+                return await send(await self._heavy.run_where(request.progress.is_large, make))
             except UpstreamError as error:
                 if self._does_without(request.upstream_model, error):
                     continue

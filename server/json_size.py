@@ -1,0 +1,56 @@
+"""How much JSON holds, told before it is parsed: by the piece, at the speed of the C library."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+_PIECE_BYTES: Final = 64 * 1024
+
+
+class JsonSize(NamedTuple):
+    """Counts, or limits on them. values: of all kinds, about; containers: lists and objects."""
+
+    values: int
+    containers: int
+    keys: int
+    backslashes: int
+
+
+# In words, for JsonSize's fields.
+_NAMES: Final = ("values", "lists and objects", "keys", "backslashes")
+
+
+class TooManyError(Exception):
+    """The message says of what, as in "more than 100000 keys"."""
+
+
+def size_of(raw: bytes, most: JsonSize) -> JsonSize:
+    """What is counted is right where raw is JSON; where it is none, its parser will say so.
+
+    Raises TooManyError, as soon as it is found, for more than there may be.
+    """
+    n_commas = n_containers = n_keys = n_backslashes = start = 0
+    within_string = False
+    found = JsonSize(0, 0, 0, 0)
+    while start < len(raw):
+        end = start + _PIECE_BYTES
+        piece = raw[start:end]
+        if b"\\" in piece:
+            if (len(piece) - len(piece.rstrip(b"\\"))) % 2 == 1:
+                # an escape is not cut in two
+                end += 1
+                piece = raw[start:end]
+            n_backslashes += piece.count(b"\\")
+            piece = piece.replace(b"\\\\", b"").replace(b'\\"', b"")
+        parts = piece.split(b'"')
+        outside = b"".join(parts[within_string::2])
+        within_string ^= len(parts) % 2 == 0
+        n_containers += outside.count(b"[") + outside.count(b"{")
+        n_commas += outside.count(b",")
+        n_keys += outside.count(b":")
+        start = end
+        found = JsonSize(n_commas + n_containers, n_containers, n_keys, n_backslashes)
+        if any(map(int.__gt__, found, most)):
+            index = next(i for i, n in enumerate(found) if n > most[i])
+            raise TooManyError(f"more than {most[index]} {_NAMES[index]}")
+    return found
