@@ -14,6 +14,8 @@ from server.ledger.attempt import CostSource, Outcome
 
 # A provider that never took the request on does not bill it.
 _UNBILLED: Final = frozenset({Outcome.REJECTED, Outcome.RATE_LIMITED, Outcome.UNAVAILABLE})
+# It was begun, and nobody waited for what it came to.
+_ABANDONED: Final = frozenset({Outcome.TIMED_OUT, Outcome.CANCELLED, Outcome.BROKEN})
 _BYTES_PER_TOKEN: Final = 4
 # What a stated cost is believed up to: the dearest token on sale costs 0.0006 USD, and what a
 # provider charges beside tokens (searches, pages that are read) is cents.
@@ -23,7 +25,8 @@ _FEES_USD: Final = Decimal(1)
 
 class UnknownCost(StrEnum):
     """What an attempt is billed at that the provider may have charged without telling us: it timed
-    out, or was given up or lost before anything of the answer was seen."""
+    out, or was given up or lost before anything of the answer was seen, or while it thought unseen:
+    what was expected of it when it was reserved, the worst that was reserved, or nothing."""
 
     EXPECTED = "expected"
     WORST = "worst"
@@ -36,7 +39,9 @@ class Seen:
 
     sent: the request may have left this process. taken_on: the provider answered 200, so that even
     a failed attempt may be charged. tier: the service tier, as asked for until the answer says
-    another. served: the model that answered in another's place.
+    another. served: the model that answered in another's place. is_partial: the usage is what a
+    provider says of an answer that it begins. unseen: it has thought before, or thinks, without
+    our seeing how much.
     """
 
     usage: Usage | None = None
@@ -46,6 +51,8 @@ class Seen:
     text_bytes: int = 0
     tier: str | None = None
     served: ModelCard | None = None
+    is_partial: bool = False
+    unseen: bool = False
 
     @property
     def tokens(self) -> int:
@@ -74,25 +81,31 @@ class Bill:
 
 def bill(outcome: Outcome, known: Known, seen: Seen, policy: UnknownCost) -> Bill:
     """By our own prices. Reported usage counts whatever happened afterwards, and no less than what
-    was delivered of an answer that did not end; then what was seen; then the policy."""
+    was delivered of an answer that did not end; then what was seen; then the policy, also where
+    more may have been thought than was seen."""
     if seen.usage is not None:
         usage, source = seen.usage, CostSource.USAGE
         if outcome is not Outcome.ANSWERED and seen.tokens > usage.completion_tokens:
             # a stream tells what it has read at its beginning, and what it has written at its end
             usage, source = replace(usage, completion_tokens=seen.tokens), CostSource.ESTIMATE
-        cost_usd = actual_cost_usd(known.card, usage, billed_tier(known, seen))
-        if seen.served is not None:
-            cost_usd = _dearer(cost_usd, seen.served, seen, usage)
+        cost_usd = _priced(known, seen, usage)
+        if seen.is_partial and outcome in _ABANDONED and (seen.unseen or seen.tokens == 0):
+            cost_usd, source = _more(cost_usd, _unknown(known, policy)), CostSource.ESTIMATE
         return Bill(cost_usd, source, usage)
     if not seen.sent or (outcome in _UNBILLED and not seen.taken_on):
         return Bill(Decimal(0), CostSource.NONE, None)
     if outcome is Outcome.ANSWERED or seen.tokens > 0:
         usage = Usage(prompt_tokens=known.shape.input_tokens, completion_tokens=seen.tokens)
-        cost_usd = actual_cost_usd(known.card, usage, billed_tier(known, seen))
-        if seen.served is not None:
-            cost_usd = _dearer(cost_usd, seen.served, seen, usage)
+        cost_usd = _priced(known, seen, usage)
+        if outcome in _ABANDONED and seen.unseen:
+            cost_usd = _more(cost_usd, _unknown(known, policy))
         return Bill(cost_usd, CostSource.ESTIMATE, usage)
     return Bill(_unknown(known, policy), CostSource.ESTIMATE, None)
+
+
+def _priced(known: Known, seen: Seen, usage: Usage) -> Decimal | None:
+    cost_usd = actual_cost_usd(known.card, usage, billed_tier(known, seen))
+    return cost_usd if seen.served is None else _dearer(cost_usd, seen.served, seen, usage)
 
 
 def stated_bill(own: Bill, stated_usd: Decimal, *, is_bill: bool) -> Bill:
@@ -111,9 +124,13 @@ def stated_bill(own: Bill, stated_usd: Decimal, *, is_bill: bool) -> Bill:
 def _dearer(own_usd: Decimal | None, served: ModelCard, seen: Seen, usage: Usage) -> Decimal | None:
     """At the price of the model asked for, and no less than at that of the one that answered."""
     other_usd = actual_cost_usd(served, usage, seen.tier)
-    if own_usd is None or other_usd is None:
-        return other_usd if own_usd is None else own_usd
-    return max(own_usd, other_usd)
+    return _more(own_usd, other_usd)
+
+
+def _more(one_usd: Decimal | None, other_usd: Decimal | None) -> Decimal | None:
+    if one_usd is None or other_usd is None:
+        return other_usd if one_usd is None else one_usd
+    return max(one_usd, other_usd)
 
 
 def _tokens(own: Bill) -> int:

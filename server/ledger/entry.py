@@ -88,6 +88,7 @@ class Entry:
         self._clock = clock
         self._seen = Seen(tier=known.shape.tier)
         self._usage: dict[str, Any] = {}
+        self._has_thoughts = False
         self._started = time.perf_counter()
 
     @property
@@ -160,6 +161,8 @@ class Entry:
         self._seen.usage = parse_usage(self._usage, self.surface)
         self._seen.taken_on = taken_on
         self._seen.sent = self.progress is None or self.progress.stage is Stage.SENT
+        thinks = self.progress is not None and self.progress.thinks
+        self._seen.unseen = thinks and not self._has_thoughts
         self._close(outcome, self._billed(outcome))
         self._to.settled(self)
         # learning comes last: whatever is wrong with it, the attempt is settled
@@ -186,7 +189,9 @@ class Entry:
             if not isinstance(part, dict):
                 continue
             self._seen.tier = reported_tier(part, self._seen.tier)
-            self._count(part.get("usage"))
+            if isinstance(part.get("usage"), dict):
+                self._seen.is_partial = body.get("type") == "message_start"
+                self._count(part["usage"])
             if "output" in part:
                 self._count({WEB_SEARCHES: searches_in(part["output"])})
             if self.row.upstream_id is None and isinstance(part.get("id"), str):
@@ -204,6 +209,9 @@ class Entry:
         if n_bytes > 0:
             self._seen.deltas += 1
             self._seen.text_bytes += n_bytes
+            if not self._has_thoughts:
+                thoughts = said.get("reasoning_content") or said.get("reasoning")
+                self._has_thoughts = bool(thoughts or said.get("thinking"))
 
 
 # Strings of a message or delta that nobody pays for.

@@ -204,7 +204,10 @@ class Connection(asyncio.Protocol):
         self._on_lost(self)
         if not self._busy or self._complete:
             return
-        if exc is not None:
+        if isinstance(exc, TimeoutError):
+            # the system has asked whether it is still there, and had no answer
+            self._fail(httpx.ReadTimeout("the provider is gone"))
+        elif exc is not None:
             self._fail(httpx.ReadError("the connection to the provider broke"))
         elif self._has_head and not self._is_framed():
             self._complete = True  # HTTP/1.0's way to end an answer

@@ -607,3 +607,19 @@ async def test_only_allowed_addresses_are_connected_to() -> None:
             await network.handle_async_request(post(seen.port))
         assert asked == ["127.0.0.1"]
         assert seen.n_connections == 0
+
+
+async def test_a_provider_that_the_system_finds_gone_has_timed_out() -> None:
+    """It may have answered, and may bill it: nobody knows."""
+    async with serving(hang) as seen, transport() as network:
+        asked = asyncio.ensure_future(network.handle_async_request(post(seen.port)))
+        while not network._all:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        (connection,) = network._all
+        while not connection._busy:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        gone = TimeoutError(110, "Connection timed out")
+        connection._transport.abort()
+        connection.connection_lost(gone)
+        with pytest.raises(httpx.ReadTimeout):
+            await asked

@@ -17,6 +17,8 @@ from server.ledger.meter import metered
 from server.sse import SseEvent
 from server.upstream.base import Surface, UpstreamStream
 from server.upstream.errors import (
+    Progress,
+    Stage,
     UpstreamError,
     UpstreamRateLimitedError,
     UpstreamStreamBrokenError,
@@ -194,3 +196,41 @@ def test_the_end_of_an_answer_says_more_surely_than_its_pieces() -> None:
     open_entry.settle(Outcome.ANSWERED)
     assert open_entry.row.usage is not None
     assert open_entry.row.usage.completion_tokens == USAGE["completion_tokens"]
+
+
+BEGUN = {
+    "type": "message_start",
+    "message": {"id": "msg_1", "usage": {"input_tokens": 10, "output_tokens": 1}},
+}
+
+
+@pytest.mark.parametrize(
+    ("outcome", "thinks", "text", "at_least"),
+    [
+        (Outcome.TIMED_OUT, False, "", EXPECTED),
+        (Outcome.CANCELLED, True, "a few words", EXPECTED),
+        (Outcome.BROKEN, False, "a few words", Decimal("0.000095")),
+    ],
+)
+def test_a_beginning_is_not_what_a_silent_answer_cost(
+    outcome: Outcome, thinks: bool, text: str, at_least: Decimal
+) -> None:
+    one, _ = entry()
+    one.surface, one.progress = Surface.MESSAGES, Progress()
+    one.progress.stage, one.progress.thinks = Stage.SENT, thinks
+    one.see(BEGUN)
+    if text:
+        one.see({"type": "content_block_delta", "delta": {"type": "text_delta", "text": text}})
+    one.settle(outcome)
+    assert one.cost_usd == at_least
+    assert one.row.cost_source is CostSource.ESTIMATE
+
+
+def test_thoughts_that_were_seen_are_billed_as_seen() -> None:
+    one, _ = entry()
+    one.progress = Progress()
+    one.progress.stage, one.progress.thinks = Stage.SENT, True
+    for said in ({"reasoning_content": "hm"}, {"content": "a"}):
+        one.see({"id": "c", "choices": [{"index": 0, "delta": said}]})
+    one.settle(Outcome.CANCELLED)
+    assert one.cost_usd == (Decimal(10) * 5 + Decimal(2) * 15) / 10**6
