@@ -47,10 +47,16 @@ async def offered_models(
     base_url = address_of(provider)
     headers = _headers(name, provider, base_url, environ)
     rule = address_rule(base_url, allow_private=provider.allow_private_addresses)
-    transport = build_transport(base_url, is_allowed=rule)
+    try:
+        transport = build_transport(base_url, is_allowed=rule, environ=environ)
+    except ValueError as error:
+        # a proxy or certificates of the environment that cannot be used
+        raise ListError(f"{name}: its list of models cannot be read: {error}") from None
     names: list[str] = []
     query: dict[str, str] = {}
-    async with httpx.AsyncClient(transport=transport, timeout=_TIMEOUT_S) as client:
+    async with httpx.AsyncClient(
+        transport=transport, timeout=_TIMEOUT_S, trust_env=False
+    ) as client:
         for _ in range(_MOST_PAGES):
             page = await _page(name, client, _url(provider, base_url, query), headers)
             names += _names(page, today)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import socket
 from typing import Final
 
+from server.tcp import keep_alive
+
 # New connections that are taken in one round of the event loop.
 _AT_ONCE: Final = 16
 
@@ -18,6 +20,8 @@ def bind(host: str, port: int) -> socket.socket:
     bound = socket.socket(family, kind, protocol)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # for callers who vanish while they wait for a whole answer: nobody would pay for it
+        keep_alive(bound)
         bound.bind(address)
         bound.setblocking(False)
     except OSError:

@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 import aiohappyeyeballs
 import httpx
 
+from server.tcp import keep_alive
 from server.upstream.causes import TooSlowError, UnreachableError, cause_of
 from server.upstream.http1 import Connection, Deadline
 from server.upstream.proxies import NO_PROXIES, Proxies, Proxy, ProxyUnusableError
@@ -20,9 +21,7 @@ from server.upstream.tunnel import open_tunnel
 
 # RFC 8305's recommendation.
 _HAPPY_EYEBALLS_DELAY_S: Final = 0.25
-# A model may think for ten minutes without a byte: what is on the way must not forget the
-# connection, and a provider that is gone is noticed within a minute and a half.
-_KEEPALIVES: Final = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
+# What is sent and never acknowledged tells of a provider that is gone.
 _UNACKNOWLEDGED_MS: Final = 90_000
 
 
@@ -195,13 +194,3 @@ def _tune(raw: socket.socket) -> None:
     unacknowledged = getattr(socket, "TCP_USER_TIMEOUT", None)
     if unacknowledged is not None:
         raw.setsockopt(socket.IPPROTO_TCP, unacknowledged, _UNACKNOWLEDGED_MS)
-
-
-def keep_alive(raw: socket.socket) -> None:
-    """Has the system ask, through a silence, whether the other end is still there."""
-    raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in _KEEPALIVES.items():
-        option = getattr(socket, name, None)
-        # not every system has all of them
-        if option is not None:
-            raw.setsockopt(socket.IPPROTO_TCP, option, value)

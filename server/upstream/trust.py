@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final, NamedTuple
 
-import certifi
+import httpx
 
 FILE: Final = "SSL_CERT_FILE"
 FOLDER: Final = "SSL_CERT_DIR"
@@ -36,17 +36,17 @@ def trust_of(environ: Mapping[str, str]) -> Trust:
 def ssl_context(trust: Trust) -> ssl.SSLContext:
     """One for the process: reading the certificates takes tens of milliseconds, and they take
     4 MB. Raises TrustUnusableError."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.set_alpn_protocols(["http/1.1"])
     if trust == Trust(None, None):
-        context.load_verify_locations(cafile=certifi.where())
+        context = httpx.create_ssl_context(trust_env=False)
         # where a company's own authority is added to the machine's store
         context.load_default_certs()
-        return context
+    else:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     if trust.file is not None:
         _load_file(context, trust.file)
     if trust.folders is not None:
         _load_folders(context, trust.folders)
+    context.set_alpn_protocols(["http/1.1"])
     return context
 
 

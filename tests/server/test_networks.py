@@ -25,6 +25,9 @@ from server.build import build_upstreams
 from server.catalogue import build_catalogue
 from server.cli import main
 from server.config_file import ConfigError, parse_settings
+from server.model_lists import ListError, offered_models
+from server.remote.knowledge import ask_once
+from server.remote.scorer import RemoteScorer
 from server.upstream.transport import shared_ssl_context
 
 NAME = "api.nowhere.example"
@@ -372,3 +375,31 @@ def test_a_newer_price_list_comes_by_the_proxy(
             while not proxy.asked and time.monotonic() < deadline:
                 time.sleep(0.02)
         assert proxy.asked[0].target == "http://prices.example/list.json"
+
+
+async def test_a_list_of_models_comes_by_the_proxy() -> None:
+    settings = parse_settings(config("http://lists.example/v1"))
+    provider = settings.providers["company"]
+    environ = {"IT_KEY": CANARY}
+    with FakeProxy({}) as proxy:
+        with pytest.raises(ListError, match="status 502"):
+            await offered_models(
+                "company", provider, environ | {"HTTP_PROXY": proxy.url}, YESTERDAY.date()
+            )
+        assert proxy.asked[0].target == "http://lists.example/v1/models"
+    with pytest.raises(ListError, match="SOCKS"):
+        await offered_models(
+            "company", provider, environ | {"ALL_PROXY": "socks5://p:1"}, YESTERDAY.date()
+        )
+
+
+async def test_a_model_service_is_asked_by_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    with FakeProxy({}) as proxy:
+        monkeypatch.setenv("HTTP_PROXY", proxy.url)
+        assert ask_once(["http://model.example:8001"], {}) is None
+        scorer = RemoteScorer(["http://model.example:8001"], timeout_s=5.0)
+        assert not await scorer.learn()
+        await scorer.close()
+        assert [asked.target for asked in proxy.asked] == [
+            "http://model.example:8001/v1/checkpoint"
+        ] * 2

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import socket
 from pathlib import Path
 
+import pytest
 from servers import LOAD_CORE, SERVER_CORE, free_ports, ours, provider, run_load, running
 
 from server.serving.sockets import accepting, bind, inherited
@@ -36,3 +38,22 @@ def test_a_worker_that_starts_does_not_make_the_others_wait_in_accept() -> None:
         assert not os.get_blocking(parents.fileno())
         for double in doubles:
             double.close()
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_KEEPIDLE"), reason="Linux")
+def test_a_caller_who_vanishes_in_a_long_silence_is_noticed() -> None:
+    with bind("127.0.0.1", 0) as listener:
+        listener.listen()
+        listener.setblocking(True)
+        with socket.create_connection(listener.getsockname()) as caller:
+            taken, _ = listener.accept()
+            with taken:
+                assert taken.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) != 0
+                idle, every, times = (
+                    taken.getsockopt(socket.IPPROTO_TCP, option)
+                    for option in (
+                        socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT,
+                    )
+                )  # fmt: skip
+                assert idle + every * times <= 120
+            assert caller.fileno() >= 0
