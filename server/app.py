@@ -47,7 +47,7 @@ from server.model_facts.configured import facts_of_models
 from server.model_lists import ModelLists, lists_followed
 from server.observer import Observer
 from server.output_lengths import lengths_kept
-from server.plan import Planner
+from server.planner import Planner
 from server.price_updates import hours_followed, prices_kept_current
 from server.quota.budgets import Budgets
 from server.receipts import Receipts

@@ -31,7 +31,8 @@ from server.ledger.accounts import Accounts, WindowShortError
 from server.ledger.attempt import Outcome
 from server.ledger.entry import Entry
 from server.ledger.meter import metered
-from server.plan import Plan, Planner
+from server.plan import Plan
+from server.planner import Planner
 from server.request import GatewayRequest
 from server.spend import after, after_failure
 from server.upstream.base import Upstream, UpstreamReply, UpstreamRequest, UpstreamStream

@@ -26,7 +26,7 @@ from server.gateway import Gateway
 from server.ledger.accounts import Accounts, NoLedger
 from server.model_facts.configured import facts_of_models
 from server.options import parse_options
-from server.plan import Planner
+from server.planner import Planner
 from server.receipt import checkpoint_version, exchange_receipt
 from server.settings import Settings
 

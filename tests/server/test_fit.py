@@ -16,7 +16,7 @@ from server.catalogue import build_catalogue
 from server.chat_request import parse_chat_request
 from server.config_file import parse_settings
 from server.options import RoutingOptions
-from server.plan import Planner
+from server.planner import Planner
 from server.upstream.anthropic.upstream import AnthropicUpstream
 from server.upstream.base import Fit, Upstream
 from server.upstream.exchange import Exchange

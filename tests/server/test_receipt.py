@@ -20,7 +20,7 @@ from server.exchange import Exchange
 from server.gateway import Gateway
 from server.ledger.accounts import Accounts, NoLedger
 from server.options import parse_options
-from server.plan import Planner
+from server.planner import Planner
 from server.receipt import checkpoint_version, exchange_receipt
 from server.settings import Settings
 from server.upstream.base import UpstreamReply, UpstreamRequest
