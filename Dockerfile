@@ -28,8 +28,8 @@ RUN useradd --system --uid 10001 --no-create-home p2l \
 COPY --from=build /opt/p2l /opt/p2l
 USER 10001
 # The one place that is written to: spend and receipts, in p2l-router.db where storage.url is not set.
+# Not a VOLUME: each container would get a nameless one, and the ledger be gone with the container.
 WORKDIR /var/lib/p2l-router
-VOLUME /var/lib/p2l-router
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s CMD \
   ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8000/readyz', timeout=2)"]

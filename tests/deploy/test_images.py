@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -110,6 +111,39 @@ def ledger(secrets: Path) -> dict[str, Decimal]:
         return {row[0]: Decimal(row[1]).scaleb(-12) for row in connection.execute(query)}
 
 
+@pytest.fixture
+def admin(secrets: Path) -> Iterator[httpx.Client]:
+    headers = {"authorization": f"Bearer {(secrets / 'admin_key').read_text()}"}
+    with httpx.Client(
+        base_url="http://127.0.0.1:8000", headers=headers, trust_env=False, timeout=30
+    ) as found:
+        yield found
+
+
+def test_the_default_stack_keeps_its_ledger_over_down_and_up(
+    tools: Path, tmp_path: Path, secrets: Path, client: OpenAI, admin: httpx.Client
+) -> None:
+    need_ports()
+    stack = Stack(tools, tmp_path / "default", secrets, profile="")
+    try:
+        assert "gateway is healthy" in stack.up()
+        request_id, cost = streamed(client)
+        assert admin.get("/").status_code == 200, "the key that secrets.sh prints is an admin's"
+        key = admin.post("/admin/keys", json={"name": "alice"}).json()["key"]
+        began = time.monotonic()
+        stack.down()
+        assert time.monotonic() - began < 15, "nothing is under way: nothing is waited for"
+        stack.up()
+        (row,) = admin.get("/admin/spend", params={"by": "key"}).json()["data"]
+        assert (row["group"], row["attempts"]) == ("team", 1)
+        assert Decimal(str(row["cost_usd"])) == cost > 0
+        assert admin.get(f"/v1/decisions/{request_id}").status_code == 200
+        kept = admin.get("/v1/models", headers={"authorization": f"Bearer {key}"})
+        assert kept.status_code == 200, "a key that was created is there again"
+    finally:
+        stack.down(drop=True)
+
+
 def test_the_full_stack_comes_up_healthy_and_answers(
     tools: Path, tmp_path: Path, secrets: Path, client: OpenAI
 ) -> None:
@@ -128,7 +162,9 @@ def test_the_full_stack_comes_up_healthy_and_answers(
             decision = http.get(f"/v1/decisions/{request_id}", headers=admin).json()
             assert decision["scoring"] == "prompt", "the model service has scored it"
     finally:
+        began = time.monotonic()
         stack.down(drop=True)
+    assert time.monotonic() - began < 25, "each service ends when it is told to"
 
 
 def test_every_service_restarts_without_a_lost_row(

@@ -22,6 +22,7 @@ SANDBOX = (ROOT / "deploy" / "config.sandbox.yaml").read_text().split("auth:")[0
 # What takes a GPU, a cluster or a service that stays, which other tests have as well; benchmarks,
 # which take minutes and other gateways.
 NOT_RUN = {
+    "deploy.md": "sh",
     "README.md": "sh",
     "model-service.md": "sh yaml",
     "performance.md": "sh",

@@ -123,7 +123,7 @@ def test_what_the_example_shows_in_comments_is_valid_too() -> None:
     quick = routing.rules("quick").constraints
     assert quick is not None
     assert quick.rows({}).budgets[0].amount_usd == Decimal("0.001")
-    assert [key.usd_per_win for key in settings.auth.keys] == [None, Decimal("0.001")]
+    assert [key.usd_per_win for key in settings.auth.keys] == [None, None, Decimal("0.001")]
 
 
 EVERY_KEY = """

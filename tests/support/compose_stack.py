@@ -52,11 +52,14 @@ def build_images(tools: Path) -> None:
 
 
 class Stack:
-    """The compose file, with all services of the profile full or those that are named. folder: its
-    own, where the file goes."""
+    """The compose file, with all services of a profile or those of it that are named. folder: its
+    own, where the file goes. profile: empty for what is started without one."""
 
-    def __init__(self, tools: Path, folder: Path, secrets: Path, *services: str) -> None:
+    def __init__(
+        self, tools: Path, folder: Path, secrets: Path, *services: str, profile: str = "full"
+    ) -> None:
         self._tools = tools
+        self._profile = profile
         self._secrets = secrets
         folder.mkdir()
         self.file = folder / "compose.yaml"
@@ -80,8 +83,8 @@ class Stack:
     def _compose(self, *words: str) -> str:
         environ = {
             **os.environ,
-            "COMPOSE_PROFILES": "full",
-            "P2L_CONFIG_FILE": str(DEPLOY / "config.full.yaml"),
+            "COMPOSE_PROFILES": self._profile,
+            "P2L_CONFIG_FILE": str(DEPLOY / f"config.{self._profile or 'sandbox'}.yaml"),
         }
         return _checked([str(self._tools / "compose"), str(self.file), *words], environ)
 
