@@ -12,6 +12,7 @@ from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
 from functools import partial
 
+from server.body import Arrivals
 from server.errors import OverloadedError
 from server.settings import LimitsSettings
 
@@ -49,6 +50,7 @@ class Admission:
     ) -> None:
         self.in_flight = 0
         self.draining = False
+        self.arrivals = Arrivals()
         self.has_several = has_several
         self._max_concurrency = max_concurrency
         self._max_per_key = math.ceil(share_per_key * max_concurrency)
@@ -87,8 +89,9 @@ class Admission:
         return Place(partial(self._give_back, key))
 
     def drain(self) -> None:
-        """Lets nobody in from now on."""
+        """Lets nobody in from now on, and waits for no body that is not there yet."""
         self.draining = True
+        self.arrivals.hurry()
         for queue in self._queues.values():
             for waiting in queue:
                 if not waiting.done():

@@ -3,20 +3,70 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Coroutine, Iterable, Mapping
+from typing import Any, Final
 
 import orjson
 from fastapi import Request, Response
 from starlette.requests import ClientDisconnect
 
 from server.disconnect import peer_of
-from server.errors import InvalidRequestError, RequestTimeoutError, RequestTooLargeError
+from server.errors import (
+    ApiError,
+    InvalidRequestError,
+    OverloadedError,
+    RequestTimeoutError,
+    RequestTooLargeError,
+)
+
+_LAST_BYTES_S: Final = 1.0
 
 
-async def read_body(request: Request, limit: int, timeout_s: float = 60.0) -> bytes:
-    """At most limit bytes, within timeout_s seconds.
+class Arrivals:
+    """Bodies that are on their way. A process that is to stop waits for none of them for long."""
 
-    Raises RequestTooLargeError, RequestTimeoutError, InvalidRequestError, ClientDisconnect.
+    def __init__(self) -> None:
+        self._deadlines: set[asyncio.Timeout] = set()
+        self._is_over = False
+
+    async def within(self, timeout_s: float, reading: Coroutine[Any, Any, bytes]) -> bytes:
+        """What is read. Raises RequestTimeoutError, OverloadedError where all is over."""
+        if self._is_over:
+            timeout_s = min(timeout_s, _LAST_BYTES_S)
+        try:
+            async with asyncio.timeout(timeout_s) as deadline:
+                self._deadlines.add(deadline)
+                try:
+                    return await reading
+                finally:
+                    self._deadlines.discard(deadline)
+        except TimeoutError:
+            raise self._late(timeout_s) from None
+
+    def hurry(self) -> None:
+        """From now on the rest of a body has a second to come."""
+        self._is_over = True
+        last = asyncio.get_running_loop().time() + _LAST_BYTES_S
+        for deadline in self._deadlines:
+            when = deadline.when()
+            deadline.reschedule(last if when is None else min(when, last))
+
+    def _late(self, timeout_s: float) -> ApiError:
+        if not self._is_over:
+            return RequestTimeoutError(timeout_s)
+        error = OverloadedError("The server is shutting down.")
+        # the rest of the body is not read
+        error.headers["connection"] = "close"
+        return error
+
+
+async def read_body(
+    request: Request, limit: int, timeout_s: float = 60.0, arrivals: Arrivals | None = None
+) -> bytes:
+    """At most limit bytes, within timeout_s seconds. arrivals: those of the process.
+
+    Raises RequestTooLargeError, RequestTimeoutError, InvalidRequestError, ClientDisconnect,
+    OverloadedError where the process is to stop.
     """
     raw = request.scope["headers"]
     if find_header(raw, b"content-encoding") not in (None, b"identity"):
@@ -32,11 +82,7 @@ async def read_body(request: Request, limit: int, timeout_s: float = 60.0) -> by
     declared = find_header(raw, b"content-length") or b""
     if declared.isdigit() and int(declared[:20]) > limit:
         raise RequestTooLargeError(limit)
-    try:
-        async with asyncio.timeout(timeout_s):
-            return await _read(request, limit)
-    except TimeoutError:
-        raise RequestTimeoutError(timeout_s) from None
+    return await (arrivals or Arrivals()).within(timeout_s, _read(request, limit))
 
 
 async def _read(request: Request, limit: int) -> bytes:

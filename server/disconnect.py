@@ -154,9 +154,11 @@ class EventStreamResponse(StreamHead):
             raise
         finally:
             self._alive.stop()
-            with anyio.CancelScope(shield=True):
-                await self._aclose()
-            self._release()
+            try:
+                with anyio.CancelScope(shield=True):
+                    await self._aclose()
+            finally:
+                self._release()
 
     @staticmethod
     async def send_last(send: Send, alive: KeepAlive, failure: Callable[[ApiError], bytes]) -> None:

@@ -16,6 +16,8 @@ from server.hosts import is_loopback
 from server.secret import Secret
 from server.variables import variable
 
+# For what is being scored when it is told to stop: less than a container is given to end.
+_LAST_SCORES_S = 8
 ENGINES = ["auto", "onnx", "torch", "vllm"]
 
 
@@ -107,7 +109,7 @@ def run(args: argparse.Namespace) -> int:
         log_level="warning",
         access_log=False,
         server_header=False,
-        timeout_graceful_shutdown=30,
+        timeout_graceful_shutdown=_LAST_SCORES_S,
     )
     server = uvicorn.Server(config)
     _announce(args, len(checkpoint.manifest.models), checkpoint.max_tokens)

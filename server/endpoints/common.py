@@ -109,10 +109,12 @@ async def read_json(request: Request, state: State) -> tuple[dict[str, Any], boo
     """The body's JSON object, and whether it is large: then nothing that goes through all of it
     may be done on the event loop.
 
-    Raises RequestTooLargeError, RequestTimeoutError, InvalidRequestError, ClientDisconnect.
+    Raises RequestTooLargeError, RequestTimeoutError, InvalidRequestError, ClientDisconnect,
+    OverloadedError.
     """
     limits = state.settings.limits
-    raw = await read_body(request, limits.max_body_bytes, limits.body_timeout_s)
+    arrivals = state.gateway.admission.arrivals
+    raw = await read_body(request, limits.max_body_bytes, limits.body_timeout_s, arrivals)
     if not is_large(raw):
         return parse_body(raw), False
     return await state.gateway.heavy.run(partial(parse_body, raw)), True

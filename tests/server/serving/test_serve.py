@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import threading
 import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -69,6 +71,26 @@ def test_sigterm_lets_streams_finish_and_nobody_in(
         assert outcome["text"].endswith("data: [DONE]\n\n")
         assert serve.wait() == 0
     assert serve.said.count("\n") == serve.said.count("\n  ") + 1, "nothing but the announcement"
+
+
+def test_sigterm_does_not_wait_for_a_body_that_does_not_come(
+    tmp_path: Path, provider: FakeProvider
+) -> None:
+    """Its request has a place, and may take a minute to arrive."""
+    head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: 500\r\n\r\n{"
+    with ServeProcess(tmp_path, config_for(provider.base_url), environ=ENVIRON) as serve:
+        address = urlsplit(serve.url)
+        with socket.create_connection((address.hostname or "", address.port or 0)) as caller:
+            caller.settimeout(15)
+            caller.sendall(head)
+            time.sleep(0.3)
+            began = time.monotonic()
+            serve.signal(signal.SIGTERM)
+            answer = caller.recv(65536)
+            assert serve.wait() == 0
+        assert time.monotonic() - began < 10, "drain_s is 30"
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert b"shutting down" in answer
 
 
 def test_what_is_not_over_within_the_limit_ends_with_an_error_event(
