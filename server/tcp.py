@@ -5,6 +5,9 @@ from __future__ import annotations
 import socket
 from typing import Final
 
+# How long a caller's connection is kept that is at rest: longer than balancers keep theirs (60 s),
+# or they would send a request on one that is being closed.
+AT_REST_S: Final = 75
 # A model may think for ten minutes without a byte: what is on the way must not forget the
 # connection, and an end that is gone is noticed within a minute and a half.
 _KEEPALIVES: Final = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}

@@ -14,6 +14,7 @@ from server.commands.flags import port
 from server.config_file import ConfigError
 from server.hosts import is_loopback
 from server.secret import Secret
+from server.tcp import AT_REST_S
 from server.variables import variable
 
 # For what is being scored when it is told to stop: less than a container is given to end.
@@ -110,6 +111,7 @@ def run(args: argparse.Namespace) -> int:
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=_LAST_SCORES_S,
+        timeout_keep_alive=AT_REST_S,
     )
     server = uvicorn.Server(config)
     _announce(args, len(checkpoint.manifest.models), checkpoint.max_tokens)

@@ -14,6 +14,7 @@ from typing import Any
 import uvicorn
 
 from server.admission import Admission
+from server.tcp import AT_REST_S
 
 # For what is already written to reach its caller, once nothing is under way.
 _LAST_WORDS_S = 2
@@ -92,5 +93,6 @@ def server_config(app: object, protocol: Callable[..., asyncio.Protocol]) -> uvi
         server_header=False,
         proxy_headers=False,
         timeout_graceful_shutdown=_LAST_WORDS_S,
+        timeout_keep_alive=AT_REST_S,
         backlog=2048,
     )

@@ -6,6 +6,8 @@ It reports what goes wrong as httpx's exceptions and never sends anything twice.
 from __future__ import annotations
 
 import asyncio
+import math
+import re
 import select
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,6 +21,8 @@ _HIGH_WATER_BYTES: Final = 256 * 1024
 # A head (or trailers, or interim answers) longer than this is an attack or a fault.
 _MAX_QUIET_BYTES: Final = 128 * 1024
 _SWITCHING_PROTOCOLS: Final = 101
+_KEEP_ALIVE_LENGTH: Final = len(b"keep-alive")
+_KEPT_FOR: Final = re.compile(rb"timeout=(\d{1,6})", re.IGNORECASE)
 
 
 @dataclass(slots=True)
@@ -48,6 +52,8 @@ class Connection(asyncio.Protocol):
         self._write_paused = False
         self._read_paused = False
         self.idle_since_s = 0.0
+        # how long the provider says that it keeps a connection at rest
+        self.kept_s = math.inf
         self._begin()
 
     def _begin(self) -> None:
@@ -246,6 +252,11 @@ class Connection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self._has_head:  # trailers are not needed
             self.headers.append((name, value))
+            if len(name) == _KEEP_ALIVE_LENGTH and name.lower() == b"keep-alive":
+                found = _KEPT_FOR.search(value)
+                seconds = math.inf if found is None else int(found[1])
+                # it counts from its own last byte, and a request takes a while to arrive
+                self.kept_s = max(seconds - 1.0, seconds / 2)
 
     def on_headers_complete(self) -> None:
         if self._has_head:

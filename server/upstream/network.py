@@ -206,7 +206,8 @@ class NetworkTransport(httpx.AsyncBaseTransport):
             self._sweep = loop.call_later(self._keepalive_expiry_s, self._close_stale)
 
     def _is_stale(self, connection: Connection, now_s: float) -> bool:
-        return now_s - connection.idle_since_s >= self._keepalive_expiry_s
+        at_rest_s = now_s - connection.idle_since_s
+        return at_rest_s >= self._keepalive_expiry_s or at_rest_s >= connection.kept_s
 
 
 class NetworkBody(httpx.AsyncByteStream):

@@ -4,8 +4,10 @@ environment says so as for OpenSSL, those of SSL_CERT_FILE and SSL_CERT_DIR alon
 from __future__ import annotations
 
 import os
+import re
 import ssl
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -14,6 +16,8 @@ import httpx
 
 FILE: Final = "SSL_CERT_FILE"
 FOLDER: Final = "SSL_CERT_DIR"
+_HASHED: Final = re.compile(r"[0-9a-f]{8}\.\d+")
+_SUFFIXES: Final = frozenset({".pem", ".crt", ".cer"})
 
 
 class TrustUnusableError(ValueError):
@@ -66,3 +70,15 @@ def _load_folders(context: ssl.SSLContext, paths: str) -> None:
     for folder in folders:
         # they are read when a certificate asks for one of them
         context.load_verify_locations(capath=folder)
+        names = [path.name for path in Path(folder).iterdir()]
+        if not any(_HASHED.fullmatch(name) for name in names):
+            # nobody has run `openssl rehash`: they would not be found
+            _load_all(context, Path(folder))
+
+
+def _load_all(context: ssl.SSLContext, folder: Path) -> None:
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() in _SUFFIXES:
+            # other things lie there too, keys say
+            with suppress(OSError):
+                context.load_verify_locations(cafile=path)

@@ -111,6 +111,14 @@ def test_authorities_in_a_folder(secure: FakeProvider, bundle: str, tmp_path: Pa
     assert "SSL_CERT_FILE" in failure(text, SSL_CERT_DIR=str(empty))
 
 
+def test_a_folder_that_nobody_has_hashed(secure: FakeProvider, bundle: str, tmp_path: Path) -> None:
+    folder = tmp_path / "plain"
+    folder.mkdir()
+    (folder / "company.crt").write_bytes(Path(bundle).read_bytes())
+    (folder / "key.pem").write_text("-----BEGIN PRIVATE KEY-----")
+    assert asked(config(secure.base_url), SSL_CERT_DIR=str(folder)).status_code == 200
+
+
 def test_without_either_the_machines_own_store_counts_too(
     authority: trustme.CA, bundle: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

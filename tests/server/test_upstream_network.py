@@ -473,6 +473,21 @@ async def test_idle_connections_are_closed_after_a_while() -> None:
         assert await answer_to(network, post(seen.port)) == b"ok"
 
 
+@pytest.mark.parametrize(
+    ("said", "n_connections"),
+    [(b"timeout=1", 2), (b"max=9, Timeout=1", 2), (b"timeout=60", 1), (b"max=9", 1), (b"", 1)],
+)
+async def test_a_connection_is_kept_no_longer_than_the_provider_says(
+    said: bytes, n_connections: int
+) -> None:
+    wire = b"HTTP/1.1 200 OK\r\nKeep-Alive: %b\r\nContent-Length: 2\r\n\r\nok" % said
+    async with serving(saying(wire)) as seen, transport() as network:
+        for pause_s in (0.55, 0.0):
+            await answer_to(network, post(seen.port))
+            await asyncio.sleep(pause_s)
+        assert seen.n_connections == n_connections
+
+
 async def test_the_connection_used_last_is_used_first() -> None:
     async def slow(
         seen: Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter

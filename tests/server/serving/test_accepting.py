@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 from servers import LOAD_CORE, SERVER_CORE, free_ports, ours, provider, run_load, running
 
+from server.serving.server import server_config
 from server.serving.sockets import accepting, bind, inherited
 
 CLIENTS = 64
@@ -57,3 +59,11 @@ def test_a_caller_who_vanishes_in_a_long_silence_is_noticed() -> None:
                 )  # fmt: skip
                 assert idle + every * times <= 120
             assert caller.fileno() >= 0
+
+
+def test_connections_at_rest_are_kept_longer_than_balancers_keep_theirs() -> None:
+    async def app(*_: object) -> None:
+        """Never called."""
+
+    kept = server_config(app, asyncio.Protocol).timeout_keep_alive
+    assert kept > 60, "what balancers are set to where nobody has set them"
