@@ -116,7 +116,8 @@ def _native_media(native: Mapping[str, Any]) -> int:
     while waiting:
         one = waiting.pop()
         if isinstance(one, dict):
-            found += one.get("type") in _NATIVE_MEDIA
+            kind = one.get("type")
+            found += isinstance(kind, str) and kind in _NATIVE_MEDIA
             waiting += [one[name] for name in ("content", "output") if name in one]
         elif isinstance(one, list):
             waiting += one

@@ -104,3 +104,10 @@ def test_a_suffix_is_input() -> None:
 def test_a_sound_of_an_earlier_answer_is_bounded_as_media() -> None:
     heard = {"role": "assistant", "content": "x", "audio": {"id": "audio_1"}}
     assert count_chat({"messages": [heard]}).bound >= 50_000
+
+
+@pytest.mark.parametrize("kind", [["image"], {"image": 1}, None, 7])
+def test_a_type_that_is_none_is_no_media(kind: object) -> None:
+    body = {"messages": [{"role": "user", "content": "x"}]}
+    native = {"messages": [{"role": "user", "content": [{"type": kind, "text": "x"}]}]}
+    assert count_chat(body, native).bound > 0

@@ -262,6 +262,7 @@ PARTS = [
     ({"type": "image_url", "image_url": {"url": "data:image/tiff;base64,AA=="}}, "anthropic"),
     ({"type": "image_url", "image_url": {"url": "https://x.org/picture"}}, "gemini"),
     ({"type": "input_audio", "input_audio": {"data": "AA==", "format": "wav"}}, "anthropic"),
+    ({"type": "input_audio", "input_audio": {"data": "AA=="}}, "both"),
     ({"type": "file", "file": {"file_id": "file-1"}}, "both"),
     ({"type": "file", "file": {"file_data": "data:text/csv;base64,AA=="}}, "anthropic"),
     ({"type": "part_of_the_future"}, "both"),

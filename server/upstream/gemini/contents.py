@@ -121,12 +121,18 @@ def _part(part: Mapping[str, Any]) -> Part:
         case "image_url":
             return _image(image_url(part))
         case "input_audio":
-            sound = part["input_audio"]
-            return _inline(f"audio/{sound['format']}", sound["data"])
+            return _sound(part["input_audio"])
         case "file":
             return _inline(*file_data(part))
         case kind:
             raise InexpressibleError(f"{str(kind)[:40]} parts")
+
+
+def _sound(sound: Mapping[str, Any]) -> Part:
+    kind, data = sound.get("format"), sound.get("data")
+    if not isinstance(kind, str) or not kind or not isinstance(data, str):
+        raise InexpressibleError("a sound without its format")
+    return _inline(f"audio/{kind}", data)
 
 
 def _image(url: str) -> Part:
