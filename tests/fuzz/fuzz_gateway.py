@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import random
+import re
 import tempfile
 import time
 from collections import Counter
@@ -28,6 +29,9 @@ routing: {breaker: {consecutive_failures: 100000, min_requests: 100000}}
 BEHAVIOURS = (Behaviour(), Behaviour(), Behaviour(), Behaviour(status=400), Behaviour(status=500))
 
 
+_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+
+
 @dataclass
 class Report:
     """statuses: how often each came back; 0: the connection was closed without an answer.
@@ -43,11 +47,32 @@ async def send(port: int, raw: bytes) -> bytes:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         try:
             writer.write(raw)
-            return await reader.read(-1)
+            return await whole_answer(reader, has_body=not raw.startswith(b"HEAD"))
         except ConnectionError:
             return b""
         finally:
             writer.close()
+
+
+async def whole_answer(reader: asyncio.StreamReader, *, has_body: bool) -> bytes:
+    """The first answer, and not more: a connection at rest stays open for a minute and longer."""
+    answer = b""
+    try:
+        while True:
+            head = await reader.readuntil(b"\r\n\r\n")
+            answer += head
+            if not head.split()[1].startswith(b"1"):
+                break
+        length = _LENGTH.search(head)
+        if not has_body or head.split()[1] in (b"204", b"304"):
+            return answer
+        if length is not None:
+            return answer + await reader.readexactly(int(length[1]))
+        if b"transfer-encoding: chunked" in head.lower():
+            return answer + await reader.readuntil(b"\r\n0\r\n\r\n")
+        return answer + await reader.read(-1)
+    except asyncio.IncompleteReadError as error:
+        return answer + error.partial
 
 
 async def fuzz(port: int, seeds: range, report: Report, workers: int = 32) -> None:
