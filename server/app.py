@@ -89,15 +89,15 @@ def create_app(
     # stored keys come and go while it serves
     gateway.admission.has_several = lambda: state.authenticator.has_several
 
-    def new_prices() -> None:
-        # those in force: a reload may have changed both
-        state.gateway.planner.serve(build_catalogue(state.settings))
-
     def current_catalogue() -> tuple[ModelCard, ...]:
         return build_catalogue(state.settings)
 
     def serve(cards: tuple[ModelCard, ...]) -> None:
+        # the gateway in force: a reload may have changed it
         state.gateway.planner.serve(cards)
+
+    def new_prices() -> None:
+        serve(current_catalogue())
 
     def put(found: Settings) -> None:
         state.settings = found

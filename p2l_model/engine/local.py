@@ -57,6 +57,8 @@ class LocalScorer:
         self._engine = engine
         self._max_waiting = max_waiting
         self._observer = observer or Silent()
+        # asked for with every request
+        self._models = tuple(checkpoint.manifest.models)
         self._cache: PromptCache[ScoredPrompt] = PromptCache(cache_size)
         self._in_flight: dict[bytes, _Shared] = {}
         self._waiting = 0
@@ -89,7 +91,7 @@ class LocalScorer:
 
     @property
     def models(self) -> tuple[str, ...]:
-        return tuple(self._checkpoint.manifest.models)
+        return self._models
 
     @property
     def marginal(self) -> PromptLeaderboard | None:
