@@ -4,6 +4,7 @@ read again, and what goes wrong with one record is the end of no other."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import resource
@@ -59,13 +60,19 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-@pytest.fixture
-def short_files() -> Iterator[int]:
-    """Files of at most 20,000 bytes."""
+@contextlib.contextmanager
+def short_files() -> Iterator[None]:
+    """Files of at most 20,000 bytes.
+
+    The limit is this whole process's, so it holds while a test writes and no longer: pytest's
+    report of the test may be a file too, and a longer one.
+    """
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
-    yield 20_000
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_a_disk_that_fills_up_in_the_middle_of_a_line_loses_no_next_record(
@@ -83,18 +90,19 @@ def test_a_disk_that_fills_up_in_the_middle_of_a_line_loses_no_next_record(
     assert left(small_disk / "spool") == (["first", "next"], 0)
 
 
-def test_a_file_that_may_not_grow_loses_no_next_record(tmp_path: Path, short_files: int) -> None:
+def test_a_file_that_may_not_grow_loses_no_next_record(tmp_path: Path) -> None:
     spool = Spool(tmp_path, "a")
     spool.append(record("first", 15_000), 1)
-    with pytest.raises(OSError, match="No space left"):
-        spool.append(record("too_long", 10_000), 2)
-    spool.append(record("next", 1_000), 3)
+    with short_files():
+        with pytest.raises(OSError, match="No space left"):
+            spool.append(record("too_long", 10_000), 2)
+        spool.append(record("next", 1_000), 3)
     die(spool)
     assert left(tmp_path) == (["first", "next"], 0)
 
 
 def test_where_the_line_cannot_even_be_cut_off_the_next_is_in_another_file(
-    tmp_path: Path, short_files: int, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def cannot(*_: Any) -> None:
         raise OSError(5, "Input/output error")
@@ -102,9 +110,10 @@ def test_where_the_line_cannot_even_be_cut_off_the_next_is_in_another_file(
     monkeypatch.setattr(spooling.os, "ftruncate", cannot)
     spool = Spool(tmp_path, "a")
     spool.append(record("first", 15_000), 1)
-    with pytest.raises(OSError, match="No space left"):
-        spool.append(record("too_long", 10_000), 2)
-    spool.append(record("next"), 3)
+    with short_files():
+        with pytest.raises(OSError, match="No space left"):
+            spool.append(record("too_long", 10_000), 2)
+        spool.append(record("next"), 3)
     die(spool)
     assert left(tmp_path) == (["first", "next"], 0)
 
