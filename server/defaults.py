@@ -12,6 +12,8 @@ from server.settings import Settings
 from server.variables import variable
 
 SANDBOX = "sandbox"
+# What clients ask for that know no other names: of models that no provider here has.
+_ALIASES: Final = {"claude-*": "p2l", "gpt-*": "p2l"}
 _ADDRESSES: Final = {
     "anthropic": "https://api.anthropic.com",
     "gemini": "https://generativelanguage.googleapis.com",
@@ -20,7 +22,8 @@ _ADDRESSES: Final = {
 
 def default_settings(environ: Mapping[str, str]) -> Settings:
     """Providers whose keys are in the environment; without any, all of them in the sandbox. Their
-    models are those of `models: auto`."""
+    models are those of `models: auto`. Names of Claude and GPT models that no provider has are
+    routed."""
     catalogue = _catalogue()
     found = {key: provider for key, provider in catalogue.items() if variable(key, environ)}
     providers: dict[str, Any] = {}
@@ -31,7 +34,7 @@ def default_settings(environ: Mapping[str, str]) -> Settings:
         if not found and "base_url" not in provider:
             real_or_not["base_url"] = _ADDRESSES[provider["kind"]]
         providers[name] = provider | real_or_not | {"models": "auto"}
-    return Settings.model_validate({"providers": providers})
+    return Settings.model_validate({"providers": providers, "aliases": _ALIASES})
 
 
 def is_sandbox_only(settings: Settings) -> bool:

@@ -21,6 +21,7 @@ from router.cost import RequestShape
 from router.decide import BudgetMode, Objective, RoutingRequest
 from router.objective import is_known
 from server.adapting.alike import alike
+from server.aliases import Aliases, is_routing
 from server.auth import Caller
 from server.chat_request import ChatRequest
 from server.counting import Counted
@@ -43,7 +44,6 @@ from server.tastes import Tastes
 from server.upstream.base import Fit, Surface, Upstream
 from server.upstream.patience import thinks
 
-_ROUTED_NAMES = ("p2l", "auto")
 # Counting is exact up to here; beyond, tokenising would cost more than the count is worth.
 _EXACT_COUNT_CHARS = 20_000
 _ANYTHING = Fit()
@@ -59,7 +59,7 @@ def _as_configured(_: Caller, usd_per_win: Decimal | None) -> Decimal | None:
 class Planner:
     """Knows the catalogue, the rules and the scorer. upstreams: by provider name; where one is
     missing (a dry decision), its models count as able to express everything. aliases: other names
-    for models and profiles. worth: what a win is worth to a caller, by what is configured and by
+    for models and profiles, and patterns of them. worth: what a win is worth to a caller, by what is configured and by
     what is left of its budgets. facts: by catalogue name, what is known of the models. private:
     names of the providers that are marked so. previous: the planner that this one takes over from,
     with all that it has learnt."""
@@ -90,7 +90,7 @@ class Planner:
         self._has_windows = bool(routing.window_budgets)
         self._scoring = scoring
         self._upstreams = upstreams or {}
-        self._aliases = aliases or {}
+        self._aliases = Aliases(aliases or {})
         self._entropy = Entropy()
         self.latencies: Latencies = Latencies() if previous is None else previous.latencies
         self.heavy: Heavy = Heavy() if previous is None else previous.heavy
@@ -134,7 +134,7 @@ class Planner:
         unknown model, InvalidRequestError for bad options."""
         if self.scorer.models != self._columns:
             self._place()
-        model = self._aliases.get(request.model, request.model)
+        model = self.meant(request.model)
         direct = self._direct(model, caller)
         if direct is None:
             _check_routable(request)
@@ -199,6 +199,10 @@ class Planner:
             tags=options.tags,
         )
 
+    def meant(self, name: str) -> str:
+        """The model or profile that a caller's name for it stands for; else the name itself."""
+        return self._aliases.meant(name, self.catalogue)
+
     async def leaderboard(self, plan: Plan) -> tuple[PromptLeaderboard, float]:
         """The prompt's leaderboard and the milliseconds it took. Raises ApiError.
 
@@ -262,7 +266,7 @@ class Planner:
         return self._worth(caller, own)
 
     def _direct(self, model: str, caller: Caller) -> ModelCard | None:
-        if model in _ROUTED_NAMES or model.startswith("p2l:"):
+        if is_routing(model):
             return None
         card = self.catalogue.get(model)
         if card is None or (caller.models is not None and model not in caller.models):

@@ -105,6 +105,7 @@ def _report(
         "without_coefficient": [
             {"model": name, "hint": _hint(name, missing)} for name in missing.without_coefficient
         ],
+        "aliases": settings.aliases,
         "leaderboard_only": list(missing.without_model),
         "without_price": list(missing.without_price),
     }
@@ -175,6 +176,9 @@ def _text(report: Mapping[str, Any]) -> Iterator[str]:
     auto = [row["model"] for row in report["models"] if row["from"] != "configuration"]
     if auto:
         yield f"by models: auto: {', '.join(auto)}"
+    if report["aliases"]:
+        names = (f"{name} is {target}" for name, target in report["aliases"].items())
+        yield f"aliases: {', '.join(names)}"
     yield f"facts of models: {report['facts']['from']}, as of {report['facts']['as_of']}"
     for name, state in report["keys"].items():
         yield f"key {name}: {state}"

@@ -6,6 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter, Response
 
+from server.aliases import is_pattern
 from server.endpoints.common import CallerDep, State, StateDep, json_response
 from server.errors import NotFoundError
 
@@ -31,7 +32,7 @@ async def get_model(model: str, caller: CallerDep, state: StateDep) -> Response:
     routed = {"p2l", "auto", *(f"p2l:{name}" for name in state.settings.routing.profiles)}
     if model in routed:
         return json_response(_model(model, "p2l-router", state))
-    if model in dict(_aliases(state, routed | set(owners))):
+    if model not in owners and state.gateway.planner.meant(model) in routed | set(owners):
         return json_response(_model(model, "p2l-router", state))
     if model not in owners:
         raise NotFoundError(
@@ -41,9 +42,12 @@ async def get_model(model: str, caller: CallerDep, state: StateDep) -> Response:
 
 
 def _aliases(state: State, known: set[str]) -> list[tuple[str, str]]:
-    """Other names for what the caller may ask for."""
-    aliases = state.settings.aliases
-    return [(name, "p2l-router") for name, target in aliases.items() if target in {"auto", *known}]
+    """Other names for what the caller may ask for; a pattern is no name."""
+    return [
+        (name, "p2l-router")
+        for name, target in state.settings.aliases.items()
+        if target in {"auto", *known} and not is_pattern(name)
+    ]
 
 
 def _model(name: str, owner: str, state: State) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field, PrivateAttr, model_validator
 
+from server.aliases import is_pattern, pattern_problem
 from server.settings.auth import AuthSettings, KeySettings
 from server.settings.facts import FactOverrides, FactsFile
 from server.settings.fields import Section
@@ -43,7 +44,9 @@ __all__ = [
 
 
 class Settings(Section):
-    """The whole configuration. aliases: name -> model, p2l or p2l:PROFILE."""
+    """The whole configuration. aliases: name -> model, p2l or p2l:PROFILE; a star in the name
+    stands for any characters, and such a pattern is for names that are neither a model's nor an
+    alias, the longest first."""
 
     providers: dict[str, ProviderSettings] = Field(default_factory=dict)
     models: dict[str, ModelSettings] = Field(default_factory=dict)
@@ -90,6 +93,9 @@ class Settings(Section):
         for alias, target in self.aliases.items():
             if alias in routed or alias in self.models:
                 raise ValueError(f"aliases.{alias}: is the name of a model or profile itself")
+            problem = pattern_problem(alias) if is_pattern(alias) else None
+            if problem is not None:
+                raise ValueError(f"aliases.{alias}: {problem}")
             if target not in routed and target not in self.models:
                 raise ValueError(f"aliases.{alias}: there is no model or profile {target!r}")
 
