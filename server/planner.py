@@ -59,10 +59,10 @@ def _as_configured(_: Caller, usd_per_win: Decimal | None) -> Decimal | None:
 class Planner:
     """Knows the catalogue, the rules and the scorer. upstreams: by provider name; where one is
     missing (a dry decision), its models count as able to express everything. aliases: other names
-    for models and profiles, and patterns of them. worth: what a win is worth to a caller, by what is configured and by
-    what is left of its budgets. facts: by catalogue name, what is known of the models. private:
-    names of the providers that are marked so. previous: the planner that this one takes over from,
-    with all that it has learnt."""
+    for models and profiles, and patterns of them. worth: what a win is worth to a caller, by what
+    is configured and by what is left of its budgets. facts: by catalogue name, what is known of the
+    models. private: names of the providers that are marked so. previous: the planner that this one
+    takes over from, with all that it has learnt."""
 
     def __init__(
         self,

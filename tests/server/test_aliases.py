@@ -119,9 +119,11 @@ auth:
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
     keys = {name.upper(): f"{name}-key" for name in ("all", "few", "other")}
-    with FakeProvider() as provider:
-        with LiveGateway(CONFIG.format(url=provider.base_url), keys) as gateway:
-            yield gateway.url
+    with (
+        FakeProvider() as provider,
+        LiveGateway(CONFIG.format(url=provider.base_url), keys) as gateway,
+    ):
+        yield gateway.url
 
 
 BODIES = {
