@@ -19,6 +19,8 @@ def is_large(raw: bytes) -> bool:
     """Whether a body, or an answer, takes so long to read that it is read in a thread."""
     if len(raw) > LARGE_BYTES:
         return True
+    if len(raw) <= _MANY_VALUES:
+        return False
     return raw.count(b",") + raw.count(b"[") + raw.count(b"{") > _MANY_VALUES
 
 

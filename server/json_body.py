@@ -8,7 +8,7 @@ from typing import Any, Final
 import orjson
 
 from server.errors import InvalidRequestError
-from server.json_size import JsonSize, TooManyError, size_of
+from server.json_size import PIECE_BYTES, JsonSize, TooManyError, keys_of_small, size_of
 from server.options import budget_places, parse_budget
 
 MAX_DEPTH: Final = 96
@@ -16,6 +16,8 @@ MAX_DEPTH: Final = 96
 # while the parser reads, no other thread computes: what it reads at once has to be bounded. Lists
 # and objects take longer than numbers and texts, keys and escapes longer still.
 MOST: Final = JsonSize(values=500_000, containers=100_000, keys=100_000, backslashes=4_000_000)
+# Bytes that cannot hold more of anything than there may be.
+_SMALL_BYTES: Final = min(PIECE_BYTES, *MOST)
 
 
 def parse_body(raw: bytes) -> dict[str, Any]:
@@ -26,7 +28,7 @@ def parse_body(raw: bytes) -> dict[str, Any]:
     parsed.
     """
     try:
-        size = size_of(raw, MOST)
+        n_keys = keys_of_small(raw) if len(raw) <= _SMALL_BYTES else size_of(raw, MOST).keys
     except TooManyError as error:
         raise InvalidRequestError(f"The body holds {error}.") from None
     try:
@@ -36,7 +38,7 @@ def parse_body(raw: bytes) -> dict[str, Any]:
         raise InvalidRequestError(_not_json(raw)) from None
     if not isinstance(body, dict):
         raise InvalidRequestError("The body must be a JSON object.")
-    if _count_keys(body) != size.keys:
+    if _count_keys(body) != n_keys:
         raise InvalidRequestError(_repeated(raw))
     _keep_exact_budget(raw, body)
     return body

@@ -52,12 +52,12 @@ class Learned:
     def wrote(self, caller: str, decision: Decision, tokens: int, effort: str) -> None:
         """How many tokens the answers of a request had, thoughts included."""
         request, cap = decision.request, decision.max_output_tokens
+        if decision.model not in request.thought_tokens:
+            return  # the checkpoint predicts the length of an answer without thoughts
         caps = [one for one in (request.shape.max_output_tokens, cap) if one is not None]
         n, limit = request.shape.n, min(caps, default=math.inf)
         own = (c for c in decision.candidates if c.card.name == decision.model)
         expected = next((c.expected_output_tokens for c in own), 0.0)
-        if decision.model not in request.thought_tokens:
-            return  # the checkpoint predicts the length of an answer without thoughts
         if tokens >= n * limit or expected >= limit:
             return  # it was cut off: how long it would have been nobody knows
         factor = request.length_factors.get(decision.model, 1.0)
@@ -67,8 +67,11 @@ class Learned:
         self, cards: Iterable[ModelCard], estimated: int, caller: str
     ) -> dict[str, int]:
         """Catalogue name -> tokens, where the provider's count differs from ours."""
-        counts = {name: ratio.corrected(caller, estimated) for name, ratio in self._ratios.items()}
-        other = {name: count for name, count in counts.items() if count != estimated}
+        other = {}
+        for name, ratio in self._ratios.items():
+            count = ratio.corrected(caller, estimated)
+            if count != estimated:
+                other[name] = count
         if not other:
             return {}
         return {card.name: other[card.provider] for card in cards if card.provider in other}

@@ -165,7 +165,7 @@ def effort_asked(body: Mapping[str, Any]) -> str:
         return _known(body["reasoning_effort"])
     for place in ("output_config", "reasoning"):
         asked = body.get(place)
-        if isinstance(asked, Mapping) and asked.get("effort") is not None:
+        if isinstance(asked, dict) and asked.get("effort") is not None:
             return _known(asked["effort"])
     return ""
 

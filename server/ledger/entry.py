@@ -209,13 +209,13 @@ class Entry:
         if n_bytes > 0:
             self._seen.deltas += 1
             self._seen.text_bytes += n_bytes
-            if not self._has_thoughts:
-                thoughts = said.get("reasoning_content") or said.get("reasoning")
-                self._has_thoughts = bool(thoughts or said.get("thinking"))
+            if not (self._has_thoughts or _THOUGHTS.isdisjoint(said)):
+                self._has_thoughts = any(said.get(name) for name in _THOUGHTS)
 
 
 # Strings of a message or delta that nobody pays for.
 _NO_OUTPUT: Final = frozenset({"role", "type", "id", "signature"})
+_THOUGHTS: Final = frozenset({"reasoning_content", "reasoning", "thinking"})
 
 
 def _dicts(items: object) -> list[dict[str, Any]]:

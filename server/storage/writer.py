@@ -43,14 +43,14 @@ class Writer:
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="storage-writer", daemon=True)
         self._failure: str | None = None
+        self._has_ended = False
         self.committed = 0
         self.n_rejected = 0
 
     @property
     def failure(self) -> str | None:
         """Why nothing can be written just now; None where it can."""
-        ended = self._thread.ident is not None and not self._thread.is_alive()
-        if ended and not self._stopping.is_set():
+        if self._has_ended and not self._stopping.is_set():
             return "the thread that writes has ended"
         return self._failure
 
@@ -85,10 +85,13 @@ class Writer:
 
     def _run(self) -> None:
         stopped = False
-        while not stopped:
-            batch, stopped = self._gather()
-            # neither may raise: the thread would end, and nobody would notice for long
-            self._write_until_done(batch)
+        try:
+            while not stopped:
+                batch, stopped = self._gather()
+                # neither may raise: the thread would end
+                self._write_until_done(batch)
+        finally:
+            self._has_ended = True
 
     def _gather(self) -> tuple[list[_Item], bool]:
         batch: list[_Item] = []

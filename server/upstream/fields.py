@@ -7,7 +7,7 @@ provider. Where a budget, a window or a key bounds a request, only what is liste
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 Body = Mapping[str, Any]
@@ -29,6 +29,14 @@ class Fields:
     inner: Mapping[str, Fields | None]
     admits: Callable[[Any], bool] | None = None
     others: bool = False
+    # those of inner in which something may have to stay
+    nested: Mapping[str, Fields] = field(init=False, repr=False)
+    names: frozenset[str] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        nested = {name: below for name, below in self.inner.items() if below is not None}
+        object.__setattr__(self, "nested", nested)
+        object.__setattr__(self, "names", frozenset(self.inner))
 
     @classmethod
     def named(cls, *names: str, **inner: Fields | None) -> Fields:
@@ -54,18 +62,15 @@ def trimmed(body: Body, fields: Fields, left_out: dict[str, None], path: str = "
     left_out: the names of what is left out are added, as in "messages.content.x". path: of the
     body, with its last point.
     """
-    inner = fields.inner
+    nested = fields.nested
     changed: dict[str, Any] = {}
     gone: list[str] = []
+    if not (fields.others or fields.names.issuperset(body)):
+        gone = [name for name in body if name not in fields.names]
     for name, value in body.items():
-        if name not in inner:
-            if not fields.others:
-                gone.append(name)
+        if value.__class__ not in _CONTAINERS or name not in nested:
             continue
-        below = inner[name]
-        if below is None or value.__class__ not in _CONTAINERS:
-            continue
-        kept = _below(value, below, left_out, f"{path}{name}.")
+        kept = _below(value, nested[name], left_out, f"{path}{name}.")
         if kept is None:
             gone.append(name)
         elif kept is not value:

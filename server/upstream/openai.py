@@ -180,12 +180,12 @@ class OpenAIUpstream:
         parsed = json_object(event.data)
         if parsed is None:
             raise self._unavailable("sent an event that is not a JSON object")
-        if parsed.get("error") or event.name == b"error":
-            raise error_within(self._name, told(event.data, self._api_key))
-        if b'"error"' in event.data:
+        if b"error" in event.data or event.name:
+            if parsed.get("error") or event.name == b"error":
+                raise error_within(self._name, told(event.data, self._api_key))
             _check_choices(self._name, parsed)
         ending.watch(parsed)
-        if parsed.get("type") == "response.failed" and not ending.has_begun:
+        if "type" in parsed and parsed["type"] == "response.failed" and not ending.has_begun:
             raise self._failed(event.data)
         event.parsed = parsed
         return event

@@ -54,14 +54,14 @@ def _asked(body: Mapping[str, Any]) -> bool | None:
     """Whether the request asks for thoughts; None where it says nothing of them."""
     effort = body.get("reasoning_effort")
     reasoning = body.get("reasoning")
-    if effort is None and isinstance(reasoning, Mapping):
+    if effort is None and isinstance(reasoning, dict):
         if reasoning.get("enabled") is False:
             return False
         effort = reasoning.get("effort") or reasoning.get("max_tokens") or reasoning.get("enabled")
     if effort is not None:
         return bool(effort != "none")
     kind = body.get("thinking")
-    if isinstance(kind, Mapping):
+    if isinstance(kind, dict):
         return kind.get("type") != "disabled"
     enabled = body.get("enable_thinking")
     return enabled if isinstance(enabled, bool) else None

@@ -131,7 +131,7 @@ def test_what_a_body_holds_is_counted_by_the_piece(
 ) -> None:
     raw = json.dumps({'k"\\': tree}, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("server.json_size._PIECE_BYTES", piece_bytes)
+        patched.setattr("server.json_size.PIECE_BYTES", piece_bytes)
         size = size_of(raw, MOST)
     assert (size.containers, size.keys) == _counted({'k"\\': tree})
 
