@@ -9,7 +9,14 @@ from typing import Any, Final
 
 from p2l_model.types import Conversation, user_turns
 from router.record import record
-from server.adapting import adapt_chat, adapt_messages, adapt_responses
+from server.adapting import (
+    Adapted,
+    adapt_chat,
+    adapt_messages,
+    adapt_responses,
+    adapt_unknown_messages,
+    with_all_tools_loaded,
+)
 from server.chat_fields import check_fields
 from server.counting import Counted, count_chat
 from server.errors import InvalidRequestError
@@ -41,8 +48,10 @@ class ChatRequest:
     the caller's own body where that is another surface; headers go along with it. Neither holds
     the fields that are for us. native_only:
     what of it chat completions cannot say, so that only providers of the surface itself can
-    answer. server_tools: whether it lets the provider run tools of its own. turn: see Turn.
+    answer; bridged_without: what they do not say and can do without.
+    server_tools: whether it lets the provider run tools of its own. turn: see Turn.
     thinking_tokens: what of the output cap the native body lets a model think with.
+    thinks_not: the native body asks for an answer without thoughts.
     """
 
     body: Mapping[str, Any] = field(repr=False)
@@ -55,10 +64,12 @@ class ChatRequest:
     surface: Surface = Surface.CHAT
     native: Mapping[str, Any] | None = field(default=None, repr=False)
     native_only: str | None = None
+    bridged_without: tuple[str, ...] = ()
     headers: Mapping[str, str] = field(default_factory=dict)
     server_tools: bool = False
     turn: Turn | None = None
     thinking_tokens: int = 0
+    thinks_not: bool = False
 
     @property
     def messages(self) -> list[dict[str, Any]]:
@@ -86,34 +97,53 @@ class ChatRequest:
         """Whether the provider can express this, and what of it goes out. model: its name for the
         model. bounded: see Upstream.fields. facts: what is known of the model."""
         if self.native is not None and upstream.speaks(self.surface):
-            return self._native_fit(self.native, upstream, facts, bounded=bounded)
+            return self._native_fit(self.native, upstream, model, facts, bounded=bounded)
         if self.native_only is not None:
             return Fit(f"its provider cannot express {self.native_only}")
+        found = self._bridged_fit(upstream, model, facts, bounded=bounded)
+        if not self.bridged_without:
+            return found
+        return replace(found, left_out=tuple(sorted({*found.left_out, *self.bridged_without})))
+
+    def _bridged_fit(
+        self, upstream: Upstream, model: str, facts: ModelFacts | None, *, bounded: bool
+    ) -> Fit:
         if facts is None:
             return upstream.fit(self.body, model, bounded=bounded)
-        adapted = adapt_chat(self.body, facts)
+        body = self.body
+        if self.thinks_not and facts.thinking.use not in ("never", "unknown"):
+            body = {**body, "reasoning_effort": "none"}
+        adapted = adapt_chat(body, facts)
         return fit_adapted(self.body, adapted, upstream.fit(adapted.body, model, bounded=bounded))
 
     def _native_fit(
         self,
         native: Mapping[str, Any],
         upstream: Upstream,
+        model: str,
         facts: ModelFacts | None,
         *,
         bounded: bool,
     ) -> Fit:
         if bounded and native.get("prompt") is not None:
             return Fit("a prompt that is kept at its provider cannot be bounded: send its words")
+        adapted = self._adapted(native, model, facts)
         fields = upstream.fields(self.surface, bounded=bounded)
-        if facts is None:
-            found = fit_of(native, fields)
-        else:
-            adapt = adapt_messages if self.surface is Surface.MESSAGES else adapt_responses
-            adapted = adapt(native, facts)
-            found = fit_adapted(native, adapted, fit_of(adapted.body, fields))
+        found = fit_adapted(native, adapted, fit_of(adapted.body, fields))
+        if found.body is not None and any(map(_is_search, found.left_out)):
+            found = replace(found, body=with_all_tools_loaded(found.body))
         if self.thinking_tokens == 0:
             return found
         return replace(found, thinking_tokens=self.thinking_tokens)
+
+    def _adapted(self, native: Mapping[str, Any], model: str, facts: ModelFacts | None) -> Adapted:
+        if self.surface is Surface.MESSAGES:
+            return (
+                adapt_unknown_messages(native, model)
+                if facts is None
+                else adapt_messages(native, facts)
+            )
+        return Adapted(native) if facts is None else adapt_responses(native, facts)
 
     def outgoing(
         self, upstream: Upstream, model: str, output_cap: int | None, fit: Fit
@@ -136,6 +166,10 @@ class ChatRequest:
             given = [name for name in _CAPS if body.get(name) is not None]
             body |= dict.fromkeys(given or _CAPS[:1], output_cap)
         return UpstreamRequest(body, self.stream, model)
+
+
+def _is_search(left_out: str) -> bool:
+    return left_out.startswith("tools.tool_search_tool_")
 
 
 def parse_chat_request(body: Mapping[str, Any], *, default_model: str | None = None) -> ChatRequest:

@@ -5,7 +5,18 @@ from __future__ import annotations
 
 from server.adapting.chat import adapt_chat
 from server.adapting.draft import Adapted
-from server.adapting.messages import adapt_messages
+from server.adapting.messages import (
+    adapt_messages,
+    adapt_unknown_messages,
+    with_all_tools_loaded,
+)
 from server.adapting.responses import adapt_responses
 
-__all__ = ["Adapted", "adapt_chat", "adapt_messages", "adapt_responses"]
+__all__ = [
+    "Adapted",
+    "adapt_chat",
+    "adapt_messages",
+    "adapt_responses",
+    "adapt_unknown_messages",
+    "with_all_tools_loaded",
+]

@@ -8,12 +8,31 @@ from typing import Any, Final
 from server.adapting.draft import Adapted, Draft
 from server.adapting.sampling import adapt_sampling
 from server.adapting.schemas import closed, without_refused
+from server.adapting.system_turns import fit_system_turns
 from server.adapting.thinking import adapt_thinking, effort_named
+from server.adapting.tool_changes import without_deferral
 from server.adapting.tools import fitted_function
 from server.model_facts import Effort, ModelFacts
 
-_FORCED: Final = frozenset({"any", "tool"})
-_THINKING: Final = frozenset({"enabled", "adaptive"})
+_FORCED: Final = ("any", "tool")
+_THINKING: Final = ("enabled", "adaptive")
+
+
+def adapt_unknown_messages(body: Mapping[str, Any], model: str) -> Adapted:
+    """The same, for a model of which nothing is known but its name: only a Claude is taken to know
+    system turns within the messages."""
+    draft = Draft(body)
+    if "claude" not in model:
+        fit_system_turns(draft, None)
+    return draft.done()
+
+
+def with_all_tools_loaded(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A Messages body whose search among tools was left out: nothing else would load them."""
+    tools = body.get("tools")
+    if not isinstance(tools, list):
+        return body
+    return {**body, "tools": [without_deferral(tool) for tool in tools]}
 
 
 def adapt_messages(body: Mapping[str, Any], facts: ModelFacts) -> Adapted:
@@ -21,12 +40,14 @@ def adapt_messages(body: Mapping[str, Any], facts: ModelFacts) -> Adapted:
     draft = Draft(body)
     if facts.known == "nothing":
         return draft.done()
+    fit_system_turns(draft, facts)
     cap, most = body.get("max_tokens"), facts.limits.max_output_tokens
     if most is not None and isinstance(cap, int) and cap > most:
         draft.put("max_tokens", most)
     adapt_thinking(draft, facts, draft.get("max_tokens"))
     _fit_budget(draft)
     _fit_tools(draft, facts)
+    _fit_context_management(draft)
     _fit_format(draft, facts)
     adapt_sampling(draft, facts, _effort(draft))
     return draft.done()
@@ -53,6 +74,28 @@ def _fit_budget(draft: Draft) -> None:
         return
     if draft.lowered("max_tokens") and budget >= cap:
         draft.put("thinking", {**thinking, "budget_tokens": max(1024, cap // 2)})
+
+
+def _fit_context_management(draft: Draft) -> None:
+    """Thoughts are cleared only where the request asks for some: where they were left out, the
+    edit that clears them would be refused."""
+    managed, thinking = draft.get("context_management"), draft.get("thinking")
+    edits = managed.get("edits") if isinstance(managed, Mapping) else None
+    if not isinstance(managed, Mapping) or not isinstance(edits, list):
+        return
+    kind = thinking.get("type") if isinstance(thinking, Mapping) else None
+    if kind in _THINKING or (kind is None and not draft.lowered("thinking")):
+        return
+    kept = [edit for edit in edits if not _clears_thoughts(edit)]
+    if kept:
+        draft.put("context_management", {**managed, "edits": kept})
+    else:
+        draft.drop("context_management", named=False)
+
+
+def _clears_thoughts(edit: Any) -> bool:
+    kind = edit.get("type") if isinstance(edit, Mapping) else None
+    return isinstance(kind, str) and kind.startswith("clear_thinking")
 
 
 def _fit_tools(draft: Draft, facts: ModelFacts) -> None:

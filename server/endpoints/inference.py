@@ -13,7 +13,7 @@ from server.chat_request import ChatRequest, parse_chat_request
 from server.endpoints.common import CallerDep, StateDep, read_request
 from server.endpoints.flow import Parser, Reading, forward
 from server.endpoints.openapi import body_of
-from server.messages.request import parse_messages_request
+from server.messages.request import betas_in, parse_messages_request
 from server.options import RoutingOptions
 from server.pass_through import (
     PassThroughRequest,
@@ -83,7 +83,7 @@ def _parse_responses(body: dict[str, Any], reading: Reading) -> ChatRequest:
 
 
 def _parse_messages(body: dict[str, Any], reading: Reading) -> ChatRequest:
-    return parse_messages_request(body, reading.headers.get("anthropic-beta"))
+    return parse_messages_request(body, betas_in(reading.headers))
 
 
 def _parse_completions(body: dict[str, Any], _: Reading) -> PassThroughRequest:

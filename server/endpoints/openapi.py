@@ -99,7 +99,7 @@ _FIELDS: Final[Mapping[Surface, tuple[Schema, list[str]]]] = {
     ),
     Surface.MESSAGES: (
         {
-            "messages": _messages(["user", "assistant"]),
+            "messages": _messages(["user", "assistant", "system"]),
             "max_tokens": _COUNT,
             "system": _PARTS,
             "stream": _FLAG,

@@ -6,32 +6,51 @@ from typing import Any, Final
 
 import orjson
 
+from server.adapting.tool_changes import CHANGES, ToolChanges
 from server.chat_request import check_number
 from server.errors import InvalidRequestError
+from server.messages.earlier import NOTHING_SAID, result_in_words, words_of
 from server.upstream.seal import is_sealed
 
 Block = dict[str, Any]
 # The signature of thoughts that Anthropic never signed: those of bridged providers.
 UNSIGNED: Final = "p2l-unsigned"
 _THOUGHTS: Final = frozenset({"thinking", "redacted_thinking"})
+# Words that Claude Code looks for: it asks again without turns of the system.
+_NO_SYSTEM: Final = "role 'system' is not supported on this model"
+_UNTIL_NEXT: Final = "next_user_message"
 
 
 class Bridge:
-    """Collects messages; `gap` names the first thing that chat completions cannot say."""
+    """Collects messages; `gap` names the first thing that chat completions cannot say.
+
+    left_out: the names of what they cannot say either, and nobody misses. changes: tools that come
+    and go within the conversation. effort: what the last turn that names one asks for.
+    """
 
     def __init__(self) -> None:
         self.messages: list[Block] = []
         self.gap: str | None = None
+        self.left_out: dict[str, None] = {}
+        self.changes = ToolChanges()
+        self.effort: object = None
+        self._n_system = 0
+        self._passing: list[int] = []
 
     def lacks(self, what: str) -> None:
         """Notes what has no words there."""
         self.gap = self.gap or what
+
+    def leaves_out(self, name: str) -> None:
+        """Notes a field or a block that has no words there, and needs none."""
+        self.left_out[name] = None
 
     def system(self, system: object) -> None:
         """The system prompt, where there is one."""
         if system is not None:
             texts = [self._text(block) for block in _blocks(system, "system")]
             self.messages.append({"role": "system", "content": "\n\n".join(texts)})
+            self._n_system = 1
 
     def add(self, turns: object) -> None:
         """`messages`. Raises InvalidRequestError naming the turn."""
@@ -41,15 +60,45 @@ class Bridge:
         for index, turn in enumerate(turns):
             param = f"messages[{index}]"
             role = turn.get("role") if isinstance(turn, dict) else None
-            if role not in ("user", "assistant"):
+            if role == "user":
+                self._clear_passed()
+                self._user(_blocks(turn.get("content"), f"{param}.content"), f"{param}.content")
+            elif role == "assistant":
+                blocks = _blocks(turn.get("content"), f"{param}.content")
+                self._assistant(blocks, f"{param}.content")
+            elif role == "system":
+                self._system_turn(turn, f"{param}.content")
+            else:
                 raise InvalidRequestError(
-                    f"{param}.role must be user or assistant.", param=f"{param}.role"
+                    f"{param}.role must be user, assistant or system.", param=f"{param}.role"
                 )
-            blocks = _blocks(turn.get("content"), f"{param}.content")
-            place = f"{param}.content"
-            self._user(blocks, place) if role == "user" else self._assistant(blocks, place)
         if turns[-1]["role"] == "assistant":
             self.lacks("an answer that is begun by the caller")
+
+    def _system_turn(self, turn: Block, param: str) -> None:
+        config = turn.get("output_config")
+        if isinstance(config, dict) and config.get("effort") is not None:
+            self.effort = config["effort"]
+        texts, said_for_ever = [], []
+        # a turn may say how much to think and nothing else
+        for block in _blocks(turn.get("content") or "", param):
+            if block["type"] in CHANGES:
+                said_for_ever += [said] if (said := self.changes.take(block)) else []
+            elif block["type"] == "text":
+                texts.append(str(block.get("text", "")))
+            else:
+                self.lacks(f"blocks of type {block['type'][:40]} there: {_NO_SYSTEM}")
+        passes = turn.get("clear_at") == _UNTIL_NEXT
+        for said, is_passing in (("\n\n".join(said_for_ever), False), ("\n\n".join(texts), passes)):
+            if said.strip():
+                self._passing += [len(self.messages)] if is_passing else []
+                self.messages.append({"role": "system", "content": said})
+
+    def _clear_passed(self) -> None:
+        """What was said until the next turn of the user's is no longer said."""
+        for index in reversed(self._passing):
+            del self.messages[index]
+        self._passing = []
 
     def _user(self, blocks: list[Block], param: str) -> None:
         for index, block in enumerate(blocks):
@@ -64,18 +113,49 @@ class Bridge:
     def _assistant(self, blocks: list[Block], param: str) -> None:
         texts, calls, details = [], [], []
         for index, block in enumerate(blocks):
-            if block["type"] == "tool_use":
+            if block["type"] == "compaction":
+                self._compacted(block)
+            elif block["type"] == "tool_use":
                 _check_texts(block, ("id", "name"), f"{param}[{index}]")
                 arguments = orjson.dumps(block.get("input") or {}).decode()
                 function = {"name": block.get("name"), "arguments": arguments}
                 calls.append({"id": block.get("id"), "type": "function", "function": function})
-            elif block["type"] not in _THOUGHTS:
-                texts.append(self._text(block))
-            elif is_sealed(kept := kept_in(block)):
-                details.append({"type": "reasoning.encrypted", "data": kept})
+            elif block["type"] in _THOUGHTS:
+                if is_sealed(kept := kept_in(block)):
+                    details.append({"type": "reasoning.encrypted", "data": kept})
+            else:
+                texts.append(self._said_earlier(block))
+        if not (calls or details or any(texts)) and blocks:
+            return
         message: Block = {"role": "assistant", "content": "".join(texts) or None}
         message |= {"reasoning_details": details} if details else {}
         self.messages.append(message | ({"tool_calls": calls} if calls else {}))
+
+    def _said_earlier(self, block: Block) -> str:
+        """What an answer said, with what the provider's own tools brought for it."""
+        if block["type"] == "text":
+            return self._text(block)
+        said = result_in_words(block)
+        if said is not None:
+            return said
+        if block["type"] in NOTHING_SAID:
+            self.leaves_out(f"messages.content.{block['type']}")
+            return ""
+        return self._text(block)
+
+    def _compacted(self, block: Block) -> None:
+        """A summary stands for all that was said before it; one that failed for nothing."""
+        summary = block.get("content")
+        for change in block.get("tool_changes") or ():
+            if isinstance(change, dict):
+                self.changes.take(change)
+        if isinstance(summary, str):
+            del self.messages[self._n_system :]
+            self._passing = []
+            said = f"<summary>\n{summary}\n</summary>"
+            self.messages.append({"role": "user", "content": said})
+        elif block.get("encrypted_content") is not None:
+            self.lacks("a summary that its own provider alone can read")
 
     def _result(self, block: Block, param: str) -> Block:
         _check_texts(block, ("tool_use_id",), param)
@@ -101,6 +181,11 @@ class Bridge:
             return [{"type": "file", "file": {"filename": name, "file_data": inline}}]
         if kind == "document" and how == "text":
             return [{"type": "text", "text": str(source.get("data", ""))}]
+        if kind == "tool_reference":
+            self.changes.load(block.get("tool_name"))
+            return [{"type": "text", "text": f"The tool {block.get('tool_name')} is loaded."}]
+        if kind == "search_result":
+            return [{"type": "text", "text": words_of(block)}]
         self.lacks(f"blocks of type {kind[:40]} like this one")
         return []
 

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
+from starlette.datastructures import Headers
+
 from server.chat_request import (
     ChatRequest,
     in_words_of,
@@ -19,7 +21,7 @@ from server.upstream.anthropic.thinking import tokens_within_cap
 from server.upstream.base import Surface
 from server.upstream.fields import OURS
 from server.upstream.seal import is_sealed
-from server.upstream.tools import provider_runs_some, runs_in_messages
+from server.upstream.tools import provider_runs_some, runs_in_messages, searches_tools
 
 _SAME: Final = frozenset({"model", "stream", "temperature", "top_k", "top_p"})
 # Said otherwise, or without influence on the answer.
@@ -38,6 +40,14 @@ _OTHERWISE: Final = frozenset(
         "tools",
     }
 )
+# What another provider could answer without, but not as it is meant. Other fields that chat
+# completions do not know are wishes, trims and reports: they are left out.
+_NEEDED: Final = frozenset(
+    {"compaction", "container", "inference_geo", "mcp_servers", "speed", "thread"}
+)
+_NOTHING: Final[tuple[Any, ...]] = ([], {}, "standard")
+# Where there are more tools than this, those that are not loaded are left out.
+_MOST_TOOLS: Final = 128
 # What errors would else call by the name of chat completions.
 _NAMES: Final = {
     "max_completion_tokens": "max_tokens",
@@ -49,11 +59,18 @@ _NAMES: Final = {
 _CHOICES: Final = {"auto": "auto", "any": "required", "none": "none"}
 # An effort for a budget of thinking tokens: the least budget of each.
 _EFFORTS: Final = ((16_000, "high"), (4_000, "medium"), (0, "low"))
-_BETAS: Final = re.compile(r"[A-Za-z0-9_., -]{1,400}")
+_BETA: Final = re.compile(r"[!-+\--~]+")
+
+
+def betas_in(headers: Headers) -> str | None:
+    """The caller's anthropic-beta headers as one, each name once; None where there is none."""
+    given = ",".join(headers.getlist("anthropic-beta")).split(",")
+    names = dict.fromkeys(name for one in given if _BETA.fullmatch(name := one.strip()))
+    return ",".join(names) or None
 
 
 def parse_messages_request(body: Mapping[str, Any], betas: str | None = None) -> ChatRequest:
-    """betas: the caller's anthropic-beta header. Raises InvalidRequestError naming the field."""
+    """betas: see betas_in. Raises InvalidRequestError naming the field."""
     wanted = {name: value for name, value in body.items() if value is not None}
     bridge = Bridge()
     bridge.system(wanted.get("system"))
@@ -63,20 +80,28 @@ def parse_messages_request(body: Mapping[str, Any], betas: str | None = None) ->
     if wanted.get("stop_sequences"):
         chat["stop"] = wanted["stop_sequences"]
     for name in wanted:
-        if name not in _SAME | _OTHERWISE | OURS:
+        if name in _SAME or name in _OTHERWISE or name in OURS or wanted[name] in _NOTHING:
+            continue
+        if name in _NEEDED:
             bridge.lacks(f"{name} outside the Messages API")
+        else:
+            bridge.leaves_out(name)
     chat["messages"] = bridge.messages
     with in_words_of(_NAMES):
         parsed = parse_chat_request(chat)
-    headers = {"anthropic-beta": betas} if betas and _BETAS.fullmatch(betas) else {}
+    thinking = wanted.get("thinking")
     return replace(
         parsed,
         surface=Surface.MESSAGES,
         native={**without_ours(body), "messages": _signed(body["messages"])},
         native_only=bridge.gap,
-        headers=headers,
-        server_tools=provider_runs_some(wanted.get("tools"), runs_in_messages),
-        thinking_tokens=tokens_within_cap(wanted.get("thinking"), betas),
+        bridged_without=tuple(bridge.left_out),
+        headers={} if betas is None else {"anthropic-beta": betas},
+        server_tools=provider_runs_some(
+            [*(wanted.get("tools") or ()), *bridge.changes.defined], _has_no_fee
+        ),
+        thinking_tokens=tokens_within_cap(thinking, betas),
+        thinks_not=isinstance(thinking, dict) and thinking.get("type") == "disabled",
     )
 
 
@@ -99,18 +124,34 @@ def _tools(wanted: Mapping[str, Any], bridge: Bridge) -> dict[str, Any]:
     tools = wanted.get("tools")
     if tools is not None and not isinstance(tools, list):
         raise InvalidRequestError("tools must be a list.", param="tools")
-    functions = []
     for index, tool in enumerate(tools or ()):
         if not isinstance(tool, dict):
             place = f"tools[{index}]"
             raise InvalidRequestError(f"{place} must be an object.", param=place)
-        if tool.get("type", "custom") != "custom" or "input_schema" not in tool:
-            bridge.lacks(f"the tool {str(tool.get('type'))[:40]}")
-            continue
-        function = {"name": tool.get("name"), "parameters": tool["input_schema"]}
-        function |= {name: tool[name] for name in ("description", "strict") if tool.get(name)}
-        functions.append({"type": "function", "function": function})
+    offered = bridge.changes.applied(tools or ())
+    if len(offered) > _MOST_TOOLS:
+        offered = [tool for tool in offered if not tool.get("defer_loading")]
+    functions = [function for tool in offered if (function := _function(tool, bridge)) is not None]
     return _choice(wanted, functions) if functions else {}
+
+
+def _function(tool: Mapping[str, Any], bridge: Bridge) -> dict[str, Any] | None:
+    kind = tool.get("type", "custom")
+    if searches_tools(tool):
+        # there is nothing to be searched: all tools are loaded
+        bridge.leaves_out(f"tools.{kind[:60]}")
+        return None
+    if kind != "custom" or "input_schema" not in tool:
+        bridge.lacks(f"the tool {str(tool.get('type'))[:40]}")
+        return None
+    function = {"name": tool.get("name"), "parameters": tool["input_schema"]}
+    function |= {name: tool[name] for name in ("description", "strict") if tool.get(name)}
+    return {"type": "function", "function": function}
+
+
+def _has_no_fee(tool: Any) -> bool:
+    """Whether a tool costs nothing beside tokens: the caller's own, and the search among tools."""
+    return runs_in_messages(tool) or searches_tools(tool)
 
 
 def _choice(wanted: Mapping[str, Any], functions: list[dict[str, Any]]) -> dict[str, Any]:
@@ -136,6 +177,8 @@ def _thinking(wanted: Mapping[str, Any], bridge: Bridge) -> dict[str, Any]:
     out: dict[str, Any] = {}
     config = wanted.get("output_config")
     config = config if isinstance(config, dict) else {}
+    if bridge.effort is not None:
+        config = {**config, "effort": bridge.effort}
     thinking = wanted.get("thinking")
     thinking = thinking if isinstance(thinking, dict) else {}
     if thinking.get("type") == "enabled":
@@ -154,7 +197,7 @@ def _thinking(wanted: Mapping[str, Any], bridge: Bridge) -> dict[str, Any]:
         out["response_format"] = {"type": "json_schema", "json_schema": schema}
     for name, value in config.items():
         if name not in ("effort", "format") and value is not None:
-            bridge.lacks(f"output_config.{name}")
+            bridge.leaves_out(f"output_config.{name}")
     return out
 
 

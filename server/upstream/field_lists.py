@@ -253,8 +253,18 @@ _BLOCKS: Final = frozenset(
 
 def _is_block(block: Any) -> bool:
     kind = block.get("type") if isinstance(block, dict) else None
+    if kind == "tool_addition":
+        return _adds_a_caller_tool(block.get("tool"))
     # what the provider's own tools brought in an earlier answer
     return isinstance(kind, str) and (kind in _BLOCKS or kind.endswith("_tool_result"))
+
+
+def _adds_a_caller_tool(tool: Any) -> bool:
+    """Whether what is added is one of the request's own tools, or one that the caller runs."""
+    kind = tool.get("type") if isinstance(tool, dict) else None
+    if kind == "tool_definition":
+        return runs_in_messages(tool.get("definition"))
+    return kind == "tool_reference"
 
 
 BOUNDED_MESSAGES: Final = Fields(
@@ -269,7 +279,11 @@ BOUNDED_MESSAGES: Final = Fields(
                 )
             }
         ),
-        "messages": Fields.named("role", content=Fields({}, _is_block, others=True)),
+        "messages": Fields.named(
+            *("role", "clear_at"),
+            output_config=Fields.named("effort"),
+            content=Fields({}, _is_block, others=True),
+        ),
         "metadata": Fields.named("user_id"),
         "output_config": Fields.named("effort", "format", "task_budget"),
         "system": of_kinds(Fields.named("type", "text", "citations", cache_control=_CACHE), "text"),

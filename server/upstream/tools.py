@@ -11,6 +11,9 @@ _RESPONSES: Final = _CHAT | {"apply_patch", "computer", "computer_use_preview", 
 # Anthropic's own tools that it has no hands for: each with the date of its version.
 _MESSAGES: Final = re.compile(r"(bash|computer|memory|text_editor)_[0-9]{8}")
 
+# Its search among tools that are not loaded: it reads what the request holds, and has no fee.
+_SEARCH: Final = "tool_search_tool_"
+
 Runs = Callable[[Any], bool]
 
 
@@ -44,6 +47,12 @@ def runs_in_messages(tool: Any) -> bool:
     if kind is None or kind == "custom":
         return "input_schema" in tool
     return isinstance(kind, str) and _MESSAGES.fullmatch(kind) is not None
+
+
+def searches_tools(tool: Any) -> bool:
+    """Whether a tool of the Messages API is its search among tools that are not loaded."""
+    kind = tool.get("type") if isinstance(tool, dict) else None
+    return isinstance(kind, str) and kind.startswith(_SEARCH)
 
 
 def provider_runs_some(tools: Any, runs: Runs) -> bool:

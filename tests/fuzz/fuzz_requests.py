@@ -99,6 +99,39 @@ GOOD: tuple[tuple[str, str, dict[str, Any] | None], ...] = (
             "thinking": {"type": "enabled", "budget_tokens": 1024},
         },
     ),
+    (
+        "POST",
+        "/v1/messages",
+        {
+            "model": "claude",
+            "max_tokens": 9,
+            "messages": [
+                {"role": "user", "content": "hi"},
+                {
+                    "role": "system",
+                    "content": [
+                        {"type": "text", "text": "s"},
+                        {"type": "tool_removal", "tool": {"type": "tool_reference", "name": "f"}},
+                        {
+                            "type": "tool_addition",
+                            "tool": {
+                                "type": "tool_definition",
+                                "definition": {"name": "g", "input_schema": {}},
+                            },
+                        },
+                    ],
+                    "output_config": {"effort": "low"},
+                    "clear_at": "next_user_message",
+                },
+                {"role": "assistant", "content": [{"type": "compaction", "content": "c"}]},
+                {"role": "user", "content": "go on"},
+            ],
+            "tools": [{"name": "f", "input_schema": {"type": "object"}, "defer_loading": True}],
+            "context_management": {"edits": [{"type": "clear_thinking_20251015"}]},
+            "diagnostics": {"previous_message_id": None},
+            "thinking": {"type": "adaptive"},
+        },
+    ),
     ("POST", "/v1/messages/count_tokens", {"model": "cheap", "messages": MESSAGES}),
     ("POST", "/v1/completions", {"model": "cheap", "prompt": "hi"}),
     ("POST", "/v1/embeddings", {"model": "cheap", "input": ["hi"]}),

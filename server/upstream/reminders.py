@@ -1,0 +1,20 @@
+"""System messages in the middle of a conversation, for models that have no place for them.
+
+They become words of the user's turn, in the tag in which coding agents write what is not the
+user's own; models are used to it.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+_OPEN: Final = "<system-reminder>"
+_CLOSE: Final = "</system-reminder>"
+
+
+def reminder(text: str) -> str:
+    """The text in its tag; itself where it is in one already."""
+    bare = text.strip()
+    if bare.startswith(_OPEN) and bare.endswith(_CLOSE):
+        return bare
+    return f"{_OPEN}\n{bare}\n{_CLOSE}"
