@@ -11,6 +11,7 @@ from typing import Any
 from p2l_model.errors import DataError, ExtraMissingError
 from p2l_model.rows import csv_rows, json_object
 from p2l_model.types import user_turns
+from p2l_model.words import said
 
 Columns = Mapping[str, Sequence[Any]]
 
@@ -59,9 +60,9 @@ def turns(value: Any, path: Path, row: int) -> tuple[str, ...]:
     if isinstance(value, str) and value[:1] == "[" and path.suffix.lower() == ".csv":
         value = _json_or_text(value)
     if isinstance(value, str) and value:
-        return (value,)
+        return said([(value,)])
     if isinstance(value, list) and value and all(isinstance(turn, str) for turn in value):
-        return tuple(value)
+        return said((turn,) for turn in value)
     found = user_turns(value) if isinstance(value, list) else ()
     if not found:
         raise DataError(

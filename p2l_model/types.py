@@ -9,6 +9,8 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from p2l_model.words import said
+
 FloatArray = NDArray[np.float64]
 
 
@@ -80,19 +82,19 @@ class Vote:
 
 
 def user_turns(messages: Sequence[object]) -> tuple[str, ...]:
-    """The text of the user turns of OpenAI-style messages; parts that are not text are left out."""
-    turns: list[str] = []
-    for message in messages:
-        if not isinstance(message, dict) or message.get("role") != "user":
-            continue
-        turns.append(_text(message.get("content")))
-    return tuple(turns)
+    """What the user said in OpenAI-style messages, turn by turn; what clients put around it and
+    parts that are not text are left out."""
+    return said(
+        _texts(message.get("content"))
+        for message in messages
+        if isinstance(message, dict) and message.get("role") == "user"
+    )
 
 
-def _text(content: object) -> str:
+def _texts(content: object) -> Sequence[str]:
     if isinstance(content, str):
-        return content
+        return (content,)
     if not isinstance(content, list):
-        return ""
-    texts = (part.get("text") for part in content if isinstance(part, dict))
-    return "\n".join(text for text in texts if isinstance(text, str))
+        return ("",)
+    texts = [part.get("text") for part in content if isinstance(part, dict)]
+    return [text for text in texts if isinstance(text, str)]

@@ -84,8 +84,10 @@ class ChatRequest:
 
     @property
     def conversation(self) -> Conversation:
-        """What is scored: the user's turns."""
-        return Conversation(user_turns(self.messages))
+        """What is scored: the user's words. A document of the Messages API is none of them, and as
+        a message of chat completions it would look like some."""
+        native = self.native if self.surface is Surface.MESSAGES else None
+        return Conversation(user_turns(self.messages if native is None else native["messages"]))
 
     def counted(self) -> Counted:
         """The input, in tokens and in text."""

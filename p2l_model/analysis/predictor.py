@@ -45,6 +45,7 @@ from p2l_model.analysis.leaderboard import Leaderboard, of_prompt
 from p2l_model.analysis.prompts import PromptChunk
 from p2l_model.analysis.scored import PromptReader
 from p2l_model.types import Conversation, PromptLeaderboard
+from p2l_model.words import said
 
 _CHUNK: Final = 512
 
@@ -118,7 +119,8 @@ class Predictor:
 
 
 def _conversation(prompt: Prompt) -> Conversation:
-    return Conversation((prompt,) if isinstance(prompt, str) else tuple(prompt))
+    turns = (prompt,) if isinstance(prompt, str) else prompt
+    return Conversation(said((turn,) for turn in turns))
 
 
 def _chunks(prompts: Iterable[Prompt]) -> Iterator[PromptChunk]:

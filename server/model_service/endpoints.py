@@ -8,6 +8,7 @@ from typing import Annotated, Any, TypeVar
 from fastapi import APIRouter, Depends, Request, Response
 
 from p2l_model.types import Conversation, user_turns
+from p2l_model.words import said
 from server.body import json_response, read_body
 from server.disconnect import run_while_connected
 from server.errors import InvalidRequestError, OverloadedError
@@ -61,7 +62,7 @@ async def predict(request: Request, service: ServiceDep) -> Response:
         raise InvalidRequestError("prompt must be a list of user turns (text).", param="prompt")
     if not turns:
         raise InvalidRequestError("prompt needs at least one turn.", param="prompt")
-    wanted = [Conversation(tuple(turns))]
+    wanted = [Conversation(said((turn,) for turn in turns))]
     scored = await run_while_connected(request, lambda: service.score(wanted))
     board = scored[0].leaderboard
     return json_response({"coefs": board.coefficients.tolist(), "eta": board.eta})

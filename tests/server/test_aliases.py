@@ -6,14 +6,14 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
+from fake_provider import FakeProvider
 from hypothesis import given
 from hypothesis import strategies as st
+from live_gateway import LiveGateway
 
 from server.aliases import Aliases
 from server.config_file import ConfigError, parse_settings
 from server.defaults import default_settings
-from tests.support.fake_provider import FakeProvider
-from tests.support.live_gateway import LiveGateway
 
 KNOWN = {"claude-here", "gpt-here"}
 ALIASES = Aliases(
