@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
 from server.upstream.asked import asked, content_parts, wants_json_schema
 from server.upstream.base import Fit, Surface, UpstreamRequest
 from server.upstream.fitting import body_of, fit_of
+from server.upstream.history import mended
 from server.upstream.profiles import FORCED_TOOL, JSON_SCHEMA, MESSAGE_NAMES, Profile
-from server.upstream.seal import is_sealed
-from server.upstream.tool_ids import with_mistral_ids
 from server.upstream.tool_images import shows_something, with_images_after
 
 _CAPS: Final = ("max_completion_tokens", "max_tokens")
-_FOREIGN: Final = frozenset(
-    {"reasoning_content", "reasoning_details", "thinking_blocks", "extra_content"}
-)
+Message = Mapping[str, Any]
 _USERS: Final = ("user", "safety_identifier")
 _STREAMED: Final = frozenset({Surface.CHAT, Surface.COMPLETIONS})
 
@@ -62,14 +59,7 @@ def outgoing(profile: Profile, request: UpstreamRequest) -> dict[str, Any]:
 
 
 def _chat(profile: Profile, body: dict[str, Any]) -> dict[str, Any]:
-    for message in body["messages"]:
-        if "reasoning_details" in message:
-            body["messages"] = [_unsealed(m) for m in body["messages"]]
-            break
-    for message in body["messages"]:
-        if message["role"] == "tool" and shows_something(message):
-            body["messages"] = with_images_after(body["messages"])
-            break
+    body["messages"] = _messages(profile, body["messages"])
     if profile.changes_nothing:
         return body
     kept = {profile.renamed.get(n, n): v for n, v in body.items() if profile.sends(n)}
@@ -77,18 +67,30 @@ def _chat(profile: Profile, body: dict[str, Any]) -> dict[str, Any]:
     if profile.cap is not None and caps:
         kept = {name: value for name, value in kept.items() if name not in _CAPS}
         kept[profile.cap] = min(caps)
-    if profile.strict:
-        kept["messages"] = [_own_words(message) for message in body["messages"]]
-        body = {**body, "messages": kept["messages"]}
-    if profile.short_ids:
-        kept["messages"] = [with_mistral_ids(message) for message in kept["messages"]]
-        body = {**body, "messages": kept["messages"]}
+    if profile.strict and body.get("tools"):
+        kept["tools"] = [_unmarked(tool) for tool in body["tools"]]
     for name in _USERS:
         if isinstance(kept.get(name), str) and len(kept[name]) > profile.user_characters:
             kept[name] = _shorter(kept[name])
     if not profile.developer_role:
-        kept["messages"] = [_as_system(message) for message in body["messages"]]
+        kept["messages"] = [_as_system(message) for message in kept["messages"]]
     return kept
+
+
+def _messages(profile: Profile, given: Sequence[Message]) -> Sequence[Message]:
+    messages = mended(given, profile.history)
+    for message in messages:
+        if message["role"] == "tool" and shows_something(message):
+            # what they show stands in a message of the user's, which has to be fitted in as well
+            return mended(with_images_after(messages), profile.history)
+    return messages
+
+
+def _unmarked(tool: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A tool without the mark of another provider's cache."""
+    if "cache_control" not in tool:
+        return tool
+    return {name: value for name, value in tool.items() if name != "cache_control"}
 
 
 def _with_stream(profile: Profile, body: dict[str, Any], stream: bool) -> dict[str, Any]:
@@ -103,34 +105,9 @@ def _with_stream(profile: Profile, body: dict[str, Any], stream: bool) -> dict[s
     return body | {"stream": True, "stream_options": {**given, "include_usage": True}}
 
 
-def _unsealed(message: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Without the reasoning that was sealed here for another provider."""
-    details = message.get("reasoning_details")
-    if not isinstance(details, list):
-        return message
-    own = [d for d in details if not (isinstance(d, Mapping) and is_sealed(d.get("data")))]
-    rest = {name: value for name, value in message.items() if name != "reasoning_details"}
-    return rest | ({"reasoning_details": own} if own else {})
-
-
 def _shorter(user: str) -> str:
     """The same user under a name that every provider takes: it only tells users apart by it."""
     return hashlib.sha256(user.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def _own_words(message: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Without the thoughts and signatures of other providers."""
-    foreign = message.keys() & _FOREIGN
-    calls = message.get("tool_calls")
-    if not foreign and not any("extra_content" in call for call in calls or ()):
-        return message
-    own = {name: value for name, value in message.items() if name not in foreign}
-    if calls:
-        own["tool_calls"] = [
-            {name: value for name, value in call.items() if name != "extra_content"}
-            for call in calls
-        ]
-    return own
 
 
 def _as_system(message: Mapping[str, Any]) -> dict[str, Any]:

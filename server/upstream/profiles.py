@@ -19,6 +19,7 @@ from server.upstream.asked import ADVISORY
 from server.upstream.base import Surface
 from server.upstream.field_lists import OPENAI_CHAT, SAMPLING, THINKING
 from server.upstream.fields import Fields
+from server.upstream.history import Rules, targets
 
 # Fields of OpenAI's that are about OpenAI's own service, or of models that only OpenAI has.
 _OPENAI_ONLY: Final = frozenset(
@@ -58,9 +59,9 @@ class Profile:
     request is bounded: how to read them without a fee. renamed: our name -> its name.
     bills: the cost in its answers is what it charges. stream_options: whether a stream's usage
     must be asked for. fields: see Upstream.fields, by surface and whether the request is bounded.
-    auth: the header that takes the key, where it is no bearer token. strict: whether it may
-    object to what other providers' answers carry in their messages, sent back to it. short_ids:
-    ids of tool calls are nine letters and digits. user_characters: the most in `user`.
+    auth: the header that takes the key, where it is no bearer token. history: what it takes of a
+    conversation. strict: whether it refuses fields of tools that are not OpenAI's.
+    user_characters: the most in `user`.
     """
 
     name: str
@@ -78,7 +79,7 @@ class Profile:
     auth: Auth | None = None
     responses: bool = False
     strict: bool = False
-    short_ids: bool = False
+    history: Rules = targets.GENERIC
     user_characters: int = 1_000_000
     changes_nothing: bool = field(init=False)
     fields: Mapping[tuple[Surface, bool], Fields | None] = field(init=False, repr=False)
@@ -124,6 +125,7 @@ _ALL: Final = (
     # the o-series refuses max_tokens, and every current chat model takes the newer name
     Profile(
         name="openai",
+        history=targets.OPENAI,
         user_characters=64,
         strict=True,
         listed=OPENAI_CHAT,
@@ -133,6 +135,7 @@ _ALL: Final = (
     ),
     Profile(
         name="azure",
+        history=targets.OPENAI,
         user_characters=64,
         strict=True,
         listed=OPENAI_CHAT | {"user_security_context"},
@@ -142,6 +145,7 @@ _ALL: Final = (
     ),
     Profile(
         name="openrouter",
+        history=targets.OPENROUTER,
         user_characters=128,
         # not models, route, provider, plugins, transforms, preset: they choose another model
         listed=(OPENAI_CHAT | SAMPLING)
@@ -156,6 +160,7 @@ _ALL: Final = (
     ),
     Profile(
         name="together",
+        history=targets.TOGETHER,
         strict=True,
         listed=_BASIC
         | {"chat_template_kwargs", "context_length_exceeded_behavior", "logit_bias", "min_p", "n"}
@@ -168,6 +173,7 @@ _ALL: Final = (
     ),
     Profile(
         name="groq",
+        history=targets.GROQ,
         strict=True,
         # not search_settings, compound_custom, documents: they search at a price
         listed=_BASIC
@@ -181,6 +187,7 @@ _ALL: Final = (
     ),
     Profile(
         name="deepseek",
+        history=targets.DEEPSEEK,
         listed=(_BASIC - {"parallel_tool_calls", "seed"})
         | {"logprobs", "reasoning_effort", "thinking", "top_logprobs"},
         hosts=("api.deepseek.com",),
@@ -192,8 +199,8 @@ _ALL: Final = (
     # answers 422 to a field that it does not know; a stream's last chunk has usage unasked
     Profile(
         name="mistral",
+        history=targets.MISTRAL,
         strict=True,
-        short_ids=True,
         listed=_BASIC
         | {"n", "prediction", "prompt_mode", "random_seed", "reasoning_effort", "safe_prompt"},
         hosts=("api.mistral.ai",),
@@ -207,6 +214,7 @@ _ALL: Final = (
     # reads over fields that it does not know: what it would not honour must not be sent to it
     Profile(
         name="vllm",
+        history=targets.VLLM,
         # not best_of, min_tokens, ignore_eos, logits_processors, chat_template
         listed=(
             (OPENAI_CHAT | SAMPLING) - _OPENAI_ONLY - _NOT_SENT - {"functions", "function_call"}
@@ -221,6 +229,7 @@ _ALL: Final = (
     ),
     Profile(
         name="ollama",
+        history=targets.OLLAMA,
         listed=(_BASIC - {"parallel_tool_calls"})
         | {"logprobs", "reasoning", "reasoning_effort", "think", "top_logprobs"},
         passes_unknown=True,

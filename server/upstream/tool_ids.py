@@ -9,6 +9,8 @@ from typing import Any, Final
 
 _ANTHROPIC: Final = re.compile(r"[a-zA-Z0-9_-]{1,128}")
 _MISTRAL: Final = re.compile(r"[a-zA-Z0-9]{9}")
+_MOST_IN_CHAT: Final = 40
+_MOST_IN_RESPONSES: Final = 64
 _LETTERS: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _CARRIERS: Final[Mapping[str, str]] = {"tool_use": "id", "tool_result": "tool_use_id"}
 
@@ -30,6 +32,22 @@ def mistral_id(given: object) -> str:
     return "".join(_LETTERS[number // 62**place % 62] for place in range(9))
 
 
+def openai_id(given: object) -> str:
+    """As OpenAI's Chat Completions take it: not too long."""
+    return _no_longer(str(given or ""), _MOST_IN_CHAT)
+
+
+def responses_id(given: object) -> str:
+    """The same, of the Responses API."""
+    return _no_longer(str(given or ""), _MOST_IN_RESPONSES)
+
+
+def _no_longer(name: str, most: int) -> str:
+    if len(name) <= most:
+        return name
+    return "call_" + hashlib.blake2b(_bytes(name), digest_size=16).hexdigest()
+
+
 def with_anthropic_ids(body: Mapping[str, Any]) -> Mapping[str, Any]:
     """A Messages body whose ids are all taken; itself where they are."""
     turns = body.get("messages")
@@ -39,16 +57,6 @@ def with_anthropic_ids(body: Mapping[str, Any]) -> Mapping[str, Any]:
     if all(new is old for new, old in zip(changed, turns, strict=True)):
         return body
     return {**body, "messages": changed}
-
-
-def with_mistral_ids(message: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A message of chat completions with ids that Mistral takes."""
-    out = dict(message)
-    if message.get("tool_call_id") is not None:
-        out["tool_call_id"] = mistral_id(message["tool_call_id"])
-    if message.get("tool_calls"):
-        out["tool_calls"] = [{**c, "id": mistral_id(c.get("id"))} for c in message["tool_calls"]]
-    return out
 
 
 def _turn(turn: Any) -> Any:

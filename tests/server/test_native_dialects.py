@@ -270,15 +270,30 @@ PARTS = [
 CALL = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "[1]"}}
 USER = {"role": "user", "content": "x"}
 CONVERSATIONS = [
-    ([USER, {"role": "system", "content": "y"}, USER], "system message"),
-    ([{"role": "assistant", "content": "y"}, USER], "begin with the user"),
     ([USER, {"role": "assistant", "content": "y"}], "ends with the assistant"),
-    ([{"role": "user", "content": ""}], "empty message"),
     ([{"role": "user", "name": "ann", "content": "x"}], "names"),
-    ([USER, {"role": "assistant", "tool_calls": [CALL]},
-      {"role": "tool", "tool_call_id": "c", "content": "y"}], "no JSON object"),
     ([USER, {"role": "assistant", "content": None, "audio": {"id": "a"}}, USER], "audio"),
 ]  # fmt: skip
+
+
+TAKEN = [
+    [USER, {"role": "system", "content": "y"}, USER],
+    [{"role": "developer", "content": "y"}],
+    [{"role": "assistant", "content": "y"}, USER],
+    [{"role": "user", "content": ""}],
+    [USER, {"role": "assistant", "tool_calls": [CALL]},
+     {"role": "tool", "tool_call_id": "c", "content": "y"}],
+    [USER, {"role": "assistant", "content": None, "tool_calls": [CALL]}, USER],
+    [USER, {"role": "tool", "tool_call_id": "c", "content": "y"}],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("messages", TAKEN)
+def test_conversations_of_any_order_are_expressed(rig: Rig, messages: list[dict[str, Any]]) -> None:
+    response = rig.post(messages=messages)
+    assert response.headers["x-p2l-model"] == "native", response.text
+    turns = rig.native.chats[-1].body["messages" if rig.kind == "anthropic" else "contents"]
+    assert turns[0]["role"] == "user"
 
 
 @pytest.mark.parametrize(("part", "who"), PARTS)

@@ -621,9 +621,9 @@ def test_an_error_about_the_request_is_the_callers(
     assert answer.status_code == 400
     assert "could not be read" in answer.json()["error"]["message"]
     orphan = {"role": "tool", "tool_call_id": "call_9", "content": "x"}
-    refused = post(client, messages=[*HELLO, orphan], stream=stream)
-    assert refused.status_code == 400
-    assert "No tool call found" in refused.json()["error"]["message"]
+    provider.script(MODEL, Behaviour())
+    taken = post(client, messages=[*HELLO, orphan], stream=stream)
+    assert taken.status_code == 200, "a result without its call is said in words"
 
 
 @pytest.mark.parametrize("stream", [False, True])

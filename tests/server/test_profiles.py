@@ -96,9 +96,13 @@ def test_thoughts_of_other_providers_are_not_sent_where_they_may_be_an_error() -
     signed = call | {"extra_content": {"google": {"thought_signature": "x"}}}
     said = {"role": "assistant", "content": None, "tool_calls": [signed], "thinking_blocks": [{}]}
     own = {"role": "assistant", "content": None, "tool_calls": [call]}
-    assert sent("openai", messages=[said])["messages"] == [own]
-    assert sent("groq", messages=[said])["messages"] == [own]
-    assert sent("generic", messages=[said])["messages"] == [said]
+    user, result = (
+        {"role": "user", "content": "x"},
+        {"role": "tool", "tool_call_id": "c", "content": "y"},
+    )
+    for name, expected in (("openai", own), ("groq", own), ("generic", said)):
+        conversation = sent(name, messages=[user, said, result])["messages"]
+        assert conversation == [user, expected, result]
 
 
 def test_fields_are_renamed() -> None:

@@ -117,7 +117,7 @@ def test_text_in_text_out_with_the_routing_headers(sdk: OpenAI, provider: FakePr
     assert float(raw.headers["x-p2l-cost-usd"]) == pytest.approx(expected, abs=1e-12)
     assert float(raw.headers["x-p2l-budget-usd"]) == 0.01
     assert last(provider)["messages"] == [
-        {"role": "developer", "content": "Be brief."},
+        {"role": "system", "content": "Be brief."},
         {"role": "user", "content": "Hi"},
     ]
     assert last(provider)["max_completion_tokens"] == 50

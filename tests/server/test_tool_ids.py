@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 from server.messages.reply import MessageEvents, to_message
 from server.upstream.base import UpstreamRequest
+from server.upstream.history import mended, targets
 from server.upstream.openai_body import outgoing
 from server.upstream.profiles import PROFILES
 from server.upstream.tool_ids import (
     anthropic_id,
     mistral_id,
     with_anthropic_ids,
-    with_mistral_ids,
 )
 
 FOREIGN = ("functions.lookup:0", "call_x|fc_" + "y" * 200, "", "ü", "a" * 129)
@@ -54,10 +54,10 @@ def test_a_call_and_its_result_keep_together() -> None:
     assert made == out["messages"][2]["content"][0]["tool_use_id"] == anthropic_id("f:0")
     assert with_anthropic_ids(out) is out
     call = {"id": "f:0", "type": "function", "function": {"name": "f", "arguments": "{}"}}
-    assert (
-        with_mistral_ids({"role": "assistant", "tool_calls": [call]})["tool_calls"][0]["id"]
-        == with_mistral_ids({"role": "tool", "tool_call_id": "f:0"})["tool_call_id"]
-    )
+    said = {"role": "assistant", "content": None, "tool_calls": [call]}
+    result = {"role": "tool", "tool_call_id": "f:0", "content": "y"}
+    sent = mended([{"role": "user", "content": "x"}, said, result], targets.MISTRAL)
+    assert sent[1]["tool_calls"][0]["id"] == sent[2]["tool_call_id"] == mistral_id("f:0")
 
 
 @pytest.mark.parametrize(("profile", "most"), [("openai", 64), ("azure", 64), ("openrouter", 128)])

@@ -14,15 +14,16 @@ from server.upstream.dialect import (
     parts,
     text_of,
 )
-from server.upstream.tool_ids import anthropic_id
+from server.upstream.history import mended, targets
 
 Block = dict[str, Any]
 _SYSTEM: Final = frozenset({"system", "developer"})
 _IMAGES: Final = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
 
 
-def system_and_turns(messages: Sequence[Mapping[str, Any]]) -> tuple[list[Block], list[Block]]:
+def system_and_turns(given: Sequence[Mapping[str, Any]]) -> tuple[list[Block], list[Block]]:
     """(system blocks, turns), turns of one role merged. Raises InexpressibleError."""
+    messages = mended(given, targets.ANTHROPIC)
     n_system = 0
     while n_system < len(messages) and messages[n_system]["role"] in _SYSTEM:
         n_system += 1
@@ -34,8 +35,6 @@ def system_and_turns(messages: Sequence[Mapping[str, Any]]) -> tuple[list[Block]
             turns[-1]["content"] += blocks
         elif blocks:
             turns.append({"role": role, "content": blocks})
-    if not turns or turns[0]["role"] != "user":
-        raise InexpressibleError("a conversation that does not begin with the user")
     if turns[-1]["role"] != "user":
         # it would go on with the assistant's words instead of answering them
         raise InexpressibleError("a conversation that ends with the assistant")
@@ -44,15 +43,11 @@ def system_and_turns(messages: Sequence[Mapping[str, Any]]) -> tuple[list[Block]
 
 def _turn(message: Mapping[str, Any]) -> tuple[str, list[Block]]:
     role = message["role"]
-    if role in _SYSTEM:
-        raise InexpressibleError("a system message after the conversation has begun")
     if role == "tool":
         return "user", [_tool_result(message)]
     if role == "assistant":
         return "assistant", list(_said(message))
     blocks = [_block(part) for part in parts(message.get("content")) if not _is_empty(part)]
-    if not blocks:
-        raise InexpressibleError("an empty message")
     return "user", blocks
 
 
@@ -70,7 +65,7 @@ def _said(message: Mapping[str, Any]) -> Iterator[Block]:
         name = (call.get("function") or {}).get("name")
         yield {
             "type": "tool_use",
-            "id": anthropic_id(call["id"]),
+            "id": call["id"],
             "name": name,
             "input": arguments_of(call),
         }
@@ -82,7 +77,7 @@ def _tool_result(message: Mapping[str, Any]) -> Block:
     content = blocks[0]["text"] if plain else blocks
     return {
         "type": "tool_result",
-        "tool_use_id": anthropic_id(message.get("tool_call_id")),
+        "tool_use_id": message["tool_call_id"],
         "content": content or "",
     }
 

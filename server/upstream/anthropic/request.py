@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from server.upstream.anthropic.blocks import system_and_turns
@@ -80,7 +80,7 @@ def to_messages(
     if system:
         plain = len(system) == 1 and "cache_control" not in system[0]
         out["system"] = system[0]["text"] if plain else system
-    out |= _sampling(wanted) | _tools(wanted) | _user(wanted)
+    out |= _sampling(wanted) | (_tools(wanted) or _tools_called(turns)) | _user(wanted)
     if wanted.get("stream"):
         out["stream"] = True
     if wanted.get("reasoning_effort") is not None:
@@ -122,6 +122,16 @@ def _tools(wanted: Mapping[str, Any]) -> dict[str, Any]:
         choice["disable_parallel_tool_use"] = True
     # automatic is the default, and needs no saying
     return {"tools": tools} | ({} if choice == {"type": "auto"} else {"tool_choice": choice})
+
+
+def _tools_called(turns: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """A conversation with calls wants the tools named: those that it has called, none to call."""
+    blocks = (block for turn in turns for block in turn["content"])
+    names = dict.fromkeys(block["name"] for block in blocks if block["type"] == "tool_use")
+    if not names:
+        return {}
+    tools = [{"name": name, "input_schema": dict(_EMPTY_SCHEMA)} for name in names]
+    return {"tools": tools, "tool_choice": {"type": "none"}}
 
 
 def _tool(tool: Mapping[str, Any], function: Mapping[str, Any]) -> dict[str, Any]:

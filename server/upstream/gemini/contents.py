@@ -18,6 +18,7 @@ from server.upstream.dialect import (
     parts,
     text_of,
 )
+from server.upstream.history import mended, targets
 
 Part = dict[str, Any]
 _SYSTEM: Final = frozenset({"system", "developer"})
@@ -27,10 +28,11 @@ NO_SIGNATURE: Final = "skip_thought_signature_validator"
 
 
 def system_and_contents(
-    messages: Sequence[Mapping[str, Any]], *, sign: bool
+    given: Sequence[Mapping[str, Any]], *, sign: bool
 ) -> tuple[list[Part], list[Part]]:
     """(system parts, contents), contents of one role merged. sign: whether the model wants a
     signature at its calls. Raises InexpressibleError."""
+    messages = mended(given, targets.GEMINI)
     n_system = 0
     while n_system < len(messages) and messages[n_system]["role"] in _SYSTEM:
         n_system += 1
@@ -43,8 +45,6 @@ def system_and_contents(
             contents[-1]["parts"] += said
         elif said:
             contents.append({"role": role, "parts": said})
-    if not contents or contents[0]["role"] != "user":
-        raise InexpressibleError("a conversation that does not begin with the user")
     if contents[-1]["role"] != "user":
         raise InexpressibleError("a conversation that ends with the assistant")
     return [part for part in system if part["text"]], contents
@@ -54,15 +54,11 @@ def _content(
     message: Mapping[str, Any], names: dict[str, str], *, sign: bool
 ) -> tuple[str, list[Part]]:
     role = message["role"]
-    if role in _SYSTEM:
-        raise InexpressibleError("a system message after the conversation has begun")
     if role == "tool":
         return "user", [_response(message, names), *_shown(message)]
     if role == "assistant":
         return "model", list(_said(message, names, sign=sign))
     said = [_part(part) for part in parts(message.get("content")) if part.get("text") != ""]
-    if not said:
-        raise InexpressibleError("an empty message")
     return "user", said
 
 
@@ -90,9 +86,7 @@ def _signed(said: Mapping[str, Any]) -> Part:
 
 def _response(message: Mapping[str, Any], names: Mapping[str, str]) -> Part:
     identifier = message.get("tool_call_id")
-    name = names.get(str(identifier))
-    if name is None:
-        raise InexpressibleError("a tool's result without the call that it answers")
+    name = names[str(identifier)]
     texts = [part for part in parts(message.get("content")) if part["type"] in _TEXTS]
     result = _result(text_of(texts))
     return {"functionResponse": {"id": identifier, "name": name, "response": result}}

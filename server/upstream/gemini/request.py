@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from server.upstream.asked import wants_json_schema
@@ -16,6 +16,7 @@ from server.upstream.dialect import (
     stop_sequences,
 )
 from server.upstream.gemini.contents import system_and_contents
+from server.upstream.history import called_names
 
 KNOWN: Final = frozenset(
     {
@@ -95,7 +96,7 @@ def to_generate_content(body: Mapping[str, Any], model: str) -> dict[str, Any]:
     out: dict[str, Any] = {"contents": contents}
     if system:
         out["systemInstruction"] = {"parts": system}
-    out |= _tools(wanted)
+    out |= _tools(wanted) or _tools_called(body["messages"])
     config = _config(wanted, model)
     if config:
         out["generationConfig"] = config
@@ -156,6 +157,16 @@ def _tools(wanted: Mapping[str, Any]) -> dict[str, Any]:
     if calling:
         out["toolConfig"] = {"functionCallingConfig": calling}
     return out
+
+
+def _tools_called(messages: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """A conversation with calls wants the functions named: those it has called, none to call."""
+    names = called_names(messages)
+    if not names:
+        return {}
+    declared = [{"name": name} for name in names]
+    config = {"functionCallingConfig": {"mode": "NONE"}}
+    return {"tools": [{"functionDeclarations": declared}], "toolConfig": config}
 
 
 def _declaration(function: Mapping[str, Any]) -> dict[str, Any]:

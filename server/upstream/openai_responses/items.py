@@ -6,22 +6,22 @@ beginning byte for byte: the prompt cache goes by that.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from server.upstream.dialect import InexpressibleError, image_url, parts
+from server.upstream.history import mended, targets
 from server.upstream.openai_responses.thoughts import Item, Thought
 
 # The thought in an entry of reasoning_details; None for what is not this model's.
 Open = Callable[[object], Thought | None]
-_MOST_CALL_ID_CHARS: Final = 64
 # Where a file has no name of its own: the API wants one.
 _FILE_NAME: Final = "document.pdf"
 
 
-def input_items(messages: Sequence[Mapping[str, Any]], opened: Open) -> list[Item]:
+def input_items(given: Sequence[Mapping[str, Any]], opened: Open) -> list[Item]:
     """The conversation. Raises InexpressibleError."""
+    messages = mended(given, targets.RESPONSES)
     custom: set[str] = set()
     return [item for message in messages for item in _items(message, opened, custom)]
 
@@ -82,7 +82,7 @@ def _message(message: Mapping[str, Any]) -> Iterator[Item]:
 
 
 def _call(call: Mapping[str, Any], custom: set[str]) -> Item:
-    call_id = _call_id(call.get("id"))
+    call_id = str(call["id"])
     tool = call.get("custom")
     if isinstance(tool, Mapping):
         custom.add(call_id)
@@ -104,7 +104,7 @@ def _call(call: Mapping[str, Any], custom: set[str]) -> Item:
 
 
 def _output(message: Mapping[str, Any], custom: set[str]) -> Item:
-    call_id = _call_id(message.get("tool_call_id"))
+    call_id = str(message["tool_call_id"])
     kind = "custom_tool_call_output" if call_id in custom else "function_call_output"
     content = message.get("content")
     shown = [_part(part) for part in parts(content)]
@@ -112,14 +112,6 @@ def _output(message: Mapping[str, Any], custom: set[str]) -> Item:
     if all(part["type"] == "input_text" and len(part) == 2 for part in shown) and len(shown) < 2:
         output = "".join(part["text"] for part in shown)
     return {"type": kind, "call_id": call_id, "output": output}
-
-
-def _call_id(given: object) -> str:
-    """The same for a call and its result. Other providers' ids can be longer than OpenAI allows."""
-    name = str(given or "")
-    if len(name) <= _MOST_CALL_ID_CHARS:
-        return name
-    return "call_" + hashlib.blake2b(name.encode("utf-8", "replace"), digest_size=16).hexdigest()
 
 
 def _part(part: Mapping[str, Any]) -> Item:

@@ -1,0 +1,7 @@
+"""A conversation that other models have answered, as the model that is asked next takes it."""
+
+from server.upstream.history.calls import called_names
+from server.upstream.history.mend import mended
+from server.upstream.history.rules import Rules
+
+__all__ = ["Rules", "called_names", "mended"]

@@ -1,0 +1,41 @@
+"""What a provider takes of a conversation in the form of chat completions, and what it refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """What of a conversation goes out, and how.
+
+    system: where system messages may stand: anywhere; leading (several at the beginning); first
+    (one, at the beginning). Others are said in the user's turns.
+    kept: the fields of the assistant's messages that are taken, None: all but `foreign`.
+    foreign: see kept. call_fields: those of tool calls, None: all. part_fields_refused: fields of
+    parts of content that go nowhere. call_id: an id in the provider's alphabet.
+    user_first: the first message after those of the system has to be the user's.
+    alternates: no two messages of the user, or of the assistant, may follow each other.
+    answers_tools: a user's message may not follow a tool's result at once.
+    takes_empty: a message of the user's may be empty. json_arguments: the arguments of a call have
+    to be a JSON object. plain_text: content that is text alone has to be one string.
+    wants_reasoning: a message with tool calls has to have its reasoning_content. opens_seals: the
+    reasoning that was sealed here may be the provider's own.
+    """
+
+    system: Literal["anywhere", "leading", "first"] = "first"
+    kept: frozenset[str] | None = None
+    foreign: frozenset[str] = frozenset()
+    call_fields: frozenset[str] | None = None
+    part_fields_refused: frozenset[str] = frozenset()
+    call_id: Callable[[object], str] | None = None
+    user_first: bool = True
+    alternates: bool = False
+    answers_tools: bool = False
+    takes_empty: bool = False
+    json_arguments: bool = True
+    plain_text: bool = False
+    wants_reasoning: bool = False
+    opens_seals: bool = False

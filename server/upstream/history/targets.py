@@ -1,0 +1,95 @@
+"""What each provider takes of a conversation, as its reference and its refusals state it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from server.upstream.history.rules import Rules
+from server.upstream.tool_ids import anthropic_id, mistral_id, openai_id, responses_id
+
+_BASIC: Final = frozenset({"role", "content", "tool_calls"})
+_CALL: Final = frozenset({"id", "type", "function"})
+_MARKS: Final = frozenset({"cache_control", "prompt_cache_breakpoint"})
+
+# Takes the conversation in any order, and no field that is not its own.
+OPENAI: Final = Rules(
+    system="anywhere",
+    kept=_BASIC | {"audio", "function_call", "name", "refusal"},
+    call_fields=_CALL | {"custom"},
+    part_fields_refused=frozenset({"cache_control"}),
+    call_id=openai_id,
+    user_first=False,
+    takes_empty=True,
+    json_arguments=False,
+)
+# Its own Responses API, which has another limit for ids and reads the sealed reasoning.
+RESPONSES: Final = Rules(
+    system="anywhere",
+    kept=_BASIC | {"audio", "function_call", "name", "reasoning_details", "refusal"},
+    call_fields=OPENAI.call_fields,
+    part_fields_refused=OPENAI.part_fields_refused,
+    call_id=responses_id,
+    user_first=False,
+    takes_empty=True,
+    json_arguments=False,
+    opens_seals=True,
+)
+# Passes conversations on to providers of all kinds, and marks and reasoning with them.
+OPENROUTER: Final = Rules(
+    system="leading",
+    foreign=frozenset({"extra_content", "provider_specific_fields", "thinking_blocks"}),
+    call_fields=_CALL | {"custom"},
+    user_first=False,
+    takes_empty=True,
+)
+TOGETHER: Final = Rules(
+    kept=_BASIC | {"name"}, call_fields=_CALL, part_fields_refused=_MARKS, alternates=True
+)
+GROQ: Final = Rules(
+    kept=_BASIC | {"name", "reasoning"}, call_fields=_CALL, part_fields_refused=_MARKS
+)
+# Wants the reasoning of turns with tool calls back, and text as one string.
+DEEPSEEK: Final = Rules(
+    kept=_BASIC | {"name", "prefix", "reasoning_content"},
+    call_fields=_CALL,
+    part_fields_refused=_MARKS,
+    alternates=True,
+    plain_text=True,
+    wants_reasoning=True,
+)
+# Answers 422 to a field that it does not know, and 400 to the user right behind a tool.
+MISTRAL: Final = Rules(
+    kept=_BASIC | {"prefix"},
+    call_fields=_CALL,
+    part_fields_refused=_MARKS,
+    call_id=mistral_id,
+    alternates=True,
+    answers_tools=True,
+)
+# Servers of open models: their chat templates want one system message, and the others in turns.
+VLLM: Final = Rules(
+    kept=_BASIC | {"name", "prefix", "reasoning", "reasoning_content"},
+    call_fields=_CALL,
+    part_fields_refused=_MARKS,
+    alternates=True,
+    takes_empty=True,
+)
+OLLAMA: Final = Rules(
+    kept=_BASIC | {"images", "reasoning", "reasoning_content", "thinking"},
+    call_fields=_CALL,
+    part_fields_refused=_MARKS,
+    alternates=True,
+    plain_text=True,
+    takes_empty=True,
+)
+# Servers of many kinds: what nobody here knows goes on as it is.
+GENERIC: Final = Rules(
+    alternates=True, takes_empty=True, foreign=frozenset({"provider_specific_fields"})
+)
+# The native dialects, which find places for the rest by themselves.
+ANTHROPIC: Final = Rules(
+    system="leading", call_id=anthropic_id, foreign=frozenset({"refusal"}), call_fields=_CALL
+)
+GEMINI: Final = Rules(
+    system="leading", foreign=frozenset({"refusal"}), call_fields=_CALL | {"extra_content"}
+)
