@@ -23,6 +23,7 @@ from server.presenters import (
 from server.request import GatewayRequest
 from server.responses.reply import blank_response, to_response
 from server.responses.stream import ResponseStream
+from server.responses.tools import Toolbox
 from server.sse import error_event
 from server.upstream.base import Surface, UpstreamReply, UpstreamStream
 from server.upstream.errors import UpstreamError, UpstreamTimeoutError
@@ -116,7 +117,8 @@ def _bridged(exchange: Exchange, request: GatewayRequest, body: dict[str, Any]) 
     if request.surface is Surface.MESSAGES:
         return to_message(body, model)
     blank = blank_response(request.native or {}, model)
-    return to_response(body, blank, with_thoughts=_wants_thoughts(request))
+    tools = request.tools or Toolbox()
+    return to_response(body, blank, tools, with_thoughts=_wants_thoughts(request))
 
 
 def _presenter(exchange: Exchange, request: GatewayRequest, request_id: str) -> Presenter:
@@ -134,7 +136,8 @@ def _presenter(exchange: Exchange, request: GatewayRequest, request_id: str) -> 
         return MessagesPresenter(MessageEvents(card.name), cost, request_id)
     if request.surface is Surface.RESPONSES:
         blank = blank_response(request.native or {}, card.name) | marks
-        stream = ResponseStream(blank, with_thoughts=_wants_thoughts(request))
+        tools = request.tools or Toolbox()
+        stream = ResponseStream(blank, tools, with_thoughts=_wants_thoughts(request))
         return ResponsesPresenter(stream, cost)
     explanation = None
     if exchange.plan.explain:

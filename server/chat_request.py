@@ -21,12 +21,13 @@ from server.chat_fields import check_fields
 from server.counting import Counted, count_chat
 from server.errors import InvalidRequestError
 from server.model_facts import ModelFacts
+from server.responses.tools import Toolbox
 from server.responses.turn import Turn
 from server.tiers import tier_of
 from server.upstream.base import Fit, Surface, Upstream, UpstreamRequest
 from server.upstream.fields import OURS
 from server.upstream.fitting import fit_adapted, fit_of
-from server.upstream.tools import provider_runs_some, runs_in_chat
+from server.upstream.tools import only_provider_runs, runs_in_chat
 
 _ROLES: Final = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
 _CAPS: Final = ("max_completion_tokens", "max_tokens")
@@ -48,8 +49,9 @@ class ChatRequest:
     the caller's own body where that is another surface; headers go along with it. Neither holds
     the fields that are for us. native_only:
     what of it chat completions cannot say, so that only providers of the surface itself can
-    answer; bridged_without: what they do not say and can do without.
-    server_tools: whether it lets the provider run tools of its own. turn: see Turn.
+    answer; bridged_without: what they do not say and can do without; tools: those of a Responses
+    request, as chat completions have them. server_tools: whether it cannot do without tools that
+    the provider runs. turn: see Turn.
     thinking_tokens: what of the output cap the native body lets a model think with.
     thinks_not: the native body asks for an answer without thoughts.
     """
@@ -65,6 +67,7 @@ class ChatRequest:
     native: Mapping[str, Any] | None = field(default=None, repr=False)
     native_only: str | None = None
     bridged_without: tuple[str, ...] = ()
+    tools: Toolbox | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     server_tools: bool = False
     turn: Turn | None = None
@@ -196,7 +199,7 @@ def parse_chat_request(body: Mapping[str, Any], *, default_model: str | None = N
         max_output_tokens=_output_cap(body),
         needs=_needs(body),
         server_tools=body.get("web_search_options") is not None
-        or ("tools" in body and provider_runs_some(body["tools"], runs_in_chat)),
+        or ("tools" in body and only_provider_runs(body["tools"], runs_in_chat)),
     )
 
 

@@ -11,6 +11,7 @@ from server.chat_request import count_field, flag, include_usage, without_ours
 from server.counting import Counted
 from server.errors import InvalidRequestError
 from server.model_facts import ModelFacts
+from server.responses.tools import Toolbox
 from server.responses.turn import Turn
 from server.tiers import tier_of
 from server.upstream.base import Fit, Surface, Upstream, UpstreamRequest
@@ -35,6 +36,7 @@ class PassThroughRequest:
     native: Mapping[str, Any] | None = None
     server_tools: bool = False
     turn: Turn | None = None
+    tools: Toolbox | None = None
 
     @property
     def tier(self) -> str | None:

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from p2l_model.types import Conversation
 from server.counting import Counted
 from server.model_facts import ModelFacts
+from server.responses.tools import Toolbox
 from server.responses.turn import Turn
 from server.upstream.base import Fit, Surface, Upstream, UpstreamRequest
 
@@ -32,8 +33,12 @@ class GatewayRequest(Protocol):
         """The caller's own body, where the surface is not chat completions."""
 
     @property
+    def tools(self) -> Toolbox | None:
+        """The tools of a Responses request as functions; None on other surfaces."""
+
+    @property
     def server_tools(self) -> bool:
-        """Whether the provider is to run tools of its own, which no budget can bound."""
+        """Whether it needs tools that the provider runs, which no budget can bound."""
 
     @property
     def turn(self) -> Turn | None:

@@ -45,6 +45,8 @@ def adapt_chat(body: Mapping[str, Any], facts: ModelFacts) -> Adapted:
     say_off(draft, facts)
     _clamp(draft, facts, CAPS)
     _shorten_user(draft, facts, "user")
+    if not facts.messages.verbosity:
+        draft.drop("verbosity", named=draft.get("verbosity") != "medium")
     _check_prefill(draft, facts)
     return draft.done()
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from server.adapting.draft import Adapted, Draft
 from server.adapting.sampling import adapt_sampling
 from server.adapting.thinking import effort_named, fitted_effort
 from server.adapting.tools import fitted_format
 from server.model_facts import Effort, ModelFacts
+
+_THOUGHTS: Final = "reasoning.encrypted_content"
 
 
 def adapt_responses(body: Mapping[str, Any], facts: ModelFacts) -> Adapted:
@@ -18,6 +20,7 @@ def adapt_responses(body: Mapping[str, Any], facts: ModelFacts) -> Adapted:
     if facts.known == "nothing":
         return draft.done()
     effort = _fit_reasoning(draft, facts)
+    _fit_verbosity(draft, facts)
     _fit_format(draft, facts)
     adapt_sampling(draft, facts, effort)
     cap, most = draft.get("max_output_tokens"), facts.limits.max_output_tokens
@@ -29,6 +32,8 @@ def adapt_responses(body: Mapping[str, Any], facts: ModelFacts) -> Adapted:
 
 
 def _fit_reasoning(draft: Draft, facts: ModelFacts) -> Effort | None:
+    if facts.thinking.use == "never":
+        _without_thoughts(draft)
     asked = draft.get("reasoning")
     if not isinstance(asked, Mapping):
         return None
@@ -48,6 +53,23 @@ def _fit_reasoning(draft: Draft, facts: ModelFacts) -> Effort | None:
         rest["effort"] = fitted
     draft.put("reasoning", rest)
     return fitted
+
+
+def _fit_verbosity(draft: Draft, facts: ModelFacts) -> None:
+    text = draft.get("text")
+    wanted = text.get("verbosity") if isinstance(text, Mapping) else None
+    if wanted is None or facts.messages.verbosity:
+        return
+    if wanted != "medium":
+        draft.name("text.verbosity")
+    draft.put("text", {name: value for name, value in text.items() if name != "verbosity"})
+
+
+def _without_thoughts(draft: Draft) -> None:
+    """A model that never reasons has none to give, and refuses to be asked for them."""
+    include = draft.get("include")
+    if isinstance(include, list) and _THOUGHTS in include:
+        draft.put("include", [name for name in include if name != _THOUGHTS])
 
 
 def _fit_format(draft: Draft, facts: ModelFacts) -> None:

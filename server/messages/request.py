@@ -21,7 +21,7 @@ from server.upstream.anthropic.thinking import tokens_within_cap
 from server.upstream.base import Surface
 from server.upstream.fields import OURS
 from server.upstream.seal import is_sealed
-from server.upstream.tools import provider_runs_some, runs_in_messages, searches_tools
+from server.upstream.tools import only_provider_runs, runs_in_messages, searches_tools
 
 _SAME: Final = frozenset({"model", "stream", "temperature", "top_k", "top_p"})
 # Said otherwise, or without influence on the answer.
@@ -97,7 +97,7 @@ def parse_messages_request(body: Mapping[str, Any], betas: str | None = None) ->
         native_only=bridge.gap,
         bridged_without=tuple(bridge.left_out),
         headers={} if betas is None else {"anthropic-beta": betas},
-        server_tools=provider_runs_some(
+        server_tools=only_provider_runs(
             [*(wanted.get("tools") or ()), *bridge.changes.defined], _has_no_fee
         ),
         thinking_tokens=tokens_within_cap(thinking, betas),

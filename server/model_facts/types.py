@@ -169,12 +169,14 @@ class Messages:
     (a 200, and no effect); refused; unknown. prefill: whether the last message may be the
     assistant's beginning. user_most_characters: of the field `user`.
     cap_field: the only name that it takes for the output cap, None: both of OpenAI's.
+    verbosity: whether it takes another than the usual one.
     """
 
     system_later: Literal["ok", "ignored", "refused", "unknown"] = "unknown"
     prefill: bool = True
     user_most_characters: int | None = None
     cap_field: Literal["max_completion_tokens"] | None = None
+    verbosity: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,21 +4,43 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+import orjson
+
 from server.chat_request import check_number
 from server.errors import InvalidRequestError
+from server.responses.calls import arguments_of
+from server.responses.tools import CUSTOM, FUNCTION, OWN_CALLS, Toolbox
 from server.upstream.seal import unsealed
 
 Message = dict[str, Any]
 _ROLES: Final = frozenset({"user", "assistant", "system", "developer"})
 _TEXTS: Final = frozenset({"input_text", "output_text", "text"})
+_OUTPUTS: Final = frozenset(
+    {
+        *("apply_patch_call_output", "custom_tool_call_output", "function_call_output"),
+        *("local_shell_call_output", "shell_call_output"),
+    }
+)
+# What the provider of an earlier answer did by itself: the answer is there without it. And what
+# sets how the next one is made.
+_PASSED_OVER: Final = frozenset(
+    {
+        *("code_interpreter_call", "configuration_update", "file_search_call"),
+        *("image_generation_call", "mcp_approval_request", "mcp_approval_response"),
+        *("mcp_call", "mcp_list_tools", "web_search_call"),
+    }
+)
 
 
 class Bridge:
-    """Collects messages; `gap` names the first thing that chat completions cannot say."""
+    """Collects messages and tools. gap: the first thing that chat completions cannot say;
+    left_out: what they do not say, and can do without."""
 
     def __init__(self) -> None:
         self.messages: list[Message] = []
+        self.tools = Toolbox()
         self.gap: str | None = None
+        self.left_out: dict[str, None] = {}
         self._thoughts: list[Any] = []
 
     def lacks(self, what: str) -> None:
@@ -45,10 +67,20 @@ class Bridge:
                 self._message(item, param)
             case "function_call":
                 self._call(item, param)
-            case "function_call_output":
-                self._output(item, param)
+            case "custom_tool_call":
+                self._custom_call(item, param)
             case "reasoning":
                 self._thoughts += unsealed(item.get("encrypted_content"))
+            case "additional_tools":
+                self.tools.add(item.get("tools"), f"{param}.tools")
+            case "tool_search_output":
+                self._found(item, param)
+            case str(kind) if kind in _OUTPUTS:
+                self._output(item, param)
+            case str(kind) if kind in OWN_CALLS:
+                self._own_call(item, param)
+            case str(kind) if kind in _PASSED_OVER:
+                self.left_out[f"input.{kind}"] = None
             case kind:
                 self.lacks(f"items of type {str(kind)[:40]}")
 
@@ -98,15 +130,29 @@ class Bridge:
         return []
 
     def _call(self, item: Message, param: str) -> None:
-        for name in ("call_id", "name", "arguments"):
-            if not isinstance(item.get(name), str):
-                raise InvalidRequestError(
-                    f"{param}.{name} must be a string.", param=f"{param}.{name}"
-                )
+        _check_texts(item, param, ("call_id", "name", "arguments"))
+        name = self.tools.name_of(FUNCTION, item["name"], item.get("namespace"))
+        self._called(item, name, item["arguments"])
+
+    def _custom_call(self, item: Message, param: str) -> None:
+        _check_texts(item, param, ("call_id", "name", "input"))
+        name = self.tools.name_of(CUSTOM, item["name"], item.get("namespace"))
+        self._called(item, name, arguments_of(item["input"]))
+
+    def _own_call(self, item: Message, param: str) -> None:
+        own = OWN_CALLS[item["type"]]
+        said = item.get(own.inside)
+        if not isinstance(said, dict):
+            place = f"{param}.{own.inside}"
+            raise InvalidRequestError(f"{place} must be an object.", param=place)
+        inside = {n: v for n, v in said.items() if v is not None and v != own.always.get(n)}
+        self._called(item, self.tools.name_of_own(own.kind), orjson.dumps(inside).decode())
+
+    def _called(self, item: Message, name: str, arguments: str) -> None:
         call: Message = {
-            "id": item["call_id"],
+            "id": _call_id(item),
             "type": "function",
-            "function": {"name": item["name"], "arguments": item["arguments"]},
+            "function": {"name": name, "arguments": arguments},
         } | _given("extra_content", item.get("extra_content"))
         self._assistant().setdefault("tool_calls", []).append(call)
 
@@ -114,10 +160,22 @@ class Bridge:
         if not isinstance(item.get("call_id", ""), str):
             place = f"{param}.call_id"
             raise InvalidRequestError(f"{place} must be a string.", param=place)
-        output = self._content(item.get("output"), f"{param}.output")
-        self.messages.append(
-            {"role": "tool", "tool_call_id": item.get("call_id"), "content": output}
-        )
+        said = item.get("output")
+        if item["type"] == "shell_call_output" or said is None:
+            # what came of each command; and of a patch that says only whether it was applied
+            output: str | list[Message] = orjson.dumps(said or item.get("status")).decode()
+        else:
+            output = self._content(said, f"{param}.output")
+        self.messages.append({"role": "tool", "tool_call_id": _call_id(item), "content": output})
+
+    def _found(self, item: Message, param: str) -> None:
+        """Tools that the caller's own search has found."""
+        self.tools.add(item.get("tools"), f"{param}.tools")
+        if item.get("execution") == "server":
+            return
+        found = [tool.get("name") for tool in item.get("tools") or ()]
+        said = orjson.dumps({"tools": found}).decode()
+        self.messages.append({"role": "tool", "tool_call_id": _call_id(item), "content": said})
 
     def _assistant(self) -> Message:
         """The message that the assistant is in the middle of: its text, its calls, its thoughts."""
@@ -128,6 +186,19 @@ class Bridge:
                 last["thinking_blocks"], self._thoughts = self._thoughts, []
             self.messages.append(last)
         return last
+
+
+def _check_texts(item: Message, param: str, names: tuple[str, ...]) -> None:
+    for name in names:
+        if not isinstance(item.get(name), str):
+            place = f"{param}.{name}"
+            raise InvalidRequestError(f"{place} must be a string.", param=place)
+
+
+def _call_id(item: Message) -> object:
+    """Of a call or its result; those of the local shell may have theirs as `id`."""
+    call_id = item.get("call_id")
+    return item.get("id") if call_id is None else call_id
 
 
 def _given(name: str, value: object) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar
 
 from server.errors import InvalidRequestError, NotFoundError, OverloadedError
-from server.responses.reply import new_id
+from server.responses.ids import new_id
 from server.responses.turn import Turn
 from server.settings import Settings
 from server.storage.errors import StorageError

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
-import uuid
 from collections.abc import Mapping
 from typing import Any, Final
 
+from server.responses.calls import call_item
+from server.responses.ids import new_id
+from server.responses.tools import Toolbox
 from server.upstream.seal import sealed
 from server.usage import openai_usage, parse_usage
 
@@ -33,11 +35,6 @@ _REPEATED: Final[Mapping[str, Any]] = {
     "user": None,
 }
 _INCOMPLETE: Final = {"length": "max_output_tokens", "content_filter": "content_filter"}
-
-
-def new_id(prefix: str) -> str:
-    """An id as the API makes them."""
-    return f"{prefix}_{uuid.uuid4().hex}"
 
 
 def blank_response(request: Mapping[str, Any], model: str) -> Item:
@@ -95,9 +92,11 @@ def response_usage(usage: object) -> Item | None:
     } | ({} if cost is None else {"cost": cost})
 
 
-def to_response(completion: Mapping[str, Any], response: Item, *, with_thoughts: bool) -> Item:
-    """A whole answer. response: as it was when it began; with_thoughts: whether the reasoning
-    goes along in a form to be sent back."""
+def to_response(
+    completion: Mapping[str, Any], response: Item, tools: Toolbox, *, with_thoughts: bool
+) -> Item:
+    """A whole answer. response: as it was when it began; tools: of the request; with_thoughts:
+    whether the reasoning goes along in a form to be sent back."""
     choice = completion["choices"][0]
     message = choice["message"]
     output = []
@@ -110,7 +109,7 @@ def to_response(completion: Mapping[str, Any], response: Item, *, with_thoughts:
         parts = message_parts(message.get("content"), message.get("refusal"), logprobs)
         output.append(message_item(new_id("msg"), parts))
     for call in message.get("tool_calls") or ():
-        output.append(call_item(new_id("fc"), call))
+        output.append(call_item(call, tools.tool_of((call.get("function") or {}).get("name"))))
     answered = {**response, **served_in(completion), "output": output}
     return ended(answered, choice.get("finish_reason"), completion.get("usage"))
 
@@ -145,21 +144,6 @@ def message_item(identifier: str, parts: list[Item], status: str = "completed") 
         "role": "assistant",
         "content": parts,
     }
-
-
-def call_item(identifier: str, call: Mapping[str, Any], status: str = "completed") -> Item:
-    """A call of a function. call: as in a chat completion."""
-    function = call.get("function") or {}
-    item = {
-        "type": "function_call",
-        "id": identifier,
-        "call_id": call.get("id"),
-        "name": function.get("name"),
-        "arguments": function.get("arguments", ""),
-        "status": status,
-    }
-    extra = call.get("extra_content")
-    return item if extra is None else item | {"extra_content": extra}
 
 
 def reasoning_item(identifier: str, text: str, thoughts: list[Any] | None) -> Item:

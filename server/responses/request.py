@@ -11,7 +11,6 @@ from server.errors import InvalidRequestError
 from server.responses.items import Bridge
 from server.responses.turn import Item, Turn, native_history
 from server.upstream.base import Surface
-from server.upstream.tools import provider_runs_some, runs_in_responses
 
 # Said by chat completions under the same name.
 _SAME: Final = frozenset(
@@ -60,6 +59,8 @@ _NEUTRAL: Final[Mapping[str, tuple[object, ...]]] = {
     "context_management": ([],),
 }
 _INCLUDED: Final = frozenset({"reasoning.encrypted_content", "message.output_text.logprobs"})
+# Of the reasoning: a summary is given wherever the provider shows it.
+_OF_REASONING: Final = frozenset({"effort", "summary", "generate_summary"})
 _OURS: Final = frozenset({"p2l", "cost", "previous_response_id"})
 # What errors would else call by the name of chat completions.
 _NAMES: Final = {
@@ -81,6 +82,7 @@ def parse_responses_request(
             raise InvalidRequestError(f"{name}: {why}.", param=name)
     flag(wanted, "store")
     bridge = Bridge()
+    bridge.tools.add(wanted.get("tools"), "tools")
     if isinstance(wanted.get("instructions"), str):
         bridge.messages.append({"role": "developer", "content": wanted["instructions"]})
     if history:
@@ -93,8 +95,10 @@ def parse_responses_request(
     chat |= _logprobs(wanted, bridge)
     for name in wanted:
         if name not in _SAME | _OTHERWISE | _OURS:
-            bridge.lacks(f"{name} outside the Responses API")
-    # a prompt that is kept at the provider has messages that nobody sees here
+            bridge.left_out[name] = None
+    if "prompt" in wanted:
+        # it is kept at the provider, and has messages that nobody sees here
+        bridge.lacks("prompt outside the Responses API")
     chat["messages"] = bridge.messages or [{"role": "user", "content": ""}]
     with in_words_of(_NAMES):
         parsed = parse_chat_request(chat)
@@ -106,7 +110,9 @@ def parse_responses_request(
         surface=Surface.RESPONSES,
         native=native,
         native_only=bridge.gap,
-        server_tools=provider_runs_some(wanted.get("tools"), runs_in_responses),
+        bridged_without=tuple(bridge.left_out),
+        tools=bridge.tools,
+        server_tools=_needs_hosted(bridge, wanted.get("tool_choice")),
         turn=Turn(kept_as, wanted.get("previous_response_id"), _as_items(items)),
     )
 
@@ -144,36 +150,38 @@ def _text(wanted: Mapping[str, Any]) -> dict[str, Any]:
 def _reasoning(wanted: Mapping[str, Any], bridge: Bridge) -> dict[str, Any]:
     reasoning = _object(wanted, "reasoning")
     for name, value in reasoning.items():
-        # a summary is given wherever the provider shows its reasoning
-        if value is not None and name not in ("effort", "summary", "generate_summary"):
-            bridge.lacks(f"reasoning.{name}")
+        if value is not None and name not in _OF_REASONING:
+            bridge.left_out[f"reasoning.{name}"] = None
     effort = reasoning.get("effort")
     return {} if effort is None else {"reasoning_effort": effort}
 
 
 def _tools(wanted: Mapping[str, Any], bridge: Bridge) -> dict[str, Any]:
-    tools = wanted.get("tools")
-    if tools is not None and not isinstance(tools, list):
-        raise InvalidRequestError("tools must be a list.", param="tools")
-    functions = []
-    for index, tool in enumerate(tools or ()):
-        if not isinstance(tool, dict) or not isinstance(tool.get("type"), str):
-            place = f"tools[{index}]"
-            raise InvalidRequestError(f"{place} must be an object with a type.", param=place)
-        if tool["type"] != "function":
-            bridge.lacks(f"the tool {tool['type'][:40]}")
-            continue
-        names = ("name", "description", "parameters", "strict")
-        function = {name: tool[name] for name in names if tool.get(name) is not None}
-        functions.append({"type": "function", "function": function})
-    out: dict[str, Any] = {"tools": functions} if functions else {}
-    choice = wanted.get("tool_choice")
-    if isinstance(choice, dict) and choice.get("type") == "function":
-        choice = {"type": "function", "function": {"name": choice.get("name")}}
-    elif isinstance(choice, dict):
-        bridge.lacks("this tool_choice")
-        return out
-    return out if choice is None or not functions else out | {"tool_choice": choice}
+    """The tools that were found in the request, of which the input may bring some as well."""
+    tools, choice = bridge.tools, wanted.get("tool_choice")
+    if isinstance(choice, dict) and choice.get("type") == "allowed_tools":
+        tools.restrict(choice.get("tools"))
+        choice = choice.get("mode")
+    if _needs_hosted(bridge, choice):
+        bridge.lacks(f"the tool {tools.hosted[0]}" if tools.hosted else "this tool_choice")
+    for kind in tools.hosted:
+        bridge.left_out[f"tools.{kind}"] = None
+    functions = tools.functions
+    if not functions:
+        return {}
+    if isinstance(choice, dict):
+        name = tools.chosen(choice)
+        choice = None if name is None else {"type": "function", "function": {"name": name}}
+    return {"tools": functions} | ({} if choice is None else {"tool_choice": choice})
+
+
+def _needs_hosted(bridge: Bridge, choice: object) -> bool:
+    """Whether tools of the provider's are the point of the request: beside the caller's own they
+    are an offer, and the model can do without."""
+    tools = bridge.tools
+    if isinstance(choice, dict) and choice.get("type") != "allowed_tools":
+        return tools.chosen(choice) is None
+    return bool(tools.hosted) and not tools.functions
 
 
 def _logprobs(wanted: Mapping[str, Any], bridge: Bridge) -> dict[str, Any]:
@@ -182,7 +190,8 @@ def _logprobs(wanted: Mapping[str, Any], bridge: Bridge) -> dict[str, Any]:
         raise InvalidRequestError("include must be a list.", param="include")
     for name in include:
         if not isinstance(name, str) or name not in _INCLUDED:
-            bridge.lacks(f"include {str(name)[:60]}")
+            # what tools of the provider's bring along
+            bridge.left_out["include"] = None
     out = {}
     if "message.output_text.logprobs" in include or wanted.get("top_logprobs"):
         out["logprobs"] = True

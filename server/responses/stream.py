@@ -5,25 +5,27 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from server.responses.calls import OpenCall
+from server.responses.ids import new_id
 from server.responses.reply import (
     Item,
-    call_item,
     ended,
     message_item,
-    new_id,
     reasoning_item,
     served_in,
     text_part,
 )
+from server.responses.tools import Toolbox
 
 Event = dict[str, Any]
 
 
 class ResponseStream:
-    """One streamed response. `response`: as far as it has come."""
+    """One streamed response. `response`: as far as it has come. tools: of the request."""
 
-    def __init__(self, response: Item, *, with_thoughts: bool) -> None:
+    def __init__(self, response: Item, tools: Toolbox, *, with_thoughts: bool) -> None:
         self.response = response
+        self._tools = tools
         self._with_thoughts = with_thoughts
         self._n_events = 0
         self._open: _OpenItem | None = None
@@ -103,14 +105,17 @@ class ResponseStream:
         index = call.get("index", 0)
         opened = self._open
         if opened is None or opened.kind != "call" or opened.index != index:
-            blank = {**call, "function": {**function, "arguments": ""}}
-            yield from self._start("call", call_item(new_id("fc"), blank, "in_progress"), index)
-        if function.get("arguments"):
-            yield self._more("response.function_call_arguments.delta", function["arguments"])
+            begun = OpenCall(call, self._tools)
+            yield from self._start("call", begun.item, index, begun)
+        if function.get("arguments") and self._open is not None and self._open.call is not None:
+            for event in self._open.call.more(function["arguments"]):
+                yield self._at(event.pop("type"), **event)
 
-    def _start(self, kind: str, item: Item, index: int = 0) -> Iterator[Event]:
+    def _start(
+        self, kind: str, item: Item, index: int = 0, call: OpenCall | None = None
+    ) -> Iterator[Event]:
         yield from self._close()
-        self._open = _OpenItem(kind, item, index)
+        self._open = _OpenItem(kind, item, index, call)
         yield self._event(
             "response.output_item.added", output_index=len(self.response["output"]), item=item
         )
@@ -128,10 +133,10 @@ class ResponseStream:
                     yield self._at("response.reasoning_summary_text.done", text=text, **where)
                     yield self._at("response.reasoning_summary_part.done", part=part, **where)
                 item = reasoning_item(opened.item["id"], text, opened.thoughts or None)
-            case "call":
-                name = opened.item["name"]
-                yield self._at("response.function_call_arguments.done", arguments=text, name=name)
-                item = opened.item | {"arguments": text, "status": "completed"}
+            case "call" if opened.call is not None:
+                for event in opened.call.end():
+                    yield self._at(event.pop("type"), **event)
+                item = opened.call.item
             case kind:
                 part = _part(kind, text, opened.logprobs)
                 yield self._text_done(kind, text, opened.logprobs)
@@ -166,12 +171,13 @@ class ResponseStream:
 
 
 class _OpenItem:
-    """The item that is being streamed. index: of a tool call."""
+    """The item that is being streamed. index, call: of a tool call."""
 
-    def __init__(self, kind: str, item: Item, index: int) -> None:
+    def __init__(self, kind: str, item: Item, index: int, call: OpenCall | None) -> None:
         self.kind = kind
         self.item = item
         self.index = index
+        self.call = call
         self.texts: list[str] = []
         self.logprobs: list[Any] = []
         self.thoughts: list[Any] = []

@@ -15,7 +15,10 @@ _PREFIXES: Final = {
     "reasoning": "rs",
     "function_call": "fc",
     "function_call_output": "fco",
+    "custom_tool_call": "ctc",
+    "custom_tool_call_output": "ctco",
 }
+_OF_CALLS: Final = ("type", "call_id", "name", "namespace", "arguments", "input")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +70,8 @@ def _foreign(item: Item) -> Item:
         case "message" if item.get("role") == "assistant" and _is_text(item.get("content")):
             text = "".join(part["text"] for part in item["content"])
             return {"type": "message", "role": "assistant", "content": text}
-        case "function_call":
-            return {n: item[n] for n in ("type", "call_id", "name", "arguments") if n in item}
+        case "function_call" | "custom_tool_call":
+            return {n: item[n] for n in _OF_CALLS if n in item}
         case _:
             return item
 

@@ -109,12 +109,14 @@ class SchemaFacts(Section):
 class MessageFacts(Section):
     """system_later: what becomes of a system message in the middle of a conversation. prefill:
     whether the last message may be the beginning of the answer. user_most_characters: of the field
-    user. cap_field: the only name that it takes for the output cap."""
+    user. cap_field: the only name that it takes for the output cap. verbosity: whether it takes
+    another than the usual one."""
 
     system_later: Literal["ok", "ignored", "refused", "unknown"] | None = None
     prefill: bool | None = None
     user_most_characters: PositiveInt | None = None
     cap_field: Literal["max_completion_tokens"] | None = None
+    verbosity: bool | None = None
 
 
 class CachingFacts(Section):

@@ -204,20 +204,25 @@ def _is_item(item: Any) -> bool:
 _ITEM: Final = Fields(
     {"tools": _RESPONSES_TOOL, "reasoning": Fields.named("effort")}, _is_item, others=True
 )
-BOUNDED_RESPONSES: Final = Fields(
-    {
-        **dict.fromkeys(RESPONSES - _RESPONSES_UNBOUNDED),
-        "input": _ITEM,
-        "reasoning": _REASONING,
-        "stream_options": _STREAM_OPTIONS,
-        "text": Fields.named(
-            "verbosity",
-            format=Fields.named("type", "name", "description", "schema", "strict"),
-        ),
-        "tool_choice": _RESPONSES_CHOICE,
-        "tools": _RESPONSES_TOOL,
-    }
-)
+_RESPONSES_INNER: Final[dict[str, Fields]] = {
+    "input": _ITEM,
+    "reasoning": _REASONING,
+    "stream_options": _STREAM_OPTIONS,
+    "text": Fields.named(
+        "verbosity",
+        format=Fields.named("type", "name", "description", "schema", "strict"),
+    ),
+    "tool_choice": _RESPONSES_CHOICE,
+    "tools": _RESPONSES_TOOL,
+}
+
+
+def bounded_responses(without: frozenset[str]) -> Fields:
+    """The list of responses, as it is where a request is bounded. without: what the provider does
+    not know."""
+    names = RESPONSES - _RESPONSES_UNBOUNDED - without
+    return Fields({name: _RESPONSES_INNER.get(name) for name in names})
+
 
 # What Anthropic documents of messages, without other models to fall back on, who pays, and
 # conversations that are kept there.

@@ -29,11 +29,11 @@ _OPENAI_ONLY: Final = frozenset(
         "moderation",
         "prediction",
         "service_tier",
-        "verbosity",
         "web_search_options",
     }
 )
-_NOT_SENT: Final = ADVISORY | {"store"}
+# How long an answer is to be is a wish.
+_NOT_SENT: Final = ADVISORY | {"store", "verbosity"}
 # What all of them document.
 _BASIC: Final = frozenset(
     {
@@ -62,6 +62,7 @@ class Profile:
     auth: the header that takes the key, where it is no bearer token. history: what it takes of a
     conversation. strict: whether it refuses fields of tools that are not OpenAI's.
     user_characters: the most in `user`.
+    client_metadata: whether it knows what Codex says of itself in a Responses body.
     """
 
     name: str
@@ -81,6 +82,7 @@ class Profile:
     strict: bool = False
     history: Rules = targets.GENERIC
     user_characters: int = 1_000_000
+    client_metadata: bool = False
     changes_nothing: bool = field(init=False)
     fields: Mapping[tuple[Surface, bool], Fields | None] = field(init=False, repr=False)
 
@@ -102,16 +104,20 @@ class Profile:
             return dict.fromkeys((surface, False) for surface in Surface)
         lists = {
             Surface.CHAT: self.listed,
-            Surface.RESPONSES: field_lists.RESPONSES,
+            Surface.RESPONSES: field_lists.RESPONSES - self._not_of_responses,
             Surface.COMPLETIONS: field_lists.COMPLETIONS,
             Surface.EMBEDDINGS: field_lists.EMBEDDINGS,
         }
         return {(surface, False): field_lists.open_list(names) for surface, names in lists.items()}
 
+    @property
+    def _not_of_responses(self) -> frozenset[str]:
+        return frozenset() if self.client_metadata else frozenset({"client_metadata"})
+
     def _bounded(self) -> dict[tuple[Surface, bool], Fields | None]:
         return {
             (Surface.CHAT, True): field_lists.bounded_chat(self.listed),
-            (Surface.RESPONSES, True): field_lists.BOUNDED_RESPONSES,
+            (Surface.RESPONSES, True): field_lists.bounded_responses(self._not_of_responses),
             (Surface.COMPLETIONS, True): field_lists.BOUNDED_COMPLETIONS,
             (Surface.EMBEDDINGS, True): field_lists.BOUNDED_EMBEDDINGS,
         }
@@ -132,6 +138,7 @@ _ALL: Final = (
         hosts=("api.openai.com",),
         cap="max_completion_tokens",
         responses=True,
+        client_metadata=True,
     ),
     Profile(
         name="azure",

@@ -55,9 +55,10 @@ def searches_tools(tool: Any) -> bool:
     return isinstance(kind, str) and kind.startswith(_SEARCH)
 
 
-def provider_runs_some(tools: Any, runs: Runs) -> bool:
-    """Whether one of the tools is the provider's to run. runs: see above."""
-    return isinstance(tools, list) and not all(map(runs, tools))
+def only_provider_runs(tools: Any, runs: Runs) -> bool:
+    """Whether the provider runs all of the tools there are: then they are the point of the request.
+    Beside a caller's own they are an offer, and the model can do without. runs: see above."""
+    return isinstance(tools, list) and len(tools) > 0 and not any(map(runs, tools))
 
 
 def _one_of(kind: Any, kinds: frozenset[str]) -> bool:

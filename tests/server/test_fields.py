@@ -310,7 +310,7 @@ def test_native_responses(rig: Rig, profile: str, bound: str) -> None:
     assert left["tools"] == [CODEX]
 
 
-@pytest.mark.parametrize("bound", ["window", "a key's models", "a key's budget"])
+@pytest.mark.parametrize("bound", BOUNDS)
 def test_hosted_tools_of_responses_are_left_out_and_those_of_the_caller_are_not(
     rig: Rig, bound: str
 ) -> None:
@@ -335,9 +335,14 @@ def test_hosted_tools_of_responses_are_left_out_and_those_of_the_caller_are_not(
     assert response.status_code == 200, response.text
     assert rig.left["tools"] == own
     assert {"tools.web_search", "tools.mcp", "tools.image_generation"} <= named(response)
+
+
+def test_hosted_tools_alone_are_refused_within_a_budget(rig: Rig) -> None:
+    body = {"model": "r-openai", "input": [ITEM], "tools": [{"type": "web_search"}]}
     refused = rig.post("budget", "/v1/responses", body)
     assert (refused.status_code, rig.left) == (400, None)
-    assert rig.post("budget", "/v1/responses", body | {"tools": own}).status_code == 200
+    empty = [{"type": "namespace", "name": "n", "description": "d", "tools": []}]
+    assert rig.post("budget", "/v1/responses", body | {"tools": empty}).status_code == 200
 
 
 @pytest.mark.parametrize("bound", BOUNDS)
@@ -407,7 +412,9 @@ HOSTED: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("tool", HOSTED)
-def test_hosted_tools_of_messages_are_refused_or_left_out(rig: Rig, tool: dict[str, Any]) -> None:
+def test_hosted_tools_of_messages_are_left_out_beside_the_callers(
+    rig: Rig, tool: dict[str, Any]
+) -> None:
     bash = {"type": "bash_20250124", "name": "bash"}
     body = {
         "model": "claude",
@@ -415,13 +422,14 @@ def test_hosted_tools_of_messages_are_refused_or_left_out(rig: Rig, tool: dict[s
         "messages": [{"role": "user", "content": "Hello"}],
         "tools": [TOOL, bash, tool],
     }
-    for bound in ("window", "a key's models", "a key's budget"):
+    for bound in BOUNDS:
         response = rig.post(bound, "/v1/messages", body)
         assert response.status_code == 200, response.text
         assert rig.left["tools"] == [TOOL, bash]
         assert named(response) == {f"tools.{tool['type']}"}
     for bound in ("budget", "hard budget"):
-        assert rig.post(bound, "/v1/messages", body).status_code == 400
+        alone = rig.post(bound, "/v1/messages", body | {"tools": [tool]})
+        assert alone.status_code == 400
         assert rig.left is None
     assert rig.post("none", "/v1/messages", body).status_code == 200
     assert rig.left["tools"] == body["tools"]

@@ -330,18 +330,19 @@ def test_tools_of_the_providers_cannot_be_budgeted(sdk: OpenAI) -> None:
 
 SAME = "the same name in chat completions"
 NATIVE_ONLY = "providers that have responses only"
+LEFT_OUT = "left out where it is bridged, and named"
 FATES: dict[str, tuple[Any, str]] = {
-    "access_programs": ({"cyber": "standard"}, NATIVE_ONLY),
+    "access_programs": ({"cyber": "standard"}, LEFT_OUT),
     "background": (True, "refused"),
     "background_options": ({"completion_window": "2h"}, "refused"),
-    "context_management": ([{"type": "compaction"}], NATIVE_ONLY),
+    "context_management": ([{"type": "compaction"}], LEFT_OUT),
     "conversation": ("conv_1", "refused"),
-    "image": ({"context_compression": "enabled"}, NATIVE_ONLY),
+    "image": ({"context_compression": "enabled"}, LEFT_OUT),
     "include": (["message.output_text.logprobs"], "logprobs"),
     "input": ("Hello", "messages"),
     "instructions": ("Be brief.", "messages"),
     "max_output_tokens": (77, "max_completion_tokens"),
-    "max_tool_calls": (3, NATIVE_ONLY),
+    "max_tool_calls": (3, LEFT_OUT),
     "metadata": ({"a": "b"}, SAME),
     "model": ("p2l", "ours"),
     "moderation": ({"model": "m"}, SAME),
@@ -363,7 +364,7 @@ FATES: dict[str, tuple[Any, str]] = {
     "tools": ([TOOL], "tools"),
     "top_logprobs": (3, SAME),
     "top_p": (0, SAME),
-    "truncation": ("auto", NATIVE_ONLY),
+    "truncation": ("auto", LEFT_OUT),
     "user": ("u", SAME),
 }
 
@@ -398,6 +399,9 @@ def test_each_field_has_its_fate(
         said = last(provider)
         if fate == SAME:
             assert said[name] == value
+        elif fate == LEFT_OUT:
+            assert name not in said
+            assert name in bridged.headers["x-p2l-left-out-fields"]
         elif fate != "ours":
             assert fate in said
     if not body.get("stream"):

@@ -201,7 +201,7 @@ class FakeOpenAI(FakeProvider):
 
     def _named(self, item: dict[str, Any]) -> dict[str, Any]:
         prefix = {"message": "msg", "reasoning": "rs", "function_call": "fc"}.get(
-            item["type"], "ct"
+            item["type"], "ctc"
         )
         named = {**item, "id": f"{prefix}_{next(self._numbers)}"}
         return named if item["type"] == "reasoning" else {**named, "status": "completed"}

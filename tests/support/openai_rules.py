@@ -11,17 +11,24 @@ FIELDS = {
     *("metadata", "model", "moderation", "parallel_tool_calls", "prompt_cache_key", "reasoning"),
     *("prompt_cache_options", "prompt_cache_retention", "safety_identifier", "service_tier"),
     *("store", "stream", "stream_options", "temperature", "text", "tool_choice", "tools"),
-    *("top_logprobs", "top_p", "truncation", "user"),
+    *("top_logprobs", "top_p", "truncation", "user", "client_metadata"),
 }
 # type -> (required, optional) keys
 _ITEMS: dict[str, tuple[set[str], set[str]]] = {
     "message": ({"role", "content"}, {"id", "status", "phase"}),
-    "function_call": ({"call_id", "name", "arguments"}, {"id", "status"}),
+    "function_call": ({"call_id", "name", "arguments"}, {"id", "status", "namespace"}),
     "function_call_output": ({"call_id", "output"}, {"id", "status"}),
-    "custom_tool_call": ({"call_id", "name", "input"}, {"id", "status"}),
+    "custom_tool_call": ({"call_id", "name", "input"}, {"id", "status", "namespace"}),
     "custom_tool_call_output": ({"call_id", "output"}, {"id"}),
     "reasoning": ({"id", "summary"}, {"encrypted_content", "content", "status"}),
+    "additional_tools": ({"tools", "role"}, {"id"}),
+    "web_search_call": ({"id", "status", "action"}, set()),
 }
+# how their ids begin
+_IDS = {
+    "message": "msg_", "function_call": "fc_", "custom_tool_call": "ctc_", "reasoning": "rs_",
+    "function_call_output": "fco_", "custom_tool_call_output": "ctco_",
+}  # fmt: skip
 _INPUT_PARTS = {
     "input_text": {"text"},
     "input_image": {"image_url", "file_id", "detail"},
@@ -79,7 +86,7 @@ def settings_fault(body: dict[str, Any], *, verified: bool) -> Refused:
             "reasoning.effort",
             "unsupported_parameter",
         )
-    if set(asked) - {"effort", "summary"} or asked.get("effort", "low") not in _EFFORTS:
+    if set(asked) - {"effort", "summary", "context"} or asked.get("effort", "low") not in _EFFORTS:
         return "Invalid value: reasoning", "reasoning", "invalid_value"
     if asked.get("summary") is not None and not verified:
         said = (
@@ -98,12 +105,25 @@ def settings_fault(body: dict[str, Any], *, verified: bool) -> Refused:
             return "Encrypted content is not supported with this model.", "include", None
     if set(body.get("text") or {}) - {"format", "verbosity"}:
         return "Unknown parameter: 'text'.", "text", "unknown_parameter"
+    verbosity = (body.get("text") or {}).get("verbosity")
+    if verbosity not in (None, "medium") and not _reasons(body["model"]):
+        said = (
+            f"Unsupported value: '{verbosity}' is not supported with the '{body['model']}' model."
+        )
+        return said, "text.verbosity", "unsupported_value"
     return _sampling_fault(body, asked.get("effort"))
 
 
 def tools_fault(body: dict[str, Any]) -> Refused:
     for number, tool in enumerate(body.get("tools") or ()):
         where = f"tools[{number}]"
+        if tool["type"] in ("web_search", "image_generation"):
+            continue
+        if tool["type"] == "namespace":
+            found = tools_fault({"tools": tool["tools"]})
+            if found is not None:
+                return found
+            continue
         if not _NAME.fullmatch(tool.get("name") or ""):
             return f"Missing required parameter: '{where}.name'.", f"{where}.name", None
         if tool["type"] == "custom":
@@ -136,7 +156,7 @@ def item_fault(item: dict[str, Any], where: str) -> Refused:
         return f"Missing required parameter: '{where}.{name}'.", where, "missing_required_parameter"
     for name in sorted(keys - required - optional):
         return f"Unknown parameter: '{where}.{name}'.", where, "unknown_parameter"
-    if "id" in item and not str(item["id"]).startswith(("rs_", "msg_", "fc_", "ct_")):
+    if "id" in item and not str(item["id"]).startswith(_IDS.get(kind, "")):
         return f"Invalid '{where}.id': '{item['id']}'.", f"{where}.id", "invalid_value"
     if not 1 <= len(item.get("call_id", "c")) <= 64:
         said = f"Invalid '{where}.call_id': string too long. Expected a maximum length of 64."

@@ -68,7 +68,8 @@ _SAMPLING_55: Final = replace(_SAMPLING, stop="thinking")
 _MESSAGES: Final = Messages(
     system_later="ok", user_most_characters=64, cap_field="max_completion_tokens"
 )
-_OLD_MESSAGES: Final = replace(_MESSAGES, cap_field=None)
+_ONE_LENGTH: Final = replace(_MESSAGES, verbosity=False)
+_OLD_MESSAGES: Final = replace(_ONE_LENGTH, cap_field=None)
 # the least that is kept without a word: longer where the account allows it
 _AUTOMATIC: Final = Caching(kind="automatic", lifetimes_s=(300,), least_tokens=1024)
 _BOTH: Final = Caching(kind="both", lifetimes_s=(1800, 43200), least_tokens=1024, most_marks=4)
@@ -103,6 +104,7 @@ def _reasons(
     tools: Tools = _TOOLS,
     sampling: Sampling = _SAMPLING,
     caching: Caching = _AUTOMATIC,
+    messages: Messages = _MESSAGES,
 ) -> Family:
     return Family(
         beginnings=beginnings,
@@ -112,7 +114,7 @@ def _reasons(
         thinking=thinking,
         tools=tools,
         schemas=_SCHEMAS,
-        messages=_MESSAGES,
+        messages=messages,
         caching=caching,
         capabilities=frozenset({"reasoning"}),
     )
@@ -162,14 +164,23 @@ OPENAI: Final = (
     _reasons("gpt-5.5", thinking=_NONE_TO_XHIGH, tools=_NOT_WITH_EFFORT, sampling=_SAMPLING_55),
     _reasons("gpt-5.4-pro", "gpt-5.2-pro", thinking=_PRO),
     _reasons("gpt-5.4", thinking=_OPT_IN, tools=_NOT_WITH_EFFORT),
-    _reasons("gpt-5.3-chat", "gpt-5.2-chat", "gpt-5.1-chat", "chat-latest", thinking=_MEDIUM_ONLY),
+    _reasons(
+        *("gpt-5.3-chat", "gpt-5.2-chat", "gpt-5.1-chat", "chat-latest"),
+        thinking=_MEDIUM_ONLY,
+        messages=_ONE_LENGTH,
+    ),
     _reasons("gpt-5.3", "gpt-5.2", thinking=_OPT_IN),
     _reasons("gpt-5.1-codex", thinking=_thinks("low", "medium", "high")),
     _reasons("gpt-5.1", thinking=_thinks("none", "low", "medium", "high", default="none")),
     _plain("gpt-5-chat"),
     _reasons("gpt-5-pro", thinking=_thinks("high", default="high")),
     _reasons("gpt-5", thinking=_thinks("minimal", "low", "medium", "high")),
-    _reasons("o1", "o3", "o4", thinking=_thinks("low", "medium", "high"), tools=_O_TOOLS),
+    _reasons(
+        *("o1", "o3", "o4"),
+        thinking=_thinks("low", "medium", "high"),
+        tools=_O_TOOLS,
+        messages=_ONE_LENGTH,
+    ),
     Family(
         beginnings=("gpt-oss",),
         vendor="openai",
