@@ -8,12 +8,21 @@ from typing import Final
 _STAR: Final = "*"
 _ROUTED: Final = frozenset({"p2l", "auto"})
 _PROFILE: Final = "p2l:"
+# Before a routed name, for clients that take models of this beginning alone.
+CLAUDE: Final = "claude-"
+_ROUTED_AS_CLAUDE: Final = f"{CLAUDE}p2l"
 _NOTHING: Final[Mapping[str, str]] = {}
 
 
 def is_routing(name: str) -> bool:
     """Whether a model is to be chosen, by the rules of a profile or by those of all."""
     return name in _ROUTED or name.startswith(_PROFILE)
+
+
+def routed_name(name: str) -> str:
+    """claude-p2l and claude-p2l:PROFILE as p2l and p2l:PROFILE; any other name as it is."""
+    bare = name.removeprefix(CLAUDE)
+    return bare if name.startswith(_ROUTED_AS_CLAUDE) and is_routing(bare) else name
 
 
 def is_pattern(alias: str) -> bool:
@@ -45,12 +54,15 @@ class Aliases:
         characters besides its stars counts; of equal ones, the first."""
         exact = self._names.get(name)
         if exact is not None:
-            return exact
-        if self._patterns and not (name in known or is_routing(name)):
+            return routed_name(exact)
+        if name in known:
+            return name
+        bare = routed_name(name)
+        if self._patterns and not is_routing(bare):
             for pieces, target in self._patterns:
-                if _fits(name, pieces):
-                    return target
-        return name
+                if _fits(bare, pieces):
+                    return routed_name(target)
+        return bare
 
 
 def _fits(name: str, pieces: list[str]) -> bool:

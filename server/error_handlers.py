@@ -21,6 +21,7 @@ from server.request_id import new_request_id
 # The status that servers log for a caller who hung up; nobody receives it.
 CLIENT_CLOSED = 499
 _MESSAGES = "/v1/messages"
+_MODELS = "/v1/models"
 
 
 def add_error_handlers(app: FastAPI) -> None:
@@ -76,7 +77,11 @@ async def _on_validation_error(request: Request, error: Exception) -> Response:
 
 
 def _is_messages(request: Request) -> bool:
-    return request.url.path.startswith(_MESSAGES)
+    """Whether the caller speaks Anthropic's API; both lists of models have one address."""
+    path = request.url.path
+    return path.startswith(_MESSAGES) or (
+        path.startswith(_MODELS) and "anthropic-version" in request.headers
+    )
 
 
 def _answer(

@@ -47,8 +47,21 @@ class GatewayApp(FastAPI):
         if scope["type"] == "http" and scope["method"] == "POST" and scope["path"] in self._parsers:
             scope["app"] = self
             await self._forwarding(scope, receive, send)
+        elif scope["type"] == "http" and scope["method"] == "HEAD":
+            await self._head(scope, receive, send)
         else:
             await super().__call__(scope, receive, self._counting(scope, send))
+
+    async def _head(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """As a GET, without its body. The dashboard knows the difference."""
+
+        async def without_body(message: Message) -> None:
+            if message["type"] == "http.response.body":
+                message = {**message, "body": b""}
+            await send(message)
+
+        asked = scope if scope["path"] == "/" else {**scope, "method": "GET"}
+        await super().__call__(asked, receive, self._counting(asked, without_body))
 
     def _counting(self, scope: Scope, send: Send) -> Send:
         """Counts the answer by its route: the paths that callers make up are one."""

@@ -17,7 +17,10 @@ _PAGE: Final = {**SECURITY_HEADERS, "cache-control": "no-store"}
 @router.api_route("/", methods=["GET", "HEAD"])
 async def page(request: Request, state: StateDep) -> Response:
     """A browser without a key gets the form that asks for one: a key is sent as a header only, so
-    that no other site can use it. Raises AuthenticationError, ForbiddenError."""
+    that no other site can use it. A client that only wants to know whether anybody is there needs
+    none. Raises AuthenticationError, ForbiddenError."""
+    if request.method == "HEAD" and "text/html" not in request.headers.get("accept", ""):
+        return Response()
     try:
         check_dashboard(request, state)
     except AuthenticationError as error:

@@ -1,4 +1,4 @@
-"""GET /healthz and /readyz: never behind a key."""
+"""Whether the gateway is there, and ready: never behind a key."""
 
 from __future__ import annotations
 
@@ -15,6 +15,12 @@ router = APIRouter()
 async def healthz() -> Response:
     """The process answers."""
     return json_response({"status": "ok"})
+
+
+@router.get("/api/hello", include_in_schema=False)
+async def hello() -> Response:
+    """What Claude Code asks for before its first request."""
+    return json_response({"message": "hello"})
 
 
 @router.get("/readyz")

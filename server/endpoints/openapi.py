@@ -14,7 +14,7 @@ _FLAG: Final[Schema] = {"type": "boolean"}
 _MODEL: Final[Schema] = {
     "type": "string",
     "minLength": 1,
-    "description": "p2l, auto or p2l:PROFILE to be routed; else a model's name or alias",
+    "description": "p2l, auto or p2l:PROFILE to be routed (claude-p2l too); else a name or alias",
 }
 _USD: Final[Schema] = {
     "anyOf": [{"type": "number", "minimum": 0}, {"type": "string"}],

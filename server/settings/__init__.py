@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field, PrivateAttr, model_validator
 
-from server.aliases import is_pattern, pattern_problem
+from server.aliases import is_pattern, pattern_problem, routed_name
 from server.settings.auth import AuthSettings, KeySettings
 from server.settings.facts import FactOverrides, FactsFile
 from server.settings.fields import Section
@@ -90,14 +90,15 @@ class Settings(Section):
 
     def _check_aliases(self) -> None:
         routed = {"p2l", "auto", *(f"p2l:{name}" for name in self.routing.profiles)}
-        for alias, target in self.aliases.items():
+        for alias, given in self.aliases.items():
+            target = given if given in self.models else routed_name(given)
             if alias in routed or alias in self.models:
                 raise ValueError(f"aliases.{alias}: is the name of a model or profile itself")
             problem = pattern_problem(alias) if is_pattern(alias) else None
             if problem is not None:
                 raise ValueError(f"aliases.{alias}: {problem}")
             if target not in routed and target not in self.models:
-                raise ValueError(f"aliases.{alias}: there is no model or profile {target!r}")
+                raise ValueError(f"aliases.{alias}: there is no model or profile {given!r}")
 
     def _check_allow_lists(self) -> None:
         lists = {"routing.models": self.routing.models}
