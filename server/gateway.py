@@ -35,6 +35,7 @@ from server.plan import Plan
 from server.planner import Planner
 from server.request import GatewayRequest
 from server.spend import after, after_failure
+from server.upstream import tool_names
 from server.upstream.base import Upstream, UpstreamReply, UpstreamRequest, UpstreamStream
 from server.upstream.errors import Stage, UpstreamError, UpstreamRejectedError
 
@@ -105,9 +106,7 @@ class Gateway:
 
     async def complete(self, request: GatewayRequest, plan: Plan) -> tuple[Exchange, UpstreamReply]:
         """A whole answer. Raises ApiError."""
-        exchange, entry, reply = await self._attempt(
-            request, plan, lambda up, body: up.complete(body)
-        )
+        exchange, entry, reply = await self._attempt(request, plan, tool_names.complete)
         if not reply.is_large:
             entry.answer(reply.body)
             return exchange, reply
@@ -124,7 +123,7 @@ class Gateway:
         """An answer whose first event has arrived; to be closed. opening: is told meanwhile how far
         it has come. Raises ApiError."""
         exchange, entry, stream = await self._attempt(
-            request, plan, lambda up, body: up.open_stream(body), opening
+            request, plan, tool_names.open_stream, opening
         )
         card = exchange.decision.card
         stream.on_break = lambda: self.health.broke(card)

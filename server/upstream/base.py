@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Hashable, Mapping, Sequence
 from contextlib import aclosing
@@ -250,6 +251,10 @@ class Upstream(Protocol):
     @property
     def bills(self) -> bool:
         """Whether a cost that its answers state is what it charges."""
+
+    @property
+    def tool_names(self) -> re.Pattern[str]:
+        """The names of tools that it takes, in full."""
 
     def speaks(self, surface: Surface) -> bool:
         """Whether a request of this surface can be sent as it is."""

@@ -35,6 +35,7 @@ from server.upstream.exchange import (
 from server.upstream.fields import Fields
 from server.upstream.profiles import GENERIC, Profile
 from server.upstream.said import answer_in, said_of
+from server.upstream.tool_names import OPENAI_NAME
 from server.upstream.wire import (
     headers_for,
     json_bytes,
@@ -78,6 +79,7 @@ class OpenAIUpstream:
         self._name = name
         self._profile = profile
         self.bills = profile.bills
+        self.tool_names = OPENAI_NAME
         self._base_url = base_url.rstrip("/")
         self._api_version = api_version
         self._surfaces = {Surface.CHAT, Surface.COMPLETIONS, Surface.EMBEDDINGS}

@@ -21,6 +21,7 @@ from server.sse import SseEvent
 from server.upstream.base import Fit, Surface, UpstreamReply, UpstreamRequest, UpstreamStream
 from server.upstream.errors import UpstreamRejectedError
 from server.upstream.fields import Fields
+from server.upstream.tool_names import ANTHROPIC_NAME
 
 _NOTICE: Final = (
     "[sandbox] This is not a model: no provider is configured, and these words stand where an "
@@ -60,6 +61,7 @@ class SandboxUpstream:
     """
 
     bills = False
+    tool_names = ANTHROPIC_NAME
 
     def __init__(
         self,

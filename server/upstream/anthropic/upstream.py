@@ -36,6 +36,7 @@ from server.upstream.field_lists import BOUNDED_MESSAGES, MESSAGES, open_list
 from server.upstream.fields import Fields
 from server.upstream.said import is_from_an_api, said_of
 from server.upstream.tool_ids import with_anthropic_ids
+from server.upstream.tool_names import ANTHROPIC_NAME
 from server.upstream.wire import (
     envelope,
     headers_for,
@@ -61,6 +62,7 @@ class AnthropicUpstream:
     the provider's name, how it thinks too. The rest as for OpenAIUpstream."""
 
     bills = False
+    tool_names = ANTHROPIC_NAME
 
     def __init__(
         self,

@@ -38,6 +38,7 @@ from server.upstream.gemini.reply import (
 from server.upstream.gemini.request import KNOWN, NATIVE, UNBOUNDED, to_generate_content
 from server.upstream.refusals import Refusal
 from server.upstream.said import is_from_an_api, said_of
+from server.upstream.tool_names import GEMINI_NAME
 from server.upstream.wire import (
     envelope,
     headers_for,
@@ -57,6 +58,7 @@ class GeminiUpstream:
     """base_url: see gemini_models_url. auth: see key_headers. The rest as for OpenAIUpstream."""
 
     bills = False
+    tool_names = GEMINI_NAME
 
     def __init__(
         self,

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
 from server.upstream.history.rules import Rules
 
 Message = Mapping[str, Any]
+# Of a call that does not say which tool it calls.
+_NAMELESS: Final = "unnamed_tool"
 
 
 class Calls:
@@ -67,7 +69,7 @@ class Calls:
             arguments = "{}" if arguments is None else orjson.dumps(arguments).decode()
         if self._rules.json_arguments and not _is_object(arguments):
             arguments = "{}" if not arguments.strip() else _wrapped(arguments)
-        return {"name": function.get("name"), "arguments": arguments}
+        return {"name": function.get("name") or _NAMELESS, "arguments": arguments}
 
     def _id(self, old: str) -> str:
         """One that no call before has; the same for the same conversation."""

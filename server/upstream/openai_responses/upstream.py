@@ -78,6 +78,7 @@ class ResponsesBridge:
         self._plain = plain
         self._heavy = Heavy(1)
         self.bills = plain.bills
+        self.tool_names = plain.tool_names
         self._is_openai = is_openai
         self._thoughts = thoughts
         self._known = facts or {}

@@ -1,0 +1,165 @@
+"""Names of tools that a provider does not take: said shorter on the way out, and put back in the
+answer. Tools of MCP servers have names of up to 128 characters, and most providers take 64.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any, Final
+
+import orjson
+
+from server.sse import SseEvent
+from server.upstream.base import Upstream, UpstreamReply, UpstreamRequest, UpstreamStream
+
+# What a provider takes, and in which characters.
+OPENAI_NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+GEMINI_NAME: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_.:-]{0,63}")
+ANTHROPIC_NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,128}")
+_NOT_TAKEN: Final = re.compile(r"[^a-zA-Z0-9_-]")
+_DIGEST_CHARACTERS: Final = 8
+# An alias begins with a letter, and is as long as the shortest limit allows.
+_KEPT_CHARACTERS: Final = 64 - len("t_") - _DIGEST_CHARACTERS - len("_")
+_KEYS: Final = frozenset({"name", "tool_name"})
+# Where the caller's own words are, which are nobody's names.
+_WORDS: Final = frozenset(
+    {"args", "arguments", "input_schema", "output", "parameters", "response", "text", "thinking"}
+)
+_TURNS: Final = ("messages", "input")
+
+
+async def complete(upstream: Upstream, request: UpstreamRequest) -> UpstreamReply:
+    """Upstream.complete, with names that the provider takes."""
+    aliases = aliases_of(request.body, upstream.tool_names)
+    if not aliases:
+        return await upstream.complete(request)
+    reply = await upstream.complete(replace(request, body=with_aliases(request.body, aliases)))
+    restore = partial(_Restorer(aliases).in_body, reply.body)
+    return replace(reply, body=await asyncio.to_thread(restore) if reply.is_large else restore())
+
+
+async def open_stream(upstream: Upstream, request: UpstreamRequest) -> UpstreamStream:
+    """Upstream.open_stream, with names that the provider takes."""
+    aliases = aliases_of(request.body, upstream.tool_names)
+    if not aliases:
+        return await upstream.open_stream(request)
+    stream = await upstream.open_stream(replace(request, body=with_aliases(request.body, aliases)))
+    return await UpstreamStream.start_batches(_restored(stream, _Restorer(aliases)))
+
+
+def aliases_of(body: Mapping[str, Any], taken: re.Pattern[str]) -> dict[str, str]:
+    """By the caller's name for a tool, the one that it goes out under; of those alone that the
+    provider would refuse. The same names always have the same aliases."""
+    names = dict.fromkeys(_names(body))
+    refused = [name for name in names if not taken.fullmatch(name)]
+    aliases: dict[str, str] = {}
+    for name in sorted(refused):
+        aliases[name] = _alias(name, {*names, *aliases.values()})
+    return aliases
+
+
+def with_aliases(body: Mapping[str, Any], aliases: Mapping[str, str]) -> dict[str, Any]:
+    """A body of any surface in which tools go by their aliases."""
+    places = ("tools", "tool_choice", *_TURNS)
+    return {**body, **{place: _renamed(body[place], aliases) for place in places if place in body}}
+
+
+def _names(body: Mapping[str, Any]) -> Iterator[str]:
+    for tool in _list(body.get("tools")):
+        yield from _named_in(tool)
+    for place in _TURNS:
+        for turn in _list(body.get(place)):
+            if not isinstance(turn, Mapping):
+                continue
+            if turn.get("type") in ("function_call", "custom_tool_call"):
+                yield from _named_in(turn)
+            for call in _list(turn.get("tool_calls")):
+                yield from _named_in(call)
+            for block in _list(turn.get("content")):
+                if isinstance(block, Mapping) and block.get("type") == "tool_use":
+                    yield from _named_in(block)
+            for tool in _list(turn.get("tools")):
+                yield from _named_in(tool)
+
+
+def _named_in(tool: Any) -> Iterator[str]:
+    """The name of a tool, or of a call of one, as any surface has it."""
+    if not isinstance(tool, Mapping):
+        return
+    for holder in (tool, tool.get("function"), tool.get("custom")):
+        name = holder.get("name") if isinstance(holder, Mapping) else None
+        if isinstance(name, str) and name:
+            yield name
+    for inner in _list(tool.get("tools")):
+        yield from _named_in(inner)
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _alias(name: str, taken: set[str]) -> str:
+    """Most of the name, and what tells it from others that begin alike."""
+    said = _NOT_TAKEN.sub("_", name)[:_KEPT_CHARACTERS]
+    times = 0
+    while True:
+        text = f"{name}\n{times}" if times else name
+        digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=4).hexdigest()
+        alias = f"{said if said[:1].isalpha() else 't_' + said}_{digest}"
+        if alias not in taken:
+            return alias
+        times += 1
+
+
+def _renamed(value: Any, aliases: Mapping[str, str]) -> Any:
+    if isinstance(value, list):
+        return [_renamed(item, aliases) for item in value]
+    if not isinstance(value, Mapping):
+        return value
+    out = {}
+    for key, inside in value.items():
+        if key in _KEYS and isinstance(inside, str):
+            out[key] = aliases.get(inside, inside)
+        elif key in _WORDS or (key == "input" and "type" in value):
+            out[key] = inside
+        else:
+            out[key] = _renamed(inside, aliases)
+    return out
+
+
+async def _restored(
+    stream: UpstreamStream, restorer: _Restorer
+) -> AsyncGenerator[list[SseEvent], None]:
+    async with stream:
+        while events := await stream.read():
+            yield [restorer.in_event(event) for event in events]
+
+
+class _Restorer:
+    """Puts the caller's names back. An alias stands nowhere but for its name."""
+
+    def __init__(self, aliases: Mapping[str, str]) -> None:
+        self._pairs = [
+            (alias.encode(), orjson.dumps(name)[1:-1]) for name, alias in aliases.items()
+        ]
+
+    def in_bytes(self, data: bytes) -> bytes:
+        for alias, name in self._pairs:
+            if alias in data:
+                data = data.replace(alias, name)
+        return data
+
+    def in_body(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        restored: dict[str, Any] = orjson.loads(self.in_bytes(orjson.dumps(body)))
+        return restored
+
+    def in_event(self, event: SseEvent) -> SseEvent:
+        data = self.in_bytes(event.data)
+        if data is event.data:
+            return event
+        return SseEvent(data, event.name, parsed=orjson.loads(data))
