@@ -123,6 +123,11 @@ class Entry:
         """What a whole answer says that it used; it is settled when its words are read too."""
         self._note(body)
 
+    def read_beginning(self, usage: Mapping[str, Any]) -> None:
+        """What a stream that did not end has said that it used until then."""
+        self._seen.is_partial = True
+        self._count(usage)
+
     def read_words(self, body: Mapping[str, Any]) -> None:
         """The rest of a whole answer; may be called in a thread."""
         for choice in _dicts(body.get("choices")):
@@ -198,7 +203,7 @@ class Entry:
                 self.row.upstream_id = part["id"][:_MOST_CHARS]
 
     def _count(self, usage: object) -> None:
-        if isinstance(usage, dict):
+        if isinstance(usage, Mapping):
             # cumulative; what a later event does not repeat still holds
             self._usage |= {name: value for name, value in usage.items() if value is not None}
 

@@ -102,6 +102,9 @@ class UpstreamStream:
 
     Closing it, or cancelling the task that iterates, closes the connection to the provider, so
     that an answer nobody reads any more is not generated and billed to its end.
+
+    usage_so_far: what the provider has said of the usage before the end, which a translated stream
+    tells at its end alone; in the form of chat completions, None where nothing was said.
     """
 
     def __init__(
@@ -112,6 +115,7 @@ class UpstreamStream:
         # told when the stream breaks
         self.on_break: Callable[[], None] | None = None
         self.meter: StreamMeter | None = None
+        self.usage_so_far: Callable[[], Mapping[str, Any] | None] | None = None
 
     @classmethod
     async def start(

@@ -23,6 +23,11 @@ class MessageStream:
         self._usage: dict[str, Any] = {}
         self._stop_reason: object = None
 
+    @property
+    def usage(self) -> Chunk | None:
+        """What was said of it so far, as OpenAI says it."""
+        return usage_of(self._usage)
+
     def chunks(self, event: Mapping[str, Any]) -> Iterator[Chunk]:
         """The chunks for one event; none for a ping."""
         match event.get("type"):

@@ -138,17 +138,20 @@ class AnthropicUpstream:
 
     async def open_stream(self, request: UpstreamRequest) -> UpstreamStream:
         """See Upstream.open_stream."""
-        native = request.surface is Surface.MESSAGES
-        return await UpstreamStream.start(
-            self._as_they_are(request) if native else self._chunks(request), has_begun
-        )
+        if request.surface is Surface.MESSAGES:
+            return await UpstreamStream.start(self._as_they_are(request), has_begun)
+        translation = MessageStream(int(self._clock()))
+        stream = await UpstreamStream.start(self._chunks(request, translation), has_begun)
+        stream.usage_so_far = lambda: translation.usage
+        return stream
 
     async def close(self) -> None:
         """Closes every connection to the provider."""
         await self._exchange.close()
 
-    async def _chunks(self, request: UpstreamRequest) -> AsyncGenerator[SseEvent, None]:
-        stream = MessageStream(int(self._clock()))
+    async def _chunks(
+        self, request: UpstreamRequest, stream: MessageStream
+    ) -> AsyncGenerator[SseEvent, None]:
         async with aclosing(self._as_they_are(request)) as events:
             async for event in events:
                 for chunk in stream.chunks(event.parsed or {}):

@@ -133,6 +133,11 @@ class ContentStream:
         """Every candidate that has begun has ended."""
         return bool(self._ended) and self._begun <= self._ended
 
+    @property
+    def usage(self) -> Body | None:
+        """What was said of it so far."""
+        return self._usage
+
     def chunks(self, answer: Mapping[str, Any]) -> Iterator[Body]:
         """The chunks for one event."""
         self._head = {

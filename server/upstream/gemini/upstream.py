@@ -123,17 +123,21 @@ class GeminiUpstream:
 
     async def open_stream(self, request: UpstreamRequest) -> UpstreamStream:
         """See Upstream.open_stream."""
-        return await UpstreamStream.start(self._chunks(request))
+        translation = ContentStream(int(self._clock()))
+        stream = await UpstreamStream.start(self._chunks(request, translation))
+        stream.usage_so_far = lambda: translation.usage
+        return stream
 
     async def close(self) -> None:
         """Closes every connection to the provider."""
         await self._exchange.close()
 
-    async def _chunks(self, request: UpstreamRequest) -> AsyncGenerator[SseEvent, None]:
+    async def _chunks(
+        self, request: UpstreamRequest, stream: ContentStream
+    ) -> AsyncGenerator[SseEvent, None]:
         def refusal(answer: Answer) -> UpstreamError:
             return self._refusal(answer, request.upstream_model)
 
-        stream = ContentStream(int(self._clock()))
         call = await self._prepared(request)
         async with aclosing(self._exchange.events(call, refusal)) as events:
             async for event in events:
