@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -18,9 +17,9 @@ from server.adapting.thinking import (
 )
 from server.adapting.tools import adapt_chat_tools
 from server.model_facts import ModelFacts
+from server.upstream.users import shortened
 
 CAPS: Final = ("max_completion_tokens", "max_tokens")
-_HASH_CHARACTERS: Final = 64
 
 
 def adapt_chat(body: Mapping[str, Any], facts: ModelFacts) -> Adapted:
@@ -85,11 +84,9 @@ def _clamp(draft: Draft, facts: ModelFacts, names: tuple[str, ...]) -> None:
 
 
 def _shorten_user(draft: Draft, facts: ModelFacts, name: str) -> None:
-    """The same user under a shorter name: the provider only tells users apart by it."""
     user, most = draft.get(name), facts.messages.user_most_characters
     if most is not None and isinstance(user, str) and len(user) > most:
-        digest = hashlib.sha256(user.encode("utf-8", "surrogatepass")).hexdigest()
-        draft.put(name, digest[: min(most, _HASH_CHARACTERS)])
+        draft.put(name, shortened(user, most))
 
 
 def _check_prefill(draft: Draft, facts: ModelFacts) -> None:

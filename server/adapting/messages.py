@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from server.adapting.client_notes import NOTE, system_without_note
 from server.adapting.draft import Adapted, Draft
 from server.adapting.sampling import adapt_sampling
 from server.adapting.schemas import closed, without_refused
@@ -13,6 +14,7 @@ from server.adapting.thinking import adapt_thinking, effort_named
 from server.adapting.tool_changes import without_deferral
 from server.adapting.tools import fitted_function
 from server.model_facts import Effort, ModelFacts
+from server.upstream.users import ANTHROPIC_CHARACTERS, shortened
 
 _FORCED: Final = ("any", "tool")
 _THINKING: Final = ("enabled", "adaptive")
@@ -23,7 +25,9 @@ def adapt_unknown_messages(body: Mapping[str, Any], model: str) -> Adapted:
     system turns within the messages."""
     draft = Draft(body)
     if "claude" not in model:
+        _leave_notes_out(draft)
         fit_system_turns(draft, None)
+        _fit_user(draft)
     return draft.done()
 
 
@@ -40,7 +44,10 @@ def adapt_messages(body: Mapping[str, Any], facts: ModelFacts) -> Adapted:
     draft = Draft(body)
     if facts.known == "nothing":
         return draft.done()
+    if facts.vendor != "anthropic":
+        _leave_notes_out(draft)
     fit_system_turns(draft, facts)
+    _fit_user(draft)
     cap, most = body.get("max_tokens"), facts.limits.max_output_tokens
     if most is not None and isinstance(cap, int) and cap > most:
         draft.put("max_tokens", most)
@@ -51,6 +58,25 @@ def adapt_messages(body: Mapping[str, Any], facts: ModelFacts) -> Adapted:
     _fit_format(draft, facts)
     adapt_sampling(draft, facts, _effort(draft))
     return draft.done()
+
+
+def _fit_user(draft: Draft) -> None:
+    metadata = draft.get("metadata")
+    user = metadata.get("user_id") if isinstance(metadata, Mapping) else None
+    if isinstance(user, str) and len(user) > ANTHROPIC_CHARACTERS:
+        draft.put("metadata", {**metadata, "user_id": shortened(user, ANTHROPIC_CHARACTERS)})
+
+
+def _leave_notes_out(draft: Draft) -> None:
+    system = draft.get("system")
+    kept = system_without_note(system)
+    if kept is system:
+        return
+    draft.name(f"system.{NOTE}")
+    if kept:
+        draft.put("system", kept)
+    else:
+        draft.drop("system", named=False)
 
 
 def _effort(draft: Draft) -> Effort | None:

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import orjson
 
+from server.adapting.client_notes import NOTE, without_note
 from server.adapting.tool_changes import CHANGES, ToolChanges
 from server.chat_request import check_number
 from server.errors import InvalidRequestError
@@ -49,8 +50,12 @@ class Bridge:
         """The system prompt, where there is one."""
         if system is not None:
             texts = [self._text(block) for block in _blocks(system, "system")]
-            self.messages.append({"role": "system", "content": "\n\n".join(texts)})
-            self._n_system = 1
+            said = [bare for text in texts if (bare := without_note(text))]
+            if len("".join(said)) < len("".join(texts)):
+                self.leaves_out(f"system.{NOTE}")
+            if said:
+                self.messages.append({"role": "system", "content": "\n\n".join(said)})
+                self._n_system = 1
 
     def add(self, turns: object) -> None:
         """`messages`. Raises InvalidRequestError naming the turn."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
@@ -13,6 +12,7 @@ from server.upstream.fitting import body_of, fit_of
 from server.upstream.history import mended
 from server.upstream.profiles import FORCED_TOOL, JSON_SCHEMA, MESSAGE_NAMES, Profile
 from server.upstream.tool_images import shows_something, with_images_after
+from server.upstream.users import shortened
 
 _CAPS: Final = ("max_completion_tokens", "max_tokens")
 Message = Mapping[str, Any]
@@ -70,8 +70,8 @@ def _chat(profile: Profile, body: dict[str, Any]) -> dict[str, Any]:
     if profile.strict and body.get("tools"):
         kept["tools"] = [_unmarked(tool) for tool in body["tools"]]
     for name in _USERS:
-        if isinstance(kept.get(name), str) and len(kept[name]) > profile.user_characters:
-            kept[name] = _shorter(kept[name])
+        if isinstance(kept.get(name), str):
+            kept[name] = shortened(kept[name], profile.user_characters)
     if not profile.developer_role:
         kept["messages"] = [_as_system(message) for message in kept["messages"]]
     return kept
@@ -103,11 +103,6 @@ def _with_stream(profile: Profile, body: dict[str, Any], stream: bool) -> dict[s
     given = options if isinstance(options, Mapping) else {}
     # without it a stream has no usage, and an answer without usage has no cost
     return body | {"stream": True, "stream_options": {**given, "include_usage": True}}
-
-
-def _shorter(user: str) -> str:
-    """The same user under a name that every provider takes: it only tells users apart by it."""
-    return hashlib.sha256(user.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _as_system(message: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,10 +7,13 @@ from typing import Any
 import pytest
 from starlette.datastructures import Headers
 
+from server.adapting import adapt_messages, adapt_unknown_messages
 from server.chat_request import ChatRequest
 from server.errors import InvalidRequestError
 from server.messages.request import betas_in, parse_messages_request
 from server.model_facts import facts_of
+from server.upstream.anthropic.request import to_messages
+from server.upstream.anthropic.thinking import Thinking
 from server.upstream.base import Fit, Surface
 
 HI: Any = {"role": "user", "content": "hi"}
@@ -215,3 +218,45 @@ def test_betas_of_any_number_and_in_several_headers() -> None:
     assert betas_in(Headers(raw=raw)) == f"{long},b,c"
     assert betas_in(Headers()) is None
     assert betas_in(Headers({"anthropic-beta": " , "})) is None
+
+
+NOTE = "x-anthropic-billing-header: cc_version=2.1.332.710; cc_entrypoint=cli; cch=36ee5;"
+
+
+@pytest.mark.parametrize(
+    "system",
+    [
+        [{"type": "text", "text": NOTE}, {"type": "text", "text": "You are an agent."}],
+        f"{NOTE}\nYou are an agent.",
+        [{"type": "text", "text": f"{NOTE}\n\nYou are an agent."}],
+    ],
+)
+def test_the_line_that_counts_usage_reaches_anthropic_alone(system: Any) -> None:
+    """It changes from request to request, and no cache would know the prompt again."""
+    wanted = read(HI, system=system)
+    assert wanted.messages == [{"role": "system", "content": "You are an agent."}, HI]
+    assert fit(wanted).left_out == ("system.x-anthropic-billing-header",)
+    body = wanted.native or {}
+    assert adapt_messages(body, facts_of("claude-opus-5-5")).body["system"] == system
+    for elsewhere in (adapt_messages(body, facts_of("deepseek-v4-pro")),
+                      adapt_unknown_messages(body, "a-model-of-nobody")):  # fmt: skip
+        said = elsewhere.body["system"]
+        words = said if isinstance(said, str) else "".join(block["text"] for block in said)
+        assert words == "You are an agent."
+        assert elsewhere.left_out == ("system.x-anthropic-billing-header",)
+
+
+def test_a_system_prompt_of_that_line_alone_is_none() -> None:
+    assert messages(HI, system=NOTE) == [HI]
+    assert "system" not in adapt_unknown_messages({"system": NOTE, "messages": [HI]}, "m").body
+
+
+@pytest.mark.parametrize("n", [256, 257, 5000])
+def test_a_user_of_any_length_reaches_anthropic(n: int) -> None:
+    body = {"max_tokens": 9, "messages": [HI], "metadata": {"user_id": "u" * n}}
+    native = adapt_messages(body, facts_of("claude-opus-5-5")).body["metadata"]["user_id"]
+    chat = {"messages": [HI], "user": "u" * n}
+    translated = to_messages(chat, "m", thinking=Thinking.NONE, max_output_tokens=9)
+    assert native == translated["metadata"]["user_id"]
+    assert (native == "u" * n) == (n <= 256)
+    assert len(native) <= 256

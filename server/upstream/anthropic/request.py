@@ -15,6 +15,7 @@ from server.upstream.dialect import (
     output_cap,
     stop_sequences,
 )
+from server.upstream.users import ANTHROPIC_CHARACTERS, shortened
 
 # Said in other words, or in the same.
 KNOWN: Final = frozenset(
@@ -159,6 +160,8 @@ def _tool_choice(choice: object) -> dict[str, Any]:
 
 def _user(wanted: Mapping[str, Any]) -> dict[str, Any]:
     user = wanted.get("safety_identifier") or wanted.get("user")
+    if isinstance(user, str):
+        user = shortened(user, ANTHROPIC_CHARACTERS)
     return {} if not user else {"metadata": {"user_id": user}}
 
 

@@ -24,9 +24,9 @@ from server.upstream.history.words import (
     NO_REASONING,
     NO_RESULT,
     NOTED,
-    reminder,
     stray_result,
 )
+from server.upstream.reminders import reminder
 from server.upstream.seal import is_sealed
 
 Message = Mapping[str, Any]

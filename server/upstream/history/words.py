@@ -16,11 +16,6 @@ NOTED: Final = "Noted."
 NO_REASONING: Final = "(no reasoning recorded)"
 
 
-def reminder(text: str) -> str:
-    """A system message as part of a user's turn, in the form that models know."""
-    return f"<system-reminder>\n{text}\n</system-reminder>"
-
-
 def stray_result(text: str) -> str:
     """A tool's result whose call is not in the conversation."""
     return f"Result of an earlier tool call:\n{text}"
