@@ -14,8 +14,6 @@ from server.messages.earlier import NOTHING_SAID, result_in_words, words_of
 from server.upstream.seal import is_sealed
 
 Block = dict[str, Any]
-# The signature of thoughts that Anthropic never signed: those of bridged providers.
-UNSIGNED: Final = "p2l-unsigned"
 _THOUGHTS: Final = frozenset({"thinking", "redacted_thinking"})
 # Words that Claude Code looks for: it asks again without turns of the system.
 _NO_SYSTEM: Final = "role 'system' is not supported on this model"

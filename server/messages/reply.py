@@ -8,8 +8,7 @@ from typing import Any, Final
 
 import orjson
 
-from server.messages.blocks import UNSIGNED
-from server.upstream.seal import is_sealed
+from server.upstream.seal import UNSIGNED, is_sealed
 from server.usage import parse_usage
 
 Event = dict[str, Any]

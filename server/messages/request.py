@@ -16,11 +16,11 @@ from server.chat_request import (
     without_ours,
 )
 from server.errors import InvalidRequestError
-from server.messages.blocks import UNSIGNED, Bridge, kept_in
+from server.messages.blocks import Bridge, kept_in
 from server.upstream.anthropic.thinking import tokens_within_cap
 from server.upstream.base import Surface
 from server.upstream.fields import OURS
-from server.upstream.seal import is_sealed
+from server.upstream.seal import UNSIGNED, is_sealed
 from server.upstream.tools import only_provider_runs, runs_in_messages, searches_tools
 
 _SAME: Final = frozenset({"model", "stream", "temperature", "top_k", "top_p"})

@@ -14,6 +14,8 @@ import orjson
 
 # What is sealed here begins with it: it is ours to read back, and no provider's.
 SEAL: Final = "p2l1."
+# The signature of thoughts that nobody signed.
+UNSIGNED: Final = "p2l-unsigned"
 
 
 def sealed(thoughts: list[Any]) -> str:

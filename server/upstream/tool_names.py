@@ -30,6 +30,10 @@ _KEYS: Final = frozenset({"name", "tool_name"})
 _WORDS: Final = frozenset(
     {"args", "arguments", "input_schema", "output", "parameters", "response", "text", "thinking"}
 )
+# Tools that the caller names, and calls of them; the names of others are the provider's.
+_NAMED: Final = (
+    *(None, "custom", "custom_tool_call", "function", "function_call", "namespace", "tool_use"),
+)
 _TURNS: Final = ("messages", "input")
 
 
@@ -89,7 +93,7 @@ def _names(body: Mapping[str, Any]) -> Iterator[str]:
 
 def _named_in(tool: Any) -> Iterator[str]:
     """The name of a tool, or of a call of one, as any surface has it."""
-    if not isinstance(tool, Mapping):
+    if not isinstance(tool, Mapping) or tool.get("type") not in _NAMED:
         return
     for holder in (tool, tool.get("function"), tool.get("custom")):
         name = holder.get("name") if isinstance(holder, Mapping) else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from server.upstream.anthropic.native import Own
 from server.upstream.dialect import (
     InexpressibleError,
     arguments_of,
@@ -15,14 +16,17 @@ from server.upstream.dialect import (
     text_of,
 )
 from server.upstream.history import mended, targets
+from server.upstream.signatures import is_thought
 
 Block = dict[str, Any]
 _SYSTEM: Final = frozenset({"system", "developer"})
 _IMAGES: Final = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
 
 
-def system_and_turns(given: Sequence[Mapping[str, Any]]) -> tuple[list[Block], list[Block]]:
-    """(system blocks, turns), turns of one role merged. Raises InexpressibleError."""
+def system_and_turns(
+    given: Sequence[Mapping[str, Any]], own: Own
+) -> tuple[list[Block], list[Block]]:
+    """(system blocks, turns), turns of one role merged. own: see Own. Raises InexpressibleError."""
     messages = mended(given, targets.ANTHROPIC)
     n_system = 0
     while n_system < len(messages) and messages[n_system]["role"] in _SYSTEM:
@@ -30,7 +34,7 @@ def system_and_turns(given: Sequence[Mapping[str, Any]]) -> tuple[list[Block], l
     system = [block for m in messages[:n_system] for block in _text_blocks(m.get("content"))]
     turns: list[Block] = []
     for message in messages[n_system:]:
-        role, blocks = _turn(message)
+        role, blocks = _turn(message, own)
         if turns and turns[-1]["role"] == role:
             turns[-1]["content"] += blocks
         elif blocks:
@@ -41,23 +45,22 @@ def system_and_turns(given: Sequence[Mapping[str, Any]]) -> tuple[list[Block], l
     return system, turns
 
 
-def _turn(message: Mapping[str, Any]) -> tuple[str, list[Block]]:
+def _turn(message: Mapping[str, Any], own: Own) -> tuple[str, list[Block]]:
     role = message["role"]
     if role == "tool":
         return "user", [_tool_result(message)]
     if role == "assistant":
-        return "assistant", list(_said(message))
+        return "assistant", list(_said(message, own))
     blocks = [_block(part) for part in parts(message.get("content")) if not _is_empty(part)]
     return "user", blocks
 
 
-def _said(message: Mapping[str, Any]) -> Iterator[Block]:
+def _said(message: Mapping[str, Any], own: Own) -> Iterator[Block]:
     thoughts = message.get("thinking_blocks")
     for block in thoughts if isinstance(thoughts, list) else ():
-        # what another provider thought has no signature, and would be refused
-        kind, signed = block.get("type"), block.get("signature")
-        if kind == "redacted_thinking" or (kind == "thinking" and signed):
-            yield dict(block)
+        # what another provider thought would be refused
+        if is_thought(block) and (taken := own(block)) is not None:
+            yield dict(taken)
     text = text_of(message.get("content"))
     if text.strip():
         yield {"type": "text", "text": text}

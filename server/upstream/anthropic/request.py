@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from server.upstream.anthropic.blocks import system_and_turns
+from server.upstream.anthropic.native import Own
 from server.upstream.anthropic.thinking import Thinking, budget_of, thinking_fields
 from server.upstream.dialect import (
     InexpressibleError,
@@ -67,14 +68,16 @@ def to_messages(
     thinking: Thinking,
     max_output_tokens: int | None,
     thinking_off: str = "disabled",
+    own: Own = dict,
 ) -> dict[str, Any]:
     """The Messages body. max_output_tokens: the model's own limit, for callers who set none.
     thinking_off: how the model is told not to think, by model_facts.Thinking.off.
+    own: see Own.
 
     Raises InexpressibleError.
     """
     wanted = check_fields(body, INEXPRESSIBLE)
-    system, turns = system_and_turns(body["messages"])
+    system, turns = system_and_turns(body["messages"], own)
     cap = output_cap(body)
     max_tokens = max_output_tokens or DEFAULT_MAX_TOKENS if cap is None else cap
     out: dict[str, Any] = {"model": model, "max_tokens": max_tokens, "messages": turns}

@@ -11,11 +11,12 @@ from typing import Any, Final
 import httpx
 import orjson
 
-from server.model_facts import Known, facts_of
+from server.model_facts import Known, ModelFacts, facts_of
 from server.secret import Secret
 from server.sse import SseEvent
 from server.upstream.addresses import Auth, key_headers, messages_url
 from server.upstream.anthropic.breakpoints import with_breakpoints
+from server.upstream.anthropic.native import Own, with_taken_history, without_lost_thinking
 from server.upstream.anthropic.reply import to_completion
 from server.upstream.anthropic.request import KNOWN, NAMED_USER, NATIVE, UNBOUNDED, to_messages
 from server.upstream.anthropic.stream import MessageStream
@@ -35,7 +36,7 @@ from server.upstream.exchange import Answer, Call, Exchange, drain
 from server.upstream.field_lists import BOUNDED_MESSAGES, MESSAGES, open_list
 from server.upstream.fields import Fields
 from server.upstream.said import is_from_an_api, said_of
-from server.upstream.tool_ids import with_anthropic_ids
+from server.upstream.signatures import Signatures, is_about_thoughts
 from server.upstream.tool_names import ANTHROPIC_NAME
 from server.upstream.wire import (
     envelope,
@@ -83,6 +84,7 @@ class AnthropicUpstream:
             "anthropic-version": _VERSION,
             **key_headers(name, "anthropic", base_url, api_key, auth),
         }
+        self._signatures = Signatures(base_url, api_key)
         self._exchange = exchange
         self._max_output_tokens = max_output_tokens or {}
         self._known = known
@@ -108,7 +110,7 @@ class AnthropicUpstream:
     def fit(self, body: Mapping[str, Any], model: str, *, bounded: bool) -> Fit:
         """See Upstream.fit."""
         try:
-            sent = self._translated(body, model)
+            sent = self._translated(body, model, _nobodys)
             if bounded:
                 check_bounded(body, UNBOUNDED)
         except InexpressibleError as error:
@@ -125,11 +127,15 @@ class AnthropicUpstream:
         """See Upstream.complete."""
         heavy = self._exchange.heavy
         answer = await self._exchange.post(await self._prepared(request))
+        if answer.status == 400 and is_about_thoughts(answer.content):
+            # better without what it thought than not at all
+            answer = await self._exchange.post(await self._prepared(request, with_thoughts=False))
         if answer.status != 200:
             raise self._refusal(answer, request.upstream_model)
         message = await whole_object(heavy, answer)
         if message is None or not isinstance(message.get("content"), list):
             raise self._unavailable("answered with something that is no message")
+        message["content"] = [self._signatures.marked(block) for block in message["content"]]
         if request.surface is Surface.MESSAGES:
             return UpstreamReply(message, is_large=answer.is_large)
         translate = partial(to_completion, message, int(self._clock()))
@@ -159,13 +165,36 @@ class AnthropicUpstream:
 
     async def _as_they_are(self, request: UpstreamRequest) -> AsyncGenerator[SseEvent, None]:
         def refusal(answer: Answer) -> UpstreamError:
+            if answer.status == 400 and is_about_thoughts(answer.content):
+                refused.append(answer)
             return self._refusal(answer, request.upstream_model)
 
-        call = await self._prepared(request)
+        refused: list[Answer] = []
+        try:
+            call = await self._prepared(request)
+            async with aclosing(self._events(call, refusal)) as events:
+                async for event in events:
+                    yield event
+        except UpstreamError:
+            if not refused:
+                raise
+            # better without what it thought than not at all
+            call = await self._prepared(request, with_thoughts=False)
+            async with aclosing(self._events(call, refusal)) as events:
+                async for event in events:
+                    yield event
+
+    async def _events(
+        self, call: Call, refusal: Callable[[Answer], UpstreamError]
+    ) -> AsyncGenerator[SseEvent, None]:
         async with aclosing(self._exchange.events(call, refusal)) as events:
             async for event in events:
                 parsed = self._read(event)
-                yield SseEvent(event.data, event.name, parsed)
+                if b"signature" in event.data or b"redacted_thinking" in event.data:
+                    marked = self._signatures.marked_event(parsed)
+                    yield SseEvent(orjson.dumps(marked), event.name, dict(marked))
+                else:
+                    yield SseEvent(event.data, event.name, parsed)
                 if parsed.get("type") == "message_stop":
                     await drain(events)
                     return
@@ -179,17 +208,22 @@ class AnthropicUpstream:
             raise error_within(self._name, told(event.data, self._api_key))
         return parsed
 
-    async def _prepared(self, request: UpstreamRequest) -> Call:
-        make = partial(self._call, request)
+    async def _prepared(self, request: UpstreamRequest, *, with_thoughts: bool = True) -> Call:
+        make = partial(self._call, request, with_thoughts=with_thoughts)
         return await self._exchange.heavy.run_where(request.progress.is_large, make)
 
-    def _call(self, request: UpstreamRequest) -> Call:
+    def _call(self, request: UpstreamRequest, *, with_thoughts: bool) -> Call:
         headers = headers_for(request.stream) | self._headers | dict(request.headers)
+        model = request.upstream_model
+        facts = self._known(model)
+        own = self._own(facts) if with_thoughts else _nobodys
         if request.surface is Surface.MESSAGES:
-            content = json_bytes(with_anthropic_ids(request.body))
+            taken = with_taken_history(request.body, own)
+            content = json_bytes(without_lost_thinking(taken, facts.thinking))
             return Call(self._url, headers, content, request.progress)
         try:
-            body = with_breakpoints(self._translated(request.body, request.upstream_model))
+            translated = self._translated(request.body, model, own)
+            body = with_breakpoints(without_lost_thinking(translated, facts.thinking))
         except InexpressibleError as error:
             message = f"The model's provider cannot express {error}."
             raise UpstreamRejectedError(
@@ -199,10 +233,16 @@ class AnthropicUpstream:
         content = json_bytes(body | {"stream": request.stream})
         return Call(self._url, headers, content, request.progress)
 
-    def _translated(self, body: Mapping[str, Any], model: str) -> dict[str, Any]:
+    def _own(self, facts: ModelFacts) -> Own:
+        # others than Anthropic serve the API for models of their own, and some sign nothing
+        unsigned = facts.vendor not in (None, "anthropic")
+        return partial(self._signatures.own, unsigned=unsigned)
+
+    def _translated(self, body: Mapping[str, Any], model: str, own: Own) -> dict[str, Any]:
         return to_messages(
             body,
             model,
+            own=own,
             thinking=self._thinks(model),
             thinking_off=self._known(model).thinking.off,
             max_output_tokens=self._max_output_tokens.get(model),
@@ -229,3 +269,7 @@ class AnthropicUpstream:
     def _unavailable(self, what: str, content: bytes = b"") -> UpstreamUnavailableError:
         said = said_of(told(content, self._api_key)) if content else None
         return UpstreamUnavailableError(f"{self._name} {what}", status=200, said=said)
+
+
+def _nobodys(_: Mapping[str, Any]) -> None:
+    """Takes no thought for the provider's own."""
