@@ -13,11 +13,11 @@ from starlette.requests import ClientDisconnect
 from server.disconnect import peer_of
 from server.errors import (
     ApiError,
-    InvalidRequestError,
     OverloadedError,
     RequestTimeoutError,
     RequestTooLargeError,
 )
+from server.unpacking import encodings_of, unpacked
 
 _LAST_BYTES_S: Final = 1.0
 
@@ -63,14 +63,26 @@ class Arrivals:
 async def read_body(
     request: Request, limit: int, timeout_s: float = 60.0, arrivals: Arrivals | None = None
 ) -> bytes:
-    """At most limit bytes, within timeout_s seconds. arrivals: those of the process.
+    """At most limit bytes, within timeout_s seconds. arrivals: those of the process. A body that
+    is compressed is unpacked: to at most limit bytes too.
 
     Raises RequestTooLargeError, RequestTimeoutError, InvalidRequestError, ClientDisconnect,
     OverloadedError where the process is to stop.
     """
+    header = find_header(request.scope["headers"], b"content-encoding")
+    if header is None:
+        return await _as_it_came(request, limit, timeout_s, arrivals)
+    encodings = encodings_of(header)
+    body = await _as_it_came(request, limit, timeout_s, arrivals)
+    for encoding in encodings:
+        body = await unpacked(body, encoding, limit)
+    return body
+
+
+async def _as_it_came(
+    request: Request, limit: int, timeout_s: float, arrivals: Arrivals | None
+) -> bytes:
     raw = request.scope["headers"]
-    if find_header(raw, b"content-encoding") not in (None, b"identity"):
-        raise InvalidRequestError("content-encoding is not supported: send the body as it is.")
     peer = peer_of(request.scope)
     if peer is not None and peer.has_sent_all:
         if peer.is_gone:

@@ -146,10 +146,34 @@ class RequestTooLargeError(ApiError):
     status = 413
     type = "invalid_request_error"
 
-    def __init__(self, limit_bytes: int) -> None:
-        super().__init__(f"The body is over {limit_bytes} bytes.", code="request_too_large")
+    def __init__(self, limit_bytes: int, when: str = "") -> None:
+        said = f" when it is {when}" if when else ""
+        super().__init__(f"The body is over {limit_bytes} bytes{said}.", code="request_too_large")
         # the rest of the body is not read
         self.headers["connection"] = "close"
+
+
+class UnsupportedEncodingError(InvalidRequestError):
+    """The body is encoded in a way that is not known here."""
+
+    status = 415
+
+    def __init__(self, known: str) -> None:
+        super().__init__(
+            f"content-encoding: the body can be sent as it is, or in one of {known}.",
+            code="unsupported_content_encoding",
+        )
+        self.headers["accept-encoding"] = known
+
+
+class UpgradeRequiredError(InvalidRequestError):
+    """A websocket is asked for."""
+
+    status = 426
+
+    def __init__(self) -> None:
+        super().__init__("Websockets are not served: send POST requests.", code="upgrade_required")
+        self.headers |= {"upgrade": "HTTP/1.1", "connection": "close"}
 
 
 class RequestTimeoutError(ApiError):

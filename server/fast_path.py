@@ -23,6 +23,7 @@ from server.error_handlers import CLIENT_CLOSED, on_api_error
 from server.errors import ApiError
 from server.guard import Guard
 from server.origins import ADDS_HEADERS, judge
+from server.upgrades import no_websocket, wants_websocket
 
 
 class GatewayApp(FastAPI):
@@ -49,6 +50,8 @@ class GatewayApp(FastAPI):
             await self._forwarding(scope, receive, send)
         elif scope["type"] == "http" and scope["method"] == "HEAD":
             await self._head(scope, receive, send)
+        elif wants_websocket(scope):
+            await no_websocket()(scope, receive, self._counting(scope, send))
         else:
             await super().__call__(scope, receive, self._counting(scope, send))
 

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, Final
+
 from server.ledger.attempt import Outcome
 from server.ledger.entry import Entry
 from server.sse import SseEvent
 from server.upstream.base import UpstreamStream
 from server.upstream.errors import UpstreamError
+
+# The last events of responses and messages.
+_LAST: Final = frozenset({"message_stop", "response.completed", "response.incomplete"})
 
 
 def metered(stream: UpstreamStream, entry: Entry) -> UpstreamStream:
@@ -21,9 +27,11 @@ class _Meter:
     def __init__(self, entry: Entry, stream: UpstreamStream) -> None:
         self._entry = entry
         self._stream = stream
+        self._last: Mapping[str, Any] = {}
 
     def saw(self, event: SseEvent) -> None:
         if event.parsed is not None:
+            self._last = event.parsed
             self._entry.see(event.parsed)
 
     def ended(self) -> None:
@@ -34,6 +42,10 @@ class _Meter:
         self._entry.fail(error)
 
     def closed(self) -> None:
+        if _is_last(self._last):
+            # callers hang up as soon as they have the last event: what they have is answered
+            self._entry.settle(Outcome.ANSWERED)
+            return
         self._count_so_far()
         self._entry.settle(Outcome.CANCELLED)
 
@@ -42,3 +54,16 @@ class _Meter:
         usage = told() if told is not None and self._entry.is_open else None
         if usage is not None:
             self._entry.read_beginning(usage)
+
+
+def _is_last(event: Mapping[str, Any]) -> bool:
+    """Whether nothing of an answer comes after this event. Chunks of chat completions say so by
+    their usage, after the end of the choices or with it."""
+    if event.get("type") in _LAST:
+        return True
+    choices, usage = event.get("choices"), event.get("usage")
+    if not isinstance(choices, list) or not isinstance(usage, dict):
+        return False
+    if not choices and usage.get("completion_tokens") in (None, 0):
+        return False  # some tell the input before they answer
+    return all(isinstance(one, dict) and one.get("finish_reason") for one in choices)

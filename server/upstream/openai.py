@@ -157,7 +157,7 @@ class OpenAIUpstream:
                     yield chunks
                 if failure is not None:
                     raise failure
-                if ending.said_done:
+                if ending.done:
                     await drain(batches)
                     break
         if not ending.is_clean:
