@@ -18,7 +18,7 @@ LITELLM_SHA256 := 9d94d1c7d524b6fd10c14f9c8c6c4f0ac31705f9964ac59dcfd8337c046d89
 # the day on which its sources were read
 FACTS_AS_OF := 2026-11-29
 
-.PHONY: serve test test-fast test-clients test-ray test-vllm vllm-env lint docs facts site faults fuzz soak audit licences sbom bench train-default evaluate-default lock clean
+.PHONY: serve test test-fast test-clients test-agents agents test-ray test-vllm vllm-env lint docs facts site faults fuzz soak audit licences sbom bench train-default evaluate-default lock clean
 
 serve: $(VENV)/.serve
 	$(BIN)/p2l-router serve --host $(HOST) --port $(PORT) $(if $(CONFIG),--config $(CONFIG))
@@ -55,6 +55,18 @@ test-clients: $(VENV)/.dev .venv-clients/.ready tests/clients/node/node_modules/
 tests/clients/node/node_modules/.ready: tests/clients/node/package-lock.json
 	cd tests/clients/node && npm ci --no-audit --no-fund --loglevel=error
 	touch $@
+
+# Coding agents do a job through the gateway, against strict providers that play it by script:
+# make test-agents CLIENTS=opencode,pi SCENARIOS=plain,rotate. They take 2.5 GB of ~/.cache, once.
+AGENTS := claude-code opencode codex qwen-code continue pi cline
+test-agents: $(VENV)/.dev agents
+	$(BIN)/python tests/agents/run_agents.py $(if $(CLIENTS),--clients $(CLIENTS)) $(if $(SCENARIOS),--scenarios $(SCENARIOS))
+
+# Those that cannot be installed are named, and skipped by the tests.
+agents: $(VENV)/.dev
+	-$(BIN)/python tests/agents/install_agents.py $(if $(CLIENTS),$(subst $(comma), ,$(CLIENTS)),$(AGENTS))
+
+comma := ,
 
 # Several hundred megabytes more, and not pinned: the cluster's own Ray decides the version.
 test-ray: $(VENV)/.dev

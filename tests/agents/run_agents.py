@@ -1,0 +1,69 @@
+"""The real agents through the gateway, against strict providers that play a small job.
+
+    python tests/agents/run_agents.py [--clients opencode,pi] [--scenarios plain,rotate]
+
+Needs no key and no provider; `install_agents.py` installs the agents. Ends with 0 where every row
+holds: the job is done, no refusal of a provider reached the client, and the ledger has what was
+served.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+sys.dont_write_bytecode = True
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "support")]
+from agent_clients import CLIENTS  # noqa: E402
+from agent_rows import SCENARIOS, Row, run_row, told  # noqa: E402
+
+
+def main() -> int:
+    """The exit status."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--clients", default=",".join(CLIENTS))
+    parser.add_argument("--scenarios", default=",".join(SCENARIOS))
+    parser.add_argument("--keep", action="store_true", help="keeps what was said, and prints where")
+    args = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="p2l-agents-"))
+    rows = []
+    for name in args.clients.split(","):
+        client = CLIENTS[name]
+        if client.missing is not None:
+            print(f"skipped: {client.missing}", flush=True)
+            continue
+        for scenario in args.scenarios.split(","):
+            place = folder / f"{name}-{scenario}"
+            place.mkdir()
+            row = run_row(client, scenario, place)
+            rows.append(row)
+            print(line(row), flush=True)
+            if not row.holds:
+                print(f"    {told(place)!r}"[:1_000], flush=True)
+    if args.keep:
+        print(f"kept: {folder}")
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
+    held = sum(row.holds for row in rows)
+    print(f"{held} of {len(rows)} rows hold")
+    return 0 if held == len(rows) else 1
+
+
+def line(row: Row) -> str:
+    """One row of the table, with what is wrong below it."""
+    state = "holds" if row.holds else "FALLS SHORT"
+    text = (
+        f"{row.client:12} {row.scenario:8} {state:12} {row.seconds:5.1f} s  "
+        f"{row.n_requests} requests, {row.changes} changes, {row.n_tokens} tokens"
+    )
+    notes = [*row.problems]
+    notes += [f"{n} x to the client: {said[:200]}" for said, n in row.errors.items()]
+    notes += [f"{n} x refused by {said[:300]}" for said, n in row.refused.items()]
+    return "\n    ".join([text, *notes])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
