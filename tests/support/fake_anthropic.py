@@ -12,6 +12,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from anthropic_rules import BETA_FIELDS, agent_fault
 from fake_provider import NOT_HERE, Behaviour, FakeProvider, Fault, Recorded, Wire
 
 _PATH = "/v1/messages"
@@ -41,7 +42,7 @@ class FakeAnthropic(FakeProvider):
             return NOT_HERE
         if "anthropic-version" not in request.headers:
             return _refusal(400, "invalid_request_error", "anthropic-version: header is required")
-        fault = fault_of(request.body)
+        fault = fault_of(request.body, request.headers.get("anthropic-beta", ""))
         if fault is not None:
             return _refusal(400, "invalid_request_error", fault)
         model = str(request.body["model"])
@@ -83,14 +84,14 @@ class FakeAnthropic(FakeProvider):
         """Spend is asserted from scripted usage."""
 
 
-def fault_of(body: dict[str, Any]) -> str | None:
-    """What the API would object to."""
-    unknown = sorted(set(body) - _FIELDS)
+def fault_of(body: dict[str, Any], betas: str = "") -> str | None:
+    """What the API would object to. betas: the anthropic-beta header."""
+    unknown = sorted(set(body) - _FIELDS - set(BETA_FIELDS))
     if unknown:
         return f"{unknown[0]}: Extra inputs are not permitted"
     if not isinstance(body.get("max_tokens"), int) or body["max_tokens"] < 1:
         return "max_tokens: Field required"
-    return _messages_fault(body["messages"]) or _settings_fault(body)
+    return _messages_fault(body["messages"]) or _settings_fault(body) or agent_fault(body, betas)
 
 
 def _messages_fault(messages: list[dict[str, Any]]) -> str | None:
@@ -98,6 +99,8 @@ def _messages_fault(messages: list[dict[str, Any]]) -> str | None:
         return 'messages: first message must use the "user" role'
     open_calls: set[str] = set()
     for number, message in enumerate(messages):
+        if message["role"] == "system":
+            continue
         blocks = message["content"]
         if isinstance(blocks, str):
             blocks = [{"type": "text", "text": blocks}]

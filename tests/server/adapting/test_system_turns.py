@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from fake_anthropic import fault_of
+from hypothesis import given
+from hypothesis import strategies as st
 
 from server.adapting import adapt_messages, adapt_unknown_messages
 from server.model_facts import facts_of
@@ -35,7 +38,7 @@ RESULT = {"type": "tool_result", "tool_use_id": "c1", "content": "a.py"}
 NOTE = system("be brief")
 
 
-def sent(model: str, *turns: Any, **fields: Any) -> dict[str, Any]:
+def sent(model: str, /, *turns: Any, **fields: Any) -> dict[str, Any]:
     body = {"max_tokens": 9, "messages": list(turns), **fields}
     adapted = adapt_messages(body, facts_of(model))
     assert adapted.reason is None
@@ -167,3 +170,30 @@ def test_thoughts_are_cleared_only_where_the_model_thinks(
 ) -> None:
     found = sent(model, HI, thinking=thinking, context_management=EDITS, max_tokens=9000)
     assert found.get("context_management") == managed
+
+
+ROLES = st.lists(st.sampled_from(["user", "assistant", "system", "loop"]), max_size=12)
+
+
+@given(roles=ROLES, model=st.sampled_from([KNOWS, KNOWS_EFFORTS, *OLDER]))
+def test_whatever_their_order_nothing_is_refused_and_no_word_is_lost(
+    roles: list[str], model: str
+) -> None:
+    turns: list[dict[str, Any]] = [HI]
+    for number, role in enumerate(roles):
+        if role == "loop":
+            call = {**CALL, "id": f"c{number}"}
+            result = {**RESULT, "tool_use_id": call["id"], "content": f"word{number}."}
+            turns += [{"role": "assistant", "content": [call]}, user(result)]
+        else:
+            turns.append({"role": role, "content": f"word{number}."})
+    found = sent(model, *turns, model=model, tools=[{"name": "ls", "input_schema": {}}])
+    assert fault_of(found) is None
+    words = str(found)
+    assert all(f"word{number}." in words for number in range(len(roles)))
+    kinds = [turn["role"] for turn in found["messages"]]
+    assert kinds.count("assistant") == sum(role in ("assistant", "loop") for role in roles)
+    for end, turn in enumerate(turns):
+        if turn["role"] == "assistant":
+            shorter = sent(model, *turns[: end + 1], model=model)["messages"]
+            assert found["messages"][: len(shorter)] == shorter
