@@ -161,7 +161,7 @@ class ChatRequest:
         """
         if self.native is not None and upstream.speaks(self.surface):
             body = dict(self.native if fit.body is None else fit.body)
-            if output_cap is not None:
+            if output_cap is not None and self.surface in NATIVE_CAPS:
                 body[NATIVE_CAPS[self.surface]] = output_cap
             body |= {**_NATIVE_ALWAYS.get(self.surface, {}), "model": model}
             return UpstreamRequest(body, self.stream, model, self.surface, self.headers)

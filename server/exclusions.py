@@ -8,7 +8,7 @@ from router.catalog import ModelCard
 from server.errors import InvalidRequestError
 from server.options import RoutingOptions
 from server.request import GatewayRequest
-from server.upstream.base import Fit
+from server.upstream.base import Fit, Surface
 
 
 def excluded_by(
@@ -62,6 +62,8 @@ def cannot(
     for name, fit in fits.items():
         if fit.reason is not None:
             excluded[name] = fit.reason
+        elif pays_for_cap and request.surface is Surface.COMPACT:
+            excluded[name] = "nothing bounds what a compaction writes, as the budget wants"
         elif pays_for_cap and cap is not None and cap < fit.least_output_tokens:
             # more than what is paid for would be sent
             excluded[name] = f"its provider takes no output cap under {fit.least_output_tokens}"

@@ -29,7 +29,7 @@ def parse_usage(usage: object, surface: Surface = Surface.CHAT) -> Usage | None:
         return None
     if surface is Surface.MESSAGES:
         return _messages(usage)
-    if surface is Surface.RESPONSES:
+    if surface in (Surface.RESPONSES, Surface.COMPACT):
         return _openai(usage, "input_tokens", "output_tokens")
     return _openai(usage, "prompt_tokens", "completion_tokens")
 

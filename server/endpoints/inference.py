@@ -21,7 +21,7 @@ from server.pass_through import (
     parse_embeddings_request,
 )
 from server.request_id import new_request_id
-from server.responses.request import parse_responses_request
+from server.responses.request import parse_compact_request, parse_responses_request
 from server.responses.turn import history_of
 from server.upstream.base import Surface
 
@@ -38,6 +38,12 @@ async def chat_completions(request: Request, caller: CallerDep, state: StateDep)
 async def responses(request: Request, caller: CallerDep, state: StateDep) -> Response:
     """Routes and forwards a response (OpenAI's Responses)."""
     return await forward(request, caller, state, RESPONSES)
+
+
+@router.post("/v1/responses/compact", **body_of(Surface.COMPACT))
+async def compact(request: Request, caller: CallerDep, state: StateDep) -> Response:
+    """Has a provider shorten a conversation (OpenAI's Responses): it alone can read the outcome."""
+    return await forward(request, caller, state, COMPACT)
 
 
 @router.post("/v1/messages", **body_of(Surface.MESSAGES))
@@ -82,6 +88,10 @@ def _parse_responses(body: dict[str, Any], reading: Reading) -> ChatRequest:
     return parse_responses_request(body, history_of(reading.earlier), kept_as)
 
 
+def _parse_compact(body: dict[str, Any], reading: Reading) -> ChatRequest:
+    return parse_compact_request(body, history_of(reading.earlier))
+
+
 def _parse_messages(body: dict[str, Any], reading: Reading) -> ChatRequest:
     return parse_messages_request(body, betas_in(reading.headers))
 
@@ -96,6 +106,7 @@ def _parse_embeddings(body: dict[str, Any], _: Reading) -> PassThroughRequest:
 
 CHAT: Final = Parser(_parse_chat)
 RESPONSES: Final = Parser(_parse_responses, continues=True)
+COMPACT: Final = Parser(_parse_compact, continues=True)
 MESSAGES: Final = Parser(_parse_messages)
 COMPLETIONS: Final = Parser(_parse_completions)
 EMBEDDINGS: Final = Parser(_parse_embeddings)
@@ -105,6 +116,7 @@ PARSERS: Final[Mapping[str, Parser]] = {
     for surface, parser in (
         (Surface.CHAT, CHAT),
         (Surface.RESPONSES, RESPONSES),
+        (Surface.COMPACT, COMPACT),
         (Surface.MESSAGES, MESSAGES),
         (Surface.COMPLETIONS, COMPLETIONS),
         (Surface.EMBEDDINGS, EMBEDDINGS),

@@ -97,6 +97,10 @@ _FIELDS: Final[Mapping[Surface, tuple[Schema, list[str]]]] = {
         },
         ["model", "input"],
     ),
+    Surface.COMPACT: (
+        {"input": _PARTS, "instructions": _TEXT, "previous_response_id": _TEXT},
+        ["model", "input"],
+    ),
     Surface.MESSAGES: (
         {
             "messages": _messages(["user", "assistant", "system"]),

@@ -62,6 +62,8 @@ _INCLUDED: Final = frozenset({"reasoning.encrypted_content", "message.output_tex
 # Of the reasoning: a summary is given wherever the provider shows it.
 _OF_REASONING: Final = frozenset({"effort", "summary", "generate_summary"})
 _OURS: Final = frozenset({"p2l", "cost", "previous_response_id"})
+# What a compaction has no use for: it is given whole, and not kept.
+_NOT_COMPACTED: Final = frozenset({"include", "store", "stream", "stream_options"})
 # What errors would else call by the name of chat completions.
 _NAMES: Final = {
     "max_completion_tokens": "max_output_tokens",
@@ -114,6 +116,22 @@ def parse_responses_request(
         tools=bridge.tools,
         server_tools=_needs_hosted(bridge, wanted.get("tool_choice")),
         turn=Turn(kept_as, wanted.get("previous_response_id"), _as_items(items)),
+    )
+
+
+def parse_compact_request(body: Mapping[str, Any], history: Sequence[Item] = ()) -> ChatRequest:
+    """A conversation that the provider is to shorten. history: see parse_responses_request.
+
+    Raises InvalidRequestError.
+    """
+    wanted = {name: value for name, value in body.items() if name not in _NOT_COMPACTED}
+    parsed = parse_responses_request(wanted, history)
+    return replace(
+        parsed,
+        surface=Surface.COMPACT,
+        native_only="compactions: it has no /v1/responses/compact",
+        server_tools=False,
+        turn=None,
     )
 
 

@@ -28,6 +28,7 @@ class Surface(StrEnum):
 
     CHAT = "chat/completions"
     RESPONSES = "responses"
+    COMPACT = "responses/compact"
     MESSAGES = "messages"
     COMPLETIONS = "completions"
     EMBEDDINGS = "embeddings"

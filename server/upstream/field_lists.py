@@ -217,6 +217,19 @@ _RESPONSES_INNER: Final[dict[str, Fields]] = {
 }
 
 
+# What OpenAI documents of compactions, and what Codex sends of a response besides.
+COMPACT: Final = frozenset(
+    {
+        *("image", "input", "instructions", "model", "parallel_tool_calls", "prompt_cache_key"),
+        *("prompt_cache_options", "prompt_cache_retention", "reasoning", "service_tier", "text"),
+        "tools",
+    }
+)
+BOUNDED_COMPACT: Final = Fields(
+    {name: _RESPONSES_INNER.get(name) for name in COMPACT - _RESPONSES_UNBOUNDED}
+)
+
+
 def bounded_responses(without: frozenset[str]) -> Fields:
     """The list of responses, as it is where a request is bounded. without: what the provider does
     not know."""

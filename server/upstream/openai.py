@@ -19,6 +19,7 @@ from server.upstream import openai_body
 from server.upstream.addresses import Auth, key_headers
 from server.upstream.base import Fit, Surface, UpstreamReply, UpstreamRequest, UpstreamStream
 from server.upstream.beginning import has_begun
+from server.upstream.compaction import not_offered
 from server.upstream.errors import (
     UpstreamError,
     UpstreamUnavailableError,
@@ -49,8 +50,14 @@ from server.upstream.wire import (
 _MODEL_MISSING_CODES: Final = frozenset({"model_not_found", "DeploymentNotFound"})
 _THE_WORD_MODEL: Final = re.compile(r"\bmodels?\b", re.IGNORECASE)
 # Where each surface's answer has its substance, and what ends a stream of responses.
-_SUBSTANCE: Final = {Surface.RESPONSES: "output", Surface.EMBEDDINGS: "data"}
+_SUBSTANCE: Final = {
+    Surface.RESPONSES: "output",
+    Surface.COMPACT: "output",
+    Surface.EMBEDDINGS: "data",
+}
 _LAST_EVENTS: Final = frozenset({"response.completed", "response.incomplete", "response.failed"})
+
+_OF_RESPONSES: Final = frozenset({Surface.RESPONSES, Surface.COMPACT})
 
 
 class OpenAIUpstream:
@@ -84,7 +91,7 @@ class OpenAIUpstream:
         self._api_version = api_version
         self._surfaces = {Surface.CHAT, Surface.COMPLETIONS, Surface.EMBEDDINGS}
         if profile.responses if responses is None else responses:
-            self._surfaces.add(Surface.RESPONSES)
+            self._surfaces |= {Surface.RESPONSES, Surface.COMPACT}
         self._api_key = api_key
         authorization = key_headers(name, "openai", base_url, api_key, auth or profile.auth)
         # by whether the answer is to be streamed
@@ -121,6 +128,10 @@ class OpenAIUpstream:
     async def complete(self, request: UpstreamRequest) -> UpstreamReply:
         """See Upstream.complete."""
         answer = await self._exchange.post(await self._prepared(request))
+        if request.surface is Surface.COMPACT:
+            missing = not_offered(self._name, answer.status, answer_in(answer.content))
+            if missing is not None:
+                raise missing
         if answer.status != 200:
             raise self._refusal(answer, request.upstream_model)
         body = await whole_object(self._exchange.heavy, answer)
@@ -223,7 +234,7 @@ class OpenAIUpstream:
         address = f"{self._base_url}/{request.surface}"
         if self._api_version is None:
             return httpx.URL(address)
-        if not self._base_url.endswith("/v1") and request.surface is Surface.RESPONSES:
+        if not self._base_url.endswith("/v1") and request.surface in _OF_RESPONSES:
             # the body names the deployment
             address = f"{self._base_url}/openai/{request.surface}"
         elif not self._base_url.endswith("/v1"):

@@ -105,6 +105,7 @@ class Profile:
         lists = {
             Surface.CHAT: self.listed,
             Surface.RESPONSES: field_lists.RESPONSES - self._not_of_responses,
+            Surface.COMPACT: field_lists.COMPACT,
             Surface.COMPLETIONS: field_lists.COMPLETIONS,
             Surface.EMBEDDINGS: field_lists.EMBEDDINGS,
         }
@@ -118,6 +119,7 @@ class Profile:
         return {
             (Surface.CHAT, True): field_lists.bounded_chat(self.listed),
             (Surface.RESPONSES, True): field_lists.bounded_responses(self._not_of_responses),
+            (Surface.COMPACT, True): field_lists.BOUNDED_COMPACT,
             (Surface.COMPLETIONS, True): field_lists.BOUNDED_COMPLETIONS,
             (Surface.EMBEDDINGS, True): field_lists.BOUNDED_EMBEDDINGS,
         }

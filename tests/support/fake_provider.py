@@ -29,7 +29,12 @@ from typing import Any, Self
 ANY_MODEL = "*"
 _CHAT = "/v1/chat/completions"
 _MODELS = "/v1/models"
-OTHER_SURFACES = ("/v1/responses", "/v1/completions", "/v1/embeddings")
+OTHER_SURFACES = (
+    "/v1/responses",
+    "/v1/responses/compact",
+    "/v1/completions",
+    "/v1/embeddings",
+)
 _POLL_S = 0.005
 
 
