@@ -11,7 +11,8 @@ from server.adapting.tool_changes import CHANGES, ToolChanges
 from server.chat_request import check_number
 from server.errors import InvalidRequestError
 from server.messages.earlier import NOTHING_SAID, result_in_words, words_of
-from server.upstream.seal import is_sealed
+from server.upstream.carried import put_back
+from server.upstream.seal import unsealed
 
 Block = dict[str, Any]
 _THOUGHTS: Final = frozenset({"thinking", "redacted_thinking"})
@@ -114,7 +115,7 @@ class Bridge:
             self.messages.append({"role": "user", "content": parts})
 
     def _assistant(self, blocks: list[Block], param: str) -> None:
-        texts, calls, details = [], [], []
+        texts, calls, thoughts, words = [], [], list[Any](), ""
         for index, block in enumerate(blocks):
             if block["type"] == "compaction":
                 self._compacted(block)
@@ -124,15 +125,16 @@ class Bridge:
                 function = {"name": block.get("name"), "arguments": arguments}
                 calls.append({"id": block.get("id"), "type": "function", "function": function})
             elif block["type"] in _THOUGHTS:
-                if is_sealed(kept := kept_in(block)):
-                    details.append({"type": "reasoning.encrypted", "data": kept})
+                thoughts += unsealed(kept_in(block))
+                words += str(block.get("thinking") or "")
             else:
                 texts.append(self._said_earlier(block))
-        if not (calls or details or any(texts)) and blocks:
+        if not (calls or thoughts or any(texts)) and blocks:
             return
         message: Block = {"role": "assistant", "content": "".join(texts) or None}
-        message |= {"reasoning_details": details} if details else {}
-        self.messages.append(message | ({"tool_calls": calls} if calls else {}))
+        message |= {"tool_calls": calls} if calls else {}
+        put_back(message, thoughts, words)
+        self.messages.append(message)
 
     def _said_earlier(self, block: Block) -> str:
         """What an answer said, with what the provider's own tools brought for it."""

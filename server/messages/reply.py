@@ -8,7 +8,8 @@ from typing import Any, Final
 
 import orjson
 
-from server.upstream.seal import UNSIGNED, is_sealed
+from server.upstream.carried import sealed_in
+from server.upstream.seal import UNSIGNED
 from server.usage import parse_usage
 
 Event = dict[str, Any]
@@ -47,7 +48,7 @@ def to_message(completion: Mapping[str, Any], model: str) -> Event:
     said = choice["message"]
     blocks: list[Event] = []
     reasoning = said.get("reasoning_content") or said.get("reasoning")
-    kept = list(_kept(said))
+    kept = list(sealed_in(said))
     if reasoning:
         signature = kept.pop(0) if kept else UNSIGNED
         blocks.append({"type": "thinking", "thinking": reasoning, "signature": signature})
@@ -106,7 +107,7 @@ class MessageEvents:
         reasoning = delta.get("reasoning_content") or delta.get("reasoning")
         if isinstance(reasoning, str) and reasoning:
             yield from self._say("thinking", reasoning)
-        for data in _kept(delta):
+        for data in sealed_in(delta):
             yield from self._keep(data)
         text = delta.get("content") or delta.get("refusal")
         if text:
@@ -153,15 +154,6 @@ class MessageEvents:
 
     def _more(self, delta: Event) -> Event:
         return {"type": "content_block_delta", "index": self._index, "delta": delta}
-
-
-def _kept(said: Mapping[str, Any]) -> Iterator[str]:
-    """The reasoning that a bridged provider wants back, sealed."""
-    details = said.get("reasoning_details")
-    for entry in details if isinstance(details, list) else ():
-        data = entry.get("data") if isinstance(entry, Mapping) else None
-        if isinstance(data, str) and is_sealed(data):
-            yield data
 
 
 def _blank(model: str) -> Event:

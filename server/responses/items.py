@@ -10,6 +10,7 @@ from server.chat_request import check_number
 from server.errors import InvalidRequestError
 from server.responses.calls import arguments_of
 from server.responses.tools import CUSTOM, FUNCTION, OWN_CALLS, Toolbox
+from server.upstream.carried import of_calls, put_back, text_of_summary
 from server.upstream.seal import unsealed
 
 Message = dict[str, Any]
@@ -41,7 +42,9 @@ class Bridge:
         self.tools = Toolbox()
         self.gap: str | None = None
         self.left_out: dict[str, None] = {}
+        # what was thought before the next item of the assistant's, and its words as they were shown
         self._thoughts: list[Any] = []
+        self._words = ""
 
     def lacks(self, what: str) -> None:
         """Notes what has no words there."""
@@ -71,6 +74,7 @@ class Bridge:
                 self._custom_call(item, param)
             case "reasoning":
                 self._thoughts += unsealed(item.get("encrypted_content"))
+                self._words += text_of_summary(item)
             case "additional_tools":
                 self.tools.add(item.get("tools"), f"{param}.tools")
             case "tool_search_output":
@@ -94,6 +98,7 @@ class Bridge:
         if role == "assistant":
             self._assistant()["content"] = content
         else:
+            self._thoughts, self._words = [], ""
             self.messages.append({"role": role, "content": content})
 
     def _content(self, content: object, param: str) -> str | list[Message]:
@@ -154,7 +159,10 @@ class Bridge:
             "type": "function",
             "function": {"name": name, "arguments": arguments},
         } | _given("extra_content", item.get("extra_content"))
-        self._assistant().setdefault("tool_calls", []).append(call)
+        thoughts = self._thoughts
+        message = self._assistant()
+        message.setdefault("tool_calls", []).append(call)
+        put_back(message, of_calls(thoughts))
 
     def _output(self, item: Message, param: str) -> None:
         if not isinstance(item.get("call_id", ""), str):
@@ -180,11 +188,12 @@ class Bridge:
     def _assistant(self) -> Message:
         """The message that the assistant is in the middle of: its text, its calls, its thoughts."""
         last = self.messages[-1] if self.messages else {}
-        if last.get("role") != "assistant" or self._thoughts:
+        thoughts, words = self._thoughts, self._words
+        self._thoughts, self._words = [], ""
+        if last.get("role") != "assistant" or words or len(of_calls(thoughts)) < len(thoughts):
             last = {"role": "assistant", "content": None}
-            if self._thoughts:
-                last["thinking_blocks"], self._thoughts = self._thoughts, []
             self.messages.append(last)
+        put_back(last, thoughts, words)
         return last
 
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 from server.responses.calls import call_item
 from server.responses.ids import new_id
 from server.responses.tools import Toolbox
+from server.upstream.carried import carried
 from server.upstream.seal import sealed
 from server.usage import openai_usage, parse_usage
 
@@ -101,8 +102,8 @@ def to_response(
     message = choice["message"]
     output = []
     reasoning = message.get("reasoning_content") or message.get("reasoning")
-    if reasoning or message.get("thinking_blocks"):
-        thoughts = message.get("thinking_blocks") if with_thoughts else None
+    thoughts = carried(message) if with_thoughts else []
+    if reasoning or thoughts or message.get("thinking_blocks"):
         output.append(reasoning_item(new_id("rs"), str(reasoning or ""), thoughts))
     logprobs = (choice.get("logprobs") or {}).get("content") or []
     if message.get("content") or message.get("refusal") or not message.get("tool_calls"):

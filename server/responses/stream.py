@@ -16,6 +16,7 @@ from server.responses.reply import (
     text_part,
 )
 from server.responses.tools import Toolbox
+from server.upstream.carried import carried
 
 Event = dict[str, Any]
 
@@ -63,8 +64,9 @@ class ResponseStream:
         reasoning = delta.get("reasoning_content") or delta.get("reasoning")
         if isinstance(reasoning, str) and reasoning:
             yield from self._reasoning(reasoning)
-        if delta.get("thinking_blocks"):
-            yield from self._thoughts(delta["thinking_blocks"])
+        thoughts = carried(delta) if self._with_thoughts else []
+        if thoughts or delta.get("thinking_blocks"):
+            yield from self._thoughts(thoughts)
         if delta.get("content"):
             yield from self._text("output_text", delta["content"], logprobs.get("content") or [])
         if delta.get("refusal"):
@@ -83,7 +85,7 @@ class ResponseStream:
     def _thoughts(self, blocks: list[Any]) -> Iterator[Event]:
         if self._open is None or self._open.kind != "reasoning":
             yield from self._start("reasoning", reasoning_item(new_id("rs"), "", None))
-        if self._open is not None and self._with_thoughts:
+        if self._open is not None:
             self._open.thoughts += blocks
 
     def _text(self, kind: str, text: str, logprobs: list[Any]) -> Iterator[Event]:

@@ -19,6 +19,7 @@ from server.upstream.openai_responses.thoughts import Thoughts
 from server.upstream.openai_responses.upstream import ResponsesBridge
 from server.upstream.patience import Patience
 from server.upstream.profiles import profile_for
+from server.upstream.signatures import Signatures
 from server.upstream.transport import build_transport
 
 # Profiles of the providers that serve OpenAI's own models as OpenAI does.
@@ -107,4 +108,5 @@ def build_upstream(
     if not is_openai and not plain.speaks(Surface.RESPONSES) and True not in choices.values():
         return plain
     thoughts = Thoughts(base_url, api_key)
-    return ResponsesBridge(plain, thoughts, facts, choices, is_openai=is_openai)
+    signatures = Signatures(base_url, api_key)
+    return ResponsesBridge(plain, thoughts, signatures, facts, choices, is_openai=is_openai)

@@ -1,7 +1,7 @@
-"""Whose a signed thought is: providers of the Messages API take back none but their own.
+"""Whose a signed or encrypted thought is: providers take back none but their own.
 
-What one signs or redacts is marked on its way to the caller with the account that made it, and the
-mark is taken off on the way back. What bears another's mark is left out there.
+What one signs, redacts or encrypts is marked on its way to the caller with the account that made
+it, and the mark is taken off on the way back. What bears another's mark is left out there.
 """
 
 from __future__ import annotations
@@ -33,6 +33,16 @@ class Signatures:
         digest = hashlib.sha256(f"signatures\n{base_url}\n{key}".encode()).hexdigest()
         self._mark = f"{_MARK}{digest[:_TAG_CHARACTERS]}."
 
+    def marked_text(self, made: str) -> str:
+        """What the account has made, marked."""
+        return self._mark + made
+
+    def own_text(self, made: str) -> str | None:
+        """As the account made it, or as nobody here has marked it; None for another's."""
+        if made.startswith(self._mark):
+            return made.removeprefix(self._mark)
+        return None if is_foreign(made) else made
+
     def marked(self, block: Block) -> Block:
         """A block of an answer, marked where it is a thought that is signed."""
         place = _PLACES.get(str(block.get("type")))
@@ -59,9 +69,10 @@ class Signatures:
         made = block.get(place)
         if not isinstance(made, str) or not made:
             return block if unsigned and place == "signature" else None
-        if made.startswith(self._mark):
-            return {**block, place: made.removeprefix(self._mark)}
-        return None if is_foreign(made) else block
+        own = self.own_text(made)
+        if own is None:
+            return None
+        return block if own == made else {**block, place: own}
 
 
 def is_foreign(made: object) -> bool:

@@ -112,7 +112,7 @@ def test_a_conversation_goes_on_without_the_instructions(
     second = ask(input=[user("Two")], previous_response_id=first.id, instructions="Be long.")
     assert second.previous_response_id == first.id
     assert rig.sent["messages"] == [
-        {"role": "developer", "content": "Be long."}, user("One"), said(), user("Two"),
+        {"role": "system", "content": "Be long."}, user("One"), said(), user("Two"),
     ]  # fmt: skip
     third = sdk.responses.create(model="p2l", input="Three", previous_response_id=second.id)
     assert third.store is False

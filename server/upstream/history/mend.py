@@ -27,13 +27,15 @@ from server.upstream.history.words import (
     stray_result,
 )
 from server.upstream.reminders import reminder
-from server.upstream.seal import is_sealed
+from server.upstream.signatures import is_foreign
 
 Message = Mapping[str, Any]
 _SYSTEM: Final = frozenset({"system", "developer"})
 _BEHIND_A_CALL: Final = _SYSTEM | {"tool"}
 _SPEAKERS: Final = frozenset({"user", "assistant"})
 _PLAIN: Final = frozenset({"role", "content"})
+# Where what is sealed or marked here stands, within the entries of a field.
+_SEALED: Final = {"reasoning_details": ("data",), "thinking_blocks": ("signature", "data")}
 # Fields that say the same as leaving them out where they are empty.
 _HOLLOW: Final = frozenset({"annotations", "audio", "function_call", "refusal", "tool_calls"})
 
@@ -175,8 +177,8 @@ class _Mender:
         refusal = message.get("refusal")
         if refusal and "refusal" not in own:
             own["content"] = joined(own.get("content"), str(refusal))
-        if "reasoning_details" in own and not rules.opens_seals:
-            _unseal(own)
+        if not rules.opens_seals:
+            _without_sealed(own)
         if rules.wants_reasoning and message.get("tool_calls"):
             own["reasoning_content"] = thoughts_of(message) or thoughts or NO_REASONING
         return self._trimmed(own)
@@ -217,13 +219,21 @@ def _says_otherwise(said: Message) -> bool:
     return any(said.get(name) for name in ("audio", "function_call", "refusal"))
 
 
-def _unseal(own: dict[str, Any]) -> None:
-    """Takes out the reasoning that was sealed here for another provider."""
-    details = own.pop("reasoning_details")
-    entries = details if isinstance(details, list) else []
-    kept = [d for d in entries if not (isinstance(d, Mapping) and is_sealed(d.get("data")))]
-    if kept:
-        own["reasoning_details"] = kept
+def _without_sealed(own: dict[str, Any]) -> None:
+    """Takes out the thoughts that were sealed or marked here for another provider."""
+    for name, places in _SEALED.items():
+        entries = own.get(name)
+        if not isinstance(entries, list):
+            continue
+        kept = [e for e in entries if not (isinstance(e, Mapping) and _is_foreign(e, places))]
+        if kept:
+            own[name] = kept
+        else:
+            del own[name]
+
+
+def _is_foreign(entry: Mapping[str, Any], places: Sequence[str]) -> bool:
+    return any(is_foreign(entry.get(place)) for place in places)
 
 
 def _merges(last: Message, message: Message) -> bool:

@@ -88,7 +88,11 @@ GENERIC: Final = Rules(
 )
 # The native dialects, which find places for the rest by themselves.
 ANTHROPIC: Final = Rules(
-    system="leading", call_id=anthropic_id, foreign=frozenset({"refusal"}), call_fields=_CALL
+    opens_seals=True,
+    system="leading",
+    call_id=anthropic_id,
+    foreign=frozenset({"refusal"}),
+    call_fields=_CALL,
 )
 GEMINI: Final = Rules(
     system="leading", foreign=frozenset({"refusal"}), call_fields=_CALL | {"extra_content"}

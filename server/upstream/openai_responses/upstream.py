@@ -28,6 +28,12 @@ from server.upstream.errors import UpstreamError, UpstreamRejectedError, Upstrea
 from server.upstream.fields import Fields
 from server.upstream.fitting import body_of, fit_of
 from server.upstream.openai_responses.items import Open
+from server.upstream.openai_responses.native import (
+    Own,
+    marked_event,
+    marked_response,
+    with_taken_items,
+)
 from server.upstream.openai_responses.need import (
     Need,
     has_tools,
@@ -43,6 +49,7 @@ from server.upstream.openai_responses.reply import (
 from server.upstream.openai_responses.request import LEAST_OUTPUT_TOKENS, left_out, to_responses
 from server.upstream.openai_responses.stream import ResponseChunks
 from server.upstream.openai_responses.thoughts import Thought, Thoughts
+from server.upstream.signatures import Signatures
 from server.upstream.wire import envelope
 
 T = TypeVar("T")
@@ -53,7 +60,7 @@ _NOT_HERE: Final = (
 )
 _SUMMARY: Final = "reasoning.summary"
 _UNVERIFIED: Final = "organization must be verified"
-_REASONING_ITEM: Final = re.compile(r"Item (with id )?'rs_")
+_REASONING_ITEM: Final = re.compile(r"Item (with id )?'(rs|msg|fc)_")
 _ENCRYPTED: Final = "ncrypted content is not supported"
 
 
@@ -61,7 +68,8 @@ class ResponsesBridge:
     """An upstream of OpenAI's dialect. Chat completions that its models take on the Responses API
     alone are translated; all else goes to `plain` as it is.
 
-    thoughts: seals the reasoning that callers keep. By the provider's name for a model: facts,
+    thoughts: seals the reasoning that callers keep. signatures: marks what is encrypted in answers
+    that are not translated. By the provider's name for a model: facts,
     where its name does not tell; choices, whether it is asked on the Responses API, whatever is
     known of it. is_openai: whether the provider refuses on Chat Completions what OpenAI does.
     """
@@ -70,6 +78,7 @@ class ResponsesBridge:
         self,
         plain: Upstream,
         thoughts: Thoughts,
+        signatures: Signatures,
         facts: Mapping[str, ModelFacts] | None = None,
         choices: Mapping[str, bool] | None = None,
         *,
@@ -81,6 +90,7 @@ class ResponsesBridge:
         self.tool_names = plain.tool_names
         self._is_openai = is_openai
         self._thoughts = thoughts
+        self._signatures = signatures
         self._known = facts or {}
         self._choices = choices or {}
         self._needs: dict[str, Need] = {}
@@ -132,6 +142,9 @@ class ResponsesBridge:
 
     async def complete(self, request: UpstreamRequest) -> UpstreamReply:
         """See Upstream.complete."""
+        if request.surface is Surface.RESPONSES:
+            reply = await self._as_it_is(request, self._plain.complete)
+            return replace(reply, body=marked_response(reply.body, self._signatures))
         if not self._is_bridged(request):
             try:
                 return await self._plain.complete(request)
@@ -148,6 +161,9 @@ class ResponsesBridge:
 
     async def open_stream(self, request: UpstreamRequest) -> UpstreamStream:
         """See Upstream.open_stream."""
+        if request.surface is Surface.RESPONSES:
+            stream = await self._as_it_is(request, self._plain.open_stream)
+            return await UpstreamStream.start_batches(self._marked(stream))
         if not self._is_bridged(request):
             try:
                 return await self._plain.open_stream(request)
@@ -160,6 +176,27 @@ class ResponsesBridge:
         """Closes every connection to the provider."""
         self._heavy.close()
         await self._plain.close()
+
+    async def _as_it_is(
+        self, request: UpstreamRequest, send: Callable[[UpstreamRequest], Awaitable[T]]
+    ) -> T:
+        """Sends a request of the Responses API, without what other accounts have encrypted."""
+        own: Own = self._signatures.own_text
+        while True:
+            make = partial(with_taken_items, request.body, own)
+            body = await self._heavy.run_where(request.progress.is_large, make)
+            try:
+                return await send(request if body is request.body else replace(request, body=body))
+            except UpstreamError as error:
+                if own is _nobodys or not _is_about_thoughts(error):
+                    raise
+                # better without what it thought than not at all
+                own = _nobodys
+
+    async def _marked(self, stream: UpstreamStream) -> AsyncGenerator[list[SseEvent], None]:
+        async with stream:
+            while events := await stream.read():
+                yield [marked_event(event, self._signatures) for event in events]
 
     async def _batches(self, request: UpstreamRequest) -> AsyncGenerator[list[SseEvent], None]:
         answer = ResponseChunks(self.name, self._seal(request.upstream_model))
@@ -301,6 +338,10 @@ class ResponsesBridge:
             self._bare.add(model)
             return True
         return False
+
+
+def _nobodys(_: str) -> None:
+    """Takes nothing that is encrypted for the provider's own."""
 
 
 def _said(error: UpstreamError) -> Mapping[str, Any]:

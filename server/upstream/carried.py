@@ -1,0 +1,98 @@
+"""What an answer's provider wants back with the next turn, in the form of chat completions, and the
+same as a caller of another API carries it: sealed.
+
+`thinking_blocks` (the Messages API), `reasoning_details` (sealed reasoning of OpenAI's) and
+`extra_content` (Gemini's signatures) stand in the assistant's messages. Words that somebody
+thought and nobody signed are thinking blocks too: DeepSeek wants them back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from server.upstream.seal import UNSIGNED, sealed, unsealed
+
+Said = Mapping[str, Any]
+_GOOGLE: Final = "google.signature"
+_OPENAI: Final = "openai.reasoning"
+
+
+def carried(said: Said) -> list[dict[str, Any]]:
+    """Of a message, or of a part of one in a stream: all that is to come back."""
+    blocks = [dict(b) for b in _list(said.get("thinking_blocks")) if isinstance(b, Mapping)]
+    for entry in _list(said.get("reasoning_details")):
+        blocks += unsealed(entry.get("data")) if isinstance(entry, Mapping) else []
+    return blocks + signatures_in(said)
+
+
+def signatures_in(said: Said) -> list[dict[str, Any]]:
+    """Gemini's, each with the id of its call; None for that of the text."""
+    found = [(None, said), *((call.get("id"), call) for call in _list(said.get("tool_calls")))]
+    return [
+        {"type": _GOOGLE, "call": identifier, "signature": signature}
+        for identifier, holder in found
+        if (signature := _google(holder)) is not None
+    ]
+
+
+def of_calls(thoughts: Sequence[Said]) -> list[Said]:
+    """Those that belong to single calls."""
+    return [t for t in thoughts if t.get("type") == _GOOGLE and t.get("call") is not None]
+
+
+def text_of_summary(item: Said) -> str:
+    """The words of a reasoning item of the Responses API."""
+    parts = [*_list(item.get("summary")), *_list(item.get("content"))]
+    return "\n\n".join(str(p.get("text") or "") for p in parts if isinstance(p, Mapping))
+
+
+def put_back(message: dict[str, Any], thoughts: Sequence[Said], words: str = "") -> None:
+    """Puts what was carried where the provider looks for it. message: of the assistant, whole.
+    words: what was thought, as the caller saw it."""
+    blocks, details = [], []
+    for thought in thoughts:
+        if thought.get("type") == _GOOGLE:
+            _sign(message, thought)
+        elif thought.get("type") == _OPENAI:
+            details.append({"type": "reasoning.encrypted", "data": sealed([dict(thought)])})
+        else:
+            blocks.append(thought)
+    if words and not any(block.get("thinking") for block in blocks):
+        blocks.append({"type": "thinking", "thinking": words, "signature": UNSIGNED})
+    if blocks:
+        message["thinking_blocks"] = [*_list(message.get("thinking_blocks")), *blocks]
+    if details:
+        message["reasoning_details"] = [*_list(message.get("reasoning_details")), *details]
+
+
+def _sign(message: dict[str, Any], thought: Said) -> None:
+    extra = {"google": {"thought_signature": thought.get("signature")}}
+    if thought.get("call") is None:
+        message["extra_content"] = extra
+        return
+    for call in _list(message.get("tool_calls")):
+        if call.get("id") == thought["call"]:
+            call.setdefault("extra_content", extra)
+
+
+def _google(holder: Said) -> str | None:
+    extra = holder.get("extra_content")
+    google = extra.get("google") if isinstance(extra, Mapping) else None
+    signature = google.get("thought_signature") if isinstance(google, Mapping) else None
+    return signature if isinstance(signature, str) and signature else None
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def sealed_in(said: Said) -> Iterator[str]:
+    """The same, as strings: what came sealed as it is, Gemini's signatures together."""
+    for entry in _list(said.get("reasoning_details")):
+        data = entry.get("data") if isinstance(entry, Mapping) else None
+        if unsealed(data):
+            yield str(data)
+    signatures = signatures_in(said)
+    if signatures:
+        yield sealed(signatures)
