@@ -293,6 +293,18 @@ def test_a_choice_of_tools_is_one_of_functions(rig: Rig, choice: dict[str, Any])
     assert named in names
 
 
+@pytest.mark.parametrize("model", [*BRIDGED, "gpt-5.2", "gpt-4.1"])
+def test_what_codex_notes_about_its_items_goes_to_nobody(rig: Rig, model: str) -> None:
+    note = {"internal_chat_message_metadata_passthrough": {"turn_id": "t"}}
+    call = {"type": "function_call", "call_id": "c", "name": "run", "arguments": "{}"}
+    output = {"type": "function_call_output", "call_id": "c", "output": "x"}
+    items = [item | note for item in (USER, call, output)]
+    answer = rig.post({"input": items, "tools": [RUN], "model": model})
+    assert answer.status_code == 200, answer.text
+    for provider in (rig.plain, rig.openai, rig.claude, rig.gemini):
+        assert "metadata_passthrough" not in json.dumps([r.body for r in provider.requests])
+
+
 NAMES = st.text(st.characters(codec="utf-8"), min_size=1, max_size=90)
 
 

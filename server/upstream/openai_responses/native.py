@@ -34,6 +34,8 @@ _MOST_ID_CHARACTERS: Final = 64
 _SPEAKERS: Final = frozenset({"user", "system", "developer"})
 _TEXTS: Final = frozenset({"input_text", "output_text", "text"})
 _CONTENT: Final = "encrypted_content"
+# Other providers' thoughts, and what Codex notes about items where it takes itself to be at home.
+_NOT_OF_ITEMS: Final = frozenset({"extra_content", "internal_chat_message_metadata_passthrough"})
 
 
 def with_taken_items(body: Mapping[str, Any], own: Own) -> Mapping[str, Any]:
@@ -126,7 +128,7 @@ class _Mender:
         if own is None:
             self._has_lost_reasoning = True
         else:
-            self._out.append(item if own == secret else {**item, _CONTENT: own})
+            self._out.append(_bare(item if own == secret else {**item, _CONTENT: own}))
 
     def _secret(self, item: Item, kind: str) -> None:
         own = self._own(item[_CONTENT])
@@ -142,9 +144,7 @@ class _Mender:
             is_theirs = name.startswith(_PREFIXES[kind]) and len(name) <= _MOST_ID_CHARACTERS
             if lost or not is_theirs:
                 item = {n: v for n, v in item.items() if n != "id"}
-        if "extra_content" in item:
-            item = {n: v for n, v in item.items() if n != "extra_content"}
-        self._out.append(item)
+        self._out.append(_bare(item))
 
     def _call(self, item: Item, output: str) -> Item:
         old = str(item.get("call_id") or "")
@@ -172,6 +172,12 @@ class _Mender:
         for _, new, output in self._waiting:
             self._out.append({"type": output, "call_id": new, "output": NO_RESULT})
         self._waiting = []
+
+
+def _bare(item: Item) -> Item:
+    if _NOT_OF_ITEMS.isdisjoint(item):
+        return item
+    return {name: value for name, value in item.items() if name not in _NOT_OF_ITEMS}
 
 
 def _message(item: Item) -> Item:

@@ -142,7 +142,7 @@ class ResponsesBridge:
 
     async def complete(self, request: UpstreamRequest) -> UpstreamReply:
         """See Upstream.complete."""
-        if request.surface is Surface.RESPONSES:
+        if request.surface in (Surface.RESPONSES, Surface.COMPACT):
             reply = await self._as_it_is(request, self._plain.complete)
             return replace(reply, body=marked_response(reply.body, self._signatures))
         if not self._is_bridged(request):
