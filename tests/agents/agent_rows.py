@@ -237,11 +237,12 @@ def _judge(
 
 
 def _ledger_problems(row: Row, stage: Stage, folder: Path) -> Iterator[str]:
-    """Every request that reached a provider is a row, every whole answer is there with its
-    tokens."""
+    """Every request that a provider took is a row, every whole answer is there with its tokens.
+    What was refused may have been asked again within one attempt."""
     booked = ledger_rows(f"sqlite:///{folder}/ledger.db")
-    if len(booked) != len(stage.served):
-        yield f"ledger: {len(booked)} rows for {len(stage.served)} requests"
+    taken = sum(served.refused is None for served in stage.served)
+    if not taken <= len(booked) <= len(stage.served):
+        yield f"ledger: {len(booked)} rows for {len(stage.served)} requests, {taken} of them taken"
     is_open = sum(one.outcome == "open" for one in booked)
     if is_open:
         yield f"ledger: {is_open} rows are open"

@@ -171,7 +171,7 @@ def item_fault(item: dict[str, Any], where: str) -> Refused:
 
 
 def _parts_fault(content: Any, known: dict[str, set[str]], where: str) -> Refused:
-    if isinstance(content, str):
+    if content is None or isinstance(content, str):
         return None
     for number, part in enumerate(content):
         here = f"{where}.content[{number}]"

@@ -100,7 +100,7 @@ def _responses_fault(body: Json) -> tuple[str, str] | None:
     wanted = (body.get("text") or {}).get("format")
     return (
         _openai_settings(body, effort, body.get("max_output_tokens"))
-        or _openai_tools(body.get("tools") or ())
+        or _openai_tools([tool for tool in body.get("tools") or () if tool["type"] == "function"])
         or _openai_format(wanted if (wanted or {}).get("type") == "json_schema" else None)
     )
 
@@ -189,7 +189,11 @@ def _claude_fault(body: Json) -> str | None:
     config = body.get("output_config") or {}
     if config.get("effort", "low") not in _OPENAI_EFFORTS:
         return "output_config.effort: Input should be 'low', 'medium', 'high', 'xhigh' or 'max'"
-    return _claude_schemas(body) or _claude_history(body, on=thinking == "adaptive")
+    return _claude_schemas(body) or _claude_history(
+        # a model that always thinks takes turns of models that did not
+        body,
+        on=thinking == "adaptive" and "opus" not in model,
+    )
 
 
 def _claude_schemas(body: Json) -> str | None:
