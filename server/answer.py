@@ -133,7 +133,8 @@ def _presenter(exchange: Exchange, request: GatewayRequest, request_id: str) -> 
     if request.surface in (Surface.RESPONSES, Surface.MESSAGES) and sent_as is request.surface:
         return NativePresenter(card, cost, sent_as, request_id, marks)
     if request.surface is Surface.MESSAGES:
-        return MessagesPresenter(MessageEvents(card.name), cost, request_id)
+        events = MessageEvents(card.name, exchange.plan.routing.shape.input_tokens)
+        return MessagesPresenter(events, cost, request_id)
     if request.surface is Surface.RESPONSES:
         blank = blank_response(request.native or {}, card.name) | marks
         tools = request.tools or Toolbox()

@@ -13,6 +13,7 @@ from typing import Any, Final
 from server.adapting.draft import Draft
 from server.adapting.tool_changes import CHANGES, ToolChanges
 from server.model_facts import ModelFacts
+from server.upstream.history.words import BEGIN
 from server.upstream.reminders import reminder
 
 Block = Mapping[str, Any]
@@ -59,6 +60,8 @@ class _Placed:
                 self._fold(turn, index)
         if self._waiting:
             self._add({"role": "user", "content": []})
+        if not self.turns:
+            self.turns = [{"role": "user", "content": BEGIN}]
 
     def drop_efforts(self) -> None:
         """Leaves out how much to think from a turn on, where that is said once for all turns."""

@@ -129,7 +129,7 @@ class Bridge:
                 words += str(block.get("thinking") or "")
             else:
                 texts.append(self._said_earlier(block))
-        if not (calls or thoughts or any(texts)) and blocks:
+        if not (calls or thoughts or any(texts)):
             return
         message: Block = {"role": "assistant", "content": "".join(texts) or None}
         message |= {"tool_calls": calls} if calls else {}

@@ -69,10 +69,12 @@ def to_message(completion: Mapping[str, Any], model: str) -> Event:
 
 
 class MessageEvents:
-    """One streamed answer."""
+    """One streamed answer. input_tokens: as estimated; what was read is known at the end only, but
+    there are clients that look for it at the beginning alone."""
 
-    def __init__(self, model: str) -> None:
+    def __init__(self, model: str, input_tokens: int = 0) -> None:
         self._model = model
+        self._input_tokens = input_tokens
         self._index = -1
         self._kind = ""
         self._signature = UNSIGNED
@@ -81,8 +83,8 @@ class MessageEvents:
         self._usage: object = None
 
     def begin(self) -> Iterator[Event]:
-        """Before anything is said. How much was read is known at the end only."""
-        usage = {"input_tokens": 0, "output_tokens": 0}
+        """Before anything is said."""
+        usage = {"input_tokens": self._input_tokens, "output_tokens": 0}
         yield {"type": "message_start", "message": {**_blank(self._model), "usage": usage}}
         yield {"type": "ping"}
 

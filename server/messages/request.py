@@ -56,6 +56,8 @@ _NAMES: Final = {
     "stop": "stop_sequences",
     "user": "metadata.user_id",
 }
+# How a Messages body asks for an answer without thoughts before it.
+_OFF: Final = ("disabled", "between_tools")
 _CHOICES: Final = {"auto": "auto", "any": "required", "none": "none"}
 # An effort for a budget of thinking tokens: the least budget of each.
 _EFFORTS: Final = ((16_000, "high"), (4_000, "medium"), (0, "low"))
@@ -101,7 +103,7 @@ def parse_messages_request(body: Mapping[str, Any], betas: str | None = None) ->
             [*(wanted.get("tools") or ()), *bridge.changes.defined], _has_no_fee
         ),
         thinking_tokens=tokens_within_cap(thinking, betas),
-        thinks_not=isinstance(thinking, dict) and thinking.get("type") == "disabled",
+        thinks_not=isinstance(thinking, dict) and thinking.get("type") in _OFF,
     )
 
 

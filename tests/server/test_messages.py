@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -127,6 +128,26 @@ def test_a_tool_loop_with_streaming_bridged(sdk: Anthropic, plain: FakeProvider)
         {"role": "tool", "tool_call_id": "c1", "content": "3 C"},
         {"role": "user", "content": "Well?"},
     ]  # fmt: skip
+
+
+def test_a_bridged_stream_estimates_its_input_first_and_knows_it_last(
+    live: tuple[FakeProvider, FakeAnthropic, str], sdk: Anthropic, plain: FakeProvider
+) -> None:
+    """Some clients look at the beginning alone; the SDK's own sum takes what came last."""
+    plain.script("up", Behaviour(usage={"prompt_tokens": 400, "completion_tokens": 3,
+                                        "total_tokens": 403}))  # fmt: skip
+    said: Any = [{"role": "user", "content": "word " * 300}]
+    with sdk.messages.stream(model="bridged", max_tokens=9, messages=said) as stream:
+        events = {event.type: event for event in stream}
+        final = stream.get_final_message()
+    assert final.usage.input_tokens == events["message_delta"].usage.input_tokens == 400
+    asked = {"model": "bridged", "max_tokens": 9, "messages": said, "stream": True}
+    raw = httpx.post(
+        f"{live[2]}/v1/messages", json=asked, headers={"x-api-key": KEY}, trust_env=False
+    )
+    begun = next(line for line in raw.text.splitlines() if line.startswith("data: "))
+    message = json.loads(begun.removeprefix("data: "))["message"]
+    assert 200 < message["usage"]["input_tokens"] < 600
 
 
 def test_thoughts_of_others_are_not_shown_to_anthropic(

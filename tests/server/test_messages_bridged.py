@@ -196,12 +196,13 @@ def test_a_summary_stands_for_all_before_it() -> None:
 def test_who_asks_for_no_thoughts_gets_none_where_that_can_be_said(
     model: str | None, sent: Any
 ) -> None:
-    wanted = read(HI, thinking={"type": "disabled"})
-    assert "reasoning_effort" not in wanted.body
-    found = fit(wanted, model)
-    body = wanted.body if found.body is None else found.body
-    told = {name: body[name] for name in ("reasoning_effort", "thinking") if name in body}
-    assert told == sent
+    for kind in ("disabled", "between_tools"):
+        wanted = read(HI, thinking={"type": kind})
+        assert "reasoning_effort" not in wanted.body
+        found = fit(wanted, model)
+        body = wanted.body if found.body is None else found.body
+        told = {name: body[name] for name in ("reasoning_effort", "thinking") if name in body}
+        assert told == sent
 
 
 def test_the_effort_of_the_last_turn_that_names_one_counts() -> None:
@@ -260,3 +261,8 @@ def test_a_user_of_any_length_reaches_anthropic(n: int) -> None:
     assert native == translated["metadata"]["user_id"]
     assert (native == "u" * n) == (n <= 256)
     assert len(native) <= 256
+
+
+@pytest.mark.parametrize("content", [[], "", [{"type": "thinking", "thinking": "Hm."}]])
+def test_an_answer_that_said_nothing_is_no_message(content: Any) -> None:
+    assert messages(HI, {"role": "assistant", "content": content}, HI) == [HI, HI]

@@ -82,6 +82,13 @@ def test_those_at_the_very_beginning_belong_to_the_system_prompt(model: str) -> 
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("model", [KNOWS, *OLDER])
+def test_a_system_turn_alone_is_asked_to_begin(model: str) -> None:
+    found = sent(model, NOTE, model=model)
+    assert fault_of(found) is None
+    assert found["system"] == [{"type": "text", "text": "be brief"}]
+
+
 def test_where_the_api_takes_none_they_are_reminders_and_of_two_side_by_side_one() -> None:
     """The API takes one after a user turn, before an answer or at the end."""
     assert sent(KNOWS, HI, NOTE, user("more"))["messages"] == [
