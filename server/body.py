@@ -20,6 +20,7 @@ from server.errors import (
 from server.unpacking import encodings_of, unpacked
 
 _LAST_BYTES_S: Final = 1.0
+_ENCODING: Final = b"content-encoding"
 
 
 class Arrivals:
@@ -69,10 +70,10 @@ async def read_body(
     Raises RequestTooLargeError, RequestTimeoutError, InvalidRequestError, ClientDisconnect,
     OverloadedError where the process is to stop.
     """
-    header = find_header(request.scope["headers"], b"content-encoding")
-    if header is None:
+    raw = request.scope["headers"]
+    if find_header(raw, _ENCODING) is None:
         return await _as_it_came(request, limit, timeout_s, arrivals)
-    encodings = encodings_of(header)
+    encodings = encodings_of(b",".join(value for name, value in raw if name == _ENCODING))
     body = await _as_it_came(request, limit, timeout_s, arrivals)
     for encoding in encodings:
         body = await unpacked(body, encoding, limit)

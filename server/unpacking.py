@@ -23,10 +23,8 @@ class _CutShortError(Exception):
     """The body ends before what is packed in it does."""
 
 
-def encodings_of(header: bytes | None) -> list[str]:
+def encodings_of(header: bytes) -> list[str]:
     """What was done to a body, in that order. Raises UnsupportedEncodingError."""
-    if header is None or header == b"identity":
-        return []
     names = [name.strip() for name in header.decode("latin-1").lower().split(",")]
     encodings = [_SAME.get(name, name) for name in names if name not in ("", "identity")]
     # one within another would have to be held in between

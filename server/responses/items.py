@@ -137,25 +137,28 @@ class Bridge:
     def _call(self, item: Message, param: str) -> None:
         _check_texts(item, param, ("call_id", "name", "arguments"))
         name = self.tools.name_of(FUNCTION, item["name"], item.get("namespace"))
-        self._called(item, name, item["arguments"])
+        self._called(item, param, name, item["arguments"])
 
     def _custom_call(self, item: Message, param: str) -> None:
         _check_texts(item, param, ("call_id", "name", "input"))
         name = self.tools.name_of(CUSTOM, item["name"], item.get("namespace"))
-        self._called(item, name, arguments_of(item["input"]))
+        self._called(item, param, name, arguments_of(item["input"]))
 
     def _own_call(self, item: Message, param: str) -> None:
+        if item.get("execution") == "server":
+            return  # the search was the provider's, and what it found is offered
         own = OWN_CALLS[item["type"]]
         said = item.get(own.inside)
         if not isinstance(said, dict):
             place = f"{param}.{own.inside}"
             raise InvalidRequestError(f"{place} must be an object.", param=place)
         inside = {n: v for n, v in said.items() if v is not None and v != own.always.get(n)}
-        self._called(item, self.tools.name_of_own(own.kind), orjson.dumps(inside).decode())
+        name = self.tools.name_of_own(own.kind)
+        self._called(item, param, name, orjson.dumps(inside).decode())
 
-    def _called(self, item: Message, name: str, arguments: str) -> None:
+    def _called(self, item: Message, param: str, name: str, arguments: str) -> None:
         call: Message = {
-            "id": _call_id(item),
+            "id": _call_id(item, param),
             "type": "function",
             "function": {"name": name, "arguments": arguments},
         } | _given("extra_content", item.get("extra_content"))
@@ -165,16 +168,13 @@ class Bridge:
         put_back(message, of_calls(thoughts))
 
     def _output(self, item: Message, param: str) -> None:
-        if not isinstance(item.get("call_id", ""), str):
-            place = f"{param}.call_id"
-            raise InvalidRequestError(f"{place} must be a string.", param=place)
-        said = item.get("output")
+        said, call_id = item.get("output"), _call_id(item, param)
         if item["type"] == "shell_call_output" or said is None:
             # what came of each command; and of a patch that says only whether it was applied
             output: str | list[Message] = orjson.dumps(said or item.get("status")).decode()
         else:
             output = self._content(said, f"{param}.output")
-        self.messages.append({"role": "tool", "tool_call_id": _call_id(item), "content": output})
+        self.messages.append({"role": "tool", "tool_call_id": call_id, "content": output})
 
     def _found(self, item: Message, param: str) -> None:
         """Tools that the caller's own search has found."""
@@ -182,8 +182,8 @@ class Bridge:
         if item.get("execution") == "server":
             return
         found = [tool.get("name") for tool in item.get("tools") or ()]
-        said = orjson.dumps({"tools": found}).decode()
-        self.messages.append({"role": "tool", "tool_call_id": _call_id(item), "content": said})
+        said, call_id = orjson.dumps({"tools": found}).decode(), _call_id(item, param)
+        self.messages.append({"role": "tool", "tool_call_id": call_id, "content": said})
 
     def _assistant(self) -> Message:
         """The message that the assistant is in the middle of: its text, its calls, its thoughts."""
@@ -204,10 +204,13 @@ def _check_texts(item: Message, param: str, names: tuple[str, ...]) -> None:
             raise InvalidRequestError(f"{place} must be a string.", param=place)
 
 
-def _call_id(item: Message) -> object:
+def _call_id(item: Message, param: str) -> str:
     """Of a call or its result; those of the local shell may have theirs as `id`."""
     call_id = item.get("call_id")
-    return item.get("id") if call_id is None else call_id
+    if call_id is not None and not isinstance(call_id, str):
+        place = f"{param}.call_id"
+        raise InvalidRequestError(f"{place} must be a string.", param=place)
+    return str(item.get("id") or "") if call_id is None else call_id
 
 
 def _given(name: str, value: object) -> dict[str, Any]:

@@ -63,8 +63,24 @@ RESPONSES: dict[str, Any] = {
         {"type": "function_call", "call_id": "a", "name": "f", "arguments": "{}"},
         {"type": "function_call_output", "call_id": "a", "output": "x"},
         {"type": "reasoning", "id": "r", "summary": [], "encrypted_content": "z"},
+        {"type": "custom_tool_call", "call_id": "b", "name": "p", "namespace": "n", "input": "x"},
+        {"type": "custom_tool_call_output", "call_id": "b", "output": "x"},
+        {"type": "local_shell_call", "call_id": "c", "action": {"type": "exec", "command": ["l"]}},
+        {"type": "local_shell_call_output", "id": "c", "output": "x"},
+        {"type": "shell_call", "call_id": "d", "action": {"commands": ["l"]}},
+        {"type": "shell_call_output", "call_id": "d", "output": [{"stdout": "x"}]},
+        {"type": "tool_search_call", "call_id": "e", "execution": "client", "arguments": {"a": 1}},
+        {"type": "tool_search_output", "call_id": "e", "execution": "client", "tools": []},
+        {"type": "additional_tools", "role": "developer", "tools": [
+            {"type": "namespace", "name": "n", "description": "d", "tools": [
+                {"type": "custom", "name": "p", "format": {
+                    "type": "grammar", "syntax": "lark", "definition": "start: /x/"}}]}]},
     ],
-    "tools": [{"type": "function", **FUNCTION}], "tool_choice": {"type": "function", "name": "f"},
+    "tools": [
+        {"type": "function", **FUNCTION}, {"type": "local_shell"}, {"type": "web_search"},
+        {"type": "shell", "environment": {"type": "local"}},
+        {"type": "tool_search", "execution": "client", "description": "d", "parameters": {}},
+    ], "tool_choice": {"type": "function", "name": "f"},
     "text": {"format": {"type": "json_schema", "name": "n", "schema": {}}, "verbosity": "low"},
     "reasoning": {"effort": "low", "summary": "auto"}, "temperature": 1, "top_p": 1, "user": "u",
     "metadata": {"a": "b"}, "include": ["reasoning.encrypted_content"], "truncation": "disabled",

@@ -135,6 +135,15 @@ def test_an_encoding_that_is_not_known_is_named_so(
         assert known in answer.headers["accept-encoding"]
 
 
+def test_several_lines_of_a_header_are_one(rig: tuple[FakeProvider, LiveGateway]) -> None:
+    body = gzip.compress(json.dumps(BODIES["responses"] | {"model": "m"}).encode())
+    url = f"{rig[1].url}/v1/responses"
+    for lines, status in ((["identity", "gzip"], 200), (["gzip", "zstd"], 415)):
+        headers = [("content-encoding", line) for line in lines]
+        answer = httpx.post(url, content=body, headers=headers, trust_env=False)
+        assert answer.status_code == status, answer.text
+
+
 @pytest.mark.parametrize("encoding", sorted(ENCODINGS))
 def test_what_is_not_packed_as_it_says_is_a_bad_request(
     rig: tuple[FakeProvider, LiveGateway], encoding: str
