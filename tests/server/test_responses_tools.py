@@ -98,7 +98,14 @@ BRIDGED = ("qwen", "other", "claude-sonnet-4-5", "gemini-2.5-pro")
 TOOLS = [RUN, PATCH, AGENTS, SEARCH, {"type": "image_generation"}]
 
 
-@pytest.mark.parametrize("headers", [{}, {"x-cost-budget": "1"}])
+BUDGETS: list[dict[str, str]] = [
+    {},
+    {"x-cost-budget": "1"},
+    {"x-cost-budget": "5", "x-cost-budget-mode": "hard"},
+]
+
+
+@pytest.mark.parametrize("headers", BUDGETS)
 @pytest.mark.parametrize("model", [*BRIDGED, "gpt-5.2", "gpt-4.1"])
 def test_whoever_answers_takes_what_an_agent_sends(
     rig: Rig, model: str, headers: dict[str, str]
