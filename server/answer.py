@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from server.decision_view import decision_headers, decision_json, encoded_name, names_header, plain
+from server.disconnect import BrokenOffError
 from server.errors import OVERLOADED, ApiError, with_words
 from server.exchange import Exchange
 from server.guard import log_bug
@@ -74,33 +75,50 @@ async def streamed_answer(
     request_id: str,
     keep: Keep | None = None,
 ) -> AsyncIterator[bytes]:
-    """The events for the caller; the surface's own ending, or an error event, last.
+    """The events for the caller; the surface's own ending last, or an error event and then a
+    BrokenOffError. What follows the beginning of a tool call is sent when the answer has ended:
+    agents that try again after a broken answer would keep the half of the call that they have.
 
     keep: is given a response that has ended before the caller learns that it has.
     """
     presenter = _presenter(exchange, request, request_id)
     together: list[bytes] = []
+    held: list[bytes] = []
+    holds, in_call = _holds_calls(exchange, request), False
     try:
         begun = b"".join(presenter.begin())
         if begun:
             yield begun
         while events := await stream.read():
             for event in events:
-                together += presenter.event(event)
+                in_call = in_call or (holds and event.in_call)
+                if in_call:
+                    held += presenter.event(event)
+                else:
+                    together += presenter.event(event)
             if together:
                 keep = await _kept(presenter, keep)
                 yield b"".join(together)
                 together.clear()
+        together += held
         together += presenter.end()
         await _kept(presenter, keep)
         yield b"".join(together)
     except UpstreamError as error:
         yield b"".join([*together, presenter.failure(_broken(error, request.surface))])
+        raise BrokenOffError from None
     except Exception as error:
         # never a silent end, not even for a mistake of our own
         log_bug(error)
         failure = ApiError("Internal error.", code="internal_error").body["error"]
         yield b"".join([*together, presenter.failure(failure)])
+        raise BrokenOffError from None
+
+
+def _holds_calls(exchange: Exchange, request: GatewayRequest) -> bool:
+    """Not where the caller names the tool: what it wants then is the arguments, as they come."""
+    named = isinstance(request.body.get("tool_choice"), Mapping)
+    return exchange.sent_as is Surface.CHAT and not named
 
 
 async def _kept(presenter: Presenter, keep: Keep | None) -> Keep | None:
@@ -171,12 +189,17 @@ def cost_header(cost_usd: Decimal | None) -> Mapping[str, str]:
 
 
 def _broken(error: UpstreamError, surface: Surface) -> dict[str, Any]:
+    """In the words by which clients know that they may try again: those of OpenAI's and of
+    Anthropic's own servers."""
     late = isinstance(error.__cause__, UpstreamTimeoutError)
-    # by which Anthropic's clients wait and try again
-    overloaded = surface is Surface.MESSAGES and error.said is not None and error.said.overloaded
+    code = "upstream_timeout" if late else "upstream_error"
+    overloaded = error.said is not None and error.said.overloaded
+    if overloaded and surface is Surface.RESPONSES:
+        # its events have no other place for it
+        code = OVERLOADED
     return {
-        "message": f"The answer broke off: {with_words(error)}",
-        "type": OVERLOADED if overloaded else "upstream_error",
+        "message": f"The answer broke off: {with_words(error)}. You can retry your request.",
+        "type": OVERLOADED if overloaded else "server_error",
         "param": None,
-        "code": "upstream_timeout" if late else "upstream_error",
+        "code": code,
     }

@@ -19,6 +19,11 @@ _PEER: Final = "p2l.peer"
 _STREAM_HEADERS: Final = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 
 
+class BrokenOffError(Exception):
+    """The events end here, in the middle of the answer: so must the connection, or the caller
+    could take what has come for a whole answer."""
+
+
 class Hanging(Protocol):
     """A caller who may hang up."""
 
@@ -118,8 +123,8 @@ class EventStreamResponse(StreamHead):
     """Sends server-sent events as they come; stops reading them when the caller hangs up.
 
     aclose: closes their source; release: called last. Both run whatever happens. alive: sends
-    through silences. failure: an error as an event. breaks: the connection is broken after the last
-    event, so that nobody takes the answer for a whole one.
+    through silences. failure: an error as an event. Where the events end in a BrokenOffError, the
+    connection is broken.
     """
 
     def __init__(
@@ -130,8 +135,6 @@ class EventStreamResponse(StreamHead):
         headers: Mapping[str, str],
         alive: KeepAlive,
         failure: Callable[[ApiError], bytes],
-        *,
-        breaks: bool = False,
     ) -> None:
         super().__init__(headers)
         self._events = events
@@ -139,7 +142,6 @@ class EventStreamResponse(StreamHead):
         self._release = release
         self._alive = alive
         self._failure = failure
-        self._breaks = breaks
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -150,7 +152,7 @@ class EventStreamResponse(StreamHead):
         except asyncio.CancelledError:
             # from outside: a stopping process has no more time for it
             if self._alive.has_begun:
-                await self.send_last(send, self._alive, self._failure)
+                await self.send_last(scope, send, self._alive, self._failure)
             raise
         finally:
             self._alive.stop()
@@ -161,28 +163,37 @@ class EventStreamResponse(StreamHead):
                 self._release()
 
     @staticmethod
-    async def send_last(send: Send, alive: KeepAlive, failure: Callable[[ApiError], bytes]) -> None:
+    async def send_last(
+        scope: Scope, send: Send, alive: KeepAlive, failure: Callable[[ApiError], bytes]
+    ) -> None:
         """Ends a stream that has begun, in a process that stops. Cancelling does not stop it."""
         last = failure(OverloadedError("The server is shutting down."))
         alive.stop()
         with anyio.CancelScope(shield=True), anyio.move_on_after(1.0):
-            for body, more in ((last, True), (b"", False)):
-                await send({"type": "http.response.body", "body": body, "more_body": more})
+            await send({"type": "http.response.body", "body": last, "more_body": True})
+        _break_off(scope)
 
     async def _send_all(self, scope: Scope, send: Send) -> None:
         alive, time = self._alive, asyncio.get_running_loop().time
         await alive.begin(self.raw_headers)
-        async for event in self._events:
-            alive.last_s = time()
-            if alive.under_way is not None:
-                await alive.settled()
-            await send({"type": "http.response.body", "body": event, "more_body": True})
+        try:
+            async for event in self._events:
+                alive.last_s = time()
+                if alive.under_way is not None:
+                    await alive.settled()
+                await send({"type": "http.response.body", "body": event, "more_body": True})
+        except BrokenOffError:
+            alive.stop()
+            _break_off(scope)
+            return
         alive.stop()
-        peer = peer_of(scope)
-        if not self._breaks:
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
-        elif peer is not None:
-            peer.break_off()
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def _break_off(scope: Scope) -> None:
+    peer = peer_of(scope)
+    if peer is not None:
+        peer.break_off()
 
 
 class _Watched:

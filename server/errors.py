@@ -300,7 +300,7 @@ def from_upstreams(failures: Mapping[str, UpstreamError]) -> ApiError:
         f"All attempts failed. {told}", timed_out=timed_out, retry_after_s=min(waits, default=None)
     )
     if all(error.said is not None and error.said.overloaded for error in errors):
-        failed.anthropic_type = OVERLOADED
+        failed.type = failed.anthropic_type = OVERLOADED
     return failed
 
 

@@ -25,12 +25,14 @@ class SseTooLargeError(ValueError):
 class SseEvent:
     """One event. data: its payload, lines joined by LF. name: its `event:` field, or empty.
 
-    parsed: the payload as JSON where whoever produced the event had to read it anyway.
+    parsed: the payload as JSON where whoever produced the event had to read it anyway. in_call: it
+    is part of a tool call of a chat completion, or comes after one has begun.
     """
 
     data: bytes = field(repr=False)
     name: bytes = b""
     parsed: dict[str, Any] | None = field(default=None, repr=False, compare=False)
+    in_call: bool = field(default=False, compare=False)
 
     def json(self) -> dict[str, Any]:
         """The payload as a JSON object of the caller's own to change."""

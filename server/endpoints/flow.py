@@ -20,7 +20,7 @@ from server.answer import (
     whole_answer,
 )
 from server.auth import Caller
-from server.disconnect import EventStreamResponse, StreamHead, run_while_connected
+from server.disconnect import BrokenOffError, EventStreamResponse, StreamHead, run_while_connected
 from server.endpoints.common import State, json_response, read_json
 from server.errors import ApiError
 from server.exchange import Opening
@@ -120,7 +120,7 @@ async def _streamed(
         alive.stop()
         if alive.has_begun:
             # a process that stops; the caller would take the silence for the end
-            await EventStreamResponse.send_last(request._send, alive, failure)
+            await EventStreamResponse.send_last(request.scope, request._send, alive, failure)
         raise
     try:
         headers = response_headers(exchange) | {"x-request-id": plan.request_id}
@@ -150,11 +150,12 @@ def _failed_late(
 
     async def events() -> AsyncIterator[bytes]:
         yield last
+        raise BrokenOffError
 
     async def nothing() -> None:
         """There is nothing to be closed."""
 
-    return EventStreamResponse(events(), nothing, place.leave, {}, alive, failure, breaks=True)
+    return EventStreamResponse(events(), nothing, place.leave, {}, alive, failure)
 
 
 async def _whole(

@@ -204,6 +204,7 @@ class UpstreamStream:
             retry_after_s=error.retry_after_s,
             said=error.said,
         )
+        broken.reported = error.reported
         if self.meter is not None:
             self.meter.broke(broken)
         return broken

@@ -34,7 +34,9 @@ from server.upstream.exchange import (
     drain,
 )
 from server.upstream.fields import Fields
+from server.upstream.mending.whole import mend_answer
 from server.upstream.profiles import GENERIC, Profile
+from server.upstream.reading import Reading, check_choices
 from server.upstream.said import answer_in, said_of
 from server.upstream.tool_names import OPENAI_NAME
 from server.upstream.wire import (
@@ -44,18 +46,16 @@ from server.upstream.wire import (
     refusal_envelope,
     told,
     whole_object,
-    without_key,
 )
 
 _MODEL_MISSING_CODES: Final = frozenset({"model_not_found", "DeploymentNotFound"})
 _THE_WORD_MODEL: Final = re.compile(r"\bmodels?\b", re.IGNORECASE)
-# Where each surface's answer has its substance, and what ends a stream of responses.
+# Where each surface's answer has its substance.
 _SUBSTANCE: Final = {
     Surface.RESPONSES: "output",
     Surface.COMPACT: "output",
     Surface.EMBEDDINGS: "data",
 }
-_LAST_EVENTS: Final = frozenset({"response.completed", "response.incomplete", "response.failed"})
 
 _OF_RESPONSES: Final = frozenset({Surface.RESPONSES, Surface.COMPACT})
 
@@ -143,7 +143,11 @@ class OpenAIUpstream:
             raise error
         if not isinstance(body.get(_SUBSTANCE.get(request.surface, "choices")), list):
             raise self._unavailable(f"answered with JSON that is no answer to {request.surface}")
-        _check_choices(self._name, body)
+        if request.surface is not Surface.CHAT:
+            check_choices(self._name, body)
+        else:
+            mend = partial(mend_answer, self._name, body)
+            body = await self._exchange.heavy.run_where(answer.is_large, mend)
         return UpstreamReply(body, is_large=answer.is_large)
 
     async def open_stream(self, request: UpstreamRequest) -> UpstreamStream:
@@ -158,59 +162,53 @@ class OpenAIUpstream:
         def refusal(answer: Answer) -> UpstreamError:
             return self._refusal(answer, request.upstream_model)
 
-        ending = _Ending()
+        reading = Reading(self._name, request.surface, self._api_key)
         call = await self._prepared(request)
         async with aclosing(self._exchange.batches(call, refusal)) as batches:
             async for events in batches:
                 chunks: list[SseEvent] = []
-                failure = self._read_chunks(events, chunks, ending)
+                failure = self._read_chunks(events, chunks, reading)
                 if chunks:
                     yield chunks
                 if failure is not None:
                     raise failure
-                if ending.done:
+                if reading.is_over:
                     await drain(batches)
                     break
-        if not ending.is_clean:
-            raise self._unavailable("ended the stream before the answer was finished")
+        last = reading.end()
+        if last:
+            yield last
+        if reading.failure is not None:
+            raise reading.failure
 
     def _read_chunks(
-        self, events: list[SseEvent], chunks: list[SseEvent], ending: _Ending
+        self, events: list[SseEvent], chunks: list[SseEvent], reading: Reading
     ) -> UpstreamError | None:
         """Appends to chunks. Returns what is wrong with the event after the last of them."""
         try:
             for event in events:
                 if event.data.strip() == DONE_PAYLOAD:
-                    ending.said_done = ending.done = True
+                    reading.is_over = True
                     return None
-                if event.data:
-                    chunks.append(self._chunk(event, ending))
+                if not event.data:
+                    continue
+                parsed = event.parsed = json_object(event.data)
+                if parsed is None or parsed.get("error") or event.name == b"error":
+                    return self._failure(event)
+                taken = reading.take(event)
+                if taken is None:
+                    chunks.append(event)
+                else:
+                    chunks += taken
         except UpstreamError as error:
             return error
         return None
 
-    def _chunk(self, event: SseEvent, ending: _Ending) -> SseEvent:
-        parsed = json_object(event.data)
-        if parsed is None:
-            raise self._unavailable("sent an event that is not a JSON object")
-        if b"error" in event.data or event.name:
-            if parsed.get("error") or event.name == b"error":
-                raise error_within(self._name, told(event.data, self._api_key))
-            _check_choices(self._name, parsed)
-        ending.watch(parsed)
-        if "type" in parsed and parsed["type"] == "response.failed" and not ending.has_begun:
-            raise self._failed(event.data)
-        event.parsed = parsed
-        return event
-
-    def _failed(self, data: bytes) -> UpstreamError:
-        """A response that failed before it said anything: another model can still answer."""
-        response = (json_object(without_key(data, self._api_key)) or {}).get("response")
-        said = response if isinstance(response, dict) else {}
-        error = said.get("error")
-        failure = error_within(self._name, error if isinstance(error, dict) else {})
-        failure.reported = said
-        return failure
+    def _failure(self, event: SseEvent) -> UpstreamError:
+        """For an event that is no part of an answer."""
+        if event.parsed is None:
+            return self._unavailable("sent an event that is not a JSON object")
+        return error_within(self._name, told(event.data, self._api_key))
 
     async def _prepared(self, request: UpstreamRequest) -> Call:
         if not request.progress.is_large:
@@ -258,46 +256,6 @@ class OpenAIUpstream:
     def _unavailable(self, what: str, content: bytes = b"") -> UpstreamUnavailableError:
         said = said_of(told(content, self._api_key)) if content else None
         return UpstreamUnavailableError(f"{self._name} {what}", status=200, said=said)
-
-
-def _check_choices(provider: str, answer: Mapping[str, Any]) -> None:
-    """Raises for a choice that ended in an error, as OpenRouter and Mistral say it."""
-    choices = answer.get("choices")
-    for choice in choices if isinstance(choices, list) else ():
-        if isinstance(choice, dict) and choice.get("finish_reason") == "error":
-            said = choice.get("error")
-            error = error_within(provider, said if isinstance(said, dict) else {})
-            error.reported = answer
-            raise error
-
-
-class _Ending:
-    """Whether a stream came to its proper end: [DONE], its last event, or a finish_reason for
-    every choice."""
-
-    def __init__(self) -> None:
-        self.done = False
-        self.said_done = False
-        # known of the events of responses alone
-        self.has_begun = False
-        self._finished: dict[object, bool] = {}
-
-    def watch(self, chunk: Mapping[str, Any]) -> None:
-        if "type" in chunk:
-            self.done = self.done or str(chunk["type"]) in _LAST_EVENTS
-            self.has_begun = self.has_begun or (not self.done and has_begun(chunk))
-        choices = chunk.get("choices")
-        for choice in choices if isinstance(choices, list) else ():
-            if isinstance(choice, dict):
-                index = choice.get("index", 0)
-                if choice.get("finish_reason") is not None:
-                    self._finished[index] = True
-                elif index not in self._finished:
-                    self._finished[index] = False
-
-    @property
-    def is_clean(self) -> bool:
-        return self.done or (bool(self._finished) and all(self._finished.values()))
 
 
 def _model_missing(body: Mapping[str, Any] | None, model: str) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from broken_stream import Streamed, read_stream
 from fake_provider import Behaviour, FakeProvider, Fault
 
 Chat = dict[str, Any]
@@ -20,7 +21,7 @@ def post(client: httpx.Client, body: Chat, **headers: str) -> httpx.Response:
     return client.post("/v1/chat/completions", json=body, headers=sent)
 
 
-def events(response: httpx.Response) -> list[Any]:
+def events(response: httpx.Response | Streamed) -> list[Any]:
     lines = [line[6:] for line in response.text.split("\n") if line.startswith("data: ")]
     return [line if line == "[DONE]" else json.loads(line) for line in lines]
 
@@ -161,7 +162,8 @@ def test_usage_is_asked_for_but_shown_only_to_who_asked(
 
 
 def test_tool_call_deltas_arrive_intact(client: httpx.Client, provider: FakeProvider) -> None:
-    call = {"index": 0, "id": "call_1", "type": "function", "function": {"name": "f"}}
+    function = {"name": "f", "arguments": ""}
+    call = {"index": 0, "id": "call_1", "type": "function", "function": function}
     deltas = (
         {"role": "assistant", "content": None, "tool_calls": [call]},
         {"tool_calls": [{"index": 0, "function": {"arguments": '{"a":'}}]},
@@ -230,9 +232,14 @@ def test_a_stream_that_breaks_ends_with_an_error_event(
     client: httpx.Client, provider: FakeProvider
 ) -> None:
     provider.script("up-dear", Behaviour(texts=("a", "b", "c"), fault=Fault.CUT, fault_after=2))
-    seen = events(post(client, HELLO | {"stream": True}))
+    answer = read_stream(client, "/v1/chat/completions", HELLO | {"stream": True})
+    seen = events(answer)
     assert seen[-1]["error"]["code"] == "upstream_error"
+    # by which clients know that they may try again
+    assert seen[-1]["error"]["type"] == "server_error"
+    assert "You can retry your request" in seen[-1]["error"]["message"]
     assert "[DONE]" not in seen
+    assert answer.is_broken
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -12,6 +12,7 @@ import httpx
 import openai
 import pytest
 from anthropic import Anthropic
+from broken_stream import Streamed, read_stream
 from fake_openai import FakeOpenAI, call, custom_call, events_of, reasoning, refusal, text
 from fake_provider import Behaviour, FakeProvider, Fault
 from live_gateway import LiveGateway
@@ -142,6 +143,11 @@ def kinds(body: dict[str, Any]) -> list[str]:
 def post(client: httpx.Client, **fields: Any) -> httpx.Response:
     body = {"model": MODEL, "messages": HELLO, "tools": TOOLS}
     return client.post("/v1/chat/completions", json=body | fields)
+
+
+def streamed(client: httpx.Client, **fields: Any) -> Streamed:
+    body = {"model": MODEL, "messages": HELLO, "tools": TOOLS, "stream": True}
+    return read_stream(client, "/v1/chat/completions", body | fields)
 
 
 def results(message: Any) -> list[Any]:
@@ -582,7 +588,8 @@ def test_a_stream_that_breaks(
     client: httpx.Client, provider: FakeOpenAI, fault: Fault, after: int, told: bool
 ) -> None:
     provider.script(MODEL, Behaviour(fault=fault, fault_after=after))
-    answer = post(client, model="p2l", stream=True, p2l={"models": [MODEL, "plain"]})
+    answer = streamed(client, model="p2l", p2l={"models": [MODEL, "plain"]})
+    assert answer.is_broken == told
     assert answer.headers["x-p2l-model"] == (MODEL if told else "plain")
     events = sse_events(answer.text)
     if told:
@@ -603,7 +610,7 @@ def test_an_answer_that_fails_half_way_is_broken_and_paid(
     failed = {"type": "response.failed",
               "response": {**response, "status": "failed", "error": error}}  # fmt: skip
     provider.script(MODEL, Behaviour(events=(*events, failed)))
-    answer = post(client, stream=True)
+    answer = streamed(client)
     *chunks, last_one = sse_events(answer.text)
     assert last_one["error"]["code"] == "upstream_error"
     assert merged(chunks)["message"]["content"] == "Hello"

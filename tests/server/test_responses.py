@@ -246,10 +246,13 @@ def test_an_answer_that_is_cut_off_is_incomplete(sdk: OpenAI, provider: FakeProv
 
 def test_a_broken_stream_ends_with_an_error_event(sdk: OpenAI, provider: FakeProvider) -> None:
     provider.script("up", Behaviour(texts=("a", "b", "c"), fault=Fault.CUT, fault_after=3))
-    *events, last_event = sdk.responses.create(model="bridged", input="x", stream=True)
-    assert last_event.type == "error"
-    assert last_event.code == "upstream_error"
-    assert "broke off" in last_event.message
+    events: list[Any] = []
+    stream = sdk.responses.create(model="bridged", input="x", stream=True)
+    with pytest.raises(openai.APIConnectionError):
+        events.extend(event for event in stream)
+    assert events[-1].type == "error"
+    assert events[-1].code == "upstream_error"
+    assert "broke off" in events[-1].message
     assert [event.sequence_number for event in events] == list(range(len(events)))
 
 

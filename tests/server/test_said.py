@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
+from broken_stream import read_stream
 from fake_anthropic import FakeAnthropic
 from fake_gemini import FakeGemini
 from fake_provider import Behaviour, FakeProvider, Fault
@@ -179,12 +180,14 @@ def test_a_stream_that_breaks_off_says_why(
     )
     body = {"model": MODELS["anthropic"], "messages": [{"role": "user", "content": "x"}],
             "max_tokens": 9, "stream": True}  # fmt: skip
-    told = last_event(client.post("/v1/messages", json=body).text)
-    assert told["error"]["type"] == "overloaded_error"
-    assert '"Overloaded"' in told["error"]["message"]
-    told = last_event(client.post("/v1/chat/completions", json=body).text)
-    assert told["error"]["type"] == "upstream_error"
-    assert '"Overloaded"' in told["error"]["message"]
+    for surface in ("messages", "chat/completions"):
+        told = last_event(read_stream(client, f"/v1/{surface}", body).text)
+        assert told["error"]["type"] == "overloaded_error"
+        assert '"Overloaded"' in told["error"]["message"]
+    body = {"model": MODELS["anthropic"], "input": "x", "stream": True}
+    told = last_event(read_stream(client, "/v1/responses", body).text)
+    assert (told["type"], told["code"]) == ("error", "overloaded_error")
+    assert '"Overloaded"' in told["message"]
 
 
 @pytest.mark.parametrize("kind", MODELS)

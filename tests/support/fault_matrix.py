@@ -23,6 +23,7 @@ from typing import Any
 
 import httpx
 import trustme
+from broken_stream import Streamed, read_stream
 from fake_provider import Behaviour, FakeProvider
 from fault_cases import CASES, TEXTS, Case, Promise
 from live_gateway import LiveGateway
@@ -73,7 +74,7 @@ class Matrix:
             # under a hard budget a lost answer counts at its worst: without a cap, all of it
             "max_completion_tokens": 50,
         }
-        answer = self._http.post("/v1/chat/completions", json=body, headers=BUDGETS[budget])
+        answer = read_stream(self._http, "/v1/chat/completions", body, BUDGETS[budget])
         outcome = _described(answer, stream)
         n_attempts = len(promised_bill(case, place, stream=stream))
         billed = self._billed(answer, n_attempts)
@@ -100,7 +101,7 @@ class Matrix:
         if resting:
             time.sleep(max(rest.wait_s for rest in resting.values()) + 0.01)
 
-    def _billed(self, answer: httpx.Response, n_attempts: int) -> tuple[str, ...]:
+    def _billed(self, answer: Streamed, n_attempts: int) -> tuple[str, ...]:
         """The ledger is written a little later than the answer."""
         request_id = answer.headers["x-request-id"]
         query = (
@@ -192,9 +193,9 @@ def markdown(rows: list[Row]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _described(answer: httpx.Response, stream: bool) -> str:
+def _described(answer: Streamed, stream: bool) -> str:
     if answer.status_code != 200:
-        error = answer.json()["error"]
+        error = json.loads(answer.text)["error"]
         return f"{answer.status_code} {error['code'] or 'its own'}"
     told = (
         f"200 by {answer.headers['x-p2l-model'].partition('-')[0]}"
@@ -205,7 +206,9 @@ def _described(answer: httpx.Response, stream: bool) -> str:
     events = [line[6:] for line in answer.text.split("\n") if line.startswith("data: ")]
     if events[-1] == "[DONE]":
         return told
-    return f"{told}, then an error event" if "error" in json.loads(events[-1]) else f"{told}, cut"
+    # the connection is broken after it, or the caller could take the answer for a whole one
+    is_told = "error" in json.loads(events[-1]) and answer.is_broken
+    return f"{told}, then an error event" if is_told else f"{told}, cut"
 
 
 def _config(urls: Mapping[str, str], database: Path) -> dict[str, Any]:

@@ -109,6 +109,8 @@ class MessageStream:
     def _chunk(self, delta: Chunk, *, ended: bool = False) -> Chunk:
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": None}
         if ended:
-            choice["finish_reason"] = finish_reason(self._stop_reason)
+            # an end without a reason is none
+            ended_well = self._stop_reason is not None
+            choice["finish_reason"] = finish_reason(self._stop_reason) if ended_well else None
             choice["native_finish_reason"] = self._stop_reason
         return {**self._head, "choices": [choice]}

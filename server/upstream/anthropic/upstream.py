@@ -35,6 +35,8 @@ from server.upstream.errors import (
 from server.upstream.exchange import Answer, Call, Exchange, drain
 from server.upstream.field_lists import BOUNDED_MESSAGES, MESSAGES, open_list
 from server.upstream.fields import Fields
+from server.upstream.mending.stream import mended
+from server.upstream.mending.whole import mend_answer
 from server.upstream.said import is_from_an_api, said_of
 from server.upstream.signatures import Signatures, is_about_thoughts
 from server.upstream.tool_names import ANTHROPIC_NAME
@@ -138,7 +140,10 @@ class AnthropicUpstream:
         message["content"] = [self._signatures.marked(block) for block in message["content"]]
         if request.surface is Surface.MESSAGES:
             return UpstreamReply(message, is_large=answer.is_large)
-        translate = partial(to_completion, message, int(self._clock()))
+
+        def translate() -> dict[str, Any]:
+            return mend_answer(self._name, to_completion(message, int(self._clock())))
+
         body = await heavy.run_where(answer.is_large, translate)
         return UpstreamReply(body, is_large=answer.is_large)
 
@@ -147,7 +152,8 @@ class AnthropicUpstream:
         if request.surface is Surface.MESSAGES:
             return await UpstreamStream.start(self._as_they_are(request), has_begun)
         translation = MessageStream(int(self._clock()))
-        stream = await UpstreamStream.start(self._chunks(request, translation), has_begun)
+        chunks = mended(self._chunks(request, translation), self._name)
+        stream = await UpstreamStream.start_batches(chunks, has_begun)
         stream.usage_so_far = lambda: translation.usage
         return stream
 

@@ -36,6 +36,8 @@ from server.upstream.gemini.reply import (
     usage_of,
 )
 from server.upstream.gemini.request import KNOWN, NATIVE, UNBOUNDED, to_generate_content
+from server.upstream.mending.stream import mended
+from server.upstream.mending.whole import mend_answer
 from server.upstream.refusals import Refusal
 from server.upstream.said import is_from_an_api, said_of
 from server.upstream.tool_names import GEMINI_NAME
@@ -116,7 +118,10 @@ class GeminiUpstream:
         if body is None or not (body.get("candidates") or body.get("promptFeedback")):
             raise self._unavailable("answered with something that is no content")
         self._check_said(body, nothing_yet=True)
-        translate = partial(to_completion, body, int(self._clock()))
+
+        def translate() -> dict[str, Any]:
+            return mend_answer(self._name, to_completion(body, int(self._clock())))
+
         return UpstreamReply(
             await heavy.run_where(answer.is_large, translate), is_large=answer.is_large
         )
@@ -124,7 +129,8 @@ class GeminiUpstream:
     async def open_stream(self, request: UpstreamRequest) -> UpstreamStream:
         """See Upstream.open_stream."""
         translation = ContentStream(int(self._clock()))
-        stream = await UpstreamStream.start(self._chunks(request, translation))
+        chunks = mended(self._chunks(request, translation), self._name)
+        stream = await UpstreamStream.start_batches(chunks)
         stream.usage_so_far = lambda: translation.usage
         return stream
 

@@ -27,6 +27,8 @@ from server.upstream.dialect import InexpressibleError
 from server.upstream.errors import UpstreamError, UpstreamRejectedError, UpstreamStreamBrokenError
 from server.upstream.fields import Fields
 from server.upstream.fitting import body_of, fit_of
+from server.upstream.mending.stream import mended_batches
+from server.upstream.mending.whole import mend_answer
 from server.upstream.openai_responses.items import Open
 from server.upstream.openai_responses.native import (
     Own,
@@ -155,7 +157,11 @@ class ResponsesBridge:
         failed = failure_of(self.name, reply.body)
         if failed is not None:
             raise failed
-        translate = partial(to_completion, reply.body, self._seal(request.upstream_model))
+        seal = self._seal(request.upstream_model)
+
+        def translate() -> dict[str, Any]:
+            return mend_answer(self.name, to_completion(reply.body, seal))
+
         body = await self._heavy.run_where(reply.is_large, translate)
         return UpstreamReply(body, is_large=reply.is_large)
 
@@ -170,7 +176,8 @@ class ResponsesBridge:
             except UpstreamError as error:
                 if not self._is_told(request, error):
                     raise
-        return await UpstreamStream.start_batches(self._batches(request))
+        batches = mended_batches(self._batches(request), self.name)
+        return await UpstreamStream.start_batches(batches)
 
     async def close(self) -> None:
         """Closes every connection to the provider."""

@@ -1,0 +1,129 @@
+"""What an answer says beside its calls: its text, its thoughts and why it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+# By a provider's word in lower case: OpenAI's word for why an answer ended.
+_FINISHES: Final[Mapping[str, str]] = {
+    **dict.fromkeys(
+        ("stop", "end_turn", "eos", "eos_token", "stop_sequence", "complete", "completed", "done"),
+        "stop",
+    ),
+    **dict.fromkeys(
+        ("length", "max_tokens", "max_length", "max_output_tokens", "model_length"), "length"
+    ),
+    **dict.fromkeys(("tool_calls", "tool_call", "tool_use", "function_call"), "tool_calls"),
+    **dict.fromkeys(("content_filter", "safety", "refusal", "sensitive"), "content_filter"),
+}
+# An answer that ends so is a failed try, however much of it has come.
+FAILED: Final = frozenset(
+    {
+        "abort",
+        "aborted",
+        "cancelled",
+        "error",
+        "insufficient_system_resource",
+        "malformed_function_call",
+        "network_error",
+    }
+)
+# A chunk that ends so, before any call, is as it should be.
+PLAIN_FINISHES: Final = frozenset({"stop", "length", "content_filter"})
+# The same for what a delta's text and thoughts may be.
+PLAIN_TEXTS: Final = frozenset({str, type(None)})
+_THOUGHTS: Final = ("reasoning_content", "reasoning", "thinking")
+_MOST_DEEP: Final = 4
+
+
+def finish_word(reason: object) -> str | None:
+    """The provider's word for why it ended, in lower case; None where it has not ended."""
+    if isinstance(reason, Mapping):
+        # SGLang's own form
+        reason = reason.get("type")
+    return reason.lower() if isinstance(reason, str) and reason else None
+
+
+def is_plain_finish(reason: object) -> bool:
+    """Whether it can go out as it is where nothing is called."""
+    return isinstance(reason, str) and reason in PLAIN_FINISHES
+
+
+def finish_reason(word: str, *, called: bool, by_function: bool = False) -> str:
+    """OpenAI's word. What the answer holds decides: some servers end a turn of calls with "stop",
+    or say "tool_calls" where there is none. called: it calls a tool; by_function: it calls a
+    function in the older form."""
+    found = _FINISHES.get(word)
+    if by_function:
+        return "function_call" if found in ("stop", "tool_calls", None) else found
+    if called:
+        return found if found in ("length", "content_filter") else "tool_calls"
+    if found is None:
+        return word
+    return "stop" if found == "tool_calls" else found
+
+
+def text_in(value: object, depth: int = 0) -> str:
+    """The text in text, in a part or in a list of them."""
+    if isinstance(value, str):
+        return value
+    if depth >= _MOST_DEEP:
+        return ""
+    if isinstance(value, list):
+        return "".join(text_in(item, depth + 1) for item in value)
+    if isinstance(value, Mapping):
+        for name in ("text", "thinking", "summary", "content"):
+            if value.get(name):
+                return text_in(value[name], depth + 1)
+    return ""
+
+
+def in_one_form(said: Mapping[str, Any]) -> dict[str, Any]:
+    """A message or delta with content that is text and thoughts that are text, under a name by
+    which clients know them. Mistral sends both as parts of the content."""
+    out = dict(said)
+    thoughts = _thoughts(out)
+    content = said.get("content")
+    if isinstance(content, Mapping):
+        content = [content]
+    if isinstance(content, list):
+        texts = []
+        for part in content:
+            if _is_thought(part):
+                thoughts += text_in(part)
+            else:
+                texts.append(text_in(part))
+        out["content"] = "".join(texts)
+    if thoughts and not (said.get("reasoning_content") == thoughts or _is_named(said, thoughts)):
+        out["reasoning_content"] = thoughts
+    return out
+
+
+def is_plain(said: Mapping[str, Any]) -> bool:
+    """Whether `in_one_form` would change nothing."""
+    return (
+        type(said.get("content")) in PLAIN_TEXTS
+        and "thinking" not in said
+        and type(said.get("reasoning")) in PLAIN_TEXTS
+        and type(said.get("reasoning_content")) in PLAIN_TEXTS
+    )
+
+
+def _is_named(said: Mapping[str, Any], thoughts: str) -> bool:
+    return not said.get("reasoning_content") and said.get("reasoning") == thoughts
+
+
+def _is_thought(part: object) -> bool:
+    return isinstance(part, Mapping) and str(part.get("type")) in ("thinking", "reasoning")
+
+
+def _thoughts(out: dict[str, Any]) -> str:
+    """Of the first field that has any; what is no text is taken out."""
+    found = ""
+    for name in _THOUGHTS:
+        value = out.get(name)
+        found = found or text_in(value)
+        if name == "thinking" or type(value) not in PLAIN_TEXTS:
+            out.pop(name, None)
+    return found

@@ -1,0 +1,94 @@
+"""The events of one streamed answer in OpenAI's dialect: whether it is whole, and mended where it
+is a chat completion that needs it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from server.secret import Secret
+from server.sse import SseEvent
+from server.upstream.base import Surface
+from server.upstream.beginning import has_begun
+from server.upstream.errors import UpstreamError, error_within
+from server.upstream.mending.stream import ChatStream, unfinished
+from server.upstream.wire import json_object, without_key
+
+# What ends a stream of responses.
+_LAST_EVENTS: Final = frozenset({"response.completed", "response.incomplete", "response.failed"})
+
+
+class Reading:
+    """One answer. is_over: [DONE] or the last event of a response has come, and nothing after it
+    is waited for. api_key: is taken out of what a failure says.
+
+    take: what to send on for an event; None: the event as it is. Raises UpstreamError for one that
+    says that the answer has failed.
+    """
+
+    def __init__(self, provider: str, surface: Surface, api_key: Secret | None) -> None:
+        self._provider = provider
+        self._api_key = api_key
+        self._chat = ChatStream(provider) if surface is Surface.CHAT else None
+        # itself, where a method around it would be one more call for every chunk
+        self.take: Callable[[SseEvent], list[SseEvent] | None]
+        self.take = self._watch if self._chat is None else self._chat.take
+        self.is_over = False
+        # known of the events of responses alone
+        self._has_begun = False
+        self._finished: dict[object, bool] = {}
+
+    def end(self) -> list[SseEvent]:
+        """What is left to be sent when the provider sends no more."""
+        return [] if self._chat is None else self._chat.end()
+
+    @property
+    def failure(self) -> UpstreamError | None:
+        """Why what has come to an end is no whole answer. A chat completion says for every choice
+        why it ended: [DONE] without it can stand behind half a call."""
+        if self._chat is not None:
+            if self._chat.failure is not None:
+                return self._chat.failure
+            is_whole = self._chat.is_ended
+        else:
+            finished = bool(self._finished) and all(self._finished.values())
+            is_whole = self.is_over or finished
+        return None if is_whole else unfinished(self._provider)
+
+    def _watch(self, came: SseEvent) -> None:
+        event = came.parsed or {}
+        if "type" in event:
+            self.is_over = self.is_over or str(event["type"]) in _LAST_EVENTS
+            self._has_begun = self._has_begun or (not self.is_over and has_begun(event))
+        choices = event.get("choices")
+        for choice in choices if isinstance(choices, list) else ():
+            if isinstance(choice, dict):
+                if choice.get("finish_reason") == "error":
+                    check_choices(self._provider, event)
+                index = choice.get("index", 0)
+                if choice.get("finish_reason") is not None:
+                    self._finished[index] = True
+                elif index not in self._finished:
+                    self._finished[index] = False
+        if event.get("type") == "response.failed" and not self._has_begun:
+            raise self._failed(came.data)
+
+    def _failed(self, data: bytes) -> UpstreamError:
+        """A response that failed before it said anything: another model can still answer."""
+        response = (json_object(without_key(data, self._api_key)) or {}).get("response")
+        said = response if isinstance(response, dict) else {}
+        error = said.get("error")
+        failure = error_within(self._provider, error if isinstance(error, dict) else {})
+        failure.reported = said
+        return failure
+
+
+def check_choices(provider: str, answer: Mapping[str, Any]) -> None:
+    """Raises for a choice that ended in an error, as OpenRouter and Mistral say it."""
+    choices = answer.get("choices")
+    for choice in choices if isinstance(choices, list) else ():
+        if isinstance(choice, dict) and choice.get("finish_reason") == "error":
+            said = choice.get("error")
+            error = error_within(provider, said if isinstance(said, dict) else {})
+            error.reported = answer
+            raise error

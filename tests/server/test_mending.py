@@ -1,0 +1,354 @@
+"""Chat completions of servers of open models, mended: whole and separate calls, content that is
+text, an end that follows the content, and never half a call that looks whole."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from merge import merged
+
+from server.sse import SseEvent
+from server.upstream.errors import UpstreamError, UpstreamUnavailableError
+from server.upstream.mending.stream import ChatStream
+from server.upstream.mending.whole import mend_answer
+
+Delta = dict[str, Any]
+USAGE = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
+
+
+def chunk(delta: Delta | None, finish: object = None, **fields: Any) -> Delta:
+    choice = {"index": 0, "delta": delta, "finish_reason": finish}
+    return {
+        "id": "c",
+        "object": "chat.completion.chunk",
+        "model": "m",
+        "choices": [choice],
+    } | fields
+
+
+def sent(chunks: list[Delta]) -> list[Delta]:
+    """What goes on. Raises UpstreamError where the stream is no whole answer."""
+    stream = ChatStream("p")
+    out: list[SseEvent] = []
+    for one in chunks:
+        event = SseEvent(orjson.dumps(one), parsed=one)
+        taken = stream.take(event)
+        out += [event] if taken is None else taken
+    out += stream.end()
+    if stream.failure is not None:
+        raise stream.failure
+    assert stream.is_ended
+    for event in out:
+        assert event.parsed == orjson.loads(event.data)
+    return [orjson.loads(event.data) for event in out]
+
+
+def piece(arguments: object, name: object = None, **fields: Any) -> Delta:
+    return {"function": {"name": name, "arguments": arguments}, **fields}
+
+
+def calls_of(chunks: list[Delta], finish: object = "tool_calls") -> list[tuple[str, Any]]:
+    """By OpenAI's reference: merged by index, ids and types in place, one call after the other."""
+    out = sent([*chunks, chunk({}, finish), {"id": "c", "choices": [], "usage": USAGE}])
+    message = merged(out)["message"]
+    assert merged(out)["finish_reason"] == "tool_calls"
+    found = message["tool_calls"]
+    assert len({call["id"] for call in found}) == len(found)
+    assert all(call["id"] and call["type"] == "function" for call in found)
+    order = [
+        call["index"]
+        for one in out
+        for choice in one["choices"]
+        for call in choice["delta"].get("tool_calls") or ()
+    ]
+    assert order == sorted(order)
+    return [(call["function"]["name"], json.loads(call["function"]["arguments"])) for call in found]
+
+
+TWO = [("weather", {"city": "Oslo"}), ("clock", {"zone": "UTC"})]
+A, B = '{"city":"Oslo"}', '{"zone":"UTC"}'
+STREAMS: dict[str, list[list[Delta]]] = {
+    "no index": [[piece(A, "weather", id="a")], [piece(B, "clock", id="b")]],
+    "all index 0": [[piece(A, "weather", id="a", index=0)], [piece(B, "clock", id="b", index=0)]],
+    "both in one delta": [[piece(A, "weather", id="a"), piece(B, "clock", id="b")]],
+    "no ids": [[piece(A, "weather", index=0)], [piece(B, "clock", index=1)]],
+    "neither ids nor indexes": [[piece(A, "weather")], [piece(B, "clock")]],
+    "no ids, all index 0": [[piece(A, "weather", index=0)], [piece(B, "clock", index=0)]],
+    "ids are null": [
+        [piece(A, "weather", id=None, index=0)],
+        [piece(B, "clock", id=None, index=1)],
+    ],
+    "the same id twice": [
+        [piece(A, "weather", id="a", index=0)],
+        [piece(B, "clock", id="a", index=1)],
+    ],
+    "the same id and index twice": [
+        [piece(A, "weather", id="a", index=0)],
+        [piece(B, "clock", id="a", index=0)],
+    ],
+    "the same id twice, no index": [[piece(A, "weather", id="a")], [piece(B, "clock", id="a")]],
+    "counted from one": [
+        [piece(A, "weather", id="a", index=1)],
+        [piece(B, "clock", id="b", index=2)],
+    ],
+    "arguments as an object": [
+        [piece({"city": "Oslo"}, "weather", id="a", index=0)],
+        [piece({"zone": "UTC"}, "clock", id="b", index=1)],
+    ],
+    "arguments as a string of JSON": [
+        [piece(json.dumps(A), "weather", id="a", index=0)],
+        [piece(json.dumps(B), "clock", id="b", index=1)],
+    ],
+    "in turns, by index": [
+        [piece('{"city"', "weather", id="a", index=0)],
+        [piece('{"zone"', "clock", id="b", index=1)],
+        [piece(':"Oslo"}', index=0)],
+        [piece(':"UTC"}', index=1)],
+    ],
+    "in turns, by id": [
+        [piece('{"city"', "weather", id="a", index=0)],
+        [piece('{"zone"', "clock", id="b", index=0)],
+        [piece(':"Oslo"}', id="a", index=0)],
+        [piece(':"UTC"}', id="b", index=0)],
+    ],
+    "opened first, filled later": [
+        [piece("", "weather", id="a", index=0)],
+        [piece("", "clock", id="b", index=1)],
+        [piece(B, index=1)],
+        [piece(A, index=0)],
+    ],
+    "the name in every delta": [
+        [piece('{"city"', "weather", id="a", index=0)],
+        [piece(':"Oslo"}', "weather", id="a", index=0)],
+        [piece('{"zone"', "clock", id="b", index=1)],
+        [piece(':"UTC"}', "clock", id="b", index=1)],
+    ],
+    "the name in every delta, nothing else": [
+        [piece('{"city"', "weather")],
+        [piece(':"Oslo"}', "weather")],
+        [piece('{"zone"', "clock")],
+        [piece(':"UTC"}', "clock")],
+    ],
+    "another id in every delta": [
+        [piece('{"city"', "weather", id="1", index=0)],
+        [piece(':"Oslo"}', id="2", index=0)],
+        [piece('{"zone"', "clock", id="3", index=1)],
+        [piece(':"UTC"}', id="4", index=1)],
+    ],
+    "the call once more at its end": [
+        [piece('{"city"', "weather", id="a", index=0)],
+        [piece(':"Oslo"}', index=0)],
+        [piece(A, "weather", id="a", index=0)],
+        [piece(B, "clock", id="b", index=1)],
+    ],
+    "an empty delta after each": [
+        [piece(A, "weather", id="a", index=0)],
+        [piece("", "weather", id="a", index=0)],
+        [piece(B, "clock", id="b", index=1)],
+        [piece(None, "", id="", index=1)],
+    ],
+    "the fields of the call itself": [
+        [{"id": "a", "name": "weather", "arguments": A}],
+        [{"id": "b", "name": "clock", "arguments": B}],
+    ],
+}
+
+
+@pytest.mark.parametrize("name", STREAMS)
+@pytest.mark.parametrize("finish", ["tool_calls", "stop", "tool_use", {"type": "stop"}])
+def test_two_calls_stay_two(name: str, finish: object) -> None:
+    chunks = [chunk({"tool_calls": calls}) for calls in STREAMS[name]]
+    assert calls_of([chunk({"role": "assistant", "content": None}), *chunks], finish) == TWO
+
+
+def test_two_calls_of_one_tool_stay_two() -> None:
+    other = [("weather", {"city": "Oslo"}), ("weather", {"city": "Rome"})]
+    rome = '{"city":"Rome"}'
+    for fields in ({}, {"index": 0}, {"id": "a"}, {"id": "a", "index": 0}):
+        pieces = [piece(A, "weather", **fields), piece(rome, "weather", **fields)]
+        assert calls_of([chunk({"tool_calls": [one]}) for one in pieces]) == other
+        assert calls_of([chunk({"tool_calls": pieces})]) == other
+
+
+def test_a_call_without_arguments_has_an_empty_object() -> None:
+    for said in ("", None, "null", "{}", {}, []):
+        chunks = [chunk({"tool_calls": [piece(said, "ls", id="a", index=0)]})]
+        assert calls_of(chunks) == [("ls", {})]
+
+
+@st.composite
+def streams(draw: st.DrawFn) -> tuple[list[tuple[str, Any]], list[Delta]]:
+    """Some calls, cut into pieces that come in turns, said as one server or another says them."""
+    arguments = st.dictionaries(
+        st.sampled_from(["a", "b", "{"]), st.text(max_size=6) | st.integers(0, 9), max_size=3
+    )
+    names = st.sampled_from(["read", "write", "run"])
+    calls = draw(st.lists(st.tuples(names, arguments), min_size=1, max_size=4))
+    in_turns = draw(st.booleans())
+    repeats_name = draw(st.booleans())
+    indexes, ids = draw(
+        st.sampled_from([("own", "first"), ("own", "none"), ("own", "all"), ("zero", "all"),
+                         ("none", "all"), ("own", "same")])
+    )  # fmt: skip
+    queues: list[list[Delta]] = []
+    for number, (name, value) in enumerate(calls):
+        text = json.dumps(value)
+        cuts = sorted(draw(st.lists(st.integers(0, len(text)), max_size=3)))
+        pieces = [text[a:b] for a, b in itertools.pairwise([0, *cuts, len(text)])]
+        queue = []
+        for place, part in enumerate(pieces):
+            delta = piece(part, name if place == 0 or repeats_name else None)
+            if indexes != "none":
+                delta["index"] = number if indexes == "own" else 0
+            if ids == "same":
+                delta["id"] = "call_1"
+            elif ids == "all" or (ids == "first" and place == 0):
+                delta["id"] = f"call_{number}"
+            queue.append(delta)
+        queues.append(queue)
+    deltas: list[Delta] = []
+    while any(queues):
+        waiting = [queue for queue in queues if queue]
+        queue = draw(st.sampled_from(waiting)) if in_turns else waiting[0]
+        deltas.append(queue.pop(0))
+    return calls, deltas
+
+
+@given(streams())
+def test_calls_come_whole_however_they_are_said(
+    case: tuple[list[tuple[str, Any]], list[Delta]],
+) -> None:
+    calls, deltas = case
+    found = calls_of([chunk({"tool_calls": [delta]}) for delta in deltas])
+    assert sorted(found, key=repr) == sorted(calls, key=repr)
+
+
+CUT = {
+    "in the middle": [piece('{"city"', "weather", id="a", index=0)],
+    "the first of two": [
+        piece('{"city"', "weather", id="a", index=0),
+        piece(B, "clock", id="b", index=1),
+    ],
+    "no object": [piece("Oslo", "weather", id="a", index=0)],
+    "a list": [piece("[1]", "weather", id="a", index=0)],
+    "no name": [piece(A, None, id="a", index=0)],
+}
+
+
+@pytest.mark.parametrize("name", CUT)
+@pytest.mark.parametrize("finish", ["tool_calls", "stop"])
+def test_half_a_call_is_never_shown_as_a_whole_one(name: str, finish: str) -> None:
+    chunks = [chunk({"tool_calls": [one]}) for one in CUT[name]]
+    with pytest.raises(UpstreamUnavailableError) as caught:
+        sent([*chunks, chunk({}, finish, usage=USAGE)])
+    assert (caught.value.reported or {})["usage"] == USAGE
+    answer = {"choices": [{"index": 0, "finish_reason": finish,
+                           "message": {"role": "assistant", "content": None,
+                                       "tool_calls": CUT[name]}}], "usage": USAGE}  # fmt: skip
+    with pytest.raises(UpstreamUnavailableError) as caught:
+        mend_answer("p", answer)
+    assert (caught.value.reported or {})["usage"] == USAGE
+
+
+def test_an_answer_that_says_that_it_is_cut_may_hold_half_a_call() -> None:
+    half = chunk({"tool_calls": [piece('{"city"', "weather", id="a", index=0)]})
+    found = merged(sent([half, chunk({}, "length")]))
+    assert found["finish_reason"] == "length"
+    assert found["message"]["tool_calls"][0]["function"]["arguments"] == '{"city"'
+
+
+THOUGHT = {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}
+
+
+@pytest.mark.parametrize(
+    "deltas",
+    [
+        [
+            {"content": [THOUGHT]},
+            {"content": [{"type": "text", "text": "An"}]},
+            {"content": "swer"},
+        ],
+        [{"content": [THOUGHT, {"type": "text", "text": "Answer"}]}],
+        [{"thinking": "hm"}, {"content": "Answer"}],
+        [{"reasoning": [{"type": "text", "text": "hm"}]}, {"content": "Answer"}],
+        [{"reasoning": {"content": "hm"}, "content": None}, {"content": {"text": "Answer"}}],
+    ],
+)
+def test_content_is_text_and_thoughts_are_reasoning(deltas: list[Delta]) -> None:
+    found = merged(sent([*map(chunk, deltas), chunk({"content": ""}, "stop")]))["message"]
+    assert found["content"] == "Answer"
+    assert found["reasoning_content"] == "hm"
+    message: Delta = {"role": "assistant"}
+    for name in ("content", "thinking", "reasoning"):
+        values = [delta[name] for delta in deltas if delta.get(name)]
+        if values and all(isinstance(value, str | dict) for value in values):
+            message[name] = values[0]
+        elif values:
+            message[name] = [
+                {"type": "text", "text": v} if isinstance(v, str) else v
+                for value in values
+                for v in (value if isinstance(value, list) else [value])
+            ]
+    answer = {"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}
+    whole = mend_answer("p", answer)["choices"][0]["message"]
+    assert (whole["content"], whole["reasoning_content"]) == ("Answer", "hm")
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ("STOP", "stop"), ("eos", "stop"), ("end_turn", "stop"), ("tool_calls", "stop"),
+        ("max_tokens", "length"), ("model_length", "length"), ({"type": "length"}, "length"),
+        ("SAFETY", "content_filter"), ("sensitive", "content_filter"),
+    ],
+)  # fmt: skip
+def test_the_reason_is_one_of_openais(said: object, expected: str) -> None:
+    found = sent([chunk({"content": "Hi"}), chunk({}, said)])
+    assert found[-1]["choices"][0]["finish_reason"] == expected
+    answer = {"choices": [{"index": 0, "message": {"content": "Hi"}, "finish_reason": said}]}
+    assert mend_answer("p", answer)["choices"][0]["finish_reason"] == expected
+
+
+@pytest.mark.parametrize("said", ["abort", "error", "insufficient_system_resource"])
+def test_an_answer_that_was_given_up_is_none(said: str) -> None:
+    with pytest.raises(UpstreamError):
+        sent([chunk({"content": "Hi"}), chunk({}, said)])
+    answer = {"choices": [{"index": 0, "message": {"content": "Hi"}, "finish_reason": said}]}
+    with pytest.raises(UpstreamError):
+        mend_answer("p", answer)
+
+
+def test_an_end_without_a_reason_is_none() -> None:
+    for chunks in ([chunk({"content": "Hi"})], [chunk({"content": "Hi"}), chunk({}, "")]):
+        with pytest.raises(AssertionError):
+            sent(chunks)
+
+
+def test_what_needs_no_mending_keeps_its_bytes() -> None:
+    call = {"id": "a", "type": "function", "function": {"name": "ls", "arguments": ""}}
+    chunks = [
+        chunk({"role": "assistant", "content": None, "refusal": None}),
+        chunk({"tool_calls": [{"index": 0, **call}]}),
+        chunk({"tool_calls": [{"index": 0, "function": {"arguments": '{"a": '}}]}),
+        chunk({"tool_calls": [{"index": 0, "function": {"arguments": "1}"}}]}),
+        chunk({}, "tool_calls"),
+        {"id": "c", "choices": [], "usage": USAGE},
+    ]
+    stream = ChatStream("p")
+    given = [SseEvent(json.dumps(one).encode(), parsed=one) for one in chunks]
+    out: list[SseEvent] = []
+    for event in given:
+        taken = stream.take(event)
+        out += [event] if taken is None else taken
+    assert [event.data for event in [*out, *stream.end()]] == [event.data for event in given]
+    text = [chunk({"content": "Hi"}), chunk({"reasoning": "hm"}), chunk({}, "stop")]
+    plain = ChatStream("p")
+    assert [plain.take(SseEvent(b"", parsed=one)) for one in text] == [None] * 3
+    answer = {"choices": [{"index": 0, "message": {"content": "Hi"}, "finish_reason": "stop"}]}
+    assert mend_answer("p", answer) is answer
