@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
+from broken_stream import read_stream
 from fake_provider import Behaviour, FakeProvider
 from live_gateway import LiveGateway, config_for
 
@@ -117,10 +118,11 @@ def test_an_answer_may_not_go_on_for_ever(provider: FakeProvider) -> None:
     endless = Behaviour(texts=("tick ",) * 500, chunk_delay_s=0.02)
     provider.script("up-cheap", endless)
     config = config_for(provider.base_url).replace("idle_timeout_s: 1", "total_timeout_s: 0.4")
-    with LiveGateway(config, {"MAIN_KEY": KEY}) as live:
-        response = httpx.post(
-            f"{live.url}/v1/chat/completions", json=LONE | {"stream": True}, trust_env=False
-        )
+    with (
+        LiveGateway(config, {"MAIN_KEY": KEY}) as live,
+        httpx.Client(base_url=live.url, trust_env=False) as caller,
+    ):
+        response = read_stream(caller, "/v1/chat/completions", LONE | {"stream": True})
     assert '"code":"upstream_timeout"' in response.text
     assert provider.chats[0].over.wait(5)
     assert provider.chats[0].aborted

@@ -15,6 +15,7 @@ from typing import Any
 
 import httpx
 import pytest
+from broken_stream import read_stream
 from fake_provider import Behaviour, FakeProvider, Fault
 from live_gateway import config_for
 from serve_process import ServeProcess
@@ -76,7 +77,8 @@ def exercise(http: httpx.Client, provider: FakeProvider) -> list[str]:
         for stream in (False, True):
             provider.script("*", behaviour)
             for model in ("p2l", "cheap"):
-                answer = http.post("/v1/chat/completions", json=hello(model=model, stream=stream))
+                body = hello(model=model, stream=stream)
+                answer = read_stream(http, "/v1/chat/completions", body)
                 ids.append(answer.headers["x-request-id"])
     for body in NONSENSE:
         for path in ("/v1/chat/completions", "/v1/route", "/v1/leaderboard"):

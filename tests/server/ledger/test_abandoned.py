@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
+from broken_stream import read_stream
 from fake_anthropic import FakeAnthropic
 from fake_provider import Behaviour, FakeProvider, Fault
 from live_gateway import LiveGateway
@@ -152,7 +153,7 @@ def test_what_a_stream_says_at_its_start_is_not_its_bill(
 ) -> None:
     """Anthropic's first event tells the input and one token of output."""
     claude.script("claude-x", Behaviour(texts=("word " * 80,), fault=Fault.SILENCE, fault_after=5))
-    answer = client.post("/v1/messages", json=ASK | {"model": "claude-x", "stream": True})
+    answer = read_stream(client, "/v1/messages", ASK | {"model": "claude-x", "stream": True})
     assert "error" in answer.text
     (row,) = rows(answer.headers["x-request-id"], 1)
     assert row["outcome"] == "broken"
@@ -167,7 +168,7 @@ def test_thoughts_that_nobody_sees_are_paid_too(
     for deltas, at_least_expected in ((events, False), (events[1:], True)):
         plain.script("first", Behaviour(deltas=deltas * 9, fault=Fault.SILENCE, fault_after=5))
         body = ASK | {"model": "first", "stream": True, "reasoning_effort": "high"}
-        answer = client.post("/v1/chat/completions", json=body)
+        answer = read_stream(client, "/v1/chat/completions", body)
         assert json.loads(answer.text.split("data: ")[-1])["error"]["code"] == "upstream_timeout"
         (row,) = rows(answer.headers["x-request-id"], 1)
         assert row["outcome"] == "broken"

@@ -31,7 +31,8 @@ def http() -> Any:
 
 
 def stream_in_thread(url: str, outcome: dict[str, str]) -> threading.Thread:
-    """A streamed request; outcome["text"] is all that came back."""
+    """A streamed request; outcome["text"] is all that came back, "broken" stands
+    where the connection was."""
     begun = threading.Event()
 
     def run() -> None:
@@ -41,9 +42,12 @@ def stream_in_thread(url: str, outcome: dict[str, str]) -> threading.Thread:
             client.stream("POST", f"{url}/v1/chat/completions", json=body) as response,
         ):
             pieces = []
-            for piece in response.iter_text():
-                pieces.append(piece)
-                begun.set()
+            try:
+                for piece in response.iter_text():
+                    pieces.append(piece)
+                    begun.set()
+            except httpx.RemoteProtocolError:
+                outcome["broken"] = "yes"
             outcome["text"] = "".join(pieces)
 
     thread = threading.Thread(target=run)
@@ -105,6 +109,7 @@ def test_what_is_not_over_within_the_limit_ends_with_an_error_event(
         thread.join()
         last = outcome["text"].strip().split("\n\n")[-1].removeprefix("data: ")
         assert json.loads(last)["error"]["code"] == "overloaded"
+        assert "broken" in outcome
         assert serve.wait() == 0
     assert provider.chats[0].over.wait(5)
     assert provider.chats[0].aborted
