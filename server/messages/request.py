@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -48,6 +48,7 @@ _NEEDED: Final = frozenset(
 _NOTHING: Final[tuple[Any, ...]] = ([], {}, "standard")
 # Where there are more tools than this, those that are not loaded are left out.
 _MOST_TOOLS: Final = 128
+_OWN: Final = ("custom", "None")
 # What errors would else call by the name of chat completions.
 _NAMES: Final = {
     "max_completion_tokens": "max_tokens",
@@ -133,17 +134,38 @@ def _tools(wanted: Mapping[str, Any], bridge: Bridge) -> dict[str, Any]:
     offered = bridge.changes.applied(tools or ())
     if len(offered) > _MOST_TOOLS:
         offered = [tool for tool in offered if not tool.get("defer_loading")]
-    functions = [function for tool in offered if (function := _function(tool, bridge)) is not None]
+    own = [tool for tool in offered if runs_in_messages(tool)]
+    functions = [function for tool in own if (function := _function(tool, bridge)) is not None]
+    _leave_hosted_out(
+        [tool for tool in offered if not runs_in_messages(tool)],
+        bridge,
+        can_do_without=bool(own) and not _forces_one_of(offered, wanted.get("tool_choice")),
+    )
     return _choice(wanted, functions) if functions else {}
 
 
+def _leave_hosted_out(
+    tools: Sequence[Mapping[str, Any]], bridge: Bridge, *, can_do_without: bool
+) -> None:
+    """Tools that Anthropic runs: beside a caller's own they are an offer."""
+    for tool in tools:
+        kind = str(tool.get("type", "custom"))
+        # there is nothing to be searched where all tools are loaded
+        if searches_tools(tool) or (can_do_without and kind not in _OWN):
+            bridge.leaves_out(f"tools.{kind[:60]}")
+        else:
+            bridge.lacks(f"the tool {kind[:40]}")
+
+
+def _forces_one_of(tools: Sequence[Mapping[str, Any]], choice: Any) -> bool:
+    """Whether a choice of a tool forces the call of one that Anthropic runs."""
+    name = choice.get("name") if isinstance(choice, dict) else None
+    hosted = [tool.get("name") for tool in tools if not runs_in_messages(tool)]
+    return name is not None and name in hosted
+
+
 def _function(tool: Mapping[str, Any], bridge: Bridge) -> dict[str, Any] | None:
-    kind = tool.get("type", "custom")
-    if searches_tools(tool):
-        # there is nothing to be searched: all tools are loaded
-        bridge.leaves_out(f"tools.{kind[:60]}")
-        return None
-    if kind != "custom" or "input_schema" not in tool:
+    if tool.get("type", "custom") != "custom":
         bridge.lacks(f"the tool {str(tool.get('type'))[:40]}")
         return None
     function = {"name": tool.get("name"), "parameters": tool["input_schema"]}

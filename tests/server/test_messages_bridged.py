@@ -266,3 +266,27 @@ def test_a_user_of_any_length_reaches_anthropic(n: int) -> None:
 @pytest.mark.parametrize("content", [[], "", [{"type": "thinking", "thinking": "Hm."}]])
 def test_an_answer_that_said_nothing_is_no_message(content: Any) -> None:
     assert messages(HI, {"role": "assistant", "content": content}, HI) == [HI, HI]
+
+
+SEARCH: Any = {"type": "web_search_20250305", "name": "web_search"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason", "left_out"),
+    [
+        ({"tools": [TOOL, SEARCH]}, False, ("tools.web_search_20250305",)),
+        ({"tools": [TOOL, SEARCH], "tool_choice": {"type": "any"}}, False,
+         ("tools.web_search_20250305",)),
+        ({"tools": [SEARCH]}, True, ()),
+        ({"tools": [TOOL, SEARCH],
+          "tool_choice": {"type": "tool", "name": "web_search"}}, True, ()),
+        ({"tools": [TOOL, {"type": "bash_20250124", "name": "bash"}]}, True, ()),
+        ({"tools": [TOOL, {"name": "x"}]}, True, ()),
+    ],
+)  # fmt: skip
+def test_tools_that_anthropic_runs_are_an_offer_beside_the_callers_own(
+    fields: dict[str, Any], reason: bool, left_out: tuple[str, ...]
+) -> None:
+    found = fit(read(HI, **fields))
+    assert (found.reason is not None) == reason
+    assert reason or found.left_out == left_out
