@@ -10,7 +10,7 @@ from server.chat_request import check_number
 from server.errors import InvalidRequestError
 from server.responses.calls import arguments_of
 from server.responses.tools import CUSTOM, FUNCTION, OWN_CALLS, Toolbox
-from server.upstream.carried import of_calls, put_back, text_of_summary
+from server.upstream.carried import are_signatures, put_back, text_of_summary
 from server.upstream.seal import unsealed
 
 Message = dict[str, Any]
@@ -96,7 +96,12 @@ class Bridge:
             raise InvalidRequestError(f"{place} must be one of {known}.", param=place)
         content = self._content(item.get("content"), f"{param}.content")
         if role == "assistant":
-            self._assistant()["content"] = content
+            message = self._assistant()
+            if message["content"] is None:
+                message["content"] = content
+            else:
+                # another message of the same turn
+                self.messages.append({"role": role, "content": content})
         else:
             self._thoughts, self._words = [], ""
             self.messages.append({"role": role, "content": content})
@@ -162,10 +167,7 @@ class Bridge:
             "type": "function",
             "function": {"name": name, "arguments": arguments},
         } | _given("extra_content", item.get("extra_content"))
-        thoughts = self._thoughts
-        message = self._assistant()
-        message.setdefault("tool_calls", []).append(call)
-        put_back(message, of_calls(thoughts))
+        self._assistant().setdefault("tool_calls", []).append(call)
 
     def _output(self, item: Message, param: str) -> None:
         said, call_id = item.get("output"), _call_id(item, param)
@@ -190,7 +192,7 @@ class Bridge:
         last = self.messages[-1] if self.messages else {}
         thoughts, words = self._thoughts, self._words
         self._thoughts, self._words = [], ""
-        if last.get("role") != "assistant" or words or len(of_calls(thoughts)) < len(thoughts):
+        if last.get("role") != "assistant" or words or not are_signatures(thoughts):
             last = {"role": "assistant", "content": None}
             self.messages.append(last)
         put_back(last, thoughts, words)

@@ -3,7 +3,8 @@ same as a caller of another API carries it: sealed.
 
 `thinking_blocks` (the Messages API), `reasoning_details` (sealed reasoning of OpenAI's) and
 `extra_content` (Gemini's signatures) stand in the assistant's messages. Words that somebody
-thought and nobody signed are thinking blocks too: DeepSeek wants them back.
+thought and nobody signed come back as thinking blocks, since DeepSeek wants them, and Gemini's
+signatures too.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any, Final
 from server.upstream.seal import UNSIGNED, sealed, unsealed
 
 Said = Mapping[str, Any]
-_GOOGLE: Final = "google.signature"
+GOOGLE: Final = "google.signature"
 _OPENAI: Final = "openai.reasoning"
 
 
@@ -30,15 +31,15 @@ def signatures_in(said: Said) -> list[dict[str, Any]]:
     """Gemini's, each with the id of its call; None for that of the text."""
     found = [(None, said), *((call.get("id"), call) for call in _list(said.get("tool_calls")))]
     return [
-        {"type": _GOOGLE, "call": identifier, "signature": signature}
+        {"type": GOOGLE, "call": identifier, "signature": signature}
         for identifier, holder in found
         if (signature := _google(holder)) is not None
     ]
 
 
-def of_calls(thoughts: Sequence[Said]) -> list[Said]:
-    """Those that belong to single calls."""
-    return [t for t in thoughts if t.get("type") == _GOOGLE and t.get("call") is not None]
+def are_signatures(thoughts: Sequence[Said]) -> bool:
+    """Whether there is nothing but Gemini's signatures: no reasoning of its own."""
+    return all(thought.get("type") == GOOGLE for thought in thoughts)
 
 
 def text_of_summary(item: Said) -> str:
@@ -52,9 +53,7 @@ def put_back(message: dict[str, Any], thoughts: Sequence[Said], words: str = "")
     words: what was thought, as the caller saw it."""
     blocks, details = [], []
     for thought in thoughts:
-        if thought.get("type") == _GOOGLE:
-            _sign(message, thought)
-        elif thought.get("type") == _OPENAI:
+        if thought.get("type") == _OPENAI:
             details.append({"type": "reasoning.encrypted", "data": sealed([dict(thought)])})
         else:
             blocks.append(thought)
@@ -66,14 +65,15 @@ def put_back(message: dict[str, Any], thoughts: Sequence[Said], words: str = "")
         message["reasoning_details"] = [*_list(message.get("reasoning_details")), *details]
 
 
-def _sign(message: dict[str, Any], thought: Said) -> None:
-    extra = {"google": {"thought_signature": thought.get("signature")}}
-    if thought.get("call") is None:
-        message["extra_content"] = extra
-        return
-    for call in _list(message.get("tool_calls")):
-        if call.get("id") == thought["call"]:
-            call.setdefault("extra_content", extra)
+def signatures_kept(message: Said) -> dict[str | None, str]:
+    """Gemini's signatures that a caller has carried, by the id of the call; None: of the text."""
+    return {
+        block.get("call"): block["signature"]
+        for block in _list(message.get("thinking_blocks"))
+        if isinstance(block, Mapping)
+        and block.get("type") == GOOGLE
+        and isinstance(block.get("signature"), str)
+    }
 
 
 def _google(holder: Said) -> str | None:

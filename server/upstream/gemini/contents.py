@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
+from server.upstream.carried import signatures_kept
 from server.upstream.dialect import (
     InexpressibleError,
     arguments_of,
@@ -64,23 +65,25 @@ def _content(
 
 def _said(message: Mapping[str, Any], names: dict[str, str], *, sign: bool) -> Iterator[Part]:
     text = text_of(message.get("content"))
+    kept = signatures_kept(message) if "thinking_blocks" in message else {}
     if text:
-        yield {"text": text} | _signed(message)
+        yield {"text": text} | _signed(message, kept.get(None))
     for number, call in enumerate(message.get("tool_calls") or ()):
         arguments = arguments_of(call)
         name = names[call["id"]] = call["function"]["name"]
         part: Part = {"functionCall": {"id": call["id"], "name": name, "args": arguments}}
-        signature = _signed(call)
+        signature = _signed(call, kept.get(call["id"]))
         if sign and number == 0 and not signature:
             # of calls made at once only the first is signed
             signature = {"thoughtSignature": NO_SIGNATURE}
         yield part | signature
 
 
-def _signed(said: Mapping[str, Any]) -> Part:
+def _signed(said: Mapping[str, Any], kept: str | None) -> Part:
+    """kept: a signature that the caller has carried for it in another API."""
     extra = said.get("extra_content")
     google = extra.get("google") if isinstance(extra, Mapping) else None
-    signature = google.get("thought_signature") if isinstance(google, Mapping) else None
+    signature = google.get("thought_signature") if isinstance(google, Mapping) else kept
     return {"thoughtSignature": signature} if isinstance(signature, str) else {}
 
 

@@ -54,10 +54,12 @@ def thoughts_and_rest(content: object) -> tuple[object, str]:
 
 
 def trimmed_content(content: object, rules: Rules) -> object:
-    """Without empty texts beside others and without fields of parts that the provider refuses;
-    itself where there are none."""
+    """Without empty texts and without fields of parts that the provider refuses; itself where there
+    are none. Parts that say nothing are an empty text."""
     if not isinstance(content, list):
         return content
+    if not rules.takes_refusals and any(part.get("type") == "refusal" for part in content):
+        content = [_as_text(part) for part in content]
     if rules.plain_text and all(part.get("type") == "text" for part in content):
         return text_in(content)
     refused = rules.part_fields_refused
@@ -66,7 +68,7 @@ def trimmed_content(content: object, rules: Rules) -> object:
         parts = [{n: v for n, v in part.items() if n not in refused} for part in content]
     if any(part.get("type") == "text" and not part.get("text") for part in parts):
         parts = [part for part in parts if part.get("type") != "text" or part.get("text")]
-    return parts
+    return parts or ""
 
 
 def _parts(content: object) -> list[Any]:
@@ -75,6 +77,10 @@ def _parts(content: object) -> list[Any]:
 
 def _text_of(part: Mapping[str, Any]) -> str:
     return str(part.get("text") or part.get("refusal") or "")
+
+
+def _as_text(part: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {"type": "text", "text": _text_of(part)} if part.get("type") == "refusal" else part
 
 
 def _inside(part: Mapping[str, Any]) -> object:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from server.upstream.carried import GOOGLE
 from server.upstream.history.calls import Calls
 from server.upstream.history.content import (
     is_empty,
@@ -116,7 +117,8 @@ class _Mender:
         elif self._has_begun:
             self._put({"role": "user", "content": reminder(text_in(content))})
         elif self._out:
-            self._out[-1] = {**self._out[-1], "content": joined(self._out[-1]["content"], content)}
+            both = joined(self._out[-1]["content"], content)
+            self._out[-1] = self._trimmed({**self._out[-1], "content": both})
         else:
             self._out.append({**self._trimmed(message), "role": "system"})
 
@@ -163,7 +165,7 @@ class _Mender:
         if self._rules.answers_tools and role == "user" and last.get("role") == "tool":
             self._out.append({"role": "assistant", "content": NOTED})
         elif self._rules.alternates and role == last.get("role") and _merges(last, message):
-            self._out[-1] = _merged(last, message)
+            self._out[-1] = self._trimmed(_merged(last, message))
             return
         self._out.append(message)
 
@@ -233,7 +235,7 @@ def _without_sealed(own: dict[str, Any]) -> None:
 
 
 def _is_foreign(entry: Mapping[str, Any], places: Sequence[str]) -> bool:
-    return any(is_foreign(entry.get(place)) for place in places)
+    return entry.get("type") == GOOGLE or any(is_foreign(entry.get(place)) for place in places)
 
 
 def _merges(last: Message, message: Message) -> bool:

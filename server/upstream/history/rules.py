@@ -16,6 +16,7 @@ class Rules:
     kept: the fields of the assistant's messages that are taken, None: all but `foreign`.
     foreign: see kept. call_fields: those of tool calls, None: all. part_fields_refused: fields of
     parts of content that go nowhere. call_id: an id in the provider's alphabet.
+    takes_refusals: the assistant's refusals may stand apart from its text.
     user_first: the first message after those of the system has to be the user's.
     alternates: no two messages of the user, or of the assistant, may follow each other.
     answers_tools: a user's message may not follow a tool's result at once.
@@ -31,6 +32,7 @@ class Rules:
     call_fields: frozenset[str] | None = None
     part_fields_refused: frozenset[str] = frozenset()
     call_id: Callable[[object], str] | None = None
+    takes_refusals: bool = False
     user_first: bool = True
     alternates: bool = False
     answers_tools: bool = False

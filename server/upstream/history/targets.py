@@ -18,6 +18,7 @@ OPENAI: Final = Rules(
     call_fields=_CALL | {"custom"},
     part_fields_refused=frozenset({"cache_control"}),
     call_id=openai_id,
+    takes_refusals=True,
     user_first=False,
     takes_empty=True,
     json_arguments=False,
@@ -29,6 +30,7 @@ RESPONSES: Final = Rules(
     call_fields=OPENAI.call_fields,
     part_fields_refused=OPENAI.part_fields_refused,
     call_id=responses_id,
+    takes_refusals=True,
     user_first=False,
     takes_empty=True,
     json_arguments=False,
@@ -39,6 +41,7 @@ OPENROUTER: Final = Rules(
     system="leading",
     foreign=frozenset({"extra_content", "provider_specific_fields", "thinking_blocks"}),
     call_fields=_CALL | {"custom"},
+    takes_refusals=True,
     user_first=False,
     takes_empty=True,
 )
@@ -95,5 +98,8 @@ ANTHROPIC: Final = Rules(
     call_fields=_CALL,
 )
 GEMINI: Final = Rules(
-    system="leading", foreign=frozenset({"refusal"}), call_fields=_CALL | {"extra_content"}
+    system="leading",
+    foreign=frozenset({"refusal"}),
+    call_fields=_CALL | {"extra_content"},
+    opens_seals=True,
 )

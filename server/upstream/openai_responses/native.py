@@ -85,6 +85,7 @@ class _Mender:
         # calls whose result has not come, in their order: (the caller's id, ours, kind of output)
         self._waiting: list[tuple[str, str, str]] = []
         self._has_lost_reasoning = False
+        self._has_results = False
 
     def taken(self, items: Sequence[Any]) -> list[Any]:
         for item in items:
@@ -97,6 +98,9 @@ class _Mender:
 
     def _add(self, item: Item) -> None:
         kind = str(item.get("type", "message"))
+        if self._has_results and kind not in _CALLED:
+            # whoever goes on after results has all that there are
+            self._answer_rest()
         if kind == "item_reference":
             # nothing is kept at the provider
             self._has_lost_reasoning = True
@@ -161,6 +165,7 @@ class _Mender:
     def _result(self, item: Item, kind: str) -> None:
         wanted = str(item.get("call_id") or "")
         place = next((n for n, (old, _, _) in enumerate(self._waiting) if old == wanted), None)
+        self._has_results = True
         if place is None:
             self._put({"type": "message", "role": "user", "content": _stray(item)}, "message")
             return
@@ -171,7 +176,7 @@ class _Mender:
     def _answer_rest(self) -> None:
         for _, new, output in self._waiting:
             self._out.append({"type": output, "call_id": new, "output": NO_RESULT})
-        self._waiting = []
+        self._waiting, self._has_results = [], False
 
 
 def _bare(item: Item) -> Item:
