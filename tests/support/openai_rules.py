@@ -141,7 +141,7 @@ def tools_fault(body: dict[str, Any]) -> Refused:
     choice = body.get("tool_choice")
     if isinstance(choice, dict) and choice["type"] != "allowed_tools" and "name" not in choice:
         return "Missing required parameter: 'tool_choice.name'.", "tool_choice", None
-    if choice is not None and not body.get("tools"):
+    if choice not in (None, "auto", "none") and not body.get("tools"):
         return "Tool choice is only allowed when 'tools' are specified.", "tool_choice", None
     return None
 

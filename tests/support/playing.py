@@ -26,16 +26,22 @@ Json = dict[str, Any]
 THOUGHT = "Let me think about the next step. "
 _THOUGHT_TOKENS = 16
 _PIECE = 24
-_CUT_AFTER = 3
+# The events of a stream of the Responses API before the text: its three, seven for a thought with
+# one part and two pieces, two that begin the text. And of the Messages API: its own, the first
+# block's ping and what a thought takes; the text begins with one more.
+_RESPONSES_EVENTS = 3 + 7 + 2
+_MESSAGES_EVENTS, _MESSAGES_THOUGHT = 3, 5
 
 
 @dataclass(frozen=True)
 class Tool:
-    """One that a request offers. properties: of its arguments; custom: it takes one text."""
+    """One that a request offers. properties: of its arguments; custom: it takes one text.
+    namespace: the group that it lies in, empty for none."""
 
     name: str
     properties: tuple[str, ...] = ()
     custom: bool = False
+    namespace: str = ""
 
 
 @dataclass(frozen=True)
@@ -170,8 +176,16 @@ class _Playing(FakeProvider):
         served.prompt_tokens = _tokens(request.body)
         calls = [[call.name, call.arguments] for call in played.calls]
         served.completion_tokens = _tokens([played.said, calls]) + _THOUGHT_TOKENS
-        cut = {"fault": Fault.CUT, "fault_after": _CUT_AFTER} if served.struck else {}
-        return Behaviour(**self._answered(request, played, served), **cut)
+        answered = self._answered(request, played, served)
+        cut: Json = {}
+        if served.struck is not None:
+            cut = {"fault": Fault.CUT, "fault_after": self._events_before_words(answered) + 1}
+        return Behaviour(**answered, **cut)
+
+    def _events_before_words(self, answered: Json) -> int:
+        """How many events of a stream come before the first words of its text: a stream that
+        breaks later cannot be begun anew at another provider."""
+        return 1 + sum("reasoning_content" in delta for delta in answered["deltas"])
 
     def _model_of(self, request: Recorded) -> str | None:
         """None for what is no request to a model."""
@@ -226,12 +240,15 @@ class PlayingOpenAI(_Playing, OpenAIToday):
             return _chat_answer(self.stage, answer, served)
         blocks = [reasoning(THOUGHT)]
         blocks += [text(answer.said)] if answer.said else []
+        offered = _asked_of_responses(request.body).tools
         for made in answer.calls:
             number = f"call_{self.stage.number():012d}"
+            group = offered[made.name].namespace
             if isinstance(made.arguments, str):
-                blocks.append(custom_call(number, made.name, made.arguments))
+                block = custom_call(number, made.name, made.arguments)
             else:
-                blocks.append(function_call(number, made.name, json.dumps(made.arguments)))
+                block = function_call(number, made.name, json.dumps(made.arguments))
+            blocks.append(block | ({"namespace": group} if group else {}))
         usage = {
             "input_tokens": served.prompt_tokens,
             "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
@@ -240,6 +257,11 @@ class PlayingOpenAI(_Playing, OpenAIToday):
             "total_tokens": served.prompt_tokens + served.completion_tokens,
         }
         return {"blocks": tuple(blocks), "usage": usage}
+
+    def _events_before_words(self, answered: Json) -> int:
+        if "blocks" in answered:
+            return _RESPONSES_EVENTS
+        return super()._events_before_words(answered)
 
 
 class PlayingClaude(_Playing, ClaudeToday):
@@ -303,6 +325,10 @@ class PlayingClaude(_Playing, ClaudeToday):
             "service_tier": "standard",
         }
         return {"blocks": tuple(blocks), "usage": usage}
+
+    def _events_before_words(self, answered: Json) -> int:
+        thinks = answered["blocks"][0]["type"] == "thinking"
+        return _MESSAGES_EVENTS + (_MESSAGES_THOUGHT if thinks else 0)
 
     def _error(self, status: int) -> Json:
         kind = "rate_limit_error" if status == 429 else "api_error"
@@ -369,6 +395,9 @@ class PlayingGemini(_Playing, GeminiToday):
         }
         return {"blocks": tuple(blocks), "usage": usage}
 
+    def _events_before_words(self, answered: Json) -> int:
+        return 1
+
     def _error(self, status: int) -> Json:
         kind = "RESOURCE_EXHAUSTED" if status == 429 else "INTERNAL"
         return {"status": kind, "message": "scripted"}
@@ -416,12 +445,14 @@ def _asked_of_responses(body: Json) -> Asked:
     return Asked(body["model"], _by_name(tools), "\n".join(results), said, wanted.get("schema"))
 
 
-def _tools_of_responses(offered: Sequence[Json]) -> Iterator[Tool]:
+def _tools_of_responses(offered: Sequence[Json], namespace: str = "") -> Iterator[Tool]:
     for tool in offered:
         if tool["type"] == "function":
-            yield Tool(tool["name"], tuple(_properties(tool)))
+            yield Tool(tool["name"], tuple(_properties(tool)), namespace=namespace)
         elif tool["type"] == "custom":
-            yield Tool(tool["name"], custom=True)
+            yield Tool(tool["name"], custom=True, namespace=namespace)
+        elif tool["type"] == "namespace":
+            yield from _tools_of_responses(tool["tools"], tool["name"])
 
 
 def _chat_answer(stage: Stage, answer: Answer, served: Served, thought: str = "") -> Json:
