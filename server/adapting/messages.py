@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from server.adapting.client_notes import NOTE, system_without_note
+from server.adapting.deferred import fit_deferred_tools
 from server.adapting.draft import Adapted, Draft
 from server.adapting.sampling import adapt_sampling
 from server.adapting.schemas import closed, without_refused
@@ -27,6 +28,7 @@ def adapt_unknown_messages(body: Mapping[str, Any], model: str) -> Adapted:
     if "claude" not in model:
         _leave_notes_out(draft)
         fit_system_turns(draft, None)
+        fit_deferred_tools(draft, None)
         _fit_user(draft)
     return draft.done()
 
@@ -47,6 +49,7 @@ def adapt_messages(body: Mapping[str, Any], facts: ModelFacts) -> Adapted:
     if facts.vendor != "anthropic":
         _leave_notes_out(draft)
     fit_system_turns(draft, facts)
+    fit_deferred_tools(draft, facts)
     _fit_user(draft)
     cap, most = body.get("max_tokens"), facts.limits.max_output_tokens
     if most is not None and isinstance(cap, int) and cap > most:

@@ -7,6 +7,7 @@ from typing import Any, Final
 import orjson
 
 from server.adapting.client_notes import NOTE, without_note
+from server.adapting.deferred import tool_found
 from server.adapting.tool_changes import CHANGES, ToolChanges
 from server.chat_request import check_number
 from server.errors import InvalidRequestError
@@ -188,7 +189,7 @@ class Bridge:
             return [{"type": "text", "text": str(source.get("data", ""))}]
         if kind == "tool_reference":
             self.changes.load(block.get("tool_name"))
-            return [{"type": "text", "text": f"The tool {block.get('tool_name')} is loaded."}]
+            return [{"type": "text", "text": tool_found(block.get("tool_name"))}]
         if kind == "search_result":
             return [{"type": "text", "text": words_of(block)}]
         self.lacks(f"blocks of type {kind[:40]} like this one")

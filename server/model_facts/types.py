@@ -120,6 +120,8 @@ class Tools:
     conversation.
     name_pattern: one for the names of tools. most: tools in a request.
     parallel_field: whether it takes parallel_tool_calls.
+    deferred: whether it knows tools that are not loaded at first, and references to them, where
+    its API has them.
     """
 
     on_chat_completions: Literal["ok", "not_with_effort", "only_at_none", "refused"] = "ok"
@@ -131,6 +133,7 @@ class Tools:
     name_most_characters: int | None = None
     most: int | None = None
     parallel_field: bool = True
+    deferred: bool = True
 
     def on_chat(self, effort: Effort | None) -> bool:
         """Whether Chat Completions takes tools in a request that names this effort, None: none."""

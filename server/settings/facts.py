@@ -77,7 +77,8 @@ class ToolFacts(Section):
     a reasoning_effort other than none), only_at_none (only beside reasoning_effort none), refused.
     forced: whether tool_choice may force a call. id_pattern: a regular expression for the ids of
     calls. ids_unique: no id twice in a conversation. name_pattern: one for the names of tools.
-    most: tools in a request. parallel_field: whether it takes parallel_tool_calls."""
+    most: tools in a request. parallel_field: whether it takes parallel_tool_calls.
+    deferred: whether it knows tools that are not loaded at first, and references to them."""
 
     on_chat_completions: Literal["ok", "not_with_effort", "only_at_none", "refused"] | None = None
     forced: Literal["ok", "not_when_thinking", "refused"] | None = None
@@ -88,6 +89,7 @@ class ToolFacts(Section):
     name_most_characters: PositiveInt | None = None
     most: PositiveInt | None = None
     parallel_field: bool | None = None
+    deferred: bool | None = None
 
 
 class SchemaFacts(Section):

@@ -59,6 +59,8 @@ _TOOLS: Final = Tools(
 )
 _FORCED_NEVER: Final = replace(_TOOLS, forced="refused")
 _FORCED_WITHOUT_THINKING: Final = replace(_TOOLS, forced="not_when_thinking")
+# The list of models in Anthropic's page on its search among tools begins with 4.5.
+_ALL_LOADED: Final = replace(_FORCED_WITHOUT_THINKING, deferred=False)
 
 _NO_SAMPLING: Final = Sampling(
     temperature="always",
@@ -141,7 +143,7 @@ def _earlier(
         source=_SOURCE,
         sampling=sampling,
         thinking=thinking,
-        tools=_FORCED_WITHOUT_THINKING,
+        tools=_ALL_LOADED,
         schemas=_SCHEMAS,
         messages=_OLD_MESSAGES,
         caching=_CACHING,
@@ -204,10 +206,16 @@ ANTHROPIC: Final = (
     _claude(
         "claude-sonnet-4-5",
         "claude-haiku-4-5",
-        "claude-opus-4-1",
         thinking=_BUDGET,
         sampling=_ONE_OF_BOTH,
         tools=_FORCED_WITHOUT_THINKING,
+        messages=_OLD_MESSAGES,
+    ),
+    _claude(
+        "claude-opus-4-1",
+        thinking=_BUDGET,
+        sampling=_ONE_OF_BOTH,
+        tools=_ALL_LOADED,
         messages=_OLD_MESSAGES,
     ),
     _earlier("claude-opus-4", "claude-sonnet-4", "claude-3-7"),

@@ -204,3 +204,28 @@ def test_whatever_their_order_nothing_is_refused_and_no_word_is_lost(
         if turn["role"] == "assistant":
             shorter = sent(model, *turns[: end + 1], model=model)["messages"]
             assert found["messages"][: len(shorter)] == shorter
+
+
+def test_tools_that_are_not_loaded_reach_models_that_know_none_as_others_do() -> None:
+    tools: Any = [
+        {"name": "a", "input_schema": {}},
+        {"name": "b", "input_schema": {}, "defer_loading": True},
+        {"type": "tool_search_tool_bm25_20251119", "name": "tool_search_tool_bm25"},
+    ]
+    found = {"type": "tool_reference", "tool_name": "b"}
+    search = {"type": "server_tool_use", "id": "s", "name": "tool_search_tool_bm25", "input": {}}
+    hits = {"type": "tool_search_tool_result", "tool_use_id": "s",
+            "content": {"tool_references": [found]}}  # fmt: skip
+    searched: Any = {"role": "assistant", "content": [search, hits, CALL]}
+    turns: Any = [HI, searched, user({**RESULT, "content": [found]})]
+    body = {"max_tokens": 9, "messages": turns, "tools": tools}
+    assert adapt_messages(body, facts_of("claude-haiku-4-5")).body == body
+    for adapted in (
+        adapt_messages(body, facts_of("claude-opus-4-1")),
+        adapt_messages(body, facts_of("deepseek-v4-pro")),
+        adapt_unknown_messages(body, "a-model-of-nobody"),
+    ):
+        assert adapted.body["tools"] == [tools[0], {"name": "b", "input_schema": {}}]
+        assert adapted.left_out == ("tools.tool_search_tool_bm25_20251119",)
+        result = {**RESULT, "content": [{"type": "text", "text": "The tool b is loaded."}]}
+        assert adapted.body["messages"] == [HI, {**searched, "content": [CALL]}, user(result)]

@@ -195,6 +195,10 @@ CELLS: dict[str, dict[Any, tuple[str, ...]]] = {
         None: ("glm-5.3",),
     },
     "tools.parallel_field": {False: ("o3", "o4-mini"), True: ("gpt-5", "gpt-4o")},
+    "tools.deferred": {
+        False: ("claude-opus-4-1", "claude-sonnet-4", "claude-3-7-sonnet-20250219"),
+        True: ("claude-haiku-4-5", "claude-sonnet-4-5", "claude-opus-5-5"),
+    },
     "tools.most": {128: ("gpt-6.1-sol", "gemini-3.8-flash", "grok-4.7"), None: ("claude-opus-5",)},
     "schemas.with_tools": {
         False: ("gemini-2.5-pro", "gemini-2.5-flash", "gemini-2.0-flash"),
