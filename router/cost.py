@@ -28,7 +28,8 @@ class RequestShape:
 
     input_tokens: an estimate; input_tokens_upper_bound: never less than the true count.
     max_output_tokens: the caller's own cap. n: how many answers. needs: capabilities. tier: the
-    service tier that is asked for, None for the normal one. thinking_tokens: catalogue name -> what
+    service tier that is asked for, None for the normal one; other_tiers: catalogue name -> the tier
+    that its provider is asked for, where that is another. thinking_tokens: catalogue name -> what
     of the output cap its model thinks with before it answers; the cap must be above it.
     """
 
@@ -38,7 +39,12 @@ class RequestShape:
     n: int = 1
     needs: frozenset[str] = frozenset()
     tier: str | None = None
+    other_tiers: Mapping[str, str | None] = field(default_factory=dict, hash=False)
     thinking_tokens: Mapping[str, int] = field(default_factory=dict, hash=False)
+
+    def tier_at(self, model: str) -> str | None:
+        """The tier that the model's provider is asked for. model: its catalogue name."""
+        return self.other_tiers.get(model, self.tier)
 
 
 @record(frozen=True, slots=True, kw_only=True)
@@ -95,7 +101,7 @@ def estimate(
             expected = cap
     thousandths = round(expected * 1000)
     n_input = shape.input_tokens if input_tokens is None else input_tokens
-    prices = card.prices_at(shape.tier, n_input)
+    prices = card.prices_at(shape.tier_at(card.name), n_input)
     if prices is None:
         return Estimate(thousandths / 1000, None)
     per_mtok = n_input * prices.input_usd_per_mtok
@@ -128,7 +134,7 @@ class WorstCase(NamedTuple):
 
 def worst_case(card: ModelCard, shape: RequestShape) -> WorstCase | None:
     """None: price unknown."""
-    prices = card.worst_prices_at(shape.tier, shape.input_tokens_upper_bound)
+    prices = card.worst_prices_at(shape.tier_at(card.name), shape.input_tokens_upper_bound)
     if prices is None:
         return None
     bound = shape.input_tokens_upper_bound * shape.n * prices.dearest_input_usd_per_mtok

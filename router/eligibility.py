@@ -187,7 +187,7 @@ def _cannot_pay(card: ModelCard, request: RoutingRequest, *, over_hard: bool) ->
     """Where cost matters. over_hard: no output cap fits the hard budget or the ceiling."""
     if card.prices is None:
         return "its price is unknown, and there is a budget: configure its prices"
-    tier = request.shape.tier
+    tier = request.shape.tier_at(card.name)
     if card.prices_at(tier) is None:
         return f"its price in tier {tier} is unknown, and there is a budget: configure tier_prices"
     if over_hard:

@@ -233,6 +233,7 @@ def _shape_json(shape: RequestShape) -> dict[str, Any]:
         "n": shape.n,
         "needs": list(shape.needs),
         "tier": shape.tier,
+        "other_tiers": dict(shape.other_tiers),
         "thinking_tokens": dict(shape.thinking_tokens),
     }
 

@@ -41,6 +41,7 @@ from server.request_id import Entropy
 from server.served import ServedModels
 from server.settings import RoutingRules, RoutingSettings, ScorerSettings
 from server.tastes import Tastes
+from server.tiers import other_tiers
 from server.upstream.base import Fit, Surface, Upstream
 from server.upstream.patience import thinks
 
@@ -338,6 +339,7 @@ class Planner:
             n=request.n,
             needs=request.needs,
             tier=request.tier,
+            other_tiers=other_tiers(request.native or request.body, request.tier, fits),
             thinking_tokens={
                 n: f.thinking_tokens for n, f in fits.items() if f.thinking_tokens > 0
             },

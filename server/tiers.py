@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final, get_args
 
 from server.settings.providers import Tier
+from server.upstream.base import Fit
 
 # Served at the normal price, in the words of OpenAI, Groq and Anthropic.
 _NORMAL: Final[Mapping[str, frozenset[str]]] = {
@@ -23,6 +24,20 @@ def tier_of(body: Mapping[str, Any]) -> str | None:
         return None
     asked = [name for name in (_dear(body.get(n), normal) for n, normal in _NORMAL.items()) if name]
     return _known("+".join(sorted(asked))) if asked else None
+
+
+def other_tiers(
+    body: Mapping[str, Any], tier: str | None, fits: Mapping[str, Fit]
+) -> dict[str, str | None]:
+    """By catalogue name, where a provider is not sent what makes the tier: what is left of it.
+    tier: that of the body. fits: by catalogue name."""
+    if tier is None:
+        return {}
+    return {
+        name: tier_of({n: body[n] for n in _NORMAL if n in body and n not in fit.left_out})
+        for name, fit in fits.items()
+        if not _NORMAL.keys().isdisjoint(fit.left_out)
+    }
 
 
 def reported_tier(answer: Mapping[str, Any], before: str | None) -> str | None:

@@ -69,6 +69,11 @@ class Known:
     expected_usd: Decimal | None
     reserved_usd: Decimal | None
 
+    @property
+    def tier(self) -> str | None:
+        """The service tier that the provider was asked for."""
+        return self.shape.tier_at(self.card.name)
+
 
 @record(frozen=True, slots=True)
 class Bill:
@@ -140,7 +145,7 @@ def _tokens(own: Bill) -> int:
 def billed_tier(known: Known, seen: Seen) -> str | None:
     """The tier that the answer names, else the one asked for; also where nobody knows the price of
     the one that it names."""
-    return seen.tier if known.card.prices_at(seen.tier) is not None else known.shape.tier
+    return seen.tier if known.card.prices_at(seen.tier) is not None else known.tier
 
 
 def _unknown(known: Known, policy: UnknownCost) -> Decimal | None:

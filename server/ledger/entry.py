@@ -86,7 +86,7 @@ class Entry:
         self._policy = policy
         self._to = to
         self._clock = clock
-        self._seen = Seen(tier=known.shape.tier)
+        self._seen = Seen(tier=known.tier)
         self._usage: dict[str, Any] = {}
         self._has_thoughts = False
         self._started = time.perf_counter()

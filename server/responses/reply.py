@@ -44,6 +44,8 @@ def blank_response(request: Mapping[str, Any], model: str) -> Item:
         name: default if request.get(name) is None else request[name]
         for name, default in _REPEATED.items()
     }
+    # the one that it is served in, once the answer tells
+    repeated["service_tier"] = _REPEATED["service_tier"]
     text = repeated["text"]
     repeated["text"] = {"format": {"type": "text"}, **text}
     return {

@@ -28,12 +28,11 @@ _OPENAI_ONLY: Final = frozenset(
         "modalities",
         "moderation",
         "prediction",
-        "service_tier",
         "web_search_options",
     }
 )
-# How long an answer is to be is a wish.
-_NOT_SENT: Final = ADVISORY | {"store", "verbosity"}
+# How long an answer is to be, and how soon it comes, are wishes.
+_NOT_SENT: Final = ADVISORY | {"service_tier", "store", "verbosity"}
 # What all of them document.
 _BASIC: Final = frozenset(
     {
@@ -190,8 +189,7 @@ _ALL: Final = (
         | {"reasoning_format", "service_tier", "user"},
         hosts=("api.groq.com",),
         cap="max_completion_tokens",
-        refused=(_OPENAI_ONLY - {"service_tier"})
-        | {"logprobs", "top_logprobs", "logit_bias", "n", MESSAGE_NAMES},
+        refused=_OPENAI_ONLY | {"logprobs", "top_logprobs", "logit_bias", "n", MESSAGE_NAMES},
         developer_role=False,
     ),
     Profile(

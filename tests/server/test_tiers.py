@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
+from fake_anthropic import FakeAnthropic
 from fake_provider import Behaviour, FakeProvider
 from live_gateway import LiveGateway
 
@@ -162,3 +163,42 @@ def test_bad_tier_prices_are_named(factor: str) -> None:
             "providers: {main: {kind: sandbox}}\n"
             f"models: {{m: {{provider: main, tier_prices: {factor}}}}}"
         )
+
+
+UNTOLD = """
+providers:
+  vllm: {{kind: openai, base_url: "{plain}", profile: vllm}}
+  claude: {{kind: anthropic, base_url: "{claude}"}}
+models:
+  qwen: {{provider: vllm, upstream_model: up, input_usd_per_mtok: 5, output_usd_per_mtok: 15,
+         cached_input_usd_per_mtok: 1, tier_prices: {{flex: 0.5, priority: 2}}}}
+  claude-sonnet-4-5: {{provider: claude, input_usd_per_mtok: 5, output_usd_per_mtok: 15}}
+scorer: {{fixed: {{qwen: 0, claude-sonnet-4-5: 1}}}}
+"""
+SURFACES: dict[str, dict[str, Any]] = {
+    "chat/completions": {"messages": [{"role": "user", "content": "Hi"}]},
+    "responses": {"input": "Hi"},
+}
+
+
+@pytest.mark.parametrize("surface", sorted(SURFACES))
+@pytest.mark.parametrize("tier", ["flex", "priority"])
+def test_a_provider_without_tiers_is_not_told_and_paid_at_its_normal_price(
+    surface: str, tier: str
+) -> None:
+    with FakeProvider() as provider, FakeAnthropic() as claude:
+        provider.script("up", Behaviour(usage=USAGE))
+        text = UNTOLD.format(plain=provider.base_url, claude=claude.base_url)
+        with LiveGateway(text) as live:
+            for model in ("qwen", "claude-sonnet-4-5"):
+                body = SURFACES[surface] | {"model": model, "service_tier": tier}
+                headers = {"x-cost-budget": "1"}
+                url = f"{live.url}/v1/{surface}"
+                answer = httpx.post(url, json=body, headers=headers, trust_env=False)
+                assert answer.status_code == 200, answer.text
+                assert "service_tier" in answer.headers["x-p2l-left-out-fields"]
+                if model == "qwen":
+                    assert Decimal(answer.headers["x-p2l-cost-usd"]) == NORMAL
+                assert answer.json().get("service_tier") in (None, "default")
+        for asked in (*claude.requests, *provider.requests):
+            assert "service_tier" not in asked.body

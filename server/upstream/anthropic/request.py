@@ -51,7 +51,6 @@ INEXPRESSIBLE: Final[Mapping[str, str]] = {
     "functions": "use tools",
     "modalities": "it answers in text",
     "n": "it gives one answer",
-    "service_tier": "its tiers are others",
     "web_search_options": "its search is a tool of another kind",
 }
 # Advisory fields that it does have words for.

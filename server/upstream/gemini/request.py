@@ -51,7 +51,6 @@ INEXPRESSIBLE: Final[Mapping[str, str]] = {
     "function_call": "use tool_choice",
     "functions": "use tools",
     "modalities": "it answers in text",
-    "service_tier": "its tiers are others",
     "web_search_options": "its search is a tool of another kind",
 }
 _SAME: Final[Mapping[str, str]] = {
