@@ -24,7 +24,7 @@ _UNTIL_NEXT: Final = "next_user_message"
 def fit_system_turns(draft: Draft, facts: ModelFacts | None) -> None:
     """Puts them where the model takes them. facts: None for a model that knows none."""
     turns = draft.get("messages")
-    if not isinstance(turns, list) or all(turn.get("role") != "system" for turn in turns):
+    if not isinstance(turns, list) or "system" not in [turn["role"] for turn in turns]:
         return
     takes = facts is not None and facts.messages.system_later == "ok"
     placed = _Placed(turns, takes=takes)

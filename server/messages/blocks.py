@@ -118,14 +118,17 @@ class Bridge:
     def _assistant(self, blocks: list[Block], param: str) -> None:
         texts, calls, thoughts, words = [], [], list[Any](), ""
         for index, block in enumerate(blocks):
-            if block["type"] == "compaction":
-                self._compacted(block)
-            elif block["type"] == "tool_use":
+            kind = block["type"]
+            if kind == "text":
+                texts.append(str(block.get("text", "")))
+            elif kind == "tool_use":
                 _check_texts(block, ("id", "name"), f"{param}[{index}]")
                 arguments = orjson.dumps(block.get("input") or {}).decode()
                 function = {"name": block.get("name"), "arguments": arguments}
                 calls.append({"id": block.get("id"), "type": "function", "function": function})
-            elif block["type"] in _THOUGHTS:
+            elif kind == "compaction":
+                self._compacted(block)
+            elif kind in _THOUGHTS:
                 thoughts += unsealed(kept_in(block))
                 words += str(block.get("thinking") or "")
             else:
@@ -138,9 +141,7 @@ class Bridge:
         self.messages.append(message)
 
     def _said_earlier(self, block: Block) -> str:
-        """What an answer said, with what the provider's own tools brought for it."""
-        if block["type"] == "text":
-            return self._text(block)
+        """What an answer said besides text: what the provider's own tools brought for it."""
         said = result_in_words(block)
         if said is not None:
             return said
