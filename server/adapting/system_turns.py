@@ -27,7 +27,8 @@ def fit_system_turns(draft: Draft, facts: ModelFacts | None) -> None:
     if not isinstance(turns, list) or "system" not in [turn["role"] for turn in turns]:
         return
     takes = facts is not None and facts.messages.system_later == "ok"
-    placed = _Placed(turns, takes=takes)
+    # an answer that says nothing is not sent, and so it is nobody's neighbour
+    placed = _Placed([turn for turn in turns if not _is_silent(turn)], takes=takes)
     if facts is None or facts.caching.kept_at_other_effort != "marker":
         placed.drop_efforts()
         _put_effort(draft, turns)
@@ -125,6 +126,13 @@ class _Placed:
         # nothing else is said there yet, so that it needs no tag
         said = text if not self.turns else reminder(text)
         return [{"type": "text", "text": said, **marks}]
+
+
+def _is_silent(turn: Turn) -> bool:
+    if turn["role"] != "assistant":
+        return False
+    blocks = _blocks(turn.get("content"))
+    return all(b.get("type") == "text" and not str(b.get("text", "")).strip() for b in blocks)
 
 
 def _followers(turns: Sequence[Turn]) -> list[str | None]:

@@ -99,6 +99,14 @@ def test_where_the_api_takes_none_they_are_reminders_and_of_two_side_by_side_one
     assert both == [HI, {**NOTE, "content": user("be brief", "be kind")["content"]}]
 
 
+@pytest.mark.parametrize("content", [[], "", " ", [{"type": "text", "text": ""}]])
+def test_an_answer_that_says_nothing_is_no_neighbour(content: Any) -> None:
+    silent = {"role": "assistant", "content": content}
+    assert sent(KNOWS, HI, NOTE, silent, HI)["messages"] == [
+        user("hi", reminded("be brief")), HI,
+    ]  # fmt: skip
+
+
 def test_a_reminder_is_not_put_into_its_tag_twice() -> None:
     told = reminded("be brief")
     assert sent("claude-haiku-4-5", HI, system(told))["messages"] == [user("hi", told)]
