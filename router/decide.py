@@ -16,6 +16,7 @@ from router.eligibility import (
     Candidate,
     candidates,
     exhausted_window,
+    full_context,
     infeasible_hard,
 )
 from router.errors import BudgetInfeasibleError, NoEligibleModelError
@@ -58,7 +59,11 @@ def _name(candidate: Candidate) -> str:
 
 
 def _nobody(found: Sequence[Candidate], request: RoutingRequest) -> Exception:
-    told = infeasible_hard(found, request) or exhausted_window(found, request)
+    told = (
+        infeasible_hard(found, request)
+        or exhausted_window(found, request)
+        or full_context(found, request)
+    )
     return told or NoEligibleModelError({c.card.name: c.reason or "" for c in found})
 
 

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 
 from router.catalog import ModelCard
 from router.cost import (
+    MIN_HARD_OUTPUT_TOKENS,
     estimate,
     largest_output_cap,
     least_hard_cap,
@@ -18,6 +19,7 @@ from router.cost import (
 from router.errors import (
     BudgetInfeasibleError,
     CeilingInfeasibleError,
+    ContextFullError,
     WindowExhaustedError,
 )
 from router.objective import Objective
@@ -26,13 +28,17 @@ from router.standing import Standing
 
 _OVER_BUDGET: Final = "its worst case is over the hard budget"
 _OVER_CEILING: Final = "it could cost more than the key's max_request_usd"
+_OVER_CONTEXT: Final = "its context of "
+# What of the input the count may be short of: no tokenizer counts like another.
+_UNCOUNTED: Final = 32
 _OVER_WINDOW: Final = "its worst case is over what is left of a window's budget"
 
 
 class Candidate(NamedTuple):
     """A model with what this prompt says of it. coefficient, value: NaN where the leaderboard has
-    none. value: of the objective. output_cap: that a hard budget sends along, None where there is
-    none or nothing fits it. reason: why it is not eligible, None where it is."""
+    none. value: of the objective. output_cap: that a hard budget, or a window that the caller's own
+    does not fit, sends along; None where there is none or nothing fits it. reason: why it is not
+    eligible, None where it is."""
 
     card: ModelCard
     coefficient: float
@@ -59,6 +65,9 @@ def candidates(
         name, index = card.name, column.get(card.leaderboard_name)
         length = None if predicted is None or index is None else predicted[index]
         cap = None if hard is None else largest_output_cap(card, shape, hard)
+        room = _room(card, request)
+        if room is not None and (hard is None or cap is not None):
+            cap = room if cap is None else min(cap, room)
         expected = estimate(
             card,
             shape,
@@ -133,6 +142,43 @@ def exhausted_window(
     )
 
 
+def full_context(found: Sequence[Candidate], request: RoutingRequest) -> ContextFullError | None:
+    """The error where a shorter conversation is all that some model wants."""
+    full = [c.card for c in found if c.reason is not None and c.reason.startswith(_OVER_CONTEXT)]
+    if not full:
+        return None
+    largest = max(full, key=lambda card: card.context_window or 0)
+    reasons = {c.card.name: c.reason or "" for c in found}
+    return ContextFullError(reasons, _least_context(largest, request), largest.context_window or 0)
+
+
+def _input_of(card: ModelCard, request: RoutingRequest) -> int:
+    return request.input_tokens.get(card.name, request.shape.input_tokens)
+
+
+def _least_context(card: ModelCard, request: RoutingRequest) -> int:
+    """Tokens that the conversation and the shortest answer take. Where the caller's own cap does
+    not fit beside it, it is lowered, and what the count may be short of is left free."""
+    shape, n_input = request.shape, _input_of(card, request)
+    if shape.max_output_tokens is None:
+        return n_input + 1
+    cap = unbounded_cap(card, shape)
+    least = min(cap, MIN_HARD_OUTPUT_TOKENS + shape.thinking_tokens.get(card.name, 0))
+    return min(n_input + cap, n_input + n_input // _UNCOUNTED + least)
+
+
+def _room(card: ModelCard, request: RoutingRequest) -> int | None:
+    """What the context leaves for the answer where that is less than the caller's own cap; None
+    where nothing is to be lowered, or nothing fits."""
+    shape, window = request.shape, card.context_window
+    if window is None or shape.max_output_tokens is None:
+        return None
+    n_input = _input_of(card, request)
+    if n_input + unbounded_cap(card, shape) <= window or _least_context(card, request) > window:
+        return None
+    return window - n_input - n_input // _UNCOUNTED
+
+
 def _reason(
     card: ModelCard, value: float, request: RoutingRequest, allowed: frozenset[str] | None
 ) -> str | None:
@@ -159,11 +205,9 @@ def _cannot(card: ModelCard, request: RoutingRequest) -> str | None:
         return f"its output cap of {cap} tokens leaves no room after {thinking} tokens of thinking"
     if card.context_window is None:
         return None
-    n_input = request.input_tokens.get(card.name, shape.input_tokens)
-    # a cap over the model's own is lowered to it
-    wanted = n_input + (1 if shape.max_output_tokens is None else unbounded_cap(card, shape))
-    if wanted > card.context_window:
-        return f"its context of {card.context_window} tokens is under the {wanted} needed"
+    needed = _least_context(card, request)
+    if needed > card.context_window:
+        return f"{_OVER_CONTEXT}{card.context_window} tokens is under the {needed} needed"
     return None
 
 

@@ -7,6 +7,7 @@ RouterError
 ├── ConstraintsInfeasibleError  no mix of models keeps all rows of routing.constraints
 ├── SolverFailedError       the slow lane gave no answer in time (the closed form stands in)
 ├── NoEligibleModelError    no model can do what the request needs
+│   └── ContextFullError    the conversation is too long for every model that could answer
 └── InvalidRoutingError     the question itself makes no sense (opponents, say)
 """
 
@@ -102,6 +103,16 @@ class NoEligibleModelError(RouterError):
         told = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
         super().__init__(f"No model can serve this request. {told or 'The catalogue is empty'}.")
         self.reasons = dict(reasons)
+
+
+class ContextFullError(NoEligibleModelError):
+    """needed: tokens, of the conversation and the shortest answer; window: of the model that holds
+    the most."""
+
+    def __init__(self, reasons: Mapping[str, str], needed: int, window: int) -> None:
+        super().__init__(reasons)
+        self.needed = needed
+        self.window = window
 
 
 class InvalidRoutingError(RouterError):

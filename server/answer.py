@@ -175,8 +175,7 @@ def failure_event(surface: Surface, request_id: str, error: ApiError) -> bytes:
     """An error where the answer has begun, but no model has: the surface's own event for it."""
     body = error.body["error"]
     if surface is Surface.MESSAGES:
-        body = body if error.anthropic_type is None else body | {"type": error.anthropic_type}
-        return named_event(error_body(error.status, body, request_id))
+        return named_event(error_body(error.status, error.for_anthropics, request_id))
     if surface is Surface.RESPONSES:
         told = {name: body.get(name) for name in ("code", "message", "param")}
         return named_event({"type": "error", **told, "sequence_number": 0})

@@ -45,9 +45,7 @@ async def on_api_error(request: Request, error: Exception) -> Response:
 
 def error_answer(request: Request, error: ApiError) -> Response:
     """What the caller is told, in the envelope of the API that they call."""
-    body = error.body["error"]
-    if error.anthropic_type is not None and _is_messages(request):
-        body = body | {"type": error.anthropic_type}
+    body = error.for_anthropics if _is_messages(request) else error.body["error"]
     return _answer(request, body, error.status, error.headers)
 
 

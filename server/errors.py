@@ -27,11 +27,13 @@ from router.errors import (
     BudgetInfeasibleError,
     CeilingInfeasibleError,
     ConstraintsInfeasibleError,
+    ContextFullError,
     InvalidRoutingError,
     NoEligibleModelError,
     RouterError,
     WindowExhaustedError,
 )
+from server import context_full
 from server.health import Resting
 from server.upstream.errors import (
     UpstreamBusyError,
@@ -41,6 +43,7 @@ from server.upstream.errors import (
     UpstreamRejectedError,
     UpstreamTimeoutError,
 )
+from server.upstream.refusals import Refusal
 
 # Anthropic's type of an error by which its clients wait and try again.
 OVERLOADED: Final = "overloaded_error"
@@ -52,6 +55,7 @@ class ApiError(Exception):
     """An answer with an error. Raised anywhere below an endpoint, turned into HTTP by the app.
 
     anthropic_type: what it is called on /v1/messages, where that does not follow from the status.
+    for_anthropics: the inside of the envelope there, where it is another.
     """
 
     status = 500
@@ -64,6 +68,12 @@ class ApiError(Exception):
         self.code = code
         self.param = param
         self.headers: dict[str, str] = {}
+
+    @property
+    def for_anthropics(self) -> dict[str, Any]:
+        """The inside of the envelope for Anthropic's clients, before it has its type there."""
+        inside: dict[str, Any] = self.body["error"]
+        return inside if self.anthropic_type is None else inside | {"type": self.anthropic_type}
 
     @property
     def body(self) -> dict[str, Any]:
@@ -131,6 +141,11 @@ class ConflictError(ApiError):
 
     status = 409
     type = "invalid_request_error"
+
+    def __init__(self, message: str, *, code: str | None = None, param: str | None = None) -> None:
+        super().__init__(message, code=code, param=param)
+        # clients try again after a 409, and it will still be there
+        self.headers["x-should-retry"] = "false"
 
 
 class NotFoundError(ApiError):
@@ -254,6 +269,34 @@ class PassedThroughError(ApiError):
         return self._envelope
 
 
+class ContextFullApiError(InvalidRequestError):
+    """The conversation is too long for every model that could answer."""
+
+    def __init__(self, error: ContextFullError) -> None:
+        message = context_full.for_openais(error.needed, error.window)
+        super().__init__(message, param="messages", code=context_full.CODE)
+        self._for_anthropics = context_full.for_anthropics(error.needed, error.window)
+        # to send the same again is of no use
+        self.headers["x-should-retry"] = "false"
+
+    @property
+    def for_anthropics(self) -> dict[str, Any]:
+        return super().for_anthropics | {"message": self._for_anthropics}
+
+
+class ContextRefusedError(PassedThroughError):
+    """A provider says that the conversation is too long for its model."""
+
+    def __init__(self, envelope: dict[str, Any]) -> None:
+        self._said = envelope["error"]
+        super().__init__(400, {"error": context_full.said_for_openais(self._said)})
+        self.headers["x-should-retry"] = "false"
+
+    @property
+    def for_anthropics(self) -> dict[str, Any]:
+        return context_full.said_for_anthropics(self._said)
+
+
 def from_router(error: RouterError, named: Mapping[str, str] | None = None) -> ApiError:
     """The router's refusals are the caller's to mend. named: by option or rule, the header, the
     field or the key of the configuration that said so."""
@@ -266,6 +309,8 @@ def from_router(error: RouterError, named: Mapping[str, str] | None = None) -> A
     if isinstance(error, ConstraintsInfeasibleError):
         rows = said.get("constraints", "model")
         return InvalidRequestError(str(error), param=rows, code="no_eligible_model")
+    if isinstance(error, ContextFullError):
+        return ContextFullApiError(error)
     if isinstance(error, NoEligibleModelError):
         narrowed = next((said[name] for name in _NARROWING if name in said), "model")
         return InvalidRequestError(str(error), param=narrowed, code="no_eligible_model")
@@ -288,7 +333,7 @@ def from_upstreams(failures: Mapping[str, UpstreamError]) -> ApiError:
         return PassedThroughError(errors[-1].status, errors[-1].body)
     refusal = _common_refusal(errors)
     if refusal is not None:
-        return PassedThroughError(refusal.status, refusal.body)
+        return _refused(refusal)
     waits = [e.retry_after_s for e in errors if e.retry_after_s is not None]
     told = "; ".join(f"{model}: {with_words(error)}" for model, error in failures.items())
     if all(isinstance(error, UpstreamRateLimitedError) for error in errors):
@@ -317,6 +362,13 @@ def _common_refusal(errors: Sequence[UpstreamError]) -> UpstreamModelRefusedErro
     if len(refusals) < len(errors):
         return None
     return next((refusal for refusal in refusals if refusal.is_about_the_request), None)
+
+
+def _refused(refusal: UpstreamModelRefusedError) -> ApiError:
+    # 413 is about bytes, and has words of its own
+    if refusal.refusal is Refusal.CONTEXT and refusal.status != 413:
+        return ContextRefusedError(refusal.body)
+    return PassedThroughError(refusal.status, refusal.body)
 
 
 def from_resting(resting: Mapping[str, Resting]) -> ApiError:

@@ -53,6 +53,7 @@ _CODES: Final[Mapping[str, Refusal]] = {
     "extra_forbidden": Refusal.PARAMETER,
     "context_length_exceeded": Refusal.CONTEXT,
     "request_too_large": Refusal.CONTEXT,
+    "exceed_context_size_error": Refusal.CONTEXT,
     "content_filter": Refusal.CONTENT,
     "content_policy_violation": Refusal.CONTENT,
     "responsibleaipolicyviolation": Refusal.CONTENT,
@@ -85,7 +86,9 @@ _WORDS: Final[tuple[tuple[Refusal, re.Pattern[str]], ...]] = tuple(
             r"(maximum|max) context|context (length|window|limit|size)|prompt is too long|"
             r"(prompt|input|messages?)\b.{0,40}\b(too long|too large)|too many (input )?tokens|"
             r"(input|prompt) tokens? (count|limit)|maximum number of (input )?tokens|"
-            r"reduce the length|request too large for model",
+            r"reduce the length|request too large for model|"
+            r"max(imum)? (prompt|input) length|prompt exceeds|exceeded model token limit|"
+            r"exceeds maximum allowed input length|range of input length should be",
         ),
         (
             Refusal.MODEL,

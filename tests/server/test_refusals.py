@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import orjson
 import pytest
+from broken_stream import read_stream
 from fake_anthropic import FakeAnthropic
 from fake_gemini import FakeGemini
 from fake_provider import Behaviour, FakeProvider
@@ -366,7 +367,10 @@ def test_an_answer_that_had_begun_breaks_off(rig: Rig) -> None:
         "up-first",
         Behaviour(garbage=sse(ROLE, word, OVERLOADED), content_type="text/event-stream"),
     )
-    events = sse_events(rig.post(stream=True).text)
+    body = {"model": "p2l", "messages": [{"role": "user", "content": "hi"}], "stream": True}
+    answer = read_stream(rig.client, "/v1/chat/completions", body)
+    events = sse_events(answer.text)
+    assert answer.is_broken
     assert any(isinstance(event, dict) and "error" in event for event in events)
     assert rig.asked() == (1, 0)
 
