@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any, Final
 
+from server.model_facts import facts_of
 from server.upstream.asked import asked, content_parts, wants_json_schema
 from server.upstream.base import Fit, Surface, UpstreamRequest
 from server.upstream.fitting import body_of, fit_of
-from server.upstream.history import mended
+from server.upstream.history import Rules, mended, targets
 from server.upstream.profiles import FORCED_TOOL, JSON_SCHEMA, MESSAGE_NAMES, Profile
 from server.upstream.tool_images import shows_something, with_images_after
 from server.upstream.users import shortened
 
+_OPEN_SERVERS: Final = (targets.GENERIC, targets.VLLM)
+# Vendors whose API refuses tool turns without reasoning_content.
+_WANT_REASONING: Final = frozenset({"deepseek", "moonshot"})
 _CAPS: Final = ("max_completion_tokens", "max_tokens")
 Message = Mapping[str, Any]
 _USERS: Final = ("user", "safety_identifier")
@@ -59,7 +64,7 @@ def outgoing(profile: Profile, request: UpstreamRequest) -> dict[str, Any]:
 
 
 def _chat(profile: Profile, body: dict[str, Any]) -> dict[str, Any]:
-    body["messages"] = _messages(profile, body["messages"])
+    body["messages"] = _messages(_rules(profile.history, body["model"]), body["messages"])
     if profile.changes_nothing:
         return body
     kept = {profile.renamed.get(n, n): v for n, v in body.items() if profile.sends(n)}
@@ -67,7 +72,7 @@ def _chat(profile: Profile, body: dict[str, Any]) -> dict[str, Any]:
     if profile.cap is not None and caps:
         kept = {name: value for name, value in kept.items() if name not in _CAPS}
         kept[profile.cap] = min(caps)
-    if profile.strict and body.get("tools"):
+    if "cache_control" in profile.history.part_fields_refused and body.get("tools"):
         kept["tools"] = [_unmarked(tool) for tool in body["tools"]]
     for name in _USERS:
         if isinstance(kept.get(name), str):
@@ -77,13 +82,23 @@ def _chat(profile: Profile, body: dict[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def _messages(profile: Profile, given: Sequence[Message]) -> Sequence[Message]:
-    messages = mended(given, profile.history)
+def _messages(rules: Rules, given: Sequence[Message]) -> Sequence[Message]:
+    messages = mended(given, rules)
     for message in messages:
         if message["role"] == "tool" and shows_something(message):
             # what they show stands in a message of the user's, which has to be fitted in as well
-            return mended(with_images_after(messages), profile.history)
+            return mended(with_images_after(messages), rules)
     return messages
+
+
+@lru_cache(maxsize=1024)
+def _rules(rules: Rules, model: str) -> Rules:
+    """What goes for the model: some want their reasoning back from every server of open models."""
+    if rules not in _OPEN_SERVERS:
+        return rules
+    facts = facts_of(model)
+    wants = facts.vendor in _WANT_REASONING and facts.thinking.tool_turns_need_thoughts
+    return targets.with_reasoning(rules) if wants else rules
 
 
 def _unmarked(tool: Mapping[str, Any]) -> Mapping[str, Any]:

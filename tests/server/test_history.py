@@ -8,7 +8,10 @@ from typing import Any
 
 import pytest
 
+from server.upstream.base import UpstreamRequest
 from server.upstream.history import Rules, mended, targets
+from server.upstream.openai_body import outgoing
+from server.upstream.profiles import PROFILES
 
 USER = {"role": "user", "content": "Where?"}
 EVERY = {name: rules for name, rules in vars(targets).items() if isinstance(rules, Rules)}
@@ -170,3 +173,25 @@ def test_words_survive_in_whatever_place_they_stood() -> None:
         sent = str(mended(history, rules))
         assert "I will not." in sent
         assert "Why?" in sent
+
+
+def test_models_that_want_their_reasoning_get_it_from_every_server() -> None:
+    history = [USER, said(call(), thinking_blocks=FOREIGN["thinking_blocks"]), result()]
+    tools = [{"type": "function", "function": {"name": "find"}, "cache_control": {"type": "x"}}]
+    wanted = {
+        ("generic", "kimi-k3.1-pro"): "hm",
+        ("vllm", "deepseek-v4-pro"): "hm",
+        ("vllm", "qwen3-32b"): "hm",
+        ("generic", "qwen3-32b"): None,
+        ("deepseek", "deepseek-chat"): "hm",
+        ("mistral", "mistral-large-4"): None,
+    }
+    for (profile, model), reasoning in wanted.items():
+        request = UpstreamRequest({"messages": history, "tools": tools}, False, model)
+        sent = outgoing(PROFILES[profile], request)
+        assert sent["messages"][1].get("reasoning_content") == reasoning, (profile, model)
+        assert ("cache_control" in sent["tools"][0]) == (profile == "generic")
+    bare = [USER, said(call()), result()]
+    for profile, model in (("generic", "kimi-k3.1-pro"), ("vllm", "qwen3-32b")):
+        sent = outgoing(PROFILES[profile], UpstreamRequest({"messages": bare}, False, model))
+        assert ("reasoning_content" in sent["messages"][1]) == (profile == "generic")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 from typing import Any
 
 import pytest
+from fuzz_histories import Target, parsed
 
 from server.model_facts import facts_of
 from server.secret import Secret
@@ -145,3 +147,46 @@ def test_thinking_is_off_where_a_tool_turn_has_lost_its_thoughts(
 )
 def test_refusals_of_thoughts_are_told_from_others(words: bytes, about: bool) -> None:
     assert is_about_thoughts(words) is about
+
+
+FOREIGN_CALL: Any = {
+    "id": "c1",
+    "type": "function",
+    "function": {"name": "find", "arguments": "{}"},
+    "extra_content": {"google": {"thought_signature": "of-another-account"}},
+}
+SIGNED_HISTORIES: dict[str, Any] = {
+    "gemini": ("chat", {"messages": [
+        USER,
+        {"role": "assistant", "content": None, "tool_calls": [FOREIGN_CALL]},
+        {"role": "tool", "tool_call_id": "c1", "content": "here"},
+    ]}),
+    "anthropic": ("messages", {"max_tokens": 9000, "messages": [
+        USER, said(THINKING, TOOL), {"role": "user", "content": [RESULT]}],
+        "tools": [{"name": "find", "input_schema": {"type": "object"}}],
+        "thinking": {"type": "enabled", "budget_tokens": 2000}}),
+    "responses": ("responses", {"input": [
+        {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "gAAA"},
+        {"type": "message", "role": "assistant", "content": "There."}, USER]}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SIGNED_HISTORIES)
+def test_thoughts_that_are_refused_are_left_out_at_the_second_try(name: str) -> None:
+    surface, fields = SIGNED_HISTORIES[name]
+
+    async def sent() -> tuple[list[str], Any]:
+        target = Target(name)
+        request = parsed(surface, {"model": "p2l", **fields})
+        fit = request.fit(target.upstream, target.model, bounded=False, facts=target.facts)
+        outgoing = request.outgoing(target.upstream, target.model, None, fit)
+        await target.upstream.complete(outgoing)
+        await target.upstream.close()
+        return target.refusals, target.sent
+
+    refusals, taken = asyncio.run(sent())
+    assert len(refusals) == 1
+    (body,) = taken
+    assert "of-another-account" not in str(body)
+    assert "gAAA" not in str(body)
+    assert "hinking" not in str(body)

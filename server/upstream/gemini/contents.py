@@ -29,10 +29,13 @@ NO_SIGNATURE: Final = "skip_thought_signature_validator"
 
 
 def system_and_contents(
-    given: Sequence[Mapping[str, Any]], *, sign: bool
+    given: Sequence[Mapping[str, Any]], *, sign: bool, trust: bool = True
 ) -> tuple[list[Part], list[Part]]:
     """(system parts, contents), contents of one role merged. sign: whether the model wants a
-    signature at its calls. Raises InexpressibleError."""
+    signature at its calls. trust: whether those that are there are its own.
+
+    Raises InexpressibleError.
+    """
     messages = mended(given, targets.GEMINI)
     n_system = 0
     while n_system < len(messages) and messages[n_system]["role"] in _SYSTEM:
@@ -41,7 +44,7 @@ def system_and_contents(
     contents: list[Part] = []
     names: dict[str, str] = {}
     for message in messages[n_system:]:
-        role, said = _content(message, names, sign=sign)
+        role, said = _content(message, names, sign=sign, trust=trust)
         if contents and contents[-1]["role"] == role:
             contents[-1]["parts"] += said
         elif said:
@@ -52,13 +55,13 @@ def system_and_contents(
 
 
 def _content(
-    message: Mapping[str, Any], names: dict[str, str], *, sign: bool
+    message: Mapping[str, Any], names: dict[str, str], *, sign: bool, trust: bool
 ) -> tuple[str, list[Part]]:
     role = message["role"]
     if role == "tool":
         return "user", [_response(message, names), *_shown(message)]
     if role == "assistant":
-        return "model", list(_said(message, names, sign=sign))
+        return "model", list(_said(message if trust else _unsigned(message), names, sign=sign))
     said = [_part(part) for part in parts(message.get("content")) if part.get("text") != ""]
     return "user", said
 
@@ -77,6 +80,16 @@ def _said(message: Mapping[str, Any], names: dict[str, str], *, sign: bool) -> I
             # of calls made at once only the first is signed
             signature = {"thoughtSignature": NO_SIGNATURE}
         yield part | signature
+
+
+def _unsigned(message: Mapping[str, Any]) -> dict[str, Any]:
+    """Without any signature."""
+    bare = {n: v for n, v in message.items() if n not in ("extra_content", "thinking_blocks")}
+    calls = message.get("tool_calls")
+    if calls:
+        hidden = "extra_content"
+        bare["tool_calls"] = [{n: v for n, v in c.items() if n != hidden} for c in calls]
+    return bare
 
 
 def _signed(said: Mapping[str, Any], kept: str | None) -> Part:

@@ -87,11 +87,14 @@ _NEVER: Final = re.compile(r"gemini-(1|2\.0)|gemma")
 _NOT_OFF: Final = re.compile(r"gemini-2\.5-pro")
 
 
-def to_generate_content(body: Mapping[str, Any], model: str) -> dict[str, Any]:
-    """The generateContent body. Raises InexpressibleError."""
+def to_generate_content(
+    body: Mapping[str, Any], model: str, *, trust: bool = True
+) -> dict[str, Any]:
+    """The generateContent body. trust: whether the signatures in the conversation are the
+    provider's own. Raises InexpressibleError."""
     wanted = check_fields(body, INEXPRESSIBLE)
     newer = _BY_LEVEL.search(model) is not None
-    system, contents = system_and_contents(body["messages"], sign=newer)
+    system, contents = system_and_contents(body["messages"], sign=newer, trust=trust)
     out: dict[str, Any] = {"contents": contents}
     if system:
         out["systemInstruction"] = {"parts": system}

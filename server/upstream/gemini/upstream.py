@@ -40,6 +40,7 @@ from server.upstream.mending.stream import mended
 from server.upstream.mending.whole import mend_answer
 from server.upstream.refusals import Refusal
 from server.upstream.said import is_from_an_api, said_of
+from server.upstream.signatures import is_about_thoughts
 from server.upstream.tool_names import GEMINI_NAME
 from server.upstream.wire import (
     envelope,
@@ -112,6 +113,9 @@ class GeminiUpstream:
         """See Upstream.complete."""
         heavy = self._exchange.heavy
         answer = await self._exchange.post(await self._prepared(request))
+        if answer.status == 400 and is_about_thoughts(answer.content):
+            # a model does without the signatures of others
+            answer = await self._exchange.post(await self._prepared(request, trust=False))
         if answer.status != 200:
             raise self._refusal(answer, request.upstream_model)
         body = await whole_object(heavy, answer)
@@ -187,13 +191,13 @@ class GeminiUpstream:
         error.reported = None if usage is None else {"usage": usage}
         raise error
 
-    async def _prepared(self, request: UpstreamRequest) -> Call:
-        make = partial(self._call, request)
+    async def _prepared(self, request: UpstreamRequest, *, trust: bool = True) -> Call:
+        make = partial(self._call, request, trust=trust)
         return await self._exchange.heavy.run_where(request.progress.is_large, make)
 
-    def _call(self, request: UpstreamRequest) -> Call:
+    def _call(self, request: UpstreamRequest, *, trust: bool) -> Call:
         try:
-            body = to_generate_content(request.body, request.upstream_model)
+            body = to_generate_content(request.body, request.upstream_model, trust=trust)
         except InexpressibleError as error:
             message = f"The model's provider cannot express {error}."
             raise UpstreamRejectedError(

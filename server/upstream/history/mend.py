@@ -181,8 +181,10 @@ class _Mender:
             own["content"] = joined(own.get("content"), str(refusal))
         if not rules.opens_seals:
             _without_sealed(own)
-        if rules.wants_reasoning and message.get("tool_calls"):
-            own["reasoning_content"] = thoughts_of(message) or thoughts or NO_REASONING
+        if rules.reasoning != "as_given" and message.get("tool_calls"):
+            known = thoughts_of(message) or thoughts
+            if known or rules.reasoning == "has_to":
+                own["reasoning_content"] = known or NO_REASONING
         return self._trimmed(own)
 
     def _keeps(self, name: str, value: object) -> bool:

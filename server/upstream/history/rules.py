@@ -22,7 +22,8 @@ class Rules:
     answers_tools: a user's message may not follow a tool's result at once.
     takes_empty: a message of the user's may be empty. json_arguments: the arguments of a call have
     to be a JSON object. plain_text: content that is text alone has to be one string.
-    wants_reasoning: a message with tool calls has to have its reasoning_content. opens_seals: the
+    reasoning: whether a message with tool calls has its reasoning_content: has_to; where_known;
+    as_given. opens_seals: the
     reasoning that was sealed here may be the provider's own.
     """
 
@@ -39,5 +40,5 @@ class Rules:
     takes_empty: bool = False
     json_arguments: bool = True
     plain_text: bool = False
-    wants_reasoning: bool = False
+    reasoning: Literal["has_to", "where_known", "as_given"] = "as_given"
     opens_seals: bool = False

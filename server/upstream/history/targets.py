@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from server.upstream.history.rules import Rules
@@ -58,7 +59,7 @@ DEEPSEEK: Final = Rules(
     part_fields_refused=_MARKS,
     alternates=True,
     plain_text=True,
-    wants_reasoning=True,
+    reasoning="has_to",
 )
 # Answers 422 to a field that it does not know, and 400 to the user right behind a tool.
 MISTRAL: Final = Rules(
@@ -71,6 +72,7 @@ MISTRAL: Final = Rules(
 )
 # Servers of open models: their chat templates want one system message, and the others in turns.
 VLLM: Final = Rules(
+    reasoning="where_known",
     kept=_BASIC | {"name", "prefix", "reasoning", "reasoning_content"},
     call_fields=_CALL,
     part_fields_refused=_MARKS,
@@ -103,3 +105,9 @@ GEMINI: Final = Rules(
     call_fields=_CALL | {"extra_content"},
     opens_seals=True,
 )
+
+
+def with_reasoning(rules: Rules) -> Rules:
+    """The rules for a model that wants its reasoning back, whoever serves it."""
+    kept = None if rules.kept is None else rules.kept | {"reasoning_content"}
+    return replace(rules, reasoning="has_to", kept=kept)

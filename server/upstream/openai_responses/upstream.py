@@ -62,7 +62,10 @@ _NOT_HERE: Final = (
 )
 _SUMMARY: Final = "reasoning.summary"
 _UNVERIFIED: Final = "organization must be verified"
-_REASONING_ITEM: Final = re.compile(r"Item (with id )?'(rs|msg|fc)_")
+_REASONING_ITEM: Final = re.compile(
+    r"Item (with id )?'(rs|msg|fc)_|.*encrypted content\b.* could not be", re.IGNORECASE
+)
+_NATIVE: Final = frozenset({Surface.RESPONSES, Surface.COMPACT})
 _ENCRYPTED: Final = "ncrypted content is not supported"
 
 
@@ -144,7 +147,7 @@ class ResponsesBridge:
 
     async def complete(self, request: UpstreamRequest) -> UpstreamReply:
         """See Upstream.complete."""
-        if request.surface in (Surface.RESPONSES, Surface.COMPACT):
+        if request.surface in _NATIVE:
             reply = await self._as_it_is(request, self._plain.complete)
             return replace(reply, body=marked_response(reply.body, self._signatures))
         if not self._is_bridged(request):
