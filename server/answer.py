@@ -22,6 +22,7 @@ from server.presenters import (
     with_cost,
 )
 from server.request import GatewayRequest
+from server.responses.compaction import CompactionStream, compacted
 from server.responses.reply import blank_response, to_response
 from server.responses.stream import ResponseStream
 from server.responses.tools import Toolbox
@@ -136,7 +137,8 @@ def _bridged(exchange: Exchange, request: GatewayRequest, body: dict[str, Any]) 
         return to_message(body, model)
     blank = blank_response(request.native or {}, model)
     tools = request.tools or Toolbox()
-    return to_response(body, blank, tools, with_thoughts=_wants_thoughts(request))
+    response = to_response(body, blank, tools, with_thoughts=_wants_thoughts(request))
+    return compacted(response) if _compacts(request) else response
 
 
 def _presenter(exchange: Exchange, request: GatewayRequest, request_id: str) -> Presenter:
@@ -156,12 +158,18 @@ def _presenter(exchange: Exchange, request: GatewayRequest, request_id: str) -> 
     if request.surface is Surface.RESPONSES:
         blank = blank_response(request.native or {}, card.name) | marks
         tools = request.tools or Toolbox()
+        if _compacts(request):
+            return ResponsesPresenter(CompactionStream(blank), cost)
         stream = ResponseStream(blank, tools, with_thoughts=_wants_thoughts(request))
         return ResponsesPresenter(stream, cost)
     explanation = None
     if exchange.plan.explain:
         explanation = decision_json(exchange.decision, request_id, exchange.plan.scoring)
     return ChunkPresenter(card, cost, include_usage=request.include_usage, explanation=explanation)
+
+
+def _compacts(request: GatewayRequest) -> bool:
+    return request.turn is not None and request.turn.compacts
 
 
 def _wants_thoughts(request: GatewayRequest) -> bool:

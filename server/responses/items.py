@@ -11,6 +11,7 @@ from server.errors import InvalidRequestError
 from server.responses.calls import arguments_of
 from server.responses.tools import CUSTOM, FUNCTION, OWN_CALLS, Toolbox
 from server.upstream.carried import are_signatures, put_back, text_of_summary
+from server.upstream.compaction import ASK, told_summary
 from server.upstream.seal import unsealed
 
 Message = dict[str, Any]
@@ -35,12 +36,14 @@ _PASSED_OVER: Final = frozenset(
 
 class Bridge:
     """Collects messages and tools. gap: the first thing that chat completions cannot say;
-    left_out: what they do not say, and can do without."""
+    left_out: what they do not say, and can do without. compacts: the conversation is to be
+    shortened."""
 
     def __init__(self) -> None:
         self.messages: list[Message] = []
         self.tools = Toolbox()
         self.gap: str | None = None
+        self.compacts = False
         self.left_out: dict[str, None] = {}
         # what was thought before the next item of the assistant's, and its words as they were shown
         self._thoughts: list[Any] = []
@@ -77,6 +80,11 @@ class Bridge:
                 self._words += text_of_summary(item)
             case "additional_tools":
                 self.tools.add(item.get("tools"), f"{param}.tools")
+            case "compaction":
+                self._compaction(item)
+            case "compaction_trigger":
+                self.compacts = True
+                self.messages.append({"role": "user", "content": ASK})
             case "tool_search_output":
                 self._found(item, param)
             case str(kind) if kind in _OUTPUTS:
@@ -177,6 +185,13 @@ class Bridge:
         else:
             output = self._content(said, f"{param}.output")
         self.messages.append({"role": "tool", "tool_call_id": call_id, "content": output})
+
+    def _compaction(self, item: Message) -> None:
+        told = told_summary(item)
+        if told is None:
+            self.lacks("compactions of another provider's")
+        else:
+            self.messages.append({"role": "user", "content": told})
 
     def _found(self, item: Message, param: str) -> None:
         """Tools that the caller's own search has found."""

@@ -95,6 +95,8 @@ def parse_responses_request(
     chat = {name: wanted[name] for name in _SAME if name in wanted}
     chat |= _caps(wanted) | _text(wanted) | _reasoning(wanted, bridge) | _tools(wanted, bridge)
     chat |= _logprobs(wanted, bridge)
+    if bridge.compacts and "tools" in chat:
+        chat["tool_choice"] = "none"
     for name in wanted:
         if name not in _SAME | _OTHERWISE | _OURS:
             bridge.left_out[name] = None
@@ -115,7 +117,7 @@ def parse_responses_request(
         bridged_without=tuple(bridge.left_out),
         tools=bridge.tools,
         server_tools=_needs_hosted(bridge, wanted.get("tool_choice")),
-        turn=Turn(kept_as, wanted.get("previous_response_id"), _as_items(items)),
+        turn=Turn(kept_as, wanted.get("previous_response_id"), _as_items(items), bridge.compacts),
     )
 
 

@@ -24,11 +24,13 @@ _OF_CALLS: Final = ("type", "call_id", "name", "namespace", "arguments", "input"
 @dataclass(frozen=True, slots=True)
 class Turn:
     """kept_as: the id under which the answer is to be kept, None where it is not. previous_id: the
-    response that it continues. input: its own items. The repr hides what is said."""
+    response that it continues. input: its own items; compacts: they end with the wish for a shorter
+    conversation. The repr hides what is said."""
 
     kept_as: str | None = None
     previous_id: str | None = None
     input: Sequence[Item] = field(default=(), repr=False)
+    compacts: bool = False
 
     @property
     def marks(self) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -124,3 +125,40 @@ def test_a_wrong_body_is_named(rig: tuple[FakeProvider, FakeProvider, str]) -> N
     answer = post(rig[2], {"model": "gpt-5.2", "input": 5})
     assert answer.status_code == 400
     assert answer.json()["error"]["param"] == "input"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_who_has_no_way_of_its_own_writes_a_summary_that_all_can_read(
+    rig: tuple[FakeProvider, FakeProvider, str], stream: bool
+) -> None:
+    plain, _, url = rig
+    plain.script("plain", Behaviour(texts=("The user", " said hi.")))
+    tool = {"type": "function", "name": "f", "parameters": {"type": "object", "properties": {}}}
+    body = {"model": "plain", "tools": [tool], "stream": stream}
+    asked = body | {"input": [USER, {"type": "compaction_trigger"}]}
+    answer = httpx.post(f"{url}/v1/responses", json=asked, trust_env=False)
+    assert answer.status_code == 200, answer.text
+    sent = plain.requests[-1].body
+    assert sent["messages"][-1]["role"] == "user"
+    assert sent["tool_choice"] == "none", "it is to write, not to work"
+    if stream:
+        events = [
+            json.loads(line.removeprefix("data: "))
+            for line in answer.text.splitlines()
+            if line.startswith("data: ")
+        ]
+        assert [event["type"].removeprefix("response.") for event in events] == [
+            "created", "in_progress", "output_item.added", "output_item.done", "completed",
+        ]  # fmt: skip
+        response = events[-1]["response"]
+    else:
+        response = answer.json()
+    [item] = response["output"]
+    assert item["type"] == "compaction"
+    assert response["usage"]["output_tokens"] > 0
+    for model, provider in (("plain", plain), ("gpt-5.2", plain)):
+        if model == "gpt-5.2":
+            plain.script(model, Behaviour(answer=COMPACTED | {"object": "response"}))
+        later = {"model": model, "input": [item, USER]}
+        assert httpx.post(f"{url}/v1/responses", json=later, trust_env=False).status_code == 200
+        assert "The user said hi." in json.dumps(provider.requests[-1].body)

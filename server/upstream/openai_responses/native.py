@@ -10,6 +10,7 @@ from typing import Any, Final
 import orjson
 
 from server.sse import SseEvent
+from server.upstream.compaction import told_summary
 from server.upstream.history.words import NO_RESULT, stray_result
 from server.upstream.signatures import Signatures
 from server.upstream.tool_ids import responses_id
@@ -135,6 +136,11 @@ class _Mender:
             self._out.append(_bare(item if own == secret else {**item, _CONTENT: own}))
 
     def _secret(self, item: Item, kind: str) -> None:
+        told = told_summary(item)
+        if told is not None:
+            self._answer_rest()
+            self._put({"type": "message", "role": "user", "content": told}, "message")
+            return
         own = self._own(item[_CONTENT])
         if own is not None:
             self._put(item if own == item[_CONTENT] else {**item, _CONTENT: own}, kind)
