@@ -33,7 +33,7 @@ def signatures_in(said: Said) -> list[dict[str, Any]]:
     return [
         {"type": GOOGLE, "call": identifier, "signature": signature}
         for identifier, holder in found
-        if (signature := _google(holder)) is not None
+        if (signature := signature_of(holder)) is not None
     ]
 
 
@@ -76,7 +76,8 @@ def signatures_kept(message: Said) -> dict[str | None, str]:
     }
 
 
-def _google(holder: Said) -> str | None:
+def signature_of(holder: Said) -> str | None:
+    """Gemini's, of a message or a call, in the form of Google's own OpenAI endpoint."""
     extra = holder.get("extra_content")
     google = extra.get("google") if isinstance(extra, Mapping) else None
     signature = google.get("thought_signature") if isinstance(google, Mapping) else None

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import mimetypes
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 import orjson
 
-from server.upstream.carried import signatures_kept
+from server.upstream.carried import signature_of, signatures_kept
 from server.upstream.dialect import (
     InexpressibleError,
     arguments_of,
@@ -22,6 +22,8 @@ from server.upstream.dialect import (
 from server.upstream.history import mended, targets
 
 Part = dict[str, Any]
+# A signature as its account made it; None for another's.
+Own = Callable[[str], str | None]
 _SYSTEM: Final = frozenset({"system", "developer"})
 _TEXTS: Final = frozenset({"text", "refusal"})
 # Stands for a signature that another provider's call never had; newer models want one.
@@ -29,10 +31,10 @@ NO_SIGNATURE: Final = "skip_thought_signature_validator"
 
 
 def system_and_contents(
-    given: Sequence[Mapping[str, Any]], *, sign: bool, trust: bool = True
+    given: Sequence[Mapping[str, Any]], *, sign: bool, own: Own = str
 ) -> tuple[list[Part], list[Part]]:
     """(system parts, contents), contents of one role merged. sign: whether the model wants a
-    signature at its calls. trust: whether those that are there are its own.
+    signature at its calls. own: see Own.
 
     Raises InexpressibleError.
     """
@@ -44,7 +46,7 @@ def system_and_contents(
     contents: list[Part] = []
     names: dict[str, str] = {}
     for message in messages[n_system:]:
-        role, said = _content(message, names, sign=sign, trust=trust)
+        role, said = _content(message, names, sign=sign, own=own)
         if contents and contents[-1]["role"] == role:
             contents[-1]["parts"] += said
         elif said:
@@ -55,49 +57,40 @@ def system_and_contents(
 
 
 def _content(
-    message: Mapping[str, Any], names: dict[str, str], *, sign: bool, trust: bool
+    message: Mapping[str, Any], names: dict[str, str], *, sign: bool, own: Own
 ) -> tuple[str, list[Part]]:
     role = message["role"]
     if role == "tool":
         return "user", [_response(message, names), *_shown(message)]
     if role == "assistant":
-        return "model", list(_said(message if trust else _unsigned(message), names, sign=sign))
+        return "model", list(_said(message, names, sign=sign, own=own))
     said = [_part(part) for part in parts(message.get("content")) if part.get("text") != ""]
     return "user", said
 
 
-def _said(message: Mapping[str, Any], names: dict[str, str], *, sign: bool) -> Iterator[Part]:
+def _said(
+    message: Mapping[str, Any], names: dict[str, str], *, sign: bool, own: Own
+) -> Iterator[Part]:
     text = text_of(message.get("content"))
     kept = signatures_kept(message) if "thinking_blocks" in message else {}
     if text:
-        yield {"text": text} | _signed(message, kept.get(None))
+        yield {"text": text} | _signed(message, kept.get(None), own)
     for number, call in enumerate(message.get("tool_calls") or ()):
         arguments = arguments_of(call)
         name = names[call["id"]] = call["function"]["name"]
         part: Part = {"functionCall": {"id": call["id"], "name": name, "args": arguments}}
-        signature = _signed(call, kept.get(call["id"]))
+        signature = _signed(call, kept.get(call["id"]), own)
         if sign and number == 0 and not signature:
             # of calls made at once only the first is signed
             signature = {"thoughtSignature": NO_SIGNATURE}
         yield part | signature
 
 
-def _unsigned(message: Mapping[str, Any]) -> dict[str, Any]:
-    """Without any signature."""
-    bare = {n: v for n, v in message.items() if n not in ("extra_content", "thinking_blocks")}
-    calls = message.get("tool_calls")
-    if calls:
-        hidden = "extra_content"
-        bare["tool_calls"] = [{n: v for n, v in c.items() if n != hidden} for c in calls]
-    return bare
-
-
-def _signed(said: Mapping[str, Any], kept: str | None) -> Part:
+def _signed(said: Mapping[str, Any], kept: str | None, own: Own) -> Part:
     """kept: a signature that the caller has carried for it in another API."""
-    extra = said.get("extra_content")
-    google = extra.get("google") if isinstance(extra, Mapping) else None
-    signature = google.get("thought_signature") if isinstance(google, Mapping) else kept
-    return {"thoughtSignature": signature} if isinstance(signature, str) else {}
+    given = signature_of(said) or kept
+    signature = None if given is None else own(given)
+    return {} if signature is None else {"thoughtSignature": signature}
 
 
 def _response(message: Mapping[str, Any], names: Mapping[str, str]) -> Part:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 import orjson
@@ -110,6 +110,14 @@ def to_completion(answer: Mapping[str, Any], created: int) -> Body:
     }
     usage = usage_of(answer.get("usageMetadata"))
     return body if usage is None else body | {"usage": usage}
+
+
+def sign_parts(answer: Mapping[str, Any], mark: Callable[[str], str]) -> None:
+    """Marks every signature in an answer, or in a part of one, with whose it is."""
+    for candidate in answer.get("candidates") or ():
+        for part in _parts(candidate):
+            if isinstance(part, dict) and isinstance(part.get("thoughtSignature"), str):
+                part["thoughtSignature"] = mark(part["thoughtSignature"])
 
 
 class ContentStream:

@@ -15,7 +15,7 @@ from server.upstream.dialect import (
     output_cap,
     stop_sequences,
 )
-from server.upstream.gemini.contents import system_and_contents
+from server.upstream.gemini.contents import Own, system_and_contents
 from server.upstream.history import called_names
 
 KNOWN: Final = frozenset(
@@ -87,14 +87,11 @@ _NEVER: Final = re.compile(r"gemini-(1|2\.0)|gemma")
 _NOT_OFF: Final = re.compile(r"gemini-2\.5-pro")
 
 
-def to_generate_content(
-    body: Mapping[str, Any], model: str, *, trust: bool = True
-) -> dict[str, Any]:
-    """The generateContent body. trust: whether the signatures in the conversation are the
-    provider's own. Raises InexpressibleError."""
+def to_generate_content(body: Mapping[str, Any], model: str, *, own: Own = str) -> dict[str, Any]:
+    """The generateContent body. own: see Own. Raises InexpressibleError."""
     wanted = check_fields(body, INEXPRESSIBLE)
     newer = _BY_LEVEL.search(model) is not None
-    system, contents = system_and_contents(body["messages"], sign=newer, trust=trust)
+    system, contents = system_and_contents(body["messages"], sign=newer, own=own)
     out: dict[str, Any] = {"contents": contents}
     if system:
         out["systemInstruction"] = {"parts": system}

@@ -28,10 +28,12 @@ from server.upstream.errors import (
 )
 from server.upstream.exchange import Answer, Call, Exchange, drain
 from server.upstream.fields import Fields
+from server.upstream.gemini.contents import Own
 from server.upstream.gemini.reply import (
     ContentStream,
     failure_of,
     filter_of,
+    sign_parts,
     to_completion,
     usage_of,
 )
@@ -40,7 +42,7 @@ from server.upstream.mending.stream import mended
 from server.upstream.mending.whole import mend_answer
 from server.upstream.refusals import Refusal
 from server.upstream.said import is_from_an_api, said_of
-from server.upstream.signatures import is_about_thoughts
+from server.upstream.signatures import Signatures, is_about_thoughts
 from server.upstream.tool_names import GEMINI_NAME
 from server.upstream.wire import (
     envelope,
@@ -77,6 +79,7 @@ class GeminiUpstream:
         self._models_url = gemini_models_url(base_url)
         self._api_key = api_key
         self._headers = key_headers(name, "gemini", base_url, api_key, auth)
+        self._signatures = Signatures(base_url, api_key)
         self._exchange = exchange
         self._clock = clock
 
@@ -115,7 +118,7 @@ class GeminiUpstream:
         answer = await self._exchange.post(await self._prepared(request))
         if answer.status == 400 and is_about_thoughts(answer.content):
             # a model does without the signatures of others
-            answer = await self._exchange.post(await self._prepared(request, trust=False))
+            answer = await self._exchange.post(await self._prepared(request, with_signatures=False))
         if answer.status != 200:
             raise self._refusal(answer, request.upstream_model)
         body = await whole_object(heavy, answer)
@@ -124,6 +127,7 @@ class GeminiUpstream:
         self._check_said(body, nothing_yet=True)
 
         def translate() -> dict[str, Any]:
+            sign_parts(body, self._signatures.marked_text)
             return mend_answer(self._name, to_completion(body, int(self._clock())))
 
         return UpstreamReply(
@@ -154,6 +158,8 @@ class GeminiUpstream:
                 # its last chunks may bring usage only: nothing but the end of the answer ends it
                 answer = self._read(event)
                 self._check_said(answer, nothing_yet=not stream.has_begun)
+                if b"thoughtSignature" in event.data:
+                    sign_parts(answer, self._signatures.marked_text)
                 for chunk in stream.chunks(answer):
                     yield _event(chunk)
             await drain(events)
@@ -191,13 +197,14 @@ class GeminiUpstream:
         error.reported = None if usage is None else {"usage": usage}
         raise error
 
-    async def _prepared(self, request: UpstreamRequest, *, trust: bool = True) -> Call:
-        make = partial(self._call, request, trust=trust)
+    async def _prepared(self, request: UpstreamRequest, *, with_signatures: bool = True) -> Call:
+        make = partial(self._call, request, with_signatures=with_signatures)
         return await self._exchange.heavy.run_where(request.progress.is_large, make)
 
-    def _call(self, request: UpstreamRequest, *, trust: bool) -> Call:
+    def _call(self, request: UpstreamRequest, *, with_signatures: bool) -> Call:
+        own: Own = self._signatures.own_text if with_signatures else _nobodys
         try:
-            body = to_generate_content(request.body, request.upstream_model, trust=trust)
+            body = to_generate_content(request.body, request.upstream_model, own=own)
         except InexpressibleError as error:
             message = f"The model's provider cannot express {error}."
             raise UpstreamRejectedError(
@@ -230,6 +237,10 @@ class GeminiUpstream:
     def _unavailable(self, what: str, content: bytes = b"") -> UpstreamUnavailableError:
         said = said_of(told(content, self._api_key)) if content else None
         return UpstreamUnavailableError(f"{self._name} {what}", status=200, said=said)
+
+
+def _nobodys(_: str) -> None:
+    """Takes no signature for the provider's own."""
 
 
 def _event(chunk: dict[str, Any]) -> SseEvent:

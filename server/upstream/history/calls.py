@@ -8,7 +8,9 @@ from typing import Any, Final
 
 import orjson
 
+from server.upstream.carried import signature_of
 from server.upstream.history.rules import Rules
+from server.upstream.signatures import is_foreign
 
 Message = Mapping[str, Any]
 # Of a call that does not say which tool it calls.
@@ -53,6 +55,8 @@ class Calls:
     def _call(self, call: Mapping[str, Any], old: str) -> dict[str, Any]:
         kept = self._rules.call_fields
         out = {n: v for n, v in call.items() if kept is None or n in kept}
+        if "extra_content" in out and not self._rules.opens_seals and is_foreign(signature_of(out)):
+            del out["extra_content"]
         out["id"] = self._id(old)
         function, custom = call.get("function"), call.get("custom")
         if isinstance(custom, Mapping) and kept is not None and "custom" not in kept:

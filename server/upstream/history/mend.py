@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from server.upstream.carried import GOOGLE
+from server.upstream.carried import GOOGLE, signature_of
 from server.upstream.history.calls import Calls
 from server.upstream.history.content import (
     is_empty,
@@ -225,6 +225,8 @@ def _says_otherwise(said: Message) -> bool:
 
 def _without_sealed(own: dict[str, Any]) -> None:
     """Takes out the thoughts that were sealed or marked here for another provider."""
+    if "extra_content" in own and is_foreign(signature_of(own)):
+        del own["extra_content"]
     for name, places in _SEALED.items():
         entries = own.get(name)
         if not isinstance(entries, list):
