@@ -161,8 +161,8 @@ def goes_on(before: Sequence[Any], now: Sequence[Any]) -> bool:
     if again == last:
         return True
     old, new = _parts(last), _parts(again)
-    if old == [EMPTY]:
-        return _role(last) == _role(again)
+    if old[-1:] == [EMPTY]:
+        old = old[:-1]
     if all(isinstance(part, str) for part in old):
         # the words of two messages in one, as one text or as several
         texts = "\n\n".join(part for part in new if isinstance(part, str))

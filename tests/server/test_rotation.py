@@ -26,6 +26,9 @@ PROVIDERS: dict[str, tuple[str, Json, str]] = {
     "xai": ("openai", {}, "grok-4.7"),
     "groq": ("openai", {"profile": "groq"}, "llama-3.3-70b"),
     "vllm": ("openai", {"profile": "vllm"}, "qwen3-32b"),
+    "kimi": ("anthropic", {}, "kimi-k3"),
+    "azure": ("openai", {"profile": "openai", "responses": True}, "gpt-6.1-sol"),
+    "google": ("gemini", {}, "gemini-3.1-pro-preview"),
 }
 ROUNDS = 9
 
@@ -199,3 +202,25 @@ def test_a_job_survives_another_provider_at_every_turn(
         answer = caller.whole(events_of(reply.text)) if stream else reply.json()
         pending = caller.takes(answer)
     assert providers.refusals == [], asked
+
+
+SIGNERS = ("anthropic", "kimi", "gemini", "google", "responses", "azure", "deepseek")
+
+
+@pytest.mark.parametrize("name", SIGNERS)
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("surface", CALLERS)
+def test_who_goes_on_has_its_own_thoughts_back(
+    client: httpx.Client, providers: StrictProviders, surface: str, stream: bool, name: str
+) -> None:
+    caller = CALLERS[surface]()
+    providers.returned.clear()
+    caller.says("step")
+    for _ in range(2):
+        body = {"model": PROVIDERS[name][2], "stream": stream, **caller.body()}
+        reply = client.post(caller.path, json=body)
+        answer = caller.whole(events_of(reply.text)) if stream else reply.json()
+        pending = caller.takes(answer)
+        if pending is not None:
+            caller.returns(pending)
+    assert providers.returned[name] == 1

@@ -1,5 +1,6 @@
-"""Nine providers in one, over a real socket: each answers in its own dialect, thinks aloud, calls a
-tool at every other turn, and refuses what strict_history refuses and what another has signed.
+"""A dozen providers in one, over a real socket: each answers in its own dialect, thinks aloud,
+calls a tool at every other turn, and refuses what strict_history refuses and what another has
+signed.
 
     with StrictProviders() as providers: providers.base_url("mistral")
 """
@@ -10,6 +11,7 @@ import itertools
 import json
 import re
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
@@ -20,14 +22,18 @@ Json = dict[str, Any]
 _NAMED = re.compile(ISSUED + r"([a-z]+)-")
 THOUGHT = "I should look."
 _TOOL = "find"
+# Other accounts with the same API.
+_LIKE = {"kimi": "anthropic", "azure": "responses", "google": "gemini"}
 USAGE = {"prompt_tokens": 9, "completion_tokens": 9, "total_tokens": 18}
 
 
 class StrictProviders:
-    """refusals: what each has refused, as (provider, words)."""
+    """refusals: what each has refused, as (provider, words). returned: how often each has had its
+    own thoughts back."""
 
     def __init__(self) -> None:
         self.refusals: list[tuple[str, str]] = []
+        self.returned: Counter[str] = Counter()
         self._numbers = itertools.count(1)
         providers = self
 
@@ -59,14 +65,15 @@ class StrictProviders:
 
     def base_url(self, name: str) -> str:
         """Without the path that the kinds of providers add themselves."""
-        tail = "" if name in ("anthropic", "gemini") else "/v1"
+        tail = "" if _LIKE.get(name, name) in ("anthropic", "gemini") else "/v1"
         return f"http://127.0.0.1:{self._server.server_port}/{name}{tail}"
 
     def answer(self, path: str, body: Json) -> tuple[int, str, bytes]:
         """(status, type, content) of the answer of the provider whose path it is."""
         name = path.split("/")[1]
-        check = "responses" if path.endswith("/responses") else name
-        check = "openai" if check == "responses" and not path.endswith("/responses") else check
+        check = _LIKE.get(name, name)
+        if check == "responses" and not path.endswith("/responses"):
+            check = "openai"
         try:
             CHECKS[check](body)
             signers = set(_NAMED.findall(json.dumps(body)))
@@ -78,8 +85,10 @@ class StrictProviders:
                 {"error": {"type": "invalid_request_error", "message": str(refused)}}
             )
             return 400, "application/json", error.encode()
+        if signers or (name == "deepseek" and THOUGHT in json.dumps(body)):
+            self.returned[name] += 1
         number = next(self._numbers)
-        make = {"anthropic": _claude, "gemini": _gemini}.get(name, _chat)
+        make = {"anthropic": _claude, "gemini": _gemini}.get(_LIKE.get(name, name), _chat)
         make = _response if path.endswith("/responses") else make
         whole, events = make(name, number, calls=_may_call(body))
         if body.get("stream") or "stream" in path:
@@ -91,7 +100,7 @@ def _framed(events: Iterator[Json], name: str) -> Iterator[bytes]:
     for event in events:
         kind = f"event: {event['type']}\n" if "type" in event else ""
         yield f"{kind}data: {json.dumps(event)}\n\n".encode()
-    if name not in ("anthropic", "gemini"):
+    if _LIKE.get(name, name) not in ("anthropic", "gemini"):
         yield b"data: [DONE]\n\n"
 
 

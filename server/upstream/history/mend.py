@@ -194,6 +194,9 @@ class _Mender:
         return name not in self._rules.foreign if kept is None else name in kept
 
     def _trimmed(self, message: Message) -> dict[str, Any]:
+        kept = self._rules.kept_of_others
+        if kept is not None and message["role"] != "assistant" and message.keys() - kept:
+            message = {n: v for n, v in message.items() if n in kept}
         content = message.get("content")
         fitted = trimmed_content(content, self._rules)
         return dict(message) if fitted is content else {**message, "content": fitted}

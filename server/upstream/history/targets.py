@@ -9,11 +9,13 @@ from server.upstream.history.rules import Rules
 from server.upstream.tool_ids import anthropic_id, mistral_id, openai_id, responses_id
 
 _BASIC: Final = frozenset({"role", "content", "tool_calls"})
+_OTHERS: Final = frozenset({"role", "content", "name", "tool_call_id"})
 _CALL: Final = frozenset({"id", "type", "function"})
 _MARKS: Final = frozenset({"cache_control", "prompt_cache_breakpoint"})
 
 # Takes the conversation in any order, and no field that is not its own.
 OPENAI: Final = Rules(
+    kept_of_others=_OTHERS,
     system="anywhere",
     kept=_BASIC | {"audio", "function_call", "name", "refusal"},
     call_fields=_CALL | {"custom"},
@@ -26,6 +28,7 @@ OPENAI: Final = Rules(
 )
 # Its own Responses API, which has another limit for ids and reads the sealed reasoning.
 RESPONSES: Final = Rules(
+    kept_of_others=_OTHERS,
     system="anywhere",
     kept=_BASIC | {"audio", "function_call", "name", "reasoning_details", "refusal"},
     call_fields=OPENAI.call_fields,
@@ -47,13 +50,21 @@ OPENROUTER: Final = Rules(
     takes_empty=True,
 )
 TOGETHER: Final = Rules(
-    kept=_BASIC | {"name"}, call_fields=_CALL, part_fields_refused=_MARKS, alternates=True
+    kept_of_others=_OTHERS,
+    kept=_BASIC | {"name"},
+    call_fields=_CALL,
+    part_fields_refused=_MARKS,
+    alternates=True,
 )
 GROQ: Final = Rules(
-    kept=_BASIC | {"name", "reasoning"}, call_fields=_CALL, part_fields_refused=_MARKS
+    kept_of_others=_OTHERS - {"name"},
+    kept=_BASIC | {"name", "reasoning"},
+    call_fields=_CALL,
+    part_fields_refused=_MARKS,
 )
 # Wants the reasoning of turns with tool calls back, and text as one string.
 DEEPSEEK: Final = Rules(
+    kept_of_others=_OTHERS,
     kept=_BASIC | {"name", "prefix", "reasoning_content"},
     call_fields=_CALL,
     part_fields_refused=_MARKS,
@@ -63,6 +74,7 @@ DEEPSEEK: Final = Rules(
 )
 # Answers 422 to a field that it does not know, and 400 to the user right behind a tool.
 MISTRAL: Final = Rules(
+    kept_of_others=_OTHERS,
     kept=_BASIC | {"prefix"},
     call_fields=_CALL,
     part_fields_refused=_MARKS,
@@ -72,6 +84,7 @@ MISTRAL: Final = Rules(
 )
 # Servers of open models: their chat templates want one system message, and the others in turns.
 VLLM: Final = Rules(
+    kept_of_others=_OTHERS,
     reasoning="where_known",
     kept=_BASIC | {"name", "prefix", "reasoning", "reasoning_content"},
     call_fields=_CALL,
@@ -80,6 +93,7 @@ VLLM: Final = Rules(
     takes_empty=True,
 )
 OLLAMA: Final = Rules(
+    kept_of_others=_OTHERS | {"images"},
     kept=_BASIC | {"images", "reasoning", "reasoning_content", "thinking"},
     call_fields=_CALL,
     part_fields_refused=_MARKS,
