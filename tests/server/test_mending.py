@@ -330,6 +330,17 @@ def test_an_end_without_a_reason_is_none() -> None:
             sent(chunks)
 
 
+@pytest.mark.parametrize("odd", [chunk(None), chunk({"content": []}), chunk({}, None, usage=None)])
+@pytest.mark.parametrize("finish", ["stop", "content_filter", "length"])
+def test_what_comes_after_the_end_does_not_take_it_back(odd: Delta, finish: str) -> None:
+    """Azure tells of its filters there, in a choice without a delta."""
+    usage = {"id": "c", "choices": [], "usage": USAGE}
+    found = sent([chunk({"content": "Hi"}), chunk({}, finish), odd, usage])
+    reasons = [choice["finish_reason"] for one in found for choice in one["choices"]]
+    assert finish in reasons
+    assert found[-1]["usage"] == USAGE
+
+
 def test_what_needs_no_mending_keeps_its_bytes() -> None:
     call = {"id": "a", "type": "function", "function": {"name": "ls", "arguments": ""}}
     chunks = [

@@ -34,6 +34,8 @@ class ChatStream:
         self._provider = provider
         self._ended: dict[object, bool] = {}
         self._mender: _Mender | None = None
+        # choices whose end went by before anything had to be mended
+        self._gone_by: frozenset[object] = frozenset()
 
     @property
     def is_ended(self) -> bool:
@@ -82,14 +84,25 @@ class ChatStream:
     def _mend(self, event: SseEvent) -> list[SseEvent]:
         if self._mender is None:
             self._mender = _Mender(self._provider)
+            ending = [index for index, reason in _reasons(event) if reason is not None]
+            self._gone_by = frozenset(n for n, e in self._ended.items() if e and n not in ending)
         sent = self._mender.mend(event)
         if self._mender.has_calls:
             for one in sent:
                 one.in_call = True
         # by what was understood of it: an empty reason is none
         self._ended = {n: e for n, e in self._ended.items() if type(n) is int}
-        self._ended |= {n: c.word is not None for n, c in self._mender.choices.items()}
+        known = self._mender.choices.items()
+        self._ended |= {n: c.word is not None or n in self._gone_by for n, c in known}
         return sent
+
+
+def _reasons(event: SseEvent) -> Iterator[tuple[object, object]]:
+    """The index of each choice, and why it ended."""
+    choices = (event.parsed or {}).get("choices")
+    for choice in choices if isinstance(choices, list) else ():
+        if isinstance(choice, dict):
+            yield choice.get("index"), choice.get("finish_reason")
 
 
 async def mended(
