@@ -76,8 +76,8 @@ async def streamed_answer(
     request_id: str,
     keep: Keep | None = None,
 ) -> AsyncIterator[bytes]:
-    """The events for the caller; the surface's own ending last, or an error event and then a
-    BrokenOffError. What follows the beginning of a tool call is sent when the answer has ended:
+    """The events for the caller; the surface's own ending last, or an error event and then, unless
+    it says overloaded, a BrokenOffError. What follows the beginning of a tool call is sent when the answer has ended:
     agents that try again after a broken answer would keep the half of the call that they have.
 
     keep: is given a response that has ended before the caller learns that it has.
@@ -107,7 +107,8 @@ async def streamed_answer(
         yield b"".join(together)
     except UpstreamError as error:
         yield b"".join([*together, presenter.failure(_broken(error, request.surface))])
-        raise BrokenOffError from None
+        if not _is_overloaded(error):
+            raise BrokenOffError from None
     except Exception as error:
         # never a silent end, not even for a mistake of our own
         log_bug(error)
@@ -195,12 +196,17 @@ def cost_header(cost_usd: Decimal | None) -> Mapping[str, str]:
     return {} if cost_usd is None else {"x-p2l-cost-usd": plain(cost_usd)}
 
 
+def _is_overloaded(error: UpstreamError) -> bool:
+    """By this alone clients know that they may try again: the connection need not be broken."""
+    return error.said is not None and error.said.overloaded
+
+
 def _broken(error: UpstreamError, surface: Surface) -> dict[str, Any]:
     """In the words by which clients know that they may try again: those of OpenAI's and of
     Anthropic's own servers."""
     late = isinstance(error.__cause__, UpstreamTimeoutError)
     code = "upstream_timeout" if late else "upstream_error"
-    overloaded = error.said is not None and error.said.overloaded
+    overloaded = _is_overloaded(error)
     if overloaded and surface is Surface.RESPONSES:
         # its events have no other place for it
         code = OVERLOADED

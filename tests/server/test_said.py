@@ -181,7 +181,9 @@ def test_a_stream_that_breaks_off_says_why(
     body = {"model": MODELS["anthropic"], "messages": [{"role": "user", "content": "x"}],
             "max_tokens": 9, "stream": True}  # fmt: skip
     for surface in ("messages", "chat/completions"):
-        told = last_event(read_stream(client, f"/v1/{surface}", body).text)
+        answer = read_stream(client, f"/v1/{surface}", body)
+        assert not answer.is_broken, "clients know the type"
+        told = last_event(answer.text)
         assert told["error"]["type"] == "overloaded_error"
         assert '"Overloaded"' in told["error"]["message"]
     body = {"model": MODELS["anthropic"], "input": "x", "stream": True}
