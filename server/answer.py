@@ -77,8 +77,8 @@ async def streamed_answer(
     keep: Keep | None = None,
 ) -> AsyncIterator[bytes]:
     """The events for the caller; the surface's own ending last, or an error event and then, unless
-    it says overloaded, a BrokenOffError. What follows the beginning of a tool call is sent when the answer has ended:
-    agents that try again after a broken answer would keep the half of the call that they have.
+    it says overloaded, a BrokenOffError. What follows the beginning of a tool call is sent when the
+    answer has ended: agents that try again after a broken answer would keep half of the call.
 
     keep: is given a response that has ended before the caller learns that it has.
     """

@@ -14,6 +14,7 @@ from starlette.datastructures import Headers
 
 from server.body import find_header
 from server.errors import AuthenticationError
+from server.foreign_keys import told_of
 from server.secret import Secret
 from server.settings import AuthSettings, KeySettings
 from server.variables import variable
@@ -142,7 +143,11 @@ class Authenticator:
         given = find_header(headers.raw, b"authorization") or b""
         scheme, _, key = given.decode("latin-1").partition(" ")
         if scheme.lower() == "bearer":
-            return self.caller_with(key.strip())
+            known = self._known(key.strip())
+            if known is None and "x-api-key" in headers:
+                # some clients send the login of a subscription beside the key
+                known = self._known(headers["x-api-key"].strip())
+            return known or self.caller_with(key.strip())
         if not scheme and "x-api-key" in headers:
             # as Anthropic's clients send it
             return self.caller_with(headers["x-api-key"].strip())
@@ -152,12 +157,18 @@ class Authenticator:
         """The caller whose key this is. Raises AuthenticationError."""
         if self.is_open:
             return _ANYBODY
+        known = self._known(key)
+        if known is None:
+            raise AuthenticationError(told_of(key))
+        return known
+
+    def _known(self, key: str) -> Caller | None:
         digest = hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
         pairs = self._by_prefix.get(digest[:_PREFIX_BYTES], ((b"", None),))
         for known, caller in pairs:
             if hmac.compare_digest(known, digest) and caller is not None and _is_live(caller):
                 return caller
-        raise AuthenticationError
+        return None
 
 
 def _by_prefix(

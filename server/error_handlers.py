@@ -21,6 +21,8 @@ from server.request_id import new_request_id
 # The status that servers log for a caller who hung up; nobody receives it.
 CLIENT_CLOSED = 499
 _MESSAGES = "/v1/messages"
+# What may pass by itself: official clients heed the header that says so.
+_PASSING = frozenset({429, 502, 503, 504})
 _MODELS = "/v1/models"
 
 
@@ -46,7 +48,10 @@ async def on_api_error(request: Request, error: Exception) -> Response:
 def error_answer(request: Request, error: ApiError) -> Response:
     """What the caller is told, in the envelope of the API that they call."""
     body = error.for_anthropics if _is_messages(request) else error.body["error"]
-    return _answer(request, body, error.status, error.headers)
+    headers = error.headers
+    if error.status in _PASSING and error.code != "budget_exhausted":
+        headers = {"x-should-retry": "true", **headers}
+    return _answer(request, body, error.status, headers)
 
 
 async def _on_http_error(request: Request, error: Exception) -> Response:

@@ -45,6 +45,8 @@ from server.upstream.errors import (
 )
 from server.upstream.refusals import Refusal
 
+# What clients wait for by a Retry-After.
+_SOON_S: Final = 60.0
 # Anthropic's type of an error by which its clients wait and try again.
 OVERLOADED: Final = "overloaded_error"
 # What leaves fewer models to choose from than a request could have.
@@ -100,9 +102,11 @@ class AuthenticationError(ApiError):
     status = 401
     type = "authentication_error"
 
-    def __init__(self) -> None:
+    def __init__(self, found: str = "") -> None:
+        """found: what was sent in place of a key, and what to do about it."""
         super().__init__(
-            "The API key is missing, not known or expired. Send it as: Authorization: Bearer KEY",
+            "The API key is missing, not known or expired. Send it as: Authorization: Bearer KEY"
+            + (f". {found}" if found else ""),
             code="invalid_api_key",
         )
         self.headers["www-authenticate"] = "Bearer"
@@ -229,6 +233,9 @@ class BudgetExhaustedError(ApiError):
         super().__init__(message, code="budget_exhausted")
         if retry_after_s is not None:
             self.headers["retry-after"] = _whole_seconds(retry_after_s)
+            if retry_after_s > _SOON_S:
+                # clients do not wait so long, and try again at once instead
+                self.headers["x-should-retry"] = "false"
 
 
 class OverloadedError(ApiError):

@@ -23,6 +23,7 @@ from server.error_handlers import CLIENT_CLOSED, on_api_error
 from server.errors import ApiError
 from server.guard import Guard
 from server.origins import ADDS_HEADERS, judge
+from server.plain_paths import plain_path
 from server.upgrades import no_websocket, wants_websocket
 
 
@@ -45,6 +46,8 @@ class GatewayApp(FastAPI):
                 await verdict.answer(scope, receive, self._counting(scope, send))
                 return
             send = verdict.sending(scope, send)
+        if scope["type"] == "http" and scope["path"] not in self._parsers:
+            scope = _as_meant(scope)
         if scope["type"] == "http" and scope["method"] == "POST" and scope["path"] in self._parsers:
             scope["app"] = self
             await self._forwarding(scope, receive, send)
@@ -102,6 +105,11 @@ class GatewayApp(FastAPI):
             return await on_api_error(request, error)
         except ClientDisconnect:
             return Response(status_code=CLIENT_CLOSED)
+
+
+def _as_meant(scope: Scope) -> Scope:
+    path = plain_path(scope["path"])
+    return scope if path == scope["path"] else {**scope, "path": path, "raw_path": path.encode()}
 
 
 def _answered_at_once(scope: Scope, response: Response) -> bool:

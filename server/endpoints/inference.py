@@ -9,7 +9,8 @@ from typing import Any, Final
 from fastapi import APIRouter, Request, Response
 
 from server.body import json_response
-from server.chat_request import ChatRequest, parse_chat_request
+from server.chat_forms import parse_any_chat_request
+from server.chat_request import ChatRequest
 from server.endpoints.common import CallerDep, StateDep, read_request
 from server.endpoints.flow import Parser, Reading, forward
 from server.endpoints.openapi import body_of
@@ -80,7 +81,7 @@ def _parse_to_count(body: dict[str, Any]) -> ChatRequest:
 
 
 def _parse_chat(body: dict[str, Any], _: Reading) -> ChatRequest:
-    return parse_chat_request(body)
+    return parse_any_chat_request(body)
 
 
 def _parse_responses(body: dict[str, Any], reading: Reading) -> ChatRequest:

@@ -1,0 +1,17 @@
+"""Paths as they are meant: a base_url can bring along slashes, or a second /v1."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+_SLASHES: Final = re.compile(r"/{2,}")
+_TWICE: Final = re.compile(r"^/v1(?:/v1)+(?=/)")
+_SERVED: Final = re.compile(r"^/+v1/")
+
+
+def plain_path(path: str) -> str:
+    """The path that is served; the same where nothing is to be changed."""
+    if not _SERVED.match(path) or not ("//" in path or path.endswith("/") or "/v1/v1/" in path):
+        return path
+    return _TWICE.sub("/v1", _SLASHES.sub("/", path)).rstrip("/")
