@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final
@@ -34,12 +34,13 @@ _WORDS: Final = frozenset(
 _NAMED: Final = (
     *(None, "custom", "custom_tool_call", "function", "function_call", "namespace", "tool_use"),
 )
+_CALLS: Final = ("function_call", "custom_tool_call")
 _TURNS: Final = ("messages", "input")
 
 
 async def complete(upstream: Upstream, request: UpstreamRequest) -> UpstreamReply:
     """Upstream.complete, with names that the provider takes."""
-    aliases = aliases_of(request.body, upstream.tool_names)
+    aliases = await _aliases(upstream, request)
     if not aliases:
         return await upstream.complete(request)
     reply = await upstream.complete(replace(request, body=with_aliases(request.body, aliases)))
@@ -49,11 +50,17 @@ async def complete(upstream: Upstream, request: UpstreamRequest) -> UpstreamRepl
 
 async def open_stream(upstream: Upstream, request: UpstreamRequest) -> UpstreamStream:
     """Upstream.open_stream, with names that the provider takes."""
-    aliases = aliases_of(request.body, upstream.tool_names)
+    aliases = await _aliases(upstream, request)
     if not aliases:
         return await upstream.open_stream(request)
     stream = await upstream.open_stream(replace(request, body=with_aliases(request.body, aliases)))
     return await UpstreamStream.start_batches(_restored(stream, _Restorer(aliases)))
+
+
+async def _aliases(upstream: Upstream, request: UpstreamRequest) -> dict[str, str]:
+    if request.progress.is_large:
+        return await asyncio.to_thread(aliases_of, request.body, upstream.tool_names)
+    return aliases_of(request.body, upstream.tool_names)
 
 
 def aliases_of(body: Mapping[str, Any], taken: re.Pattern[str]) -> dict[str, str]:
@@ -73,34 +80,43 @@ def with_aliases(body: Mapping[str, Any], aliases: Mapping[str, str]) -> dict[st
     return {**body, **{place: _renamed(body[place], aliases) for place in places if place in body}}
 
 
-def _names(body: Mapping[str, Any]) -> Iterator[str]:
+def _names(body: Mapping[str, Any]) -> list[str]:
+    """Every name of a tool in the body, in its order."""
+    names: list[str] = []
     for tool in _list(body.get("tools")):
-        yield from _named_in(tool)
+        _take(tool, names)
     for place in _TURNS:
         for turn in _list(body.get(place)):
-            if not isinstance(turn, Mapping):
-                continue
-            if turn.get("type") in ("function_call", "custom_tool_call"):
-                yield from _named_in(turn)
-            for call in _list(turn.get("tool_calls")):
-                yield from _named_in(call)
-            for block in _list(turn.get("content")):
-                if isinstance(block, Mapping) and block.get("type") == "tool_use":
-                    yield from _named_in(block)
-            for tool in _list(turn.get("tools")):
-                yield from _named_in(tool)
+            if isinstance(turn, Mapping):
+                _take_called(turn, names)
+    return names
 
 
-def _named_in(tool: Any) -> Iterator[str]:
+def _take_called(turn: Mapping[str, Any], names: list[str]) -> None:
+    """Of a message, a turn or an item."""
+    calls, content = turn.get("tool_calls"), turn.get("content")
+    for call in calls if calls.__class__ is list else ():
+        _take(call, names)
+    for block in content if content.__class__ is list else ():
+        if block.__class__ is dict and block.get("type") == "tool_use":
+            _take(block, names)
+    if "type" in turn:
+        if turn["type"] in _CALLS:
+            _take(turn, names)
+        for tool in _list(turn.get("tools")):
+            _take(tool, names)
+
+
+def _take(tool: Any, names: list[str]) -> None:
     """The name of a tool, or of a call of one, as any surface has it."""
     if not isinstance(tool, Mapping) or tool.get("type") not in _NAMED:
         return
     for holder in (tool, tool.get("function"), tool.get("custom")):
-        name = holder.get("name") if isinstance(holder, Mapping) else None
+        name = holder.get("name") if holder.__class__ is dict else None
         if isinstance(name, str) and name:
-            yield name
+            names.append(name)
     for inner in _list(tool.get("tools")):
-        yield from _named_in(inner)
+        _take(inner, names)
 
 
 def _list(value: Any) -> list[Any]:
