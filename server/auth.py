@@ -14,7 +14,7 @@ from starlette.datastructures import Headers
 
 from server.body import find_header
 from server.errors import AuthenticationError
-from server.foreign_keys import told_of
+from server.foreign_keys import is_login, told_of
 from server.secret import Secret
 from server.settings import AuthSettings, KeySettings
 from server.variables import variable
@@ -144,7 +144,7 @@ class Authenticator:
         scheme, _, key = given.decode("latin-1").partition(" ")
         if scheme.lower() == "bearer":
             known = self._known(key.strip())
-            if known is None and "x-api-key" in headers:
+            if known is None and "x-api-key" in headers and is_login(key.strip()):
                 # some clients send the login of a subscription beside the key
                 known = self._known(headers["x-api-key"].strip())
             return known or self.caller_with(key.strip())

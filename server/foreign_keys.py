@@ -36,6 +36,11 @@ _PROVIDERS: Final = (
 _MOST_CHARACTERS: Final = 16_384
 
 
+def is_login(key: str) -> bool:
+    """Whether it is the login of some service, which clients can send beside a key."""
+    return key.startswith("sk-ant-oat") or (key.startswith("eyJ") and key.count(".") == 2)
+
+
 def told_of(key: str) -> str:
     """What is known of something that is not a key here; empty where that is nothing. It holds
     nothing of what was sent."""

@@ -57,7 +57,9 @@ def to_message(completion: Mapping[str, Any], model: str) -> Event:
     if text:
         blocks.append({"type": "text", "text": text})
     for call in said.get("tool_calls") or ():
-        blocks.append(_tool_use(call, _object(call["function"].get("arguments"))))
+        arguments = _object(call["function"].get("arguments"))
+        if arguments is not None:
+            blocks.append(_tool_use(call, arguments))
     return {
         **_blank(model),
         "content": blocks,
@@ -201,7 +203,8 @@ def _tool_use(call: Mapping[str, Any], arguments: object) -> Event:
 
 
 def _object(arguments: object) -> object:
+    """None where the answer was cut off in the middle of them: half a call is better left out."""
     try:
         return orjson.loads(str(arguments or "{}"))
     except orjson.JSONDecodeError:
-        return {}
+        return None

@@ -50,6 +50,11 @@ def call_item(
     return item if extra is None else item | {"extra_content": extra}
 
 
+def status_of(arguments: str, *, cut: bool) -> str:
+    """Of a call with these arguments. cut: the answer it stands in was cut off."""
+    return "incomplete" if cut and _object(arguments) is None else "completed"
+
+
 def input_of(arguments: str) -> str:
     """The text that a custom tool is called with. What is no JSON is the text itself."""
     try:
@@ -88,12 +93,16 @@ class OpenCall:
         elif self._tool.kind == CUSTOM:
             yield from self._more_text(self._text.more(arguments))
 
-    def end(self) -> Iterator[Item]:
-        """Events for the end of the arguments; `item` is whole then."""
+    def end(self, *, cut: bool = False) -> Iterator[Item]:
+        """Events for the end of the arguments; `item` is whole then. cut: the answer has ended in
+        the middle, perhaps of this call: it is incomplete where its arguments are."""
         whole = "".join(self._pieces)
         function = {**self._call["function"], "arguments": whole}
         call = {**self._call, "function": function}
-        self.item = call_item(call, self._tool, identifier=self.item["id"])
+        status = status_of(whole, cut=cut)
+        self.item = call_item(call, self._tool, status, self.item["id"])
+        if status == "incomplete":
+            return
         if self._tool.kind == FUNCTION:
             done = {"arguments": whole, "name": self._tool.name}
             yield {"type": "response.function_call_arguments.done", **done}

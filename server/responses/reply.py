@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, Final
 
-from server.responses.calls import call_item
+from server.responses.calls import call_item, status_of
 from server.responses.ids import new_id
 from server.responses.tools import Toolbox
 from server.upstream.carried import carried
@@ -64,6 +64,11 @@ def blank_response(request: Mapping[str, Any], model: str) -> Item:
     }
 
 
+def is_incomplete(finish_reason: object) -> bool:
+    """Whether an answer that ended so was cut off."""
+    return str(finish_reason) in _INCOMPLETE
+
+
 def ended(response: Item, finish_reason: object, usage: object) -> Item:
     """The same response at its end."""
     reason = _INCOMPLETE.get(str(finish_reason))
@@ -111,8 +116,11 @@ def to_response(
     if message.get("content") or message.get("refusal") or not message.get("tool_calls"):
         parts = message_parts(message.get("content"), message.get("refusal"), logprobs)
         output.append(message_item(new_id("msg"), parts))
+    cut = is_incomplete(choice.get("finish_reason"))
     for call in message.get("tool_calls") or ():
-        output.append(call_item(call, tools.tool_of((call.get("function") or {}).get("name"))))
+        function = call.get("function") or {}
+        status = status_of(function.get("arguments") or "", cut=cut)
+        output.append(call_item(call, tools.tool_of(function.get("name")), status))
     answered = {**response, **served_in(completion), "output": output}
     return ended(answered, choice.get("finish_reason"), completion.get("usage"))
 

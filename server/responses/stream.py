@@ -10,6 +10,7 @@ from server.responses.ids import new_id
 from server.responses.reply import (
     Item,
     ended,
+    is_incomplete,
     message_item,
     reasoning_item,
     served_in,
@@ -49,7 +50,7 @@ class ResponseStream:
 
     def end(self) -> Iterator[Event]:
         """After the last chunk."""
-        yield from self._close()
+        yield from self._close(cut=is_incomplete(self._finish_reason))
         if not self.response["output"]:
             yield from self._text("output_text", "", [])
             yield from self._close()
@@ -122,7 +123,7 @@ class ResponseStream:
             "response.output_item.added", output_index=len(self.response["output"]), item=item
         )
 
-    def _close(self) -> Iterator[Event]:
+    def _close(self, *, cut: bool = False) -> Iterator[Event]:
         opened = self._open
         if opened is None:
             return
@@ -136,7 +137,7 @@ class ResponseStream:
                     yield self._at("response.reasoning_summary_part.done", part=part, **where)
                 item = reasoning_item(opened.item["id"], text, opened.thoughts or None)
             case "call" if opened.call is not None:
-                for event in opened.call.end():
+                for event in opened.call.end(cut=cut):
                     yield self._at(event.pop("type"), **event)
                 item = opened.call.item
             case kind:

@@ -5,13 +5,18 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import orjson
 import pytest
+from broken_stream import Streamed, read_stream
+from fake_provider import Behaviour, FakeProvider
 from hypothesis import given
 from hypothesis import strategies as st
-from merge import merged
+from live_gateway import LiveGateway
+from merge import merged, sse_events
 
 from server.sse import SseEvent
 from server.upstream.errors import UpstreamError, UpstreamUnavailableError
@@ -363,3 +368,119 @@ def test_what_needs_no_mending_keeps_its_bytes() -> None:
     assert [plain.take(SseEvent(b"", parsed=one)) for one in text] == [None] * 3
     answer = {"choices": [{"index": 0, "message": {"content": "Hi"}, "finish_reason": "stop"}]}
     assert mend_answer("p", answer) is answer
+
+
+CONFIG = """
+providers: {{plain: {{base_url: "{plain}"}}}}
+models: {{up: {{provider: plain, input_usd_per_mtok: 1, output_usd_per_mtok: 2}}}}
+scorer: {{fixed: {{up: 1}}}}
+routing: {{retries: 0}}
+"""
+TOOLS = {
+    "messages": [{"name": n, "input_schema": {"type": "object"}} for n in ("weather", "clock")],
+    "responses": [
+        {"type": "function", "name": name, "parameters": {"type": "object"}}
+        for name in ("weather", "clock")
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def provider() -> Iterator[FakeProvider]:
+    with FakeProvider() as plain:
+        yield plain
+
+
+@pytest.fixture(scope="module")
+def client(provider: FakeProvider) -> Iterator[httpx.Client]:
+    with (
+        LiveGateway(CONFIG.format(plain=provider.base_url)) as gateway,
+        httpx.Client(base_url=gateway.url, trust_env=False, timeout=20) as http,
+    ):
+        yield http
+
+
+def ask(client: httpx.Client, surface: str, *, stream: bool, **fields: Any) -> Streamed:
+    said = {"input": "x"} if surface == "responses" else {
+        "messages": [{"role": "user", "content": "x"}], "max_tokens": 99
+    }  # fmt: skip
+    body = {"model": "p2l", "stream": stream, "tools": TOOLS[surface], **said, **fields}
+    return read_stream(client, f"/v1/{surface}", body)
+
+
+def shown(surface: str, answer: Streamed, *, stream: bool) -> list[tuple[str, Any]]:
+    """The calls of an answer, and how it ended."""
+    if not stream:
+        body = json.loads(answer.text)
+    else:
+        events = sse_events(answer.text)
+        if surface == "messages":
+            return message_calls(events)
+        body = events[-1]["response"]
+    if surface == "messages":
+        blocks = [b for b in body["content"] if b["type"] == "tool_use"]
+        return [*((b["name"], b["input"]) for b in blocks), ("", body["stop_reason"])]
+    calls = [i for i in body["output"] if i["type"] == "function_call"]
+    return [*((i["name"], json.loads(i["arguments"])) for i in calls), ("", body["status"])]
+
+
+def message_calls(events: list[Any]) -> list[tuple[str, Any]]:
+    blocks: dict[int, list[str]] = {}
+    for event in events:
+        if event["type"] == "content_block_start" and event["content_block"]["type"] == "tool_use":
+            blocks[event["index"]] = [event["content_block"]["name"], ""]
+        if event["type"] == "content_block_delta" and event["delta"]["type"] == "input_json_delta":
+            blocks[event["index"]][1] += event["delta"]["partial_json"]
+    (stop,) = [e["delta"]["stop_reason"] for e in events if e["type"] == "message_delta"]
+    return [*((name, json.loads(text)) for name, text in blocks.values()), ("", stop)]
+
+
+@pytest.mark.parametrize("name", STREAMS)
+@pytest.mark.parametrize("surface", TOOLS)
+def test_every_api_shows_two_calls(
+    client: httpx.Client, provider: FakeProvider, surface: str, name: str
+) -> None:
+    deltas = tuple({"tool_calls": calls} for calls in STREAMS[name])
+    provider.script("up", Behaviour(deltas=deltas, finish_reason="stop"))
+    answer = ask(client, surface, stream=True)
+    end = "tool_use" if surface == "messages" else "completed"
+    assert shown(surface, answer, stream=True) == [*TWO, ("", end)]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("surface", TOOLS)
+def test_half_a_call_is_shown_nowhere(
+    client: httpx.Client, provider: FakeProvider, surface: str, stream: bool
+) -> None:
+    half = {"role": "assistant", "content": None, "tool_calls": CUT["in the middle"]}
+    behaviour = Behaviour(deltas=(half,), message=half, finish_reason="tool_calls")
+    provider.script("up", behaviour)
+    answer = ask(client, surface, stream=stream)
+    assert "city" not in answer.text
+    assert "error" in answer.text
+    assert answer.is_broken == stream
+    assert stream or answer.status_code == 502
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("surface", TOOLS)
+def test_an_answer_that_is_cut_off_by_its_cap_says_so(
+    client: httpx.Client, provider: FakeProvider, surface: str, stream: bool
+) -> None:
+    calls = [piece(A, "weather", id="a", index=0), piece('{"zo', "clock", id="b", index=1)]
+    half = {"role": "assistant", "content": None, "tool_calls": calls}
+    provider.script("up", Behaviour(deltas=(half,), message=half, finish_reason="length"))
+    answer = ask(client, surface, stream=stream)
+    assert not answer.is_broken
+    if surface == "responses":
+        events = sse_events(answer.text) if stream else []
+        body = events[-1]["response"] if stream else json.loads(answer.text)
+        assert body["status"] == "incomplete"
+        calls = [item for item in body["output"] if item["type"] == "function_call"]
+        assert [call["status"] for call in calls] == ["completed", "incomplete"]
+        done = [e for e in events if e["type"] == "response.function_call_arguments.done"]
+        assert len(done) == stream
+    elif stream:
+        assert '"stop_reason":"max_tokens"' in answer.text
+    else:
+        assert shown(surface, answer, stream=False) == [TWO[0], ("", "max_tokens")]
