@@ -47,10 +47,10 @@ def history_of(kept: Sequence[KeptResponse]) -> list[Item]:
 def native_history(history: Sequence[Item]) -> list[Item]:
     """History for a provider that did not keep it and may not have said it.
 
-    Names of items are references to what it keeps, and reasoning is sealed by whoever reasoned:
-    both are left out.
+    Names of items are references to what it keeps, and are left out, as is reasoning that cannot be
+    read again. Whose the rest is, is told by its mark.
     """
-    return [_foreign(item) for item in history if item.get("type") != "reasoning"]
+    return [_foreign(item) for item in history if _is_whole(item)]
 
 
 def listed_items(kept: Sequence[KeptResponse]) -> Iterator[Item]:
@@ -65,6 +65,10 @@ def listed_items(kept: Sequence[KeptResponse]) -> Iterator[Item]:
 def _output(response: KeptResponse) -> list[Item]:
     output: list[Item] = response.document["output"]
     return output
+
+
+def _is_whole(item: Item) -> bool:
+    return item.get("type") != "reasoning" or bool(item.get("encrypted_content"))
 
 
 def _foreign(item: Item) -> Item:

@@ -31,6 +31,8 @@ PROVIDERS: dict[str, tuple[str, Json, str]] = {
     "google": ("gemini", {}, "gemini-3.1-pro-preview"),
 }
 ROUNDS = 9
+# Longer than most take.
+TOOL = "mcp__plugin_warehouse-inventory-manager__list_all_reservations_of_a_given_customer"
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +70,7 @@ class ChatCaller:
 
     def __init__(self) -> None:
         self.turns: list[Json] = [{"role": "system", "content": "Be brief."}]
-        function = {"name": "find", "parameters": {"type": "object", "properties": {}}}
+        function = {"name": TOOL, "parameters": {"type": "object", "properties": {}}}
         self.fields: Json = {"tools": [{"type": "function", "function": function}]}
 
     def body(self) -> Json:
@@ -81,6 +83,7 @@ class ChatCaller:
         message = answer["choices"][0]["message"]
         self.turns.append(message)
         calls = message.get("tool_calls") or []
+        assert [call["function"]["name"] for call in calls] == [TOOL] * len(calls)
         return calls[0]["id"] if calls else None
 
     def returns(self, identifier: str) -> None:
@@ -114,7 +117,7 @@ class MessagesCaller(ChatCaller):
 
     def __init__(self) -> None:
         self.turns = []
-        tool = {"name": "find", "input_schema": {"type": "object", "properties": {}}}
+        tool = {"name": TOOL, "input_schema": {"type": "object", "properties": {}}}
         self.fields = {"tools": [tool], "system": "Be brief."}
 
     def body(self) -> Json:
@@ -123,8 +126,9 @@ class MessagesCaller(ChatCaller):
 
     def takes(self, answer: Json) -> str | None:
         self.turns.append({"role": "assistant", "content": answer["content"]})
-        calls = [block["id"] for block in answer["content"] if block["type"] == "tool_use"]
-        return calls[0] if calls else None
+        calls = [block for block in answer["content"] if block["type"] == "tool_use"]
+        assert [call["name"] for call in calls] == [TOOL] * len(calls)
+        return calls[0]["id"] if calls else None
 
     def returns(self, identifier: str) -> None:
         result = {"type": "tool_result", "tool_use_id": identifier, "content": "here"}
@@ -153,7 +157,7 @@ class ResponsesCaller(ChatCaller):
 
     def __init__(self) -> None:
         self.turns = []
-        tool = {"type": "function", "name": "find", "parameters": {"type": "object"}}
+        tool = {"type": "function", "name": TOOL, "parameters": {"type": "object"}}
         self.fields = {"tools": [tool], "instructions": "Be brief."}
 
     def body(self) -> Json:
@@ -162,8 +166,9 @@ class ResponsesCaller(ChatCaller):
 
     def takes(self, answer: Json) -> str | None:
         self.turns += answer["output"]
-        calls = [i["call_id"] for i in answer["output"] if i["type"] == "function_call"]
-        return calls[0] if calls else None
+        calls = [item for item in answer["output"] if item["type"] == "function_call"]
+        assert [call["name"] for call in calls] == [TOOL] * len(calls)
+        return calls[0]["call_id"] if calls else None
 
     def returns(self, identifier: str) -> None:
         self.turns.append({"type": "function_call_output", "call_id": identifier, "output": "here"})

@@ -21,7 +21,6 @@ from strict_history import CHECKS, ISSUED, RefusedError
 Json = dict[str, Any]
 _NAMED = re.compile(ISSUED + r"([a-z]+)-")
 THOUGHT = "I should look."
-_TOOL = "find"
 # Other accounts with the same API.
 _LIKE = {"kimi": "anthropic", "azure": "responses", "google": "gemini"}
 USAGE = {"prompt_tokens": 9, "completion_tokens": 9, "total_tokens": 18}
@@ -90,7 +89,7 @@ class StrictProviders:
         number = next(self._numbers)
         make = {"anthropic": _claude, "gemini": _gemini}.get(_LIKE.get(name, name), _chat)
         make = _response if path.endswith("/responses") else make
-        whole, events = make(name, number, calls=_may_call(body))
+        whole, events = make(name, number, _offered(body) if _may_call(body) else "")
         if body.get("stream") or "stream" in path:
             return 200, "text/event-stream", b"".join(_framed(events, name))
         return 200, "application/json", json.dumps(whole).encode()
@@ -115,7 +114,14 @@ def _may_call(body: Json) -> bool:
     return "tool_result" not in inside and "functionResponse" not in inside
 
 
-def _chat(name: str, number: int, *, calls: bool) -> tuple[Json, Iterator[Json]]:
+def _offered(body: Json) -> str:
+    """The first tool, by the name that the provider has been told."""
+    tool = body["tools"][0]
+    tool = tool.get("function") or (tool.get("functionDeclarations") or [tool])[0]
+    return str(tool["name"])
+
+
+def _chat(name: str, number: int, tool: str) -> tuple[Json, Iterator[Json]]:
     thoughts: Json = {"reasoning_content": THOUGHT}
     if name == "groq":
         thoughts = {"reasoning": THOUGHT}
@@ -126,9 +132,9 @@ def _chat(name: str, number: int, *, calls: bool) -> tuple[Json, Iterator[Json]]
         thought = {"type": "thinking", "thinking": [{"type": "text", "text": THOUGHT}]}
         thoughts, text = {}, [thought, {"type": "text", "text": text}]
     message: Json = {"role": "assistant", "content": text, **thoughts}
-    finish = "tool_calls" if calls else "stop"
-    if calls:
-        function = {"name": _TOOL, "arguments": json.dumps({"q": number})}
+    finish = "tool_calls" if tool else "stop"
+    if tool:
+        function = {"name": tool, "arguments": json.dumps({"q": number})}
         # an id that some refuse, and that comes again
         call = {"id": f"functions.find:{number % 2}", "type": "function", "function": function}
         message |= {"tool_calls": [call]}
@@ -151,7 +157,7 @@ def _chat(name: str, number: int, *, calls: bool) -> tuple[Json, Iterator[Json]]
     return whole, events()
 
 
-def _response(name: str, number: int, *, calls: bool) -> tuple[Json, Iterator[Json]]:
+def _response(name: str, number: int, tool: str) -> tuple[Json, Iterator[Json]]:
     reasoning = {
         "type": "reasoning",
         "id": f"rs_{number}",
@@ -170,11 +176,11 @@ def _response(name: str, number: int, *, calls: bool) -> tuple[Json, Iterator[Js
         "type": "function_call",
         "id": f"fc_{number}",
         "call_id": f"call_{number}",
-        "name": _TOOL,
+        "name": tool,
         "arguments": json.dumps({"q": number}),
         "status": "completed",
     }
-    output = [reasoning, message, *([call] if calls else [])]
+    output = [reasoning, message, *([call] if tool else [])]
     usage = {"input_tokens": 9, "output_tokens": 9, "total_tokens": 18}
     whole = {
         "id": "resp_1",
@@ -198,16 +204,16 @@ def _response(name: str, number: int, *, calls: bool) -> tuple[Json, Iterator[Js
     return whole, events()
 
 
-def _claude(name: str, number: int, *, calls: bool) -> tuple[Json, Iterator[Json]]:
+def _claude(name: str, number: int, tool: str) -> tuple[Json, Iterator[Json]]:
     signature = f"{ISSUED}{name}-{number}"
     blocks: list[Json] = [
         {"type": "thinking", "thinking": THOUGHT, "signature": signature},
         {"type": "text", "text": f"answer {number}"},
     ]
-    if calls:
-        call = {"type": "tool_use", "id": f"toolu_{number}", "name": _TOOL}
+    if tool:
+        call = {"type": "tool_use", "id": f"toolu_{number}", "name": tool}
         blocks.append(call | {"input": {"q": number}})
-    reason = "tool_use" if calls else "end_turn"
+    reason = "tool_use" if tool else "end_turn"
     whole = {
         "id": "msg_1",
         "type": "message",
@@ -245,11 +251,11 @@ def _deltas(block: Json) -> Iterator[Json]:
         yield {"type": "input_json_delta", "partial_json": json.dumps(block["input"])}
 
 
-def _gemini(name: str, number: int, *, calls: bool) -> tuple[Json, Iterator[Json]]:
+def _gemini(name: str, number: int, tool: str) -> tuple[Json, Iterator[Json]]:
     signature = f"{ISSUED}{name}-{number}"
     parts: list[Json] = [{"text": THOUGHT, "thought": True}, {"text": f"answer {number}"}]
-    if calls:
-        call = {"name": _TOOL, "args": {"q": number}}
+    if tool:
+        call = {"name": tool, "args": {"q": number}}
         parts.append({"functionCall": call, "thoughtSignature": signature})
     candidate = {"content": {"role": "model", "parts": parts}, "finishReason": "STOP", "index": 0}
     counts = {"promptTokenCount": 9, "candidatesTokenCount": 9, "totalTokenCount": 18}
