@@ -21,6 +21,8 @@ _OPEN_SERVERS: Final = (targets.GENERIC, targets.VLLM)
 _WANT_REASONING: Final = frozenset({"deepseek", "moonshot"})
 _CAPS: Final = ("max_completion_tokens", "max_tokens")
 Message = Mapping[str, Any]
+# Fields whose empty list says the same as nothing.
+_LISTS: Final = ("functions", "stop", "tools")
 _USERS: Final = ("user", "safety_identifier")
 _STREAMED: Final = frozenset({Surface.CHAT, Surface.COMPLETIONS})
 
@@ -65,9 +67,13 @@ def outgoing(profile: Profile, request: UpstreamRequest) -> dict[str, Any]:
 
 def _chat(profile: Profile, body: dict[str, Any]) -> dict[str, Any]:
     body["messages"] = _messages(_rules(profile.history, body["model"]), body["messages"])
+    if not body.get("tools"):
+        _drop_hollow(body)
     if profile.changes_nothing:
         return body
-    kept = {profile.renamed.get(n, n): v for n, v in body.items() if profile.sends(n)}
+    kept = {
+        profile.renamed.get(n, n): v for n, v in body.items() if v is not None and profile.sends(n)
+    }
     caps = [body[name] for name in _CAPS if body.get(name) is not None]
     if profile.cap is not None and caps:
         kept = {name: value for name, value in kept.items() if name not in _CAPS}
@@ -80,6 +86,18 @@ def _chat(profile: Profile, body: dict[str, Any]) -> dict[str, Any]:
     if not profile.developer_role:
         kept["messages"] = [_as_system(message) for message in kept["messages"]]
     return kept
+
+
+def _drop_hollow(body: dict[str, Any]) -> None:
+    """Takes out empty lists, which some refuse, and what says how to use tools where there are
+    none."""
+    for name in _LISTS:
+        if body.get(name) == []:
+            del body[name]
+    if body.get("tool_choice") in ("auto", "none"):
+        del body["tool_choice"]
+    if "functions" not in body:
+        body.pop("parallel_tool_calls", None)
 
 
 def _messages(rules: Rules, given: Sequence[Message]) -> Sequence[Message]:

@@ -195,3 +195,11 @@ def test_models_that_want_their_reasoning_get_it_from_every_server() -> None:
     for profile, model in (("generic", "kimi-k3.1-pro"), ("vllm", "qwen3-32b")):
         sent = outgoing(PROFILES[profile], UpstreamRequest({"messages": bare}, False, model))
         assert ("reasoning_content" in sent["messages"][1]) == (profile == "generic")
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_empty_lists_and_what_goes_with_them_are_left_out(name: str) -> None:
+    hollow = {"tools": [], "tool_choice": "auto", "parallel_tool_calls": True, "stop": [],
+              "functions": [], "model": "m", "messages": [USER]}  # fmt: skip
+    sent = outgoing(PROFILES[name], UpstreamRequest(hollow, False, "m"))
+    assert sent == {"model": "m", "messages": [USER]}
