@@ -242,9 +242,8 @@ _ALL: Final = (
         passes_unknown=True,
         hosts=(":11434",),
         cap="max_tokens",
-        refused=_OPENAI_ONLY
-        | {"n", "logit_bias", "functions", "function_call", FORCED_TOOL, "parallel_tool_calls"},
-        unknown=_NOT_SENT,
+        refused=_OPENAI_ONLY | {"n", "logit_bias", "functions", "function_call", FORCED_TOOL},
+        unknown=_NOT_SENT | {"parallel_tool_calls"},
         developer_role=False,
     ),
 )

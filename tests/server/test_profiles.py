@@ -132,6 +132,16 @@ def test_what_would_change_the_answer_and_is_not_honoured_rules_the_model_out(
     assert fit(PROFILES["openai"], {"messages": MESSAGES, **fields}).reason is None
 
 
+def test_one_call_at_a_time_is_a_wish_of_agents() -> None:
+    tool = {"type": "function", "function": {"name": "f"}}
+    fields: dict[str, Any] = {"tools": [tool], "parallel_tool_calls": False}
+    for name in ("deepseek", "ollama"):
+        found = fit(PROFILES[name], {"messages": MESSAGES, **fields})
+        assert found.reason is None
+        assert "parallel_tool_calls" in found.left_out
+        assert "parallel_tool_calls" not in sent(name, **fields)
+
+
 def test_defaults_ask_for_nothing_and_are_not_sent() -> None:
     neutral = {"n": 1, "logprobs": False, "logit_bias": {}, "service_tier": "auto", "store": False}
     assert fit(PROFILES["mistral"], {"messages": MESSAGES, **neutral}).reason is None
