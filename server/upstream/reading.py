@@ -10,7 +10,8 @@ from server.secret import Secret
 from server.sse import SseEvent
 from server.upstream.base import Surface
 from server.upstream.beginning import has_begun
-from server.upstream.errors import UpstreamError, error_within
+from server.upstream.errors import UpstreamError, UpstreamUnavailableError, error_within
+from server.upstream.mending.calls import whole_arguments
 from server.upstream.mending.stream import ChatStream, unfinished
 from server.upstream.wire import json_object, without_key
 
@@ -36,6 +37,7 @@ class Reading:
         self.is_over = False
         # known of the events of responses alone
         self._has_begun = False
+        self._has_half = False
         self._finished: dict[object, bool] = {}
 
     def end(self) -> list[SseEvent]:
@@ -55,7 +57,7 @@ class Reading:
             is_whole = self.is_over or finished
         return None if is_whole else unfinished(self._provider)
 
-    def _watch(self, came: SseEvent) -> None:
+    def _watch(self, came: SseEvent) -> list[SseEvent] | None:
         event = came.parsed or {}
         if "type" in event:
             self.is_over = self.is_over or str(event["type"]) in _LAST_EVENTS
@@ -72,6 +74,21 @@ class Reading:
                     self._finished[index] = False
         if event.get("type") == "response.failed" and not self._has_begun:
             raise self._failed(came.data)
+        if event.get("type") == "response.output_item.done" and _is_half(event.get("item")):
+            # clients run a call as soon as its item is done
+            self._has_half = True
+        if self._has_half and not self.is_over:
+            return []
+        if self._has_half:
+            raise self._half(event)
+        return None
+
+    def _half(self, last: Mapping[str, Any]) -> UpstreamError:
+        message = f"{self._provider} sent a tool call whose arguments are cut off"
+        error = UpstreamUnavailableError(message, status=200)
+        response = last.get("response")
+        error.reported = response if isinstance(response, dict) else None
+        return error
 
     def _failed(self, data: bytes) -> UpstreamError:
         """A response that failed before it said anything: another model can still answer."""
@@ -81,6 +98,14 @@ class Reading:
         failure = error_within(self._provider, error if isinstance(error, dict) else {})
         failure.reported = said
         return failure
+
+
+def _is_half(item: object) -> bool:
+    """Whether it is half a call that says that it is a whole one."""
+    if not isinstance(item, dict) or item.get("type") != "function_call":
+        return False
+    is_whole = whole_arguments(str(item.get("arguments") or "")) is not None
+    return not is_whole and item.get("status") in (None, "completed")
 
 
 def check_choices(provider: str, answer: Mapping[str, Any]) -> None:

@@ -35,6 +35,7 @@ from server.upstream.errors import (
 from server.upstream.exchange import Answer, Call, Exchange, drain
 from server.upstream.field_lists import BOUNDED_MESSAGES, MESSAGES, open_list
 from server.upstream.fields import Fields
+from server.upstream.mending.blocks import MessageBlocks, mend_message
 from server.upstream.mending.stream import mended
 from server.upstream.mending.whole import mend_answer
 from server.upstream.said import is_from_an_api, said_of
@@ -139,7 +140,7 @@ class AnthropicUpstream:
             raise self._unavailable("answered with something that is no message")
         message["content"] = [self._signatures.marked(block) for block in message["content"]]
         if request.surface is Surface.MESSAGES:
-            return UpstreamReply(message, is_large=answer.is_large)
+            return UpstreamReply(mend_message(message), is_large=answer.is_large)
 
         def translate() -> dict[str, Any]:
             return mend_answer(self._name, to_completion(message, int(self._clock())))
@@ -193,10 +194,14 @@ class AnthropicUpstream:
     async def _events(
         self, call: Call, refusal: Callable[[Answer], UpstreamError]
     ) -> AsyncGenerator[SseEvent, None]:
+        blocks = MessageBlocks(self._name)
         async with aclosing(self._exchange.events(call, refusal)) as events:
             async for event in events:
-                parsed = self._read(event)
-                if b"signature" in event.data or b"redacted_thinking" in event.data:
+                read = self._read(event)
+                parsed = blocks.take(read)
+                if parsed is not read:
+                    yield SseEvent(orjson.dumps(parsed), event.name, parsed)
+                elif b"signature" in event.data or b"redacted_thinking" in event.data:
                     marked = self._signatures.marked_event(parsed)
                     yield SseEvent(orjson.dumps(marked), event.name, dict(marked))
                 else:

@@ -1,0 +1,94 @@
+"""Messages of Anthropic's API, which other vendors' servers speak too: half a call is no answer,
+and stop_reason says what the content holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from server.upstream.errors import UpstreamUnavailableError
+from server.upstream.mending.calls import whole_arguments
+
+Event = dict[str, Any]
+# An answer that ends so was cut off, and says it.
+_CUT: Final = frozenset({"max_tokens", "model_context_window_exceeded", "refusal"})
+_CALL: Final = "tool_use"
+
+
+def mend_message(message: Event) -> Event:
+    """A whole answer; the same object where nothing has to be mended."""
+    kinds = {block.get("type") for block in message["content"] if isinstance(block, dict)}
+    reason = _reason(message.get("stop_reason"), kinds)
+    return message if reason == message.get("stop_reason") else {**message, "stop_reason": reason}
+
+
+class MessageBlocks:
+    """Follows one streamed answer."""
+
+    def __init__(self, provider: str) -> None:
+        self._provider = provider
+        self._kinds: set[object] = set()
+        # of the calls that are open, by the block's index
+        self._inputs: dict[object, list[str]] = {}
+        self._has_half = False
+        self._reason: object = None
+
+    def take(self, event: Event) -> Event:
+        """What to send on for an event: itself, but for a stop_reason that the content belies.
+        Raises UpstreamError at the end of an answer that is none; what it used has been told."""
+        kind = event.get("type")
+        if kind == "content_block_start":
+            self._begin(event)
+        elif kind == "content_block_delta":
+            if self._inputs:
+                self._more(event)
+        elif kind == "content_block_stop":
+            self._end(event)
+        elif kind == "message_delta":
+            return self._stop(event)
+        elif kind == "message_stop":
+            self._check()
+        return event
+
+    def _begin(self, event: Event) -> None:
+        block = event.get("content_block")
+        if isinstance(block, Mapping):
+            self._kinds.add(block.get("type"))
+            if block.get("type") == _CALL:
+                self._inputs[event.get("index")] = []
+
+    def _more(self, event: Event) -> None:
+        delta, pieces = event.get("delta"), self._inputs.get(event.get("index"))
+        if pieces is not None and isinstance(delta, Mapping):
+            pieces.append(str(delta.get("partial_json") or ""))
+
+    def _end(self, event: Event) -> None:
+        pieces = self._inputs.pop(event.get("index"), None)
+        if pieces is not None and whole_arguments("".join(pieces)) is None:
+            self._has_half = True
+
+    def _stop(self, event: Event) -> Event:
+        delta = event.get("delta")
+        if not isinstance(delta, Mapping) or delta.get("stop_reason") is None:
+            return event
+        self._reason = _reason(delta["stop_reason"], self._kinds)
+        if self._reason == delta["stop_reason"]:
+            return event
+        return {**event, "delta": {**delta, "stop_reason": self._reason}}
+
+    def _check(self) -> None:
+        if self._reason is None:
+            what = "ended the stream before the answer was finished"
+        elif (self._has_half or self._inputs) and self._reason not in _CUT:
+            what = "ended the answer with a tool call whose arguments are cut off"
+        else:
+            return
+        raise UpstreamUnavailableError(f"{self._provider} {what}", status=200)
+
+
+def _reason(said: object, kinds: set[object]) -> object:
+    if said == "end_turn" and _CALL in kinds:
+        return _CALL
+    if said == _CALL and not any(str(kind).endswith(_CALL) for kind in kinds):
+        return "end_turn"
+    return said
