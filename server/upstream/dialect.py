@@ -11,6 +11,8 @@ import orjson
 from server.upstream.asked import asked
 
 _DATA_URL: Final = re.compile(r"data:([a-z]+/[a-z0-9.+-]+)(?:;[a-z0-9=-]+)*;base64,", re.IGNORECASE)
+# Frameworks of several agents name the assistant's messages: the answer does without it.
+_NAMED_BY_FRAMEWORKS: Final = frozenset({"assistant", "function", "tool"})
 CAPS: Final = ("max_completion_tokens", "max_tokens")
 
 
@@ -29,7 +31,7 @@ def check_fields(body: Mapping[str, Any], inexpressible: Mapping[str, str]) -> d
         if name in inexpressible:
             raise InexpressibleError(f"{name}: {inexpressible[name]}")
     for message in body["messages"]:
-        if message.get("name") and message["role"] not in ("tool", "function"):
+        if message.get("name") and message["role"] not in _NAMED_BY_FRAMEWORKS:
             raise InexpressibleError("names of messages")
         if message["role"] == "function" or message.get("function_call"):
             raise InexpressibleError("functions: use tools")
@@ -51,6 +53,8 @@ def check_bounded(body: Mapping[str, Any], unbounded: frozenset[str]) -> None:
 def left_out(body: Mapping[str, Any], known: frozenset[str]) -> tuple[str, ...]:
     """The fields that are not sent. known: those that the dialect has words for."""
     names = {name for name in asked(body) if name not in known}
+    if any(m["role"] == "assistant" and m.get("name") for m in body["messages"]):
+        names.add("messages.name")
     for part in _parts_of_all(body):
         image = part.get("image_url")
         if isinstance(image, Mapping) and image.get("detail") not in (None, "auto"):

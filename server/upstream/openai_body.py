@@ -147,7 +147,7 @@ def _asked_deeply(wanted: Mapping[str, Any]) -> Iterator[str]:
     yield from wanted
     if wants_json_schema(wanted):
         yield JSON_SCHEMA
-    if any(message.get("name") and message["role"] != "tool" for message in wanted["messages"]):
+    if any(m.get("name") and m["role"] not in ("assistant", "tool") for m in wanted["messages"]):
         yield MESSAGE_NAMES
     if wanted.get("tool_choice") not in (None, "auto", "none"):
         yield FORCED_TOOL

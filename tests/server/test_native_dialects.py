@@ -289,6 +289,7 @@ TAKEN = [
      {"role": "tool", "tool_call_id": "c", "content": "y"}],
     [USER, {"role": "assistant", "content": None, "tool_calls": [CALL]}, USER],
     [USER, {"role": "tool", "tool_call_id": "c", "content": "y"}],
+    [USER, {"role": "assistant", "name": "planner", "content": "y"}, USER],
 ]  # fmt: skip
 
 
