@@ -60,7 +60,7 @@ tests/clients/node/node_modules/.ready: tests/clients/node/package-lock.json
 # make test-agents CLIENTS=opencode,pi SCENARIOS=plain,rotate. They take 2.5 GB of ~/.cache, once.
 AGENTS := claude-code opencode codex qwen-code continue pi cline
 test-agents: $(VENV)/.dev agents
-	$(BIN)/python tests/agents/run_agents.py $(if $(CLIENTS),--clients $(CLIENTS)) $(if $(SCENARIOS),--scenarios $(SCENARIOS))
+	$(BIN)/python tests/agents/run_agents.py $(if $(CLIENTS)$(SCENARIOS),$(if $(CLIENTS),--clients $(CLIENTS)) $(if $(SCENARIOS),--scenarios $(SCENARIOS)),--record docs/clients/agents.md)
 
 # Those that cannot be installed are named, and skipped by the tests.
 agents: $(VENV)/.dev

@@ -146,6 +146,7 @@ models:
     apiKey: "{key}"
     roles: [chat, edit, apply]
     capabilities: [tool_use]
+    defaultCompletionOptions: {{tell_window}}
 """
 _PI = """\
 {
@@ -254,15 +255,21 @@ CLIENTS = {
             environ={"CONTINUE_TELEMETRY_ENABLED": "0"},
             files={"continue.yaml": _CONTINUE},
             folder="cn",
-            window=12_000,
+            window=16_000,
+            window_line="contextLength: {window}, maxTokens: 2000",
         ),
         Client(
             name="pi",
             package="@earendil-works/pi-coding-agent",
             version="1.6.0",
             command=("pi", "--provider", "p2l", "--model", "{model}", "-p", "{prompt}"),
-            files={".pi/agent/models.json": _PI},
+            files={
+                ".pi/agent/models.json": _PI,
+                ".pi/agent/settings.json": "{{tell_window}}",
+            },
             window=12_000,
+            # it would keep the last 20,000 tokens, which are more than this window
+            window_line='"compaction": {"reserveTokens": 2000, "keepRecentTokens": 3000}',
             node=NODE_OF_OUR_OWN,
         ),
         Client(
@@ -272,7 +279,8 @@ CLIENTS = {
             command=("cline", "-P", "openai-compatible", "-m", "{model}", "--auto-approve", "true",
                      "{prompt}"),
             files={".cline/data/settings/providers.json": _CLINE},
-            window=15_000,
+            # it shortens a conversation once, and ends upon the second full window
+            window=20_000,
         ),
     )
 }  # fmt: skip

@@ -16,7 +16,7 @@ from playing import Answer, Asked, Call, Tool
 BUG, MENDED = "return a - b", "return a + b"
 _TEST = "from sums import add\nassert add(2, 3) == 5, add(2, 3)\nprint('the test passes')\n"
 _SUMMARY = re.compile(
-    r"summar(y|ize|ise) (of )?(the|our|this) conversation|checkpoint|compact|state_snapshot"
+    r"summar(y|ize|ise) (of )?(the|our|this) |checkpoint|compact|state_snapshot"
     r"|conversation so far|continuing (our|this|the) conversation",
     re.IGNORECASE,
 )
@@ -104,7 +104,7 @@ class Worker:
         """The next answer."""
         if asked.wants is not None:
             return Answer(json.dumps(_least(asked.wants)))
-        if not asked.results and self._begun and _SUMMARY.search(asked.said):
+        if self._begun and _SUMMARY.search(asked.said) and self._job.prompt not in asked.said:
             return Answer(f"It was asked: {self._job.prompt} So far {self._at} steps are done.")
         if not asked.tools:
             return Answer("Mend a sum")

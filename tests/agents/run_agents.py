@@ -26,6 +26,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--clients", default=",".join(CLIENTS))
     parser.add_argument("--scenarios", default=",".join(SCENARIOS))
+    parser.add_argument("--record", metavar="FILE", help="writes the table there, as Markdown")
     parser.add_argument("--keep", action="store_true", help="keeps what was said, and prints where")
     args = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="p2l-agents-"))
@@ -38,11 +39,15 @@ def main() -> int:
         for scenario in args.scenarios.split(","):
             place = folder / f"{name}-{scenario}"
             place.mkdir()
+            if scenario == "alias" and client.alias is None:
+                continue
             row = run_row(client, scenario, place)
             rows.append(row)
             print(line(row), flush=True)
             if not row.holds:
                 print(f"    {told(place)!r}"[:1_000], flush=True)
+    if args.record is not None:
+        Path(args.record).write_text(record(rows))
     if args.keep:
         print(f"kept: {folder}")
     else:
@@ -63,6 +68,47 @@ def line(row: Row) -> str:
     notes += [f"{n} x to the client: {said[:200]}" for said, n in row.errors.items()]
     notes += [f"{n} x refused by {said[:300]}" for said, n in row.refused.items()]
     return "\n    ".join([text, *notes])
+
+
+def record(rows: list[Row]) -> str:
+    """The page of the table."""
+    names = list(dict.fromkeys(row.client for row in rows))
+    cells = {(row.client, row.scenario): row for row in rows}
+    told = [f"- `{name}`: {scenario.says}." for name, scenario in SCENARIOS.items()]
+    head = ["client", "version", *SCENARIOS, "largest request", "tokens of `plain`"]
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    for name in names:
+        plain = cells.get((name, "plain"))
+        sizes = ["", ""]
+        if plain is not None:
+            sizes = [f"{plain.n_bytes / 1_000:.0f} kB", f"{plain.n_tokens:,}"]
+        did = [_cell(cells.get((name, scenario))) for scenario in SCENARIOS]
+        lines.append("| " + " | ".join([name, CLIENTS[name].version, *did, *sizes]) + " |")
+    return _PAGE.format(table="\n".join(lines), scenarios="\n".join(told))
+
+
+def _cell(row: Row | None) -> str:
+    if row is None:
+        return "–"
+    return "yes" if row.holds else row.problems[0].replace("|", "/")[:120]
+
+
+_PAGE = """\
+# Coding agents
+
+Written by `make test-agents`: the real programs do a small job through a real gateway, against
+strict providers that play it by script and refuse what the real ones refuse. They read two files,
+edit one, run its test and end. *Yes*: the job was done, no refusal of a provider reached the
+client, and the ledger has every request and token that the providers served. –: it has no
+model of its own.
+
+{table}
+
+{scenarios}
+
+What to set: [Claude Code](claude-code.md), [Codex](codex.md), [opencode](opencode.md),
+[qwen-code](qwen-code.md), [Continue](continue.md), [pi](pi.md), [cline](cline.md).
+"""
 
 
 if __name__ == "__main__":

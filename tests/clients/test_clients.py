@@ -101,5 +101,6 @@ def test_every_client_does_its_task(url: str) -> None:
     table = "\n".join(f"| {r['client']} | {r['version']} | {', '.join(r['did'])} |" for r in found)
     RECORD.write_text(
         "# Clients\n\nWritten by `make test-clients`: each of these did a small task against the "
-        "live server.\n\n| client | version | what it did |\n|---|---|---|\n" + table + "\n"
+        "live server. Coding agents have [pages of their own](clients/agents.md).\n\n"
+        "| client | version | what it did |\n|---|---|---|\n" + table + "\n"
     )
