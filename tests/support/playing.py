@@ -46,8 +46,8 @@ class Tool:
 
 @dataclass(frozen=True)
 class Asked:
-    """tools: by name. results: what the tools have said since the model spoke; said: what the user
-    said last; wants: the JSON schema of the answer."""
+    """tools: by name. results: what the tools have said since the model spoke, said: what the user
+    said last since then; wants: the JSON schema of the answer."""
 
     model: str
     tools: Mapping[str, Tool]
@@ -294,7 +294,7 @@ class PlayingClaude(_Playing, ClaudeToday):
         said = ""
         for message in body["messages"]:
             if message["role"] == "assistant":
-                results = []
+                results, said = [], ""
                 continue
             for block in _blocks(message):
                 if block["type"] == "tool_result":
@@ -368,7 +368,7 @@ class PlayingGemini(_Playing, GeminiToday):
         said = ""
         for content in body["contents"]:
             if content["role"] == "model":
-                results = []
+                results, said = [], ""
             for part in content["parts"]:
                 if "functionResponse" in part:
                     results.append(json.dumps(part["functionResponse"]["response"]))
@@ -413,7 +413,7 @@ def _asked_of_chat(body: Json) -> Asked:
     said = ""
     for message in body["messages"]:
         if message["role"] == "assistant":
-            results = []
+            results, said = [], ""
         elif message["role"] == "tool":
             results.append(json.dumps(message["content"]))
         elif message["role"] == "user":
@@ -437,7 +437,7 @@ def _asked_of_responses(body: Json) -> Asked:
         elif kind.endswith("_output"):
             results.append(json.dumps(item["output"]))
         elif kind != "message" or item["role"] == "assistant":
-            results = []
+            results, said = [], ""
         elif item["role"] == "user":
             said = _text(item["content"])
     wanted = (body.get("text") or {}).get("format") or {}
