@@ -86,16 +86,24 @@ def _optimum(
         raise BudgetInfeasibleError(card.name, cheapest, limit, "an expected cost") from error
 
 
-def _drawn(mix: Mix, draw: float) -> int:
-    """The index whose share of [0, 1) holds the draw."""
-    if len(mix.parts) == 1:
-        return mix.parts[0][0]
+def _kept(pool: Sequence[Candidate], request: RoutingRequest) -> Candidate | None:
+    if request.kept is None:
+        return None
+    return next((c for c in pool if c.card.name == request.kept), None)
+
+
+def _drawn(pool: Sequence[Candidate], mix: Mix, request: RoutingRequest, draw: float) -> Candidate:
+    """The model whose share of [0, 1) holds the draw."""
+    parts = [(pool[index], share) for index, share in mix.parts]
+    if len(parts) > 1 and request.order:
+        place = {name: k for k, name in enumerate(request.order)}
+        parts.sort(key=lambda part: place.get(part[0].card.name, len(place)))
     point, reached = Decimal(draw), Decimal(0)
-    for index, share in mix.parts:
+    for candidate, share in parts:
         reached += share
         if point < reached:
-            return index
-    return mix.parts[-1][0]
+            return candidate
+    return parts[-1][0]
 
 
 def _decision(
@@ -107,7 +115,8 @@ def _decision(
     draw: float,
 ) -> Decision:
     mix = optimum.mix
-    chosen = pool[_drawn(mix, draw)]
+    kept = _kept(pool, request)
+    chosen = _drawn(pool, mix, request, draw) if kept is None else kept
     cap = chosen.output_cap
     worst = None if cap is None else worst_case_cost_usd(chosen.card, request.shape, cap)
     parts = [(pool[k], float(share)) for k, share in mix.parts]
@@ -134,6 +143,7 @@ def _decision(
         draw=draw,
         lane=optimum.lane,
         lane_note=optimum.note,
+        is_kept=kept is not None,
         candidates=found,
         solve_coefficient=lambda: _coefficient(parts, rate, opponents),
     )

@@ -29,8 +29,9 @@ class Decision:
     usd_per_win: what a certain win was taken to be worth, None: cost did not count below the
     budget. max_output_tokens, worst_case_cost_usd: the cap that a hard budget or a
     ceiling makes necessary, and the cost at it.
-    draw: in [0, 1), what the model was drawn from the mix by. lane: closed_form or the solver's
-    name, with what went wrong there in lane_note.
+    draw: in [0, 1), what the model was drawn from the mix by. is_kept: it was not drawn, but is
+    the one that the request wanted to keep. lane: closed_form or the solver's name, with what went
+    wrong there in lane_note.
     """
 
     request: RoutingRequest
@@ -53,9 +54,21 @@ class Decision:
     draw: float
     lane: str = "closed_form"
     lane_note: str | None = None
+    is_kept: bool = False
     candidates: Sequence[Candidate] = field(repr=False, compare=False)
     # made when somebody looks: most decisions are only acted on
     solve_coefficient: Callable[[], float] = field(repr=False, compare=False)
+
+    @property
+    def kept_note(self) -> str | None:
+        """Why the model that the request wanted to keep does not answer; None where it does, or
+        where there is none."""
+        wanted = self.request.kept
+        if wanted is None or self.is_kept:
+            return None
+        reasons = (c.reason for c in self.candidates if c.card.name == wanted)
+        why = next(reasons, None) or "not in the catalogue any more"
+        return f"{wanted}: {why}"
 
     @property
     def ranked(self) -> list[Candidate]:
@@ -88,6 +101,7 @@ class Decision:
             budget_usd=self.budget_usd,
             budget_mode=self.budget_mode,
             alternatives=self.alternatives,
+            is_kept=self.is_kept,
         )
         return explain(told)
 

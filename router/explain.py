@@ -39,6 +39,7 @@ class Told(NamedTuple):
     budget_usd: Decimal | None
     budget_mode: BudgetMode
     alternatives: Sequence[Alternative]
+    is_kept: bool = False
 
 
 def explain(decision: Told) -> str:
@@ -59,6 +60,8 @@ def _chosen(decision: Told) -> str:
 
 
 def _mixed(decision: Told) -> list[str]:
+    if decision.is_kept:
+        return ["kept, since it made the calls whose results it is given"]
     if len(decision.mix) < 2:
         return []
     parts = " and ".join(f"{name} ({share:.1%})" for name, share in decision.mix.items())

@@ -152,7 +152,12 @@ def decision_json(decision: Decision) -> dict[str, Any]:
         "lane": decision.lane,
         "lane_note": decision.lane_note,
         "alternatives": _rows(decision),
+        **({} if decision.request.kept is None else _kept_json(decision)),
     }
+
+
+def _kept_json(decision: Decision) -> dict[str, Any]:
+    return {"is_kept": decision.is_kept, "kept_note": decision.kept_note}
 
 
 def digest(cards: Any) -> str:
@@ -222,6 +227,8 @@ def request_json(request: RoutingRequest) -> dict[str, Any]:
         "cached_tokens": dict(request.cached_tokens),
         "thought_tokens": dict(request.thought_tokens),
         "length_factors": dict(request.length_factors),
+        "kept": request.kept,
+        "order": list(request.order),
     }
 
 
@@ -300,6 +307,7 @@ def _told(decision: Mapping[str, Any], request: Mapping[str, Any]) -> Told:
             Alternative(**{**row, "expected_cost_usd": _decimal(row["expected_cost_usd"])})
             for row in decision["alternatives"]
         ],
+        is_kept=decision.get("is_kept", False),
     )
 
 

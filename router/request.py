@@ -38,6 +38,9 @@ class RoutingRequest:
     shape's), and how much of it its provider is expected to have cached (default: none).
     thought_tokens: catalogue name -> tokens of thoughts beside the predicted answer (default:
     none). length_factors: catalogue name -> what both are multiplied by (default: 1).
+    kept: the model that answers in place of the one drawn, where it may answer at all: it made the
+    calls of tools whose results the request brings. order: in which models share the draw's range
+    from 0 to 1, those that are not named after the others; empty: as the mix names them.
     """
 
     shape: RequestShape
@@ -56,6 +59,8 @@ class RoutingRequest:
     cached_tokens: Mapping[str, int] = field(default_factory=dict)
     thought_tokens: Mapping[str, float] = field(default_factory=dict)
     length_factors: Mapping[str, float] = field(default_factory=dict)
+    kept: str | None = None
+    order: tuple[str, ...] = ()
 
     @property
     def most_usd(self) -> Decimal | None:

@@ -26,6 +26,7 @@ from server.responses.compaction import CompactionStream, compacted
 from server.responses.reply import blank_response, to_response
 from server.responses.stream import ResponseStream
 from server.responses.tools import Toolbox
+from server.sessions.jobs import TOOL_LOOP
 from server.sse import error_event
 from server.upstream.base import Surface, UpstreamReply, UpstreamStream
 from server.upstream.errors import UpstreamError, UpstreamTimeoutError
@@ -44,6 +45,8 @@ def response_headers(exchange: Exchange) -> dict[str, str]:
     served = None if exchange.entry is None else exchange.entry.row.served_model
     if served is not None:
         headers["x-p2l-served-model"] = encoded_name(served)
+    if exchange.plan.kept is not None:
+        headers["x-p2l-kept"] = TOOL_LOOP if exchange.decision.is_kept else exchange.plan.kept
     headers["x-p2l-attempts"] = str(exchange.attempts)
     headers["server-timing"] = exchange.timings.header
     return headers

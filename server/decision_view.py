@@ -76,6 +76,8 @@ def decision_json(decision: Decision, request_id: str, scoring: str) -> dict[str
         "max_output_tokens": decision.max_output_tokens,
         "lane": decision.lane,
         "lane_note": decision.lane_note,
+        "is_kept": decision.is_kept,
+        "kept_note": decision.kept_note,
         "alternatives": [alternative_json(item) for item in decision.alternatives],
         "explanation": decision.explanation,
     }

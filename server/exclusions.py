@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from decimal import Decimal
 
 from router.catalog import ModelCard
 from server.errors import InvalidRequestError
@@ -68,3 +69,25 @@ def cannot(
             # more than what is paid for would be sent
             excluded[name] = f"its provider takes no output cap under {fit.least_output_tokens}"
     return excluded
+
+
+def check_payable(
+    request: GatewayRequest, budget_usd: Decimal | None, named: Callable[[], Mapping[str, str]]
+) -> None:
+    """named: where a budget was given. Raises InvalidRequestError for a budget that cannot hold."""
+    if request.server_tools and budget_usd is not None:
+        searches = request.native is None and request.body.get("web_search_options") is not None
+        tools = "web_search_options" if searches else "tools"
+        raise InvalidRequestError(
+            f"{tools}: what the provider's own tools cost is not known before, so no budget can "
+            f"bound it: leave {named().get('budget_usd', 'the budget')} or these tools out.",
+            param=tools,
+        )
+
+
+def check_routable(request: GatewayRequest) -> None:
+    """Raises InvalidRequestError for what goes to a named model alone."""
+    if request.surface in (Surface.COMPLETIONS, Surface.EMBEDDINGS):
+        raise InvalidRequestError(
+            f"/v1/{request.surface} is not routed: name a model of GET /v1/models.", param="model"
+        )

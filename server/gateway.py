@@ -141,7 +141,10 @@ class Gateway:
         The entry of the attempt that succeeded is still open; all others are settled.
         """
         leaderboard, score_ms = await self.planner.leaderboard(plan)
+        jobs = self.planner.jobs
+        jobs.enter(plan)
         exchange = self.route(plan, leaderboard, score_ms)
+        jobs.decided(exchange)
         if opening is not None:
             opening.exchange = exchange
         self.health.retries.request(self.health.clock())
@@ -181,6 +184,7 @@ class Gateway:
             else:
                 exchange.timings.upstream_ms += _ms_since(started)
                 self._note_success(exchange, time.perf_counter() - began)
+                self.planner.jobs.answered(exchange, request, entry)
                 if reply.model not in (None, entry.row.upstream_model):
                     await exchange.note_served(reply)
                 return entry, reply

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from router.catalog import ModelCard
@@ -11,7 +11,7 @@ from router.cost import Usage
 from router.decision import Decision
 from router.token_ratio import TokenRatios
 from server.output_lengths import OutputLengths
-from server.prompt_cache import PromptCaches
+from server.prompt_cache import Prefixes, PromptCaches
 
 
 class Learned:
@@ -31,7 +31,7 @@ class Learned:
         body: Mapping[str, Any],
         *,
         marked: bool = False,
-        prefixes: Sequence[bytes] | None = None,
+        prefixes: Prefixes | None = None,
     ) -> None:
         """usage: as reported; counted: the input tokens by our own tokenizer, 0 where they are not
         of text alone and what a provider makes of them says nothing of its tokenizer. marked: its
@@ -76,12 +76,12 @@ class Learned:
             return {}
         return {card.name: other[card.provider] for card in cards if card.provider in other}
 
-    def prefixes(self, caller: str, body: Mapping[str, Any]) -> list[bytes]:
+    def prefixes(self, caller: str, body: Mapping[str, Any]) -> Prefixes:
         """What tells the prompt again, found out beforehand where that takes long."""
         return self._caches.prefixes(caller, body)
 
     def cached_tokens(
-        self, caller: str, body: Mapping[str, Any], prefixes: Sequence[bytes] | None = None
+        self, caller: str, body: Mapping[str, Any], prefixes: Prefixes | None = None
     ) -> dict[str, int]:
         """Catalogue name -> tokens of this prompt that its provider should hold."""
         return self._caches.cached_tokens(caller, body, prefixes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field, replace
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from typing import Any, Final, NamedTuple, TypeVar
@@ -13,7 +13,9 @@ from typing import Any, Final, NamedTuple, TypeVar
 from starlette.datastructures import Headers
 
 from router.decide import BudgetMode
+from router.record import record
 from server.errors import InvalidRequestError
+from server.sessions.names import session_named
 
 _BUDGET: Final = re.compile(r"[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?|\.[0-9]+([eE][+-]?[0-9]+)?")
 _SEED: Final = re.compile(r"-?[0-9]{1,20}")
@@ -44,6 +46,7 @@ _BODY_FIELDS: Final = frozenset(
         "explain",
         "strict_params",
         "tags",
+        "session",
     }
 )
 _MAX_TAGS: Final = 8
@@ -52,12 +55,13 @@ _MAX_TAG_CHARS: Final = 64
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class RoutingOptions:
     """What the caller asked of the router; None where it asked nothing.
 
     exclude: models that may not answer. private: only providers marked private may. strict_params:
     a model that would not be sent all parameters may not answer. tags: what spend is told by.
+    session: the name of the job that it belongs to, which its client may have sent unasked.
     named: by option, the header or field in which it was given, for errors that come of it.
     """
 
@@ -70,6 +74,7 @@ class RoutingOptions:
     private: bool | None = None
     strict_params: bool = False
     tags: tuple[str, ...] = ()
+    session: str | None = None
     named: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -80,8 +85,11 @@ def parse_options(headers: Headers, body: Mapping[str, Any]) -> RoutingOptions:
     """Raises InvalidRequestError naming the header or field, also where two of them disagree."""
     ours = tuple([header for header in headers.raw if header[0] in _HEADERS])
     if "p2l" in body or "cost" in body:
-        return _parsed(ours, body)
-    return _of_headers(ours) if ours else _NOTHING
+        options = _parsed(ours, body)
+    else:
+        options = _of_headers(ours) if ours else _NOTHING
+    session = session_named(headers.raw, body)
+    return options if session is None else replace(options, session=session)
 
 
 @lru_cache(maxsize=_KEPT)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +10,9 @@ from p2l_model.types import Conversation
 from router.catalog import ModelCard
 from router.decide import RoutingRequest
 from server.auth import Caller
+from server.prompt_cache import Prefixes
 from server.served import ServedModels
+from server.sessions.sessions import Visit
 from server.tastes import OwnTaste
 from server.upstream.base import Fit
 
@@ -23,7 +25,9 @@ class Plan:
     rule, where it was said. counted_tokens: the input where all of it is text that was tokenised,
     else 0. served: knows what the names in answers stand for. tags: what spend is told by.
     is_large: nothing that goes through all of its body is done on the event loop. prefixes: see
-    Learned.prefixes; None: unknown yet."""
+    Learned.prefixes; None: unknown yet. visit: to its session; None where it has none. kept: what
+    of the session it is decided by, see x-p2l-kept. is_scored_before: for another request of the
+    same tool loop."""
 
     request_id: str
     caller: Caller
@@ -42,15 +46,20 @@ class Plan:
     fallbacks: int = 0
     counted_tokens: int = 0
     is_large: bool = False
-    prefixes: Sequence[bytes] | None = field(default=None, repr=False)
+    prefixes: Prefixes | None = field(default=None, repr=False)
     named: Callable[[], Mapping[str, str]] = dict
     served: ServedModels = field(default_factory=ServedModels, repr=False)
     tags: tuple[str, ...] = ()
+    visit: Visit | None = field(default=None, repr=False)
+    kept: str | None = None
+    is_scored_before: bool = False
 
     @property
     def scoring(self) -> str:
-        """What the leaderboard came from: the prompt, the marginal that stood in, or nothing (a
-        model asked for by name)."""
+        """What the leaderboard came from: the prompt, an earlier request of its tool loop, the
+        marginal that stood in, or nothing (a model asked for by name)."""
         if not self.routed:
             return "none"
-        return "marginal" if self.marginal else "prompt"
+        if self.marginal:
+            return "marginal"
+        return "kept" if self.is_scored_before else "prompt"

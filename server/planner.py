@@ -25,8 +25,8 @@ from server.aliases import Aliases, is_routing
 from server.auth import Caller
 from server.chat_request import ChatRequest
 from server.counting import Counted
-from server.errors import InvalidRequestError, NotFoundError, from_scoring
-from server.exclusions import cannot, check_known, excluded_by
+from server.errors import NotFoundError, from_scoring
+from server.exclusions import cannot, check_known, check_payable, check_routable, excluded_by
 from server.heavy import Heavy
 from server.latency import Latencies
 from server.learned import Learned
@@ -39,10 +39,11 @@ from server.plan import Plan
 from server.request import GatewayRequest
 from server.request_id import Entropy
 from server.served import ServedModels
+from server.sessions.jobs import Jobs, kept_by
 from server.settings import RoutingRules, RoutingSettings, ScorerSettings
 from server.tastes import Tastes
 from server.tiers import other_tiers
-from server.upstream.base import Fit, Surface, Upstream
+from server.upstream.base import Fit, Upstream
 from server.upstream.patience import thinks
 
 # Counting is exact up to here; beyond, tokenising would cost more than the count is worth.
@@ -97,6 +98,9 @@ class Planner:
         self.heavy: Heavy = Heavy() if previous is None else previous.heavy
         self.learned: Learned = Learned() if previous is None else previous.learned
         self.tastes: Tastes = Tastes() if previous is None else previous.tastes
+        self.jobs: Jobs = Jobs(
+            routing.sessions, self._entropy, None if previous is None else previous.jobs
+        )
         self._worth = worth
 
     def serve(
@@ -138,14 +142,14 @@ class Planner:
         model = self.meant(request.model)
         direct = self._direct(model, caller)
         if direct is None:
-            _check_routable(request)
+            check_routable(request)
         rules = self._rules(model) if direct is None else RoutingRules()
         budget = rules.budget_usd if options.budget_usd is None else options.budget_usd
         if direct is not None and options.budget_usd is None:
             budget = self._routing.budget_usd
         mode = options.budget_mode or rules.budget_mode
         named = partial(places, options, self._routing, None if direct else _profile(model))
-        _check_payable(request, budget, named)
+        check_payable(request, budget, named)
         catalogue = (direct,) if direct else self._cards
         ceiling = caller.limits.max_request_usd
         in_window = self._has_windows or caller.limits.budget_usd is not None
@@ -159,6 +163,13 @@ class Planner:
         body, prefixes = _chat_body(request), None
         if is_large:
             prefixes = await self.heavy.run(partial(self.learned.prefixes, caller.name, body))
+        elif direct is None and self.jobs.is_on:
+            prefixes = self.learned.prefixes(caller.name, body)
+        visit = None
+        if direct is None and prefixes is not None:
+            visit = self.jobs.visit(caller.name, options.session, request, body, prefixes.messages)
+        kept = kept_by(visit, options.seed)
+        drawn = None if visit is None or options.seed is not None else visit.session
         effort = effort_asked(request.native or request.body)
         routing = RoutingRequest(
             shape=shape,
@@ -177,6 +188,8 @@ class Planner:
             ceiling_usd=ceiling,
             in_window=in_window,
             constraints=None if direct else self._constraints(rules, streamed=request.stream),
+            kept=self.jobs.kept(visit),
+            order=() if drawn is None else drawn.order,
         )
         return Plan(
             request_id=self._entropy.request_id(),
@@ -185,7 +198,7 @@ class Planner:
             routing=routing,
             catalogue=catalogue,
             routed=direct is None,
-            seed=options.seed,
+            seed=options.seed if drawn is None else drawn.seed,
             explain=options.explain,
             fallbacks=rules.fallbacks,
             streamed=request.stream,
@@ -198,6 +211,8 @@ class Planner:
             named=named,
             served=self._names,
             tags=options.tags,
+            visit=visit,
+            kept=kept,
         )
 
     def meant(self, name: str) -> str:
@@ -212,7 +227,12 @@ class Planner:
         if not plan.routed:
             return _leaderboard_of_one(plan.catalogue[0]), 0.0
         started = time.perf_counter()
-        board, plan.taste = self.tastes.own(plan.caller.name, await self._scored(plan))
+        scored = self.jobs.known(plan, self.scorer.models)
+        if scored is None:
+            scored = self.jobs.scored(plan, await self._scored(plan))
+        elif plan.marginal:
+            _take_marginal(plan, scored)
+        board, plan.taste = self.tastes.own(plan.caller.name, scored)
         return board, (time.perf_counter() - started) * 1000.0
 
     def thinks(self, model: str, body: Mapping[str, Any]) -> bool:
@@ -247,8 +267,7 @@ class Planner:
             if self._scoring.on_failure == "error" or marginal is None:
                 raise from_scoring(ScoringError(str(error))) from error
             plan.marginal = True
-            if not is_known(plan.routing.objective, marginal):
-                plan.routing = replace(plan.routing, objective=Objective.WIN_RATE)
+            _take_marginal(plan, marginal)
             return marginal
 
     @property
@@ -351,6 +370,11 @@ class Planner:
         return await self.scorer.count_tokens(counted.text)
 
 
+def _take_marginal(plan: Plan, marginal: PromptLeaderboard) -> None:
+    if not is_known(plan.routing.objective, marginal):
+        plan.routing = replace(plan.routing, objective=Objective.WIN_RATE)
+
+
 def _chat_body(request: GatewayRequest) -> Mapping[str, Any]:
     """The messages of a chat completion; empty on other surfaces."""
     return request.body if isinstance(request, ChatRequest) else {}
@@ -362,23 +386,3 @@ def _leaderboard_of_one(card: ModelCard) -> PromptLeaderboard:
 
 def _profile(model: str) -> str | None:
     return model.removeprefix("p2l:") if model.startswith("p2l:") else None
-
-
-def _check_payable(
-    request: GatewayRequest, budget_usd: Decimal | None, named: Callable[[], Mapping[str, str]]
-) -> None:
-    if request.server_tools and budget_usd is not None:
-        searches = request.native is None and request.body.get("web_search_options") is not None
-        tools = "web_search_options" if searches else "tools"
-        raise InvalidRequestError(
-            f"{tools}: what the provider's own tools cost is not known before, so no budget can "
-            f"bound it: leave {named().get('budget_usd', 'the budget')} or these tools out.",
-            param=tools,
-        )
-
-
-def _check_routable(request: GatewayRequest) -> None:
-    if request.surface in (Surface.COMPLETIONS, Surface.EMBEDDINGS):
-        raise InvalidRequestError(
-            f"/v1/{request.surface} is not routed: name a model of GET /v1/models.", param="model"
-        )

@@ -25,6 +25,14 @@ _LEAST_TOKENS: Final = 1024
 _LOOKED_AT: Final = 8
 
 
+class Prefixes(NamedTuple):
+    """What tells a conversation again. messages: a hash for each beginning of it, the whole last.
+    tools: of what stands before the messages in a prompt: other tools, another prompt."""
+
+    messages: Sequence[bytes]
+    tools: bytes
+
+
 class _Held(NamedTuple):
     model: str
     tokens: int
@@ -45,7 +53,7 @@ class PromptCaches:
         body: Mapping[str, Any],
         model: str,
         prompt_tokens: int,
-        prefixes: Sequence[bytes] | None = None,
+        prefixes: Prefixes | None = None,
     ) -> None:
         """A model of the catalogue has read the body's messages, prompt_tokens by its count.
         prefixes: those of the body, where they are known already."""
@@ -53,15 +61,16 @@ class PromptCaches:
             return
         if prefixes is None:
             prefixes = self.prefixes(caller, body)
-        if not prefixes:
+        if not prefixes.messages:
             return
-        self._held[prefixes[-1]] = _Held(model, prompt_tokens, self._clock())
-        self._held.move_to_end(prefixes[-1])
+        whole = prefixes.messages[-1] + prefixes.tools
+        self._held[whole] = _Held(model, prompt_tokens, self._clock())
+        self._held.move_to_end(whole)
         if len(self._held) > _MOST:
             self._held.popitem(last=False)
 
     def cached_tokens(
-        self, caller: str, body: Mapping[str, Any], prefixes: Sequence[bytes] | None = None
+        self, caller: str, body: Mapping[str, Any], prefixes: Prefixes | None = None
     ) -> dict[str, int]:
         """Catalogue name -> tokens of the body's beginning that its provider should hold.
         prefixes: those of the body, where they are known already."""
@@ -69,26 +78,34 @@ class PromptCaches:
             return {}
         found: dict[str, int] = {}
         oldest = self._clock() - _KEPT_S
-        for prefix in self.prefixes(caller, body) if prefixes is None else prefixes:
-            held = self._held.get(prefix)
+        if prefixes is None:
+            prefixes = self.prefixes(caller, body)
+        tools = prefixes.tools
+        for prefix in prefixes.messages[-_LOOKED_AT:]:
+            held = self._held.get(prefix + tools)
             if held is not None and held.at_s >= oldest:
                 found[held.model] = max(held.tokens, found.get(held.model, 0))
         return found
 
-    def prefixes(self, caller: str, body: Mapping[str, Any]) -> list[bytes]:
-        """A hash for each of the longest beginnings of the conversation, the whole last."""
+    def prefixes(self, caller: str, body: Mapping[str, Any]) -> Prefixes:
+        """Of a conversation of the caller's."""
         messages = body.get("messages")
         if not isinstance(messages, Sequence):
-            return []
-        digest = hashlib.blake2b(key=self._key, digest_size=16)
-        # tools stand before the messages in a prompt: other tools, another prefix
-        digest.update(orjson.dumps([caller, body.get("tools"), body.get("functions")]))
+            return Prefixes((), b"")
+        digest = hashlib.blake2b(orjson.dumps(caller), key=self._key, digest_size=16)
         prefixes = []
         for message in messages:
             digest.update(_bytes_of(message))
             digest.update(b"\0")
             prefixes.append(digest.digest())
-        return prefixes[-_LOOKED_AT:]
+        return Prefixes(prefixes, self._hash_of_tools(body))
+
+    def _hash_of_tools(self, body: Mapping[str, Any]) -> bytes:
+        tools, functions = body.get("tools"), body.get("functions")
+        if tools is None and functions is None:
+            return b""
+        said = orjson.dumps([tools, functions])
+        return hashlib.blake2b(said, key=self._key, digest_size=16).digest()
 
 
 def _bytes_of(message: Any) -> bytes:

@@ -39,6 +39,7 @@ _ROUTING: Final[Schema] = {
             "description": "what spend is told by",
         },
         "explain": _FLAG,
+        "session": {"type": "string", "minLength": 1, "maxLength": 128},
     },
 }
 _PARTS: Final[Schema] = {
@@ -145,6 +146,7 @@ _BUDGETS: Final = [
     ("X-Route-Exclude", "models that may not answer, comma-separated"),
     ("X-Route-Private", "true: only providers that are marked private may answer"),
     ("X-Route-Seed", "an integer that makes the draw repeatable"),
+    ("X-Session-Id", "a name of the job that the request belongs to, 1 to 128 characters"),
 ]
 
 

@@ -82,6 +82,8 @@ class Entry:
         self.cost_usd: Decimal | None = None
         # told of the usage that an answer reported
         self.on_usage: Callable[[Usage], None] | None = None
+        # told of the ids of the calls that an answer makes, as they come
+        self.on_call: Callable[[str], None] | None = None
         self._known = known
         self._policy = policy
         self._to = to
@@ -133,6 +135,9 @@ class Entry:
         for choice in _dicts(body.get("choices")):
             self._see(choice.get("message"))
             self._count(choice.get("usage"))
+        # answers of other surfaces
+        for part in _dicts(body.get("content") or body.get("output")):
+            self._note_call(part)
 
     def see(self, chunk: Mapping[str, Any]) -> None:
         """A chunk of a streamed answer has arrived."""
@@ -142,6 +147,9 @@ class Entry:
             # the events of other surfaces have theirs at the top
             delta = chunk.get("delta")
             self._see({"text": delta} if isinstance(delta, str) else delta)
+            begun = chunk.get("content_block") or chunk.get("item")
+            if isinstance(begun, dict):
+                self._note_call(begun)
             return
         for choice in _dicts(chunk["choices"]):
             self._see(choice.get("delta"))
@@ -210,12 +218,23 @@ class Entry:
     def _see(self, said: object) -> None:
         if not isinstance(said, dict):
             return
+        if "tool_calls" in said:
+            for call in _dicts(said["tool_calls"]):
+                self._tell_call(call.get("id"))
         n_bytes = _text_bytes(said)
         if n_bytes > 0:
             self._seen.deltas += 1
             self._seen.text_bytes += n_bytes
             if not (self._has_thoughts or _THOUGHTS.isdisjoint(said)):
                 self._has_thoughts = any(said.get(name) for name in _THOUGHTS)
+
+    def _note_call(self, part: Mapping[str, Any]) -> None:
+        """A block of the Messages API or an item of the Responses API."""
+        self._tell_call(part.get("id") if part.get("type") == "tool_use" else part.get("call_id"))
+
+    def _tell_call(self, name: object) -> None:
+        if self.on_call is not None and isinstance(name, str) and name:
+            self.on_call(name)
 
 
 # Strings of a message or delta that nobody pays for.

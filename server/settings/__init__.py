@@ -17,7 +17,13 @@ from server.settings.operations import (
 )
 from server.settings.prices import PricesSettings
 from server.settings.providers import Capability, ModelSettings, ProviderSettings
-from server.settings.routing import PersonaliseSettings, RoutingRules, RoutingSettings, WindowBudget
+from server.settings.routing import (
+    PersonaliseSettings,
+    RoutingRules,
+    RoutingSettings,
+    SessionSettings,
+    WindowBudget,
+)
 from server.settings.scorer import ScorerSettings
 
 __all__ = [
@@ -36,6 +42,7 @@ __all__ = [
     "RoutingSettings",
     "ScorerSettings",
     "ServerSettings",
+    "SessionSettings",
     "Settings",
     "StorageSettings",
     "TelemetrySettings",

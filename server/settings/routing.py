@@ -85,6 +85,16 @@ class PersonaliseSettings(Section):
     every_s: PositiveSeconds = 300.0
 
 
+class SessionSettings(Section):
+    """Requests of one job are decided together: by one draw, and the results of a tool go to the
+    model that called it. ttl_s: how long a session lasts that is not used. tool_loop: `free` lets
+    another model answer for them."""
+
+    enabled: bool = True
+    ttl_s: PositiveSeconds = 86_400.0
+    tool_loop: Literal["stay", "free"] = "stay"
+
+
 class RoutingSettings(RoutingRules):
     """How requests are routed unless they say otherwise.
 
@@ -100,6 +110,7 @@ class RoutingSettings(RoutingRules):
     breaker: BreakerSettings = Field(default_factory=BreakerSettings)
     window_budgets: list[WindowBudget] = Field(default_factory=list)
     personalise: PersonaliseSettings | None = None
+    sessions: SessionSettings = Field(default_factory=SessionSettings)
 
     @field_validator("personalise", mode="before")
     @classmethod

@@ -16,6 +16,7 @@ from schemathesis import openapi
 from schemathesis.checks import not_a_server_error
 
 from server import options
+from server.sessions import names
 
 FORWARDING = [
     "/v1/chat/completions",
@@ -108,7 +109,11 @@ def test_every_routing_option_is_described_here_and_in_the_docs(document: dict[s
     described = schema["properties"]["p2l"]["properties"]
     assert described.keys() == options._BODY_FIELDS
     headers = {parameter["name"] for parameter in operation["parameters"]}
-    assert set(options._HEADERS.values()) <= headers
+    assert {*options._HEADERS.values(), names.HEADER} <= headers
     docs = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
-    for name in (*options._HEADERS.values(), *(f"p2l.{name}" for name in options._BODY_FIELDS)):
+    for name in (
+        *options._HEADERS.values(),
+        names.HEADER,
+        *(f"p2l.{name}" for name in options._BODY_FIELDS),
+    ):
         assert f"`{name}`" in docs

@@ -104,6 +104,10 @@ def planned(name: str) -> Callable[[State], object]:
     return lambda state: getattr(state.gateway.planner._routing, name)
 
 
+def in_jobs(name: str) -> Callable[[State], object]:
+    return lambda state: getattr(state.gateway.planner.jobs._rules, name)
+
+
 def breaker(name: str) -> Callable[[State], object]:
     return lambda state: getattr(state.gateway.health.rules, name)
 
@@ -165,6 +169,10 @@ FOLLOWED: dict[str, tuple[str, object, Callable[[State], object], object]] = {
                 ("open_s", 2.0),
                 ("max_open_s", 80.0),
             )
+        ),
+        *(
+            (f"routing.sessions.{name}", "", value, in_jobs(name), value)
+            for name, value in (("enabled", False), ("ttl_s", 60.0), ("tool_loop", "free"))
         ),
         *(
             (f"routing.constraints.{name}", "routing.constraints", ROWS, found, expected)

@@ -1,0 +1,237 @@
+"""The sessions of a process: where a request belongs, and what was decided before it.
+
+Names, calls and conversations are told again by keyed hashes, which cover the caller's name: one
+caller's session is never another's. All of it is bounded; what was not used for longest goes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import secrets
+from collections import OrderedDict, deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple, TypeVar
+
+from p2l_model.types import PromptLeaderboard
+from server.sessions.results import Results, has_answer, results_at_end
+
+# Sessions that are kept, and requests that later ones may go on with. About 1 kB for each.
+MOST_KEPT: Final = 50_000
+_CALLS_EACH: Final = 2
+# A leaderboard takes some thousand bytes.
+_BOARDS_EACH: Final = 0.2
+# A shorter hash could be met by chance.
+_HASH_BYTES: Final = 16
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True, eq=False)
+class Task:
+    """What a person asked for, as it was scored. board: None once it is forgotten. is_marginal: it
+    stood in for the prompt's own."""
+
+    board: PromptLeaderboard | None
+    is_marginal: bool = False
+    is_held: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class Session:
+    """One job. seed: of the draw that all its requests are decided by. order: the models in the
+    order in which they were first drawn from, see RoutingRequest. used_s: when it was last used."""
+
+    seed: int
+    used_s: float
+    order: tuple[str, ...] = ()
+
+
+@dataclass(slots=True, eq=False)
+class Branch:
+    """Where a session stood at one request. model: who answered it, by its catalogue name. task:
+    None where the answer has called no tool."""
+
+    session: Session
+    model: str
+    task: Task | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Visit:
+    """A request, and what was found of its session. is_new: nothing was, and the session is one of
+    its own. branch: what it goes on with, where that was looked for. results: what it brings in a
+    tool loop. task: what is asked for, once it is known. name, whole: hashes of the session's name
+    and of the conversation, where there is one."""
+
+    caller: str
+    session: Session
+    is_new: bool
+    branch: Branch | None
+    results: Results | None
+    name: bytes | None
+    whole: bytes | None
+    task: Task | None = None
+
+    @property
+    def made_by(self) -> str | None:
+        """The model that made the calls whose results are brought, where that is known."""
+        return None if self.results is None or self.branch is None else self.branch.model
+
+    @property
+    def kept_task(self) -> Task | None:
+        """What is asked for, where it is what was asked for before: in a tool loop in which nobody
+        has said anything new."""
+        if self.results is None or self.results.has_words or self.branch is None:
+            return None
+        task = self.branch.task
+        return None if task is None or task.board is None else task
+
+
+class _Made(NamedTuple):
+    """Which answer made a call. is_unsure: another one has made a call of the same id."""
+
+    branch: Branch
+    is_unsure: bool
+
+
+class Sessions:
+    """One for each process; it outlives a reload. entropy: of the seeds. most: see MOST_KEPT."""
+
+    def __init__(self, entropy: random.Random, most: int = MOST_KEPT) -> None:
+        self._entropy = entropy
+        self._key = secrets.token_bytes(32)
+        self._most = most
+        self._named: OrderedDict[bytes, Session] = OrderedDict()
+        self._branches: OrderedDict[bytes, Branch] = OrderedDict()
+        self._calls: OrderedDict[bytes, _Made] = OrderedDict()
+        self._tasks: deque[Task] = deque()
+
+    def visit(
+        self,
+        caller: str,
+        name: str | None,
+        messages: Sequence[Mapping[str, Any]],
+        prefixes: Sequence[bytes],
+        *,
+        now_s: float,
+        ttl_s: float,
+        follows: str | None = None,
+    ) -> Visit:
+        """Changes nothing. name: see session_named. messages: in the form of chat completions.
+        prefixes: a hash of each beginning of them, the whole last, which covers the caller.
+        follows: an answer that the request names as the one before it, see `answered`. ttl_s: how
+        long a session lasts that is not used."""
+        oldest_s = now_s - ttl_s
+        results = results_at_end(messages)
+        branch = key = session = None
+        if results is not None or follows is not None:
+            branch = self._linked(caller, results, follows, oldest_s, messages, prefixes)
+        elif name is None and len(messages) > 1:
+            branch = self._begun(messages, prefixes, oldest_s)
+        if name is not None:
+            key = self._hash(caller, "name", name)
+            session = self._named.get(key)
+        elif branch is not None:
+            session = branch.session
+        is_new = session is None or session.used_s < oldest_s
+        if session is None or is_new:
+            session = Session(self._entropy.getrandbits(63), now_s)
+        whole = prefixes[-1] if prefixes else None
+        return Visit(caller, session, is_new, branch, results, key, whole)
+
+    def enter(self, visit: Visit, now_s: float) -> bool:
+        """The request counts, and is decided now. True where another has opened its session since
+        it was looked for: it belongs to that one."""
+        joins = False
+        if visit.name is not None:
+            met = self._named.get(visit.name)
+            if visit.is_new and met is not None and met.used_s >= visit.session.used_s:
+                visit.session, visit.is_new, joins = met, False, True
+            _put(self._named, visit.name, visit.session, self._most)
+        visit.session.used_s = now_s
+        return joins
+
+    def drawn(self, visit: Visit, models: Iterable[str]) -> None:
+        """models: those of the mix, in the order in which they share the draw. What the session has
+        not seen before comes last, and stays there."""
+        for name in models:
+            if name not in visit.session.order:
+                visit.session.order += (name,)
+
+    def answered(self, visit: Visit, model: str, answer: str | None = None) -> Branch:
+        """A model has begun to answer. answer: a name by which later requests may mean this."""
+        branch = Branch(visit.session, model)
+        if visit.whole is not None:
+            _put(self._branches, visit.whole, branch, self._most)
+        if answer is not None:
+            self._link(self._hash(visit.caller, "answer", answer), branch)
+        return branch
+
+    def called(self, visit: Visit, branch: Branch, call: str) -> None:
+        """The answer of a branch has called a tool, by this id. May be called in a thread."""
+        if branch.task is None and visit.task is not None:
+            branch.task = visit.task
+            self._hold(visit.task)
+        self._link(self._hash(visit.caller, "call", call), branch)
+
+    def _hold(self, task: Task) -> None:
+        if task.is_held:
+            return
+        task.is_held = True
+        self._tasks.append(task)
+        if len(self._tasks) > self._most * _BOARDS_EACH:
+            self._tasks.popleft().board = None
+
+    def _link(self, key: bytes, branch: Branch) -> None:
+        known = self._calls.get(key)
+        unsure = known is not None and (known.is_unsure or known.branch is not branch)
+        _put(self._calls, key, _Made(branch, unsure), self._most * _CALLS_EACH)
+
+    def _linked(
+        self,
+        caller: str,
+        results: Results | None,
+        follows: str | None,
+        oldest_s: float,
+        messages: Sequence[Mapping[str, Any]],
+        prefixes: Sequence[bytes],
+    ) -> Branch | None:
+        """By a call whose result is brought, where its id is of one call alone; by the answer that
+        is named; by the longest beginning that was asked before."""
+        links = [] if results is None else [("call", call) for call in results.calls]
+        if follows is not None:
+            links.append(("answer", follows))
+        made = (self._calls.get(self._hash(caller, *link)) for link in links)
+        known = (m for m in made if m is not None and m.branch.session.used_s >= oldest_s)
+        first = next(known, None)
+        if first is not None and not first.is_unsure:
+            return first.branch
+        begun = self._begun(messages, prefixes, oldest_s)
+        return first.branch if begun is None and first is not None else begun
+
+    def _begun(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        prefixes: Sequence[bytes],
+        oldest_s: float,
+    ) -> Branch | None:
+        if not (self._branches and has_answer(messages)):
+            return None
+        for prefix in reversed(prefixes[:-1]):
+            branch = self._branches.get(prefix)
+            if branch is not None and branch.session.used_s >= oldest_s:
+                return branch
+        return None
+
+    def _hash(self, *said: str) -> bytes:
+        text = "\0".join(said).encode("utf-8", "surrogatepass")
+        return hashlib.blake2b(text, key=self._key, digest_size=_HASH_BYTES).digest()
+
+
+def _put(table: OrderedDict[bytes, T], key: bytes, value: T, most: int) -> None:
+    table[key] = value
+    table.move_to_end(key)
+    if len(table) > most:
+        table.popitem(last=False)
