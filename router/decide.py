@@ -18,6 +18,7 @@ from router.eligibility import (
     exhausted_window,
     full_context,
     infeasible_hard,
+    is_over_kept_limit,
 )
 from router.errors import BudgetInfeasibleError, NoEligibleModelError
 from router.lp import InfeasibleError, Mix, solve
@@ -89,7 +90,8 @@ def _optimum(
 def _kept(pool: Sequence[Candidate], request: RoutingRequest) -> Candidate | None:
     if request.kept is None:
         return None
-    return next((c for c in pool if c.card.name == request.kept), None)
+    kept = next((c for c in pool if c.card.name == request.kept), None)
+    return None if kept is None or is_over_kept_limit(kept, request) else kept
 
 
 def _drawn(pool: Sequence[Candidate], mix: Mix, request: RoutingRequest, draw: float) -> Candidate:

@@ -66,9 +66,10 @@ class Decision:
         wanted = self.request.kept
         if wanted is None or self.is_kept:
             return None
-        reasons = (c.reason for c in self.candidates if c.card.name == wanted)
-        why = next(reasons, None) or "not in the catalogue any more"
-        return f"{wanted}: {why}"
+        found = next((c for c in self.candidates if c.card.name == wanted), None)
+        if found is None:
+            return f"{wanted}: not in the catalogue any more"
+        return f"{wanted}: {found.reason or 'its expected cost is over the budget, now lower'}"
 
     @property
     def ranked(self) -> list[Candidate]:

@@ -97,6 +97,12 @@ def candidates(
     return found
 
 
+def is_over_kept_limit(candidate: Candidate, request: RoutingRequest) -> bool:
+    """Whether a model that is to be kept is too dear for that."""
+    limit, cost = request.kept_limit_usd, candidate.expected_cost_usd
+    return limit is not None and (cost is None or cost > limit)
+
+
 def infeasible_hard(
     found: Sequence[Candidate], request: RoutingRequest
 ) -> BudgetInfeasibleError | None:

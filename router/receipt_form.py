@@ -228,6 +228,7 @@ def request_json(request: RoutingRequest) -> dict[str, Any]:
         "thought_tokens": dict(request.thought_tokens),
         "length_factors": dict(request.length_factors),
         "kept": request.kept,
+        "kept_limit_usd": _money(request.kept_limit_usd),
         "order": list(request.order),
     }
 

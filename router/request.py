@@ -39,7 +39,8 @@ class RoutingRequest:
     thought_tokens: catalogue name -> tokens of thoughts beside the predicted answer (default:
     none). length_factors: catalogue name -> what both are multiplied by (default: 1).
     kept: the model that answers in place of the one drawn, where it may answer at all: it made the
-    calls of tools whose results the request brings. order: in which models share the draw's range
+    calls of tools whose results the request brings. kept_limit_usd: what it may be expected to cost
+    then, None for what the rest allows. order: in which models share the draw's range
     from 0 to 1, those that are not named after the others; empty: as the mix names them.
     """
 
@@ -60,6 +61,7 @@ class RoutingRequest:
     thought_tokens: Mapping[str, float] = field(default_factory=dict)
     length_factors: Mapping[str, float] = field(default_factory=dict)
     kept: str | None = None
+    kept_limit_usd: Decimal | None = None
     order: tuple[str, ...] = ()
 
     @property

@@ -39,7 +39,7 @@ from server.plan import Plan
 from server.request import GatewayRequest
 from server.request_id import Entropy
 from server.served import ServedModels
-from server.sessions.jobs import Jobs, kept_by
+from server.sessions.jobs import Jobs
 from server.settings import RoutingRules, RoutingSettings, ScorerSettings
 from server.tastes import Tastes
 from server.tiers import other_tiers
@@ -167,9 +167,10 @@ class Planner:
             prefixes = self.learned.prefixes(caller.name, body)
         visit = None
         if direct is None and prefixes is not None:
-            visit = self.jobs.visit(caller.name, options.session, request, body, prefixes.messages)
-        kept = kept_by(visit, options.seed)
-        drawn = None if visit is None or options.seed is not None else visit.session
+            known = prefixes.messages
+            look = partial(self.jobs.visit, caller.name, options.session, request, body, known)
+            visit = await self.heavy.run(look) if is_large else look()
+        session = self.jobs.terms(visit, options.seed, budget)
         effort = effort_asked(request.native or request.body)
         routing = RoutingRequest(
             shape=shape,
@@ -188,8 +189,9 @@ class Planner:
             ceiling_usd=ceiling,
             in_window=in_window,
             constraints=None if direct else self._constraints(rules, streamed=request.stream),
-            kept=self.jobs.kept(visit),
-            order=() if drawn is None else drawn.order,
+            kept=session.kept,
+            kept_limit_usd=session.kept_limit_usd,
+            order=session.order,
         )
         return Plan(
             request_id=self._entropy.request_id(),
@@ -198,7 +200,7 @@ class Planner:
             routing=routing,
             catalogue=catalogue,
             routed=direct is None,
-            seed=options.seed if drawn is None else drawn.seed,
+            seed=session.seed,
             explain=options.explain,
             fallbacks=rules.fallbacks,
             streamed=request.stream,
@@ -212,7 +214,7 @@ class Planner:
             served=self._names,
             tags=options.tags,
             visit=visit,
-            kept=kept,
+            kept=session.said,
         )
 
     def meant(self, name: str) -> str:

@@ -6,8 +6,9 @@ import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from decimal import Decimal
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from p2l_model.types import PromptLeaderboard
 from server.exchange import Exchange
@@ -21,6 +22,18 @@ from server.settings.routing import SessionSettings
 TOOL_LOOP: Final = "tool_loop"
 DRAW: Final = "draw"
 NEW: Final = "new"
+
+
+class Terms(NamedTuple):
+    """What a decision takes from its session. kept, kept_limit_usd, order: see RoutingRequest.
+    seed: of the draw, None where there is none yet. said: what x-p2l-kept says where no model is
+    kept, None where there are no sessions."""
+
+    kept: str | None
+    kept_limit_usd: Decimal | None
+    order: tuple[str, ...]
+    seed: int | None
+    said: str | None
 
 
 class Jobs:
@@ -63,11 +76,21 @@ class Jobs:
             follows=None if request.turn is None else request.turn.previous_id,
         )
 
-    def kept(self, visit: Visit | None) -> str | None:
-        """The model that is not to be left, see RoutingRequest."""
-        if visit is None or visit.results is None or self._rules.tool_loop == "free":
-            return None
-        return visit.made_by
+    def terms(self, visit: Visit | None, seed: int | None, budget_usd: Decimal | None) -> Terms:
+        """What the session says of a decision. seed: that the request brings; budget_usd: that it
+        is to be decided within."""
+        if visit is None:
+            return Terms(None, None, (), seed, None)
+        branch = visit.calling if self._rules.tool_loop == "stay" else None
+        model = limit_usd = None
+        if branch is not None:
+            model, before_usd = branch.model, branch.budget_usd
+            if budget_usd is not None and (before_usd is None or budget_usd < before_usd):
+                limit_usd = budget_usd
+        if seed is not None:
+            return Terms(model, limit_usd, (), seed, NEW)
+        session = visit.session
+        return Terms(model, limit_usd, session.order, session.seed, NEW if visit.is_new else DRAW)
 
     def known(self, plan: Plan, models: Sequence[str]) -> PromptLeaderboard | None:
         """The leaderboard of what is asked for, where it was scored for an earlier request of the
@@ -107,12 +130,6 @@ class Jobs:
         if visit is None:
             return
         kept_as = None if request.turn is None else request.turn.kept_as
-        branch = self._sessions.answered(visit, exchange.decision.model, kept_as)
+        decision = exchange.decision
+        branch = self._sessions.answered(visit, decision.model, kept_as, decision.budget_usd)
         entry.on_call = partial(self._sessions.called, visit, branch)
-
-
-def kept_by(visit: Visit | None, seed: int | None) -> str | None:
-    """What x-p2l-kept says where no tool loop is kept. seed: the request's own."""
-    if visit is None:
-        return None
-    return NEW if visit.is_new or seed is not None else DRAW

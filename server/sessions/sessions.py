@@ -12,6 +12,7 @@ import secrets
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, Final, NamedTuple, TypeVar
 
 from p2l_model.types import PromptLeaderboard
@@ -50,11 +51,13 @@ class Session:
 
 @dataclass(slots=True, eq=False)
 class Branch:
-    """Where a session stood at one request. model: who answered it, by its catalogue name. task:
-    None where the answer has called no tool."""
+    """Where a session stood at one request. model: who answered it, by its catalogue name.
+    budget_usd: that it was chosen within, None without one. task: None where the answer has called
+    no tool."""
 
     session: Session
     model: str
+    budget_usd: Decimal | None = None
     task: Task | None = None
 
 
@@ -75,9 +78,9 @@ class Visit:
     task: Task | None = None
 
     @property
-    def made_by(self) -> str | None:
-        """The model that made the calls whose results are brought, where that is known."""
-        return None if self.results is None or self.branch is None else self.branch.model
+    def calling(self) -> Branch | None:
+        """The answer that made the calls whose results are brought, where it is known."""
+        return None if self.results is None else self.branch
 
     @property
     def kept_task(self) -> Task | None:
@@ -160,9 +163,16 @@ class Sessions:
             if name not in visit.session.order:
                 visit.session.order += (name,)
 
-    def answered(self, visit: Visit, model: str, answer: str | None = None) -> Branch:
-        """A model has begun to answer. answer: a name by which later requests may mean this."""
-        branch = Branch(visit.session, model)
+    def answered(
+        self,
+        visit: Visit,
+        model: str,
+        answer: str | None = None,
+        budget_usd: Decimal | None = None,
+    ) -> Branch:
+        """A model has begun to answer. answer: a name by which later requests may mean this.
+        budget_usd: see Branch."""
+        branch = Branch(visit.session, model, budget_usd)
         if visit.whole is not None:
             _put(self._branches, visit.whole, branch, self._most)
         if answer is not None:

@@ -239,3 +239,59 @@ def test_each_decision_takes_one_draw(seed: int) -> None:
     expected = random.Random(seed)
     expected.random(), expected.random()
     assert rng.random() == expected.random()
+
+
+MEAN = Decimal("0.0005")
+
+
+def mixed(budget: Decimal, draw_seed: int, **request: Any) -> Decision:
+    return ask(draw_seed, CARDS[:2], budget_usd=budget, **request)
+
+
+def test_a_kept_model_answers_where_it_may() -> None:
+    assert ask(kept="poor").model == "poor"
+    assert ask(kept="poor").is_kept
+    assert ask(kept="poor").mix == {"good": 1.0}, "the mix is what would have been drawn from"
+    for gone, why in (
+        ({"excluded": {"poor": "it rests"}}, "poor: it rests"),
+        ({"allowed": ("good",)}, "poor: not in the allow-list"),
+        ({"shape": replace(SHAPE, input_tokens=2000)}, "poor: its context of 1000 tokens"),
+    ):
+        decision = ask(kept="poor", **gone)
+        assert decision.model == "good"
+        assert not decision.is_kept
+        assert (decision.kept_note or "").startswith(why)
+    assert ask(kept="nobody").kept_note == "nobody: not in the catalogue any more"
+    assert ask().kept_note is None
+
+
+def test_a_kept_model_may_have_a_limit() -> None:
+    cost = ask(kept="good").expected_cost_usd
+    assert cost is not None
+    assert ask(kept="good", kept_limit_usd=cost).is_kept
+    over = ask(kept="good", kept_limit_usd=cost - Decimal("1e-9"), allowed=("good", "fair"))
+    assert over.kept_note == "good: its expected cost is over the budget, now lower"
+
+
+@given(seed=st.integers(0, 2**32), names=st.permutations(["good", "fair"]))
+def test_an_order_changes_who_has_which_part_of_the_draw_and_nothing_else(
+    seed: int, names: list[str]
+) -> None:
+    plain, ordered = mixed(MEAN, seed), mixed(MEAN, seed, order=tuple(names))
+    assert ordered.mix == plain.mix
+    assert ordered.draw == plain.draw
+    first, second = names
+    expected = first if Decimal(ordered.draw) < Decimal(ordered.mix[first]) else second
+    assert ordered.model == expected
+
+
+@given(seed=st.integers(0, 2**32), names=st.permutations(["good", "fair"]), more=st.floats(0, 1))
+def test_one_draw_follows_the_mix(seed: int, names: list[str], more: float) -> None:
+    """The same draw in the same order: a model changes only into one whose share has grown."""
+    order = tuple(names)
+    budget = MEAN * (1 + Decimal(more) / 10)
+    before, after = mixed(MEAN, seed, order=order), mixed(budget, seed, order=order)
+    if before.model != after.model:
+        assert after.mix[after.model] > before.mix.get(after.model, 0.0)
+    if before.mix == after.mix:
+        assert before.model == after.model

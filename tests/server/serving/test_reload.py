@@ -441,6 +441,20 @@ async def test_what_was_learnt_is_kept(
         assert known() == before
 
 
+async def test_sessions_go_on(
+    provider: FakeProvider, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with running(provider, tmp_path, caplog) as gateway:
+        kept = []
+        for change in ({}, {"routing.retries": 3}, {"routing.sessions.ttl_s": 60}):
+            await gateway.reload(change)
+            answer = await gateway.ask("p2l", p2l={"session": "job"})
+            kept.append(answer.headers["x-p2l-kept"])
+        assert kept == ["new", "draw", "draw"]
+        await gateway.reload({"routing.sessions.enabled": False})
+        assert "x-p2l-kept" not in (await gateway.ask("p2l", p2l={"session": "job"})).headers
+
+
 @pytest.fixture(params=["memory", pytest.param("redis", marks=pytest.mark.services)])
 def counting(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "memory":

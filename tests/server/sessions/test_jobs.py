@@ -156,6 +156,37 @@ def test_a_model_that_is_over_the_budget_is_left(
     assert note == "dear: its worst case is over the hard budget"
 
 
+def test_a_mean_budget_is_no_reason_to_leave_a_loop_unless_it_is_lowered(
+    client: httpx.Client, provider: FakeProvider
+) -> None:
+    provider.script("up-dear", call_of("call_1"))
+    for seed in range(50):
+        first = ask(client, [user("Look")], X_Cost_Budget=BUDGET, X_Route_Seed=str(seed))
+        if model_of(first)[0] == "dear":
+            break
+    loop = loop_of(user("Look"), "call_1")
+    same = ask(client, loop, X_Cost_Budget=BUDGET)
+    assert model_of(same) == ("dear", "tool_loop"), "it is the dear one of the mix"
+    lower = ask(client, loop, X_Cost_Budget="0.0005", X_Route_Models="dear,cheap", X_Route_Seed="3")
+    receipt = receipt_of(client, lower)
+    note = receipt["attempts"][0]["decision"]["kept_note"]
+    assert note == "dear: its expected cost is over the budget, now lower"
+    assert replay(receipt).differences == []
+
+
+def test_a_model_that_the_request_no_longer_fits_is_left(
+    client: httpx.Client, provider: FakeProvider
+) -> None:
+    provider.script("up-middle", call_of("call_1"))
+    ask(client, [user("Look")], X_Route_Models="middle")
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
+    loop = [*loop_of(user("Look"), "call_1"), {"role": "user", "content": [image]}]
+    response = ask(client, loop)
+    assert model_of(response) == ("dear", "draw")
+    note = receipt_of(client, response)["attempts"][0]["decision"]["kept_note"]
+    assert note == "middle: lacks vision"
+
+
 def test_a_tool_loop_may_be_left_where_that_is_configured(provider: FakeProvider) -> None:
     config = config_for(provider.base_url, "routing: {sessions: {tool_loop: free}}")
     provider.script("up-cheap", call_of("call_1"))

@@ -38,6 +38,10 @@ def result(call: str, text: str = "found") -> Message:
     return {"role": "tool", "tool_call_id": call, "content": text}
 
 
+def made_by(visit: Visit) -> str | None:
+    return None if visit.calling is None else visit.calling.model
+
+
 class Book:
     """Sessions with a clock, and with hashes as the gateway makes them."""
 
@@ -109,7 +113,7 @@ def test_callers_never_meet(name: str | None) -> None:
     other = book.visit(loop, name, caller="you")
     assert other.is_new
     assert other.session is not first.session
-    assert other.made_by is None
+    assert made_by(other) is None
     assert book.visit(loop, name).session is first.session
 
 
@@ -150,12 +154,12 @@ def test_results_go_to_the_model_that_made_the_calls() -> None:
     # another conversation of the same session, with the same beginning
     book.ask([user("Hi")], "b", calls=["call_3"])
     loop = [user("Hi"), called("call_1", "call_2"), result("call_1"), result("call_2")]
-    assert book.visit(loop).made_by == "a"
-    assert book.visit([user("Hi"), called("call_3"), result("call_3")]).made_by == "b"
+    assert made_by(book.visit(loop)) == "a"
+    assert made_by(book.visit([user("Hi"), called("call_3"), result("call_3")])) == "b"
     shortened = [user("A summary"), called("call_1"), result("call_1")]
-    assert book.visit(shortened).made_by == "a", "the words before it may change"
+    assert made_by(book.visit(shortened)) == "a", "the words before it may change"
     unknown = [user("Ho"), called("call_9"), result("call_9")]
-    assert book.visit(unknown).made_by is None
+    assert made_by(book.visit(unknown)) is None
 
 
 def test_subagents_of_a_session_have_branches_of_their_own() -> None:
@@ -164,7 +168,7 @@ def test_subagents_of_a_session_have_branches_of_their_own() -> None:
         book.ask([user(agent)], model, name="job", calls=[f"call_{agent}"])
     for agent, model in (("one", "a"), ("two", "b")):
         call = f"call_{agent}"
-        assert book.visit([user(agent), called(call), result(call)], "job").made_by == model
+        assert made_by(book.visit([user(agent), called(call), result(call)], "job")) == model
 
 
 def test_where_ids_of_calls_come_again_the_words_before_them_tell() -> None:
@@ -172,9 +176,9 @@ def test_where_ids_of_calls_come_again_the_words_before_them_tell() -> None:
     for agent, model in (("one", "a"), ("two", "b")):
         book.ask([user(agent)], model, calls=["call_0"])
     for agent, model in (("one", "a"), ("two", "b")):
-        assert book.visit([user(agent), called("call_0"), result("call_0")]).made_by == model
+        assert made_by(book.visit([user(agent), called("call_0"), result("call_0")])) == model
     edited = [user("three"), called("call_0"), result("call_0")]
-    assert book.visit(edited).made_by == "b", "the latest, where nothing tells them apart"
+    assert made_by(book.visit(edited)) == "b", "the latest, where nothing tells them apart"
 
 
 def test_the_last_model_of_a_loop_is_the_one_that_is_kept() -> None:
@@ -182,7 +186,7 @@ def test_the_last_model_of_a_loop_is_the_one_that_is_kept() -> None:
     book.ask([user("Hi")], "a", calls=["call_1"])
     loop = [user("Hi"), called("call_1"), result("call_1")]
     book.ask(loop, "b", calls=["call_2"])
-    assert book.visit([*loop, called("call_2"), result("call_2")]).made_by == "b"
+    assert made_by(book.visit([*loop, called("call_2"), result("call_2")])) == "b"
 
 
 def test_an_answer_that_is_named_is_gone_on_with() -> None:
@@ -208,7 +212,7 @@ def test_a_task_is_kept_within_its_tool_loop() -> None:
     reminder = user("<system-reminder>The file has changed.</system-reminder>")
     assert book.visit([*loop, reminder]).kept_task is visit.task
     assert book.visit([*loop, user("No, the other file.")]).kept_task is None
-    assert book.visit([*loop, user("No, the other file.")]).made_by == "a"
+    assert made_by(book.visit([*loop, user("No, the other file.")])) == "a"
     assert book.visit([*loop, said("Done"), user("Thanks")]).kept_task is None
 
 
@@ -278,8 +282,8 @@ def test_jobs_side_by_side_are_told_apart(
         name = f"name {k}" if named else None
         visit = book.visit(messages[k], name)
         assert visit.is_new == (k not in sessions)
-        calls, made_by = pending.pop(k, ((), None))
-        assert visit.made_by == (made_by if calls else None)
+        calls, maker = pending.pop(k, ((), None))
+        assert made_by(visit) == (maker if calls else None)
         own = f"{k}_" if unique else ""
         ids = tuple(f"call_{own}{turn}_{n}" for n in range(n_calls))
         asked = book.ask(messages[k], model, name, calls=ids)
