@@ -95,8 +95,12 @@ class PromptCaches:
         digest = hashlib.blake2b(orjson.dumps(caller), key=self._key, digest_size=16)
         prefixes = []
         for message in messages:
-            digest.update(_bytes_of(message))
-            digest.update(b"\0")
+            data = orjson.dumps(message, option=orjson.OPT_SORT_KEYS)
+            if b'"cache_control"' in data:
+                # marks move from turn to turn
+                data = orjson.dumps(_unmarked(message), option=orjson.OPT_SORT_KEYS)
+            # one JSON value after another: where each ends is clear
+            digest.update(data)
             prefixes.append(digest.digest())
         return Prefixes(prefixes, self._hash_of_tools(body))
 
@@ -106,14 +110,6 @@ class PromptCaches:
             return b""
         said = orjson.dumps([tools, functions])
         return hashlib.blake2b(said, key=self._key, digest_size=16).digest()
-
-
-def _bytes_of(message: Any) -> bytes:
-    """Of a message without its cache marks, which move from turn to turn."""
-    data = orjson.dumps(message, option=orjson.OPT_SORT_KEYS)
-    if b'"cache_control"' not in data:
-        return data
-    return orjson.dumps(_unmarked(message), option=orjson.OPT_SORT_KEYS)
 
 
 def _unmarked(value: Any) -> Any:
