@@ -275,6 +275,8 @@ HEADERS = (
     "x-cost-budget-mode",
     "x-route-models",
     "x-route-seed",
+    "x-session-id",
+    "session_id",
     "authorization",
     "content-type",
     "content-encoding",

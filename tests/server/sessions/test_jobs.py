@@ -3,10 +3,12 @@ decides a whole job."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
 from collections import Counter
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,11 @@ from fake_provider import Behaviour, FakeProvider
 from live_gateway import LiveGateway, config_for
 
 from router.receipt import replay
+from server.auth import Caller
+from server.chat_request import parse_chat_request
+from server.gateway import Gateway
+from server.options import RoutingOptions
+from server.plan import Plan
 
 KEY = "sk-provider-canary"
 # between the cost of the cheap model and of the dear one: both answer half of the jobs
@@ -252,6 +259,33 @@ def test_a_seed_of_its_own_wins_for_its_request(client: httpx.Client) -> None:
         found.add(response.headers["x-p2l-model"])
     assert len(found) == 2
     assert model_of(ask(client, [user("Hi")], **budget)) == (own, "draw")
+
+
+def plan_of(gateway: Gateway, text: str, **options: Any) -> Plan:
+    request = parse_chat_request({"model": "p2l", "messages": [user(text)]})
+    asked = RoutingOptions(budget_usd=Decimal(BUDGET), session="job", **options)
+    return asyncio.run(gateway.planner.plan(request, asked, Caller("me")))
+
+
+def test_requests_that_come_at_once_have_one_draw(gateway: LiveGateway) -> None:
+    """All are planned before the first is decided, and each would have opened the session."""
+    inner = gateway.state.gateway
+    plans = [plan_of(inner, text) for text in ("One", "Two", "Three")]
+    plans.append(plan_of(inner, "Four", seed=5))
+    assert len({plan.seed for plan in plans}) == 4
+    models = []
+    for plan in plans:
+        board, _ = asyncio.run(inner.planner.leaderboard(plan))
+        inner.planner.jobs.enter(plan)
+        exchange = inner.route(plan, board, 0.0)
+        inner.planner.jobs.decided(exchange)
+        models.append(exchange.decision.model)
+    *together, own = plans
+    assert len({plan.seed for plan in together}) == 1
+    assert len(set(models[:3])) == 1
+    assert [plan.kept for plan in plans] == ["new", "draw", "draw", "new"]
+    assert len(together[1].routing.order) == 2
+    assert (own.seed, own.routing.order) == (5, ())
 
 
 def test_receipts_of_a_job_hold_its_draw(client: httpx.Client) -> None:
