@@ -12,7 +12,7 @@ from server.upstream.kinds import build_upstream
 
 KEY = Secret("k")
 # How a request is sent before a provider has refused anything in it.
-AT_FIRST = {"anthropic": {"with_thoughts": True}, "gemini": {"trust": True}}
+AT_FIRST = {"anthropic": {"with_thoughts": True}, "gemini": {"with_signatures": True}}
 
 
 @pytest.mark.parametrize(

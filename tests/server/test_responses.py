@@ -384,7 +384,7 @@ def test_each_field_has_its_fate(
     value, fate = FATES[name]
     provider.script("up-native", Behaviour(answer=NATIVE))
     body: dict[str, Any] = {"input": "x", name: value}
-    if name == "tool_choice":
+    if name in ("tool_choice", "parallel_tool_calls"):
         body["tools"] = [TOOL]
     if name == "stream_options":
         body["stream"] = True
