@@ -103,6 +103,7 @@ class Decision:
             budget_mode=self.budget_mode,
             alternatives=self.alternatives,
             is_kept=self.is_kept,
+            kept_note=self.kept_note,
         )
         return explain(told)
 

@@ -40,11 +40,13 @@ class Told(NamedTuple):
     budget_mode: BudgetMode
     alternatives: Sequence[Alternative]
     is_kept: bool = False
+    kept_note: str | None = None
 
 
 def explain(decision: Told) -> str:
-    """What was chosen, from what mix, and what the best model out of reach would have added."""
-    return "; ".join([_chosen(decision), *_mixed(decision), *_dearer(decision)])
+    """What was chosen, from what mix, why not the model that was to be kept, and what the best
+    model out of reach would have added."""
+    return "; ".join([_chosen(decision), *_mixed(decision), *_left(decision), *_dearer(decision)])
 
 
 def _chosen(decision: Told) -> str:
@@ -67,6 +69,12 @@ def _mixed(decision: Told) -> list[str]:
     parts = " and ".join(f"{name} ({share:.1%})" for name, share in decision.mix.items())
     together = _value(decision.objective, decision.mix_value)
     return [f"drawn from {parts}, together {together} within the budget"]
+
+
+def _left(decision: Told) -> list[str]:
+    """Why the model that made the calls does not go on."""
+    note = decision.kept_note
+    return [] if note is None else [f"not kept in its tool loop is {note}"]
 
 
 def _dearer(decision: Told) -> list[str]:

@@ -309,6 +309,7 @@ def _told(decision: Mapping[str, Any], request: Mapping[str, Any]) -> Told:
             for row in decision["alternatives"]
         ],
         is_kept=decision.get("is_kept", False),
+        kept_note=decision.get("kept_note"),
     )
 
 

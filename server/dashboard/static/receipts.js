@@ -57,6 +57,8 @@ async function show(id) {
 
 const tell = (message) => byId("receipt").replaceChildren(el("p", { class: "error" }, message));
 
+const SCORED_BY = { prompt: "the prompt", kept: "an earlier request of the tool loop" };
+
 function detail(receipt) {
   const last = receipt.attempts.at(-1).decision;
   const failed = receipt.attempts.filter((attempt) => attempt.failure !== null);
@@ -64,7 +66,7 @@ function detail(receipt) {
     el("h3", {}, receipt.request_id),
     el("p", { id: "receipt-sentence" }, `${last.explanation}.`),
     el("p", { class: "hint" }, [
-      moment(receipt.created), `scored by ${receipt.scoring === "prompt" ? "the prompt" : receipt.scoring}`,
+      moment(receipt.created), `scored by ${SCORED_BY[receipt.scoring] ?? receipt.scoring}`,
       `seed ${receipt.seed}`, `p2l-router ${receipt.software}`,
       ...failed.map((attempt) => `${attempt.decision.model} failed: ${attempt.failure}`),
     ].join(" · ")),

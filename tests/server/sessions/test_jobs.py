@@ -121,7 +121,9 @@ def test_a_model_that_may_not_answer_is_left(client: httpx.Client, provider: Fak
         assert model != "cheap"
         assert kept == "draw"
         receipt = receipt_of(client, response)
-        assert receipt["attempts"][0]["decision"]["kept_note"] == why
+        decision = receipt["attempts"][0]["decision"]
+        assert decision["kept_note"] == why
+        assert f"not kept in its tool loop is {why}" in decision["explanation"]
         assert replay(receipt).differences == []
 
 
