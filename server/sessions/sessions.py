@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 from p2l_model.types import PromptLeaderboard
 from server.sessions.results import Results, has_answer, results_at_end
 
-# Sessions that are kept, and requests that later ones may go on with. About 1 kB for each.
+# Sessions that are kept, and requests that later ones may go on with. Full, all take some 70 MB.
 MOST_KEPT: Final = 50_000
 _CALLS_EACH: Final = 2
 # A leaderboard takes some thousand bytes.
