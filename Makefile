@@ -81,7 +81,7 @@ lint: $(VENV)/.dev
 
 # The configuration's reference, from the models that read it.
 docs: $(VENV)/.dev
-	$(BIN)/python -m server.settings.reference > docs/configuration.md
+	$(BIN)/python -m server.config.settings.reference > docs/configuration.md
 	$(BIN)/python -m server.model_facts.page > docs/models.md
 	$(BIN)/python -m server.adapting.page > docs/adapting.md
 

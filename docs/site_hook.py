@@ -16,6 +16,7 @@ ELSEWHERE = {
     "README.md": "index.md",
     "CHANGELOG.md": "CHANGELOG.md",
     "ARCHITECTURE.md": "ARCHITECTURE.md",
+    "CONTRIBUTING.md": "CONTRIBUTING.md",
     "SECURITY.md": "SECURITY.md",
     "LICENSE": "LICENSE.txt",
     "p2l_model/EXPERIMENTS.md": "EXPERIMENTS.md",

@@ -9,10 +9,11 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from p2l_model.types import FloatArray
-from router.constraints import Constraints, Row, rows_of
-from router.eligibility import Candidate
+from router.candidates import Candidate
+from router.constraint_rows import Row, rows_of
+from router.constraints import Constraints
 from router.errors import ConstraintsInfeasibleError, SolverFailedError
-from router.lp import InfeasibleError, Mix, solve
+from router.hull import InfeasibleError, Mix, solve
 from router.request import BudgetMode, RoutingRequest
 
 CLOSED_FORM = "closed_form"
@@ -20,7 +21,7 @@ SOLVER = "solver"
 
 
 class SlowLane(Protocol):
-    """What solves the general program: router.general_lp.GeneralLp."""
+    """What solves the general program: router.cvxpy_lp.GeneralLp."""
 
     def solve(
         self,
@@ -49,7 +50,7 @@ def constrained_optimum(
 ) -> Optimum:
     """With a floor under the value the cost is minimised, else the objective maximised.
 
-    Raises ConstraintsInfeasibleError, InfeasibleError as router.lp does for the budget alone.
+    Raises ConstraintsInfeasibleError, InfeasibleError as router.hull does for the budget alone.
     """
     costs = [Decimal(0) if c.expected_cost_usd is None else c.expected_cost_usd for c in pool]
     values = np.array([c.value for c in pool])

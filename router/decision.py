@@ -8,8 +8,8 @@ from dataclasses import field
 from decimal import Decimal
 from functools import cached_property
 
+from router.candidates import Candidate
 from router.catalog import ModelCard
-from router.eligibility import Candidate
 from router.explain import Alternative, Told, explain
 from router.objective import Objective
 from router.record import record

@@ -17,8 +17,8 @@ from pydantic import ValidationError
 
 from p2l_model.types import FloatArray, PreferenceFamily, PromptLeaderboard
 from router.catalog import ModelCard
+from router.choice import decide
 from router.constrained import SlowLane
-from router.decide import decide
 from router.errors import RouterError
 from router.receipt_form import (
     VERSION,

@@ -13,11 +13,14 @@ from fastapi import FastAPI
 
 from p2l_model.engine.scorer import Scorer
 from router.catalog import ModelCard
-from server.admission import Admission
-from server.auth import Authenticator
+from server.accounts.budgets import Budgets
+from server.auth.authenticator import Authenticator
 from server.build import build_accounts, build_store
-from server.catalogue import build_catalogue
-from server.closing import Closing
+from server.catalogue.cards import build_catalogue
+from server.catalogue.price_updates import hours_followed, prices_kept_current
+from server.catalogue.provider_lists import ModelLists, lists_followed
+from server.config.configured_facts import facts_of_models
+from server.config.settings import Settings
 from server.endpoints import (
     admin,
     dashboard,
@@ -34,30 +37,27 @@ from server.endpoints import (
 from server.endpoints import (
     metrics as metrics_endpoint,
 )
-from server.endpoints.common import State
+from server.endpoints.application import GatewayApp
 from server.endpoints.metrics import states_of
-from server.error_handlers import add_error_handlers
-from server.exchange import Exchange
-from server.fast_path import GatewayApp
-from server.gateway import Gateway
+from server.gateway.admission import Admission
+from server.gateway.gateway import Gateway
+from server.gateway.output_lengths import lengths_kept
+from server.gateway.planner import Planner
+from server.gateway.receipts import Receipts
+from server.gateway.routed_request import Exchange
 from server.health import Health
-from server.learn_tastes import tastes_kept_current
-from server.metrics import GatewayMetrics
-from server.model_facts.configured import facts_of_models
-from server.model_lists import ModelLists, lists_followed
-from server.observer import Observer
-from server.output_lengths import lengths_kept
-from server.planner import Planner
-from server.price_updates import hours_followed, prices_kept_current
-from server.quota.budgets import Budgets
-from server.receipts import Receipts
-from server.request_id import Entropy
-from server.settings import Settings
+from server.http.error_handlers import add_error_handlers
+from server.process.closing import Closing
+from server.process.request_id import Entropy
+from server.state import State
 from server.storage.housekeeping import kept_alive
 from server.storage.recovery import Lost
 from server.storage.store import Store
-from server.stored_keys import keys_kept_current
-from server.tracing import build_traces
+from server.tasks.learn_tastes import tastes_kept_current
+from server.tasks.refresh_keys import keys_kept_current
+from server.telemetry.metrics import GatewayMetrics
+from server.telemetry.observer import Observer
+from server.telemetry.tracing import build_traces
 from server.upstream.base import Upstream
 
 _ENDPOINTS = (

@@ -13,34 +13,34 @@ from sqlalchemy.engine import URL
 
 from p2l_model.engine.scorer import FixedScorer, Scorer
 from router.catalog import ModelCard
-from server.auto_models import with_auto_models
-from server.config_file import ConfigError, load_settings
-from server.defaults import default_settings
-from server.ledger.accounts import Accounts
-from server.ledger.attempt import Attempt
-from server.ledger_place import ledger_place
-from server.model_facts.configured import book_of
-from server.quota.budgets import Budgets
-from server.quota.pacer import Pacer
-from server.quota.rates import Limiter, MemoryRates, Rates
-from server.quota.windows import MemoryWindows, Windows
-from server.secret import Secret
-from server.settings import (
+from server.accounts.accounts import Accounts
+from server.accounts.budgets import Budgets
+from server.accounts.pacer import Pacer
+from server.accounts.rates import Limiter, MemoryRates, Rates
+from server.accounts.windows import MemoryWindows, Windows
+from server.catalogue.auto_models import with_auto_models
+from server.config.configured_facts import book_of
+from server.config.defaults import default_settings
+from server.config.environment import variable
+from server.config.file import ConfigError, load_settings
+from server.config.ledger_place import ledger_place
+from server.config.provider_keys import api_key
+from server.config.secret import Secret
+from server.config.settings import (
     ModelSettings,
-    ProviderSettings,
     RedisSettings,
     ScorerSettings,
     Settings,
     StorageSettings,
 )
+from server.ledger.attempt import Attempt
 from server.storage.database import Database
 from server.storage.store import Store
 from server.upstream.base import Upstream
-from server.variables import variable
 
 if TYPE_CHECKING:
     from server.model_facts import ModelFacts
-    from server.remote.knowledge import Knowledge
+    from server.scoring.client.knowledge import Knowledge
 
 
 def settings_from(path: str | None, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -62,7 +62,7 @@ def build_scorer(scoring: ScorerSettings, environ: Mapping[str, str] = os.enviro
         return FixedScorer(scoring.fixed)
     if scoring.url is not None:
         return _remote_scorer(scoring, environ)
-    from p2l_model.checkpoint import resolve_checkpoint
+    from p2l_model.checkpoint.folder import resolve_checkpoint
     from p2l_model.engine.local import build_local_scorer
 
     return build_local_scorer(
@@ -75,7 +75,7 @@ def build_scorer(scoring: ScorerSettings, environ: Mapping[str, str] = os.enviro
 
 
 def _remote_scorer(scoring: ScorerSettings, environ: Mapping[str, str]) -> Scorer:
-    from server.remote.scorer import RemoteScorer, warn_unreached
+    from server.scoring.client.scorer import RemoteScorer, warn_unreached
 
     known = services_knowledge(scoring, environ)
     if known is None:
@@ -88,9 +88,9 @@ def _remote_scorer(scoring: ScorerSettings, environ: Mapping[str, str]) -> Score
 def services_knowledge(scoring: ScorerSettings, environ: Mapping[str, str]) -> Knowledge | None:
     """What the model services serve, or the checkpoint that is named beside them; None where none
     answers. Raises CheckpointError, ConfigError."""
-    from p2l_model.checkpoint import resolve_checkpoint
-    from server.remote.knowledge import ask_once, knowledge_from_checkpoint
-    from server.remote.scorer import request_headers
+    from p2l_model.checkpoint.folder import resolve_checkpoint
+    from server.scoring.client.knowledge import ask_once, knowledge_from_checkpoint
+    from server.scoring.client.scorer import request_headers
 
     if "checkpoint" in scoring.model_fields_set:
         return knowledge_from_checkpoint(resolve_checkpoint(scoring.checkpoint))
@@ -179,8 +179,8 @@ def known_to(scoring: ScorerSettings, environ: Mapping[str, str] = os.environ) -
 
     Raises CheckpointError, ConfigError.
     """
-    from p2l_model.checkpoint import resolve_checkpoint
-    from server.remote.knowledge import Knowledge, knowledge_from_checkpoint
+    from p2l_model.checkpoint.folder import resolve_checkpoint
+    from server.scoring.client.knowledge import Knowledge, knowledge_from_checkpoint
 
     if scoring.fixed is not None:
         fixed = FixedScorer(scoring.fixed)
@@ -212,9 +212,9 @@ def _counting(settings: Settings, store: Store, pacer: Pacer) -> tuple[Windows, 
     url = redis_url(settings.redis)
     if url is None:
         return MemoryWindows(store, pacer), MemoryRates()
-    from server.quota.redis_client import RedisClient
-    from server.quota.redis_rates import RedisRates
-    from server.quota.redis_windows import RedisWindows
+    from server.accounts.redis_client import RedisClient
+    from server.accounts.redis_rates import RedisRates
+    from server.accounts.redis_windows import RedisWindows
 
     client = RedisClient(url, settings.redis.prefix)
     return RedisWindows(client, store, pacer), RedisRates(client)
@@ -239,32 +239,6 @@ def build_upstreams(
     return {name: _upstream(settings, name, environ) for name in settings.providers if name in used}
 
 
-def api_key(name: str, provider: ProviderSettings, environ: Mapping[str, str]) -> Secret | None:
-    """The provider's key. Raises ConfigError where its variable or file holds none."""
-    if provider.api_key_file is not None:
-        return _key_in(f"providers.{name}.api_key_file", provider.api_key_file)
-    if provider.api_key_env is None:
-        return None
-    value = variable(provider.api_key_env, environ)
-    if not value:
-        raise ConfigError(
-            f"providers.{name}.api_key_env: the variable {provider.api_key_env} is not set: "
-            "set it to the provider's key, or leave the provider and its models out"
-        )
-    return Secret(value)
-
-
-def _key_in(setting: str, path: Path) -> Secret:
-    try:
-        value = path.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        # the reason, not the error: a decoding error quotes what it could not read
-        raise ConfigError(f"{setting}: {path} cannot be read: {type(error).__name__}") from None
-    if not value:
-        raise ConfigError(f"{setting}: {path} is empty: it should hold the provider's key")
-    return Secret(value)
-
-
 def _models_of(settings: Settings, provider: str) -> dict[str, ModelSettings]:
     """By the provider's own names."""
     return {
@@ -276,7 +250,7 @@ def _models_of(settings: Settings, provider: str) -> dict[str, ModelSettings]:
 
 def _facts_of(settings: Settings, provider: str) -> dict[str, ModelFacts]:
     """By the provider's own names; a deployment goes by the name that it has here."""
-    from server.model_facts.configured import facts_of_models
+    from server.config.configured_facts import facts_of_models
 
     facts = facts_of_models(settings)
     return {

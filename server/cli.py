@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     verb = arguments[0] if arguments else None
     if verb in _BY_THE_PROMPT:
         _keep_matrices_to_one_thread()
-    from server.config_file import ConfigError
+    from server.config.file import ConfigError
 
     parser = _parser(verb)
     args = parser.parse_args(arguments)

@@ -19,38 +19,17 @@ ApiError
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from p2l_model.errors import ScoringError
 from router.errors import (
-    BudgetInfeasibleError,
-    CeilingInfeasibleError,
-    ConstraintsInfeasibleError,
     ContextFullError,
-    InvalidRoutingError,
-    NoEligibleModelError,
-    RouterError,
-    WindowExhaustedError,
 )
-from server import context_full
-from server.health import Resting
-from server.upstream.errors import (
-    UpstreamBusyError,
-    UpstreamError,
-    UpstreamModelRefusedError,
-    UpstreamRateLimitedError,
-    UpstreamRejectedError,
-    UpstreamTimeoutError,
-)
-from server.upstream.refusals import Refusal
+from server.wire import context_full
 
 # What clients wait for by a Retry-After.
 _SOON_S: Final = 60.0
 # Anthropic's type of an error by which its clients wait and try again.
 OVERLOADED: Final = "overloaded_error"
-# What leaves fewer models to choose from than a request could have.
-_NARROWING: Final = ("models", "private", "exclude")
 
 
 class ApiError(Exception):
@@ -302,93 +281,6 @@ class ContextRefusedError(PassedThroughError):
     @property
     def for_anthropics(self) -> dict[str, Any]:
         return context_full.said_for_anthropics(self._said)
-
-
-def from_router(error: RouterError, named: Mapping[str, str] | None = None) -> ApiError:
-    """The router's refusals are the caller's to mend. named: by option or rule, the header, the
-    field or the key of the configuration that said so."""
-    said = named or {}
-    if isinstance(error, CeilingInfeasibleError):
-        return InvalidRequestError(str(error), code="budget_infeasible")
-    if isinstance(error, BudgetInfeasibleError):
-        budget = said.get("budget_usd", "X-Cost-Budget")
-        return InvalidRequestError(str(error), param=budget, code="budget_infeasible")
-    if isinstance(error, ConstraintsInfeasibleError):
-        rows = said.get("constraints", "model")
-        return InvalidRequestError(str(error), param=rows, code="no_eligible_model")
-    if isinstance(error, ContextFullError):
-        return ContextFullApiError(error)
-    if isinstance(error, NoEligibleModelError):
-        narrowed = next((said[name] for name in _NARROWING if name in said), "model")
-        return InvalidRequestError(str(error), param=narrowed, code="no_eligible_model")
-    if isinstance(error, WindowExhaustedError):
-        return BudgetExhaustedError(str(error))
-    if isinstance(error, InvalidRoutingError):
-        return InvalidRequestError(str(error), param=said.get(error.rule or ""))
-    return ApiError("The decision failed.", code="internal_error")
-
-
-def from_scoring(_: ScoringError) -> ApiError:
-    """Scoring failed and the configuration says not to route without it."""
-    return OverloadedError("The prompt could not be scored.")
-
-
-def from_upstreams(failures: Mapping[str, UpstreamError]) -> ApiError:
-    """What the caller is told when all attempts failed: model name -> its failure, in order."""
-    errors = list(failures.values())
-    if isinstance(errors[-1], UpstreamRejectedError):
-        return PassedThroughError(errors[-1].status, errors[-1].body)
-    refusal = _common_refusal(errors)
-    if refusal is not None:
-        return _refused(refusal)
-    waits = [e.retry_after_s for e in errors if e.retry_after_s is not None]
-    told = "; ".join(f"{model}: {with_words(error)}" for model, error in failures.items())
-    if all(isinstance(error, UpstreamRateLimitedError) for error in errors):
-        return RateLimitedError(min(waits, default=1.0), told=told)
-    if all(isinstance(error, UpstreamBusyError) for error in errors):
-        return OverloadedError(f"Every upstream is busy. {told}")
-    timed_out = all(isinstance(error, UpstreamTimeoutError) for error in errors)
-    failed = UpstreamFailedError(
-        f"All attempts failed. {told}", timed_out=timed_out, retry_after_s=min(waits, default=None)
-    )
-    if all(error.said is not None and error.said.overloaded for error in errors):
-        failed.type = failed.anthropic_type = OVERLOADED
-    return failed
-
-
-def with_words(error: UpstreamError) -> str:
-    """What failed, with the provider's own words for it, where it has some. Not for logs."""
-    if error.said is None:
-        return error.message
-    return f'{error.message}: "{error.said.words}"'
-
-
-def _common_refusal(errors: Sequence[UpstreamError]) -> UpstreamModelRefusedError | None:
-    """The first refusal that the caller can do something about, where every model has refused."""
-    refusals = [error for error in errors if isinstance(error, UpstreamModelRefusedError)]
-    if len(refusals) < len(errors):
-        return None
-    return next((refusal for refusal in refusals if refusal.is_about_the_request), None)
-
-
-def _refused(refusal: UpstreamModelRefusedError) -> ApiError:
-    # 413 is about bytes, and has words of its own
-    if refusal.refusal is Refusal.CONTEXT and refusal.status != 413:
-        return ContextRefusedError(refusal.body)
-    return PassedThroughError(refusal.status, refusal.body)
-
-
-def from_resting(resting: Mapping[str, Resting]) -> ApiError:
-    """What the caller is told when only models that are left alone for a while could answer."""
-    wait_s = min(rest.wait_s for rest in resting.values())
-    if all(rest.rate_limited for rest in resting.values()):
-        return RateLimitedError(wait_s)
-    told = "; ".join(f"{model}: {rest.reason}" for model, rest in resting.items())
-    return UpstreamFailedError(
-        f"No model that could answer is asked at the moment. {told}",
-        timed_out=all(rest.timed_out for rest in resting.values()),
-        retry_after_s=wait_s,
-    )
 
 
 def _whole_seconds(seconds: float) -> str:

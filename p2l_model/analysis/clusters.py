@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from p2l_model.data import IntArray
+from p2l_model.data.files import IntArray
 from p2l_model.errors import DataError, ExtraMissingError
 from p2l_model.types import FloatArray
 

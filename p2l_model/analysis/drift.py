@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from p2l_model.metrics import calibration_error, prompt_bootstrap
+from p2l_model.evaluation.metrics import calibration_error, prompt_bootstrap
 from p2l_model.types import FloatArray
 
 # Fewer comparisons than this raise no alarm.

@@ -16,8 +16,8 @@ from typing import Final
 
 import numpy as np
 
+from p2l_model.checkpoint.heads import HeadOutputs
 from p2l_model.errors import ScoringError
-from p2l_model.heads import HeadOutputs
 from p2l_model.preference import BA_SHIFT, REPARAM_SHIFT, RK_BETA, RK_FLOOR, RK_SHIFT
 from p2l_model.types import FloatArray, PreferenceFamily
 

@@ -19,9 +19,9 @@ from typing import Final
 
 import numpy as np
 
-from p2l_model.data import IntArray
+from p2l_model.checkpoint.heads import HeadOutputs
+from p2l_model.data.files import IntArray
 from p2l_model.errors import DataError
-from p2l_model.heads import HeadOutputs
 from p2l_model.preference import log_probabilities
 from p2l_model.types import FloatArray, PreferenceFamily
 

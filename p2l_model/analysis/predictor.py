@@ -93,6 +93,13 @@ class Predictor:
             )
         )
 
+    def prompt_leaderboard(self, prompt: Prompt) -> PromptLeaderboard:
+        """What `router.decide` takes: all models of the checkpoint, whichever were asked for, with
+        the lengths of their answers where the checkpoint predicts them. Raises ScoringError."""
+        checkpoint = self._reader.checkpoint
+        features = self._reader.features([_conversation(prompt)])[0]
+        return checkpoint.heads.leaderboard(features.astype(np.float32), checkpoint.manifest)
+
     def aggregate(
         self, prompts: Iterable[Prompt], *, seed: int = 0, n_resamples: int = N_RESAMPLES
     ) -> Leaderboard:

@@ -9,11 +9,11 @@ from typing import Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from p2l_model.checkpoint import Checkpoint, load_checkpoint, resolve_checkpoint
+from p2l_model.checkpoint.folder import Checkpoint, load_checkpoint, resolve_checkpoint
+from p2l_model.checkpoint.heads import HeadOutputs
 from p2l_model.engine.base import Engine
 from p2l_model.engine.load import load_engine
 from p2l_model.errors import DataError
-from p2l_model.heads import HeadOutputs
 from p2l_model.types import Conversation, FloatArray, PreferenceFamily
 
 _BATCH: Final = 32

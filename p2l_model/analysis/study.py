@@ -17,7 +17,7 @@ from p2l_model.analysis.prompts import PromptChunk, block_of
 from p2l_model.analysis.scored import PromptReader
 from p2l_model.analysis.strengths import N_RESAMPLES, Strengths, strengths
 from p2l_model.analysis.sums import BlockSums
-from p2l_model.data import IntArray
+from p2l_model.data.files import IntArray
 from p2l_model.errors import DataError
 from p2l_model.types import Conversation, FloatArray
 

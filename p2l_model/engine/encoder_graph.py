@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from p2l_model.checkpoint.manifest import MAX, MEAN_MAX
 from p2l_model.engine.graph_writer import INPUT, GraphWriter
-from p2l_model.manifest import MAX, MEAN_MAX
 
 _EMBEDDINGS: Final = "model.embeddings"
 WORDS: Final = f"{_EMBEDDINGS}.word_embeddings.weight"

@@ -12,12 +12,12 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from p2l_model.checkpoint.int8 import dequantize_rows
 from p2l_model.engine import decoder_graph, encoder_graph
 from p2l_model.engine.decoder_graph import DecoderGraph, rotary_tables
 from p2l_model.engine.encoder_graph import EncoderGraph
 from p2l_model.engine.graph_writer import FP32, INT8
 from p2l_model.errors import CheckpointError
-from p2l_model.quantize import dequantize_rows
 
 __all__ = ["FP32", "INT8", "build_graph", "initializers", "layers_used", "word_table"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from p2l_model.checkpoint import GRAPH, Checkpoint
+from p2l_model.checkpoint.folder import GRAPH, Checkpoint
 from p2l_model.engine.base import Engine
 from p2l_model.engine.options import EngineOptions
 from p2l_model.errors import CheckpointError, ExtraMissingError

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TypeVar
 
-from p2l_model.checkpoint import Checkpoint, load_checkpoint
+from p2l_model.checkpoint.folder import Checkpoint, load_checkpoint
 from p2l_model.engine.base import Engine
 from p2l_model.engine.batcher import Batcher
 from p2l_model.engine.cache import PromptCache

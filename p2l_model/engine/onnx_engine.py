@@ -15,13 +15,13 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from p2l_model.checkpoint import GRAPH, Checkpoint
+from p2l_model.checkpoint.folder import GRAPH, Checkpoint
+from p2l_model.checkpoint.int8 import dequantize_rows
 from p2l_model.engine.base import EngineLimits
 from p2l_model.engine.cores import usable_cores
 from p2l_model.engine.graph import initializers, layers_used, word_table
 from p2l_model.engine.graph_writer import AS_STORED, INPUT
 from p2l_model.errors import CheckpointError, ScoringError
-from p2l_model.quantize import dequantize_rows
 
 
 class OnnxEngine:

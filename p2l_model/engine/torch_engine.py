@@ -10,13 +10,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from p2l_model.checkpoint import Checkpoint
+from p2l_model.checkpoint.folder import Checkpoint
 from p2l_model.engine.base import EngineLimits
 from p2l_model.engine.options import EngineOptions
 from p2l_model.errors import CheckpointError, ExtraMissingError, ScoringError
 
 try:
-    from p2l_model.network import load_backbone
+    from p2l_model.engine.network import load_backbone
 except ImportError as error:  # torch is here, transformers is not
     raise ExtraMissingError("transformers", "torch") from error
 

@@ -17,7 +17,7 @@ from server.adapting.thinking import (
 )
 from server.adapting.tools import adapt_chat_tools
 from server.model_facts import ModelFacts
-from server.upstream.users import shortened
+from server.wire.users import shortened
 
 CAPS: Final = ("max_completion_tokens", "max_tokens")
 

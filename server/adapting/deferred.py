@@ -8,7 +8,7 @@ from typing import Any, Final
 from server.adapting.draft import Draft
 from server.adapting.tool_changes import without_deferral
 from server.model_facts import ModelFacts
-from server.upstream.tools import searches_tools
+from server.wire.tools import searches_tools
 
 _SEARCHES: Final = ("server_tool_use", "tool_search_tool_result")
 

@@ -15,7 +15,7 @@ from server.adapting.thinking import adapt_thinking, effort_named
 from server.adapting.tool_changes import without_deferral
 from server.adapting.tools import fitted_function
 from server.model_facts import Effort, ModelFacts
-from server.upstream.users import ANTHROPIC_CHARACTERS, shortened
+from server.wire.users import ANTHROPIC_CHARACTERS, shortened
 
 _FORCED: Final = ("any", "tool")
 _THINKING: Final = ("enabled", "adaptive")

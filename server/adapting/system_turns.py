@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from server.adapting.draft import Draft
+from server.adapting.reminders import reminder
+from server.adapting.stand_ins import BEGIN
 from server.adapting.tool_changes import CHANGES, ToolChanges
 from server.model_facts import ModelFacts
-from server.upstream.history.words import BEGIN
-from server.upstream.reminders import reminder
 
 Block = Mapping[str, Any]
 Turn = Mapping[str, Any]

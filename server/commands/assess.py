@@ -89,8 +89,8 @@ def _assess(args: argparse.Namespace, reader: PromptReader, bars: Any) -> Assess
 
 def _saving(args: argparse.Namespace, reader: PromptReader) -> dict[str, Any]:
     from server.commands.datasets import score_range
-    from server.simulate.newcomer import saving_of_model
-    from server.simulate.table import load_prices, load_scores
+    from server.offline.simulate.newcomer import saving_of_model
+    from server.offline.simulate.table import load_prices, load_scores
 
     prices = {} if args.prices is None else load_prices(Path(args.prices))
     paths = [Path(path) for path in args.scores]

@@ -11,22 +11,23 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from p2l_model.aliases import canonical
+from p2l_model.data.model_names import canonical
 from router.catalog import ModelCard
-from server.auto_models import takes_all, with_auto_models
-from server.build import api_key, settings_from, surely_known_to
-from server.catalogue import Coverage, build_catalogue, coverage
-from server.config_file import ConfigError
-from server.doctor import OK, connections
+from server.build import settings_from, surely_known_to
+from server.catalogue.auto_models import takes_all, with_auto_models
+from server.catalogue.cards import Coverage, build_catalogue, coverage
+from server.catalogue.provider_lists import ListError, offered_models
+from server.config.configured_facts import book_of
+from server.config.environment import variable
+from server.config.file import ConfigError
+from server.config.provider_keys import api_key
+from server.config.settings import Settings
+from server.gateway.places import Place, Places
 from server.model_facts.book import Book
-from server.model_facts.configured import book_of
-from server.model_lists import ListError, offered_models
-from server.networks import network_lines, network_report
-from server.objectives import check_objectives
-from server.places import Place, Places
 from server.readiness import is_routed, readiness
-from server.settings import Settings
-from server.variables import variable
+from server.readiness.doctor import OK, connections
+from server.readiness.objectives import check_objectives
+from server.upstream.networks import network_lines, network_report
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -14,10 +14,10 @@ from server.commands.evaluate_table import table
 from server.commands.progress import progress_bars
 
 if TYPE_CHECKING:
-    from p2l_model.baselines import CategoryLeaderboards
-    from p2l_model.checkpoint import Checkpoint
-    from p2l_model.data import VoteTable
-    from p2l_model.features import Scored
+    from p2l_model.checkpoint.folder import Checkpoint
+    from p2l_model.data.files import VoteTable
+    from p2l_model.engine.features import Scored
+    from p2l_model.evaluation.category_baseline import CategoryLeaderboards
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Raises P2LError."""
     try:
-        import p2l_model.evaluate  # noqa: F401
+        import p2l_model.evaluation.report  # noqa: F401
     except ModuleNotFoundError as error:
         from p2l_model.errors import ExtraMissingError
 
@@ -54,9 +54,9 @@ def run(args: argparse.Namespace) -> int:
 
 def _report(args: argparse.Namespace) -> dict[str, Any]:
     """What can fail at once (files, names, flags) comes before what takes minutes."""
-    from p2l_model.checkpoint import load_checkpoint, resolve_checkpoint
-    from p2l_model.comparison import common_votes, compare_checkpoints
-    from p2l_model.evaluate import known_votes, report
+    from p2l_model.checkpoint.folder import load_checkpoint, resolve_checkpoint
+    from p2l_model.evaluation.compare import common_votes, compare_checkpoints
+    from p2l_model.evaluation.report import known_votes, report
 
     if args.out is not None:
         _prepare(Path(args.out))
@@ -77,14 +77,14 @@ def _report(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _votes(args: argparse.Namespace, paths: list[str], split: str) -> VoteTable:
-    from p2l_model.data import load_votes
+    from p2l_model.data.files import load_votes
 
     files = data_files(paths, split)
     return load_votes(files, seed=args.seed, score_range=score_range(args.score_range))
 
 
 def _categories(args: argparse.Namespace, checkpoint: Checkpoint) -> CategoryLeaderboards | None:
-    from p2l_model.baselines import fit_categories
+    from p2l_model.evaluation.category_baseline import fit_categories
 
     if args.train_data is None:
         return None
@@ -94,8 +94,8 @@ def _categories(args: argparse.Namespace, checkpoint: Checkpoint) -> CategoryLea
 def _score(
     args: argparse.Namespace, checkpoint: Checkpoint, votes: VoteTable, stage: str
 ) -> Scored:
+    from p2l_model.engine.features import score
     from p2l_model.engine.load import load_engine
-    from p2l_model.features import score
 
     engine = load_engine(checkpoint, args.engine)
     try:
@@ -107,8 +107,8 @@ def _score(
 
 def _prepare(out: Path) -> None:
     """Raises DataError, ExtraMissingError."""
-    from p2l_model.calibration import require_matplotlib
     from p2l_model.errors import DataError
+    from p2l_model.evaluation.calibration import require_matplotlib
 
     require_matplotlib()
     try:
@@ -119,8 +119,8 @@ def _prepare(out: Path) -> None:
 
 def _write(report: dict[str, Any], out: Path, name: str) -> None:
     """Raises DataError."""
-    from p2l_model.calibration import draw_reliability
     from p2l_model.errors import DataError
+    from p2l_model.evaluation.calibration import draw_reliability
 
     try:
         (out / "evaluation.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")

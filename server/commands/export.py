@@ -15,9 +15,9 @@ from server.commands.progress import progress_bars
 from server.commands.prompts import read_file
 
 if TYPE_CHECKING:
-    from p2l_model.checkpoint import Checkpoint
+    from p2l_model.checkpoint.folder import Checkpoint
     from p2l_model.types import Conversation
-    from server.routing_effect import RoutingEffect
+    from server.offline.routing_effect import RoutingEffect
 
 
 class ExportRefusedError(P2LError):
@@ -44,8 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Raises P2LError; nothing is written where the export is refused."""
-    from p2l_model.checkpoint import load_checkpoint, resolve_checkpoint
-    from p2l_model.export import export_checkpoint
+    from p2l_model.checkpoint.folder import load_checkpoint, resolve_checkpoint
+    from p2l_model.engine.export import export_checkpoint
 
     source = load_checkpoint(resolve_checkpoint(args.checkpoint))
     out = Path(args.out)
@@ -74,7 +74,7 @@ def _prompts(path: str | None) -> list[Conversation]:
 
     if path is not None:
         return [Conversation(user_turns(messages)) for messages in read_file(path)]
-    lines = files("server").joinpath("export_prompts.txt").read_text("utf-8").splitlines()
+    lines = files("server.commands").joinpath("export_prompts.txt").read_text("utf-8").splitlines()
     short = [Conversation((line.replace("\\n", "\n"),)) for line in lines if line]
     # and long ones: conversations of several turns, and one that is cut
     turns = [text for one in short for text in one.turns]
@@ -93,8 +93,8 @@ def _effect(
     bars: Any,
 ) -> RoutingEffect:
     from server.build import settings_from
-    from server.catalogue import build_catalogue
-    from server.routing_effect import routing_effect
+    from server.catalogue.cards import build_catalogue
+    from server.offline.routing_effect import routing_effect
 
     catalogue = build_catalogue(settings_from(config))
     boards = []
@@ -110,8 +110,8 @@ def _effect(
 def _leaderboards(
     checkpoint: Checkpoint, kind: str, prompts: list[Conversation], progress: Any
 ) -> list[Any]:
+    from p2l_model.engine.features import prompt_features
     from p2l_model.engine.load import load_engine
-    from p2l_model.features import prompt_features
 
     engine = load_engine(checkpoint, kind)
     try:

@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import Any, Final
 
 from server.build import settings_from
-from server.config_file import ConfigError
+from server.config.configured_facts import facts_of_model
+from server.config.facts_file import book_in_force, default_path
+from server.config.file import ConfigError
+from server.config.settings import Settings
 from server.model_facts.book import VENDORS, Book, bundled_book
-from server.model_facts.configured import facts_of_model
 from server.model_facts.litellm_map import MapError
 from server.model_facts.show import as_document, as_lines
 from server.model_facts.types import ModelFacts
 from server.model_facts.update import Difference, difference, table_from, write
-from server.model_facts.user_file import book_in_force, default_path
-from server.settings import Settings
 
 _COLUMNS: Final = (
     f"{'model':34}{'seller':11}{'USD in / out':>16}{'window':>11}{'output':>9}  thinks"

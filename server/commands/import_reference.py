@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Raises P2LError."""
     try:
-        from p2l_model.import_reference import import_reference
+        from p2l_model.training.import_reference import import_reference
     except ModuleNotFoundError as error:
         from p2l_model.errors import ExtraMissingError
 

@@ -10,10 +10,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from p2l_model.errors import DataError
+from server.auth.key_terms import KeyTerms
 from server.build import database_of, settings_from
 from server.commands.actions import actions_of, add_action
-from server.key_terms import KeyTerms
-from server.settings import Settings
+from server.config.settings import Settings
 from server.storage.database import Database
 from server.storage.keys import KeyExistsError, create_key, read_key_ring, revoke_key
 from server.storage.migrate import migrate

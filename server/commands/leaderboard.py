@@ -20,10 +20,10 @@ def run(args: argparse.Namespace) -> int:
     """Raises P2LError."""
     prompts, many = read_prompts(args)
 
-    from p2l_model.checkpoint import load_checkpoint, resolve_checkpoint
+    from p2l_model.checkpoint.folder import load_checkpoint, resolve_checkpoint
     from p2l_model.engine.load import load_engine
     from p2l_model.types import Conversation, user_turns
-    from server.leaderboard import leaderboard_json
+    from server.endpoints.leaderboard import leaderboard_json
 
     checkpoint = load_checkpoint(resolve_checkpoint(args.checkpoint))
     engine = load_engine(checkpoint, args.engine)

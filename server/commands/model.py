@@ -11,11 +11,11 @@ from typing import Any
 from p2l_model.engine.options import DTYPES, EngineOptions
 from p2l_model.errors import P2LError
 from server.commands.flags import port
-from server.config_file import ConfigError
-from server.hosts import is_loopback
-from server.secret import Secret
-from server.tcp import AT_REST_S
-from server.variables import variable
+from server.config.environment import variable
+from server.config.file import ConfigError
+from server.config.secret import Secret
+from server.process.tcp import AT_REST_S
+from server.wire.hosts import is_loopback
 
 # For what is being scored when it is told to stop: less than a container is given to end.
 _LAST_SCORES_S = 8
@@ -74,12 +74,12 @@ def run(args: argparse.Namespace) -> int:
 
     import uvicorn
 
-    from p2l_model.checkpoint import load_checkpoint, resolve_checkpoint
+    from p2l_model.checkpoint.folder import load_checkpoint, resolve_checkpoint
     from p2l_model.engine.local import LocalScorer
-    from server.auth import Authenticator
-    from server.model_service.app import create_model_app
-    from server.model_service.metrics import ServiceMetrics
-    from server.model_service.service import ModelService, ServiceLimits
+    from server.auth.authenticator import Authenticator
+    from server.scoring.service.app import create_model_app
+    from server.scoring.service.metrics import ServiceMetrics
+    from server.scoring.service.service import ModelService, ServiceLimits
 
     checkpoint = load_checkpoint(resolve_checkpoint(args.checkpoint)).limited(args.max_tokens)
     failures: list[P2LError] = []

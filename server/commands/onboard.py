@@ -26,14 +26,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Raises P2LError."""
     try:
-        from p2l_model.onboard import onboard
+        from p2l_model.training.onboard import onboard
     except ModuleNotFoundError as error:
         from p2l_model.errors import ExtraMissingError
 
         raise ExtraMissingError(error.name or "torch", "train") from error
-    from p2l_model.aliases import canonical
-    from p2l_model.checkpoint import load_checkpoint, resolve_checkpoint
-    from p2l_model.data import load_votes
+    from p2l_model.checkpoint.folder import load_checkpoint, resolve_checkpoint
+    from p2l_model.data.files import load_votes
+    from p2l_model.data.model_names import canonical
     from p2l_model.engine.load import load_engine
 
     checkpoint = load_checkpoint(resolve_checkpoint(args.checkpoint))

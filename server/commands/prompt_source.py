@@ -56,7 +56,7 @@ def _stored(args: argparse.Namespace) -> Iterator[PromptChunk]:
     from p2l_model.analysis.prompts import chunked
     from p2l_model.errors import DataError
     from server.build import settings_from
-    from server.stored import open_database, stored_prompts
+    from server.offline.stored_feedback import open_database, stored_prompts
 
     database = open_database(settings_from(args.config).storage)
     try:

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from p2l_model.data.rows import json_object, json_value
 from p2l_model.errors import DataError
-from p2l_model.rows import json_object, json_value
 
 
 def add_prompt_arguments(parser: argparse.ArgumentParser) -> None:

@@ -10,11 +10,11 @@ from typing import Any
 
 from p2l_model.errors import DataError
 from server.build import database_of, settings_from
-from server.catalogue import build_catalogue
-from server.decision_view import plain
-from server.reconcile import Difference, Reconciliation
+from server.catalogue.cards import build_catalogue
+from server.endpoints.decision_json import plain
+from server.offline.reconcile import Difference, Reconciliation
+from server.offline.usage_export import read_export
 from server.storage.migrate import migrate
-from server.usage_export import read_export
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -10,8 +10,8 @@ from typing import Any
 import orjson
 
 from p2l_model.errors import DataError, ExtraMissingError
+from router.cvxpy_lp import GeneralLp
 from router.errors import RouterError
-from router.general_lp import GeneralLp
 from router.receipt import InvalidReceiptError, replay
 
 _SHOWN = 20

@@ -13,22 +13,22 @@ import orjson
 from starlette.datastructures import Headers
 
 from p2l_model.errors import DataError
-from server.admission import Admission
-from server.auth import Caller
+from server.accounts.accounts import Accounts, NoLedger
+from server.auth.authenticator import Caller
 from server.build import build_scorer, settings_from
-from server.catalogue import build_catalogue
-from server.chat_request import parse_chat_request
+from server.catalogue.cards import build_catalogue
 from server.commands.prompts import add_prompt_arguments, print_results, read_prompts
-from server.decision_view import decision_json
+from server.config.configured_facts import facts_of_models
+from server.config.settings import Settings
+from server.endpoints.decision_json import decision_json
 from server.errors import ApiError
-from server.exchange import Exchange
-from server.gateway import Gateway
-from server.ledger.accounts import Accounts, NoLedger
-from server.model_facts.configured import facts_of_models
-from server.options import parse_options
-from server.planner import Planner
-from server.receipt import checkpoint_version, exchange_receipt
-from server.settings import Settings
+from server.gateway.admission import Admission
+from server.gateway.gateway import Gateway
+from server.gateway.planner import Planner
+from server.gateway.receipt import checkpoint_version, exchange_receipt
+from server.gateway.routed_request import Exchange
+from server.surfaces.chat.request import parse_chat_request
+from server.surfaces.routing_options import parse_options
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -29,12 +29,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Raises P2LError."""
     try:
-        from p2l_model.scaling import scaling
+        from p2l_model.training.scaling import scaling
     except ModuleNotFoundError as error:
         from p2l_model.errors import ExtraMissingError
 
         raise ExtraMissingError(error.name or "torch", "train") from error
-    from p2l_model.train_config import load_train_config
+    from p2l_model.fitting.config import load_train_config
 
     validation = args.validation and data_files(args.validation, "validation")
     with progress_bars() as bars:

@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from router.catalog import ModelCard
-from server.announcement import announcement
-from server.auth import Authenticator, MissingKeyError
+from server.auth.authenticator import Authenticator, MissingKeyError
 from server.build import (
     build_scorer,
     build_store,
@@ -21,20 +20,21 @@ from server.build import (
     redis_url,
     settings_from,
 )
-from server.catalogue import build_catalogue
-from server.collecting import without_collecting
+from server.catalogue.cards import build_catalogue
+from server.commands.announcement import announcement
 from server.commands.flags import port
-from server.config_file import ConfigError
-from server.defaults import missing_variables
-from server.hosts import is_loopback
-from server.ledger_place import ledger_place
-from server.logs import FORMATS, configure, say_always
-from server.objectives import check_objectives
+from server.config.defaults import missing_variables
+from server.config.file import ConfigError
+from server.config.ledger_place import ledger_place
+from server.config.settings import Settings
+from server.process.collecting import without_collecting
+from server.readiness.objectives import check_objectives
 from server.serving.sockets import accepting, address_of, bind, inherited
 from server.serving.supervisor import Supervisor
-from server.settings import Settings
 from server.storage.keys import read_key_ring
 from server.storage.migrate import migrate
+from server.telemetry.logs import FORMATS, configure, say_always
+from server.wire.hosts import is_loopback
 
 if TYPE_CHECKING:
     from server.serving.server import GatewayServer

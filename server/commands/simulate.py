@@ -12,8 +12,8 @@ from server.commands.outputs import print_table
 from server.commands.progress import progress_bars
 
 if TYPE_CHECKING:
-    from server.simulate.study import Study
-    from server.simulate.table import ScoreTable, TokenPrices
+    from server.offline.simulate.study import Study
+    from server.offline.simulate.table import ScoreTable, TokenPrices
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -61,8 +61,8 @@ def _study(args: argparse.Namespace) -> Study:
     from p2l_model.analysis.scored import PromptReader
     from p2l_model.errors import DataError
     from router.objective import Objective
-    from server.simulate.study import run_study
-    from server.simulate.table import load_prices
+    from server.offline.simulate.study import run_study
+    from server.offline.simulate.table import load_prices
 
     if args.resamples < 1 or args.orders < 1:
         raise DataError("--resamples and --orders must be at least 1")
@@ -84,13 +84,13 @@ def _study(args: argparse.Namespace) -> Study:
 
 def _load(paths: list[str], prices: dict[str, TokenPrices], args: argparse.Namespace) -> ScoreTable:
     from server.commands.datasets import score_range
-    from server.simulate.table import load_scores
+    from server.offline.simulate.table import load_scores
 
     return load_scores([Path(p) for p in paths], prices, score_range(args.score_range))
 
 
 def _chosen(table: ScoreTable, args: argparse.Namespace) -> ScoreTable:
-    from p2l_model.aliases import canonical
+    from p2l_model.data.model_names import canonical
     from p2l_model.errors import DataError
 
     asked, out = (
@@ -106,7 +106,7 @@ def _chosen(table: ScoreTable, args: argparse.Namespace) -> ScoreTable:
 
 def _write(study: Study, pareto: dict[str, Any], out: Path) -> None:
     from p2l_model.errors import ExtraMissingError
-    from server.simulate.plot import draw_study
+    from server.offline.simulate.plot import draw_study
 
     out.mkdir(parents=True, exist_ok=True)
     (out / "pareto.json").write_text(json.dumps(pareto, ensure_ascii=False, indent=1))

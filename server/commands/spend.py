@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 from server.build import database_of, settings_from
-from server.decision_view import plain
+from server.endpoints.decision_json import plain
 from server.storage.migrate import migrate
 from server.storage.spend import (
     GROUPS,

@@ -29,12 +29,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Raises P2LError."""
     try:
-        from p2l_model.train import train
+        from p2l_model.training.train import train
     except ModuleNotFoundError as error:
         from p2l_model.errors import ExtraMissingError
 
         raise ExtraMissingError(error.name or "torch", "train") from error
-    from p2l_model.train_config import load_train_config
+    from p2l_model.fitting.config import load_train_config
 
     overrides = {"family": args.family, "base": args.base, "seed": args.seed}
     config = load_train_config(Path(args.config) if args.config else None, overrides)

@@ -8,12 +8,12 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from server.build import settings_from
-from server.catalogue import build_catalogue
+from server.catalogue.cards import build_catalogue
 
 if TYPE_CHECKING:
     from p2l_model.analysis.drift import DriftReport, Limits
     from p2l_model.types import PromptLeaderboard
-    from server.settings import Settings
+    from server.config.settings import Settings
 
 _ALARMS: Final = ("worse_than_marginal", "miscalibrated")
 
@@ -91,7 +91,7 @@ def _look(
     settings: Settings, marginal: PromptLeaderboard, hours: float, limits: Limits
 ) -> tuple[DriftReport, int]:
     from p2l_model.analysis.drift import drift
-    from server.stored import judged_feedback, open_database
+    from server.offline.stored_feedback import judged_feedback, open_database
 
     database = open_database(settings.storage)
     names = {card.name: card.leaderboard_name for card in build_catalogue(settings)}
@@ -104,7 +104,7 @@ def _look(
 
 
 def _marginal(settings: Settings) -> PromptLeaderboard:
-    from p2l_model.checkpoint import load_checkpoint, resolve_checkpoint
+    from p2l_model.checkpoint.folder import load_checkpoint, resolve_checkpoint
     from p2l_model.engine.scorer import FixedScorer
 
     if settings.scorer.fixed is not None:

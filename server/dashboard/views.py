@@ -10,12 +10,12 @@ from typing import Any, Final
 from sqlalchemy import Row
 
 from router.catalog import ModelCard
-from server.catalogue import coverage
-from server.defaults import is_sandbox_only
-from server.endpoints.common import State
+from server.accounts.history import spent_slices
+from server.catalogue.cards import coverage
+from server.config.defaults import is_sandbox_only
 from server.ledger.attempt import usd
-from server.quota.history import spent_slices
-from server.quota.window import WindowSpec
+from server.ledger.window import WindowSpec
+from server.state import State
 from server.storage.activity import provider_outcomes
 from server.storage.rows import MICRO, decoded_tags, micros
 

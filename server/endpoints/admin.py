@@ -8,8 +8,9 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from pydantic import ValidationError
 
-from server.auth import Caller
-from server.endpoints.common import CallerDep, State, StateDep, json_response, read_json
+from server.auth.authenticator import Caller
+from server.auth.key_terms import KeyTerms
+from server.endpoints.common import CallerDep, StateDep, json_response, read_json
 from server.errors import (
     ConflictError,
     ForbiddenError,
@@ -17,10 +18,10 @@ from server.errors import (
     NotFoundError,
     OverloadedError,
 )
-from server.key_terms import KeyTerms
+from server.state import State
 from server.storage.errors import StorageError
 from server.storage.keys import KeyExistsError, create_key, read_key_ring, revoke_key
-from server.stored_keys import refresh
+from server.tasks.refresh_keys import refresh
 
 router = APIRouter()
 

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Request
 
-from server.auth import Authenticator, Caller
-from server.background import Background, HasBackground, JobState
-from server.body import json_response, read_body
+from server.auth.authenticator import Caller
 from server.errors import ForbiddenError
-from server.gateway import Gateway
-from server.heavy import is_large
-from server.json_body import parse_body
-from server.keepalive import KEEPALIVE_S
-from server.observer import Observer
-from server.options import RoutingOptions, parse_options
-from server.settings import Settings
-from server.storage.store import Store
+from server.http.body import json_response, read_body
+from server.process.heavy import is_large
+from server.state import State
+from server.surfaces.json_body import parse_body
+from server.surfaces.routing_options import RoutingOptions, parse_options
 
 __all__ = [
     "CallerDep",
@@ -34,34 +27,6 @@ __all__ = [
 ]
 
 R = TypeVar("R")
-
-
-@dataclass(slots=True)
-class State:
-    """What the app holds: nothing of it is global. keepalive_s: the longest silence of a stream
-    that its caller is let sit through."""
-
-    settings: Settings
-    gateway: Gateway
-    authenticator: Authenticator
-    store: Store
-    observer: Observer
-    created: int
-    ready: bool = False
-    background: Background = field(default_factory=Background)
-    reading_keys: asyncio.Lock = field(default_factory=asyncio.Lock)
-    keepalive_s: float = KEEPALIVE_S
-
-    @property
-    def jobs(self) -> list[JobState]:
-        """The work in the background, that of the scorer in force too."""
-        scorer = self.gateway.planner.scorer
-        own = scorer.background.states() if isinstance(scorer, HasBackground) else []
-        return [*self.background.states(), *own]
-
-    def replace(self, settings: Settings, gateway: Gateway, authenticator: Authenticator) -> None:
-        """For requests from now on; those under way hold on to what they began with."""
-        self.settings, self.gateway, self.authenticator = settings, gateway, authenticator
 
 
 # asynchronous, both: the framework would run a plain function in a thread

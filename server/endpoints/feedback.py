@@ -11,10 +11,10 @@ import orjson
 from fastapi import APIRouter, Request, Response
 
 from p2l_model.types import user_turns
-from server.auth import Caller
-from server.chat_request import parse_chat_request
-from server.endpoints.common import CallerDep, State, StateDep, json_response, read_json
+from server.auth.authenticator import Caller
+from server.endpoints.common import CallerDep, StateDep, json_response, read_json
 from server.errors import ConflictError, InvalidRequestError, NotFoundError, OverloadedError
+from server.state import State
 from server.storage.errors import StorageError
 from server.storage.feedback import (
     Asked,
@@ -24,6 +24,7 @@ from server.storage.feedback import (
     who_asked,
 )
 from server.storage.store import Store
+from server.surfaces.chat.request import parse_chat_request
 
 router = APIRouter()
 _WINNERS: Final = ("model_a", "model_b", "tie", "tie_bothbad")

@@ -11,30 +11,36 @@ from fastapi import Request, Response
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 
-from server.admission import Place
-from server.answer import (
+from server.auth.authenticator import Caller
+from server.endpoints.answer import (
     cost_header,
     failure_event,
     response_headers,
     streamed_answer,
     whole_answer,
 )
-from server.auth import Caller
-from server.disconnect import BrokenOffError, EventStreamResponse, StreamHead, run_while_connected
-from server.endpoints.common import State, json_response, read_json
+from server.endpoints.common import json_response, read_json
 from server.errors import ApiError
-from server.exchange import Opening
-from server.gateway import Gateway
-from server.guard import log_bug
-from server.json_pieces import dumps_in_pieces
-from server.keepalive import KeepAlive, RawHeaders, beat_of
-from server.options import RoutingOptions, parse_options
-from server.plan import Plan
-from server.request import GatewayRequest
-from server.request_id import CURRENT_REQUEST
-from server.responses.keeping import KeptResponses
+from server.gateway.admission import Place
+from server.gateway.gateway import Gateway
+from server.gateway.plan import Plan
+from server.gateway.routed_request import Opening
+from server.http.disconnect import (
+    BrokenOffError,
+    EventStreamResponse,
+    StreamHead,
+    run_while_connected,
+)
+from server.http.guard import log_bug
+from server.http.keepalive import KeepAlive, RawHeaders, beat_of
+from server.process.request_id import CURRENT_REQUEST
+from server.state import State
 from server.storage.responses import KeptResponse
-from server.tracing import NO_TRACE, Trace
+from server.surfaces.base import GatewayRequest
+from server.surfaces.responses.keeping import KeptResponses
+from server.surfaces.routing_options import RoutingOptions, parse_options
+from server.telemetry.tracing import NO_TRACE, Trace
+from server.wire.json_pieces import dumps_in_pieces
 
 
 class Reading(NamedTuple):

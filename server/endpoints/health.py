@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Response
 
-from server.background import why_not_ready
 from server.endpoints.common import StateDep, json_response
 from server.errors import OverloadedError
+from server.process.background import why_not_ready
 
 router = APIRouter()
 

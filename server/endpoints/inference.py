@@ -8,23 +8,23 @@ from typing import Any, Final
 
 from fastapi import APIRouter, Request, Response
 
-from server.body import json_response
-from server.chat_forms import parse_any_chat_request
-from server.chat_request import ChatRequest
 from server.endpoints.common import CallerDep, StateDep, read_request
 from server.endpoints.flow import Parser, Reading, forward
 from server.endpoints.openapi import body_of
-from server.messages.request import betas_in, parse_messages_request
-from server.options import RoutingOptions
-from server.pass_through import (
+from server.http.body import json_response
+from server.process.request_id import new_request_id
+from server.surfaces.chat.forms import parse_any_chat_request
+from server.surfaces.chat.request import ChatRequest
+from server.surfaces.forwarded import (
     PassThroughRequest,
     parse_completions_request,
     parse_embeddings_request,
 )
-from server.request_id import new_request_id
-from server.responses.request import parse_compact_request, parse_responses_request
-from server.responses.turn import history_of
-from server.upstream.base import Surface
+from server.surfaces.messages.request import betas_in, parse_messages_request
+from server.surfaces.responses.request import parse_compact_request, parse_responses_request
+from server.surfaces.responses.turn import history_of
+from server.surfaces.routing_options import RoutingOptions
+from server.wire.surface import Surface
 
 router = APIRouter()
 

@@ -11,12 +11,13 @@ from typing import Any, Final
 import orjson
 from fastapi import APIRouter, Response
 
-from server.auth import Caller
-from server.decision_view import plain
-from server.endpoints.common import CallerDep, State, StateDep, json_response
+from server.auth.authenticator import Caller
+from server.endpoints.common import CallerDep, StateDep, json_response
+from server.endpoints.decision_json import plain
 from server.endpoints.openapi import error_responses
 from server.errors import OverloadedError
-from server.quota.window import Balance, WindowSpec, from_nano
+from server.ledger.window import Balance, WindowSpec, from_nano
+from server.state import State
 from server.storage.errors import StorageError
 from server.storage.spend import key_balance
 

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from fastapi import APIRouter, Response
 from prometheus_client.core import Metric
 
-from server.endpoints.common import CallerDep, State, StateDep
+from server.endpoints.common import CallerDep, StateDep
 from server.errors import ForbiddenError
-from server.metrics import CONTENT_TYPE, gauge, total
+from server.state import State
+from server.telemetry.metrics import CONTENT_TYPE, gauge, total
 
 router = APIRouter()
 

@@ -9,11 +9,12 @@ from typing import Any, Final
 from fastapi import APIRouter, Request, Response
 
 from router.catalog import ModelCard
-from server.aliases import CLAUDE, is_pattern, is_routing, routed_name
-from server.auth import Caller
-from server.endpoints.common import CallerDep, State, StateDep, json_response
+from server.auth.authenticator import Caller
+from server.config.aliases import CLAUDE, is_pattern, is_routing, routed_name
+from server.endpoints.common import CallerDep, StateDep, json_response
 from server.errors import NotFoundError
-from server.messages.models import Listed, model_info, page_of
+from server.state import State
+from server.surfaces.messages.models import Listed, model_info, page_of
 
 router = APIRouter()
 _OWN: Final = "p2l-router"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from server.upstream.base import Surface
+from server.wire.surface import Surface
 
 Schema = dict[str, Any]
 _TEXT: Final[Schema] = {"type": "string"}

@@ -11,8 +11,9 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from server.dashboard import views
 from server.dashboard.savings import savings
-from server.endpoints.common import State, StateDep, check_dashboard, json_response
+from server.endpoints.common import StateDep, check_dashboard, json_response
 from server.errors import OverloadedError
+from server.state import State
 from server.storage.activity import answered_receipts, recent_attempts, recent_receipts
 from server.storage.errors import StorageError
 from server.storage.spend import TAGS_OVERLAP, adjusted_usd, spend, spent_usd

@@ -9,8 +9,8 @@ from fastapi import APIRouter, Query, Response
 from server.endpoints.common import CallerDep, StateDep, json_response
 from server.endpoints.openapi import error_responses
 from server.errors import InvalidRequestError
-from server.responses.keeping import KeptResponses
-from server.responses.turn import listed_items
+from server.surfaces.responses.keeping import KeptResponses
+from server.surfaces.responses.turn import listed_items
 
 router = APIRouter(prefix="/v1/responses", responses=error_responses())
 

@@ -8,15 +8,15 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from p2l_model.types import PromptLeaderboard
-from router.decide import Decision
-from server.answer import response_headers
-from server.chat_request import ChatRequest, parse_chat_request
-from server.decision_view import decision_json
+from router.choice import Decision
+from server.endpoints.answer import response_headers
 from server.endpoints.common import CallerDep, StateDep, json_response, read_request
+from server.endpoints.decision_json import decision_json
+from server.endpoints.leaderboard import leaderboard_json
 from server.endpoints.openapi import LEADERBOARD, body_of
 from server.errors import ApiError, InvalidRequestError
-from server.leaderboard import leaderboard_json
-from server.upstream.base import Surface
+from server.surfaces.chat.request import ChatRequest, parse_chat_request
+from server.wire.surface import Surface
 
 router = APIRouter()
 

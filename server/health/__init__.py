@@ -1,6 +1,7 @@
 """Which models are worth asking now: breakers, Retry-After, the retry budget. No I/O."""
 
-from server.health.breaker import BreakerRules, BreakerState
+from server.config.settings.breaker_rules import BreakerRules
+from server.health.breaker import BreakerState
 from server.health.health import Health, Resting
 from server.health.retry import full_jitter_s
 

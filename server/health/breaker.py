@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
 from router.record import record
+from server.config.settings.breaker_rules import BreakerRules
 
 _BUCKETS = 6
 # Probes of several gateways are spread around the time that the rules say, by a fifth.
@@ -28,23 +28,6 @@ class BreakerState(Enum):
     CLOSED = "closed"
     OPEN = "open"
     HALF_OPEN = "half_open"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BreakerRules:
-    """When a breaker opens, and for how long.
-
-    consecutive_failures: so many in a row open it, also where nothing else could answer.
-    failure_ratio: this share of at least min_requests within window_s seconds opens it too.
-    open_s: how long at first; doubled by each probe that fails, up to max_open_s.
-    """
-
-    consecutive_failures: int = 5
-    failure_ratio: float = 0.5
-    min_requests: int = 20
-    window_s: float = 30.0
-    open_s: float = 5.0
-    max_open_s: float = 60.0
 
 
 @record(frozen=True, slots=True)

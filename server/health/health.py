@@ -11,7 +11,8 @@ from functools import partial
 from typing import Final
 
 from router.catalog import ModelCard
-from server.health.breaker import Breaker, BreakerRules, Permit
+from server.config.settings.breaker_rules import BreakerRules
+from server.health.breaker import Breaker, Permit
 from server.health.cooldown import Cooldowns
 from server.health.retry import RetryBudget
 from server.upstream.errors import (

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from enum import StrEnum
 from typing import Final
 
 from router.catalog import ModelCard
 from router.cost import RequestShape, Usage, actual_cost_usd
 from router.record import record
+from server.config.settings.unknown_cost import UnknownCost
 from server.ledger.attempt import CostSource, Outcome
 
 # A provider that never took the request on does not bill it.
@@ -21,16 +21,6 @@ _BYTES_PER_TOKEN: Final = 4
 # provider charges beside tokens (searches, pages that are read) is cents.
 _MOST_PER_TOKEN_USD: Final = Decimal("0.002")
 _FEES_USD: Final = Decimal(1)
-
-
-class UnknownCost(StrEnum):
-    """What an attempt is billed at that the provider may have charged without telling us: it timed
-    out, or was given up or lost before anything of the answer was seen, or while it thought unseen:
-    what was expected of it when it was reserved, the worst that was reserved, or nothing."""
-
-    EXPECTED = "expected"
-    WORST = "worst"
-    ZERO = "zero"
 
 
 @dataclass(slots=True)

@@ -9,12 +9,11 @@ from typing import Any, Final, Protocol
 
 from router.catalog import ModelCard
 from router.cost import Usage
-from server.auth import Caller
+from server.auth.authenticator import Caller
+from server.config.settings.unknown_cost import UnknownCost
 from server.ledger.attempt import Attempt, CostSource, Outcome, pico
-from server.ledger.billing import Bill, Known, Seen, UnknownCost, bill, stated_bill
-from server.quota.window import WindowSpec
-from server.tiers import reported_tier
-from server.upstream.base import Surface
+from server.ledger.billing import Bill, Known, Seen, bill, stated_bill
+from server.ledger.window import WindowSpec
 from server.upstream.errors import (
     Progress,
     Stage,
@@ -25,7 +24,9 @@ from server.upstream.errors import (
     UpstreamStreamBrokenError,
     UpstreamTimeoutError,
 )
-from server.usage import WEB_SEARCHES, parse_usage, reported_cost, searches_in
+from server.wire.service_tier import reported_tier
+from server.wire.surface import Surface
+from server.wire.usage import WEB_SEARCHES, parse_usage, reported_cost, searches_in
 
 _OUTCOMES: Final = (
     (UpstreamRejectedError, Outcome.REJECTED),

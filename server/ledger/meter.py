@@ -7,9 +7,9 @@ from typing import Any, Final
 
 from server.ledger.attempt import Outcome
 from server.ledger.entry import Entry
-from server.sse import SseEvent
 from server.upstream.base import UpstreamStream
 from server.upstream.errors import UpstreamError
+from server.wire.sse import SseEvent
 
 # The last events of responses and messages.
 _LAST: Final = frozenset({"message_stop", "response.completed", "response.incomplete"})

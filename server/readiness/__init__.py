@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
 from router.catalog import ModelCard
+from server.config.configured_facts import book_of
+from server.config.settings import Settings
 from server.model_facts.book import Book
-from server.model_facts.configured import book_of
 from server.readiness.addresses import address_problems
 from server.readiness.endings import endings
 from server.readiness.extras import missing_extras
 from server.readiness.prices import price_problems, price_warnings
 from server.readiness.routes import hints, is_routed, route_problems
-from server.settings import Settings
 
 __all__ = ["Readiness", "is_routed", "readiness"]
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 from urllib.parse import urlsplit
 
-from server.settings import ProviderSettings, Settings
+from server.config.settings import ProviderSettings, Settings
 
 # They speak OpenAI's dialect without a path, by their own references.
 _WITHOUT_PATH: Final = frozenset({"api.deepseek.com", "api.perplexity.ai"})

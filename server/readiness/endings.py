@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from datetime import date, timedelta
 from typing import Final
 
+from server.config.configured_facts import facts_of_model
+from server.config.settings import ModelSettings, Settings
 from server.model_facts.book import Book
-from server.model_facts.configured import facts_of_model
 from server.model_facts.types import Retirement
-from server.settings import ModelSettings, Settings
 
 _AHEAD: Final = timedelta(days=60)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from importlib.util import find_spec
 
-from server.settings import Settings
-from server.settings.routing import RoutingSettings
+from server.config.settings import Settings
+from server.config.settings.routing import RoutingSettings
 
 
 def missing_extras(settings: Settings) -> Iterator[str]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from router.catalog import ModelCard
-from server.auto_models import takes_all
-from server.settings import Settings
+from server.catalogue.auto_models import takes_all
+from server.config.settings import Settings
 
 
 def price_problems(settings: Settings, catalogue: Sequence[ModelCard]) -> Iterator[str]:

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 
 from router.catalog import ModelCard
-from server.auto_models import takes_all
-from server.settings import Settings
+from server.catalogue.auto_models import takes_all
+from server.config.settings import Settings
 
 
 def is_routed(card: ModelCard, columns: Sequence[str]) -> bool:

@@ -18,9 +18,9 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from server.disconnect import introduce
+from server.config.settings import LimitsSettings
+from server.http.disconnect import introduce
 from server.serving.turn import Turn
-from server.settings import LimitsSettings
 
 _REASONS = {
     400: "Bad Request",

@@ -13,19 +13,19 @@ from p2l_model.engine.scorer import Scorer
 from p2l_model.errors import P2LError
 from router.catalog import ModelCard
 from server.app import build_gateway
-from server.auth import Authenticator, MissingKeyError
+from server.auth.authenticator import Authenticator, MissingKeyError
 from server.build import build_scorer, build_upstreams, settings_from
-from server.catalogue import build_catalogue
-from server.closing import Closing
-from server.config_file import ConfigError
-from server.endpoints.common import State
-from server.gateway import Gateway
-from server.guard import kind_and_place
-from server.objectives import check_objectives
+from server.catalogue.cards import build_catalogue
+from server.config.file import ConfigError
+from server.config.settings import Settings
+from server.config.settings.changes import changed, keeping
+from server.gateway.gateway import Gateway
+from server.gateway.receipt import checkpoint_version
+from server.process.bugs import kind_and_place
+from server.process.closing import Closing
 from server.readiness import readiness
-from server.receipt import checkpoint_version
-from server.settings import Settings
-from server.settings.changes import changed, keeping
+from server.readiness.objectives import check_objectives
+from server.state import State
 
 _LOG = logging.getLogger("p2l_router")
 # Settings that a running process does not change: by them something was opened, bound or connected.

@@ -13,8 +13,8 @@ from typing import Any
 
 import uvicorn
 
-from server.admission import Admission
-from server.tcp import AT_REST_S
+from server.gateway.admission import Admission
+from server.process.tcp import AT_REST_S
 
 # For what is already written to reach its caller, once nothing is under way.
 _LAST_WORDS_S = 2

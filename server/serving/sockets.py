@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from typing import Final
 
-from server.tcp import keep_alive
+from server.process.tcp import keep_alive
 
 # New connections that are taken in one round of the event loop.
 _AT_ONCE: Final = 16

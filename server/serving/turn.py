@@ -55,7 +55,7 @@ class JoinedWrites:
 
 
 class Turn(JoinedWrites):
-    """See server.disconnect.Peer; also the transport of the answer."""
+    """See server.http.disconnect.Peer; also the transport of the answer."""
 
     __slots__ = ("_cycle", "_protocol")
 

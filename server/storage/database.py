@@ -13,8 +13,8 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from server.config_file import ConfigError
-from server.secret import Secret
+from server.config.file import ConfigError
+from server.config.secret import Secret
 from server.storage.errors import StorageError
 
 _BUSY_MS: Final = 10_000

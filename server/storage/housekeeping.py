@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Final
 
-from server.background import Background, Job, in_thread
+from server.process.background import Background, Job, in_thread
 from server.storage.pruning import delete_older, in_batches
 from server.storage.recovery import Lost
 from server.storage.schema import feedback, prompts, receipts, responses

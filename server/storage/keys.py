@@ -16,8 +16,8 @@ import orjson
 from sqlalchemy import Connection, insert, update
 from sqlalchemy.exc import IntegrityError
 
-from server.auth import Caller, KeyLimits
-from server.secret import Secret
+from server.auth.authenticator import Caller, KeyLimits
+from server.config.secret import Secret
 from server.storage.database import Database
 from server.storage.rows import MICRO, micros
 from server.storage.schema import api_keys

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from sqlalchemy import Table, delete, select
 
-from server.background import in_thread
+from server.process.background import in_thread
 from server.storage.database import Database
 from server.storage.rows import MICRO, micros
 

@@ -11,8 +11,8 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, select, update
 
+from server.config.settings.unknown_cost import UnknownCost
 from server.ledger.attempt import CostSource, Outcome
-from server.ledger.billing import UnknownCost
 from server.storage.batch import write
 from server.storage.database import Database
 from server.storage.rows import micros

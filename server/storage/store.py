@@ -28,8 +28,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from server.config.settings import StorageSettings
 from server.ledger.attempt import Attempt, Outcome
-from server.settings import StorageSettings
 from server.storage.database import Database
 from server.storage.errors import StorageError, StorageRefusedError
 from server.storage.migrate import migrate

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
 from typing import Final
 
-from server.guard import kind_and_place
+from server.process.bugs import kind_and_place
 from server.storage.batch import write
 from server.storage.database import Database
 from server.storage.errors import StorageError

@@ -6,7 +6,7 @@ import re
 from typing import Final, Literal
 from urllib.parse import urlsplit
 
-from server.secret import Secret
+from server.config.secret import Secret
 from server.upstream.wire import bare_key
 
 Auth = Literal["bearer", "x-api-key", "api-key", "x-goog-api-key"]

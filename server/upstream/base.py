@@ -7,31 +7,16 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable, Hashable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from enum import StrEnum
 from types import TracebackType
 from typing import Any, Protocol, Self
 
 import anyio
 
 from router.record import record
-from server.sse import SseEvent
 from server.upstream.errors import Progress, UpstreamError, UpstreamStreamBrokenError
 from server.upstream.fields import Fields
-
-
-class Surface(StrEnum):
-    """The APIs that are spoken, by their path under /v1: by callers to us, by us to providers.
-
-    CHAT is the one that every provider is made to speak; the others go out only where the
-    provider has them itself.
-    """
-
-    CHAT = "chat/completions"
-    RESPONSES = "responses"
-    COMPACT = "responses/compact"
-    MESSAGES = "messages"
-    COMPLETIONS = "completions"
-    EMBEDDINGS = "embeddings"
+from server.wire.sse import SseEvent
+from server.wire.surface import Surface
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 import aiohappyeyeballs
 import httpx
 
-from server.tcp import keep_alive
+from server.process.tcp import keep_alive
 from server.upstream.causes import TooSlowError, UnreachableError, cause_of
 from server.upstream.http1 import Connection, Deadline
 from server.upstream.proxies import NO_PROXIES, Proxies, Proxy, ProxyUnusableError

@@ -14,7 +14,7 @@ from ipaddress import ip_address
 from typing import Final
 from urllib.parse import urlsplit
 
-from server.hosts import Address, is_public, literal_address, true_address
+from server.wire.hosts import Address, is_public, literal_address, true_address
 
 # Names of private networks: RFC 6761 and 8375, ICANN's .internal, Kubernetes, common habit.
 _PRIVATE_SUFFIXES: Final = (

@@ -15,8 +15,7 @@ import anyio
 import httpx
 
 from router.record import record
-from server.heavy import LARGE_BYTES, Heavy
-from server.sse import SseEvent, SseParser, SseTooLargeError
+from server.process.heavy import LARGE_BYTES, Heavy
 from server.upstream.causes import TooSlowError, UnreachableError, broken_off
 from server.upstream.decoding import decoded
 from server.upstream.errors import (
@@ -30,6 +29,7 @@ from server.upstream.errors import (
 from server.upstream.http1 import Deadline
 from server.upstream.network import NetworkBody, SharedRequest, SharedResponse
 from server.upstream.patience import Patience
+from server.wire.sse import SseEvent, SseParser, SseTooLargeError
 
 EVENT_STREAM: Final = "text/event-stream"
 MAX_BODY_BYTES: Final = 64 * 1024 * 1024

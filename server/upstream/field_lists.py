@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from server.upstream.fields import Fields, of_kinds
-from server.upstream.tools import runs_in_chat, runs_in_messages, runs_in_responses
+from server.wire.tools import runs_in_chat, runs_in_messages, runs_in_responses
 
 _STREAM_OPTIONS: Final = Fields.named("include_usage", "include_obfuscation")
 _CACHE: Final = Fields.named("type", "ttl", "scope")

@@ -6,11 +6,11 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+from server.config.secret import Secret
+from server.config.settings import ModelSettings, ProviderSettings
 from server.model_facts import Known, ModelFacts, facts_of, seller_of
-from server.secret import Secret
-from server.settings import ModelSettings, ProviderSettings
 from server.upstream.anthropic import upstream as anthropic
-from server.upstream.base import Surface, Upstream
+from server.upstream.base import Upstream
 from server.upstream.egress import address_rule
 from server.upstream.exchange import Exchange
 from server.upstream.gemini import upstream as gemini
@@ -21,6 +21,7 @@ from server.upstream.patience import Patience
 from server.upstream.profiles import profile_for
 from server.upstream.signatures import Signatures
 from server.upstream.transport import build_transport
+from server.wire.surface import Surface
 
 # Profiles of the providers that serve OpenAI's own models as OpenAI does.
 _OPENAIS: Final = frozenset({"openai", "azure"})

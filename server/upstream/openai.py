@@ -13,11 +13,10 @@ from urllib.parse import quote
 
 import httpx
 
-from server.secret import Secret
-from server.sse import DONE_PAYLOAD, SseEvent
+from server.config.secret import Secret
 from server.upstream import openai_body
 from server.upstream.addresses import Auth, key_headers
-from server.upstream.base import Fit, Surface, UpstreamReply, UpstreamRequest, UpstreamStream
+from server.upstream.base import Fit, UpstreamReply, UpstreamRequest, UpstreamStream
 from server.upstream.beginning import has_begun
 from server.upstream.compaction import not_offered
 from server.upstream.errors import (
@@ -47,6 +46,8 @@ from server.upstream.wire import (
     told,
     whole_object,
 )
+from server.wire.sse import DONE_PAYLOAD, SseEvent
+from server.wire.surface import Surface
 
 _MODEL_MISSING_CODES: Final = frozenset({"model_not_found", "DeploymentNotFound"})
 _THE_WORD_MODEL: Final = re.compile(r"\bmodels?\b", re.IGNORECASE)

@@ -9,12 +9,13 @@ from typing import Any, Final
 
 from server.model_facts import facts_of
 from server.upstream.asked import asked, content_parts, wants_json_schema
-from server.upstream.base import Fit, Surface, UpstreamRequest
+from server.upstream.base import Fit, UpstreamRequest
 from server.upstream.fitting import body_of, fit_of
 from server.upstream.history import Rules, mended, targets
 from server.upstream.profiles import FORCED_TOOL, JSON_SCHEMA, MESSAGE_NAMES, Profile
 from server.upstream.tool_images import shows_something, with_images_after
-from server.upstream.users import shortened
+from server.wire.surface import Surface
+from server.wire.users import shortened
 
 _OPEN_SERVERS: Final = (targets.GENERIC, targets.VLLM)
 # Vendors whose API refuses tool turns without reasoning_content.

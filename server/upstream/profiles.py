@@ -16,10 +16,10 @@ from urllib.parse import urlsplit
 from server.upstream import field_lists
 from server.upstream.addresses import Auth
 from server.upstream.asked import ADVISORY
-from server.upstream.base import Surface
 from server.upstream.field_lists import OPENAI_CHAT, SAMPLING, THINKING
 from server.upstream.fields import Fields
 from server.upstream.history import Rules, targets
+from server.wire.surface import Surface
 
 # Fields of OpenAI's that are about OpenAI's own service, or of models that only OpenAI has.
 _OPENAI_ONLY: Final = frozenset(

@@ -6,14 +6,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from server.secret import Secret
-from server.sse import SseEvent
-from server.upstream.base import Surface
+from server.config.secret import Secret
 from server.upstream.beginning import has_begun
 from server.upstream.errors import UpstreamError, UpstreamUnavailableError, error_within
 from server.upstream.mending.calls import whole_arguments
 from server.upstream.mending.stream import ChatStream, unfinished
 from server.upstream.wire import json_object, without_key
+from server.wire.sse import SseEvent
+from server.wire.surface import Surface
 
 # What ends a stream of responses.
 _LAST_EVENTS: Final = frozenset({"response.completed", "response.incomplete", "response.failed"})

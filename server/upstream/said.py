@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import orjson
 
-from server.sse import SseParser
+from server.wire.sse import SseParser
 
 # Where words are found, the most telling place first.
 _PLACES: Final = (

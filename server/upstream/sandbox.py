@@ -17,11 +17,12 @@ from typing import Any, Final
 import anyio
 import orjson
 
-from server.sse import SseEvent
-from server.upstream.base import Fit, Surface, UpstreamReply, UpstreamRequest, UpstreamStream
+from server.upstream.base import Fit, UpstreamReply, UpstreamRequest, UpstreamStream
 from server.upstream.errors import UpstreamRejectedError
 from server.upstream.fields import Fields
 from server.upstream.tool_names import ANTHROPIC_NAME
+from server.wire.sse import SseEvent
+from server.wire.surface import Surface
 
 _NOTICE: Final = (
     "[sandbox] This is not a model: no provider is configured, and these words stand where an "

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from server.secret import Secret
+from server.config.secret import Secret
 from server.upstream.seal import UNSIGNED, is_sealed
 
 Block = Mapping[str, Any]

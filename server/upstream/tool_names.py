@@ -14,8 +14,8 @@ from typing import Any, Final
 
 import orjson
 
-from server.sse import SseEvent
 from server.upstream.base import Upstream, UpstreamReply, UpstreamRequest, UpstreamStream
+from server.wire.sse import SseEvent
 
 # What a provider takes, and in which characters.
 OPENAI_NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")

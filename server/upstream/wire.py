@@ -8,14 +8,14 @@ from typing import Any, Final
 
 import orjson
 
-from server.collecting import without_collecting
-from server.heavy import LARGE_BYTES, Heavy
-from server.json_pieces import NotJsonError, loads_in_pieces
-from server.json_size import JsonSize, TooManyError, size_of
-from server.secret import Secret
+from server.config.secret import Secret
+from server.process.collecting import without_collecting
+from server.process.heavy import LARGE_BYTES, Heavy
 from server.upstream.errors import UpstreamRejectedError
 from server.upstream.exchange import EVENT_STREAM, Answer
 from server.upstream.said import error_in
+from server.wire.json_pieces import NotJsonError, loads_in_pieces
+from server.wire.json_size import JsonSize, TooManyError, size_of
 
 # What an event of a stream may hold, and a whole answer: embeddings and log probabilities are long.
 _MOST: Final = JsonSize(values=500_000, containers=100_000, keys=100_000, backslashes=4_000_000)

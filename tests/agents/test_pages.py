@@ -12,7 +12,7 @@ import pytest
 import yaml
 from agent_clients import CLIENTS, Client, filled
 
-from server.settings import Settings
+from server.config.settings import Settings
 
 PAGES = Path(__file__).parents[2] / "docs" / "clients"
 WORDS = {

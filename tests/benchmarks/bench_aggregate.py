@@ -19,7 +19,7 @@ from torch import Tensor
 
 from p2l_model.analysis.soft_fit import Fitted, fit_sums
 from p2l_model.analysis.sums import BlockSums
-from p2l_model.heads import HeadOutputs
+from p2l_model.checkpoint.heads import HeadOutputs
 from p2l_model.losses import log_probabilities
 from p2l_model.types import PreferenceFamily
 

@@ -11,13 +11,13 @@ import time
 
 import numpy as np
 
-from p2l_model.checkpoint import load_checkpoint, resolve_checkpoint
+from p2l_model.checkpoint.folder import load_checkpoint, resolve_checkpoint
 from p2l_model.engine.load import load_engine
 from p2l_model.types import Conversation
+from router.choice import RoutingRequest, decide
 from router.cost import RequestShape
-from router.decide import RoutingRequest, decide
-from server.catalogue import build_catalogue
-from server.defaults import default_settings
+from server.catalogue.cards import build_catalogue
+from server.config.defaults import default_settings
 
 LENGTHS = (32, 128, 512)
 REPEAT = 60

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from p2l_model.checkpoint import GRAPH, Checkpoint, load_checkpoint, resolve_checkpoint
+from p2l_model.checkpoint.folder import GRAPH, Checkpoint, load_checkpoint, resolve_checkpoint
 from p2l_model.engine.graph import build_graph
 from p2l_model.engine.load import load_engine
 from p2l_model.types import Conversation

@@ -16,9 +16,9 @@ import numpy as np
 
 from p2l_model.types import PreferenceFamily, PromptLeaderboard
 from router.catalog import ModelCard, Prices
+from router.choice import RoutingRequest, decide
 from router.cost import RequestShape
-from router.decide import RoutingRequest, decide
-from router.lp import solve
+from router.hull import solve
 from router.objective import win_rates
 
 SIZES = (5, 20, 50, 150, 1000)

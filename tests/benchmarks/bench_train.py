@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from p2l_model.data import VoteTable
-from p2l_model.fit import FitOptions, HeadFit, heads_from_rows
-from p2l_model.heads import Heads
-from p2l_model.train_config import TrunkConfig
-from p2l_model.trunk import Epoch, TrunkFit
+from p2l_model.checkpoint.heads import Heads
+from p2l_model.data.files import VoteTable
+from p2l_model.fitting.config import TrunkConfig
+from p2l_model.fitting.hidden_layer import Epoch, TrunkFit
+from p2l_model.fitting.linear import FitOptions, HeadFit, heads_from_rows
 from p2l_model.types import Conversation, PreferenceFamily
 
 FAMILY = PreferenceFamily.GRK

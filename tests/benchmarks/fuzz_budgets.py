@@ -22,8 +22,8 @@ import numpy as np
 
 from p2l_model.types import PreferenceFamily, PromptLeaderboard
 from router.catalog import ModelCard, Prices
+from router.choice import BudgetMode, Decision, RoutingRequest, decide
 from router.cost import RequestShape, Usage, actual_cost_usd
-from router.decide import BudgetMode, Decision, RoutingRequest, decide
 from router.errors import BudgetInfeasibleError, NoEligibleModelError
 from router.pacing import PacingPlan, fits, shadow_price, start, step
 

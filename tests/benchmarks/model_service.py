@@ -33,7 +33,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
-from p2l_model.checkpoint import Checkpoint, load_checkpoint, resolve_checkpoint
+from p2l_model.checkpoint.folder import Checkpoint, load_checkpoint, resolve_checkpoint
 from p2l_model.engine.batcher import Batcher
 from p2l_model.engine.load import load_engine
 from p2l_model.engine.local import LocalScorer

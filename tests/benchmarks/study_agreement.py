@@ -26,9 +26,9 @@ from scipy.stats import kendalltau, spearmanr
 from p2l_model.analysis.scored import PromptReader
 from p2l_model.analysis.soft_fit import fit_sums
 from p2l_model.analysis.sums import BlockSums
-from p2l_model.data import IntArray, VoteTable, load_votes
-from p2l_model.fit import FitOptions, Prior, fit_heads
-from p2l_model.heads import HeadOutputs
+from p2l_model.checkpoint.heads import HeadOutputs
+from p2l_model.data.files import IntArray, VoteTable, load_votes
+from p2l_model.fitting.linear import FitOptions, Prior, fit_heads
 from p2l_model.types import FloatArray, PreferenceFamily
 from server.commands.datasets import data_files
 

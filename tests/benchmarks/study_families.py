@@ -19,15 +19,15 @@ from pathlib import Path
 
 import numpy as np
 
-from p2l_model.data import VoteTable
-from p2l_model.evaluate import constant_outputs
-from p2l_model.heads import Heads
-from p2l_model.metrics import predict, prompt_bootstrap, source_mean
-from p2l_model.prepare import Prepared, prepare
-from p2l_model.targets import balanced
-from p2l_model.temperature import calibrated, fit_calibration
-from p2l_model.train_config import TrainConfig, TrunkConfig
-from p2l_model.trunk import TrunkFit, joined
+from p2l_model.checkpoint.heads import Heads
+from p2l_model.data.files import VoteTable
+from p2l_model.data.soft_labels import balanced
+from p2l_model.evaluation.metrics import predict, prompt_bootstrap, source_mean
+from p2l_model.evaluation.report import constant_outputs
+from p2l_model.fitting.config import TrainConfig, TrunkConfig
+from p2l_model.fitting.hidden_layer import TrunkFit, joined
+from p2l_model.training.calibrate import calibrated, fit_calibration
+from p2l_model.training.prepare import Prepared, prepare
 from p2l_model.types import FloatArray, PreferenceFamily
 from server.commands.datasets import data_files, validation_twins
 

@@ -16,14 +16,14 @@ from pathlib import Path
 
 import numpy as np
 
-from p2l_model.lengths import enough, log_lengths, refit_lengths
-from p2l_model.prepare import Prepared, prepare
-from p2l_model.scores import unit_scores
-from p2l_model.train import _scores, choose
-from p2l_model.train_config import TrainConfig, load_train_config
+from p2l_model.fitting.answer_lengths import enough, log_lengths, refit_lengths
+from p2l_model.fitting.config import TrainConfig, load_train_config
+from p2l_model.fitting.graded_scores import unit_scores
+from p2l_model.training.prepare import Prepared, prepare
+from p2l_model.training.train import _scores, choose
 from p2l_model.types import FloatArray
-from server.simulate.costs import ReadPrompts, learnt_costs
-from server.simulate.curves import (
+from server.offline.simulate.costs import ReadPrompts, learnt_costs
+from server.offline.simulate.curves import (
     bootstrap_weights,
     curve_of,
     gain_over,
@@ -31,8 +31,8 @@ from server.simulate.curves import (
     saving_of,
     single_models,
 )
-from server.simulate.predict import Belief, category_values
-from server.simulate.table import ScoreTable, TokenPrices, load_prices, load_scores
+from server.offline.simulate.predict import Belief, category_values
+from server.offline.simulate.table import ScoreTable, TokenPrices, load_prices, load_scores
 
 N_FOLDS = 3
 HIDDEN_REASONING = ("o1-mini-2024-09-12", "o1-preview-2024-09-12")

@@ -16,15 +16,15 @@ from pathlib import Path
 
 import numpy as np
 
-from p2l_model.data import VoteTable, load_votes
-from p2l_model.fit import FitOptions, fit_heads
-from p2l_model.heads import HeadOutputs, Heads
-from p2l_model.manifest import Manifest
-from p2l_model.metrics import predict, source_mean
-from p2l_model.onboard import battles_of, fit_row, row_prior, with_row
-from p2l_model.prepare import prepare
-from p2l_model.train_config import TrainConfig, TrunkConfig
-from p2l_model.trunk import TrunkFit
+from p2l_model.checkpoint.heads import HeadOutputs, Heads
+from p2l_model.checkpoint.manifest import Manifest
+from p2l_model.data.files import VoteTable, load_votes
+from p2l_model.evaluation.metrics import predict, source_mean
+from p2l_model.fitting.config import TrainConfig, TrunkConfig
+from p2l_model.fitting.hidden_layer import TrunkFit
+from p2l_model.fitting.linear import FitOptions, fit_heads
+from p2l_model.training.onboard import battles_of, fit_row, row_prior, with_row
+from p2l_model.training.prepare import prepare
 from p2l_model.types import FloatArray
 
 N_VOTES = (0, 20, 50, 200)

@@ -26,11 +26,11 @@ from p2l_model.analysis.personal import (
     log_losses,
 )
 from p2l_model.analysis.scored import PromptReader
-from p2l_model.data import IntArray, VoteTable, load_votes
-from p2l_model.heads import HeadOutputs
+from p2l_model.checkpoint.heads import HeadOutputs
+from p2l_model.data.files import IntArray, VoteTable, load_votes
+from p2l_model.data.soft_labels import balanced, target_matrix
+from p2l_model.data.tables import read_columns
 from p2l_model.preference import log_probabilities
-from p2l_model.tables import read_columns
-from p2l_model.targets import balanced, target_matrix
 from p2l_model.types import FloatArray, PreferenceFamily
 from server.commands.datasets import data_files
 

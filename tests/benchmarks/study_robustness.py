@@ -28,13 +28,13 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as parquet
 
-from p2l_model.checkpoint import Checkpoint, load_checkpoint, resolve_checkpoint
+from p2l_model.checkpoint.folder import Checkpoint, load_checkpoint, resolve_checkpoint
 from p2l_model.engine.load import load_engine
 from p2l_model.types import Conversation, PromptLeaderboard
+from router.choice import Decision, RoutingRequest, decide
 from router.cost import RequestShape
-from router.decide import Decision, RoutingRequest, decide
-from server.catalogue import build_catalogue
-from server.defaults import default_settings
+from server.catalogue.cards import build_catalogue
+from server.config.defaults import default_settings
 
 SETS = ("zeroeval", "arena_bench_v1", "judge_rewards", "mmlu_pair")
 USD_PER_WIN = Decimal("0.005")

@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from p2l_model.prepare import prepare
-from p2l_model.scores import unit_scores
-from p2l_model.train import choose
-from p2l_model.train_config import TrainConfig, TrunkConfig
+from p2l_model.fitting.config import TrainConfig, TrunkConfig
+from p2l_model.fitting.graded_scores import unit_scores
+from p2l_model.training.prepare import prepare
+from p2l_model.training.train import choose
 from p2l_model.types import FloatArray
 
 N_RESAMPLES = 2000

@@ -11,14 +11,14 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from p2l_model.checkpoint import Checkpoint, load_checkpoint, resolve_checkpoint
-from p2l_model.data import load_votes
+from p2l_model.checkpoint.folder import Checkpoint, load_checkpoint, resolve_checkpoint
+from p2l_model.data.files import load_votes
 from p2l_model.engine.load import load_engine
 from p2l_model.types import Conversation, PromptLeaderboard
-from server.catalogue import build_catalogue
+from server.catalogue.cards import build_catalogue
 from server.commands.datasets import data_files
-from server.defaults import default_settings
-from server.routing_effect import routing_effect
+from server.config.defaults import default_settings
+from server.offline.routing_effect import routing_effect
 
 LIMITS = (32, 64, 128, 192, 256, 384)
 

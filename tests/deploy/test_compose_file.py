@@ -12,10 +12,10 @@ import pytest
 import yaml
 from compose_stack import DEPLOY
 
-from server.auth import Authenticator
+from server.auth.authenticator import Authenticator
 from server.build import settings_from
-from server.defaults import known_variables
-from server.secret import Secret
+from server.config.defaults import known_variables
+from server.config.secret import Secret
 
 CONFIGS = [path.name for path in DEPLOY.glob("config.*.yaml")]
 

@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from server.build import build_upstreams
-from server.catalogue import build_catalogue
-from server.config_file import load_settings
+from server.catalogue.cards import build_catalogue
+from server.config.file import load_settings
 
 ROOT = Path(__file__).parents[2] / "deploy" / "kubernetes"
 VERSIONS = ("1.30", "1.33")
@@ -111,7 +111,7 @@ def test_the_configuration_loads_with_the_secret() -> None:
 
 def test_it_scales_by_metrics_that_exist() -> None:
     sources = [(ROOT.parents[1] / "server" / place).read_text() for place in
-               ("endpoints/metrics.py", "model_service/metrics.py")]  # fmt: skip
+               ("endpoints/metrics.py", "scoring/service/metrics.py")]  # fmt: skip
     for doc in of_kind("HorizontalPodAutoscaler"):
         for metric in doc["spec"]["metrics"]:
             if metric["type"] == "Pods":

@@ -20,7 +20,7 @@ from live_gateway import LiveGateway, config_for
 from live_model import LiveModel
 from services import free_port
 
-from p2l_model.checkpoint import resolve_checkpoint
+from p2l_model.checkpoint.folder import resolve_checkpoint
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 RULES = DEPLOY / "prometheus" / "alerts.yml"

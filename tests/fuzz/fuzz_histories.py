@@ -19,17 +19,17 @@ import httpx
 from random_histories import SURFACES, History, Renderer, random_history
 from strict_history import CHECKS, RefusedError
 
-from server.chat_request import ChatRequest, parse_chat_request
-from server.messages.request import parse_messages_request
+from server.adapting.stand_ins import EMPTY
+from server.config.secret import Secret
+from server.config.settings.providers import ProviderSettings
 from server.model_facts import facts_of
 from server.model_facts.sellers import seller_of
-from server.responses.request import parse_responses_request
-from server.secret import Secret
-from server.settings.providers import ProviderSettings
+from server.surfaces.chat.request import ChatRequest, parse_chat_request
+from server.surfaces.messages.request import parse_messages_request
+from server.surfaces.responses.request import parse_responses_request
 from server.upstream import tool_names
 from server.upstream.base import Upstream
 from server.upstream.errors import UpstreamError
-from server.upstream.history.words import EMPTY
 from server.upstream.kinds import build_upstream
 from server.upstream.signatures import Signatures
 

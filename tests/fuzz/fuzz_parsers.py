@@ -13,12 +13,12 @@ import atheris
 with atheris.instrument_imports(include=["server"]):
     from starlette.datastructures import Headers
 
-    from server.chat_request import parse_chat_request
     from server.errors import InvalidRequestError
-    from server.json_body import parse_body
-    from server.messages.request import parse_messages_request
-    from server.options import parse_options
-    from server.sse import SseParser, SseTooLargeError
+    from server.surfaces.chat.request import parse_chat_request
+    from server.surfaces.json_body import parse_body
+    from server.surfaces.messages.request import parse_messages_request
+    from server.surfaces.routing_options import parse_options
+    from server.wire.sse import SseParser, SseTooLargeError
 
 
 def one(data: bytes) -> None:

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from serve_process import ServeProcess
 
-from server.settings import Settings
+from server.config.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT.parent / "shared" / "data"

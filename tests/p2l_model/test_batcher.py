@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from tiny_checkpoint import write_checkpoint
 
-from p2l_model.checkpoint import Checkpoint, load_checkpoint
+from p2l_model.checkpoint.folder import Checkpoint, load_checkpoint
 from p2l_model.engine.base import EngineLimits
 from p2l_model.engine.batcher import PATIENCE_S_PER_TOKEN, Batcher, _Waiting, pick_batch
 from p2l_model.engine.cache import PromptCache

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from p2l_model.checkpoint import load_checkpoint, resolve_checkpoint
+from p2l_model.checkpoint.folder import load_checkpoint, resolve_checkpoint
 from p2l_model.engine.load import load_engine
 from p2l_model.types import Conversation
 

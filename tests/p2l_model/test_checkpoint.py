@@ -12,13 +12,13 @@ import pytest
 from safetensors.numpy import load_file, save_file
 from tiny_checkpoint import MAX_TOKENS, MODELS, write_base, write_checkpoint
 
-from p2l_model.checkpoint import load_checkpoint
+from p2l_model.checkpoint.folder import load_checkpoint
+from p2l_model.checkpoint.int8 import dequantize_rows, quantize_rows
+from p2l_model.checkpoint.tokens import TURNS_SEP, PromptEncoder, PromptFormat
 from p2l_model.engine.load import load_engine
 from p2l_model.engine.local import LocalScorer
 from p2l_model.engine.scorer import FixedScorer, ScorerOverloadedError
 from p2l_model.errors import CheckpointError, P2LError
-from p2l_model.prompt import TURNS_SEP, PromptEncoder, PromptFormat
-from p2l_model.quantize import dequantize_rows, quantize_rows
 from p2l_model.types import Conversation
 
 CLS, SEP, MASK = 2, 3, 4

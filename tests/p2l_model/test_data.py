@@ -12,10 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from p2l_model.aliases import canonical, invert
-from p2l_model.data import load_votes
+from p2l_model.data.files import load_votes
+from p2l_model.data.model_names import canonical, invert
+from p2l_model.data.soft_labels import target_matrix
 from p2l_model.errors import DataError
-from p2l_model.targets import target_matrix
 from p2l_model.types import Outcome, PreferenceFamily
 
 VOTE: dict[str, Any] = {"prompt": "hi", "model_a": "x", "model_b": "y", "winner": "model_a"}

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 from tiny_checkpoint import write_checkpoint
 
-from p2l_model.checkpoint import Checkpoint, load_checkpoint, resolve_checkpoint
+from p2l_model.checkpoint.folder import Checkpoint, load_checkpoint, resolve_checkpoint
 from p2l_model.engine.cores import usable_cores
 from p2l_model.engine.graph import build_graph
 from p2l_model.engine.load import load_engine

@@ -13,21 +13,21 @@ import numpy as np
 import pytest
 from tiny_checkpoint import MODELS, WIDTH, write_base, write_checkpoint
 
-from p2l_model.baselines import fit_categories
-from p2l_model.calibration import calibration_table, draw_reliability, outcome_table
-from p2l_model.checkpoint import load_checkpoint
-from p2l_model.comparison import compare_checkpoints
-from p2l_model.data import VoteTable, load_votes
+from p2l_model.checkpoint.folder import load_checkpoint
+from p2l_model.checkpoint.heads import HeadOutputs
+from p2l_model.data.files import VoteTable, load_votes
+from p2l_model.engine.features import Scored, score
 from p2l_model.engine.load import load_engine
 from p2l_model.errors import DataError, ExtraMissingError
-from p2l_model.evaluate import compare, report
-from p2l_model.features import Scored, score
-from p2l_model.fit import FitOptions, Prior, fit_heads
-from p2l_model.heads import HeadOutputs
-from p2l_model.metrics import N_BINS, Predictions, predict
+from p2l_model.evaluation.calibration import calibration_table, draw_reliability, outcome_table
+from p2l_model.evaluation.category_baseline import fit_categories
+from p2l_model.evaluation.compare import compare_checkpoints
+from p2l_model.evaluation.metrics import N_BINS, Predictions, predict
+from p2l_model.evaluation.report import compare, report
+from p2l_model.fitting.config import TrainConfig
+from p2l_model.fitting.linear import FitOptions, Prior, fit_heads
 from p2l_model.preference import log_probabilities, outcomes
-from p2l_model.train import train
-from p2l_model.train_config import TrainConfig
+from p2l_model.training.train import train
 from p2l_model.types import Conversation, PreferenceFamily
 from server.cli import main
 

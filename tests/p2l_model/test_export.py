@@ -10,11 +10,11 @@ import torch
 from reference_checkpoint import write_reference
 from tiny_checkpoint import write_checkpoint
 
-from p2l_model.checkpoint import Checkpoint, load_checkpoint
+from p2l_model.checkpoint.folder import Checkpoint, load_checkpoint
+from p2l_model.engine.export import export_checkpoint
 from p2l_model.engine.load import load_engine
 from p2l_model.errors import CheckpointError
-from p2l_model.export import export_checkpoint
-from p2l_model.import_reference import import_reference
+from p2l_model.training.import_reference import import_reference
 from p2l_model.types import Conversation
 
 PROMPTS = [("",), ("x",), ("first", "second"), ("秋天的诗",), ("many words " * 200,)]

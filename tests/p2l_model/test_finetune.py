@@ -21,16 +21,16 @@ from reference_checkpoint import write_reference
 from tiny_checkpoint import write_base
 from toy_votes import quiet, write_votes
 
-from p2l_model.base import load_base
-from p2l_model.checkpoint import load_checkpoint
-from p2l_model.data import load_votes
+from p2l_model.checkpoint.folder import load_checkpoint
+from p2l_model.checkpoint.heads import Heads
+from p2l_model.checkpoint.tokens import PromptEncoder, PromptFormat
+from p2l_model.data.files import load_votes
 from p2l_model.engine.load import load_engine
-from p2l_model.finetune import FineTune, _Network
-from p2l_model.heads import Heads
-from p2l_model.network import Backbone
-from p2l_model.prompt import PromptEncoder, PromptFormat
-from p2l_model.train import train
-from p2l_model.train_config import FinetuneConfig, TrainConfig
+from p2l_model.engine.network import Backbone
+from p2l_model.fitting.config import FinetuneConfig, TrainConfig
+from p2l_model.training.backbones import load_base
+from p2l_model.training.finetune import FineTune, _Network
+from p2l_model.training.train import train
 from p2l_model.types import Conversation, PreferenceFamily
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from p2l_model.data import VoteTable
-from p2l_model.fit import FitOptions, FitState, HeadFit, fit_heads
-from p2l_model.heads import Heads
-from p2l_model.lengths import fit_lengths, log_lengths, refit_lengths
+from p2l_model.checkpoint.heads import Heads
+from p2l_model.data.files import VoteTable
+from p2l_model.data.soft_labels import balanced, target_matrix
+from p2l_model.fitting.answer_lengths import fit_lengths, log_lengths, refit_lengths
+from p2l_model.fitting.linear import FitOptions, FitState, HeadFit, fit_heads
 from p2l_model.preference import log_probabilities, outcomes
-from p2l_model.targets import balanced, target_matrix
 from p2l_model.types import Conversation, FloatArray, Outcome, PreferenceFamily
 
 MODELS = ("a", "b", "c", "d")

@@ -13,10 +13,10 @@ import torch
 from reference_checkpoint import MAX_LENGTH, MODELS, SPECIAL, reference_forward, write_reference
 from tokenizers import Tokenizer
 
-from p2l_model.checkpoint import Checkpoint, load_checkpoint
+from p2l_model.checkpoint.folder import Checkpoint, load_checkpoint
 from p2l_model.engine.load import load_engine
 from p2l_model.errors import CheckpointError, ExtraMissingError
-from p2l_model.import_reference import import_reference
+from p2l_model.training.import_reference import import_reference
 from p2l_model.types import Conversation, PreferenceFamily
 
 # Largest difference of a coefficient, float32 on both sides (measured: 1e-6).

@@ -10,13 +10,13 @@ import pytest
 from tiny_checkpoint import MODELS, write_checkpoint
 from toy_votes import quiet, write_votes
 
-from p2l_model.checkpoint import load_checkpoint
-from p2l_model.data import load_votes
+from p2l_model.checkpoint.folder import load_checkpoint
+from p2l_model.checkpoint.heads import Heads
+from p2l_model.data.files import load_votes
 from p2l_model.engine.load import load_engine
 from p2l_model.errors import DataError
-from p2l_model.heads import Heads
-from p2l_model.onboard import Battles, Prior, fit_row, onboard, row_prior
 from p2l_model.preference import log_probabilities, outcomes
+from p2l_model.training.onboard import Battles, Prior, fit_row, onboard, row_prior
 from p2l_model.types import Conversation, FloatArray, PreferenceFamily
 from server.cli import main
 

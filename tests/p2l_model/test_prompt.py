@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from tiny_checkpoint import SPECIAL, write_base
 from tokenizers import Tokenizer
 
-from p2l_model.checkpoint import load_checkpoint, resolve_checkpoint
+from p2l_model.checkpoint.folder import load_checkpoint, resolve_checkpoint
+from p2l_model.checkpoint.tokens import TURNS_SEP, PromptEncoder, PromptFormat
 from p2l_model.errors import CheckpointError
-from p2l_model.prompt import TURNS_SEP, PromptEncoder, PromptFormat
 from p2l_model.types import Conversation
 
 MAX_TOKENS = 16

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2l_model.quantize import dequantize_rows, quantize_rows
+from p2l_model.checkpoint.int8 import dequantize_rows, quantize_rows
 
 
 @given(st.integers(0, 2**32 - 1), st.floats(1e-6, 1e6))

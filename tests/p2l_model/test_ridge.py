@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from p2l_model.ridge import fit_ridge, lacking
+from p2l_model.fitting.ridge import fit_ridge, lacking
 
 
 def test_what_is_left_out_is_what_a_fit_without_it_predicts() -> None:

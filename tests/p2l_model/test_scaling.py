@@ -11,9 +11,9 @@ from tiny_checkpoint import write_base
 from toy_votes import quiet, write_votes
 
 from p2l_model.errors import DataError
-from p2l_model.power_law import fit_power_law
-from p2l_model.scaling import scaling
-from p2l_model.train_config import TrainConfig, TrunkConfig
+from p2l_model.evaluation.power_law import fit_power_law
+from p2l_model.fitting.config import TrainConfig, TrunkConfig
+from p2l_model.training.scaling import scaling
 from p2l_model.types import PreferenceFamily
 
 TRUNK = TrunkConfig(hidden=8, members=1, epochs=20, batch_prompts=32, input_dropout=0.0)

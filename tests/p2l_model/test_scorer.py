@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from tiny_checkpoint import MODELS, write_checkpoint
 
-from p2l_model.checkpoint import load_checkpoint
+from p2l_model.checkpoint.folder import load_checkpoint
 from p2l_model.engine.base import Engine, EngineLimits
 from p2l_model.engine.load import load_engine
 from p2l_model.engine.local import LocalScorer, build_local_scorer

@@ -11,12 +11,13 @@ import pytest
 from tiny_checkpoint import write_base
 from toy_votes import quiet
 
-from p2l_model.checkpoint import load_checkpoint
-from p2l_model.data import load_votes
+from p2l_model.checkpoint.folder import load_checkpoint
+from p2l_model.checkpoint.heads import Heads
+from p2l_model.data.files import load_votes
 from p2l_model.engine.load import load_engine
 from p2l_model.errors import CheckpointError
-from p2l_model.heads import Heads
-from p2l_model.scores import (
+from p2l_model.fitting.config import TrainConfig, TrunkConfig
+from p2l_model.fitting.graded_scores import (
     ScoreModel,
     calibrated_scores,
     fit_scores,
@@ -24,8 +25,7 @@ from p2l_model.scores import (
     score_report,
     unit_scores,
 )
-from p2l_model.train import train
-from p2l_model.train_config import TrainConfig, TrunkConfig
+from p2l_model.training.train import train
 from p2l_model.types import Conversation
 
 

@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from p2l_model.data import VoteTable
-from p2l_model.heads import Heads
-from p2l_model.metrics import predict, summary
+from p2l_model.checkpoint.heads import Heads
+from p2l_model.data.files import VoteTable
+from p2l_model.evaluation.metrics import predict, summary
 from p2l_model.preference import log_probabilities
-from p2l_model.temperature import calibrated, fit_calibration
+from p2l_model.training.calibrate import calibrated, fit_calibration
 from p2l_model.types import Conversation, FloatArray, PreferenceFamily
 
 N_PROMPTS, N_MODELS, WIDTH = 400, 6, 4

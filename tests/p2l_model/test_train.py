@@ -11,23 +11,23 @@ import pytest
 from tiny_checkpoint import write_base
 from toy_votes import quiet, write_votes
 
-from p2l_model.checkpoint import load_checkpoint
-from p2l_model.data import load_votes
+from p2l_model.checkpoint.folder import load_checkpoint
+from p2l_model.checkpoint.heads import Heads
+from p2l_model.data.files import load_votes
+from p2l_model.engine.features import prompt_features
 from p2l_model.engine.load import load_engine
 from p2l_model.errors import DataError
-from p2l_model.evaluate import evaluate
-from p2l_model.features import prompt_features
-from p2l_model.heads import Heads
-from p2l_model.metrics import calibration_error, predict, prompt_bootstrap, source_mean
-from p2l_model.prepare import load_split
-from p2l_model.temperature import fit_calibration
-from p2l_model.train import train
-from p2l_model.train_config import (
+from p2l_model.evaluation.metrics import calibration_error, predict, prompt_bootstrap, source_mean
+from p2l_model.evaluation.report import evaluate
+from p2l_model.fitting.config import (
     FinetuneConfig,
     TrainConfig,
     TrunkConfig,
     load_train_config,
 )
+from p2l_model.training.calibrate import fit_calibration
+from p2l_model.training.prepare import load_split
+from p2l_model.training.train import train
 from p2l_model.types import PreferenceFamily
 
 

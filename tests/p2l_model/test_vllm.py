@@ -22,11 +22,11 @@ import torch
 from numpy.typing import NDArray
 from reference_checkpoint import write_reference
 
-from p2l_model.checkpoint import Checkpoint, load_checkpoint
+from p2l_model.checkpoint.folder import Checkpoint, load_checkpoint
 from p2l_model.engine.load import load_engine
 from p2l_model.engine.options import EngineOptions
 from p2l_model.errors import CheckpointError, ScoringError
-from p2l_model.import_reference import import_reference
+from p2l_model.training.import_reference import import_reference
 from p2l_model.types import Conversation
 
 ROOT = Path(__file__).parents[2]

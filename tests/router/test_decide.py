@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from p2l_model.types import PreferenceFamily, PromptLeaderboard
 from router.catalog import ModelCard, Prices
+from router.choice import BudgetMode, Decision, Objective, RoutingRequest, decide
 from router.cost import RequestShape
-from router.decide import BudgetMode, Decision, Objective, RoutingRequest, decide
 from router.errors import (
     BudgetInfeasibleError,
     InvalidRoutingError,

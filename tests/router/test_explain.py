@@ -11,8 +11,8 @@ import pytest
 
 from p2l_model.types import PreferenceFamily, PromptLeaderboard
 from router.catalog import ModelCard, Prices
+from router.choice import BudgetMode, RoutingRequest, decide
 from router.cost import RequestShape
-from router.decide import BudgetMode, RoutingRequest, decide
 from router.explain import explain
 
 BOARD = PromptLeaderboard(

@@ -15,15 +15,15 @@ from scipy.optimize import linprog
 
 from p2l_model.types import FloatArray, PreferenceFamily, PromptLeaderboard
 from router.catalog import ModelCard, Prices
+from router.choice import BudgetMode, Decision, RoutingRequest, decide
 from router.constraints import Constraints, FurtherBudget
 from router.cost import RequestShape
-from router.decide import BudgetMode, Decision, RoutingRequest, decide
+from router.cvxpy_lp import GeneralLp
 from router.errors import (
     BudgetInfeasibleError,
     ConstraintsInfeasibleError,
     SolverFailedError,
 )
-from router.general_lp import GeneralLp
 
 SHAPE = RequestShape(input_tokens=100, input_tokens_upper_bound=400)
 
@@ -170,7 +170,7 @@ def test_hard_mode_keeps_its_cap_beside_the_rows(lane: GeneralLp) -> None:
 
 def test_the_fast_lane_never_imports_a_solver() -> None:
     script = (
-        "import router.decide, router.constrained, router.general_lp, server.app, sys;"
+        "import router.choice, router.constrained, router.cvxpy_lp, server.app, sys;"
         "print('cvxpy' in sys.modules, 'scipy' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.lp import InfeasibleError, solve
+from router.hull import InfeasibleError, solve
 
 TOLERANCE = 1e-6
 

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 from p2l_model.types import PreferenceFamily, PromptLeaderboard
 from router.catalog import ModelCard, Prices
+from router.choice import BudgetMode, Decision, Objective, RoutingRequest, decide
 from router.constraints import Constraints, FurtherBudget
 from router.cost import RequestShape
-from router.decide import BudgetMode, Decision, Objective, RoutingRequest, decide
 from router.errors import RouterError
 from router.receipt import Attempt, InvalidReceiptError, build_receipt, replay
 from router.receipt_form import fold, request_json, requests_adapter, unfold

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from server.secret import Secret
-from server.settings import ProviderSettings
+from server.config.secret import Secret
+from server.config.settings import ProviderSettings
 from server.upstream.addresses import gemini_models_url, key_headers, messages_url
 from server.upstream.base import UpstreamRequest
 from server.upstream.kinds import build_upstream

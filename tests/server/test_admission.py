@@ -7,8 +7,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from server.admission import Admission
 from server.errors import OverloadedError
+from server.gateway.admission import Admission
 
 
 async def test_without_a_queue_the_next_one_is_refused_with_a_wait() -> None:

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from live_gateway import LiveGateway
 
-from server.aliases import Aliases
-from server.config_file import ConfigError, parse_settings
-from server.defaults import default_settings
+from server.config.aliases import Aliases
+from server.config.defaults import default_settings
+from server.config.file import ConfigError, parse_settings
 
 KNOWN = {"claude-here", "gpt-here"}
 ALIASES = Aliases(

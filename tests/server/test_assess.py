@@ -14,8 +14,8 @@ from p2l_model.analysis.prompts import read_prompts
 from p2l_model.analysis.scored import PromptReader
 from p2l_model.analysis.study import read_corpus
 from server.cli import main
-from server.simulate.newcomer import saving_of_model
-from server.simulate.table import load_scores
+from server.offline.simulate.newcomer import saving_of_model
+from server.offline.simulate.table import load_scores
 
 TEXTS = [f"{'abz'[i % 3]}{'xyz'[i % 2]} {i}" for i in range(60)]
 

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from model_lists import listing
 
-from server.auto_models import with_auto_models
-from server.catalogue import build_catalogue
-from server.config_file import parse_settings
-from server.defaults import default_settings
+from server.catalogue.auto_models import with_auto_models
+from server.catalogue.cards import build_catalogue
+from server.catalogue.provider_lists import ListError, ModelLists, offered_models
+from server.config.defaults import default_settings
+from server.config.file import parse_settings
+from server.config.settings import Settings
 from server.model_facts import bundled_book, seller_of
-from server.model_lists import ListError, ModelLists, offered_models
-from server.settings import Settings
 
 TODAY = date(2026, 11, 29)
 KEYS = ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GEMINI_API_KEY", "MISTRAL_API_KEY")

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from p2l_model.errors import P2LError
-from server import background
-from server.background import Background, Job, beside, in_thread, why_not_ready
-from server.closing import Closing
+from server.process import background
+from server.process.background import Background, Job, beside, in_thread, why_not_ready
+from server.process.closing import Closing
 
 
 async def test_what_runs_in_a_thread_has_ended_when_the_context_has() -> None:

@@ -18,10 +18,10 @@ from router.cost import (
     largest_output_cap,
     worst_case_cost_usd,
 )
-from server.catalogue import build_catalogue
-from server.config_file import parse_settings
-from server.upstream.base import Surface
-from server.usage import parse_usage, searches_in
+from server.catalogue.cards import build_catalogue
+from server.config.file import parse_settings
+from server.wire.surface import Surface
+from server.wire.usage import parse_usage, searches_in
 
 
 def prices(usd: str) -> Prices:

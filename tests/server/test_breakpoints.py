@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.prompt_cache import PromptCaches
+from server.gateway.prompt_cache import PromptCaches
 from server.upstream.anthropic.breakpoints import with_breakpoints
 
 MARK = {"type": "ephemeral"}

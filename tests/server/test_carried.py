@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from server.messages.reply import MessageEvents, to_message
-from server.messages.request import parse_messages_request
-from server.responses.reply import blank_response, to_response
-from server.responses.request import parse_responses_request
-from server.responses.stream import ResponseStream
-from server.responses.tools import Toolbox
+from server.surfaces.messages.reply import MessageEvents, to_message
+from server.surfaces.messages.request import parse_messages_request
+from server.surfaces.responses.reply import blank_response, to_response
+from server.surfaces.responses.request import parse_responses_request
+from server.surfaces.responses.stream import ResponseStream
+from server.surfaces.responses.tools import Toolbox
 from server.upstream.gemini.request import to_generate_content
 from server.upstream.history import mended, targets
 from server.upstream.seal import sealed

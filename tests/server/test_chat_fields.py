@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from server.chat_request import parse_chat_request
 from server.errors import InvalidRequestError
+from server.surfaces.chat.request import parse_chat_request
 
 HELLO: dict[str, Any] = {"model": "p2l", "messages": [{"role": "user", "content": "hi"}]}
 CALL = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}

@@ -13,9 +13,9 @@ import pytest
 from model_lists import listing
 from services import free_port
 
-from server.catalogue import build_catalogue
+from server.catalogue.cards import build_catalogue
 from server.cli import main
-from server.config_file import parse_settings
+from server.config.file import parse_settings
 from server.model_facts import bundled_book
 from server.readiness import Readiness, readiness
 

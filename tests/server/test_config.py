@@ -10,12 +10,12 @@ import pytest
 
 from router.objective import Objective
 from server.build import build_upstreams, database_of, settings_from
-from server.catalogue import build_catalogue, coverage
-from server.config_file import ConfigError, parse_settings
-from server.defaults import default_settings, is_sandbox_only
-from server.objectives import check_objectives
-from server.settings import StorageSettings
-from server.variables import variable
+from server.catalogue.cards import build_catalogue, coverage
+from server.config.defaults import default_settings, is_sandbox_only
+from server.config.environment import variable
+from server.config.file import ConfigError, parse_settings
+from server.config.settings import StorageSettings
+from server.readiness.objectives import check_objectives
 
 ROOT = Path(__file__).parents[2]
 BASE = "providers:\n  main: {kind: sandbox}\nmodels:\n  a: {provider: main}\n"

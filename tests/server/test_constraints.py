@@ -9,7 +9,7 @@ import pytest
 from fake_provider import FakeProvider
 from live_gateway import LiveGateway, config_for
 
-from server.config_file import ConfigError, parse_settings
+from server.config.file import ConfigError, parse_settings
 
 KEY = "sk-provider-canary"
 RULES = """

@@ -12,7 +12,7 @@ from fake_anthropic import FakeAnthropic
 from fake_provider import Behaviour, FakeProvider
 from live_gateway import LiveGateway
 
-from server.context_full import said_for_anthropics, said_for_openais
+from server.wire.context_full import said_for_anthropics, said_for_openais
 
 WINDOW = 4000
 CONFIG = """

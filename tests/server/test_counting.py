@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.counting import count_chat
-from server.messages.request import parse_messages_request
-from server.pass_through import parse_completions_request
-from server.responses.request import parse_responses_request
+from server.surfaces.forwarded import parse_completions_request
+from server.surfaces.input_size import count_chat
+from server.surfaces.messages.request import parse_messages_request
+from server.surfaces.responses.request import parse_responses_request
 
 LONG = "x" * 200_000
 CALL = {"id": "c", "type": "function", "function": {"name": "f", "arguments": LONG}}

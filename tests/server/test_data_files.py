@@ -15,12 +15,12 @@ import pyarrow.parquet
 import pytest
 
 from p2l_model.analysis.prompts import read_prompts as read_chunks
-from p2l_model.data import load_votes
+from p2l_model.data.files import load_votes
 from p2l_model.errors import DataError
 from server.cli import main
 from server.commands.prompts import read_file, read_prompts
-from server.simulate.table import load_prices, load_scores
-from server.usage_export import read_export
+from server.offline.simulate.table import load_prices, load_scores
+from server.offline.usage_export import read_export
 
 VOTE = {"prompt": "hi", "model_a": "a", "model_b": "b", "winner": "model_a"}
 SCORE = {"prompt": "hi", "model": "a", "score": 1}

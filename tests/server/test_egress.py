@@ -10,9 +10,9 @@ import pytest
 from fake_provider import Behaviour, FakeProvider
 from live_gateway import LiveGateway, config_for
 
-from server.build import api_key
-from server.config_file import ConfigError, parse_settings
-from server.settings import ProviderSettings
+from server.config.file import ConfigError, parse_settings
+from server.config.provider_keys import api_key
+from server.config.settings import ProviderSettings
 from server.upstream.egress import address_rule
 
 KEY = "sk-provider-canary"

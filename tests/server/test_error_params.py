@@ -12,11 +12,12 @@ import pytest
 from live_gateway import LiveGateway, config_for
 
 from router.errors import ConstraintsInfeasibleError, InvalidRoutingError
-from server.chat_request import parse_chat_request
-from server.errors import InvalidRequestError, from_router
-from server.messages.request import parse_messages_request
-from server.pass_through import parse_completions_request, parse_embeddings_request
-from server.responses.request import parse_responses_request
+from server.errors import InvalidRequestError
+from server.gateway.failures import from_router
+from server.surfaces.chat.request import parse_chat_request
+from server.surfaces.forwarded import parse_completions_request, parse_embeddings_request
+from server.surfaces.messages.request import parse_messages_request
+from server.surfaces.responses.request import parse_responses_request
 
 FUNCTION = {"name": "f", "parameters": {}}
 CHAT: dict[str, Any] = {

@@ -14,7 +14,7 @@ from router.errors import (
     RouterError,
     WindowExhaustedError,
 )
-from server.errors import from_router
+from server.gateway.failures import from_router
 
 
 @pytest.mark.parametrize(

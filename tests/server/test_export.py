@@ -13,7 +13,7 @@ import pytest
 
 from p2l_model.types import PreferenceFamily, PromptLeaderboard
 from router.catalog import ModelCard, Prices
-from server.routing_effect import routing_effect
+from server.offline.routing_effect import routing_effect
 
 COMMAND = str(Path(sys.executable).parent / "p2l-router")
 

@@ -12,7 +12,7 @@ import pytest
 from fake_provider import Behaviour, FakeProvider
 from live_gateway import LiveGateway, config_for
 
-from p2l_model.data import load_votes
+from p2l_model.data.files import load_votes
 from server.cli import main
 
 CHAT = {"model": "p2l", "messages": [{"role": "user", "content": "Which is better?"}]}

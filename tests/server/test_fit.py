@@ -10,13 +10,13 @@ import httpx
 import pytest
 from openai_fields import SAMPLES
 
-from server.auth import Caller
+from server.auth.authenticator import Caller
 from server.build import build_scorer
-from server.catalogue import build_catalogue
-from server.chat_request import parse_chat_request
-from server.config_file import parse_settings
-from server.options import RoutingOptions
-from server.planner import Planner
+from server.catalogue.cards import build_catalogue
+from server.config.file import parse_settings
+from server.gateway.planner import Planner
+from server.surfaces.chat.request import parse_chat_request
+from server.surfaces.routing_options import RoutingOptions
 from server.upstream.anthropic.upstream import AnthropicUpstream
 from server.upstream.base import Fit, Upstream
 from server.upstream.exchange import Exchange

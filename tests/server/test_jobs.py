@@ -17,13 +17,14 @@ from fake_provider import FakeProvider
 from live_gateway import LiveGateway, config_for
 
 from p2l_model.engine.scorer import FixedScorer
-from server import learn_tastes, stored_keys
-from server.gateway import Gateway
-from server.ledger.accounts import Accounts
-from server.remote import scorer as remote
-from server.remote.scorer import RemoteScorer
+from server.accounts.accounts import Accounts
+from server.gateway.gateway import Gateway
+from server.scoring.client import scorer as remote
+from server.scoring.client.scorer import RemoteScorer
 from server.storage import housekeeping
 from server.storage.store import Store
+from server.tasks import learn_tastes
+from server.tasks import refresh_keys as stored_keys
 
 ENVIRON = {"MAIN_KEY": "sk-provider-canary"}
 CHAT = {"model": "cheap", "messages": [{"role": "user", "content": "Hi"}]}

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server.errors import InvalidRequestError
-from server.json_body import MAX_DEPTH, MOST, parse_body
-from server.json_pieces import NotJsonError, dumps_in_pieces, loads_in_pieces
-from server.json_size import size_of
+from server.surfaces.json_body import MAX_DEPTH, MOST, parse_body
+from server.wire.json_pieces import NotJsonError, dumps_in_pieces, loads_in_pieces
+from server.wire.json_size import size_of
 
 TREES = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.text(),
@@ -131,7 +131,7 @@ def test_what_a_body_holds_is_counted_by_the_piece(
 ) -> None:
     raw = json.dumps({'k"\\': tree}, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("server.json_size.PIECE_BYTES", piece_bytes)
+        patched.setattr("server.wire.json_size.PIECE_BYTES", piece_bytes)
         size = size_of(raw, MOST)
     assert (size.containers, size.keys) == _counted({'k"\\': tree})
 
@@ -153,9 +153,9 @@ def test_in_pieces_json_is_what_it_is_at_once(tree: Any, spaced: bool, at: int, 
     whole = json.dumps({"a": [tree, tree]}, indent=1 if spaced else None)
     at %= len(whole)
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("server.json_pieces._LONG_BYTES", 20)
-        patched.setattr("server.json_pieces._GROUP_BYTES", 8)
-        patched.setattr("server.json_pieces._GROUP_ELEMENTS", 2)
+        patched.setattr("server.wire.json_pieces._LONG_BYTES", 20)
+        patched.setattr("server.wire.json_pieces._GROUP_BYTES", 8)
+        patched.setattr("server.wire.json_pieces._GROUP_ELEMENTS", 2)
         for text in (whole, whole[:at] + new + whole[at + 1 :], whole[:at] + whole[at + 1 :]):
             raw = text.encode("utf-8", "surrogatepass")
             try:

@@ -12,8 +12,8 @@ from fake_provider import Behaviour, FakeProvider
 from router.catalog import ModelCard, Prices
 from router.cost import Usage
 from router.token_ratio import TokenRatios
-from server.learned import Learned
-from server.prompt_cache import PromptCaches
+from server.gateway.learned_costs import Learned
+from server.gateway.prompt_cache import PromptCaches
 
 
 def card(name: str, provider: str) -> ModelCard:
@@ -69,7 +69,7 @@ def test_no_text_is_kept() -> None:
 
 
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("server.prompt_cache._MOST", 10)
+    monkeypatch.setattr("server.gateway.prompt_cache._MOST", 10)
     caches = PromptCaches()
     for k in range(100):
         caches.answered("me", {"messages": [{"role": "user", "content": str(k)}]}, "m", 2000)

@@ -15,12 +15,12 @@ from fake_provider import FakeProvider
 from live_gateway import config_for
 from serve_process import COMMAND, ServeProcess
 
-from server.auth import Caller
+from server.auth.authenticator import Caller
 from server.build import database_of
 from server.cli import main
-from server.config_file import ConfigError
-from server.ledger_place import ledger_place
-from server.settings import StorageSettings
+from server.config.file import ConfigError
+from server.config.ledger_place import ledger_place
+from server.config.settings import StorageSettings
 from server.storage.database import Database
 from server.storage.keys import create_key
 from server.storage.migrate import migrate

@@ -13,7 +13,7 @@ from fake_provider import Behaviour, FakeProvider
 from live_gateway import config_for
 from serve_process import ServeProcess
 
-from server.logs import JsonFormatter
+from server.telemetry.logs import JsonFormatter
 
 CHAT: dict[str, Any] = {"model": "p2l", "messages": [{"role": "user", "content": "canary sings"}]}
 FLAGS = ("--log-format", "json", "--log-level", "info")

@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from live_gateway import LiveGateway
 from merge import merged, sse_events
 
-from server.sse import SseEvent
 from server.upstream.errors import UpstreamError, UpstreamUnavailableError
 from server.upstream.mending.stream import ChatStream
 from server.upstream.mending.whole import mend_answer
+from server.wire.sse import SseEvent
 
 Delta = dict[str, Any]
 USAGE = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}

@@ -13,7 +13,7 @@ from fake_anthropic import FakeAnthropic
 from fake_provider import Behaviour, FakeProvider, Fault
 from live_gateway import LiveGateway
 
-from server.messages.request import parse_messages_request
+from server.surfaces.messages.request import parse_messages_request
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

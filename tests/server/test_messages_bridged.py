@@ -8,13 +8,14 @@ import pytest
 from starlette.datastructures import Headers
 
 from server.adapting import adapt_messages, adapt_unknown_messages
-from server.chat_request import ChatRequest
 from server.errors import InvalidRequestError
-from server.messages.request import betas_in, parse_messages_request
 from server.model_facts import facts_of
+from server.surfaces.chat.request import ChatRequest
+from server.surfaces.messages.request import betas_in, parse_messages_request
 from server.upstream.anthropic.request import to_messages
 from server.upstream.anthropic.thinking import Thinking
-from server.upstream.base import Fit, Surface
+from server.upstream.base import Fit
+from server.wire.surface import Surface
 
 HI: Any = {"role": "user", "content": "hi"}
 SAID: Any = {"role": "assistant", "content": "hello"}

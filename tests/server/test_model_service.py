@@ -21,11 +21,11 @@ from live_model import LiveModel
 from numpy.typing import NDArray
 from tiny_checkpoint import MODELS, write_checkpoint
 
-from p2l_model.checkpoint import Checkpoint, load_checkpoint
+from p2l_model.checkpoint.folder import Checkpoint, load_checkpoint
 from p2l_model.engine.base import EngineLimits
 from p2l_model.engine.load import load_engine
 from p2l_model.types import Conversation
-from server.model_service.service import ServiceLimits
+from server.scoring.service.service import ServiceLimits
 
 COMMAND = str(Path(sys.executable).parent / "p2l-router")
 USER = [{"role": "user", "content": "hello world"}]

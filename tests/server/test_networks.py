@@ -22,12 +22,12 @@ from otlp_receiver import OtlpReceiver
 from services import free_port
 
 from server.build import build_upstreams
-from server.catalogue import build_catalogue
+from server.catalogue.cards import build_catalogue
+from server.catalogue.provider_lists import ListError, offered_models
 from server.cli import main
-from server.config_file import ConfigError, parse_settings
-from server.model_lists import ListError, offered_models
-from server.remote.knowledge import ask_once
-from server.remote.scorer import RemoteScorer
+from server.config.file import ConfigError, parse_settings
+from server.scoring.client.knowledge import ask_once
+from server.scoring.client.scorer import RemoteScorer
 from server.upstream.transport import shared_ssl_context
 
 NAME = "api.nowhere.example"

@@ -15,9 +15,9 @@ from openai.types.responses.response_create_params import ResponseCreateParamsNo
 from pydantic import TypeAdapter
 from sdk_types import consume
 
-from server.counting import count_chat
+from server.config.secret import Secret
 from server.model_facts import facts_of
-from server.secret import Secret
+from server.surfaces.input_size import count_chat
 from server.upstream.openai_responses.need import needs_responses, reasons
 from server.upstream.openai_responses.reply import to_completion
 from server.upstream.openai_responses.request import to_responses

@@ -15,8 +15,8 @@ from live_gateway import LiveGateway, config_for
 from schemathesis import openapi
 from schemathesis.checks import not_a_server_error
 
-from server import options
 from server.sessions import names
+from server.surfaces import routing_options as options
 
 FORWARDING = [
     "/v1/chat/completions",

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.datastructures import Headers
 
-from server.decision_view import encoded_name, plain
+from server.endpoints.decision_json import encoded_name, plain
 from server.errors import InvalidRequestError
-from server.json_body import parse_body
-from server.options import parse_budget, parse_options
+from server.surfaces.json_body import parse_body
+from server.surfaces.routing_options import parse_budget, parse_options
 
 GOOD = {
     " 0.002 ": "0.002",

@@ -17,8 +17,8 @@ from live_gateway import LiveGateway, config_for
 from live_model import LiveModel
 from tiny_checkpoint import write_checkpoint
 
-from server.config_file import ConfigError, parse_settings
-from server.hosts import is_loopback_authority, is_loopback_origin
+from server.config.file import ConfigError, parse_settings
+from server.wire.hosts import is_loopback_authority, is_loopback_origin
 
 PROVIDER_KEY = "sk-provider-canary"
 CHAT = {"model": "p2l", "messages": [{"role": "user", "content": "Hi"}]}

@@ -12,8 +12,8 @@ import pytest
 from fake_provider import Behaviour, FakeProvider
 from live_gateway import LiveGateway
 
+from server.gateway.output_lengths import OutputLengths, effort_asked, expected_thoughts
 from server.model_facts import facts_of
-from server.output_lengths import OutputLengths, effort_asked, expected_thoughts
 
 
 def test_only_who_thinks_has_thoughts() -> None:

@@ -15,7 +15,7 @@ from fake_provider import Behaviour, FakeProvider
 from live_gateway import LiveGateway
 from openai import OpenAI
 
-from server.prices import look_up
+from server.catalogue.price_list import look_up
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from fake_anthropic import FakeAnthropic
 from fake_provider import FakeProvider
 from live_gateway import LiveGateway
 
-from server.config_file import ConfigError, parse_settings
+from server.config.file import ConfigError, parse_settings
 from server.model_facts import Thinking
 from server.upstream import kinds
 from server.upstream.http1 import Deadline

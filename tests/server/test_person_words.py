@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from wrapped_turns import WRAPPED
 
-from p2l_model.checkpoint import load_checkpoint, resolve_checkpoint
+from p2l_model.checkpoint.folder import load_checkpoint, resolve_checkpoint
 from p2l_model.engine.load import load_engine
 from p2l_model.types import Conversation, FloatArray
-from server.chat_request import parse_chat_request
-from server.messages.request import parse_messages_request
-from server.responses.request import parse_responses_request
+from server.surfaces.chat.request import parse_chat_request
+from server.surfaces.messages.request import parse_messages_request
+from server.surfaces.responses.request import parse_responses_request
 
 QUESTIONS = (
     "Write a haiku about autumn rain.",

@@ -9,7 +9,7 @@ from fake_provider import FakeProvider
 from live_gateway import LiveGateway
 
 from p2l_model.types import PreferenceFamily, PromptLeaderboard
-from server.places import Place, Places
+from server.gateway.places import Place, Places
 
 COLUMNS = (
     "claude-3-5-haiku-20241022", "claude-3-5-sonnet-20241022", "claude-3-opus-20240229",

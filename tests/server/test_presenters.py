@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.catalog import ModelCard
-from server.presenters import ChunkPresenter
-from server.sse import SseEvent
+from server.surfaces.presenters import ChunkPresenter
+from server.wire.sse import SseEvent
 
 CARD = ModelCard(
     name='ours "quoted"',

@@ -19,8 +19,8 @@ from live_gateway import LiveGateway
 from serve_process import ServeProcess
 
 from router.catalog import ModelCard, Prices
-from server.background import Background
-from server.price_updates import hours_followed
+from server.catalogue.price_updates import hours_followed
+from server.process.background import Background
 
 LIST = [
     {

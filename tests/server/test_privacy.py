@@ -137,7 +137,7 @@ def test_the_search_finds_what_it_looks_for(tmp_path: Path) -> None:
 
 
 async def test_a_bug_is_logged_without_its_words(caplog: pytest.LogCaptureFixture) -> None:
-    from server.guard import Guard
+    from server.http.guard import Guard
 
     async def broken(*_: object) -> None:
         try:

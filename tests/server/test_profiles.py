@@ -9,13 +9,14 @@ import pytest
 from fake_provider import FakeProvider
 from live_gateway import LiveGateway
 
-from server.settings.providers import ProfileName
-from server.upstream.base import Surface, UpstreamRequest
+from server.config.settings.providers import ProfileName
+from server.upstream.base import UpstreamRequest
 from server.upstream.exchange import Exchange
 from server.upstream.openai import OpenAIUpstream
 from server.upstream.openai_body import fit, outgoing
 from server.upstream.profiles import PROFILES, profile_for
 from server.upstream.transport import build_transport
+from server.wire.surface import Surface
 
 MESSAGES = [
     {"role": "developer", "content": "Be brief."},

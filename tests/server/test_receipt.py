@@ -10,19 +10,19 @@ import pytest
 from starlette.datastructures import Headers
 
 from router.receipt import replay
-from server.admission import Admission
-from server.auth import Caller
+from server.accounts.accounts import Accounts, NoLedger
+from server.auth.authenticator import Caller
 from server.build import build_scorer
-from server.catalogue import build_catalogue
-from server.chat_request import parse_chat_request
-from server.config_file import parse_settings
-from server.exchange import Exchange
-from server.gateway import Gateway
-from server.ledger.accounts import Accounts, NoLedger
-from server.options import parse_options
-from server.planner import Planner
-from server.receipt import checkpoint_version, exchange_receipt
-from server.settings import Settings
+from server.catalogue.cards import build_catalogue
+from server.config.file import parse_settings
+from server.config.settings import Settings
+from server.gateway.admission import Admission
+from server.gateway.gateway import Gateway
+from server.gateway.planner import Planner
+from server.gateway.receipt import checkpoint_version, exchange_receipt
+from server.gateway.routed_request import Exchange
+from server.surfaces.chat.request import parse_chat_request
+from server.surfaces.routing_options import parse_options
 from server.upstream.base import UpstreamReply, UpstreamRequest
 from server.upstream.errors import UpstreamError, UpstreamTimeoutError, UpstreamUnavailableError
 from server.upstream.sandbox import SandboxUpstream

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from server.settings import Settings
-from server.settings.reference import reference
+from server.config.settings import Settings
+from server.config.settings.reference import reference
 
 ROOT = Path(__file__).parents[2]
 

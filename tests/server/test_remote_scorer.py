@@ -23,19 +23,19 @@ from live_gateway import LiveGateway, config_for
 from live_model import LiveModel
 from tiny_checkpoint import write_checkpoint
 
-from p2l_model.checkpoint import load_checkpoint
+from p2l_model.checkpoint.folder import load_checkpoint
 from p2l_model.engine.load import load_engine
 from p2l_model.engine.replicas import Replicas
 from p2l_model.engine.scorer import ScorerOverloadedError
 from p2l_model.errors import ScoringError
 from p2l_model.types import Conversation
 from server.build import build_scorer
-from server.catalogue import build_catalogue
-from server.config_file import ConfigError, parse_settings
-from server.objectives import check_objectives
-from server.remote.scorer import RemoteScorer
-from server.secret import Secret
-from server.settings import ScorerSettings
+from server.catalogue.cards import build_catalogue
+from server.config.file import ConfigError, parse_settings
+from server.config.secret import Secret
+from server.config.settings import ScorerSettings
+from server.readiness.objectives import check_objectives
+from server.scoring.client.scorer import RemoteScorer
 
 HELLO = Conversation(("hello world",))
 CHAT = {"model": "p2l", "messages": [{"role": "user", "content": "hello world"}]}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from server.request_id import Entropy
+from server.process.request_id import Entropy
 
 
 def test_numbers_are_within_their_bounds_and_never_the_same() -> None:

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from live_gateway import LiveGateway
 from openai import OpenAI
 
-from server.responses.calls import OpenCall, arguments_of, input_of
-from server.responses.items import Bridge
-from server.responses.tools import CUSTOM, FUNCTION, Tool, Toolbox
+from server.surfaces.responses.calls import OpenCall, arguments_of, input_of
+from server.surfaces.responses.items import Bridge
+from server.surfaces.responses.tools import CUSTOM, FUNCTION, Tool, Toolbox
 
 SCHEMA: dict[str, Any] = {"type": "object", "properties": {"cmd": {"type": "string"}}}
 RUN = {"type": "function", "name": "run", "description": "Runs.", "strict": False,

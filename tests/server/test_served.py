@@ -21,9 +21,9 @@ from live_gateway import LiveGateway
 from merge import sse_events
 
 from router.catalog import ModelCard, Prices
-from server.decision_view import plain
-from server.prices import look_up_named
-from server.served import ServedModels, same_model
+from server.catalogue.price_list import look_up_named
+from server.endpoints.decision_json import plain
+from server.gateway.served_model import ServedModels, same_model
 
 NOW = datetime(2026, 11, 29, tzinfo=UTC)
 HELLO: dict[str, Any] = {"messages": [{"role": "user", "content": "Hello"}]}

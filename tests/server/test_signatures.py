@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from fuzz_histories import Target, parsed
 
+from server.config.secret import Secret
 from server.model_facts import facts_of
-from server.secret import Secret
 from server.upstream.anthropic.native import with_taken_history, without_lost_thinking
 from server.upstream.seal import UNSIGNED, sealed
 from server.upstream.signatures import Signatures, is_about_thoughts

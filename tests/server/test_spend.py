@@ -16,7 +16,7 @@ from live_gateway import LiveGateway, config_for
 
 from p2l_model.errors import DataError
 from server.cli import main
-from server.usage_export import read_export
+from server.offline.usage_export import read_export
 
 USAGE = {"prompt_tokens": 100, "completion_tokens": 100, "total_tokens": 200}
 DEAR = (Decimal(100) * 5 + Decimal(100) * 15) / 10**6

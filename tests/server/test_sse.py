@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.sse import (
+from server.wire.sse import (
     DONE,
     SseEvent,
     SseParser,

@@ -14,8 +14,7 @@ from fake_provider import FakeProvider
 from live_gateway import LiveGateway, config_for
 from sqlalchemy import insert, update
 
-from server import stored_keys
-from server.auth import Caller, KeyLimits
+from server.auth.authenticator import Caller, KeyLimits
 from server.cli import main
 from server.serving import reload
 from server.serving.reload import Reloader
@@ -23,7 +22,8 @@ from server.storage.database import Database
 from server.storage.keys import create_key, keys_version, read_key_ring
 from server.storage.migrate import migrate
 from server.storage.schema import api_keys
-from server.stored_keys import refresh
+from server.tasks import refresh_keys as stored_keys
+from server.tasks.refresh_keys import refresh
 
 ENVIRON = {"MAIN_KEY": "sk-provider-canary", "BOSS": "boss-key"}
 ADMIN = "auth: {keys: [{name: boss, key_env: BOSS, admin: true}]}\n"

@@ -19,10 +19,10 @@ from p2l_model.preference import log_probabilities
 from p2l_model.types import Outcome, PreferenceFamily, PromptLeaderboard
 from router.receipt import replay
 from server.cli import main
-from server.learn_tastes import tastes_of
-from server.settings import PersonaliseSettings
+from server.config.settings import PersonaliseSettings
+from server.gateway.tastes import OwnTaste, Tastes
 from server.storage.comparisons import Comparison
-from server.tastes import OwnTaste, Tastes
+from server.tasks.learn_tastes import tastes_of
 
 CONFIG = """
 auth: {keys: [{name: a, key_env: A}, {name: b, key_env: B}, {name: boss, key_env: C, admin: true}]}

@@ -14,8 +14,8 @@ from fake_anthropic import FakeAnthropic
 from fake_provider import Behaviour, FakeProvider
 from live_gateway import LiveGateway
 
-from server.config_file import ConfigError, parse_settings
-from server.tiers import tier_of
+from server.config.file import ConfigError, parse_settings
+from server.wire.service_tier import tier_of
 
 KEY = "sk-provider-canary"
 USAGE = {

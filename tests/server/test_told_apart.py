@@ -13,7 +13,7 @@ from fake_provider import Behaviour, FakeProvider
 from live_gateway import LiveGateway
 from merge import merged, sse_events
 
-from server.plain_paths import plain_path
+from server.http.plain_paths import plain_path
 
 KEY = "sk-ours"
 CONFIG = """

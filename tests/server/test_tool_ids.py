@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.messages.reply import MessageEvents, to_message
+from server.surfaces.messages.reply import MessageEvents, to_message
 from server.upstream.base import UpstreamRequest
 from server.upstream.history import mended, targets
 from server.upstream.openai_body import outgoing

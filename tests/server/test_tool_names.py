@@ -12,10 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.sse import SseEvent
 from server.upstream import tool_names
-from server.upstream.base import Surface, UpstreamReply, UpstreamRequest, UpstreamStream
+from server.upstream.base import UpstreamReply, UpstreamRequest, UpstreamStream
 from server.upstream.tool_names import ANTHROPIC_NAME, GEMINI_NAME, OPENAI_NAME, aliases_of
+from server.wire.sse import SseEvent
+from server.wire.surface import Surface
 
 LONG = "mcp__plugin_warehouse-inventory-manager__list_all_reservations_of_a_given_customer"
 LIKE_IT = LONG + "_and_of_another"

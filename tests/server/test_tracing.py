@@ -12,7 +12,7 @@ from fake_provider import Behaviour, FakeProvider
 from live_gateway import LiveGateway, config_for
 from otlp_receiver import OtlpReceiver, attributes
 
-from server.config_file import ConfigError, parse_settings
+from server.config.file import ConfigError, parse_settings
 
 CHAT: dict[str, Any] = {"model": "p2l", "messages": [{"role": "user", "content": "canary sings"}]}
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from live_gateway import LiveGateway
 
 from server.errors import InvalidRequestError, RequestTooLargeError
-from server.unpacking import unpacked
+from server.http.unpacking import unpacked
 
 if sys.version_info >= (3, 14):
     from compression import zstd

@@ -17,8 +17,7 @@ import orjson
 import pytest
 from fake_provider import Behaviour, FakeProvider, Fault, Recorded
 
-from server.secret import Secret
-from server.sse import SseEvent
+from server.config.secret import Secret
 from server.upstream.base import UpstreamRequest
 from server.upstream.errors import (
     UpstreamBusyError,
@@ -35,6 +34,7 @@ from server.upstream.exchange import Exchange
 from server.upstream.openai import OpenAIUpstream
 from server.upstream.patience import Patience
 from server.upstream.transport import build_transport
+from server.wire.sse import SseEvent
 
 KEY = "sk-very-secret-1234567890"
 PROMPT = "the prompt nobody may log"

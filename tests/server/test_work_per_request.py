@@ -21,7 +21,7 @@ BOUNDS = {"request": 690, "chunk, each alone": 62, "chunk, as fast as they come"
 # The smallest layer there is, one function around the app, which is entered and waits once: put on
 # and taken off by a signal.
 A_LAYER = """
-from server.fast_path import GatewayApp
+from server.endpoints.application import GatewayApp
 bare = GatewayApp.__call__
 async def layered(self, scope, receive, send):
     await bare(self, scope, receive, send)

@@ -13,13 +13,13 @@ import uvicorn
 from p2l_model.engine.scorer import Scorer
 from server.app import create_app
 from server.build import build_scorer, build_store, build_upstreams
-from server.catalogue import build_catalogue
-from server.config_file import parse_settings
-from server.endpoints.common import State
+from server.catalogue.cards import build_catalogue
+from server.config.file import parse_settings
+from server.config.settings import StorageSettings
 from server.serving.protocol import ConnectionLimits, protocol_factory
 from server.serving.server import server_config
 from server.serving.sockets import address_of, bind
-from server.settings import StorageSettings
+from server.state import State
 
 
 class LiveGateway:
@@ -34,7 +34,7 @@ class LiveGateway:
         loop: str = "auto",
         keepalive_s: float | None = None,
     ) -> None:
-        from server.auth import Authenticator
+        from server.auth.authenticator import Authenticator
 
         settings = parse_settings(config)
         self._folder = tempfile.TemporaryDirectory()

@@ -12,16 +12,16 @@ from typing import Self
 import httpx
 import uvicorn
 
-from p2l_model.checkpoint import Checkpoint, load_checkpoint
+from p2l_model.checkpoint.folder import Checkpoint, load_checkpoint
 from p2l_model.engine.base import Engine
 from p2l_model.engine.load import load_engine
 from p2l_model.engine.local import LocalScorer
 from p2l_model.errors import P2LError
-from server.auth import Authenticator
-from server.model_service.app import create_model_app
-from server.model_service.metrics import ServiceMetrics
-from server.model_service.service import ModelService, ServiceLimits
-from server.secret import Secret
+from server.auth.authenticator import Authenticator
+from server.config.secret import Secret
+from server.scoring.service.app import create_model_app
+from server.scoring.service.metrics import ServiceMetrics
+from server.scoring.service.service import ModelService, ServiceLimits
 
 
 class LiveModel:

@@ -12,9 +12,9 @@ from reference_checkpoint import write_tokenizer
 from safetensors.torch import save_file
 from transformers import AutoModel, LlamaConfig, Qwen2Config
 
-from p2l_model.checkpoint import Checkpoint, load_checkpoint, write_checkpoint
-from p2l_model.manifest import Manifest, Marginal
-from p2l_model.prompt import CHAT_CLS, PromptEncoder, PromptFormat
+from p2l_model.checkpoint.folder import Checkpoint, load_checkpoint, write_checkpoint
+from p2l_model.checkpoint.manifest import Manifest, Marginal
+from p2l_model.checkpoint.tokens import CHAT_CLS, PromptEncoder, PromptFormat
 from p2l_model.types import PreferenceFamily
 
 N_MODELS = 130

@@ -11,8 +11,8 @@ from typing import Any
 from sqlalchemy import select
 
 from router.cost import Usage
+from server.config.settings import StorageSettings
 from server.ledger.attempt import Attempt, CostSource, Outcome, pico
-from server.settings import StorageSettings
 from server.storage.database import Database
 from server.storage.schema import attempts
 from server.storage.store import Store

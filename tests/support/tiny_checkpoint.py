@@ -13,11 +13,11 @@ from tokenizers.models import WordPiece
 from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 
-from p2l_model.base import load_base
-from p2l_model.checkpoint import save_checkpoint
-from p2l_model.heads import Heads
-from p2l_model.manifest import Manifest, Marginal
-from p2l_model.prompt import TURNS_SEP, PromptEncoder, PromptFormat
+from p2l_model.checkpoint.folder import save_checkpoint
+from p2l_model.checkpoint.heads import Heads
+from p2l_model.checkpoint.manifest import Manifest, Marginal
+from p2l_model.checkpoint.tokens import TURNS_SEP, PromptEncoder, PromptFormat
+from p2l_model.training.backbones import load_base
 from p2l_model.types import PreferenceFamily
 
 WIDTH = 32

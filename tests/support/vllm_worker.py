@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from p2l_model.checkpoint import load_checkpoint
+from p2l_model.checkpoint.folder import load_checkpoint
 from p2l_model.engine.load import load_engine
 from p2l_model.engine.options import EngineOptions
 

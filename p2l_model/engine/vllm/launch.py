@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from p2l_model.checkpoint import Checkpoint
+from p2l_model.checkpoint.folder import Checkpoint
 from p2l_model.engine.vllm.plugin import ARCHITECTURE
 from p2l_model.errors import CheckpointError
 

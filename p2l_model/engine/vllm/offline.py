@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from p2l_model.checkpoint import Checkpoint
+from p2l_model.checkpoint.folder import Checkpoint
 from p2l_model.engine.base import EngineLimits
 from p2l_model.engine.options import EngineOptions
 from p2l_model.engine.vllm.launch import check_servable, max_model_len, overrides

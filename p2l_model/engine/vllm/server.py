@@ -12,7 +12,7 @@ import httpx
 import numpy as np
 from numpy.typing import NDArray
 
-from p2l_model.checkpoint import Checkpoint
+from p2l_model.checkpoint.folder import Checkpoint
 from p2l_model.engine.base import EngineLimits
 from p2l_model.engine.options import EngineOptions
 from p2l_model.engine.replicas import Replica, Replicas

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+from server.adapting.stand_ins import BEGIN, EMPTY, NO_RESULT, stray_result
 from server.model_facts import Thinking
-from server.upstream.history.words import BEGIN, EMPTY, NO_RESULT, stray_result
 from server.upstream.signatures import is_thought
 from server.upstream.tool_ids import anthropic_id
 

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import orjson
 
-from server.upstream.base import Surface
-from server.usage import openai_usage, parse_usage, stated
+from server.wire.surface import Surface
+from server.wire.usage import openai_usage, parse_usage, stated
 
 FINISH_REASONS: Final[Mapping[str, str]] = {
     "end_turn": "stop",

@@ -16,7 +16,7 @@ from server.upstream.dialect import (
     output_cap,
     stop_sequences,
 )
-from server.upstream.users import ANTHROPIC_CHARACTERS, shortened
+from server.wire.users import ANTHROPIC_CHARACTERS, shortened
 
 # Said in other words, or in the same.
 KNOWN: Final = frozenset(

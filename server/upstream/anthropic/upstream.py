@@ -11,9 +11,8 @@ from typing import Any, Final
 import httpx
 import orjson
 
+from server.config.secret import Secret
 from server.model_facts import Known, ModelFacts, facts_of
-from server.secret import Secret
-from server.sse import SseEvent
 from server.upstream.addresses import Auth, key_headers, messages_url
 from server.upstream.anthropic.breakpoints import with_breakpoints
 from server.upstream.anthropic.native import Own, with_taken_history, without_lost_thinking
@@ -21,7 +20,7 @@ from server.upstream.anthropic.reply import to_completion
 from server.upstream.anthropic.request import KNOWN, NAMED_USER, NATIVE, UNBOUNDED, to_messages
 from server.upstream.anthropic.stream import MessageStream
 from server.upstream.anthropic.thinking import Thinking, least_thinking, thinking_of
-from server.upstream.base import Fit, Surface, UpstreamReply, UpstreamRequest, UpstreamStream
+from server.upstream.base import Fit, UpstreamReply, UpstreamRequest, UpstreamStream
 from server.upstream.beginning import has_begun
 from server.upstream.dialect import InexpressibleError, check_bounded, left_out
 from server.upstream.errors import (
@@ -50,6 +49,8 @@ from server.upstream.wire import (
     told,
     whole_object,
 )
+from server.wire.sse import SseEvent
+from server.wire.surface import Surface
 
 BASE_URL: Final = "https://api.anthropic.com"
 _LISTED: Final = open_list(MESSAGES)

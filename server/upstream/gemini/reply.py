@@ -9,7 +9,7 @@ from typing import Any, Final
 import orjson
 
 from router.cost import Usage
-from server.usage import count, openai_usage
+from server.wire.usage import count, openai_usage
 
 Body = dict[str, Any]
 _FILTERED: Final = frozenset(

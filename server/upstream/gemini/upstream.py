@@ -12,10 +12,9 @@ from urllib.parse import quote
 import httpx
 import orjson
 
-from server.secret import Secret
-from server.sse import SseEvent
+from server.config.secret import Secret
 from server.upstream.addresses import Auth, gemini_models_url, key_headers
-from server.upstream.base import Fit, Surface, UpstreamReply, UpstreamRequest, UpstreamStream
+from server.upstream.base import Fit, UpstreamReply, UpstreamRequest, UpstreamStream
 from server.upstream.dialect import InexpressibleError, check_bounded, left_out
 from server.upstream.errors import (
     UpstreamError,
@@ -53,6 +52,8 @@ from server.upstream.wire import (
     told,
     whole_object,
 )
+from server.wire.sse import SseEvent
+from server.wire.surface import Surface
 
 BASE_URL: Final = "https://generativelanguage.googleapis.com"
 # 400s that are about the operator's key, region or account and no caller's fault.

@@ -9,6 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from server.adapting.reminders import reminder
+from server.adapting.stand_ins import (
+    BEGIN,
+    EMPTY,
+    NO_REASONING,
+    NO_RESULT,
+    NOTED,
+    stray_result,
+)
 from server.upstream.carried import GOOGLE, signature_of
 from server.upstream.history.calls import Calls
 from server.upstream.history.content import (
@@ -19,15 +28,6 @@ from server.upstream.history.content import (
     trimmed_content,
 )
 from server.upstream.history.rules import Rules
-from server.upstream.history.words import (
-    BEGIN,
-    EMPTY,
-    NO_REASONING,
-    NO_RESULT,
-    NOTED,
-    stray_result,
-)
-from server.upstream.reminders import reminder
 from server.upstream.signatures import is_foreign
 
 Message = Mapping[str, Any]

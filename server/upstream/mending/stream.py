@@ -8,7 +8,6 @@ from typing import Any
 
 import orjson
 
-from server.sse import SseEvent
 from server.upstream.errors import UpstreamError, UpstreamUnavailableError, error_within
 from server.upstream.mending.calls import StreamedCalls
 from server.upstream.mending.words import (
@@ -21,6 +20,7 @@ from server.upstream.mending.words import (
     is_plain,
     is_plain_finish,
 )
+from server.wire.sse import SseEvent
 
 Chunk = dict[str, Any]
 _SAID = ("content", "reasoning_content", "reasoning", "refusal")

@@ -9,11 +9,11 @@ from typing import Any, Final
 
 import orjson
 
-from server.sse import SseEvent
+from server.adapting.stand_ins import NO_RESULT, stray_result
 from server.upstream.compaction import told_summary
-from server.upstream.history.words import NO_RESULT, stray_result
 from server.upstream.signatures import Signatures
 from server.upstream.tool_ids import responses_id
+from server.wire.sse import SseEvent
 
 Item = Mapping[str, Any]
 # Encrypted content as its provider made it; None for another's.

@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from server.upstream.base import Surface
 from server.upstream.errors import UpstreamError, UpstreamUnavailableError, error_within
 from server.upstream.openai_responses.thoughts import Item, Thought, as_kept
-from server.usage import openai_usage, parse_usage, stated
+from server.wire.surface import Surface
+from server.wire.usage import openai_usage, parse_usage, stated
 
 # A thought as a string that a caller can keep.
 Seal = Callable[[Thought], str]

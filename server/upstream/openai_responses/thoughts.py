@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import orjson
 
-from server.secret import Secret
+from server.config.secret import Secret
 from server.upstream.seal import sealed, unsealed
 
 Item = dict[str, Any]

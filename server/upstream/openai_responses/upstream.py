@@ -12,17 +12,9 @@ from typing import Any, Final, TypeVar
 import anyio
 import orjson
 
-from server.heavy import Heavy
 from server.model_facts import ModelFacts, facts_of
-from server.sse import SseEvent
-from server.upstream.base import (
-    Fit,
-    Surface,
-    Upstream,
-    UpstreamReply,
-    UpstreamRequest,
-    UpstreamStream,
-)
+from server.process.heavy import Heavy
+from server.upstream.base import Fit, Upstream, UpstreamReply, UpstreamRequest, UpstreamStream
 from server.upstream.dialect import InexpressibleError
 from server.upstream.errors import UpstreamError, UpstreamRejectedError, UpstreamStreamBrokenError
 from server.upstream.fields import Fields
@@ -53,6 +45,8 @@ from server.upstream.openai_responses.stream import ResponseChunks
 from server.upstream.openai_responses.thoughts import Thought, Thoughts
 from server.upstream.signatures import Signatures
 from server.upstream.wire import envelope
+from server.wire.sse import SseEvent
+from server.wire.surface import Surface
 
 T = TypeVar("T")
 # How long to wait, after the last event, for the end that lets the connection be used again.

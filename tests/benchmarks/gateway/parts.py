@@ -17,15 +17,15 @@ from pathlib import Path
 PARTS = {
     "writer: batches into SQLite": ("Thread._bootstrap",),
     "spool: records on disk before the request goes on": ("Spool.", "Store._write_held"),
-    "metrics": ("server/metrics.py",),
+    "metrics": ("server/telemetry/metrics.py",),
     "receipt of the decision": ("Receipts.",),
     "decision: eligibility, win rates, Theorem 1": ("Gateway.route", "Gateway._decide"),
-    "ledger and windows: reserve, settle, bill": ("server/ledger/", "server/quota/"),
+    "ledger and windows: reserve, settle, bill": ("server/ledger/", "server/accounts/"),
     "health, retries": ("server/health/",),
     "provider: HTTP over the kept connection": (
         *("server/upstream/", "http1.py", "network.py", "SharedRequest"),
     ),
-    "plan: what is asked, its shape and cost": ("Planner.", "server/learned.py"),
+    "plan: what is asked, its shape and cost": ("Planner.", "server/gateway/learned_costs.py"),
     "caller: key, body, fields, options": (
         *("read_body", "parse_body", "inference.py", "chat_request.py", "parse_options"),
         *("Authenticator", "Gateway.admit", "_parse"),

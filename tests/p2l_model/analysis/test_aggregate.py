@@ -19,8 +19,8 @@ from p2l_model.analysis.prompts import block_of, read_prompts
 from p2l_model.analysis.scored import PromptReader
 from p2l_model.analysis.soft_fit import Point, Targets, fit_sums
 from p2l_model.analysis.sums import BlockSums
+from p2l_model.checkpoint.heads import HeadOutputs
 from p2l_model.errors import DataError, ScoringError
-from p2l_model.heads import HeadOutputs
 from p2l_model.preference import log_probabilities, outcomes
 from p2l_model.types import Conversation, FloatArray, Outcome, PreferenceFamily
 from router.objective import opponent_weights, win_rates

@@ -13,8 +13,8 @@ from p2l_model.analysis.personal import (
     log_losses,
     shrunk,
 )
+from p2l_model.checkpoint.heads import HeadOutputs
 from p2l_model.errors import DataError
-from p2l_model.heads import HeadOutputs
 from p2l_model.preference import log_probabilities
 from p2l_model.types import FloatArray, PreferenceFamily
 

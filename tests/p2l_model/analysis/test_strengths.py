@@ -18,8 +18,8 @@ from p2l_model.analysis.report import render_report
 from p2l_model.analysis.strengths import benjamini_hochberg, strengths
 from p2l_model.analysis.study import Category, StrengthsStudy
 from p2l_model.analysis.sums import BlockSums
+from p2l_model.checkpoint.heads import HeadOutputs
 from p2l_model.errors import DataError
-from p2l_model.heads import HeadOutputs
 from p2l_model.types import Conversation, FloatArray, PreferenceFamily
 from server.cli import main
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.health.breaker import Breaker, BreakerRules, BreakerState
+from server.config.settings.breaker_rules import BreakerRules
+from server.health.breaker import Breaker, BreakerState
 
 RULES = BreakerRules(consecutive_failures=3, min_requests=10, open_s=5.0, max_open_s=20.0)
 

@@ -10,12 +10,12 @@ import pytest
 
 from router.catalog import ModelCard, Prices
 from router.cost import RequestShape
+from server.config.settings.unknown_cost import UnknownCost
 from server.ledger.attempt import Attempt, CostSource, Outcome, pico, usd
-from server.ledger.billing import Known, UnknownCost
+from server.ledger.billing import Known
 from server.ledger.entry import Entry
 from server.ledger.meter import metered
-from server.sse import SseEvent
-from server.upstream.base import Surface, UpstreamStream
+from server.upstream.base import UpstreamStream
 from server.upstream.errors import (
     Progress,
     Stage,
@@ -25,6 +25,8 @@ from server.upstream.errors import (
     UpstreamTimeoutError,
     UpstreamUnavailableError,
 )
+from server.wire.sse import SseEvent
+from server.wire.surface import Surface
 
 PRICES = Prices(input_usd_per_mtok=Decimal(5), output_usd_per_mtok=Decimal(15))
 CARD = ModelCard(

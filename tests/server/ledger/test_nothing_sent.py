@@ -21,20 +21,20 @@ from services import PostgresServer, RedisServer
 from sqlalchemy import select
 
 from server.app import build_gateway
-from server.auth import Caller
+from server.auth.authenticator import Caller
 from server.build import build_scorer, build_store, build_upstreams
-from server.catalogue import build_catalogue
-from server.chat_request import parse_chat_request
-from server.config_file import parse_settings
-from server.gateway import Gateway
-from server.metrics import GatewayMetrics
-from server.observer import Observer
-from server.options import RoutingOptions
-from server.quota.window import Short, Wanted, WindowSpec
+from server.catalogue.cards import build_catalogue
+from server.config.file import parse_settings
+from server.gateway.gateway import Gateway
+from server.ledger.window import Short, Wanted, WindowSpec
 from server.storage.database import Database
 from server.storage.schema import attempts
 from server.storage.store import Store
-from server.tracing import build_traces
+from server.surfaces.chat.request import parse_chat_request
+from server.surfaces.routing_options import RoutingOptions
+from server.telemetry.metrics import GatewayMetrics
+from server.telemetry.observer import Observer
+from server.telemetry.tracing import build_traces
 from server.upstream.http1 import Connection
 
 ENVIRON = {"MAIN_KEY": "sk-provider-canary"}

@@ -15,15 +15,15 @@ import yaml
 
 from router.catalog import ModelCard
 from server.build import build_upstreams
-from server.catalogue import build_catalogue
+from server.catalogue.cards import build_catalogue
 from server.cli import main
-from server.config_file import ConfigError, load_settings
+from server.config.configured_facts import facts_of_models
+from server.config.facts_file import book_in_force, default_path
+from server.config.file import ConfigError, load_settings
+from server.config.settings import Settings
+from server.config.settings.facts import FactOverrides
 from server.model_facts import types
 from server.model_facts.book import Book, bundled_book
-from server.model_facts.configured import facts_of_models
-from server.model_facts.user_file import book_in_force, default_path
-from server.settings import Settings
-from server.settings.facts import FactOverrides
 
 NOON = datetime(2026, 11, 29, 12, tzinfo=UTC)
 PROVIDERS = {

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
+from server.catalogue.price_list import look_up
 from server.model_facts import bundled_book, facts_of
 from server.model_facts.book import Book
 from server.model_facts.build import BUNDLED, document_of, written
 from server.model_facts.litellm_map import MAP_IN_WHEEL, MapError, read_map
 from server.model_facts.page import page
-from server.prices import look_up
 
 TODAY = date(2026, 11, 29)
 MAP: dict[str, dict[str, Any]] = {
@@ -135,10 +135,10 @@ def test_the_bundled_table_is_as_the_script_writes_it() -> None:
 def test_importing_the_room_reads_no_table() -> None:
     bundled_book.cache_clear()
     import server.app
-    import server.model_facts.configured
+    import server.config.configured_facts
 
     assert server.app
-    assert server.model_facts.configured
+    assert server.config.configured_facts
     assert bundled_book.cache_info().currsize == 0
 
 

@@ -15,15 +15,15 @@ import pytest
 from redis.asyncio import Redis
 from services import RedisServer, redis_server
 
+from server.accounts.pacer import Pacer
+from server.accounts.rates import MemoryRates, Rates
+from server.accounts.redis_client import RedisClient
+from server.accounts.redis_rates import RedisRates
+from server.accounts.redis_windows import RedisWindows
+from server.accounts.windows import MemoryWindows, Windows
+from server.config.settings import StorageSettings
 from server.ledger.attempt import Attempt, CostSource, Outcome
-from server.quota.pacer import Pacer
-from server.quota.rates import MemoryRates, Rates
-from server.quota.redis_client import RedisClient
-from server.quota.redis_rates import RedisRates
-from server.quota.redis_windows import RedisWindows
-from server.quota.window import Short, Wanted, WindowSpec
-from server.quota.windows import MemoryWindows, Windows
-from server.settings import StorageSettings
+from server.ledger.window import Short, Wanted, WindowSpec
 from server.storage.database import Database
 from server.storage.errors import StorageError
 from server.storage.store import Store

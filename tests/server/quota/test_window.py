@@ -7,7 +7,7 @@ import random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server.quota.window import SLICES, Wanted, Window, WindowSpec
+from server.ledger.window import SLICES, Wanted, Window, WindowSpec
 
 SPEC = WindowSpec(None, 1_000, 10)
 S = 1_000_000

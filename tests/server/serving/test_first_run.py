@@ -14,10 +14,10 @@ from fake_provider import FakeProvider
 from live_gateway import config_for
 from serve_process import COMMAND, ServeProcess
 
-from server.announcement import announcement
-from server.catalogue import build_catalogue
-from server.config_file import parse_settings
-from server.defaults import missing_variables
+from server.catalogue.cards import build_catalogue
+from server.commands.announcement import announcement
+from server.config.defaults import missing_variables
+from server.config.file import parse_settings
 
 
 def the_line(said: str) -> str:

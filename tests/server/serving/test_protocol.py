@@ -17,8 +17,8 @@ from live_gateway import LiveGateway, config_for
 from starlette.requests import ClientDisconnect
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from server.body import read_body
-from server.disconnect import introduce
+from server.http.body import read_body
+from server.http.disconnect import introduce
 from server.serving.turn import JoinedWrites
 
 KEY = "sk-provider-canary"

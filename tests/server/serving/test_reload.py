@@ -24,15 +24,15 @@ from tiny_checkpoint import write_checkpoint
 
 from p2l_model.types import PreferenceFamily
 from server.app import create_app
-from server.auth import Caller
+from server.auth.authenticator import Caller
 from server.build import build_scorer, build_store, build_upstreams
-from server.catalogue import build_catalogue
+from server.catalogue.cards import build_catalogue
 from server.commands.serve import check_shared
-from server.config_file import parse_settings
-from server.endpoints.common import State
-from server.ledger.billing import UnknownCost
+from server.config.file import parse_settings
+from server.config.settings import Settings
+from server.config.settings.unknown_cost import UnknownCost
 from server.serving.reload import NEEDS_RESTART, Reloader
-from server.settings import Settings
+from server.state import State
 
 ENVIRON = {"MAIN_KEY": "sk-provider-canary"}
 ANYBODY = Caller("anonymous")
@@ -346,7 +346,7 @@ async def test_a_configuration_that_cannot_be_used_changes_nothing(
         raise ImportError
 
     async with running(provider, tmp_path, caplog) as gateway:
-        monkeypatch.setattr("server.deciding.GeneralLp", without_solver)
+        monkeypatch.setattr("server.gateway.deciding.GeneralLp", without_solver)
         said = await gateway.reload(
             {
                 "routing.constraints": ROWS,

@@ -19,11 +19,11 @@ from fake_provider import Behaviour, FakeProvider
 from live_gateway import LiveGateway, config_for
 
 from router.receipt import replay
-from server.auth import Caller
-from server.chat_request import parse_chat_request
-from server.gateway import Gateway
-from server.options import RoutingOptions
-from server.plan import Plan
+from server.auth.authenticator import Caller
+from server.gateway.gateway import Gateway
+from server.gateway.plan import Plan
+from server.surfaces.chat.request import parse_chat_request
+from server.surfaces.routing_options import RoutingOptions
 
 KEY = "sk-provider-canary"
 # between the cost of the cheap model and of the dear one: both answer half of the jobs

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from p2l_model.types import PreferenceFamily, PromptLeaderboard
-from server.prompt_cache import PromptCaches
+from server.gateway.prompt_cache import PromptCaches
 from server.sessions.results import results_at_end
 from server.sessions.sessions import Sessions, Task, Visit
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from p2l_model.types import Conversation, FloatArray
-from server.simulate.costs import ReadPrompts, learnt_costs
-from server.simulate.table import ScoreTable
+from server.offline.simulate.costs import ReadPrompts, learnt_costs
+from server.offline.simulate.table import ScoreTable
 
 MODELS = ("dear", "cheap", "rare")
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from p2l_model.types import Conversation
-from server.simulate.curves import (
+from server.offline.simulate.curves import (
     bootstrap_weights,
     curve_of,
     envelope,
@@ -16,8 +16,8 @@ from server.simulate.curves import (
     saving_of,
     single_models,
 )
-from server.simulate.predict import Belief, category_values
-from server.simulate.table import ScoreTable
+from server.offline.simulate.predict import Belief, category_values
+from server.offline.simulate.table import ScoreTable
 
 
 def table(score: np.ndarray, cost: np.ndarray, category: list[str] | None = None) -> ScoreTable:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from p2l_model.types import Conversation
-from server.simulate.predict import Belief
-from server.simulate.stream import run_streams
-from server.simulate.table import ScoreTable
+from server.offline.simulate.predict import Belief
+from server.offline.simulate.stream import run_streams
+from server.offline.simulate.table import ScoreTable
 
 
 def world(n: int = 600) -> tuple[ScoreTable, np.ndarray]:

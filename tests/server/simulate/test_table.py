@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from p2l_model.errors import DataError
-from server.simulate.table import TokenPrices, load_prices, load_scores
+from server.offline.simulate.table import TokenPrices, load_prices, load_scores
 
 PRICES = {"a": TokenPrices(1.0, 2.0), "b": TokenPrices(10.0, 20.0)}
 HEADER = ("prompt", "model", "score", "prompt_tokens", "output_tokens", "cost_usd", "category")

@@ -25,10 +25,11 @@ from sqlalchemy import func, insert, select
 from stored_attempts import attempt, pico_of
 
 from router.cost import Usage
+from server.accounts.history import spent_slices
 from server.ledger.attempt import CostSource, Outcome, pico
-from server.quota.history import spent_slices
-from server.quota.window import WindowSpec
-from server.reconcile import Reconciliation
+from server.ledger.window import WindowSpec
+from server.offline.reconcile import Reconciliation
+from server.offline.usage_export import Exported
 from server.storage import housekeeping
 from server.storage.activity import answered_receipts
 from server.storage.database import Database
@@ -39,7 +40,6 @@ from server.storage.rows import attempt_row, micros
 from server.storage.schema import attempts, feedback, prompts, receipts, responses, totals
 from server.storage.spend import GROUPS, UNTAGGED, days, spend, spent_usd
 from server.storage.totals import fold_attempts
-from server.usage_export import Exported
 
 DAY_S = 86_400
 NOW = 1_000 * DAY_S + 40_000.0

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from stored_attempts import attempt, rows, settled, started
 
-from server.settings import StorageSettings
+from server.config.settings import StorageSettings
 from server.storage import spool as spooling
 from server.storage.database import Database
 from server.storage.errors import StorageError, StorageRefusedError

@@ -12,8 +12,8 @@ import pytest
 from sqlalchemy import Connection, inspect, text
 from stored_attempts import attempt, pico_of, rows, settled, started
 
-from server.config_file import ConfigError
-from server.settings import StorageSettings
+from server.config.file import ConfigError
+from server.config.settings import StorageSettings
 from server.storage.database import Database
 from server.storage.errors import StorageRefusedError
 from server.storage.migrate import HEAD, _upgrade, migrate

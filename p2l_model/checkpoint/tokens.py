@@ -1,0 +1,159 @@
+"""The one function from a conversation to token ids: training, evaluation and serving call it."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from tokenizers import Tokenizer
+
+from p2l_model.checkpoint.chat_template import ChatPrompt, ChatSettings, chat_settings
+from p2l_model.errors import CheckpointError
+from p2l_model.types import Conversation
+
+# Text beyond this many characters per token of the limit is not tokenised at all: megabytes of
+# text would be read only to be cut. No word piece vocabulary averages so many.
+_CHARS_PER_TOKEN: Final = 40
+# Up to here token counts are exact; a longer text is counted by evenly spread samples, so that
+# no text takes longer than this many characters do.
+_COUNTED_CHARS: Final = 65_536
+_SAMPLES: Final = 16
+TURNS_SEP: Final = "turns-sep"
+CHAT_CLS: Final = "chat-cls"
+
+
+@dataclass(frozen=True, slots=True)
+class PromptFormat:
+    """How turns become ids.
+
+    kind: turns-sep, [CLS] turn [SEP] turn [SEP], for encoders without a chat template; chat-cls,
+    the tokenizer's chat template over the user turns, then one CLS token, for decoders.
+    max_tokens: special tokens included; what is over is cut from the left.
+    """
+
+    kind: str
+    max_tokens: int
+    version: int = 1
+
+    def hash(self, tokenizer_json: bytes, chat: ChatSettings | None = None) -> str:
+        """SHA-256 of the format, the tokenizer and its template: equal hashes, equal ids."""
+        stated = asdict(self) if chat is None else asdict(self) | {"chat": asdict(chat)}
+        settings = json.dumps(stated, sort_keys=True).encode()
+        return hashlib.sha256(settings + b"\0" + tokenizer_json).hexdigest()
+
+
+class PromptEncoder:
+    """Makes token ids. The user's text never becomes a special token, whatever it says."""
+
+    def __init__(self, tokenizer_path: Path, prompt_format: PromptFormat) -> None:
+        """Raises CheckpointError where the tokenizer is missing or lacks what the format needs."""
+        if prompt_format.kind not in (TURNS_SEP, CHAT_CLS):
+            raise CheckpointError(f"unknown prompt format {prompt_format.kind!r}")
+        try:
+            raw = tokenizer_path.read_bytes()
+        except OSError as error:
+            raise CheckpointError(f"{tokenizer_path}: cannot be read") from error
+        self.format = prompt_format
+        self._tokenizer = _plain_tokenizer(raw, tokenizer_path)
+        self._chat: ChatPrompt | None = None
+        settings = None
+        if prompt_format.kind == CHAT_CLS:
+            settings = chat_settings(tokenizer_path.parent)
+            if settings is None:
+                raise CheckpointError(
+                    f"{tokenizer_path.parent}: the tokenizer has no chat template"
+                )
+            self._chat = ChatPrompt(settings, self._tokenizer)
+        else:
+            self._cls, self._sep = self._special("[CLS]"), self._special("[SEP]")
+        self.hash = prompt_format.hash(raw, settings)
+
+    def encode(self, conversation: Conversation) -> list[int]:
+        """At most max_tokens ids. The end of the conversation is kept; [CLS] stays first and
+        [SEP] last (turns-sep), or CLS last (chat-cls), also where there is no text."""
+        turns = conversation.turns or ("",)
+        if self._chat is not None:
+            return self._chat.encode(self._recent(turns), self.format.max_tokens)
+        return self._separated(turns)
+
+    def limited(self, max_tokens: int) -> PromptEncoder:
+        """The same encoder with a lower limit. It is served so by choice: hash stays that of the
+        limit it was trained with."""
+        other = copy.copy(self)
+        other.format = replace(self.format, max_tokens=min(max_tokens, self.format.max_tokens))
+        return other
+
+    def _recent(self, turns: Sequence[str]) -> list[str]:
+        """The turns that can still be within max_tokens, the oldest of them cut from its left."""
+        room = self.format.max_tokens * _CHARS_PER_TOKEN
+        kept: list[str] = []
+        for turn in reversed(turns):
+            if room <= 0:
+                break
+            kept.insert(0, _valid(turn if len(turn) <= room else turn.rstrip()[-room:]))
+            room -= len(turn)
+        return kept
+
+    def _separated(self, turns: Sequence[str]) -> list[int]:
+        room = self.format.max_tokens - 1
+        kept: list[int] = []
+        for turn in reversed(turns):
+            if len(kept) >= room:
+                break
+            kept[:0] = [*self._ids(turn, room - len(kept)), self._sep]
+        return [self._cls, *kept[-room:]]
+
+    def count_tokens(self, text: str) -> int:
+        """How many tokens the text has for this tokenizer; over 65,536 characters an estimate
+        from samples, so the time is bounded for any text."""
+        if len(text) <= _COUNTED_CHARS:
+            return len(self._all_ids(text))
+        size = _COUNTED_CHARS // _SAMPLES
+        step = (len(text) - size) // (_SAMPLES - 1)
+        samples = [text[i * step : i * step + size] for i in range(_SAMPLES)]
+        n_sampled = sum(len(self._all_ids(sample)) for sample in samples)
+        return math.ceil(n_sampled * len(text) / _COUNTED_CHARS)
+
+    def _ids(self, text: str, room: int) -> list[int]:
+        """The ids of the text, or of its end where it is far longer than what there is room for.
+
+        The end is cut by characters: a word cut there differs from the whole text's only where
+        the end fills no more than the room (words of more than 40 characters a token).
+        """
+        longest = room * _CHARS_PER_TOKEN
+        if len(text) > longest:
+            # blanks make no token: a run of them must not push out what was said before
+            text = text.rstrip()[-longest:]
+        return self._all_ids(text)
+
+    def _all_ids(self, text: str) -> list[int]:
+        ids: list[int] = self._tokenizer.encode(_valid(text), add_special_tokens=False).ids
+        return ids
+
+    def _special(self, token: str) -> int:
+        found = self._tokenizer.token_to_id(token)
+        if found is None:
+            raise CheckpointError(f"the tokenizer has no {token}")
+        return int(found)
+
+
+def _plain_tokenizer(raw: bytes, path: Path) -> Tokenizer:
+    try:
+        tokenizer = Tokenizer.from_buffer(raw)
+    except Exception as error:  # tokenizers raises bare Exception
+        raise CheckpointError(f"{path}: is not a tokenizer") from error
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    tokenizer.encode_special_tokens = True
+    return tokenizer
+
+
+def _valid(text: str) -> str:
+    # JSON may carry lone surrogates, which no tokenizer can encode
+    return text.encode("utf-8", "replace").decode("utf-8")

@@ -1,0 +1,62 @@
+"""What a vote says of each of a family's outcomes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from p2l_model.data.files import VoteTable
+from p2l_model.preference import outcomes
+from p2l_model.types import FloatArray, Outcome, PreferenceFamily
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def outcome_targets(family: PreferenceFamily) -> FloatArray:
+    """(4, K): for each Outcome, the probability that it gives to each of `outcomes(family)`.
+
+    A family without ties takes a tie as half a win for each side; a family with one kind of tie
+    takes both kinds as that one.
+    """
+    order = list(Outcome)
+    kinds = outcomes(family)
+    table = np.zeros((len(order), len(kinds)))
+    for code, outcome in enumerate(order):
+        if outcome in kinds:
+            table[code, kinds.index(outcome)] = 1.0
+        elif Outcome.TIE in kinds:
+            table[code, kinds.index(Outcome.TIE)] = 1.0
+        else:
+            table[code, :2] = 0.5
+    return table
+
+
+def target_matrix(family: PreferenceFamily, votes: VoteTable) -> FloatArray:
+    """(N, K): the probability each vote gives to each of `outcomes(family)`. A soft label counts
+    as it is."""
+    targets: FloatArray = outcome_targets(family)[votes.outcome]
+    soft = ~np.isnan(votes.p_model_a)
+    targets[soft] = 0.0
+    targets[soft, 0] = votes.p_model_a[soft]
+    targets[soft, 1] = 1.0 - votes.p_model_a[soft]
+    return targets
+
+
+def soft_targets(family: PreferenceFamily, votes: VoteTable) -> tuple[Tensor, FloatArray]:
+    """`target_matrix` for torch, and the votes' weights (N,)."""
+    import torch
+
+    return torch.from_numpy(target_matrix(family, votes)), votes.weight
+
+
+def balanced(votes: VoteTable, exponent: float) -> VoteTable:
+    """The votes with weight / (votes on the same prompt) ** exponent: at 1 all prompts count alike,
+    however many votes each has; at 0 all votes do."""
+    counts = np.bincount(votes.prompt, minlength=len(votes.conversations))
+    weight = votes.weight / counts[votes.prompt] ** exponent
+    return VoteTable(
+        **{name: getattr(votes, name) for name in VoteTable.__slots__ if name != "weight"},
+        weight=weight,
+    )

@@ -1,0 +1,1 @@
+"""How good a checkpoint is, against which baseline, and with which interval."""

@@ -1,0 +1,1 @@
+"""Heads are fitted to features: one layer or two, lengths and scores."""

@@ -1,0 +1,110 @@
+"""The settings of a training run: a YAML file, with the command line's flags on top."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from p2l_model.checkpoint.manifest import Pooling
+from p2l_model.errors import DataError
+from p2l_model.types import PreferenceFamily
+
+Penalty = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+Share = Annotated[float, Field(ge=0, lt=1)]
+Count = Annotated[int, Field(gt=0)]
+
+
+class TrunkConfig(BaseModel):
+    """hidden: units of a member. members: how many, with seeds of their own, are averaged.
+    length_weight: of the squared error of the (standardised) log lengths beside the log-loss.
+    score_weight: of the cross-entropy of graded scores beside it; at 0 the score heads are fitted
+    afterwards, on what the preferences made of the trunk.
+    stranger_weight: of the squared distance from the average, beside the log-loss, of models that
+    no chain of votes compares with those of the prompt."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    hidden: Count = 192
+    members: Count = 3
+    epochs: Count = 20
+    batch_prompts: Count = 256
+    input_dropout: Share = 0.5
+    dropout: Share = 0.3
+    learning_rate: Penalty = 5e-4
+    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.05
+    length_weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.3
+    score_weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    stranger_weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.1
+
+
+class FinetuneConfig(BaseModel):
+    """Of the backbone, before the heads are fitted. method: all weights, or LoRA (alpha twice its
+    rank). patience: epochs without a gain on validation before it stops. precision: mixed, on
+    hardware that has it. save_batches: after so many its state is kept, as after each epoch.
+    accumulate: batches per update. learning_rate: of the backbone; both rise over the share warm_up
+    of all updates and fall as a cosine."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    method: Literal["full", "lora"] = "full"
+    epochs: Count = 3
+    batch_prompts: Count = 32
+    accumulate: Count = 1
+    learning_rate: Penalty = 2e-5
+    head_learning_rate: Penalty = 1e-3
+    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.01
+    warm_up: Share = 0.1
+    precision: Literal["no", "bf16", "fp16"] = "no"
+    patience: Count = 2
+    save_batches: Count = 200
+    lora_rank: Count = 8
+    lora_dropout: Share = 0.05
+
+
+class TrainConfig(BaseModel):
+    """l2: penalties to choose among on validation. l2_common: on the weights common to all models.
+    balance: votes weigh 1 / (votes on their prompt) ** balance. length_l2: of the length head.
+    validation_fraction: of the prompts, where no validation files are given. trunk: a hidden layer
+    under all heads; without it the heads are linear in the features, and l2, l2_common, length_l2
+    and max_steps say how they are fitted. finetune: of the backbone, which stays frozen without."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    family: PreferenceFamily = PreferenceFamily.GRK
+    base: str = "minilm"
+    feature_layers: list[int] = [-1]
+    pooling: Pooling = "mean"
+    max_tokens: Annotated[int, Field(ge=8)] = 512
+    engine_precision: Literal["fp32", "int8"] = "fp32"
+    l2: list[Penalty] = [0.01, 0.03, 0.1]
+    l2_common: Penalty = 0.03
+    balance: Annotated[float, Field(ge=0, le=1)] = 0.5
+    length_l2: Penalty = 0.3
+    max_steps: Annotated[int, Field(gt=0)] = 400
+    validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    seed: int = 0
+    trunk: TrunkConfig | None = None
+    finetune: FinetuneConfig | None = None
+
+
+def load_train_config(path: Path | None, overrides: dict[str, Any]) -> TrainConfig:
+    """overrides: values that are not None win over the file. Raises DataError naming the key."""
+    stored: object = {}
+    try:
+        if path is not None:
+            stored = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        if not isinstance(stored, dict):
+            raise DataError(f"{path}: expected keys such as family and l2")
+        given = {key: value for key, value in overrides.items() if value is not None}
+        return TrainConfig.model_validate(stored | given)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise DataError(f"{path}: cannot be read: {error}") from error
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise DataError(f"{path or 'training options'}: {key}: {first['msg']}") from error

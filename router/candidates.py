@@ -1,0 +1,250 @@
+"""Who can serve a request at all, and why the others cannot. Comes before any optimising."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Final, NamedTuple
+
+from router.catalog import ModelCard
+from router.cost import (
+    MIN_HARD_OUTPUT_TOKENS,
+    estimate,
+    largest_output_cap,
+    least_hard_cap,
+    unbounded_cap,
+    worst_case_cost_usd,
+)
+from router.errors import (
+    BudgetInfeasibleError,
+    CeilingInfeasibleError,
+    ContextFullError,
+    WindowExhaustedError,
+)
+from router.leaderboard_values import Standing
+from router.objective import Objective
+from router.request import RoutingRequest
+
+_OVER_BUDGET: Final = "its worst case is over the hard budget"
+_OVER_CEILING: Final = "it could cost more than the key's max_request_usd"
+_OVER_CONTEXT: Final = "its context of "
+# What of the input the count may be short of: no tokenizer counts like another.
+_UNCOUNTED: Final = 32
+_OVER_WINDOW: Final = "its worst case is over what is left of a window's budget"
+
+
+class Candidate(NamedTuple):
+    """A model with what this prompt says of it. coefficient, value: NaN where the leaderboard has
+    none. value: of the objective. output_cap: that a hard budget, or a window that the caller's own
+    does not fit, sends along; None where there is none or nothing fits it. reason: why it is not
+    eligible, None where it is."""
+
+    card: ModelCard
+    coefficient: float
+    win_rate: float
+    value: float
+    expected_output_tokens: float
+    expected_cost_usd: Decimal | None
+    output_cap: int | None
+    reason: str | None
+
+
+def candidates(
+    known: Standing, catalogue: Sequence[ModelCard], request: RoutingRequest
+) -> list[Candidate]:
+    """One per card, eligible or not."""
+    column, coefficients, rates, worth, predicted, _ = known
+    allowed = None if request.allowed is None else frozenset(request.allowed)
+    hard = request.most_usd
+    pays = _cost_matters(request)
+    shape, input_tokens, cached_tokens = request.shape, request.input_tokens, request.cached_tokens
+    thought_tokens, length_factors = request.thought_tokens, request.length_factors
+    found = []
+    for card in catalogue:
+        name, index = card.name, column.get(card.leaderboard_name)
+        length = None if predicted is None or index is None else predicted[index]
+        cap = None if hard is None else largest_output_cap(card, shape, hard)
+        room = _room(card, request)
+        if room is not None and (hard is None or cap is not None):
+            cap = room if cap is None else min(cap, room)
+        expected = estimate(
+            card,
+            shape,
+            length,
+            input_tokens=input_tokens.get(name),
+            cached_tokens=cached_tokens.get(name, 0),
+            output_cap=cap,
+            thought_tokens=thought_tokens.get(name, 0.0),
+            factor=length_factors.get(name, 1.0),
+        )
+        value = math.nan if index is None else worth[index]
+        reason = _reason(card, value, request, allowed)
+        if reason is None and pays:
+            reason = _cannot_pay(card, request, over_hard=hard is not None and cap is None)
+        found.append(
+            Candidate(
+                card,
+                math.nan if index is None else coefficients[index],
+                math.nan if index is None else rates[index],
+                value,
+                expected.output_tokens,
+                expected.cost_usd,
+                cap,
+                reason,
+            )
+        )
+    return found
+
+
+def is_over_kept_limit(candidate: Candidate, request: RoutingRequest) -> bool:
+    """Whether a model that is to be kept is too dear for that."""
+    limit, cost = request.kept_limit_usd, candidate.expected_cost_usd
+    return limit is not None and (cost is None or cost > limit)
+
+
+def infeasible_hard(
+    found: Sequence[Candidate], request: RoutingRequest
+) -> BudgetInfeasibleError | None:
+    """The error where nothing but a hard budget, or the ceiling, stands in the way; None where
+    something else does.
+
+    Names the model whose worst case is the smallest.
+    """
+    worst = [
+        (cost, c.card.name)
+        for c in found
+        if c.reason is not None
+        and c.reason.startswith((_OVER_BUDGET, _OVER_CEILING))
+        and (
+            cost := worst_case_cost_usd(
+                c.card, request.shape, least_hard_cap(c.card, request.shape)
+            )
+        )
+        is not None
+    ]
+    limit = request.most_usd
+    if not worst or limit is None:
+        return None
+    cost, name = min(worst)
+    if limit == request.ceiling_usd:
+        return CeilingInfeasibleError(name, cost, limit)
+    return BudgetInfeasibleError(name, cost, limit, "a worst-case cost")
+
+
+def exhausted_window(
+    found: Sequence[Candidate], request: RoutingRequest
+) -> WindowExhaustedError | None:
+    """The error where nothing but a window's budget stands in the way of some model."""
+    out = [c for c in found if c.reason == _OVER_WINDOW]
+    if not out or request.available_usd is None:
+        return None
+    worst = [
+        worst_case_cost_usd(c.card, request.shape, least_hard_cap(c.card, request.shape))
+        for c in out
+    ]
+    return WindowExhaustedError(
+        min(cost for cost in worst if cost is not None), request.available_usd
+    )
+
+
+def full_context(found: Sequence[Candidate], request: RoutingRequest) -> ContextFullError | None:
+    """The error where a shorter conversation is all that some model wants."""
+    full = [c.card for c in found if c.reason is not None and c.reason.startswith(_OVER_CONTEXT)]
+    if not full:
+        return None
+    largest = max(full, key=lambda card: card.context_window or 0)
+    reasons = {c.card.name: c.reason or "" for c in found}
+    return ContextFullError(reasons, _least_context(largest, request), largest.context_window or 0)
+
+
+def _input_of(card: ModelCard, request: RoutingRequest) -> int:
+    return request.input_tokens.get(card.name, request.shape.input_tokens)
+
+
+def _least_context(card: ModelCard, request: RoutingRequest) -> int:
+    """Tokens that the conversation and the shortest answer take. Where the caller's own cap does
+    not fit beside it, it is lowered, and what the count may be short of is left free."""
+    shape, n_input = request.shape, _input_of(card, request)
+    if shape.max_output_tokens is None:
+        return n_input + 1
+    cap = unbounded_cap(card, shape)
+    least = min(cap, MIN_HARD_OUTPUT_TOKENS + shape.thinking_tokens.get(card.name, 0))
+    return min(n_input + cap, n_input + n_input // _UNCOUNTED + least)
+
+
+def _room(card: ModelCard, request: RoutingRequest) -> int | None:
+    """What the context leaves for the answer where that is less than the caller's own cap; None
+    where nothing is to be lowered, or nothing fits."""
+    shape, window = request.shape, card.context_window
+    if window is None or shape.max_output_tokens is None:
+        return None
+    n_input = _input_of(card, request)
+    if n_input + unbounded_cap(card, shape) <= window or _least_context(card, request) > window:
+        return None
+    return window - n_input - n_input // _UNCOUNTED
+
+
+def _reason(
+    card: ModelCard, value: float, request: RoutingRequest, allowed: frozenset[str] | None
+) -> str | None:
+    if allowed is not None and card.name not in allowed:
+        return "not in the allow-list"
+    if card.retired is not None:
+        return card.retired
+    if card.name in request.excluded:
+        return request.excluded[card.name]
+    if not math.isfinite(value):
+        what = "expected score" if request.objective is Objective.EXPECTED_SCORE else "coefficient"
+        return f"the leaderboard has no {what} for {card.leaderboard_name}"
+    return _cannot(card, request)
+
+
+def _cannot(card: ModelCard, request: RoutingRequest) -> str | None:
+    shape = request.shape
+    if shape.needs and card.capabilities is not None:
+        missing = shape.needs - card.capabilities
+        if missing:
+            return f"lacks {', '.join(sorted(missing))}"
+    thinking = shape.thinking_tokens.get(card.name, 0)
+    if thinking > 0 and thinking >= (cap := least_hard_cap(card, shape)):
+        return f"its output cap of {cap} tokens leaves no room after {thinking} tokens of thinking"
+    if card.context_window is None:
+        return None
+    needed = _least_context(card, request)
+    if needed > card.context_window:
+        return f"{_OVER_CONTEXT}{card.context_window} tokens is under the {needed} needed"
+    return None
+
+
+def _with_thinking(card: ModelCard, request: RoutingRequest) -> str:
+    thinking = request.shape.thinking_tokens.get(card.name, 0)
+    return "" if thinking == 0 else f", with {thinking} tokens of thinking"
+
+
+def _cost_matters(request: RoutingRequest) -> bool:
+    return not (
+        request.budget_usd is None
+        and request.usd_per_win is None
+        and request.ceiling_usd is None
+        and not request.in_window
+        and request.available_usd is None
+        and request.constraints is None
+    )
+
+
+def _cannot_pay(card: ModelCard, request: RoutingRequest, *, over_hard: bool) -> str | None:
+    """Where cost matters. over_hard: no output cap fits the hard budget or the ceiling."""
+    if card.prices is None:
+        return "its price is unknown, and there is a budget: configure its prices"
+    tier = request.shape.tier_at(card.name)
+    if card.prices_at(tier) is None:
+        return f"its price in tier {tier} is unknown, and there is a budget: configure tier_prices"
+    if over_hard:
+        is_ceiling = request.most_usd == request.ceiling_usd
+        reason = _OVER_CEILING if is_ceiling else _OVER_BUDGET
+        return reason + _with_thinking(card, request)
+    left = request.available_usd
+    if left is not None and largest_output_cap(card, request.shape, left) is None:
+        return _OVER_WINDOW
+    return None

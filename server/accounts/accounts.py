@@ -1,0 +1,284 @@
+"""The gateway's one way to money: an entry for each attempt, reserved before it is sent."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from decimal import Decimal
+from typing import Final, Protocol
+
+from router.choice import Decision
+from router.cost import (
+    WorstCase,
+    largest_output_cap,
+    least_hard_cap,
+    unbounded_cap,
+    worst_case,
+)
+from server.accounts.budgets import Budgets
+from server.accounts.pacer import Pacer
+from server.accounts.rates import Limiter, MemoryRates
+from server.accounts.windows import Windows
+from server.auth.authenticator import Caller
+from server.config.settings.unknown_cost import UnknownCost
+from server.errors import OverloadedError
+from server.ledger.attempt import Attempt, pico, usd
+from server.ledger.billing import Known
+from server.ledger.entry import Entry
+from server.ledger.order import Order
+from server.ledger.window import Balance, Short, Wanted, WindowSpec, from_nano, to_nano
+from server.process.closing import Closing
+from server.storage.errors import StorageError
+from server.storage.recovery import Lost
+from server.upstream.errors import Progress
+
+# What an answer without a cap is let have, money allowing, before the windows are shared: this
+# many times its expected cost, and room for so many tokens.
+_COMFORT: Final = 4
+_COMFORT_TOKENS: Final = 1024
+_UNPAYABLE: Final = 2**62
+
+# What the windows have granted: in which, USD, and whether it is the worst case, so that no cap
+# need be sent.
+_Held = tuple[Sequence[WindowSpec], Decimal, bool]
+
+
+class Ledger(Protocol):
+    """Keeps attempts. A row is written when it is opened and again when it is settled."""
+
+    async def open(self, row: Attempt) -> None:
+        """Returns once the row would survive the death of the process.
+
+        Raises StorageRefusedError where it would not. Where it raises anything, or is cancelled,
+        the row is settled as an attempt that was never sent.
+        """
+
+    def settle(self, row: Attempt) -> None:
+        """Does not wait."""
+
+
+class NoLedger:
+    """Keeps nothing: for the command line's dry runs."""
+
+    async def open(self, row: Attempt) -> None:
+        """See Ledger."""
+
+    def settle(self, row: Attempt) -> None:
+        """See Ledger."""
+
+
+class WindowShortError(Exception):
+    """The attempt does not fit what is left of a window. cost: what it could cost, in words."""
+
+    def __init__(self, short: Short, wanted: Wanted) -> None:
+        super().__init__(short)
+        self.available_usd = max(Decimal(0), from_nano(short.available))
+        self.retry_after_s = short.retry_after_s
+        self.spec = short.spec
+        least = f"{from_nano(wanted.least):f} USD"
+        self.cost = f"up to {least}" if wanted.least == wanted.most else f"{least} or more"
+
+
+class Accounts:
+    """Opens entries and takes them back settled.
+
+    budgets, policy: may be replaced, for requests from then on.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        *,
+        budgets: Budgets | None = None,
+        windows: Windows | None = None,
+        pacer: Pacer | None = None,
+        limiter: Limiter | None = None,
+        on_settled: Callable[[Attempt], None] | None = None,
+        policy: UnknownCost = UnknownCost.EXPECTED,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._ledger = ledger
+        self.budgets = budgets
+        self._windows = windows
+        self._pacer = pacer
+        self._on_settled = on_settled
+        self.limiter = limiter or Limiter(MemoryRates())
+        self.policy = policy
+        self._clock = clock
+
+    def usd_per_win(self, caller: Caller, configured: Decimal | None) -> Decimal | None:
+        """What a certain win is worth to the caller, with the price of the windows in it."""
+        if self._pacer is None:
+            return configured
+        return self._pacer.usd_per_win(self._specs(caller), configured)
+
+    async def reserve(self, order: Order, decision: Decision, attempt: int) -> Entry:
+        """An open entry for the attempt, counted from 1. Nothing may be sent without one.
+
+        Raises WindowShortError, OverloadedError.
+        """
+        specs = self._specs(order.caller)
+        worst = worst_case(decision.card, order.routing.shape)
+        hold = f"{order.request_id}:{attempt}"
+        try:
+            held = await self._held(hold, specs, _wanted(order, decision, worst)) if specs else None
+            try:
+                return await self._opened(order, decision, attempt, worst, held)
+            except BaseException:
+                self._release(hold, specs)
+                raise
+        except StorageError:
+            raise OverloadedError("Spend cannot be recorded just now.") from None
+
+    def settled(self, entry: Entry) -> None:
+        """See Settlement."""
+        row = entry.row
+        self._ledger.settle(row)
+        if self._on_settled is not None:
+            self._on_settled(row)
+        if row.usage is not None and entry.caller is not None:
+            n_tokens = row.usage.prompt_tokens + row.usage.completion_tokens
+            self.limiter.used(entry.caller, n_tokens)
+        if self._windows is not None and entry.specs:
+            cost = 0 if entry.cost_usd is None else to_nano(entry.cost_usd)
+            self._windows.settle(f"{row.request_id}:{row.attempt}", entry.specs, cost)
+        if self.budgets is not None and self.budgets.have_changed:
+            self._book_elsewhere(entry)
+
+    def _book_elsewhere(self, entry: Entry) -> None:
+        """In windows that were configured only before the entry was opened, or only since."""
+        if self._windows is None or self.budgets is None or entry.caller is None:
+            return
+        others = self.budgets.others(entry.caller, entry.specs)
+        if others and entry.cost_usd is not None and entry.cost_usd > 0:
+            name = f"{entry.row.request_id}:{entry.row.attempt}"
+            self._windows.book(name, others, to_nano(entry.cost_usd))
+
+    def release_lost(self, lost: Sequence[Lost], callers: Mapping[str, Caller]) -> None:
+        """What processes that died had reserved becomes what they are taken to have spent.
+
+        callers: by the names of their keys.
+        """
+        if self._windows is None:
+            return
+        for attempt in lost:
+            specs = self._specs(callers.get(attempt.key_name) or Caller(attempt.key_name))
+            cost = to_nano(usd(attempt.cost_pico))
+            self._windows.settle_lost(f"{attempt.request_id}:{attempt.attempt}", specs, cost)
+
+    async def balances(self, caller: Caller) -> list[tuple[WindowSpec, Balance]]:
+        """Every window that the caller's spend counts in, with what is spent of it and reserved.
+        Raises StorageError."""
+        if self._windows is None:
+            return []
+        return [(spec, await self._windows.balance(spec)) for spec in self._specs(caller)]
+
+    def global_windows(self) -> Iterator[tuple[str, float, float]]:
+        """(name, amount, spent) in USD, of the windows that all keys share."""
+        if self._windows is None or self.budgets is None:
+            return
+        for spec in self.budgets.shared:
+            yield spec.name, spec.amount_nano / 1e9, self._windows.spent(spec) / 1e9
+
+    async def close(self) -> None:
+        """Finishes what is under way."""
+        async with Closing() as closing:
+            if self._windows is not None:
+                closing.at_the_end("windows", self._windows.close)
+            closing.at_the_end("rates", self.limiter.close)
+
+    def _specs(self, caller: Caller) -> tuple[WindowSpec, ...]:
+        return () if self.budgets is None else self.budgets.of(caller)
+
+    async def _held(self, hold: str, specs: Sequence[WindowSpec], wanted: Wanted) -> _Held:
+        """What is reserved in all windows. Raises WindowShortError, OverloadedError."""
+        if self._windows is None:
+            raise OverloadedError("Window budgets cannot be counted.")
+        granted = await self._windows.reserve(hold, specs, wanted)
+        if isinstance(granted, Short):
+            raise WindowShortError(granted, wanted)
+        return specs, from_nano(granted), granted >= wanted.most
+
+    async def _opened(
+        self,
+        order: Order,
+        decision: Decision,
+        attempt: int,
+        worst: WorstCase | None,
+        held: _Held | None,
+    ) -> Entry:
+        """Raises StorageError."""
+        shape, cap = order.routing.shape, None
+        specs: Sequence[WindowSpec] = ()
+        if held is None:
+            reserved = None if worst is None else worst.at(_cap(order, decision))
+        else:
+            specs, reserved, is_all = held
+            cap = None if is_all else largest_output_cap(decision.card, shape, reserved)
+        row = self._row(order, decision, attempt, reserved)
+        await self._ledger.open(row)
+        entry = Entry(
+            row,
+            Known(
+                card=decision.card,
+                shape=shape,
+                expected_usd=decision.expected_cost_usd,
+                reserved_usd=reserved,
+            ),
+            caller=order.caller,
+            specs=specs,
+            output_cap=cap,
+            policy=self.policy,
+            to=self,
+        )
+        entry.progress = Progress()  # nothing has been sent yet
+        return entry
+
+    def _release(self, hold: str, specs: Sequence[WindowSpec]) -> None:
+        if self._windows is not None and specs:
+            self._windows.settle(hold, specs, 0)
+
+    def _row(
+        self, order: Order, decision: Decision, attempt: int, reserved: Decimal | None
+    ) -> Attempt:
+        card, budget = decision.card, decision.budget_usd
+        expected = decision.expected_cost_usd
+        return Attempt(
+            request_id=order.request_id,
+            attempt=attempt,
+            key_name=order.caller.name,
+            model=card.name,
+            provider=card.provider,
+            upstream_model=card.upstream_model,
+            routed=order.routed,
+            streamed=order.streamed,
+            tags=order.tags,
+            started_at=self._clock(),
+            reserved_pico=0 if reserved is None else pico(reserved),
+            expected_pico=None if expected is None else pico(expected),
+            budget_pico=None if budget is None else pico(budget),
+            budget_mode=None if budget is None else str(decision.budget_mode),
+        )
+
+
+def _wanted(order: Order, decision: Decision, worst: WorstCase | None) -> Wanted:
+    """The worst case; where the caller set no cap, less will do: a cap is sent that fits it.
+
+    A model of unknown price asks for more than there is, so that another is taken.
+    """
+    card, shape = decision.card, order.routing.shape
+    if worst is None:
+        return Wanted(_UNPAYABLE, _UNPAYABLE, _UNPAYABLE)
+    most = to_nano(worst.at(_cap(order, decision)))
+    if shape.max_output_tokens is not None:
+        return Wanted(most, most, most)
+    likely = _COMFORT * (decision.expected_cost_usd or Decimal(0))
+    comfort = to_nano(max(likely, worst.at(_COMFORT_TOKENS)))
+    least = to_nano(worst.at(least_hard_cap(card, shape)))
+    return Wanted(min(least, most), min(comfort, most), most)
+
+
+def _cap(order: Order, decision: Decision) -> int:
+    """The output cap in tokens that is in force."""
+    cap = decision.max_output_tokens
+    return unbounded_cap(decision.card, order.routing.shape) if cap is None else cap

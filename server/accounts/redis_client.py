@@ -1,0 +1,68 @@
+"""The connection to Redis and its scripts."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any, Final
+
+from server.config.file import ConfigError
+from server.storage.errors import StorageError
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+_TIMEOUT_S: Final = 2.0
+_CONNECTIONS: Final = 32
+
+
+class RedisClient:
+    """prefix: of every key. All keys have one hash tag, so that a cluster keeps them together."""
+
+    def __init__(self, url: str, prefix: str) -> None:
+        """Raises ConfigError where the URL or the library is not usable. Does not connect."""
+        try:
+            from redis.asyncio import BlockingConnectionPool, Redis
+            from redis.backoff import NoBackoff
+            from redis.retry import Retry
+        except ImportError:
+            raise ConfigError("redis.url needs: pip install 'p2l-router[redis]'") from None
+        try:
+            pool = BlockingConnectionPool.from_url(
+                url,
+                max_connections=_CONNECTIONS,
+                timeout=_TIMEOUT_S,
+                socket_timeout=_TIMEOUT_S,
+                socket_connect_timeout=_TIMEOUT_S,
+                # tokens that are taken twice would count twice
+                retry=Retry(NoBackoff(), 0),
+            )
+        except ValueError:
+            raise ConfigError("redis.url: must be like redis://host:6379/0") from None
+        self.redis: Redis = Redis.from_pool(pool)
+        self._prefix = f"{{{prefix}}}"
+
+    def key(self, kind: str, name: str) -> str:
+        return f"{self._prefix}:{kind}:{name}"
+
+    def script(self, *names: str) -> Any:
+        """The scripts of these names, one after the other, as one."""
+        return self.redis.register_script("\n".join(_source(name) for name in names))
+
+    @asynccontextmanager
+    async def naming(self) -> AsyncIterator[None]:
+        """Turns the library's errors into StorageError."""
+        from redis.exceptions import RedisError
+
+        try:
+            yield
+        except (RedisError, OSError) as error:
+            raise StorageError(f"redis: {type(error).__name__}") from None
+
+    async def close(self) -> None:
+        await self.redis.aclose()
+
+
+def _source(name: str) -> str:
+    return files("server.accounts").joinpath("lua", f"{name}.lua").read_text(encoding="utf-8")

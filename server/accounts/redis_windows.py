@@ -1,0 +1,248 @@
+"""Windows that several gateways share, in Redis: every step is one script, and so atomic.
+
+What Redis has it may lose: each window remembers which database's history and which gateway's
+reservations it holds, and whoever finds them missing puts them back, from its ledger and from what
+it has under way. Spend that is booked while that happens may count twice for as long as the window
+is, never not at all. Redis must not evict (maxmemory-policy noeviction). While it is away,
+requests that a window bounds are refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+from server.accounts.history import spent_slices
+from server.accounts.pacer import Pacer
+from server.accounts.redis_client import RedisClient
+from server.ledger.window import NEVER_S, SHARE, SOON_S, Balance, Short, Wanted, WindowSpec
+from server.storage.errors import StorageError
+from server.storage.rows import micros
+from server.storage.states import database_id
+from server.storage.store import Store
+
+_LOG: Final = logging.getLogger(__name__)
+# Longer than any request; whoever holds money longer than this has died with it.
+_LEASE_US: Final = 2 * 3600 * 1_000_000
+_LOADS: Final = 5
+_RETRY_S: Final = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0)
+_CLOSE_S: Final = 10.0
+_MOST_UNSURE: Final = 10_000
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class _Settlement:
+    hold: str
+    spec: WindowSpec
+    cost: int
+    only_if_held: bool = False
+    only_if_loaded: bool = False
+
+
+class RedisWindows:
+    """See Windows. store: where the history of a window is read."""
+
+    def __init__(self, client: RedisClient, store: Store, pacer: Pacer) -> None:
+        self._client = client
+        self._store = store
+        self._pacer = pacer
+        self._reserve = client.script("common", "reserve")
+        self._settle = client.script("common", "settle")
+        self._load = client.script("common", "load")
+        self._balance = client.script("common", "balance")
+        self._database_id: str | None = None
+        self._held: dict[str, dict[str, int]] = {}
+        self._spent: dict[str, int] = {}
+        self._loading = asyncio.Lock()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        # hold -> its windows, where Redis failed while it was asked: it may have reserved them
+        self._unsure: dict[str, Sequence[WindowSpec]] = {}
+
+    async def reserve(self, hold: str, specs: Sequence[WindowSpec], wanted: Wanted) -> int | Short:
+        """See Windows."""
+        # not cut off half-way: whoever gives up settles, which must come after
+        task = self._kept(asyncio.create_task(self._reserved(hold, specs, wanted)))
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            task.add_done_callback(lambda done: self._give_back(done, hold, specs))
+            raise
+
+    def settle(self, hold: str, specs: Sequence[WindowSpec], cost: int) -> None:
+        """See Windows."""
+        for spec in specs:
+            self._spawn(_Settlement(hold, spec, cost))
+
+    def book(self, name: str, specs: Sequence[WindowSpec], cost: int) -> None:
+        """See Windows."""
+        for spec in specs:
+            self._spawn(_Settlement(name, spec, cost, only_if_loaded=True))
+
+    def spent(self, spec: WindowSpec) -> int:
+        """See Windows. As of this process' last settlement."""
+        return self._spent.get(spec.name, 0)
+
+    async def balance(self, spec: WindowSpec) -> Balance:
+        """See Windows."""
+        args = [await self._database(), self._store.instance, spec.slice_us]
+        for _ in range(_LOADS):
+            async with self._client.naming():
+                found = await self._balance(keys=[self._key(spec)], args=args)
+            if found:
+                return Balance(int(found[0]), int(found[1]))
+            await self._put_back(spec)
+        raise StorageError("redis: a window could not be loaded")
+
+    def settle_lost(self, hold: str, specs: Sequence[WindowSpec], cost: int) -> None:
+        """For an attempt of a process that died, if it still has its reservation."""
+        for spec in specs:
+            self._spawn(_Settlement(hold, spec, cost, only_if_held=True))
+
+    async def close(self) -> None:
+        """See Windows."""
+        # a reservation that was given up is given back by a task of its own
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSE_S):
+                while self._tasks:
+                    await asyncio.wait(self._tasks)
+        await self._client.close()
+
+    async def _reserved(
+        self, hold: str, specs: Sequence[WindowSpec], wanted: Wanted
+    ) -> int | Short:
+        for _ in range(_LOADS):
+            try:
+                answer = await self._ask(hold, specs, wanted)
+            except StorageError:
+                self._note_unsure(hold, specs)
+                raise
+            self._give_back_unsure()
+            if answer[0] == b"ok":
+                granted = int(answer[1])
+                for spec in specs:
+                    self._held.setdefault(spec.name, {})[hold] = granted
+                return granted
+            spec = specs[int(answer[1]) - 1]
+            if answer[0] == b"short":
+                return Short(spec, int(answer[2]), _wait_s(spec, int(answer[3]), wanted))
+            await self._put_back(spec)
+        raise StorageError("redis: a window could not be loaded")
+
+    async def _ask(self, hold: str, specs: Sequence[WindowSpec], wanted: Wanted) -> Any:
+        terms = [
+            hold, wanted.least, wanted.comfort, wanted.most, SHARE, _LEASE_US,
+            await self._database(), self._store.instance,
+        ]  # fmt: skip
+        for spec in specs:
+            terms += [spec.amount_nano, spec.slice_us, _ttl_s(spec)]
+        async with self._client.naming():
+            return await self._reserve(keys=[self._key(spec) for spec in specs], args=terms)
+
+    def _give_back(
+        self, done: asyncio.Future[int | Short], hold: str, specs: Sequence[WindowSpec]
+    ) -> None:
+        if not done.cancelled() and done.exception() is None and isinstance(done.result(), int):
+            self.settle(hold, specs, 0)
+
+    def _note_unsure(self, hold: str, specs: Sequence[WindowSpec]) -> None:
+        if len(self._unsure) < _MOST_UNSURE:
+            self._unsure[hold] = specs
+
+    def _give_back_unsure(self) -> None:
+        """Redis answers again: nothing was sent for what it failed to answer."""
+        while self._unsure:
+            hold, specs = self._unsure.popitem()
+            self.settle_lost(hold, specs, 0)
+
+    def _spawn(self, settlement: _Settlement) -> None:
+        self._kept(asyncio.create_task(self._settled(settlement)))
+
+    def _kept(self, task: asyncio.Task[T]) -> asyncio.Task[T]:
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _settled(self, settlement: _Settlement) -> None:
+        for pause_s in _RETRY_S:
+            try:
+                spent = await self._settle_once(settlement)
+            except StorageError as error:
+                _LOG.warning("%s; a settlement is tried again", error)
+                await asyncio.sleep(pause_s)
+            except Exception as error:
+                # nobody waits for this task: its failure would be silence
+                _LOG.error("redis: a settlement is tried again: %s", type(error).__name__)
+                await asyncio.sleep(pause_s)
+            else:
+                self._held.get(settlement.spec.name, {}).pop(settlement.hold, None)
+                if spent is None:
+                    return
+                self._spent[settlement.spec.name] = spent
+                self._pacer.settled(settlement.spec, spent)
+                return
+        # its reservation stands until the lease ends, and then counts in full
+        _LOG.error("redis: a settlement could not be booked")
+        self._held.get(settlement.spec.name, {}).pop(settlement.hold, None)
+
+    async def _settle_once(self, settlement: _Settlement) -> int | None:
+        """What is spent in the window by now; None where it need not be loaded for this."""
+        spec = settlement.spec
+        args = [
+            settlement.hold, settlement.cost, await self._database(),
+            int(settlement.only_if_held), spec.slice_us, _ttl_s(spec),
+        ]  # fmt: skip
+        for _ in range(_LOADS):
+            async with self._client.naming():
+                spent = int(await self._settle(keys=[self._key(spec)], args=args))
+            if spent >= 0:
+                return spent
+            if settlement.only_if_loaded:
+                return None
+            await self._put_back(spec)
+        raise StorageError("redis: a window could not be loaded")
+
+    async def _put_back(self, spec: WindowSpec) -> None:
+        """What Redis does not have: the ledger's history, and this gateway's reservations."""
+        async with self._loading:
+            if not await self._store.flush():
+                raise StorageError("the history of a window cannot be read")
+            slices = await asyncio.to_thread(self._history, spec)
+            held = self._held.get(spec.name, {})
+            args: list[Any] = [
+                await self._database(), self._store.instance, _LEASE_US, _ttl_s(spec),
+                spec.slice_us, len(slices),
+            ]  # fmt: skip
+            for pair in (*slices, *held.items()):
+                args += pair
+            async with self._client.naming():
+                await self._load(keys=[self._key(spec)], args=args)
+
+    def _history(self, spec: WindowSpec) -> list[tuple[int, int]]:
+        self._pacer.load(spec)
+        return spent_slices(self._store.database, spec, micros(time.time()))
+
+    async def _database(self) -> str:
+        if self._database_id is None:
+            self._database_id = await asyncio.to_thread(database_id, self._store.database)
+        return self._database_id
+
+    def _key(self, spec: WindowSpec) -> str:
+        return self._client.key("window", spec.name)
+
+
+def _wait_s(spec: WindowSpec, wait_us: int, wanted: Wanted) -> float:
+    if spec.window_s is None or wanted.least > spec.amount_nano:
+        return NEVER_S
+    return SOON_S if wait_us < 0 else wait_us / 1e6
+
+
+def _ttl_s(spec: WindowSpec) -> int:
+    """How long a window that nobody uses is kept; 0: for ever."""
+    return 0 if spec.window_s is None else 2 * spec.window_s + 3600

@@ -1,0 +1,204 @@
+"""Who is calling. Keys are compared as hashes, in constant time."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Final
+
+from starlette.datastructures import Headers
+
+from server.auth.foreign_keys import is_login, told_of
+from server.config.environment import variable
+from server.config.secret import Secret
+from server.config.settings import AuthSettings, KeySettings
+from server.errors import AuthenticationError
+from server.wire.headers import find_header
+
+_PREFIX_BYTES: Final = 4
+
+
+class MissingKeyError(Exception):
+    """A variable that should hold a caller's key is not set."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyLimits:
+    """What a key may use; None: as much as it likes. window_s None: budget_usd is for ever.
+    max_request_usd: what one of its requests may cost at most, whatever its headers say."""
+
+    budget_usd: Decimal | None = None
+    window_s: int | None = None
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    max_request_usd: Decimal | None = None
+
+    @property
+    def bounds_money(self) -> bool:
+        """Whether there is a limit on what is spent."""
+        return self.budget_usd is not None or self.max_request_usd is not None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Caller:
+    """Somebody whose key was known, equal to nobody else: it is looked up by with every request.
+
+    models: the catalogue names this caller may use, None for all. usd_per_win: what a certain
+    win is worth to them, None where routing says. expires_at: seconds since 1970. is_bounded: what
+    they spend or choose has a limit of its own."""
+
+    name: str
+    models: frozenset[str] | None = None
+    admin: bool = False
+    usd_per_win: Decimal | None = None
+    limits: KeyLimits = KeyLimits()
+    expires_at: float | None = None
+    is_bounded: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        bounded = self.models is not None or self.limits.bounds_money
+        object.__setattr__(self, "is_bounded", bounded)
+
+
+_ANYBODY: Final = Caller("anonymous", admin=True)
+
+
+class Authenticator:
+    """Knows keys by their SHA-256 only: those of the configuration, and stored ones.
+
+    A digest is looked up by its first bytes, of which nothing can be learnt: finding a key whose
+    digest begins like another's is as hard as for any other. The rest is compared in constant time.
+    """
+
+    def __init__(self, keys: Sequence[tuple[bytes, Caller]]) -> None:
+        self._configured = tuple(keys)
+        self._any_stored = False
+        # no key is configured or stored: anybody who can connect may call
+        self.is_open = not keys
+        self._take(keys)
+
+    def take_stored(self, keys: Sequence[tuple[bytes, Caller]], *, any_stored: bool) -> None:
+        """The stored keys that are good now, in place of those before.
+
+        any_stored: there is or was one: when the last is revoked, the gateway stays closed.
+        """
+        self._any_stored = any_stored
+        self.is_open = not self._configured and not any_stored
+        self._take([*self._configured, *keys])
+
+    def _take(self, keys: Sequence[tuple[bytes, Caller]]) -> None:
+        self._by_prefix = _by_prefix(keys)
+        self.has_several = len({caller.name for _, caller in keys}) > 1
+
+    def with_stored_of(self, other: Authenticator) -> Authenticator:
+        """Itself, with the stored keys that the other knows."""
+        known = [pair for pairs in other._by_prefix.values() for pair in pairs]
+        stored = [pair for pair in known if pair not in other._configured]
+        self.take_stored(stored, any_stored=other._any_stored)
+        return self
+
+    @classmethod
+    def from_settings(cls, auth: AuthSettings, environ: Mapping[str, str]) -> Authenticator:
+        """Raises MissingKeyError naming the variable."""
+        keys = []
+        for key in auth.keys:
+            models = None if key.models is None else frozenset(key.models)
+            digest = key.key_sha256 or _digest_of(key.key_env or "", environ)
+            expires_at = None if key.expires_at is None else key.expires_at.timestamp()
+            caller = Caller(key.name, models, key.admin, key.usd_per_win, _limits(key), expires_at)
+            keys.append((bytes.fromhex(digest), caller))
+        return cls(keys)
+
+    @classmethod
+    def of_key(cls, key: Secret) -> Authenticator:
+        """One key for everything; an empty one leaves it open."""
+        if not key:
+            return cls([])
+        digest = hashlib.sha256(key.reveal().encode()).digest()
+        return cls([(digest, Caller("the key", admin=True))])
+
+    @property
+    def has_admin(self) -> bool:
+        """Some key may administer."""
+        return any(caller.admin for caller in self.callers.values())
+
+    @property
+    def callers(self) -> dict[str, Caller]:
+        """All that are known, by name."""
+        return {c.name: c for pairs in self._by_prefix.values() for _, c in pairs}
+
+    @property
+    def configured_names(self) -> frozenset[str]:
+        """The names that the configuration gives to keys."""
+        return frozenset(caller.name for _, caller in self._configured)
+
+    def caller(self, headers: Headers) -> Caller:
+        """Raises AuthenticationError."""
+        if self.is_open:
+            return _ANYBODY
+        given = find_header(headers.raw, b"authorization") or b""
+        scheme, _, key = given.decode("latin-1").partition(" ")
+        if scheme.lower() == "bearer":
+            known = self._known(key.strip())
+            if known is None and "x-api-key" in headers and is_login(key.strip()):
+                # some clients send the login of a subscription beside the key
+                known = self._known(headers["x-api-key"].strip())
+            return known or self.caller_with(key.strip())
+        if not scheme and "x-api-key" in headers:
+            # as Anthropic's clients send it
+            return self.caller_with(headers["x-api-key"].strip())
+        raise AuthenticationError
+
+    def caller_with(self, key: str) -> Caller:
+        """The caller whose key this is. Raises AuthenticationError."""
+        if self.is_open:
+            return _ANYBODY
+        known = self._known(key)
+        if known is None:
+            raise AuthenticationError(told_of(key))
+        return known
+
+    def _known(self, key: str) -> Caller | None:
+        digest = hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
+        pairs = self._by_prefix.get(digest[:_PREFIX_BYTES], ((b"", None),))
+        for known, caller in pairs:
+            if hmac.compare_digest(known, digest) and caller is not None and _is_live(caller):
+                return caller
+        return None
+
+
+def _by_prefix(
+    keys: Sequence[tuple[bytes, Caller]],
+) -> dict[bytes, tuple[tuple[bytes, Caller], ...]]:
+    found: dict[bytes, tuple[tuple[bytes, Caller], ...]] = {}
+    for digest, caller in keys:
+        prefix = digest[:_PREFIX_BYTES]
+        found[prefix] = (*found.get(prefix, ()), (digest, caller))
+    return found
+
+
+def _is_live(caller: Caller) -> bool:
+    return caller.expires_at is None or caller.expires_at > time.time()
+
+
+def _limits(key: KeySettings) -> KeyLimits:
+    return KeyLimits(
+        key.budget_usd,
+        key.window_s,
+        key.requests_per_minute,
+        key.tokens_per_minute,
+        key.max_request_usd,
+    )
+
+
+def _digest_of(name: str, environ: Mapping[str, str]) -> str:
+    value = variable(name, environ)
+    if not value:
+        raise MissingKeyError(
+            f"auth.keys names the variable {name}, which is not set: set it to the key"
+        )
+    return hashlib.sha256(value.encode()).hexdigest()

@@ -1,0 +1,1 @@
+"""Which models there are today, and what they cost."""

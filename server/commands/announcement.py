@@ -1,0 +1,86 @@
+"""What a newcomer needs to see when the gateway starts: where, what, what not, and a line that
+works."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from router.catalog import ModelCard
+from server.config.defaults import is_sandbox_only, known_variables
+from server.config.settings import Settings
+from server.readiness import is_routed, readiness
+
+_UNSPECIFIED: Final = ("0.0.0.0:", "[::]:")
+_BODY: Final = '{"model":"p2l","messages":[{"role":"user","content":"Hello"}]}'
+
+
+def announcement(
+    settings: Settings,
+    catalogue: Sequence[ModelCard],
+    leaderboard: Sequence[str],
+    address: str,
+    missing_keys: Sequence[str] = (),
+    ledger: str | None = None,
+) -> str:
+    """address: host:port. missing_keys: variables that would bring more providers. ledger: where
+    it is, if the configuration does not say."""
+    url, where = _reached_at(address)
+    lines = [f"p2l-router serves {url}/v1{where}", f"  dashboard: {url}/"]
+    if ledger is not None:
+        lines.append(f"  ledger: {ledger}")
+    lines += _models(catalogue, leaderboard)
+    ready = readiness(settings, catalogue, leaderboard)
+    lines += [f"  warning: {warning}" for warning in ready.warnings]
+    lines += [f"  NOT READY: {problem}" for problem in ready.problems]
+    if missing_keys:
+        lines.append(f"  more models with one of: {', '.join(missing_keys)}")
+    if is_sandbox_only(settings):
+        lines += _sandbox_notice()
+    return "\n".join([*lines, f"  try: {_example(url, settings)}"])
+
+
+def _models(catalogue: Sequence[ModelCard], leaderboard: Sequence[str]) -> Iterator[str]:
+    routed = [card.name for card in catalogue if is_routed(card, leaderboard)]
+    ended = [card.name for card in catalogue if card.retired is not None]
+    others = [c.name for c in catalogue if c.retired is None and c.name not in routed]
+    unpriced = [card.name for card in catalogue if card.prices is None]
+    yield f"  routed: {', '.join(routed) or 'nothing yet'}"
+    if others:
+        yield f"  used only when asked for by name, never chosen: {', '.join(others)}"
+    if ended:
+        yield f"  retired, never asked: {', '.join(ended)}"
+    if unpriced:
+        yield f"  never under a budget (price unknown): {', '.join(unpriced)}"
+
+
+def _reached_at(address: str) -> tuple[str, str]:
+    """The URL on this machine, and a word where others reach it too."""
+    for unspecified in _UNSPECIFIED:
+        if address.startswith(unspecified):
+            return f"http://127.0.0.1:{address.removeprefix(unspecified)}", " (on every interface)"
+    return f"http://{address}", ""
+
+
+def _sandbox_notice() -> list[str]:
+    return [
+        "  *** SANDBOX: no model answers. Decisions, prices and headers are real; the text is not.",
+        f"  *** For real answers set one of {', '.join(known_variables())}, or write a --config.",
+    ]
+
+
+def _example(url: str, settings: Settings) -> str:
+    return (
+        f"curl -s {url}/v1/chat/completions {_key(settings)}"
+        f"-H 'content-type: application/json' -H 'X-Cost-Budget: 0.002' -d {shlex.quote(_BODY)}"
+    )
+
+
+def _key(settings: Settings) -> str:
+    """By its variable, so that the line works where the gateway was started from."""
+    keys = settings.auth.keys
+    if not keys:
+        return ""
+    variable = next((key.key_env for key in keys if key.key_env is not None), None)
+    return f'-H "Authorization: Bearer {"YOUR_KEY" if variable is None else f"${variable}"}" '

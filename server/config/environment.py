@@ -1,0 +1,22 @@
+"""Secrets from the environment: in a variable, or in the file that NAME_FILE names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from server.config.file import ConfigError
+
+
+def variable(name: str, environ: Mapping[str, str]) -> str:
+    """The value of NAME, else the content of the file that NAME_FILE names (as containers get their
+    secrets), else nothing. Raises ConfigError where that file cannot be read."""
+    value = environ.get(name, "").strip()
+    path = environ.get(f"{name}_FILE", "")
+    if value or not path:
+        return value
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        # the reason, not the error: a decoding error quotes what it could not read
+        raise ConfigError(f"{name}_FILE: {path} cannot be read: {type(error).__name__}") from None

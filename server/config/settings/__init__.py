@@ -1,0 +1,119 @@
+"""The configuration: one YAML file, every key checked, every secret by the name of a variable."""
+
+from __future__ import annotations
+
+from pydantic import Field, PrivateAttr, model_validator
+
+from server.config.aliases import is_pattern, pattern_problem, routed_name
+from server.config.settings.auth import AuthSettings, KeySettings
+from server.config.settings.facts import FactOverrides, FactsFile
+from server.config.settings.fields import Section
+from server.config.settings.operations import (
+    LimitsSettings,
+    RedisSettings,
+    ServerSettings,
+    StorageSettings,
+    TelemetrySettings,
+)
+from server.config.settings.prices import PricesSettings
+from server.config.settings.providers import Capability, ModelSettings, ProviderSettings
+from server.config.settings.routing import (
+    PersonaliseSettings,
+    RoutingRules,
+    RoutingSettings,
+    SessionSettings,
+    WindowBudget,
+)
+from server.config.settings.scorer import ScorerSettings
+
+__all__ = [
+    "AuthSettings",
+    "Capability",
+    "FactOverrides",
+    "FactsFile",
+    "KeySettings",
+    "LimitsSettings",
+    "ModelSettings",
+    "PersonaliseSettings",
+    "PricesSettings",
+    "ProviderSettings",
+    "RedisSettings",
+    "RoutingRules",
+    "RoutingSettings",
+    "ScorerSettings",
+    "ServerSettings",
+    "SessionSettings",
+    "Settings",
+    "StorageSettings",
+    "TelemetrySettings",
+    "WindowBudget",
+]
+
+
+class Settings(Section):
+    """The whole configuration. aliases: name -> model, p2l or p2l:PROFILE; a star in the name
+    stands for any characters, and such a pattern is for names that are neither a model's nor an
+    alias, the longest first."""
+
+    providers: dict[str, ProviderSettings] = Field(default_factory=dict)
+    models: dict[str, ModelSettings] = Field(default_factory=dict)
+    aliases: dict[str, str] = Field(default_factory=dict)
+    routing: RoutingSettings = Field(default_factory=RoutingSettings)
+    scorer: ScorerSettings = Field(default_factory=ScorerSettings)
+    auth: AuthSettings = Field(default_factory=AuthSettings)
+    server: ServerSettings = Field(default_factory=ServerSettings)
+    storage: StorageSettings = Field(default_factory=StorageSettings)
+    redis: RedisSettings = Field(default_factory=RedisSettings)
+    prices: PricesSettings = Field(default_factory=PricesSettings)
+    facts: FactsFile = Field(default_factory=FactsFile)
+    limits: LimitsSettings = Field(default_factory=LimitsSettings)
+    telemetry: TelemetrySettings = Field(default_factory=TelemetrySettings)
+    # the models that were written down, where others have been added
+    _configured: dict[str, ModelSettings] | None = PrivateAttr(default=None)
+
+    @property
+    def configured_models(self) -> dict[str, ModelSettings]:
+        """Those that the configuration names; `models` may hold more, of `models: auto`."""
+        return self.models if self._configured is None else self._configured
+
+    def remember_configured(self, models: dict[str, ModelSettings]) -> None:
+        """Of these settings, all but these models have been added."""
+        self._configured = models
+
+    @property
+    def is_auto(self) -> bool:
+        """Whether some provider's own list decides about models."""
+        return any(provider.models == "auto" for provider in self.providers.values())
+
+    @model_validator(mode="after")
+    def _names_fit(self) -> Settings:
+        for name, model in self.models.items():
+            provider = self.providers.get(model.provider)
+            if provider is None:
+                raise ValueError(f"models.{name}.provider: there is no provider {model.provider!r}")
+        self._check_allow_lists()
+        self._check_aliases()
+        return self
+
+    def _check_aliases(self) -> None:
+        routed = {"p2l", "auto", *(f"p2l:{name}" for name in self.routing.profiles)}
+        for alias, given in self.aliases.items():
+            target = given if given in self.models else routed_name(given)
+            if alias in routed or alias in self.models:
+                raise ValueError(f"aliases.{alias}: is the name of a model or profile itself")
+            problem = pattern_problem(alias) if is_pattern(alias) else None
+            if problem is not None:
+                raise ValueError(f"aliases.{alias}: {problem}")
+            if target not in routed and target not in self.models:
+                raise ValueError(f"aliases.{alias}: there is no model or profile {given!r}")
+
+    def _check_allow_lists(self) -> None:
+        lists = {"routing.models": self.routing.models}
+        lists |= {
+            f"routing.profiles.{n}.models": p.models for n, p in self.routing.profiles.items()
+        }
+        lists |= {f"auth.keys.{key.name}.models": key.models for key in self.auth.keys}
+        for place, names in lists.items():
+            for name in names or ():
+                if name not in self.models:
+                    raise ValueError(f"{place}: there is no model {name!r} under models")

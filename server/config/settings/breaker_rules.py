@@ -1,0 +1,22 @@
+"""When a model is left alone because it failed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BreakerRules:
+    """When a breaker opens, and for how long.
+
+    consecutive_failures: so many in a row open it, also where nothing else could answer.
+    failure_ratio: this share of at least min_requests within window_s seconds opens it too.
+    open_s: how long at first; doubled by each probe that fails, up to max_open_s.
+    """
+
+    consecutive_failures: int = 5
+    failure_ratio: float = 0.5
+    min_requests: int = 20
+    window_s: float = 30.0
+    open_s: float = 5.0
+    max_open_s: float = 60.0

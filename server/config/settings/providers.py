@@ -1,0 +1,162 @@
+"""Where requests are sent, and the models that are there."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, PositiveInt, model_validator
+
+from server.config.settings.facts import FactOverrides
+from server.config.settings.fields import PositiveFactor, PositiveSeconds, Section, Usd
+from server.wire.hosts import is_public, literal_address, true_address
+from server.wire.service_tier import Tier
+
+Capability = Literal["tools", "vision", "json_schema", "audio", "files", "reasoning"]
+# The header that takes the key.
+Auth = Literal["bearer", "x-api-key", "api-key", "x-goog-api-key"]
+ProfileName = Literal[
+    "generic",
+    "openai",
+    "azure",
+    "openrouter",
+    "together",
+    "groq",
+    "deepseek",
+    "mistral",
+    "vllm",
+    "ollama",
+]
+
+
+class ProviderSettings(Section):
+    """Where requests are sent. The key is read from a variable of the environment or a file of its
+    own, never from the configuration. What is left out of profile, api_version and responses, which
+    are for kind openai, follows from the address.
+
+    kind: whose API it speaks; sandbox answers without a model. base_url: ends in /v1 for kind
+    openai; for anthropic and gemini, which have one by default, what stands before /v1/messages or
+    /v1beta/models, a path or none. api_key_env: the variable with the key. api_key_file: a file
+    with it. auth: the header that takes the key, where it is not the usual one of the kind and
+    address; bearer: Authorization. profile: what this provider does its
+    own way. api_version: Azure's. responses: whether it has /responses. connect_timeout_s: for the
+    connection. first_byte_timeout_s: from sending to the first byte of the answer; left out: 600
+    for a whole answer and for a stream of a model that thinks, 60 for another. idle_timeout_s:
+    between two pieces of it; left out: 300 for a model that thinks, 60 for another.
+    total_timeout_s: from sending to the end of the answer. max_concurrency: requests under way at a
+    time. queue_timeout_s: how long a request waits for a place among them. models: auto takes
+    what the provider's own list offers the key and is known here, newest first, at most auto_models
+    of them; of a vLLM or Ollama server all that it has. private: it may have
+    requests that ask for private providers (X-Route-Private). allow_private_addresses: base_url may
+    be, or its name may resolve to, an address that is neither on the public Internet nor this
+    machine.
+    """
+
+    kind: Literal["openai", "anthropic", "gemini", "sandbox"] = "openai"
+    base_url: str | None = None
+    api_key_env: str | None = None
+    api_key_file: Path | None = None
+    auth: Auth | None = None
+    allow_private_addresses: bool = False
+    private: bool = False
+    models: Literal["auto"] | None = None
+    auto_models: PositiveInt = 8
+    profile: ProfileName | None = None
+    api_version: str | None = None
+    responses: bool | None = None
+    connect_timeout_s: PositiveSeconds = 2.0
+    first_byte_timeout_s: PositiveSeconds | None = None
+    idle_timeout_s: PositiveSeconds | None = None
+    total_timeout_s: PositiveSeconds = 3600.0
+    queue_timeout_s: PositiveSeconds = 5.0
+    max_concurrency: PositiveInt = 256
+
+    @model_validator(mode="after")
+    def _has_one_key(self) -> ProviderSettings:
+        if self.api_key_env is not None and self.api_key_file is not None:
+            raise ValueError("give one of api_key_env and api_key_file, not both")
+        return self
+
+    @model_validator(mode="after")
+    def _has_an_address(self) -> ProviderSettings:
+        if self.kind == "openai" and self.base_url is None:
+            raise ValueError('kind openai needs a base_url, for example "https://host/v1"')
+        url = self.base_url
+        if url is not None and not url.startswith(("http://", "https://")):
+            raise ValueError("base_url must begin with http:// or https://")
+        if url is not None and (urlsplit(url).query or urlsplit(url).fragment):
+            raise ValueError("base_url must end before the ? or #; api_version has its own key")
+        if url is not None and not self.allow_private_addresses:
+            _check_host(urlsplit(url).hostname or "")
+        return self
+
+    @model_validator(mode="after")
+    def _says_only_what_its_kind_knows(self) -> ProviderSettings:
+        for name in ("profile", "api_version", "responses"):
+            if getattr(self, name) is not None and self.kind != "openai":
+                raise ValueError(f"{name} is for kind openai: leave it out")
+        return self
+
+
+def _check_host(host: str) -> None:
+    """Raises ValueError for a private address, and for one in a form that hides what it is."""
+    literal = literal_address(host)
+    if literal is None:
+        return
+    if isinstance(literal, IPv4Address) and host != str(literal):
+        raise ValueError(f"base_url: {host!r} is the address {literal}: write it like that")
+    address = true_address(literal)
+    if not address.is_loopback and not is_public(address):
+        raise ValueError(
+            f"base_url names {literal}, an address of a private network: where the provider is "
+            "there, set allow_private_addresses: true"
+        )
+
+
+class ModelSettings(Section):
+    """One model of the catalogue. What is left out is looked up in the price list and in the table
+    of facts (`p2l-router facts`).
+
+    provider: one of providers. upstream_model: what the provider calls it; default: the name.
+    leaderboard_name: what the checkpoint calls it; default: the name. request_usd: for a request,
+    whatever its tokens. context_window: tokens of input and output. max_output_tokens: the most it
+    writes. capabilities: a request that needs another goes elsewhere; left out: all.
+    expected_output_tokens: of an answer, where the checkpoint predicts no length.
+    thinking: how a model of kind anthropic is told to think, where its name does not tell.
+    responses: whether a model of kind openai answers chat completions through /responses; left out:
+    where it takes tools there alone.
+    tier_prices: service tier -> how many times the price its tokens cost there.
+    retired: allow: it is asked even after the day on which its vendor ends it.
+    facts: what else is known of it, where the table of facts is wrong.
+    """
+
+    provider: str
+    upstream_model: str | None = None
+    leaderboard_name: str | None = None
+    input_usd_per_mtok: Usd | None = None
+    output_usd_per_mtok: Usd | None = None
+    cached_input_usd_per_mtok: Usd | None = None
+    cache_write_usd_per_mtok: Usd | None = None
+    cache_write_1h_usd_per_mtok: Usd | None = None
+    reasoning_usd_per_mtok: Usd | None = None
+    audio_input_usd_per_mtok: Usd | None = None
+    audio_output_usd_per_mtok: Usd | None = None
+    request_usd: Usd = Decimal(0)
+    context_window: PositiveInt | None = None
+    max_output_tokens: PositiveInt | None = None
+    capabilities: frozenset[Capability] | None = None
+    expected_output_tokens: PositiveInt | None = None
+    thinking: Literal["none", "budget", "adaptive"] | None = None
+    responses: bool | None = None
+    tier_prices: dict[Tier, PositiveFactor] = Field(default_factory=dict)
+    retired: Literal["allow"] | None = None
+    facts: FactOverrides = Field(default_factory=FactOverrides)
+
+    @model_validator(mode="after")
+    def _prices_come_in_pairs(self) -> ModelSettings:
+        if (self.input_usd_per_mtok is None) != (self.output_usd_per_mtok is None):
+            raise ValueError("give both input_usd_per_mtok and output_usd_per_mtok, or neither")
+        return self

@@ -1,0 +1,80 @@
+"""Where leaderboards come from."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, NonNegativeInt, PositiveInt, field_validator, model_validator
+
+from p2l_model.engine.options import DType, EngineOptions
+from server.config.settings.fields import Section
+
+
+class ScorerSettings(Section):
+    """Where leaderboards come from: a checkpoint in this process, model services, or a constant.
+
+    url: one service, or replicas of it; checkpoint may then name what they serve, and is asked at
+    start. timeout_ms: after it the marginal leaderboard stands in. max_tokens: how much of a
+    prompt's end is read, where that is less than the checkpoint's own limit. cache_size:
+    leaderboards remembered, 0 for none. threads: on a CPU, for each prompt, one prompt at a time;
+    0: one for each prompt, and as many prompts at a time as there are cores but one. dtype: of the
+    backbone (torch, vllm). The rest is the engine's (EngineOptions).
+    """
+
+    checkpoint: str = "bundled"
+    url: str | list[str] | None = None
+    api_key_env: str | None = None
+    fixed: dict[str, Annotated[float, Field(allow_inf_nan=False)]] | None = None
+    engine: Literal["auto", "onnx", "torch", "vllm"] = "auto"
+    on_failure: Literal["marginal", "error"] = "marginal"
+    timeout_ms: PositiveInt = 2000
+    max_tokens: Annotated[int, Field(ge=8)] | None = None
+    cache_size: NonNegativeInt = 4096
+    threads: NonNegativeInt = 0
+    dtype: DType = "auto"
+    compile: bool = False
+    batch_tokens: PositiveInt | None = None
+    vllm_urls: list[str] = Field(default_factory=list)
+    vllm_args: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("url", "vllm_urls")
+    @classmethod
+    def _are_addresses(cls, value: str | list[str] | None) -> str | list[str] | None:
+        urls = [value] if isinstance(value, str) else value
+        if urls is None or (urls == [] and value == []):
+            return value
+        for url in urls:
+            if not url.startswith(("http://", "https://")) or len(url.split("//")[1]) == 0:
+                raise ValueError(f"{url!r} must begin with http:// or https:// and name a host")
+        if len(set(urls)) != len(urls):
+            raise ValueError("names the same address twice")
+        return value
+
+    @model_validator(mode="after")
+    def _is_one_thing(self) -> ScorerSettings:
+        if self.url == []:
+            raise ValueError("url needs at least one address, or leave it out")
+        if self.url is not None and self.fixed is not None:
+            raise ValueError("give url or fixed, not both")
+        if self.fixed is not None and not self.fixed:
+            raise ValueError("fixed needs at least one model with its coefficient")
+        if self.api_key_env is not None and self.url is None:
+            raise ValueError("api_key_env is the key for url, which is not given")
+        return self
+
+    @property
+    def urls(self) -> list[str]:
+        """The model services; none for a scorer in this process."""
+        return [self.url] if isinstance(self.url, str) else list(self.url or ())
+
+    @property
+    def engine_options(self) -> EngineOptions:
+        """How the engine in this process is set up."""
+        return EngineOptions(
+            n_threads=self.threads,
+            dtype=self.dtype,
+            compile=self.compile,
+            batch_tokens=self.batch_tokens,
+            vllm_urls=tuple(self.vllm_urls),
+            vllm_args=self.vllm_args,
+        )

@@ -1,0 +1,230 @@
+"""What leaves the gateway: an upstream's answer with our name for the model and its cost."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from decimal import Decimal
+from typing import Any
+
+from server.endpoints.decision_json import (
+    decision_headers,
+    decision_json,
+    encoded_name,
+    names_header,
+    plain,
+)
+from server.errors import OVERLOADED, ApiError
+from server.gateway.failures import with_words
+from server.gateway.jobs import TOOL_LOOP
+from server.gateway.routed_request import Exchange
+from server.http.anthropic_error import error_body
+from server.http.disconnect import BrokenOffError
+from server.http.guard import log_bug
+from server.surfaces.base import GatewayRequest
+from server.surfaces.messages.reply import MessageEvents, to_message
+from server.surfaces.presenters import (
+    ChunkPresenter,
+    MessagesPresenter,
+    NativePresenter,
+    Presenter,
+    ResponsesPresenter,
+    named_event,
+    with_cost,
+)
+from server.surfaces.responses.compaction import CompactionStream, compacted
+from server.surfaces.responses.reply import blank_response, to_response
+from server.surfaces.responses.stream import ResponseStream
+from server.surfaces.responses.tools import Toolbox
+from server.upstream.base import UpstreamReply, UpstreamStream
+from server.upstream.errors import UpstreamError, UpstreamTimeoutError
+from server.wire.sse import error_event
+from server.wire.surface import Surface
+
+Keep = Callable[[dict[str, Any]], Awaitable[object]]
+
+
+def response_headers(exchange: Exchange) -> dict[str, str]:
+    """The headers of every answer, streamed or not."""
+    headers = decision_headers(exchange.decision, routed=exchange.plan.routed)
+    if exchange.plan.marginal:
+        headers["x-p2l-scoring"] = "marginal"
+    fit = exchange.plan.fits.get(exchange.decision.model)
+    if fit is not None and fit.left_out:
+        headers["x-p2l-left-out-fields"] = names_header(fit.left_out)
+    served = None if exchange.entry is None else exchange.entry.row.served_model
+    if served is not None:
+        headers["x-p2l-served-model"] = encoded_name(served)
+    if exchange.plan.kept is not None:
+        headers["x-p2l-kept"] = TOOL_LOOP if exchange.decision.is_kept else exchange.plan.kept
+    headers["x-p2l-attempts"] = str(exchange.attempts)
+    headers["server-timing"] = exchange.timings.header
+    return headers
+
+
+def whole_answer(
+    exchange: Exchange, request: GatewayRequest, reply: UpstreamReply, request_id: str
+) -> tuple[dict[str, Any], Decimal | None]:
+    """The body for the caller and what it cost in USD (None where no usage was reported)."""
+    body = dict(reply.body)
+    card = exchange.decision.card
+    # the entry is settled: it has read the usage already
+    cost_usd = None if exchange.entry is None else exchange.entry.reported_cost_usd
+    if isinstance(body.get("usage"), dict):
+        body["usage"] = with_cost(body["usage"], None if cost_usd is None else float(cost_usd))
+    if exchange.sent_as is not request.surface:
+        body = _bridged(exchange, request, body)
+    if request.turn is not None:
+        body |= request.turn.marks
+    body["model"] = card.name
+    if exchange.plan.explain:
+        body["p2l"] = decision_json(exchange.decision, request_id, exchange.plan.scoring)
+    return body, cost_usd
+
+
+async def streamed_answer(
+    exchange: Exchange,
+    request: GatewayRequest,
+    stream: UpstreamStream,
+    request_id: str,
+    keep: Keep | None = None,
+) -> AsyncIterator[bytes]:
+    """The events for the caller; the surface's own ending last, or an error event and then, unless
+    it says overloaded, a BrokenOffError. What follows the beginning of a tool call is sent when the
+    answer has ended: agents that try again after a broken answer would keep half of the call.
+
+    keep: is given a response that has ended before the caller learns that it has.
+    """
+    presenter = _presenter(exchange, request, request_id)
+    together: list[bytes] = []
+    held: list[bytes] = []
+    holds, in_call = _holds_calls(exchange, request), False
+    try:
+        begun = b"".join(presenter.begin())
+        if begun:
+            yield begun
+        while events := await stream.read():
+            for event in events:
+                in_call = in_call or (holds and event.in_call)
+                if in_call:
+                    held += presenter.event(event)
+                else:
+                    together += presenter.event(event)
+            if together:
+                keep = await _kept(presenter, keep)
+                yield b"".join(together)
+                together.clear()
+        together += held
+        together += presenter.end()
+        await _kept(presenter, keep)
+        yield b"".join(together)
+    except UpstreamError as error:
+        yield b"".join([*together, presenter.failure(_broken(error, request.surface))])
+        if not _is_overloaded(error):
+            raise BrokenOffError from None
+    except Exception as error:
+        # never a silent end, not even for a mistake of our own
+        log_bug(error)
+        failure = ApiError("Internal error.", code="internal_error").body["error"]
+        yield b"".join([*together, presenter.failure(failure)])
+        raise BrokenOffError from None
+
+
+def _holds_calls(exchange: Exchange, request: GatewayRequest) -> bool:
+    """Not where the caller names the tool: what it wants then is the arguments, as they come."""
+    named = isinstance(request.body.get("tool_choice"), Mapping)
+    return exchange.sent_as is Surface.CHAT and not named
+
+
+async def _kept(presenter: Presenter, keep: Keep | None) -> Keep | None:
+    """None once it is kept."""
+    if keep is None or presenter.ended is None:
+        return keep
+    await keep(presenter.ended)
+    return None
+
+
+def _bridged(exchange: Exchange, request: GatewayRequest, body: dict[str, Any]) -> dict[str, Any]:
+    """A chat completion in the form of the surface that was asked for."""
+    model = exchange.decision.card.name
+    if request.surface is Surface.MESSAGES:
+        return to_message(body, model)
+    blank = blank_response(request.native or {}, model)
+    tools = request.tools or Toolbox()
+    response = to_response(body, blank, tools, with_thoughts=_wants_thoughts(request))
+    return compacted(response) if _compacts(request) else response
+
+
+def _presenter(exchange: Exchange, request: GatewayRequest, request_id: str) -> Presenter:
+    card, sent_as = exchange.decision.card, exchange.sent_as
+
+    def cost() -> float | None:
+        # the entry sees each event before its reader
+        cost_usd = None if exchange.entry is None else exchange.entry.reported_cost_usd
+        return None if cost_usd is None else float(cost_usd)
+
+    marks = {} if request.turn is None else request.turn.marks
+    if request.surface in (Surface.RESPONSES, Surface.MESSAGES) and sent_as is request.surface:
+        return NativePresenter(card, cost, sent_as, request_id, marks)
+    if request.surface is Surface.MESSAGES:
+        events = MessageEvents(card.name, exchange.plan.routing.shape.input_tokens)
+        return MessagesPresenter(events, cost, request_id)
+    if request.surface is Surface.RESPONSES:
+        blank = blank_response(request.native or {}, card.name) | marks
+        tools = request.tools or Toolbox()
+        if _compacts(request):
+            return ResponsesPresenter(CompactionStream(blank), cost)
+        stream = ResponseStream(blank, tools, with_thoughts=_wants_thoughts(request))
+        return ResponsesPresenter(stream, cost)
+    explanation = None
+    if exchange.plan.explain:
+        explanation = decision_json(exchange.decision, request_id, exchange.plan.scoring)
+    return ChunkPresenter(card, cost, include_usage=request.include_usage, explanation=explanation)
+
+
+def _compacts(request: GatewayRequest) -> bool:
+    return request.turn is not None and request.turn.compacts
+
+
+def _wants_thoughts(request: GatewayRequest) -> bool:
+    """Where the answer is kept, the next turn will need them."""
+    included = (request.native or {}).get("include") or ()
+    kept = request.turn is not None and request.turn.kept_as is not None
+    return kept or "reasoning.encrypted_content" in included
+
+
+def failure_event(surface: Surface, request_id: str, error: ApiError) -> bytes:
+    """An error where the answer has begun, but no model has: the surface's own event for it."""
+    body = error.body["error"]
+    if surface is Surface.MESSAGES:
+        return named_event(error_body(error.status, error.for_anthropics, request_id))
+    if surface is Surface.RESPONSES:
+        told = {name: body.get(name) for name in ("code", "message", "param")}
+        return named_event({"type": "error", **told, "sequence_number": 0})
+    return error_event(body)
+
+
+def cost_header(cost_usd: Decimal | None) -> Mapping[str, str]:
+    """x-p2l-cost-usd, where the cost is known."""
+    return {} if cost_usd is None else {"x-p2l-cost-usd": plain(cost_usd)}
+
+
+def _is_overloaded(error: UpstreamError) -> bool:
+    """By this alone clients know that they may try again: the connection need not be broken."""
+    return error.said is not None and error.said.overloaded
+
+
+def _broken(error: UpstreamError, surface: Surface) -> dict[str, Any]:
+    """In the words by which clients know that they may try again: those of OpenAI's and of
+    Anthropic's own servers."""
+    late = isinstance(error.__cause__, UpstreamTimeoutError)
+    code = "upstream_timeout" if late else "upstream_error"
+    overloaded = _is_overloaded(error)
+    if overloaded and surface is Surface.RESPONSES:
+        # its events have no other place for it
+        code = OVERLOADED
+    return {
+        "message": f"The answer broke off: {with_words(error)}. You can retry your request.",
+        "type": OVERLOADED if overloaded else "server_error",
+        "param": None,
+        "code": code,
+    }

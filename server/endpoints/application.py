@@ -1,0 +1,119 @@
+"""The app, with a short way for the requests that come by the thousand.
+
+FastAPI matches routes, resolves dependencies and passes each request and answer through half a
+dozen layers: several times the work of forwarding it. A POST to a path that forwards goes straight
+to its endpoint; for everything else, and for the documentation of these paths too, the app is
+FastAPI's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from starlette.requests import ClientDisconnect
+from starlette.types import Message, Receive, Scope, Send
+
+from server.endpoints.flow import Parser, forward
+from server.errors import ApiError
+from server.http.body import JsonResponse
+from server.http.disconnect import peer_of
+from server.http.error_handlers import CLIENT_CLOSED, on_api_error
+from server.http.guard import Guard
+from server.http.origins import ADDS_HEADERS, judge
+from server.http.plain_paths import plain_path
+from server.http.upgrades import no_websocket, wants_websocket
+from server.state import State
+
+
+class GatewayApp(FastAPI):
+    """parsers: path -> what reads the body of a POST to it. state: see State."""
+
+    def __init__(self, state: State, parsers: Mapping[str, Parser], **options: Any) -> None:
+        super().__init__(**options)
+        self.state.p2l = self._held = state
+        self._parsers = dict(parsers)
+        self._forwarding = Guard(self._forward)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # by attributes alone: with keys and no web pages, which is the rule, it takes no call
+        state = self._held
+        origins = state.settings.server.cors_origins
+        if (state.authenticator.is_open or origins) and scope["type"] == "http":
+            verdict = judge(scope, state.authenticator, origins)
+            if verdict.answer is not None:
+                await verdict.answer(scope, receive, self._counting(scope, send))
+                return
+            send = verdict.sending(scope, send)
+        if scope["type"] == "http" and scope["path"] not in self._parsers:
+            scope = _as_meant(scope)
+        if scope["type"] == "http" and scope["method"] == "POST" and scope["path"] in self._parsers:
+            scope["app"] = self
+            await self._forwarding(scope, receive, send)
+        elif scope["type"] == "http" and scope["method"] == "HEAD":
+            await self._head(scope, receive, send)
+        elif wants_websocket(scope):
+            await no_websocket()(scope, receive, self._counting(scope, send))
+        else:
+            await super().__call__(scope, receive, self._counting(scope, send))
+
+    async def _head(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """As a GET, without its body. The dashboard knows the difference."""
+
+        async def without_body(message: Message) -> None:
+            if message["type"] == "http.response.body":
+                message = {**message, "body": b""}
+            await send(message)
+
+        asked = scope if scope["path"] == "/" else {**scope, "method": "GET"}
+        await super().__call__(asked, receive, self._counting(asked, without_body))
+
+    def _counting(self, scope: Scope, send: Send) -> Send:
+        """Counts the answer by its route: the paths that callers make up are one."""
+        state = self._held
+
+        async def counting(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                route = scope.get("route")
+                path = getattr(route, "path", "other")
+                state.observer.metrics.answered(path, message["status"])
+            await send(message)
+
+        return counting
+
+    async def _forward(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive, send)
+        state = self._held
+        trace = state.observer.traces.begin(scope["path"], request.headers)
+        scope.setdefault("state", {})["trace"] = trace
+        status = CLIENT_CLOSED
+        try:
+            response = await self._answered(request, state)
+            status = response.status_code
+            state.observer.metrics.answered(scope["path"], status)
+            if not _answered_at_once(scope, response):
+                await response(scope, receive, send)
+        finally:
+            trace.end(status)
+
+    async def _answered(self, request: Request, state: State) -> Response:
+        try:
+            caller = state.authenticator.caller(request.headers)
+            return await forward(request, caller, state, self._parsers[request.scope["path"]])
+        except ApiError as error:
+            return await on_api_error(request, error)
+        except ClientDisconnect:
+            return Response(status_code=CLIENT_CLOSED)
+
+
+def _as_meant(scope: Scope) -> Scope:
+    path = plain_path(scope["path"])
+    return scope if path == scope["path"] else {**scope, "path": path, "raw_path": path.encode()}
+
+
+def _answered_at_once(scope: Scope, response: Response) -> bool:
+    peer = peer_of(scope)
+    if peer is None or ADDS_HEADERS in scope or not isinstance(response, JsonResponse):
+        return False
+    return peer.answer(response.status_code, response.raw_headers, bytes(response.body))

@@ -1,0 +1,101 @@
+"""A decision as response headers and as JSON. Numbers are plain decimals, without an exponent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from functools import lru_cache
+from typing import Any
+from urllib.parse import quote
+
+from router.choice import Alternative, Decision
+
+# Of names that a caller chooses, and the characters of each, in a header.
+_MOST_NAMES = 32
+_MOST_CHARS = 64
+# What may stand in a name within `name=prob,name=prob`: all printable ASCII but , = and %.
+_SAFE = "".join(chr(c) for c in range(0x21, 0x7F) if chr(c) not in ",=%")
+
+
+def plain(number: Decimal | float) -> str:
+    """A number as a plain decimal with all its digits."""
+    text = str(number) if isinstance(number, Decimal) else repr(float(number))
+    if "e" in text or "E" in text:
+        text = format(Decimal(text), "f")
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+@lru_cache(maxsize=1024)
+def encoded_name(name: str) -> str:
+    """A model's name as it stands in a header."""
+    return quote(name, safe=_SAFE)
+
+
+def names_header(names: Sequence[str]) -> str:
+    """Names as they stand in a header: callers choose them, so neither many nor long ones fit."""
+    shown = [encoded_name(name[:_MOST_CHARS]) for name in names[:_MOST_NAMES]]
+    return ",".join(shown if len(names) <= _MOST_NAMES else [*shown, "..."])
+
+
+def decision_headers(decision: Decision, *, routed: bool) -> dict[str, str]:
+    """The x-p2l-* headers of interface section 1. routed: false for a model asked for by name."""
+    mix = ",".join(f"{encoded_name(name)}={plain(p)}" for name, p in decision.mix.items())
+    headers = {"x-p2l-model": encoded_name(decision.model), "x-p2l-mix": mix}
+    if routed:
+        headers["x-p2l-win-rate"] = plain(decision.win_rate)
+    if decision.expected_cost_usd is not None:
+        headers["x-p2l-expected-cost-usd"] = plain(decision.expected_cost_usd)
+    if decision.budget_usd is not None:
+        headers["x-p2l-budget-usd"] = plain(decision.budget_usd)
+        headers["x-p2l-budget-mode"] = str(decision.budget_mode)
+    if decision.max_output_tokens is not None:
+        headers["x-p2l-max-output-tokens"] = str(decision.max_output_tokens)
+    return headers
+
+
+def decision_json(decision: Decision, request_id: str, scoring: str) -> dict[str, Any]:
+    """The body of /v1/route, and what `explain` adds to an answer. scoring: see Plan.scoring."""
+    return {
+        "object": "route",
+        "request_id": request_id,
+        "scoring": scoring,
+        "model": decision.model,
+        "mix": dict(decision.mix),
+        "win_rate": decision.win_rate,
+        "expected_cost_usd": _number(decision.expected_cost_usd),
+        "mix_win_rate": decision.mix_win_rate,
+        "mix_expected_cost_usd": _number(decision.mix_expected_cost_usd),
+        "objective": decision.objective.value,
+        "value": decision.value,
+        "mix_value": decision.mix_value,
+        "coefficient": decision.coefficient,
+        "shadow_price": decision.shadow_price,
+        "usd_per_win": _number(decision.usd_per_win),
+        "budget_usd": _number(decision.budget_usd),
+        "budget_mode": None if decision.budget_usd is None else decision.budget_mode.value,
+        "max_output_tokens": decision.max_output_tokens,
+        "lane": decision.lane,
+        "lane_note": decision.lane_note,
+        "is_kept": decision.is_kept,
+        "kept_note": decision.kept_note,
+        "alternatives": [alternative_json(item) for item in decision.alternatives],
+        "explanation": decision.explanation,
+    }
+
+
+def alternative_json(alternative: Alternative) -> Mapping[str, Any]:
+    """One candidate: what it would have brought and cost, or why it was out."""
+    return {
+        "model": alternative.model,
+        "coefficient": alternative.coefficient,
+        "win_rate": alternative.win_rate,
+        "value": alternative.value,
+        "expected_output_tokens": alternative.expected_output_tokens,
+        "expected_cost_usd": _number(alternative.expected_cost_usd),
+        "eligible": alternative.eligible,
+        "reason": alternative.reason,
+    }
+
+
+def _number(amount: Decimal | None) -> float | None:
+    return None if amount is None else float(amount)

@@ -1,0 +1,1 @@
+"""The path of a request: score, decide, send, and decide again where sending failed."""

@@ -1,0 +1,94 @@
+"""Which models a request rules out, and why: by its own options, or because they cannot take it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from decimal import Decimal
+
+from router.catalog import ModelCard
+from server.errors import InvalidRequestError
+from server.surfaces.base import GatewayRequest
+from server.surfaces.routing_options import RoutingOptions
+from server.upstream.base import Fit
+from server.wire.surface import Surface
+
+
+def excluded_by(
+    options: RoutingOptions,
+    cards: Sequence[ModelCard],
+    fits: Mapping[str, Fit],
+    catalogue: Collection[str],
+    private: Collection[str],
+) -> dict[str, str]:
+    """Catalogue name -> why the request's own options rule the model out. catalogue: all names.
+    private: the providers that are marked so.
+
+    Raises InvalidRequestError.
+    """
+    out: dict[str, str] = {}
+    if options.strict_params:
+        out = {
+            name: f"p2l.strict_params: it would not be sent {', '.join(fit.left_out)}"
+            for name, fit in fits.items()
+            if fit.left_out
+        }
+    if options.exclude is not None:
+        check_known(catalogue, options.exclude, options.named["exclude"])
+        out |= dict.fromkeys(options.exclude, "excluded by the request")
+    if options.private:
+        out |= {
+            card.name: f"its provider {card.provider} is not marked private"
+            for card in cards
+            if card.provider not in private
+        }
+    return out
+
+
+def check_known(catalogue: Collection[str], names: Iterable[str], param: str) -> None:
+    """Raises InvalidRequestError naming the first that is not in the catalogue. param: where the
+    names come from."""
+    for name in names:
+        if name not in catalogue:
+            raise InvalidRequestError(
+                f"{param} names {name[:200]!r}, which is not in the catalogue.", param=param
+            )
+
+
+def cannot(
+    fits: Mapping[str, Fit], request: GatewayRequest, *, pays_for_cap: bool
+) -> dict[str, str]:
+    """The models that cannot answer, by name: why not. pays_for_cap: what the answer may cost is
+    bounded by its output cap."""
+    excluded = {}
+    cap = request.max_output_tokens
+    for name, fit in fits.items():
+        if fit.reason is not None:
+            excluded[name] = fit.reason
+        elif pays_for_cap and request.surface is Surface.COMPACT:
+            excluded[name] = "nothing bounds what a compaction writes, as the budget wants"
+        elif pays_for_cap and cap is not None and cap < fit.least_output_tokens:
+            # more than what is paid for would be sent
+            excluded[name] = f"its provider takes no output cap under {fit.least_output_tokens}"
+    return excluded
+
+
+def check_payable(
+    request: GatewayRequest, budget_usd: Decimal | None, named: Callable[[], Mapping[str, str]]
+) -> None:
+    """named: where a budget was given. Raises InvalidRequestError for a budget that cannot hold."""
+    if request.server_tools and budget_usd is not None:
+        searches = request.native is None and request.body.get("web_search_options") is not None
+        tools = "web_search_options" if searches else "tools"
+        raise InvalidRequestError(
+            f"{tools}: what the provider's own tools cost is not known before, so no budget can "
+            f"bound it: leave {named().get('budget_usd', 'the budget')} or these tools out.",
+            param=tools,
+        )
+
+
+def check_routable(request: GatewayRequest) -> None:
+    """Raises InvalidRequestError for what goes to a named model alone."""
+    if request.surface in (Surface.COMPLETIONS, Surface.EMBEDDINGS):
+        raise InvalidRequestError(
+            f"/v1/{request.surface} is not routed: name a model of GET /v1/models.", param="model"
+        )

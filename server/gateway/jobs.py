@@ -1,0 +1,135 @@
+"""Sessions as requests meet them: on the way to a decision, and when a model has answered."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from decimal import Decimal
+from functools import partial
+from typing import Any, Final, NamedTuple
+
+from p2l_model.types import PromptLeaderboard
+from server.config.settings.routing import SessionSettings
+from server.gateway.plan import Plan
+from server.gateway.routed_request import Exchange
+from server.ledger.entry import Entry
+from server.sessions.sessions import Sessions, Task, Visit
+from server.surfaces.base import GatewayRequest
+
+# What x-p2l-kept says: the model that made the calls, the draw of an earlier request, or a new one.
+TOOL_LOOP: Final = "tool_loop"
+DRAW: Final = "draw"
+NEW: Final = "new"
+
+
+class Terms(NamedTuple):
+    """What a decision takes from its session. kept, kept_limit_usd, order: see RoutingRequest.
+    seed: of the draw, None where there is none yet. said: what x-p2l-kept says where no model is
+    kept, None where there are no sessions."""
+
+    kept: str | None
+    kept_limit_usd: Decimal | None
+    order: tuple[str, ...]
+    seed: int | None
+    said: str | None
+
+
+class Jobs:
+    """rules: as they are configured; previous: whose sessions go on. clock: seconds, of which none
+    are ever lost."""
+
+    def __init__(
+        self,
+        rules: SessionSettings,
+        entropy: random.Random,
+        previous: Jobs | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.is_on = rules.enabled
+        self._rules = rules
+        self._clock = clock
+        self._sessions: Sessions = Sessions(entropy) if previous is None else previous._sessions
+
+    def visit(
+        self,
+        caller: str,
+        name: str | None,
+        request: GatewayRequest,
+        body: Mapping[str, Any],
+        prefixes: Sequence[bytes],
+    ) -> Visit | None:
+        """Where a request belongs, which changes nothing. name: of its session, where it has one.
+        body: as chat completions; prefixes: of its messages. None where it has no messages, or
+        nobody wants sessions."""
+        messages = body.get("messages")
+        if not self.is_on or messages is None:
+            return None
+        return self._sessions.visit(
+            caller,
+            name,
+            messages,
+            prefixes,
+            now_s=self._clock(),
+            ttl_s=self._rules.ttl_s,
+            follows=None if request.turn is None else request.turn.previous_id,
+        )
+
+    def terms(self, visit: Visit | None, seed: int | None, budget_usd: Decimal | None) -> Terms:
+        """What the session says of a decision. seed: that the request brings; budget_usd: that it
+        is to be decided within."""
+        if visit is None:
+            return Terms(None, None, (), seed, None)
+        branch = visit.calling if self._rules.tool_loop == "stay" else None
+        model = limit_usd = None
+        if branch is not None:
+            model, before_usd = branch.model, branch.budget_usd
+            if budget_usd is not None and (before_usd is None or budget_usd < before_usd):
+                limit_usd = budget_usd
+        if seed is not None:
+            return Terms(model, limit_usd, (), seed, NEW)
+        session = visit.session
+        return Terms(model, limit_usd, session.order, session.seed, NEW if visit.is_new else DRAW)
+
+    def known(self, plan: Plan, models: Sequence[str]) -> PromptLeaderboard | None:
+        """The leaderboard of what is asked for, where it was scored for an earlier request of the
+        same tool loop. models: those that a leaderboard now has."""
+        visit = plan.visit
+        task = None if visit is None or visit.results is None else visit.kept_task
+        if visit is None or task is None or task.board is None or task.board.models != models:
+            return None
+        visit.task, plan.marginal, plan.is_scored_before = task, task.is_marginal, True
+        return task.board
+
+    def scored(self, plan: Plan, board: PromptLeaderboard) -> PromptLeaderboard:
+        """The same leaderboard, which is kept if the answer calls tools."""
+        if plan.visit is not None:
+            plan.visit.task = Task(board, plan.marginal)
+        return board
+
+    def enter(self, plan: Plan) -> None:
+        """The request is decided now, and what is decided will count for its session."""
+        visit = plan.visit
+        if visit is None:
+            return
+        own = visit.session.seed
+        if self._sessions.enter(visit, self._clock()) and plan.seed == own:
+            session = visit.session
+            plan.seed, plan.kept = session.seed, DRAW
+            plan.routing = replace(plan.routing, order=session.order)
+
+    def decided(self, exchange: Exchange) -> None:
+        """What a request that has entered was drawn from."""
+        if exchange.plan.visit is not None:
+            self._sessions.drawn(exchange.plan.visit, exchange.decision.mix)
+
+    def answered(self, exchange: Exchange, request: GatewayRequest, entry: Entry) -> None:
+        """A model has begun to answer: the calls that it makes will be known by their ids."""
+        visit = exchange.plan.visit
+        if visit is None:
+            return
+        kept_as = None if request.turn is None else request.turn.kept_as
+        decision = exchange.decision
+        branch = self._sessions.answered(visit, decision.model, kept_as, decision.budget_usd)
+        entry.on_call = partial(self._sessions.called, visit, branch)

@@ -1,0 +1,397 @@
+"""From a parsed request to what the router is asked: rules, shape, candidates."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from dataclasses import replace
+from decimal import Decimal
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from p2l_model.engine.scorer import FixedScorer, Scorer
+from p2l_model.errors import ScoringError
+from p2l_model.types import Conversation, PreferenceFamily, PromptLeaderboard
+from router.catalog import ModelCard
+from router.choice import BudgetMode, Objective, RoutingRequest
+from router.constraints import Constraints
+from router.cost import RequestShape
+from router.objective import is_known
+from server.adapting.alike import alike
+from server.auth.authenticator import Caller
+from server.config.aliases import Aliases, is_routing
+from server.config.settings import RoutingRules, RoutingSettings, ScorerSettings
+from server.errors import NotFoundError
+from server.gateway.exclusions import (
+    cannot,
+    check_known,
+    check_payable,
+    check_routable,
+    excluded_by,
+)
+from server.gateway.failures import from_scoring
+from server.gateway.jobs import Jobs
+from server.gateway.latency import Latencies
+from server.gateway.learned_costs import Learned
+from server.gateway.output_lengths import effort_asked, expected_thoughts
+from server.gateway.places import Places
+from server.gateway.plan import Plan
+from server.gateway.served_model import ServedModels
+from server.gateway.tastes import Tastes
+from server.model_facts import ModelFacts
+from server.process.heavy import Heavy
+from server.process.request_id import Entropy
+from server.surfaces.base import GatewayRequest
+from server.surfaces.chat.request import ChatRequest
+from server.surfaces.input_size import Counted
+from server.surfaces.named import places
+from server.surfaces.routing_options import RoutingOptions
+from server.upstream.base import Fit, Upstream
+from server.upstream.patience import thinks
+from server.wire.service_tier import other_tiers
+
+# Counting is exact up to here; beyond, tokenising would cost more than the count is worth.
+_EXACT_COUNT_CHARS = 20_000
+_ANYTHING = Fit()
+
+# A caller and the USD that are configured for a certain win -> what it is worth to them now.
+Worth = Callable[[Caller, Decimal | None], Decimal | None]
+
+
+def _as_configured(_: Caller, usd_per_win: Decimal | None) -> Decimal | None:
+    return usd_per_win
+
+
+class Planner:
+    """Knows the catalogue, the rules and the scorer. upstreams: by provider name; where one is
+    missing (a dry decision), its models count as able to express everything. aliases: other names
+    for models and profiles, and patterns of them. worth: what a win is worth to a caller, by what
+    is configured and by what is left of its budgets. facts: by catalogue name, what is known of the
+    models. private: names of the providers that are marked so. previous: the planner that this one
+    takes over from, with all that it has learnt."""
+
+    def __init__(
+        self,
+        catalogue: Sequence[ModelCard],
+        routing: RoutingSettings,
+        scoring: ScorerSettings,
+        scorer: Scorer,
+        upstreams: Mapping[str, Upstream] | None = None,
+        aliases: Mapping[str, str] | None = None,
+        worth: Worth = _as_configured,
+        facts: Mapping[str, ModelFacts] | None = None,
+        private: Collection[str] = (),
+        previous: Planner | None = None,
+    ) -> None:
+        self.catalogue: Mapping[str, ModelCard] = {}
+        self._cards: tuple[ModelCard, ...] = ()
+        self._facts: Mapping[str, ModelFacts] = {}
+        self._rules_of: Mapping[str, int] = {}
+        self._thoughts: dict[str, Mapping[str, float]] = {}
+        self._private = frozenset(private)
+        self._names = ServedModels()
+        self.scorer = scorer
+        self.serve(catalogue, facts)
+        self._routing = routing
+        self._has_windows = bool(routing.window_budgets)
+        self._scoring = scoring
+        self._upstreams = upstreams or {}
+        self._aliases = Aliases(aliases or {})
+        self._entropy = Entropy()
+        self.latencies: Latencies = Latencies() if previous is None else previous.latencies
+        self.heavy: Heavy = Heavy() if previous is None else previous.heavy
+        self.learned: Learned = Learned() if previous is None else previous.learned
+        self.tastes: Tastes = Tastes() if previous is None else previous.tastes
+        self.jobs: Jobs = Jobs(
+            routing.sessions, self._entropy, None if previous is None else previous.jobs
+        )
+        self._worth = worth
+
+    def serve(
+        self, catalogue: Sequence[ModelCard], facts: Mapping[str, ModelFacts] | None = None
+    ) -> None:
+        """From now on these; requests that are planned already keep theirs. facts: None: those
+        before."""
+        if facts is not None:
+            # nothing is adapted to a model of which nothing is known
+            self._facts = {name: one for name, one in facts.items() if one.known != "nothing"}
+            self._rules_of = alike(self._facts)
+            self._thoughts.clear()
+        self._served = tuple(catalogue)
+        self._place()
+
+    def _place(self) -> None:
+        """Gives every model a column of the leaderboard, once it is known which it has."""
+        columns = self._columns = self.scorer.models
+        cards = self._served
+        if columns:
+            places = Places(columns, self.scorer.marginal)
+            cards = tuple(places.placed(card) for card in cards)
+        self.catalogue = {card.name: card for card in cards}
+        self._cards = cards
+        self._names = ServedModels(cards)
+
+    async def plan(
+        self,
+        request: GatewayRequest,
+        options: RoutingOptions,
+        caller: Caller,
+        *,
+        is_large: bool = False,
+    ) -> Plan:
+        """is_large: its body is not gone through on the event loop. Raises NotFoundError for an
+        unknown model, InvalidRequestError for bad options."""
+        if self.scorer.models != self._columns:
+            self._place()
+        model = self.meant(request.model)
+        direct = self._direct(model, caller)
+        if direct is None:
+            check_routable(request)
+        rules = self._rules(model) if direct is None else RoutingRules()
+        budget = rules.budget_usd if options.budget_usd is None else options.budget_usd
+        if direct is not None and options.budget_usd is None:
+            budget = self._routing.budget_usd
+        mode = options.budget_mode or rules.budget_mode
+        named = partial(places, options, self._routing, None if direct else _profile(model))
+        check_payable(request, budget, named)
+        catalogue = (direct,) if direct else self._cards
+        ceiling = caller.limits.max_request_usd
+        in_window = self._has_windows or caller.limits.budget_usd is not None
+        hard = mode is BudgetMode.HARD and budget is not None
+        pays_for_cap = hard or in_window or ceiling is not None
+        bounded = in_window or budget is not None or mode is BudgetMode.HARD
+        weigh = partial(self._weighed, request, catalogue, bounded or caller.is_bounded)
+        fits, counted, conversation = await self.heavy.run(weigh) if is_large else weigh()
+        is_exact = counted.is_plain and len(counted.text) <= _EXACT_COUNT_CHARS
+        shape = await self._shape(request, fits, counted)
+        body, prefixes = _chat_body(request), None
+        if is_large:
+            prefixes = await self.heavy.run(partial(self.learned.prefixes, caller.name, body))
+        elif direct is None and self.jobs.is_on:
+            prefixes = self.learned.prefixes(caller.name, body)
+        visit = None
+        if direct is None and prefixes is not None:
+            known = prefixes.messages
+            look = partial(self.jobs.visit, caller.name, options.session, request, body, known)
+            visit = await self.heavy.run(look) if is_large else look()
+        session = self.jobs.terms(visit, options.seed, budget)
+        effort = effort_asked(request.native or request.body)
+        routing = RoutingRequest(
+            shape=shape,
+            input_tokens=self.learned.input_tokens(catalogue, shape.input_tokens, caller.name),
+            cached_tokens=self.learned.cached_tokens(caller.name, body, prefixes),
+            thought_tokens=self._thoughts_at(effort),
+            length_factors=self.learned.lengths.factors(effort, caller.name),
+            budget_usd=budget,
+            budget_mode=mode,
+            allowed=(direct.name,) if direct else self._allowed(options, rules, caller),
+            opponents=None if direct else rules.opponent_weights,
+            excluded=excluded_by(options, catalogue, fits, self.catalogue, self._private)
+            | cannot(fits, request, pays_for_cap=pays_for_cap),
+            usd_per_win=None if direct else self._worth_of_a_win(rules, caller),
+            objective=rules.objective,
+            ceiling_usd=ceiling,
+            in_window=in_window,
+            constraints=None if direct else self._constraints(rules, streamed=request.stream),
+            kept=session.kept,
+            kept_limit_usd=session.kept_limit_usd,
+            order=session.order,
+        )
+        return Plan(
+            request_id=self._entropy.request_id(),
+            caller=caller,
+            conversation=conversation,
+            routing=routing,
+            catalogue=catalogue,
+            routed=direct is None,
+            seed=session.seed,
+            explain=options.explain,
+            fallbacks=rules.fallbacks,
+            streamed=request.stream,
+            fits=fits,
+            body=body,
+            effort=effort,
+            prefixes=prefixes,
+            is_large=is_large,
+            counted_tokens=shape.input_tokens if is_exact else 0,
+            named=named,
+            served=self._names,
+            tags=options.tags,
+            visit=visit,
+            kept=session.said,
+        )
+
+    def meant(self, name: str) -> str:
+        """The model or profile that a caller's name for it stands for; else the name itself."""
+        return self._aliases.meant(name, self.catalogue)
+
+    async def leaderboard(self, plan: Plan) -> tuple[PromptLeaderboard, float]:
+        """The prompt's leaderboard and the milliseconds it took. Raises ApiError.
+
+        A model asked for by name is not scored: there is nothing to choose.
+        """
+        if not plan.routed:
+            return _leaderboard_of_one(plan.catalogue[0]), 0.0
+        started = time.perf_counter()
+        scored = self.jobs.known(plan, self.scorer.models)
+        if scored is None:
+            scored = self.jobs.scored(plan, await self._scored(plan))
+        elif plan.marginal:
+            _take_marginal(plan, scored)
+        board, plan.taste = self.tastes.own(plan.caller.name, scored)
+        return board, (time.perf_counter() - started) * 1000.0
+
+    def thinks(self, model: str, body: Mapping[str, Any]) -> bool:
+        """Whether a model of the catalogue thinks before it answers this body, as it goes out."""
+        facts = self._facts.get(model)
+        return thinks(body, None if facts is None else facts.thinking)
+
+    def caches_marks_only(self, model: str) -> bool:
+        """Whether the model's provider caches nothing but what a request marks."""
+        facts = self._facts.get(model)
+        return facts is not None and facts.caching.kind == "marked"
+
+    def _thoughts_at(self, effort: str) -> Mapping[str, float]:
+        found = self._thoughts.get(effort)
+        if found is None:
+            found = self._thoughts[effort] = expected_thoughts(self._facts, effort)
+        return found
+
+    def visible(self, caller: Caller) -> list[ModelCard]:
+        """The models this caller may ask for."""
+        cards = self.catalogue.values()
+        return [card for card in cards if caller.models is None or card.name in caller.models]
+
+    async def _scored(self, plan: Plan) -> PromptLeaderboard:
+        if isinstance(self.scorer, FixedScorer):
+            return self.scorer.marginal  # nothing is waited for: no timer is needed
+        try:
+            async with asyncio.timeout(self._scoring.timeout_ms / 1000.0):
+                return (await self.scorer.score(plan.conversation)).leaderboard
+        except (ScoringError, TimeoutError) as error:
+            marginal = self.scorer.marginal
+            if self._scoring.on_failure == "error" or marginal is None:
+                raise from_scoring(ScoringError(str(error))) from error
+            plan.marginal = True
+            _take_marginal(plan, marginal)
+            return marginal
+
+    @property
+    def needs_solver(self) -> bool:
+        """Whether any configured rule has constraints."""
+        return self._routing.has_constraints
+
+    def _constraints(self, rules: RoutingRules, *, streamed: bool) -> Constraints | None:
+        if rules.constraints is None:
+            return None
+        return rules.constraints.rows(self.latencies.of(streamed=streamed))
+
+    def _worth_of_a_win(self, rules: RoutingRules, caller: Caller) -> Decimal | None:
+        """USD: the key's own, else what routing says; less where budgets are short."""
+        own = rules.usd_per_win if caller.usd_per_win is None else caller.usd_per_win
+        return self._worth(caller, own)
+
+    def _direct(self, model: str, caller: Caller) -> ModelCard | None:
+        if is_routing(model):
+            return None
+        card = self.catalogue.get(model)
+        if card is None or (caller.models is not None and model not in caller.models):
+            raise NotFoundError(
+                f"The model {model[:200]!r} does not exist; ask for p2l to be routed, or for one "
+                "of GET /v1/models.",
+                code="model_not_found",
+                param="model",
+            )
+        return card
+
+    def _rules(self, model: str) -> RoutingRules:
+        profile = _profile(model)
+        try:
+            return self._routing.rules(profile)
+        except KeyError:
+            known = ", ".join(self._routing.profiles) or "none are configured"
+            raise NotFoundError(
+                f"There is no routing profile {(profile or '')[:200]!r} ({known}).",
+                code="model_not_found",
+                param="model",
+            ) from None
+
+    def _allowed(
+        self, options: RoutingOptions, rules: RoutingRules, caller: Caller
+    ) -> tuple[str, ...] | None:
+        check_known(self.catalogue, options.models or (), options.named.get("models", "models"))
+        allowed: set[str] | None = None
+        for names in (options.models, rules.models, caller.models):
+            if names is not None:
+                allowed = set(names) if allowed is None else allowed & set(names)
+        return None if allowed is None else tuple(sorted(allowed))
+
+    def _weighed(
+        self, request: GatewayRequest, cards: Sequence[ModelCard], bounded: bool
+    ) -> tuple[dict[str, Fit], Counted, Conversation]:
+        """All for which the whole of a request is gone through."""
+        fits = self._fits(request, cards, bounded=bounded)
+        return fits, request.counted(), request.conversation
+
+    def _fits(
+        self, request: GatewayRequest, cards: Sequence[ModelCard], *, bounded: bool
+    ) -> dict[str, Fit]:
+        """By catalogue name. It is found out once for models that are alike in this."""
+        fits: dict[str, Fit] = {}
+        alike: dict[tuple[str, int | None, Hashable], Fit] = {}
+        for card in cards:
+            upstream = self._upstreams.get(card.provider)
+            if upstream is None:
+                fits[card.name] = _ANYTHING
+                continue
+            kin = upstream.kin(request.body, card.upstream_model)
+            kind = card.provider, self._rules_of.get(card.name), kin
+            if kind not in alike:
+                facts = self._facts.get(card.name)
+                alike[kind] = request.fit(
+                    upstream, card.upstream_model, bounded=bounded, facts=facts
+                )
+            fits[card.name] = alike[kind]
+        return fits
+
+    async def _shape(
+        self, request: GatewayRequest, fits: Mapping[str, Fit], counted: Counted
+    ) -> RequestShape:
+        return RequestShape(
+            input_tokens=await self._count(counted) + counted.further,
+            input_tokens_upper_bound=counted.bound,
+            max_output_tokens=request.max_output_tokens,
+            n=request.n,
+            needs=request.needs,
+            tier=request.tier,
+            other_tiers=other_tiers(request.native or request.body, request.tier, fits),
+            thinking_tokens={
+                n: f.thinking_tokens for n, f in fits.items() if f.thinking_tokens > 0
+            },
+        )
+
+    async def _count(self, counted: Counted) -> int:
+        if len(counted.text) > _EXACT_COUNT_CHARS:
+            return (counted.n_bytes + 3) // 4
+        return await self.scorer.count_tokens(counted.text)
+
+
+def _take_marginal(plan: Plan, marginal: PromptLeaderboard) -> None:
+    if not is_known(plan.routing.objective, marginal):
+        plan.routing = replace(plan.routing, objective=Objective.WIN_RATE)
+
+
+def _chat_body(request: GatewayRequest) -> Mapping[str, Any]:
+    """The messages of a chat completion; empty on other surfaces."""
+    return request.body if isinstance(request, ChatRequest) else {}
+
+
+def _leaderboard_of_one(card: ModelCard) -> PromptLeaderboard:
+    return PromptLeaderboard(PreferenceFamily.BT, (card.leaderboard_name,), np.zeros(1))
+
+
+def _profile(model: str) -> str | None:
+    return model.removeprefix("p2l:") if model.startswith("p2l:") else None

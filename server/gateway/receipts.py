@@ -1,0 +1,77 @@
+"""Keeps the receipt of every decision, and the prompt where the configuration says so."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Final
+
+import orjson
+
+from server.config.settings import ScorerSettings
+from server.gateway.receipt import checkpoint_version, folded_receipt
+from server.gateway.routed_request import Exchange
+from server.storage.rows import micros
+from server.storage.statements import Kind
+from server.storage.store import Store
+
+_LOG: Final = logging.getLogger(__name__)
+_MOST_KEPT_CHARS: Final = 1_000_000
+
+
+class Receipts:
+    """keep_prompts: the user's turns are kept too, so that feedback can become a training vote; of
+    a prompt that is longer than any model reads to its end, they are not."""
+
+    def __init__(
+        self,
+        store: Store,
+        scoring: ScorerSettings,
+        *,
+        keep_prompts: bool,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._store = store
+        self._checkpoint = checkpoint_version(scoring)
+        self._keep_prompts = keep_prompts
+        self._clock = clock
+        # what receipts have in common, by version
+        self._stored: set[str] = set()
+
+    def keep(self, exchange: Exchange) -> None:
+        """Of a routed request. Does not wait and does not fail."""
+        if not exchange.plan.routed:
+            return
+        try:
+            self._keep(exchange)
+        except Exception as error:
+            # the answer has been paid for: it goes out without its receipt
+            _LOG.error("no receipt of %s: %s", exchange.plan.request_id, type(error).__name__)
+
+    def _keep(self, exchange: Exchange) -> None:
+        plan, now = exchange.plan, self._clock()
+        about = {"request_id": plan.request_id, "created_at": micros(now)}
+        receipt = folded_receipt(exchange, created_s=int(now), checkpoint=self._checkpoint)
+        common = receipt.common
+        if common.version not in self._stored:
+            self._stored.add(common.version)
+            text = _json(common.document)
+            row = {"version": common.version, "created_at": micros(now), "document": text}
+            self._store.put(Kind.CATALOGUE, row)
+        self._store.put(
+            Kind.RECEIPT,
+            {
+                **about,
+                "key_name": plan.caller.name,
+                "catalogue_version": common.version,
+                "document": _json(receipt.document),
+            },
+        )
+        if self._keep_prompts and sum(map(len, plan.conversation.turns)) <= _MOST_KEPT_CHARS:
+            turns = list(plan.conversation.turns)
+            self._store.put(Kind.PROMPT, {**about, "messages": _json(turns)})
+
+
+def _json(value: object) -> str:
+    return orjson.dumps(value).decode()

@@ -1,0 +1,139 @@
+"""One request on its way through the gateway."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from p2l_model.types import PromptLeaderboard
+from router.choice import Decision
+from router.receipt import Attempt
+from server.accounts.accounts import WindowShortError
+from server.errors import ApiError, BudgetExhaustedError
+from server.gateway.failures import from_upstreams
+from server.gateway.hedge import Leg
+from server.gateway.plan import Plan
+from server.ledger.attempt import Outcome
+from server.ledger.entry import Entry
+from server.upstream.base import UpstreamReply, UpstreamStream
+from server.upstream.errors import UpstreamError, UpstreamModelRefusedError
+from server.wire.surface import Surface
+
+_FREE_REFUSALS: Final = 8
+
+
+@dataclass(slots=True)
+class Timings:
+    """Milliseconds spent in each hop, for Server-Timing."""
+
+    score_ms: float = 0.0
+    decide_ms: float = 0.0
+    upstream_ms: float = 0.0
+
+    @property
+    def header(self) -> str:
+        """The value of Server-Timing."""
+        return (
+            f"score;dur={self.score_ms:.2f}, decide;dur={self.decide_ms:.2f}, "
+            f"upstream;dur={self.upstream_ms:.2f}"
+        )
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One request on its way: its plan, the decision in force and what happened so far.
+
+    entry: the ledger's, of the latest attempt; None before the first. sent_as: the surface on
+    which it went out. rng: of the seed, past the draws so far. history: all decisions as the
+    router gave them, with what became of each. reservations: numbers of attempts that the ledger
+    has been told of; a refused one keeps its own, since its row is settled.
+    """
+
+    plan: Plan
+    leaderboard: PromptLeaderboard
+    decision: Decision
+    rng: random.Random
+    history: list[Attempt] = field(default_factory=list)
+    attempts: int = 0
+    reservations: int = 0
+    retries: int = 0
+    entry: Entry | None = None
+    failures: dict[str, UpstreamError] = field(default_factory=dict)
+    timings: Timings = field(default_factory=Timings)
+    sent_as: Surface = Surface.CHAT
+
+    @property
+    def counted_attempts(self) -> int:
+        """Those that count against the fallbacks. A model's refusal of the request takes no time
+        and costs nothing, so that a few of them do not."""
+        refusals = sum(isinstance(e, UpstreamModelRefusedError) for e in self.failures.values())
+        return self.attempts - min(refusals, _FREE_REFUSALS)
+
+    def settle_race(self, legs: Sequence[Leg[Any]], number: int) -> None:
+        """The last leg is the one that decides: it becomes the attempt in force, and the last of
+        the history from number on."""
+        *others, last = legs
+        raced = dict(
+            zip(sorted(legs, key=lambda leg: leg.started), self.history[number:], strict=True)
+        )
+        for leg in others:
+            failure = "hedge_lost" if leg.error is None else type(leg.error).__name__
+            raced[leg] = raced[leg]._replace(failure=failure)
+            if leg.error is not None:
+                self.failures[leg.decision.model] = leg.error
+        self.history[number:] = [raced[leg] for leg in legs]
+        self.decision, self.entry, self.sent_as = last.decision, last.entry, last.sent_as
+
+    def take(self, entry: Entry) -> None:
+        """The entry of the next attempt, with the output cap that it pays for."""
+        self.entry = entry
+        if entry.output_cap is not None:
+            self.decision = replace(self.decision, max_output_tokens=entry.output_cap)
+
+    async def note_served(self, reply: UpstreamReply | UpstreamStream) -> None:
+        """Finds out whether another model answered than the one asked for."""
+        entry, said = self.entry, reply.model or ""
+        if entry is None:
+            return
+        try:
+            other = await self.plan.served.other(self.decision.card, said)
+        except BaseException:
+            # the caller has hung up, and nobody else has the answer
+            await _settle(entry, reply)
+            raise
+        if other is not None:
+            entry.served(other, said)
+            last = self.history[-1]
+            self.history[-1] = last._replace(served_model=entry.row.served_model)
+
+    def exhausted(self, short: WindowShortError) -> ApiError:
+        """What a window that is short of money comes to: after a failed attempt, that failure is
+        what the caller is told."""
+        if self.failures:
+            return from_upstreams(self.failures)
+        return BudgetExhaustedError(
+            f"The budget of {short.spec.shown} is spent or reserved: {short.available_usd:f} USD "
+            f"are left; this request could cost {short.cost}. Wait, or lower its output limit.",
+            short.retry_after_s,
+        )
+
+
+async def _settle(entry: Entry, reply: UpstreamReply | UpstreamStream) -> None:
+    if isinstance(reply, UpstreamReply):
+        entry.answer(reply.body)
+    else:
+        await reply.aclose()
+        entry.settle(Outcome.CANCELLED)
+
+
+@dataclass(slots=True)
+class Opening:
+    """A stream on its way to its first event. exchange: once it is decided who is asked."""
+
+    exchange: Exchange | None = None
+
+
+def forget(_: Exchange) -> None:
+    """Where no receipts are kept."""

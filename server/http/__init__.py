@@ -1,0 +1,1 @@
+"""HTTP between a caller and the server: bodies, headers, errors, connections that end."""

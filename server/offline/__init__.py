@@ -1,0 +1,1 @@
+"""Programs that work on what has been stored, not on live requests."""

@@ -1,0 +1,99 @@
+"""What an answer is expected to cost: by prices and predicted lengths, as the gateway has it, else
+learnt from what answers did cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from p2l_model.analysis.scored import PromptReader
+from p2l_model.fitting.ridge import fit_ridge, lacking
+from p2l_model.types import FloatArray
+from server.offline.simulate.predict import Predicted, read_hidden
+from server.offline.simulate.table import ScoreTable, TokenPrices
+
+# Beyond what was ever seen, a line in the logarithm is a guess.
+_BEYOND: Final = np.log(2.0)
+
+
+class ReadPrompts(NamedTuple):
+    """A table, and what the checkpoint's heads read of its prompts: hidden (P, H)."""
+
+    table: ScoreTable
+    hidden: FloatArray
+
+
+def expected_costs(
+    reader: PromptReader,
+    table: ScoreTable,
+    predicted: Predicted,
+    prices: Mapping[str, TokenPrices],
+    train: ScoreTable | None = None,
+    on_progress: Callable[[str, int, int], None] = lambda _stage, _done, _of: None,
+) -> tuple[FloatArray, str]:
+    """(P, M) USD and where they come from: as the gateway has them wherever that can be had, and
+    never from the answers that are being judged, except where nothing else is known."""
+    priced = priced_costs(table, predicted, prices)
+    if priced is not None:
+        return priced, "prices and predicted lengths"
+    if train is None:
+        return mean_costs(table), (
+            "each model's mean cost in the scores themselves: give --train-scores, or prices and a "
+            "checkpoint that predicts lengths"
+        )
+    n = len(train.conversations)
+    hidden = read_hidden(reader, train, lambda done: on_progress("training prompts", done, n))
+    cost = learnt_costs(ReadPrompts(train, hidden), ReadPrompts(table, predicted.hidden))
+    return cost, "the training scores' costs, by prompt (the gateway: prices and predicted lengths)"
+
+
+def priced_costs(
+    table: ScoreTable, predicted: Predicted, prices: Mapping[str, TokenPrices]
+) -> FloatArray | None:
+    """(P, M) USD as the gateway expects them: prices and predicted lengths. None where a model
+    lacks one."""
+    lengths = predicted.output_tokens
+    if not all(name in prices for name in table.models) or not np.isfinite(lengths).all():
+        return None
+    columns = [
+        prices[name].cost_usd(table.input_tokens, lengths[:, k])
+        for k, name in enumerate(table.models)
+    ]
+    return np.column_stack(columns)
+
+
+def mean_costs(table: ScoreTable) -> FloatArray:
+    """(P, M) USD: each model's mean, where nothing else is known."""
+    return np.tile(table.cost_usd.mean(axis=0), (table.score.shape[0], 1))
+
+
+def learnt_costs(train: ReadPrompts, asked: ReadPrompts) -> FloatArray:
+    """(P, M) USD of the asked table's models, each graded and priced in training.
+
+    log(cost of model m on prompt z) by ridge on what the heads read of z, and on how long z is:
+    what a length head and prices come to, where the data have costs and no lengths. On average over
+    the training prompts, each left out in turn, it is what was paid.
+    """
+    columns = [train.table.models.index(name) for name in asked.table.models]
+    cost = train.table.cost_usd[:, columns]
+    logs = np.log(np.maximum(cost, _least(cost)))
+    fit = fit_ridge(_design(train), logs)
+    expected = np.clip(
+        _design(asked) @ fit.weight.T + fit.bias,
+        np.nanmin(logs, axis=0) - _BEYOND,
+        np.nanmax(logs, axis=0) + _BEYOND,
+    )
+    free = np.nanmax(cost, axis=0) == 0
+    found: FloatArray = np.exp(expected) * np.where(free, 0.0, lacking(logs, fit.left_out))
+    return found
+
+
+def _least(cost: FloatArray) -> float:
+    paid = cost[cost > 0]
+    return float(paid.min()) if paid.size > 0 else 1.0
+
+
+def _design(prompts: ReadPrompts) -> FloatArray:
+    return np.column_stack([prompts.hidden, np.log1p(prompts.table.input_tokens)])

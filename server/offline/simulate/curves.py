@@ -1,0 +1,157 @@
+"""Cost-performance curves (the paper's Figure 5) and what lies between them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from p2l_model.types import FloatArray
+from router.hull import hull_of
+from server.offline.simulate.predict import Belief
+from server.offline.simulate.table import ScoreTable
+
+N_RESAMPLES: Final = 1000
+_N_PRICES: Final = 80
+_GRID: Final = 400
+_LEVELS: Final = (0.025, 0.975)
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """J points by rising cost. cost, score: (J, P), what each prompt cost and scored there."""
+
+    cost: FloatArray
+    score: FloatArray
+
+    @property
+    def n_prompts(self) -> int:
+        """P."""
+        return int(self.cost.shape[1])
+
+    def means(self, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """(J,) mean cost and score with prompts weighted (P,)."""
+        total = weights.sum()
+        return self.cost @ weights / total, self.score @ weights / total
+
+
+class Interval(NamedTuple):
+    """A number with its 95% interval over prompts; low and high are None where there is none."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+def curve_of(table: ScoreTable, belief: Belief) -> Curve:
+    """One cost weight over all prompts: argmax of value - weight * cost, for weights from none to
+    cheapest only."""
+    rows = np.arange(table.score.shape[0])
+    picks = {}
+    for price in _prices(belief.cost_usd):
+        chosen = pick(belief, price)
+        picks[chosen.tobytes()] = chosen
+    cost = np.array([table.cost_usd[rows, chosen] for chosen in picks.values()])
+    score = np.array([table.score[rows, chosen] for chosen in picks.values()])
+    order = np.argsort(cost.mean(axis=1), kind="stable")
+    return Curve(cost[order], score[order])
+
+
+def pick(belief: Belief, price: float) -> NDArray[np.intp]:
+    """(P,) the model of each prompt; among equals the cheaper."""
+    cheapest = belief.cost_usd
+    if np.isinf(price):
+        return np.asarray(np.argmin(cheapest, axis=1))
+    worth = belief.value - price * belief.cost_usd
+    best = worth.max(axis=1, keepdims=True)
+    cheapest = np.where(worth >= best - 1e-12, belief.cost_usd, np.inf)
+    return np.asarray(np.argmin(cheapest, axis=1))
+
+
+def single_models(table: ScoreTable) -> Curve:
+    """A point per model, in the table's order."""
+    return Curve(table.cost_usd.T, table.score.T)
+
+
+def envelope(cost: FloatArray, score: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """The best random mix of the points: the upper concave hull, scores rising."""
+    hull = hull_of(cost.tolist(), score.tolist())
+    return cost[hull], score[hull]
+
+
+def height(cost: FloatArray, score: FloatArray, at: FloatArray) -> FloatArray:
+    """The curve's best score at no more than the cost `at`: linear between neighbours (a mix of
+    two weights), never falling with more money."""
+    best = np.maximum.accumulate(score)
+    found: FloatArray = np.interp(at, cost, best)
+    return found
+
+
+def gain_over(curve: Curve, singles: Curve, weights: FloatArray) -> float:
+    """Mean score above the best random mix, over costs from the cheapest model's to that of the
+    mix's top. The mix is the hull on these very prompts, the curve is taken as it is: what bias
+    there is is against it."""
+    low, top = envelope(*singles.means(weights))
+    grid = np.linspace(low[0], low[-1], _GRID)
+    ours = height(*_sorted(*curve.means(weights)), grid)
+    return float((ours - np.interp(grid, low, top)).mean())
+
+
+def saving_of(curve: Curve, singles: Curve, best: int, weights: FloatArray) -> float:
+    """Share of the best single model's cost saved at its score; 0 where the curve does not reach
+    it: then one asks that model."""
+    cost, score = singles.means(weights)
+    ours_cost, ours = _sorted(*curve.means(weights))
+    reached = _cost_at(ours_cost, np.maximum.accumulate(ours), float(score[best]))
+    return max(0.0, 1.0 - reached / float(cost[best]))
+
+
+def bootstrap_weights(n_prompts: int, seed: int, n: int = N_RESAMPLES) -> FloatArray:
+    """(n, P): how often each prompt is drawn."""
+    chance = np.random.default_rng(seed)
+    shares = np.full(n_prompts, 1.0 / n_prompts)
+    return chance.multinomial(n_prompts, shares, size=n).astype(np.float64)
+
+
+def interval(value: float | None, draws: list[float]) -> Interval:
+    """Percentiles."""
+    low, high = np.quantile(draws, _LEVELS)
+    return Interval(value, float(low), float(high))
+
+
+def points(curve: Curve, weights: FloatArray) -> list[dict[str, Any]]:
+    """pareto.json's: mean cost and score of each point, with the score's interval."""
+    flat = np.ones(curve.n_prompts)
+    cost, score = curve.means(flat)
+    draws = (curve.score @ weights.T) / weights.sum(axis=1)  # (J, n)
+    low, high = np.quantile(draws, _LEVELS, axis=1)
+    return [
+        {"cost_usd": float(c), "score": float(s), "ci95": [float(a), float(b)]}
+        for c, s, a, b in zip(cost, score, low, high, strict=True)
+    ]
+
+
+def _prices(cost: FloatArray) -> list[float]:
+    """Value per USD: from none through all that matter to infinite."""
+    typical = cost.mean(axis=0)
+    least, most = 1e-4 / typical.max(), 100.0 / typical[typical > 0].min()
+    return [0.0, *np.geomspace(least, most, _N_PRICES).tolist(), np.inf]
+
+
+def _sorted(cost: FloatArray, score: FloatArray) -> tuple[FloatArray, FloatArray]:
+    order = np.argsort(cost, kind="stable")
+    return cost[order], score[order]
+
+
+def _cost_at(cost: FloatArray, best: FloatArray, wanted: float) -> float:
+    """The least cost at which the rising curve is that high; infinite where it never is."""
+    k = int(np.searchsorted(best, wanted))
+    if k == best.size:
+        return float("inf")
+    if k == 0:
+        return float(cost[0])
+    rise = best[k] - best[k - 1]
+    share = (wanted - best[k - 1]) / rise if rise > 0 else 1.0
+    return float(cost[k - 1] + share * (cost[k] - cost[k - 1]))

@@ -1,0 +1,1 @@
+"""The APIs that callers speak: each reads a request and writes an answer in its own form."""

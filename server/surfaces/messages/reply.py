@@ -1,0 +1,190 @@
+"""Answers of chat completions as Anthropic's messages, whole and streamed; and its errors."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import orjson
+
+from server.upstream.carried import sealed_in
+from server.upstream.seal import UNSIGNED
+from server.wire.usage import parse_usage
+
+Event = dict[str, Any]
+_STOP_REASONS: Final = {
+    "stop": "end_turn",
+    "length": "max_tokens",
+    "tool_calls": "tool_use",
+    "content_filter": "refusal",
+}
+_DELTAS: Final = {"text": "text_delta", "thinking": "thinking_delta"}
+
+
+def to_message(completion: Mapping[str, Any], model: str) -> Event:
+    """A whole answer."""
+    choice = completion["choices"][0]
+    said = choice["message"]
+    blocks: list[Event] = []
+    reasoning = said.get("reasoning_content") or said.get("reasoning")
+    kept = list(sealed_in(said))
+    if reasoning:
+        signature = kept.pop(0) if kept else UNSIGNED
+        blocks.append({"type": "thinking", "thinking": reasoning, "signature": signature})
+    blocks += [{"type": "redacted_thinking", "data": data} for data in kept]
+    text = said.get("content") or said.get("refusal")
+    if text:
+        blocks.append({"type": "text", "text": text})
+    for call in said.get("tool_calls") or ():
+        arguments = _object(call["function"].get("arguments"))
+        if arguments is not None:
+            blocks.append(_tool_use(call, arguments))
+    return {
+        **_blank(model),
+        "content": blocks,
+        "stop_reason": _stop_reason(
+            choice.get("finish_reason"), called=bool(said.get("tool_calls"))
+        ),
+        "usage": _usage(completion.get("usage")),
+    }
+
+
+class MessageEvents:
+    """One streamed answer. input_tokens: as estimated; what was read is known at the end only, but
+    there are clients that look for it at the beginning alone."""
+
+    def __init__(self, model: str, input_tokens: int = 0) -> None:
+        self._model = model
+        self._input_tokens = input_tokens
+        self._index = -1
+        self._kind = ""
+        self._signature = UNSIGNED
+        self._call = -1
+        self._finish_reason: object = "stop"
+        self._usage: object = None
+
+    def begin(self) -> Iterator[Event]:
+        """Before anything is said."""
+        usage = {"input_tokens": self._input_tokens, "output_tokens": 0}
+        yield {"type": "message_start", "message": {**_blank(self._model), "usage": usage}}
+        yield {"type": "ping"}
+
+    def chunk(self, chunk: Mapping[str, Any]) -> Iterator[Event]:
+        """The events for one chunk."""
+        if isinstance(chunk.get("usage"), dict):
+            self._usage = chunk["usage"]
+        for choice in chunk.get("choices") or ():
+            yield from self._delta(choice.get("delta") or {})
+            if choice.get("finish_reason"):
+                self._finish_reason = choice["finish_reason"]
+
+    def end(self) -> Iterator[Event]:
+        """After the last chunk."""
+        yield from self._close()
+        stop_reason = _stop_reason(self._finish_reason, called=self._call >= 0)
+        delta = {"stop_reason": stop_reason, "stop_sequence": None}
+        yield {"type": "message_delta", "delta": delta, "usage": _usage(self._usage)}
+        yield {"type": "message_stop"}
+
+    def _delta(self, delta: Mapping[str, Any]) -> Iterator[Event]:
+        reasoning = delta.get("reasoning_content") or delta.get("reasoning")
+        if isinstance(reasoning, str) and reasoning:
+            yield from self._say("thinking", reasoning)
+        for data in sealed_in(delta):
+            yield from self._keep(data)
+        text = delta.get("content") or delta.get("refusal")
+        if text:
+            yield from self._say("text", text)
+        for call in delta.get("tool_calls") or ():
+            yield from self._tool(call)
+
+    def _say(self, kind: str, text: str) -> Iterator[Event]:
+        if self._kind != kind:
+            blank = {"type": kind, kind: ""} | ({"signature": ""} if kind == "thinking" else {})
+            yield from self._open(kind, blank)
+        yield self._more({"type": _DELTAS[kind], kind: text})
+
+    def _keep(self, data: str) -> Iterator[Event]:
+        """Reasoning that is to come back, with the words of it that were shown or without any."""
+        if self._kind == "thinking":
+            self._signature = data
+        else:
+            yield from self._open("redacted_thinking", {"type": "redacted_thinking", "data": data})
+        yield from self._close()
+
+    def _tool(self, call: Mapping[str, Any]) -> Iterator[Event]:
+        number = call.get("index", 0)
+        if self._kind != "tool_use" or self._call != number:
+            self._call = number
+            yield from self._open("tool_use", _tool_use(call, {}))
+        arguments = (call.get("function") or {}).get("arguments")
+        if arguments:
+            yield self._more({"type": "input_json_delta", "partial_json": arguments})
+
+    def _open(self, kind: str, block: Event) -> Iterator[Event]:
+        yield from self._close()
+        self._index += 1
+        self._kind = kind
+        yield {"type": "content_block_start", "index": self._index, "content_block": block}
+
+    def _close(self) -> Iterator[Event]:
+        if self._kind == "thinking":
+            yield self._more({"type": "signature_delta", "signature": self._signature})
+            self._signature = UNSIGNED
+        if self._kind:
+            yield {"type": "content_block_stop", "index": self._index}
+        self._kind = ""
+
+    def _more(self, delta: Event) -> Event:
+        return {"type": "content_block_delta", "index": self._index, "delta": delta}
+
+
+def _blank(model: str) -> Event:
+    return {
+        "id": f"msg_{uuid.uuid4().hex}",
+        "type": "message",
+        "role": "assistant",
+        "model": model,
+        "content": [],
+        "stop_reason": None,
+        "stop_sequence": None,
+    }
+
+
+def _stop_reason(finish_reason: object, *, called: bool) -> str:
+    """What the answer holds decides: some providers end a turn of calls with "stop", or say
+    "tool_calls" where there is none. called: it calls a tool."""
+    if called and finish_reason in ("stop", "tool_calls"):
+        return "tool_use"
+    found = _STOP_REASONS.get(str(finish_reason), "end_turn")
+    return "end_turn" if found == "tool_use" else found
+
+
+def _usage(usage: object) -> Event:
+    """As Anthropic reports it: input_tokens are those that the cache had no part in."""
+    parsed = parse_usage(usage)
+    if parsed is None:
+        return {"input_tokens": 0, "output_tokens": 0}
+    written = parsed.cache_write_tokens + parsed.cache_write_1h_tokens
+    out: Event = {
+        "input_tokens": max(0, parsed.prompt_tokens - parsed.cached_tokens - written),
+        "cache_creation_input_tokens": written,
+        "cache_read_input_tokens": parsed.cached_tokens,
+        "output_tokens": parsed.completion_tokens,
+    }
+    cost = usage.get("cost") if isinstance(usage, dict) else None
+    return out if cost is None else out | {"cost": cost}
+
+
+def _tool_use(call: Mapping[str, Any], arguments: object) -> Event:
+    name = (call.get("function") or {}).get("name")
+    return {"type": "tool_use", "id": call.get("id"), "name": name, "input": arguments}
+
+
+def _object(arguments: object) -> object:
+    """None where the answer was cut off in the middle of them: half a call is better left out."""
+    try:
+        return orjson.loads(str(arguments or "{}"))
+    except orjson.JSONDecodeError:
+        return None

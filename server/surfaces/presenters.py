@@ -1,0 +1,238 @@
+"""A stream on its way to the caller: in the form of the surface that was asked for, whichever the
+provider speaks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Final, Protocol
+
+import orjson
+
+from router.catalog import ModelCard
+from server.http.anthropic_error import error_body
+from server.surfaces.messages.reply import MessageEvents
+from server.surfaces.responses.stream import ResponseStream
+from server.wire.sse import DONE, SseEvent, encode_event, error_event
+from server.wire.surface import Surface
+
+Costing = Callable[[], float | None]
+_LAST_RESPONSES: Final = frozenset({"response.completed", "response.incomplete", "response.failed"})
+
+
+class Presenter(Protocol):
+    """Encodes one stream. ended: the response object once it is whole, on the surface that has
+    one."""
+
+    ended: dict[str, Any] | None
+
+    def begin(self) -> Iterator[bytes]:
+        """Before the first event."""
+
+    def event(self, event: SseEvent) -> Iterable[bytes]:
+        """For one event of the provider's."""
+
+    def end(self) -> Iterator[bytes]:
+        """After the last one."""
+
+    def failure(self, error: Mapping[str, Any]) -> bytes:
+        """The event that ends a broken stream. error: the inside of OpenAI's envelope."""
+
+
+class ChunkPresenter:
+    """Chat completions and completions: changes what must change in a chunk and passes on the
+    bytes of every other. cost: USD of the answer so far; explanation: goes out with the first."""
+
+    def __init__(
+        self,
+        card: ModelCard,
+        cost: Costing,
+        *,
+        include_usage: bool,
+        explanation: dict[str, Any] | None,
+    ) -> None:
+        self.ended: dict[str, Any] | None = None
+        self._card = card
+        self._cost = cost
+        self._include_usage = include_usage
+        self._explanation = explanation
+        self._named = b'"model":' + orjson.dumps(card.name)
+
+    def begin(self) -> Iterator[bytes]:
+        """Nothing."""
+        yield from ()
+
+    def event(self, event: SseEvent) -> Iterable[bytes]:
+        """See Presenter."""
+        payload = self._rewritten(event)
+        return () if payload is None else (encode_event(payload),)
+
+    def end(self) -> Iterator[bytes]:
+        """See Presenter."""
+        yield DONE
+
+    def failure(self, error: Mapping[str, Any]) -> bytes:
+        """See Presenter."""
+        return error_event(error)
+
+    def _rewritten(self, event: SseEvent) -> bytes | None:
+        parsed = event.parsed
+        if parsed is not None and self._explanation is None and "usage" not in parsed:
+            if parsed.get("model") == self._card.name:
+                return event.data
+            return self._renamed(event.data, parsed)
+        chunk = event.json()
+        chunk["model"] = self._card.name
+        if self._explanation is not None:
+            chunk["p2l"], self._explanation = self._explanation, None
+        return self._with_usage(chunk)
+
+    def _renamed(self, data: bytes, parsed: Mapping[str, Any]) -> bytes:
+        """With our name for the model. Where the word stands once it is the chunk's own, and can be
+        changed where it stands: within a string its quotes would be escaped."""
+        said = parsed.get("model")
+        if isinstance(said, str) and data.count(b'"model"') == 1:
+            theirs = b'"model":"%b"' % said.encode()
+            if theirs in data:
+                return data.replace(theirs, self._named)
+        return orjson.dumps({**parsed, "model": self._card.name})
+
+    def _with_usage(self, chunk: dict[str, Any]) -> bytes | None:
+        usage = chunk.get("usage")
+        if not self._include_usage:
+            chunk.pop("usage", None)
+            if usage is not None and not chunk.get("choices"):
+                return None
+        elif isinstance(usage, dict):
+            chunk["usage"] = with_cost(usage, self._cost())
+        return orjson.dumps(chunk)
+
+
+class ResponsesPresenter:
+    """The Responses API over a provider's chat completions."""
+
+    def __init__(self, stream: ResponseStream, cost: Costing) -> None:
+        self.ended: dict[str, Any] | None = None
+        self._stream = stream
+        self._cost = cost
+
+    def begin(self) -> Iterator[bytes]:
+        """See Presenter."""
+        yield from map(named_event, self._stream.begin())
+
+    def event(self, event: SseEvent) -> Iterator[bytes]:
+        """See Presenter."""
+        yield from map(named_event, self._stream.chunk(_costed(event.json(), self._cost)))
+
+    def end(self) -> Iterator[bytes]:
+        """See Presenter."""
+        yield from map(named_event, self._stream.end())
+        self.ended = self._stream.response
+
+    def failure(self, error: Mapping[str, Any]) -> bytes:
+        """See Presenter."""
+        return named_event(self._stream.error(error["code"], error["message"]))
+
+
+class MessagesPresenter:
+    """The Messages API over a provider's chat completions."""
+
+    def __init__(self, stream: MessageEvents, cost: Costing, request_id: str) -> None:
+        self.ended: dict[str, Any] | None = None
+        self._stream = stream
+        self._cost = cost
+        self._request_id = request_id
+
+    def begin(self) -> Iterator[bytes]:
+        """See Presenter."""
+        yield from map(named_event, self._stream.begin())
+
+    def event(self, event: SseEvent) -> Iterator[bytes]:
+        """See Presenter."""
+        yield from map(named_event, self._stream.chunk(_costed(event.json(), self._cost)))
+
+    def end(self) -> Iterator[bytes]:
+        """See Presenter."""
+        yield from map(named_event, self._stream.end())
+
+    def failure(self, error: Mapping[str, Any]) -> bytes:
+        """See Presenter."""
+        return named_event(error_body(500, error, self._request_id))
+
+
+class NativePresenter:
+    """Events of a provider that has the surface itself: passed on with our name for the model and
+    the cost. surface: RESPONSES or MESSAGES. marks: what a response says of its place here."""
+
+    def __init__(
+        self,
+        card: ModelCard,
+        cost: Costing,
+        surface: Surface,
+        request_id: str,
+        marks: Mapping[str, Any],
+    ) -> None:
+        self.ended: dict[str, Any] | None = None
+        self._marks = marks
+        self._card = card
+        self._cost = cost
+        self._surface = surface
+        self._request_id = request_id
+        self._n_events = 0
+
+    def begin(self) -> Iterator[bytes]:
+        """Nothing."""
+        yield from ()
+
+    def event(self, event: SseEvent) -> Iterator[bytes]:
+        """See Presenter."""
+        parsed = event.json()
+        self._n_events += 1
+        if not self._changes(parsed):
+            yield encode_event(event.data, event.name)
+        else:
+            yield named_event(parsed)
+
+    def end(self) -> Iterator[bytes]:
+        """Nothing: its own last event has been."""
+        yield from ()
+
+    def failure(self, error: Mapping[str, Any]) -> bytes:
+        """See Presenter."""
+        if self._surface is Surface.MESSAGES:
+            return named_event(error_body(500, error, self._request_id))
+        told = {"code": error["code"], "message": error["message"], "param": None}
+        return named_event({"type": "error", **told, "sequence_number": self._n_events})
+
+    def _changes(self, event: dict[str, Any]) -> bool:
+        for holder in ("response", "message"):
+            if isinstance(event.get(holder), dict):
+                event[holder] = {**event[holder], "model": self._card.name, **self._marks}
+                if event.get("type") in _LAST_RESPONSES:
+                    self._add_cost(event[holder])
+                    self.ended = event[holder]
+                return True
+        if event.get("type") == "message_delta" and isinstance(event.get("usage"), dict):
+            self._add_cost(event)
+            return True
+        return False
+
+    def _add_cost(self, holder: dict[str, Any]) -> None:
+        if isinstance(holder.get("usage"), dict):
+            holder["usage"] = with_cost(holder["usage"], self._cost())
+
+
+def with_cost(usage: Mapping[str, Any], cost_usd: float | None) -> dict[str, Any]:
+    """usage with what it cost, where that is known; what else it says of that is not booked."""
+    if cost_usd is None:
+        return {name: value for name, value in usage.items() if name != "cost"}
+    return {**usage, "cost": cost_usd}
+
+
+def _costed(chunk: dict[str, Any], cost: Costing) -> dict[str, Any]:
+    usage = chunk.get("usage")
+    return chunk | {"usage": with_cost(usage, cost())} if isinstance(usage, dict) else chunk
+
+
+def named_event(event: Mapping[str, Any]) -> bytes:
+    """An event under the name of its type."""
+    return encode_event(orjson.dumps(event), str(event["type"]).encode())

@@ -1,0 +1,50 @@
+"""Answers to a caller who wants the conversation shortened, by a model that has no way of its own
+to do that: the summary that it writes becomes the one item that the API gives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from server.surfaces.responses.ids import new_id
+from server.surfaces.responses.reply import Item, ended
+from server.surfaces.responses.stream import Event, ResponseStream
+from server.surfaces.responses.tools import Toolbox
+from server.upstream.compaction import kept_summary
+
+
+def compacted(response: Item) -> Item:
+    """A whole response whose output is the compaction that its text makes."""
+    texts = [
+        part.get("text", "")
+        for item in response["output"]
+        if item["type"] == "message"
+        for part in item["content"]
+    ]
+    return {**response, "output": [_item("".join(texts))]}
+
+
+class CompactionStream(ResponseStream):
+    """One streamed. Nothing of it is seen before it is whole."""
+
+    def __init__(self, response: Item) -> None:
+        super().__init__(response, Toolbox(), with_thoughts=False)
+        self._summary: list[str] = []
+
+    def _delta(self, delta: Mapping[str, Any], _: Mapping[str, Any]) -> Iterator[Event]:
+        if isinstance(delta.get("content"), str):
+            self._summary.append(delta["content"])
+        yield from ()
+
+    def end(self) -> Iterator[Event]:
+        """See ResponseStream."""
+        item = _item("".join(self._summary))
+        yield self._event("response.output_item.added", output_index=0, item=item)
+        yield self._event("response.output_item.done", output_index=0, item=item)
+        response = {**self.response, "output": [item]}
+        self.response = ended(response, self._finish_reason, self._usage)
+        yield self._event(f"response.{self.response['status']}", response=self.response)
+
+
+def _item(text: str) -> Item:
+    return {"type": "compaction", "id": new_id("cmp"), "encrypted_content": kept_summary(text)}

@@ -1,0 +1,175 @@
+"""What an upstream reports it used, read with suspicion."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any, Final
+
+from router.cost import Usage
+from server.wire.surface import Surface
+
+# Our own name, in a usage object, for the searches that an answer's items tell of.
+WEB_SEARCHES: Final = "p2l_web_searches"
+_LONG: Final = "ephemeral_1h_input_tokens"
+_SUMMED: Final = (
+    "input_tokens",
+    "output_tokens",
+    "cache_read_input_tokens",
+    "cache_creation_input_tokens",
+)
+# From here on a float does not tell one number from the next.
+_MOST: Final = 2**53
+_STATED: Final = ("cost", "cost_details", "is_byok")
+
+
+def parse_usage(usage: object, surface: Surface = Surface.CHAT) -> Usage | None:
+    """A usage object in the surface's form; None where it is absent or has no counts."""
+    if not isinstance(usage, dict):
+        return None
+    if surface is Surface.MESSAGES:
+        return _messages(usage)
+    if surface in (Surface.RESPONSES, Surface.COMPACT):
+        return _openai(usage, "input_tokens", "output_tokens")
+    return _openai(usage, "prompt_tokens", "completion_tokens")
+
+
+def reported_cost(usage: object) -> Decimal | None:
+    """USD that a usage object itself states; None where it states none, or nonsense.
+
+    With a key of the operator's own at the vendor, OpenRouter charges its fee and states beside it
+    what the vendor charges: both are paid.
+    """
+    if not isinstance(usage, dict) or "cost" not in usage:
+        return None
+    cost_usd = _amount(usage["cost"])
+    if cost_usd is not None and usage.get("is_byok") is True:
+        cost_usd += _amount(_details(usage, "cost_details").get("upstream_inference_cost")) or 0
+    return cost_usd
+
+
+def stated(usage: object) -> dict[str, Any]:
+    """The fields by which a usage object states its cost, for the same in another form."""
+    if not isinstance(usage, dict):
+        return {}
+    return {name: usage[name] for name in _STATED if name in usage}
+
+
+def _amount(value: object) -> Decimal | None:
+    """A JSON number that can be an amount."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < _MOST:
+        return None
+    return Decimal(repr(value))
+
+
+def openai_usage(usage: Usage) -> dict[str, Any]:
+    """As OpenAI's chat completions report it, for answers of other dialects."""
+    prompt = {
+        "cached_tokens": usage.cached_tokens,
+        "cache_write_tokens": usage.cache_write_tokens,
+        "cache_write_1h_tokens": usage.cache_write_1h_tokens,
+        "audio_tokens": usage.audio_input_tokens,
+    }
+    completion = {
+        "reasoning_tokens": usage.reasoning_tokens,
+        "audio_tokens": usage.audio_output_tokens,
+    }
+    return {
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "total_tokens": usage.prompt_tokens + usage.completion_tokens,
+        "prompt_tokens_details": prompt,
+        "completion_tokens_details": completion,
+    }
+
+
+def _openai(usage: Mapping[str, Any], taken: str, given: str) -> Usage | None:
+    prompt_tokens, completion_tokens = count(usage, taken), count(usage, given)
+    if prompt_tokens == 0 and completion_tokens == 0:
+        return None
+    prompt = _details(usage, f"{taken}_details")
+    completion = _details(usage, f"{given}_details")
+    cached = count(prompt, "cached_tokens")
+    if cached == 0:
+        # DeepSeek's own name for it came first; Moonshot has OpenAI's name outside the details
+        cached = count(usage, "prompt_cache_hit_tokens") or count(usage, "cached_tokens")
+    searches = count(usage, WEB_SEARCHES)
+    if not prompt and not completion:
+        return Usage(
+            prompt_tokens=prompt_tokens,
+            completion_tokens=completion_tokens,
+            cached_tokens=cached,
+            web_searches=searches,
+        )
+    thoughts = count(completion, "reasoning_tokens")
+    beside = prompt_tokens + completion_tokens + thoughts
+    if thoughts > 0 and count(usage, "total_tokens") == beside:
+        # xAI counts thoughts beside the completion, and not in it
+        completion_tokens += thoughts
+    return Usage(
+        prompt_tokens=prompt_tokens,
+        completion_tokens=completion_tokens,
+        cached_tokens=cached,
+        cache_write_tokens=count(prompt, "cache_write_tokens"),
+        cache_write_1h_tokens=count(prompt, "cache_write_1h_tokens"),
+        reasoning_tokens=thoughts,
+        audio_input_tokens=count(prompt, "audio_tokens"),
+        audio_output_tokens=count(completion, "audio_tokens"),
+        web_searches=searches,
+    )
+
+
+def _messages(usage: Mapping[str, Any]) -> Usage | None:
+    """Anthropic's: its input_tokens are those that were neither read from the cache nor written.
+    What it read to compact the conversation is counted apart, in `iterations`."""
+    usage = _with_iterations(usage)
+    fresh, output = count(usage, "input_tokens"), count(usage, "output_tokens")
+    read = count(usage, "cache_read_input_tokens")
+    long = count(_details(usage, "cache_creation"), _LONG)
+    written = max(count(usage, "cache_creation_input_tokens"), long)
+    if fresh + read + written + output == 0:
+        return None
+    return Usage(
+        prompt_tokens=fresh + read + written,
+        completion_tokens=output,
+        cached_tokens=read,
+        cache_write_tokens=written - long,
+        cache_write_1h_tokens=long,
+        reasoning_tokens=count(_details(usage, "output_tokens_details"), "thinking_tokens"),
+        web_searches=count(_details(usage, "server_tool_use"), "web_search_requests"),
+    )
+
+
+def _with_iterations(usage: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The sum of all passes of the model, where there was more than one; never less than what
+    stands beside them."""
+    found = usage.get("iterations")
+    passes = [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+    if len(passes) < 2:
+        return usage
+    sums = {name: sum(count(one, name) for one in passes) for name in _SUMMED}
+    long = sum(count(_details(one, "cache_creation"), _LONG) for one in passes)
+    merged = {name: max(tokens, count(usage, name)) for name, tokens in sums.items()}
+    creation = {_LONG: max(long, count(_details(usage, "cache_creation"), _LONG))}
+    return {**usage, **merged, "cache_creation": creation}
+
+
+def searches_in(output: object) -> int:
+    """Web searches among the items of a Responses answer: each has a fee."""
+    items = output if isinstance(output, list) else []
+    return sum(isinstance(one, dict) and one.get("type") == "web_search_call" for one in items)
+
+
+def _details(usage: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    details = usage.get(name)
+    return details if isinstance(details, dict) else {}
+
+
+def count(usage: Mapping[str, Any], name: str) -> int:
+    """A number of tokens; 0 for anything else."""
+    value = usage.get(name)
+    if type(value) is int:
+        return value if 0 < value < _MOST else 0
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return 0
+    return max(0, int(value)) if value == value and abs(value) < _MOST else 0
