@@ -11,7 +11,6 @@ import numpy as np
 
 from p2l_model.types import FloatArray, PreferenceFamily, PromptLeaderboard
 from router.errors import InvalidRoutingError
-from router.smooth import expected_sigmoid
 
 _GROUNDED: Final = (PreferenceFamily.GRK, PreferenceFamily.BA)
 _MAX_STEPS: Final = 200
@@ -73,7 +72,11 @@ def win_rates(
     W*_ba = sigmoid(theta_b - theta_a), written with tanh, which neither overflows nor underflows
     to 0/0 however far the coefficients spread.
     """
-    return expected_sigmoid(coefficients, opponent_coefficients, weights)
+    difference = coefficients[:, None] - opponent_coefficients[None, :]  # (M, K)
+    difference *= 0.5
+    np.tanh(difference, out=difference)
+    rates: FloatArray = 0.5 * (weights.sum() + difference @ weights)
+    return rates
 
 
 def opponent_weights(

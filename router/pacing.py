@@ -176,16 +176,6 @@ def combined_usd_per_win(configured: Decimal | None, prices: Iterable[float]) ->
     return Decimal(repr(1.0 / (price + 1.0 / float(configured))))
 
 
-def fits(
-    amount_usd: Decimal, spent_usd: Decimal, reserved_usd: Decimal, worst_case_usd: Decimal
-) -> bool:
-    """The hard stop: whether a request whose cost is at most worst_case_usd may be sent.
-
-    spent_usd: settled in the window; reserved_usd: worst cases of requests under way.
-    """
-    return spent_usd + reserved_usd + worst_case_usd <= amount_usd
-
-
 def _lump(state: PacingState, settled: float) -> float:
     """Weighted by size: one dear request among many cheap ones is what shakes the price."""
     if settled <= 0:

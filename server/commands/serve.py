@@ -68,7 +68,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Serves until it is told to stop. Raises ConfigError, CheckpointError, StorageError."""
     configure(args.log_level, args.log_format)
-    _leave_out_httpx_cli()
     settings = settings_from(args.config)
     try:
         authenticator = Authenticator.from_settings(settings.auth, os.environ)
@@ -128,13 +127,6 @@ def _built(
             app.state.p2l, args.config, check=check_shared if args.fd is not None else _anything
         ),
     )
-
-
-def _leave_out_httpx_cli() -> None:
-    """httpx imports its own command line, and with it pygments and rich, wherever these are
-    installed: 5 MB and 40 ms that a server has no use for. Told that it is not there, it goes on
-    without."""
-    sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]
 
 
 def _listener(args: argparse.Namespace) -> socket.socket:

@@ -79,3 +79,11 @@ def test_opponents() -> None:
     for bad in ({"nobody": 1.0}, {"a": -1.0, "b": 2.0}, {"a": 0.0}, {"a": math.nan}):
         with pytest.raises(InvalidRoutingError):
             opponent_weights(names, theta, bad)
+
+
+@pytest.mark.parametrize("size", [3, 900])
+def test_the_best_stays_the_best(size: int) -> None:
+    points = np.random.default_rng(size).normal(size=size)
+    rates = win_rates(points, points, np.full(size, 1 / size))
+    assert int(rates.argmax()) == int(points.argmax())
+    assert np.all((rates > 0) & (rates < 1))

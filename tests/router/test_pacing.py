@@ -18,7 +18,6 @@ from router.pacing import (
     PacingState,
     allowed_usd,
     combined_usd_per_win,
-    fits,
     shadow_price,
     start,
     step,
@@ -182,12 +181,6 @@ def test_prices_add_up() -> None:
     assert combined_usd_per_win(None, [4.0]) == Decimal("0.25")
     assert combined_usd_per_win(Decimal("0.5"), [1.0, 1.0]) == Decimal("0.25")
     assert combined_usd_per_win(Decimal(0), [1.0]) == 0
-
-
-def test_the_hard_stop_is_exact() -> None:
-    ten = Decimal("0.1") * 10
-    assert fits(ten, Decimal("0.7"), Decimal("0.2"), Decimal("0.1"))
-    assert not fits(ten, Decimal("0.7"), Decimal("0.2"), Decimal("0.1000000000000001"))
 
 
 def bad_states() -> Iterator[dict[str, float | str]]:
