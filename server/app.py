@@ -136,7 +136,7 @@ def create_app(
 
     app = GatewayApp(
         state,
-        inference.PARSERS,
+        inference.FORWARDING,
         title="p2l-router",
         lifespan=lifespan,
         redirect_slashes=False,

@@ -1,21 +1,21 @@
-"""The app, with a short way for the requests that come by the thousand.
+"""The one way into the app.
 
-FastAPI matches routes, resolves dependencies and passes each request and answer through half a
-dozen layers: several times the work of forwarding it. A POST to a path that forwards goes straight
-to its endpoint; for everything else, and for the documentation of these paths too, the app is
-FastAPI's own.
+Requests that are forwarded come by the thousand, and FastAPI would pass each through half a dozen
+layers, at several times the cost of forwarding it. So a POST to one of their paths is handed
+straight to its endpoint in `server/endpoints/inference.py`. FastAPI has the same functions for its
+documentation, and serves everything else.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
 
-from server.endpoints.flow import Parser, forward
+from server.auth.authenticator import Caller
 from server.errors import ApiError
 from server.http.body import JsonResponse
 from server.http.disconnect import peer_of
@@ -26,14 +26,17 @@ from server.http.plain_paths import plain_path
 from server.http.upgrades import no_websocket, wants_websocket
 from server.state import State
 
+# What answers a request of a caller that is known. Raises ApiError, ClientDisconnect.
+Endpoint = Callable[[Request, Caller, State], Awaitable[Response]]
+
 
 class GatewayApp(FastAPI):
-    """parsers: path -> what reads the body of a POST to it. state: see State."""
+    """endpoints: path -> what answers a POST to it. state: what the app holds."""
 
-    def __init__(self, state: State, parsers: Mapping[str, Parser], **options: Any) -> None:
+    def __init__(self, state: State, endpoints: Mapping[str, Endpoint], **options: Any) -> None:
         super().__init__(**options)
         self.state.p2l = self._held = state
-        self._parsers = dict(parsers)
+        self._endpoints = dict(endpoints)
         self._forwarding = Guard(self._forward)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -46,9 +49,10 @@ class GatewayApp(FastAPI):
                 await verdict.answer(scope, receive, self._counting(scope, send))
                 return
             send = verdict.sending(scope, send)
-        if scope["type"] == "http" and scope["path"] not in self._parsers:
+        if scope["type"] == "http" and scope["path"] not in self._endpoints:
             scope = _as_meant(scope)
-        if scope["type"] == "http" and scope["method"] == "POST" and scope["path"] in self._parsers:
+        is_post = scope["type"] == "http" and scope["method"] == "POST"
+        if is_post and scope["path"] in self._endpoints:
             scope["app"] = self
             await self._forwarding(scope, receive, send)
         elif scope["type"] == "http" and scope["method"] == "HEAD":
@@ -100,7 +104,7 @@ class GatewayApp(FastAPI):
     async def _answered(self, request: Request, state: State) -> Response:
         try:
             caller = state.authenticator.caller(request.headers)
-            return await forward(request, caller, state, self._parsers[request.scope["path"]])
+            return await self._endpoints[request.scope["path"]](request, caller, state)
         except ApiError as error:
             return await on_api_error(request, error)
         except ClientDisconnect:

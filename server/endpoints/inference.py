@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from fastapi import APIRouter, Request, Response
 
+from server.endpoints.application import Endpoint
 from server.endpoints.common import CallerDep, StateDep, read_request
 from server.endpoints.flow import Parser, Reading, forward
 from server.endpoints.openapi import body_of
@@ -111,15 +112,11 @@ COMPACT: Final = Parser(_parse_compact, continues=True)
 MESSAGES: Final = Parser(_parse_messages)
 COMPLETIONS: Final = Parser(_parse_completions)
 EMBEDDINGS: Final = Parser(_parse_embeddings)
-# What is forwarded, for those who have no need of a framework: path -> what reads the body.
-PARSERS: Final[Mapping[str, Parser]] = {
-    f"/v1/{surface}": parser
-    for surface, parser in (
-        (Surface.CHAT, CHAT),
-        (Surface.RESPONSES, RESPONSES),
-        (Surface.COMPACT, COMPACT),
-        (Surface.MESSAGES, MESSAGES),
-        (Surface.COMPLETIONS, COMPLETIONS),
-        (Surface.EMBEDDINGS, EMBEDDINGS),
-    )
+# What a POST to each of these paths is answered by, without the framework's way to it.
+FORWARDING: Final[Mapping[str, Endpoint]] = {
+    f"/v1/{Surface.CHAT}": chat_completions,
+    f"/v1/{Surface.RESPONSES}": responses,
+    f"/v1/{Surface.MESSAGES}": messages,
+    f"/v1/{Surface.COMPLETIONS}": completions,
+    f"/v1/{Surface.EMBEDDINGS}": embeddings,
 }
