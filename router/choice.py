@@ -71,7 +71,8 @@ def _nobody(found: Sequence[Candidate], request: RoutingRequest) -> Exception:
 def _optimum(
     pool: Sequence[Candidate], request: RoutingRequest, slow_lane: SlowLane | None
 ) -> Optimum:
-    """Hard mode takes the best of those whose worst case fits (theory, section 5): no mix."""
+    """Hard mode takes the best of those whose worst case fits, without a mix (docs/theory.md,
+    section 5)."""
     hard = request.budget_mode is BudgetMode.HARD
     # Without a budget a model of unknown price may be chosen: among equals it counts as dearest.
     costs = [_UNPRICED if c.expected_cost_usd is None else c.expected_cost_usd for c in pool]

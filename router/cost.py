@@ -16,7 +16,7 @@ _MICRO: Final = Decimal("1E-6")
 _NANO: Final = Decimal("1E-9")
 # Where neither the checkpoint nor the catalogue says how long a model's answers are.
 DEFAULT_EXPECTED_OUTPUT_TOKENS: Final = 300
-# Below this an answer is cut so short that it is hardly one (interface, section 1).
+# Below this an answer is cut so short that it is hardly one.
 MIN_HARD_OUTPUT_TOKENS: Final = 256
 # What a hard budget allows at most where nothing else limits the output: 2^20 tokens.
 _NO_LIMIT: Final = 1 << 20

@@ -1,4 +1,6 @@
-"""The shadow price of a window budget, adapted online: primal-dual pacing (theory, section 5).
+"""The shadow price of a window budget, adapted online: primal-dual pacing.
+
+docs/theory.md, section 5.
 
 A window budget is Theorem 1's program over the stream of prompts. Its dual is one number, the
 shadow price: route each prompt to argmax of win rate - shadow_price * cost. The price moves by

@@ -1,8 +1,9 @@
 """Token ids through a tokenizer's own chat template, with one CLS token at the end.
 
-As the reference does (theory, section 2), but for one thing: what the user wrote never becomes a
-special token. Text that spells one is hidden while the template is rendered, the rendered string
-is split at the special tokens that are left, which are the template's, and then it is put back.
+As the paper's reference code does, but for one thing: what the user wrote never becomes a special
+token (docs/theory.md, section 2). Text that spells one is hidden while the template is rendered,
+the rendered string is split at the special tokens that are left, which are the template's, and then
+it is put back.
 """
 
 from __future__ import annotations

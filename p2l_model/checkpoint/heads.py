@@ -13,7 +13,7 @@ from p2l_model.checkpoint.manifest import Manifest
 from p2l_model.errors import CheckpointError, ScoringError
 from p2l_model.types import FloatArray, PreferenceFamily, PromptLeaderboard
 
-# Families whose tie parameter depends on the prompt (theory, section 1).
+# Families whose tie parameter depends on the prompt (docs/theory.md, section 1).
 ETA_FAMILIES: Final = frozenset(
     {
         PreferenceFamily.RK,

@@ -45,7 +45,7 @@ def report(
     seed: int = 0,
     categories: CategoryLeaderboards | None = None,
 ) -> dict[str, Any]:
-    """The report of `p2l-router evaluate` (interface, sections 3 and 7).
+    """The report of `p2l-router evaluate`.
 
     `compare`'s figures with calibration (a `calibration_table`) and outcomes (an `outcome_table`).
     Votes with models that the checkpoint does not know are left out and counted in n_skipped.

@@ -1,6 +1,6 @@
 """Reads checkpoints of the paper's reference code (lmarena/p2l) into our layout.
 
-Theory, section 2: `model.*` is the backbone, `head.*` the heads, `model_list.json` their order;
+In its checkpoints `model.*` is the backbone, `head.*` the heads, `model_list.json` their order;
 the hidden state of the CLS token that ends the prompt, taken by position, is what the heads read.
 """
 

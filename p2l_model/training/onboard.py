@@ -1,4 +1,6 @@
-"""Day-zero models: a new head row from few votes, everything else frozen (theory, section 6).
+"""Day-zero models: a new head row from few votes, everything else frozen.
+
+docs/theory.md, section 6.
 
 The row's prior is the Gaussian of the rows that are there; its posterior's mode becomes the row,
 the Laplace approximation around it the variance of what the row predicts.

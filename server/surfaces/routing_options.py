@@ -1,4 +1,4 @@
-"""A request's routing options: headers and their body twins (interface, section 1)."""
+"""A request's routing options: headers, and the same fields in the body."""
 
 from __future__ import annotations
 
@@ -166,7 +166,7 @@ def _is_tag(value: object) -> bool:
 
 
 def parse_budget(value: object, param: str) -> Decimal:
-    """The budget grammar of the interface, section 7. Raises invalid_cost_budget."""
+    """USD from a budget's text (docs/api.md). Raises invalid_cost_budget."""
     if isinstance(value, str):
         return _budget_text(value.strip(" \t"), param)
     if isinstance(value, bool) or not isinstance(value, int | float):

@@ -19,7 +19,7 @@ finite = st.floats(-500, 500)
 
 
 def exact_grounded(a: float, b: float, eta: float) -> list[Decimal]:
-    """Theory, section 1, in 1,200 digits: tie is the rest, by subtraction."""
+    """The formulas of docs/theory.md, section 1, in 1,200 digits; a tie is what is left."""
     getcontext().prec = 1200
     x, y = Decimal(a).exp(), Decimal(b).exp()
     tau = Decimal(eta).exp() + Decimal("1.000001")

@@ -53,7 +53,7 @@ class Study:
     weights: FloatArray
 
     def pareto(self) -> dict[str, Any]:
-        """pareto.json (interface, section 7)."""
+        """What `simulate` writes as pareto.json."""
         curves = {name: points(curve, self.weights) for name, curve in self.curves.items()}
         curves["random_mix"] = self._random_mix()
         singles = points(single_models(self.table), self.weights)

@@ -1,4 +1,4 @@
-"""The service's routes (interface, section 2)."""
+"""The model service's routes (docs/model-service.md)."""
 
 from __future__ import annotations
 
