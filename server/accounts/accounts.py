@@ -61,10 +61,10 @@ class NoLedger:
     """Keeps nothing: for the command line's dry runs."""
 
     async def open(self, row: Attempt) -> None:
-        """See Ledger."""
+        """Returns once the row would survive the death of the process."""
 
     def settle(self, row: Attempt) -> None:
-        """See Ledger."""
+        """Does not wait."""
 
 
 class WindowShortError(Exception):
@@ -131,7 +131,7 @@ class Accounts:
             raise OverloadedError("Spend cannot be recorded just now.") from None
 
     def settled(self, entry: Entry) -> None:
-        """See Settlement."""
+        """Called once for each entry."""
         row = entry.row
         self._ledger.settle(row)
         if self._on_settled is not None:

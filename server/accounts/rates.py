@@ -40,7 +40,7 @@ class Bucket:
         self.at = now
 
     def take(self, per_minute: int, amount: int, now: float) -> float:
-        """See Rates.take."""
+        """0.0 where the bucket gives the amount, else the seconds until it would."""
         self._refill(per_minute, now)
         needed = max(1, amount)
         if self.level < needed:
@@ -49,7 +49,7 @@ class Bucket:
         return 0.0
 
     def owe(self, per_minute: int, amount: int, now: float) -> None:
-        """See Rates.owe."""
+        """Takes the amount whether it is there or not."""
         self._refill(per_minute, now)
         self.level -= amount
 
@@ -67,12 +67,12 @@ class MemoryRates:
         self._buckets: dict[str, Bucket] = {}
 
     async def take(self, name: str, per_minute: int, amount: int) -> float:
-        """See Rates."""
+        """0.0 where the bucket gives the amount, else the seconds until it would."""
         now = self._clock()
         return self._bucket(name, per_minute, now).take(per_minute, amount, now)
 
     def owe(self, name: str, per_minute: int, amount: int) -> None:
-        """See Rates."""
+        """Takes the amount whether it is there or not."""
         now = self._clock()
         self._bucket(name, per_minute, now).owe(per_minute, amount, now)
 

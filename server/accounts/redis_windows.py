@@ -47,7 +47,7 @@ class _Settlement:
 
 
 class RedisWindows:
-    """See Windows. store: where the history of a window is read."""
+    """Where windows are counted. store: where the history of a window is read."""
 
     def __init__(self, client: RedisClient, store: Store, pacer: Pacer) -> None:
         self._client = client
@@ -66,7 +66,7 @@ class RedisWindows:
         self._unsure: dict[str, Sequence[WindowSpec]] = {}
 
     async def reserve(self, hold: str, specs: Sequence[WindowSpec], wanted: Wanted) -> int | Short:
-        """See Windows."""
+        """Nanodollars reserved in every window, or why nothing was."""
         # not cut off half-way: whoever gives up settles, which must come after
         task = self._kept(asyncio.create_task(self._reserved(hold, specs, wanted)))
         try:
@@ -76,21 +76,22 @@ class RedisWindows:
             raise
 
     def settle(self, hold: str, specs: Sequence[WindowSpec], cost: int) -> None:
-        """See Windows."""
+        """Gives the hold back and books its cost in nanodollars."""
         for spec in specs:
             self._spawn(_Settlement(hold, spec, cost))
 
     def book(self, name: str, specs: Sequence[WindowSpec], cost: int) -> None:
-        """See Windows."""
+        """Books the cost of an attempt, in nanodollars, in windows that held nothing for it."""
         for spec in specs:
             self._spawn(_Settlement(name, spec, cost, only_if_loaded=True))
 
     def spent(self, spec: WindowSpec) -> int:
-        """See Windows. As of this process' last settlement."""
+        """Nanodollars settled in the window, as far as this process knows. As of this process' last
+        settlement."""
         return self._spent.get(spec.name, 0)
 
     async def balance(self, spec: WindowSpec) -> Balance:
-        """See Windows."""
+        """As all processes know it."""
         args = [await self._database(), self._store.instance, spec.slice_us]
         for _ in range(_LOADS):
             async with self._client.naming():
@@ -106,7 +107,7 @@ class RedisWindows:
             self._spawn(_Settlement(hold, spec, cost, only_if_held=True))
 
     async def close(self) -> None:
-        """See Windows."""
+        """Finishes what is under way."""
         # a reservation that was given up is given back by a task of its own
         with suppress(TimeoutError):
             async with asyncio.timeout(_CLOSE_S):

@@ -56,7 +56,7 @@ class MemoryWindows:
         self._loading = asyncio.Lock()
 
     async def reserve(self, hold: str, specs: Sequence[WindowSpec], wanted: Wanted) -> int | Short:
-        """See Windows."""
+        """Nanodollars reserved in every window, or why nothing was."""
         for spec in specs:
             if spec.name not in self._windows:
                 await self._load(spec)
@@ -73,7 +73,7 @@ class MemoryWindows:
         return granted
 
     def settle(self, hold: str, specs: Sequence[WindowSpec], cost: int) -> None:
-        """See Windows."""
+        """Gives the hold back and books its cost in nanodollars."""
         now_us = micros(self._clock())
         for spec in specs:
             window = self._windows.get(spec.name)
@@ -82,14 +82,14 @@ class MemoryWindows:
                 self._pacer.settled(spec, window.spent)
 
     def book(self, name: str, specs: Sequence[WindowSpec], cost: int) -> None:
-        """See Windows."""
+        """Books the cost of an attempt, in nanodollars, in windows that held nothing for it."""
         for spec in specs:
             if spec.name in self._meanwhile:
                 self._meanwhile[spec.name] += cost
         self.settle(name, specs, cost)
 
     def spent(self, spec: WindowSpec) -> int:
-        """See Windows."""
+        """Nanodollars settled in the window, as far as this process knows."""
         window = self._windows.get(spec.name)
         if window is None:
             return 0
@@ -97,7 +97,7 @@ class MemoryWindows:
         return window.spent
 
     async def balance(self, spec: WindowSpec) -> Balance:
-        """See Windows."""
+        """As all processes know it."""
         if spec.name not in self._windows:
             await self._load(spec)
         return Balance(self.spent(spec), self._windows[spec.name].reserved)

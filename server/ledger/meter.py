@@ -22,7 +22,7 @@ def metered(stream: UpstreamStream, entry: Entry) -> UpstreamStream:
 
 
 class _Meter:
-    """See StreamMeter."""
+    """What is told of a stream, before its reader hears of it."""
 
     def __init__(self, entry: Entry, stream: UpstreamStream) -> None:
         self._entry = entry

@@ -120,7 +120,8 @@ class Store:
         self._started = True
 
     async def open(self, row: Attempt) -> None:
-        """See Ledger. Raises StorageRefusedError."""
+        """Returns once the row would survive the death of the process. Raises StorageRefusedError.
+        Returns once the row would survive the death of the process. Raises StorageRefusedError."""
         self._check()
         self._put(Kind.OPEN, attempt_row(row, self.instance), must_spool=True)
         if self._spool is not None:
@@ -136,7 +137,7 @@ class Store:
             raise StorageRefusedError("the database is down")
 
     def settle(self, row: Attempt) -> None:
-        """See Ledger."""
+        """Does not wait."""
         self._put(Kind.SETTLE, attempt_row(row, self.instance))
 
     def put(self, kind: Kind, row: Row) -> None:

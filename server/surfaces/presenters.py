@@ -62,16 +62,16 @@ class ChunkPresenter:
         yield from ()
 
     def event(self, event: SseEvent) -> Iterable[bytes]:
-        """See Presenter."""
+        """For one event of the provider's."""
         payload = self._rewritten(event)
         return () if payload is None else (encode_event(payload),)
 
     def end(self) -> Iterator[bytes]:
-        """See Presenter."""
+        """After the last one."""
         yield DONE
 
     def failure(self, error: Mapping[str, Any]) -> bytes:
-        """See Presenter."""
+        """The event that ends a broken stream. error: the inside of OpenAI's envelope."""
         return error_event(error)
 
     def _rewritten(self, event: SseEvent) -> bytes | None:
@@ -116,20 +116,20 @@ class ResponsesPresenter:
         self._cost = cost
 
     def begin(self) -> Iterator[bytes]:
-        """See Presenter."""
+        """Before the first event."""
         yield from map(named_event, self._stream.begin())
 
     def event(self, event: SseEvent) -> Iterator[bytes]:
-        """See Presenter."""
+        """For one event of the provider's."""
         yield from map(named_event, self._stream.chunk(_costed(event.json(), self._cost)))
 
     def end(self) -> Iterator[bytes]:
-        """See Presenter."""
+        """After the last one."""
         yield from map(named_event, self._stream.end())
         self.ended = self._stream.response
 
     def failure(self, error: Mapping[str, Any]) -> bytes:
-        """See Presenter."""
+        """The event that ends a broken stream. error: the inside of OpenAI's envelope."""
         return named_event(self._stream.error(error["code"], error["message"]))
 
 
@@ -143,19 +143,19 @@ class MessagesPresenter:
         self._request_id = request_id
 
     def begin(self) -> Iterator[bytes]:
-        """See Presenter."""
+        """Before the first event."""
         yield from map(named_event, self._stream.begin())
 
     def event(self, event: SseEvent) -> Iterator[bytes]:
-        """See Presenter."""
+        """For one event of the provider's."""
         yield from map(named_event, self._stream.chunk(_costed(event.json(), self._cost)))
 
     def end(self) -> Iterator[bytes]:
-        """See Presenter."""
+        """After the last one."""
         yield from map(named_event, self._stream.end())
 
     def failure(self, error: Mapping[str, Any]) -> bytes:
-        """See Presenter."""
+        """The event that ends a broken stream. error: the inside of OpenAI's envelope."""
         return named_event(error_body(500, error, self._request_id))
 
 
@@ -184,7 +184,7 @@ class NativePresenter:
         yield from ()
 
     def event(self, event: SseEvent) -> Iterator[bytes]:
-        """See Presenter."""
+        """For one event of the provider's."""
         parsed = event.json()
         self._n_events += 1
         if not self._changes(parsed):
@@ -197,7 +197,7 @@ class NativePresenter:
         yield from ()
 
     def failure(self, error: Mapping[str, Any]) -> bytes:
-        """See Presenter."""
+        """The event that ends a broken stream. error: the inside of OpenAI's envelope."""
         if self._surface is Surface.MESSAGES:
             return named_event(error_body(500, error, self._request_id))
         told = {"code": error["code"], "message": error["message"], "param": None}

@@ -49,16 +49,16 @@ class NoTrace:
     """Where tracing is off."""
 
     def hop(self, name: str) -> None:
-        """See Trace."""
+        """What has been done since the last hop."""
 
     def planned(self, request_id: str) -> None:
-        """See Trace."""
+        """From now on attempts of this request belong here."""
 
     def decided(self, exchange: Exchange) -> None:
-        """See Trace."""
+        """The exchange is over, as far as deciding goes: score and decide become hops."""
 
     def end(self, status: int) -> None:
-        """See Trace."""
+        """The last byte is sent."""
 
 
 NO_TRACE: Final = NoTrace()
@@ -115,7 +115,7 @@ class OtlpTraces(Traces):
 
 
 class _Spans:
-    """See Trace. active: those that attempts may belong to, by request."""
+    """Of one request. active: those that attempts may belong to, by request."""
 
     def __init__(self, tracer: Any, root: Span, path: str, active: dict[str, _Spans]) -> None:
         from opentelemetry.trace import set_span_in_context

@@ -135,7 +135,8 @@ class UpstreamStream:
 
     @property
     def model(self) -> str | None:
-        """See UpstreamReply.model: by the events that have come and are not read yet."""
+        """What the provider calls the model that answered, where it says so. By the events that
+        have come and are not read yet."""
         for event in self._ready:
             model = None if event.parsed is None else _model_in(event.parsed)
             if model is not None:

@@ -111,23 +111,25 @@ class OpenAIUpstream:
         return f"OpenAIUpstream({self._name!r})"
 
     def speaks(self, surface: Surface) -> bool:
-        """See Upstream.speaks."""
+        """Whether a request of this surface can be sent as it is."""
         return surface in self._surfaces
 
     def fields(self, surface: Surface, *, bounded: bool) -> Fields | None:
-        """See Upstream.fields."""
+        """What of a body of the surface, which it speaks itself, may go out; None: all of it."""
         return self._profile.fields[surface, bounded]
 
     def fit(self, body: Mapping[str, Any], model: str, *, bounded: bool) -> Fit:  # noqa: ARG002
-        """See Upstream.fit."""
+        """Whether a chat-completions body can be expressed, and what of it goes out. model: the
+        provider's name for it."""
         return openai_body.fit(self._profile, body, bounded=bounded)
 
     def kin(self, body: Mapping[str, Any], model: str) -> Hashable:  # noqa: ARG002
-        """See Upstream.kin."""
+        """Equal for models that this body fits alike: to find out can take as long as to translate
+        the body, and a provider has many models."""
         return None
 
     async def complete(self, request: UpstreamRequest) -> UpstreamReply:
-        """See Upstream.complete."""
+        """The whole answer."""
         answer = await self._exchange.post(await self._prepared(request))
         if request.surface is Surface.COMPACT:
             missing = not_offered(self._name, answer.status, answer_in(answer.content))
@@ -152,7 +154,8 @@ class OpenAIUpstream:
         return UpstreamReply(body, is_large=answer.is_large)
 
     async def open_stream(self, request: UpstreamRequest) -> UpstreamStream:
-        """See Upstream.open_stream."""
+        """Returns once the first event has arrived, so that a failure before the first byte raises
+        (a leaf of UpstreamError) and the caller can turn to another model."""
         return await UpstreamStream.start_batches(self._batches(request), has_begun)
 
     async def close(self) -> None:

@@ -85,11 +85,12 @@ class SandboxUpstream:
         return self._name
 
     def speaks(self, surface: Surface) -> bool:
-        """See Upstream.speaks."""
+        """Whether a request of this surface can be sent as it is."""
         return surface is Surface.CHAT
 
     def fields(self, surface: Surface, *, bounded: bool) -> Fields | None:  # noqa: ARG002
-        """See Upstream.fields: nothing goes anywhere."""
+        """What of a body of the surface, which it speaks itself, may go out; None: all of it.
+        Nothing goes anywhere."""
         return None
 
     def fit(self, body: Mapping[str, Any], model: str, *, bounded: bool) -> Fit:  # noqa: ARG002
@@ -97,11 +98,12 @@ class SandboxUpstream:
         return Fit()
 
     def kin(self, body: Mapping[str, Any], model: str) -> Hashable:  # noqa: ARG002
-        """See Upstream.kin."""
+        """Equal for models that this body fits alike: to find out can take as long as to translate
+        the body, and a provider has many models."""
         return None
 
     async def complete(self, request: UpstreamRequest) -> UpstreamReply:
-        """See Upstream.complete. Takes as long as the stream of the same answer."""
+        """The whole answer. Takes as long as the stream of the same answer."""
         choices = self._choices(request)
         n_deltas = sum(1 for choice in choices for _ in _deltas(choice))
         await anyio.sleep(self._first_delay_s + n_deltas * self._delta_delay_s)
@@ -111,7 +113,8 @@ class SandboxUpstream:
         return UpstreamReply(body)
 
     async def open_stream(self, request: UpstreamRequest) -> UpstreamStream:
-        """See Upstream.open_stream."""
+        """Returns once the first event has arrived, so that a failure before the first byte raises
+        (a leaf of UpstreamError) and the caller can turn to another model."""
         return await UpstreamStream.start(self._events(request, self._choices(request)))
 
     async def close(self) -> None:

@@ -35,26 +35,27 @@ class ServiceMetrics:
         gauge.set_function(n_waiting)
 
     def tokenised(self, seconds: float, n_tokens: int) -> None:
-        """See Observer."""
+        """A prompt became n_tokens ids."""
         self._tokenise.observe(seconds)
         self._prompt.observe(n_tokens)
 
     def waited(self, seconds: float) -> None:
-        """See Observer."""
+        """A prompt left the queue."""
         self._queue.observe(seconds)
 
     def inferred(self, seconds: float, n_prompts: int, n_tokens: int) -> None:
-        """See Observer."""
+        """The engine scored a batch."""
         self._inference.observe(seconds)
         self._batch.observe(n_prompts)
         self._tokens.observe(n_tokens)
 
     def spared(self, how: str) -> None:
-        """See Observer."""
+        """A prompt was not scored: it was `cached`, `joined` an equal one on its way, or its
+        callers `left`."""
         self._spared.labels(how).inc()
 
     def refused(self) -> None:
-        """See Observer."""
+        """A prompt found the queue full."""
         self._refused.inc()
 
     def answered(self, route: str, status: int) -> None:

@@ -37,7 +37,7 @@ class CompactionStream(ResponseStream):
         yield from ()
 
     def end(self) -> Iterator[Event]:
-        """See ResponseStream."""
+        """After the last chunk."""
         item = _item("".join(self._summary))
         yield self._event("response.output_item.added", output_index=0, item=item)
         yield self._event("response.output_item.done", output_index=0, item=item)

@@ -102,17 +102,18 @@ class AnthropicUpstream:
         return f"AnthropicUpstream({self._name!r})"
 
     def speaks(self, surface: Surface) -> bool:
-        """See Upstream.speaks."""
+        """Whether a request of this surface can be sent as it is."""
         return surface in (Surface.CHAT, Surface.MESSAGES)
 
     def fields(self, surface: Surface, *, bounded: bool) -> Fields | None:
-        """See Upstream.fields."""
+        """What of a body of the surface, which it speaks itself, may go out; None: all of it."""
         if surface is Surface.CHAT:
             return None
         return BOUNDED_MESSAGES if bounded else _LISTED
 
     def fit(self, body: Mapping[str, Any], model: str, *, bounded: bool) -> Fit:
-        """See Upstream.fit."""
+        """Whether a chat-completions body can be expressed, and what of it goes out. model: the
+        provider's name for it."""
         try:
             sent = self._translated(body, model, _nobodys)
             if bounded:
@@ -122,13 +123,15 @@ class AnthropicUpstream:
         return Fit(left_out=left_out(body, _SAID), thinking_tokens=least_thinking(body, sent))
 
     def kin(self, body: Mapping[str, Any], model: str) -> Hashable:
-        """See Upstream.kin. They differ only in how they think, and for how long."""
+        """Equal for models that this body fits alike: to find out can take as long as to translate
+        the body, and a provider has many models. They differ only in how they think, and for how
+        long."""
         if _THOUGHT.isdisjoint(body):
             return None
         return self._thinks(model), self._max_output_tokens.get(model)
 
     async def complete(self, request: UpstreamRequest) -> UpstreamReply:
-        """See Upstream.complete."""
+        """The whole answer."""
         heavy = self._exchange.heavy
         answer = await self._exchange.post(await self._prepared(request))
         if answer.status == 400 and is_about_thoughts(answer.content):
@@ -150,7 +153,8 @@ class AnthropicUpstream:
         return UpstreamReply(body, is_large=answer.is_large)
 
     async def open_stream(self, request: UpstreamRequest) -> UpstreamStream:
-        """See Upstream.open_stream."""
+        """Returns once the first event has arrived, so that a failure before the first byte raises
+        (a leaf of UpstreamError) and the caller can turn to another model."""
         if request.surface is Surface.MESSAGES:
             return await UpstreamStream.start(self._as_they_are(request), has_begun)
         translation = MessageStream(int(self._clock()))

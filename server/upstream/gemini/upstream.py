@@ -92,15 +92,17 @@ class GeminiUpstream:
         return f"GeminiUpstream({self._name!r})"
 
     def speaks(self, surface: Surface) -> bool:
-        """See Upstream.speaks."""
+        """Whether a request of this surface can be sent as it is."""
         return surface is Surface.CHAT
 
     def fields(self, surface: Surface, *, bounded: bool) -> Fields | None:  # noqa: ARG002
-        """See Upstream.fields: all is translated."""
+        """What of a body of the surface, which it speaks itself, may go out; None: all of it. All
+        is translated."""
         return None
 
     def fit(self, body: Mapping[str, Any], model: str, *, bounded: bool) -> Fit:
-        """See Upstream.fit."""
+        """Whether a chat-completions body can be expressed, and what of it goes out. model: the
+        provider's name for it."""
         try:
             to_generate_content(body, model)
             if bounded:
@@ -110,11 +112,12 @@ class GeminiUpstream:
         return Fit(left_out=left_out(body, KNOWN | NATIVE))
 
     def kin(self, body: Mapping[str, Any], model: str) -> Hashable:
-        """See Upstream.kin. They differ only in how they think."""
+        """Equal for models that this body fits alike: to find out can take as long as to translate
+        the body, and a provider has many models. They differ only in how they think."""
         return model if "reasoning_effort" in body else None
 
     async def complete(self, request: UpstreamRequest) -> UpstreamReply:
-        """See Upstream.complete."""
+        """The whole answer."""
         heavy = self._exchange.heavy
         answer = await self._exchange.post(await self._prepared(request))
         if answer.status == 400 and is_about_thoughts(answer.content):
@@ -136,7 +139,8 @@ class GeminiUpstream:
         )
 
     async def open_stream(self, request: UpstreamRequest) -> UpstreamStream:
-        """See Upstream.open_stream."""
+        """Returns once the first event has arrived, so that a failure before the first byte raises
+        (a leaf of UpstreamError) and the caller can turn to another model."""
         translation = ContentStream(int(self._clock()))
         chunks = mended(self._chunks(request, translation), self._name)
         stream = await UpstreamStream.start_batches(chunks)

@@ -108,15 +108,16 @@ class ResponsesBridge:
         return f"ResponsesBridge({self._plain!r})"
 
     def speaks(self, surface: Surface) -> bool:
-        """See Upstream.speaks."""
+        """Whether a request of this surface can be sent as it is."""
         return self._plain.speaks(surface)
 
     def fields(self, surface: Surface, *, bounded: bool) -> Fields | None:
-        """See Upstream.fields."""
+        """What of a body of the surface, which it speaks itself, may go out; None: all of it."""
         return self._plain.fields(surface, bounded=bounded)
 
     def fit(self, body: Mapping[str, Any], model: str, *, bounded: bool) -> Fit:
-        """See Upstream.fit."""
+        """Whether a chat-completions body can be expressed, and what of it goes out. model: the
+        provider's name for it."""
         if not self._bridges(body, model):
             return self._fit_on_chat(body, model, bounded=bounded)
         found = fit_of(body, self._plain.fields(Surface.CHAT, bounded=bounded))
@@ -132,7 +133,8 @@ class ResponsesBridge:
         )
 
     def kin(self, body: Mapping[str, Any], model: str) -> Hashable:
-        """See Upstream.kin."""
+        """Equal for models that this body fits alike: to find out can take as long as to translate
+        the body, and a provider has many models."""
         if self._bridges(body, model):
             facts = self._facts(model)
             return Surface.RESPONSES, facts.known, facts.sampling, facts.thinking
@@ -140,7 +142,7 @@ class ResponsesBridge:
         return Surface.CHAT, off, self._plain.kin(body, model)
 
     async def complete(self, request: UpstreamRequest) -> UpstreamReply:
-        """See Upstream.complete."""
+        """The whole answer."""
         if request.surface in _NATIVE:
             reply = await self._as_it_is(request, self._plain.complete)
             return replace(reply, body=marked_response(reply.body, self._signatures))
@@ -163,7 +165,8 @@ class ResponsesBridge:
         return UpstreamReply(body, is_large=reply.is_large)
 
     async def open_stream(self, request: UpstreamRequest) -> UpstreamStream:
-        """See Upstream.open_stream."""
+        """Returns once the first event has arrived, so that a failure before the first byte raises
+        (a leaf of UpstreamError) and the caller can turn to another model."""
         if request.surface is Surface.RESPONSES:
             stream = await self._as_it_is(request, self._plain.open_stream)
             return await UpstreamStream.start_batches(self._marked(stream))
