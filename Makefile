@@ -27,7 +27,7 @@ test: $(VENV)/.dev
 	$(BIN)/pytest
 
 test-vllm: $(VENV)/.dev
-	$(BIN)/pytest -m slow -s tests/p2l_model/test_vllm.py
+	$(BIN)/pytest -m slow -s tests/unit/p2l_model/engine/test_vllm.py
 
 # Prints the interpreter. torchvision and its like do not fit a CPU build of torch and are not used.
 vllm-env: $(VLLM_VENV)/.installed
@@ -116,10 +116,10 @@ SECONDS ?= 600
 MINUTES ?= 30
 FUZZ := .venv-fuzz/bin
 fuzz: $(VENV)/.dev .venv-fuzz/.ready
-	PYTHONPATH=tests/support $(BIN)/python tests/fuzz/fuzz_gateway.py --requests $(REQUESTS)
-	PYTHONPATH=tests/support $(BIN)/python tests/fuzz/fuzz_histories.py --histories $(HISTORIES)
-	PYTHONPATH=tests/support $(BIN)/python tests/fuzz/fuzz_openapi.py $(CURDIR)/$(FUZZ)/schemathesis --max-time $(SECONDS)
-	$(FUZZ)/python tests/fuzz/fuzz_parsers.py -max_total_time=$(SECONDS) -print_final_stats=1 -verbosity=0
+	PYTHONPATH=tests/support $(BIN)/python fuzz/fuzz_gateway.py --requests $(REQUESTS)
+	PYTHONPATH=tests/support $(BIN)/python fuzz/fuzz_histories.py --histories $(HISTORIES)
+	PYTHONPATH=tests/support $(BIN)/python fuzz/fuzz_openapi.py $(CURDIR)/$(FUZZ)/schemathesis --max-time $(SECONDS)
+	$(FUZZ)/python fuzz/fuzz_parsers.py -max_total_time=$(SECONDS) -print_final_stats=1 -verbosity=0
 
 # atheris has no build for every Python; what it runs is the default install of the gateway.
 .venv-fuzz/.ready: requirements/base.txt
@@ -130,7 +130,7 @@ fuzz: $(VENV)/.dev .venv-fuzz/.ready
 	touch $@
 
 soak: $(VENV)/.dev
-	PYTHONPATH=tests/support $(BIN)/python tests/soak/soak.py --minutes $(MINUTES)
+	PYTHONPATH=tests/support $(BIN)/python soak/soak.py --minutes $(MINUTES)
 
 # Known vulnerabilities, licences and a bill of materials of what is locked. The tools have an
 # environment of their own; where the database cannot be reached, audit says so and goes on.
@@ -155,17 +155,17 @@ sbom: .venv-tools/.ready $(VENV)/.serve
 	$(TOOLS)/cyclonedx-py requirements requirements/base.txt --output-format JSON -o sbom.json
 
 bench: $(VENV)/.dev
-	$(BIN)/python tests/benchmarks/bench_lp.py
-	$(BIN)/python tests/benchmarks/bench_decision.py
-	$(BIN)/python tests/benchmarks/bench_engine.py
-	$(BIN)/python tests/benchmarks/bench_gateway.py
-	PYTHONPATH=tests/support $(BIN)/python tests/benchmarks/bench_score_default.py
-	$(BIN)/python tests/benchmarks/bench_start.py
-	PYTHONPATH=tests/support $(BIN)/python tests/benchmarks/bench_workers.py
-	PYTHONPATH=tests/support $(BIN)/python tests/benchmarks/bench_storage.py
-	$(BIN)/python tests/benchmarks/bench_train.py
-	PYTHONPATH=tests/support $(BIN)/python tests/benchmarks/bench_outage.py
-	$(BIN)/python tests/benchmarks/bench_aggregate.py --prompts 1000
+	$(BIN)/python benchmarks/bench_lp.py
+	$(BIN)/python benchmarks/bench_decision.py
+	$(BIN)/python benchmarks/bench_engine.py
+	$(BIN)/python benchmarks/bench_gateway.py
+	PYTHONPATH=tests/support $(BIN)/python benchmarks/bench_score_default.py
+	$(BIN)/python benchmarks/bench_start.py
+	PYTHONPATH=tests/support $(BIN)/python benchmarks/bench_workers.py
+	PYTHONPATH=tests/support $(BIN)/python benchmarks/bench_storage.py
+	$(BIN)/python benchmarks/bench_train.py
+	PYTHONPATH=tests/support $(BIN)/python benchmarks/bench_outage.py
+	$(BIN)/python benchmarks/bench_aggregate.py --prompts 1000
 
 train-default: $(VENV)/.dev
 	$(BIN)/p2l-router train --config deploy/training/default.yaml \

@@ -6,7 +6,10 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
+from fake_provider import FakeProvider
+from live_gateway import LiveGateway, config_for
 from services import PostgresServer, RedisServer, postgres_server, redis_server
 
 
@@ -64,3 +67,24 @@ def storage_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return f"sqlite:///{tmp_path}/p2l-router.db"
     server: PostgresServer = request.getfixturevalue("postgres")
     return server.database()
+
+
+KEY = "sk-provider-canary"
+
+
+@pytest.fixture
+def provider() -> Iterator[FakeProvider]:
+    with FakeProvider(api_key=KEY) as fake:
+        yield fake
+
+
+@pytest.fixture
+def gateway(provider: FakeProvider) -> Iterator[LiveGateway]:
+    with LiveGateway(config_for(provider.base_url), {"MAIN_KEY": KEY}) as live:
+        yield live
+
+
+@pytest.fixture
+def client(gateway: LiveGateway) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=gateway.url, trust_env=False, timeout=20) as http:
+        yield http
