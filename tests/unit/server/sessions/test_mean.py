@@ -10,8 +10,8 @@ import pytest
 
 from p2l_model.types import PreferenceFamily, PromptLeaderboard
 from router.catalog import ModelCard, Prices
+from router.choice import RoutingRequest, decide
 from router.cost import RequestShape
-from router.decide import RoutingRequest, decide
 from server.sessions.sessions import Sessions
 
 N_JOBS = 3_000
