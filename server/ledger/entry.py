@@ -231,13 +231,18 @@ class Entry:
 
     def _note_call(self, part: Mapping[str, Any]) -> None:
         """A block of the Messages API or an item of the Responses API."""
-        self._tell_call(part.get("id") if part.get("type") == "tool_use" else part.get("call_id"))
+        name = part.get("call_id")
+        if name is None and part.get("type") in _NAMED_BY_ID:
+            name = part.get("id")
+        self._tell_call(name)
 
     def _tell_call(self, name: object) -> None:
         if self.on_call is not None and isinstance(name, str) and name:
             self.on_call(name)
 
 
+# Calls whose results name them so.
+_NAMED_BY_ID: Final = ("tool_use", "local_shell_call")
 # Strings of a message or delta that nobody pays for.
 _NO_OUTPUT: Final = frozenset({"role", "type", "id", "signature"})
 _THOUGHTS: Final = frozenset({"reasoning_content", "reasoning", "thinking"})

@@ -236,3 +236,54 @@ def test_thoughts_that_were_seen_are_billed_as_seen() -> None:
         one.see({"id": "c", "choices": [{"index": 0, "delta": said}]})
     one.settle(Outcome.CANCELLED)
     assert one.cost_usd == (Decimal(10) * 5 + Decimal(2) * 15) / 10**6
+
+
+CHAT_CALL = {"tool_calls": [{"index": 0, "id": "call_1"}, {"index": 1, "id": "call_2"}]}
+ITEMS: list[dict[str, Any]] = [
+    {"type": "reasoning", "id": "rs_1"},
+    {"type": "function_call", "id": "fc_1", "call_id": "call_1"},
+    {"type": "custom_tool_call", "id": "ctc_1", "call_id": "call_2"},
+]
+BLOCKS: list[dict[str, Any]] = [
+    {"type": "text", "text": "I look."},
+    {"type": "tool_use", "id": "call_1"},
+    {"type": "server_tool_use", "id": "srvtoolu_1"},
+    {"type": "tool_use", "id": "call_2"},
+]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"choices": [{"message": {"role": "assistant", "content": None, **CHAT_CALL}}]},
+        {"output": ITEMS},
+        {"content": BLOCKS},
+        {"output": [{"type": "local_shell_call", "id": "call_1"}, ITEMS[2]]},
+    ],
+)
+def test_the_calls_of_a_whole_answer_are_told(answer: dict[str, Any]) -> None:
+    one, _ = entry()
+    told: list[str] = []
+    one.on_call = told.append
+    one.answer(answer)
+    assert told == ["call_1", "call_2"]
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        [{"choices": [{"index": 0, "delta": CHAT_CALL}]}, delta("x")],
+        [{"type": "response.output_item.added", "item": item} for item in ITEMS],
+        [{"type": "content_block_start", "content_block": block} for block in BLOCKS],
+    ],
+)
+def test_the_calls_of_a_stream_are_told_as_they_come(events: list[dict[str, Any]]) -> None:
+    one, _ = entry()
+    told: list[str] = []
+    one.on_call = told.append
+    for event in events:
+        one.see(event)
+    assert told == ["call_1", "call_2"]
+    assert one.is_open, "a caller may answer a call before the stream is at its end"
+    for event in events:
+        entry()[0].see(event)  # nobody wants to know
