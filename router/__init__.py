@@ -1,6 +1,6 @@
-"""Decides: a leaderboard, prices and a budget go in, a model comes out. Pure: no I/O, no clock.
+"""The router: chooses a model from a leaderboard, prices and a budget. No I/O and no clock.
 
-The names below are the library; nothing is imported before one of them is asked for.
+The names in `__all__` are the public API; each is imported when it is first used.
 
     >>> import random
     >>> from decimal import Decimal

@@ -1,4 +1,7 @@
-"""Who can serve a request at all, and why the others cannot. Comes before any optimising."""
+"""Decides which models can serve a request at all, and says why each of the others cannot.
+
+This runs before any optimisation.
+"""
 
 from __future__ import annotations
 
@@ -29,16 +32,19 @@ from router.request import RoutingRequest
 _OVER_BUDGET: Final = "its worst case is over the hard budget"
 _OVER_CEILING: Final = "it could cost more than the key's max_request_usd"
 _OVER_CONTEXT: Final = "its context of "
-# What of the input the count may be short of: no tokenizer counts like another.
+# Allowance in tokens for an undercount of the input: no two tokenizers count exactly alike.
 _UNCOUNTED: Final = 32
 _OVER_WINDOW: Final = "its worst case is over what is left of a window's budget"
 
 
 class Candidate(NamedTuple):
-    """A model with what this prompt says of it. coefficient, value: NaN where the leaderboard has
-    none. value: of the objective. output_cap: that a hard budget, or a window that the caller's own
-    does not fit, sends along; None where there is none or nothing fits it. reason: why it is not
-    eligible, None where it is."""
+    """A model of the catalogue together with its prediction for this prompt.
+
+    `coefficient` and `value` (the value of the objective) are NaN where the leaderboard does not
+    have the model. `output_cap` is the output limit in tokens that is sent along because of a hard
+    budget, or because of a context window that the caller's own limit does not fit; None where no
+    limit is needed or none fits. `reason` says why the model is not eligible; None where it is.
+    """
 
     card: ModelCard
     coefficient: float
@@ -53,7 +59,7 @@ class Candidate(NamedTuple):
 def candidates(
     known: Standing, catalogue: Sequence[ModelCard], request: RoutingRequest
 ) -> list[Candidate]:
-    """One per card, eligible or not."""
+    """Returns one candidate per card, eligible or not, in the order of the catalogue."""
     column, coefficients, rates, worth, predicted, _ = known
     allowed = None if request.allowed is None else frozenset(request.allowed)
     hard = request.most_usd
@@ -98,7 +104,7 @@ def candidates(
 
 
 def is_over_kept_limit(candidate: Candidate, request: RoutingRequest) -> bool:
-    """Whether a model that is to be kept is too dear for that."""
+    """Whether the kept model's expected cost is above the request's limit for keeping it."""
     limit, cost = request.kept_limit_usd, candidate.expected_cost_usd
     return limit is not None and (cost is None or cost > limit)
 
@@ -106,10 +112,9 @@ def is_over_kept_limit(candidate: Candidate, request: RoutingRequest) -> bool:
 def infeasible_hard(
     found: Sequence[Candidate], request: RoutingRequest
 ) -> BudgetInfeasibleError | None:
-    """The error where nothing but a hard budget, or the ceiling, stands in the way; None where
-    something else does.
+    """Returns the error for a request that only its hard budget, or the ceiling, makes infeasible.
 
-    Names the model whose worst case is the smallest.
+    The error names the model with the smallest worst case. None where there is another reason.
     """
     worst = [
         (cost, c.card.name)
@@ -135,7 +140,7 @@ def infeasible_hard(
 def exhausted_window(
     found: Sequence[Candidate], request: RoutingRequest
 ) -> WindowExhaustedError | None:
-    """The error where nothing but a window's budget stands in the way of some model."""
+    """Returns the error where a window's budget is the only obstacle for at least one model."""
     out = [c for c in found if c.reason == _OVER_WINDOW]
     if not out or request.available_usd is None:
         return None
@@ -149,7 +154,7 @@ def exhausted_window(
 
 
 def full_context(found: Sequence[Candidate], request: RoutingRequest) -> ContextFullError | None:
-    """The error where a shorter conversation is all that some model wants."""
+    """Returns the error where a shorter conversation is all that at least one model would need."""
     full = [c.card for c in found if c.reason is not None and c.reason.startswith(_OVER_CONTEXT)]
     if not full:
         return None
@@ -163,8 +168,9 @@ def _input_of(card: ModelCard, request: RoutingRequest) -> int:
 
 
 def _least_context(card: ModelCard, request: RoutingRequest) -> int:
-    """Tokens that the conversation and the shortest answer take. Where the caller's own cap does
-    not fit beside it, it is lowered, and what the count may be short of is left free."""
+    """The tokens that the conversation and the shortest possible answer take. A caller's own cap
+    that does not fit beside the conversation is lowered, and an allowance for an undercount is left
+    free."""
     shape, n_input = request.shape, _input_of(card, request)
     if shape.max_output_tokens is None:
         return n_input + 1
@@ -174,8 +180,8 @@ def _least_context(card: ModelCard, request: RoutingRequest) -> int:
 
 
 def _room(card: ModelCard, request: RoutingRequest) -> int | None:
-    """What the context leaves for the answer where that is less than the caller's own cap; None
-    where nothing is to be lowered, or nothing fits."""
+    """The tokens that the context window leaves for the answer where the caller's own cap does not
+    fit; None where the cap need not be lowered, or where no answer fits."""
     shape, window = request.shape, card.context_window
     if window is None or shape.max_output_tokens is None:
         return None
@@ -234,7 +240,8 @@ def _cost_matters(request: RoutingRequest) -> bool:
 
 
 def _cannot_pay(card: ModelCard, request: RoutingRequest, *, over_hard: bool) -> str | None:
-    """Where cost matters. over_hard: no output cap fits the hard budget or the ceiling."""
+    """Why the model is out on account of its cost; None where it is not. over_hard: no output cap
+    fits the hard budget or the ceiling."""
     if card.prices is None:
         return "its price is unknown, and there is a budget: configure its prices"
     tier = request.shape.tier_at(card.name)

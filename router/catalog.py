@@ -1,4 +1,4 @@
-"""What the router knows of a model: prices, limits, abilities."""
+"""Model cards: the prices, limits and abilities of each model that the router may choose."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal
 from typing import Final
 
-# Service tiers that cost no more than the normal price, where nobody says how much less.
+# Service tiers that never cost more than the normal price, even where their discount is unknown.
 _CHEAPER: Final = frozenset({"flex", "batch"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prices:
-    """USD per million tokens. None falls back: cached input and cache writes and audio input to
-    the input price, cache writes for an hour to cache writes, reasoning and audio output to the
-    output price. request_usd: per request."""
+    """Prices in USD per million tokens; `request_usd` is a fee per request.
+
+    None falls back to a more general price: cached input, cache writes and audio input to the input
+    price, one-hour cache writes to cache writes, reasoning and audio output to the output price.
+    """
 
     input_usd_per_mtok: Decimal
     output_usd_per_mtok: Decimal
@@ -28,14 +30,14 @@ class Prices:
     request_usd: Decimal = Decimal(0)
 
     def times(self, factor: Decimal) -> Prices:
-        """Every token at so many times its price."""
+        """Returns the prices with each token price multiplied by the factor."""
         names = (f.name for f in fields(self) if f.name != "request_usd")
         known = ((name, getattr(self, name)) for name in names)
         return replace(self, **{n: price * factor for n, price in known if price is not None})
 
     def filled_from(self, other: Prices) -> Prices:
-        """With the other's prices where these have none of their own, if both say the same of plain
-        input and output; else these."""
+        """Returns these prices with their gaps filled from the other's, if both have the same
+        prices for plain input and output; otherwise returns these prices unchanged."""
         mine = (self.input_usd_per_mtok, self.output_usd_per_mtok)
         if mine != (other.input_usd_per_mtok, other.output_usd_per_mtok):
             return self
@@ -44,7 +46,7 @@ class Prices:
 
     @property
     def dearest_input_usd_per_mtok(self) -> Decimal:
-        """The most that an input token of any kind can cost."""
+        """The highest price of an input token of any kind."""
         return _dearest(
             self.input_usd_per_mtok,
             self.cached_input_usd_per_mtok,
@@ -55,7 +57,7 @@ class Prices:
 
     @property
     def dearest_output_usd_per_mtok(self) -> Decimal:
-        """The most that an output token of any kind can cost."""
+        """The highest price of an output token of any kind."""
         return _dearest(
             self.output_usd_per_mtok,
             self.reasoning_usd_per_mtok,
@@ -72,7 +74,7 @@ def _dearest(price: Decimal, *others: Decimal | None) -> Decimal:
 
 @dataclass(frozen=True, slots=True)
 class LongPrompt:
-    """The prices of every token of a request whose prompt has more than so many tokens."""
+    """The prices of all tokens of a request whose prompt is longer than `above_tokens`."""
 
     above_tokens: int
     prices: Prices
@@ -82,13 +84,13 @@ class LongPrompt:
 class ModelCard:
     """One model of the catalogue.
 
-    prices: None where nobody knows them; such a model is never routed under a budget.
-    capabilities: of tools, vision, json_schema, audio; None: not declared, nothing is ruled out.
-    context_window, max_output_tokens, expected_output_tokens: tokens, None where not known.
-    tier_prices: those of service tiers that are not served at `prices`. long_prompts: service tier
-    (None: the normal one) -> its prices for longer prompts, the longest last. search_usd: of one
-    web search that the provider runs, None where not known. retired: why it may no longer be
-    asked, None where it may.
+    prices: None where unknown; such a model is never chosen under a budget. capabilities: a subset
+    of tools, vision, json_schema and audio; None means not declared, and then nothing is ruled out.
+    context_window, max_output_tokens, expected_output_tokens: in tokens, None where unknown.
+    tier_prices: the prices of the service tiers that are not served at `prices`. long_prompts:
+    service tier (None: the normal one) -> its prices for long prompts, by rising length.
+    search_usd: the fee in USD of one web search that the provider runs, None where unknown.
+    retired: the reason why the model may no longer be asked, None where it may.
     """
 
     name: str
@@ -108,9 +110,11 @@ class ModelCard:
     retired: str | None = None
 
     def prices_at(self, tier: str | None, prompt_tokens: int = 0) -> Prices | None:
-        """The prices of a service tier, the normal one for None, for a prompt of so many tokens. A
-        tier of unknown price is one of unknown price, never of the normal one, unless it is known
-        to be no dearer."""
+        """Returns the prices of a service tier (None: the normal one) for a prompt of that length.
+
+        Returns None where they are unknown. A tier without prices of its own never gets the normal
+        ones, unless the tier is known not to cost more.
+        """
         served = tier
         if tier is None:
             prices = self.prices
@@ -126,13 +130,14 @@ class ModelCard:
         return prices
 
     def worst_prices_at(self, tier: str | None, prompt_tokens: int = 0) -> Prices | None:
-        """The same, but never below the normal ones: a provider may serve in the normal tier.
-        prompt_tokens: at most, as a longer prompt is never cheaper."""
+        """Like `prices_at`, but never below the normal prices, since a provider may serve a request
+        in the normal tier instead. prompt_tokens: an upper bound; a longer prompt is never
+        cheaper."""
         prices = self.prices_at(tier, prompt_tokens)
         if prices is None or tier is None or self.prices is None:
             return prices
         normal = self.prices_at(None, prompt_tokens) or prices
         if normal is prices:
             return prices
-        # a tier has all its prices from one factor
+        # All prices of a tier come from one factor, so that comparing two of them is enough.
         return max(prices, normal, key=lambda p: p.input_usd_per_mtok + p.output_usd_per_mtok)

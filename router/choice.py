@@ -1,4 +1,7 @@
-"""A leaderboard, a catalogue and a budget become a decision: eligibility first, then Theorem 1."""
+"""Turns a leaderboard, a catalogue and a budget into a decision.
+
+Eligibility is settled first; the linear program of Theorem 1 then chooses among the models left.
+"""
 
 from __future__ import annotations
 
@@ -40,10 +43,12 @@ def decide(
 ) -> Decision:
     """Chooses a model for one prompt.
 
-    rng: exactly one `random()` of it is taken, so that the k-th attempt of a request is decided by
-    the k-th draw of its seed. slow_lane: solves requests with constraints; where there is none, or
-    it fails, the closed form does what it can. Raises NoEligibleModelError, WindowExhaustedError,
-    BudgetInfeasibleError, ConstraintsInfeasibleError, InvalidRoutingError.
+    rng: `random()` is called exactly once, so that attempt k of a request uses draw k of its seed.
+    slow_lane: solves requests with constraints; without one, or where it fails, the closed form
+    solves as much as it can.
+
+    Raises NoEligibleModelError, WindowExhaustedError, BudgetInfeasibleError,
+    ConstraintsInfeasibleError, InvalidRoutingError.
     """
     draw = rng.random()
     known = standing(leaderboard, request.opponents, request.objective)
@@ -71,10 +76,11 @@ def _nobody(found: Sequence[Candidate], request: RoutingRequest) -> Exception:
 def _optimum(
     pool: Sequence[Candidate], request: RoutingRequest, slow_lane: SlowLane | None
 ) -> Optimum:
-    """Hard mode takes the best of those whose worst case fits, without a mix (docs/theory.md,
-    section 5)."""
+    """In hard mode this is the single best model whose worst case fits (docs/theory.md, section
+    5)."""
     hard = request.budget_mode is BudgetMode.HARD
-    # Without a budget a model of unknown price may be chosen: among equals it counts as dearest.
+    # Without a budget a model of unknown price may be chosen, but among equals it counts as the
+    # most expensive.
     costs = [_UNPRICED if c.expected_cost_usd is None else c.expected_cost_usd for c in pool]
     values = [c.value for c in pool]
     budget = None if hard else request.budget_usd
@@ -96,7 +102,7 @@ def _kept(pool: Sequence[Candidate], request: RoutingRequest) -> Candidate | Non
 
 
 def _drawn(pool: Sequence[Candidate], mix: Mix, request: RoutingRequest, draw: float) -> Candidate:
-    """The model whose share of [0, 1) holds the draw."""
+    """Returns the model whose share of [0, 1) contains the draw."""
     parts = [(pool[index], share) for index, share in mix.parts]
     if len(parts) > 1 and request.order:
         place = {name: k for k, name in enumerate(request.order)}
@@ -155,7 +161,7 @@ def _decision(
 def _coefficient(
     parts: Sequence[tuple[Candidate, float]], rate: float, opponents: Opponents
 ) -> float:
-    """That of a single model is its own."""
+    """The coefficient of the mix; for a mix of one model it is that model's own."""
     if len(parts) == 1:
         return parts[0][0].coefficient
     start = sum(share * c.coefficient for c, share in parts)

@@ -1,4 +1,4 @@
-"""Which lane a request with constraints takes, and what happens where the slow one fails."""
+"""Chooses the solver of a request with constraints, and falls back where the general one fails."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SOLVER = "solver"
 
 
 class SlowLane(Protocol):
-    """What solves the general program: router.cvxpy_lp.GeneralLp."""
+    """The interface of a solver for the general linear program: see router.cvxpy_lp.GeneralLp."""
 
     def solve(
         self,
@@ -31,11 +31,15 @@ class SlowLane(Protocol):
         rows: Sequence[Row],
         budget_usd: Decimal | None,
     ) -> Mix:
-        """Raises ConstraintsInfeasibleError, SolverFailedError."""
+        """Returns the best mix of M models. worth (M,) is maximised, values (M,) are reported.
+
+        Raises ConstraintsInfeasibleError, SolverFailedError.
+        """
 
 
 class Optimum(NamedTuple):
-    """mix: over the pool. lane: who found it; note: what went wrong on the way."""
+    """The optimal mix over the pool, the lane that found it, and a note on what went wrong
+    before."""
 
     mix: Mix
     lane: str = CLOSED_FORM
@@ -48,9 +52,9 @@ def constrained_optimum(
     constraints: Constraints,
     slow_lane: SlowLane | None,
 ) -> Optimum:
-    """With a floor under the value the cost is minimised, else the objective maximised.
+    """Maximises the objective, or minimises the cost where there is a floor under the value.
 
-    Raises ConstraintsInfeasibleError, InfeasibleError as router.hull does for the budget alone.
+    Raises ConstraintsInfeasibleError; InfeasibleError where the budget alone cannot be kept.
     """
     costs = [Decimal(0) if c.expected_cost_usd is None else c.expected_cost_usd for c in pool]
     values = np.array([c.value for c in pool])
@@ -93,8 +97,11 @@ def _without_solver(
     budget: Decimal | None,
     failure: str,
 ) -> Optimum:
-    """Any mix of models that keep all rows by themselves keeps all rows: the closed form is right
-    among those, if not always best. Shares of providers are beyond any single model."""
+    """Solves with the closed form, among the models that each keep all rows alone.
+
+    Any mix of such models keeps all rows too, so the result is valid, if not always optimal. Rows
+    on the providers' shares cannot be kept by a single model and are left out.
+    """
     whole = [row for row in rows if not row.is_share]
     kept = [k for k in range(len(costs)) if all(row.coefficients[k] <= row.limit for row in whole)]
     if not kept:

@@ -1,4 +1,4 @@
-"""Constraints as the numbers that the solver sees."""
+"""Translates constraints into the rows of the linear program."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from router.errors import UnkeptRow
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """coefficients (M,) times the mix is at most limit. A floor has both negated."""
+    """One constraint: coefficients (M,) @ mix <= limit. For a floor both sides are negated."""
 
     name: str
     coefficients: FloatArray
@@ -26,18 +26,19 @@ class Row:
 
     @property
     def is_share(self) -> bool:
-        """Whether only a mix can keep it."""
+        """Whether this limits a provider's share, which no single model can keep."""
         return self.name.startswith(_SHARES)
 
     def told(self, least: float) -> UnkeptRow:
-        """For a person. least: the smallest that coefficients @ mix can be."""
+        """The row in the units of the configuration. least: the smallest possible coefficients @
+        mix."""
         floor = self.name == MIN_VALUE
         sign = -1.0 if floor else 1.0
         return UnkeptRow(self.name, sign * self.limit, sign * least, floor)
 
     @property
     def scale(self) -> float:
-        """What to divide by so that numbers are about 1."""
+        """The divisor that brings the row's numbers to about 1."""
         return max(float(np.abs(self.coefficients).max()), abs(self.limit)) or 1.0
 
 
@@ -53,7 +54,7 @@ _SHARES: Final = "provider_shares."
 def rows_of(
     pool: Sequence[Candidate], constraints: Constraints, budget_usd: Decimal | None
 ) -> list[Row]:
-    """One per constraint, the request's own budget first where there is one."""
+    """Returns one row per constraint; the request's own budget, if any, comes first."""
     cost = np.array([_usd(c) for c in pool])
     rows = [] if budget_usd is None else [Row(BUDGET, cost, float(budget_usd))]
     if constraints.max_latency_s is not None:

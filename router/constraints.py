@@ -1,4 +1,4 @@
-"""Constraints beyond one budget."""
+"""Constraints on the mix beyond a single budget."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from decimal import Decimal
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FurtherBudget:
-    """The mean cost of the draw that falls on these models is at most amount_usd."""
+    """A second budget: the expected cost of the draw that falls on `models` is at most
+    amount_usd."""
 
     name: str
     amount_usd: Decimal
@@ -18,12 +19,13 @@ class FurtherBudget:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Constraints:
-    """What a mix must keep besides its budget. None and empty: no such row.
+    """Constraints that a mix must keep besides its budget. None or empty means no such constraint.
 
-    max_latency_s: the mean of the draw, by what was measured (latency_s: catalogue name ->
-    seconds; a model without a measurement counts as max_latency_s itself: it is neither punished
-    nor preferred). min_value: of the objective; then the cost is minimised instead.
-    provider_shares: provider -> the largest probability that the draw goes there.
+    max_latency_s: the limit of the draw's mean latency. latency_s: catalogue name -> measured
+    seconds; a model without a measurement counts as max_latency_s itself, which neither punishes
+    nor prefers it. min_value: a floor under the expected value of the objective; the cost is then
+    minimised instead. provider_shares: provider -> the largest probability of drawing one of its
+    models. budgets: further budgets, each for some of the models.
     """
 
     max_latency_s: float | None = None

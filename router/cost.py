@@ -1,4 +1,4 @@
-"""What a request costs: expected before, at worst before, and actually after. All decimal."""
+"""The cost of a request in USD: expected, worst-case and actual. All amounts are exact decimals."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from router.record import record
 MTOK: Final = Decimal(1_000_000)
 _MICRO: Final = Decimal("1E-6")
 _NANO: Final = Decimal("1E-9")
-# Where neither the checkpoint nor the catalogue says how long a model's answers are.
+# The length of an answer where neither the checkpoint nor the catalogue knows it.
 DEFAULT_EXPECTED_OUTPUT_TOKENS: Final = 300
-# Below this an answer is cut so short that it is hardly one.
+# An answer cut at fewer tokens than this is of little use.
 MIN_HARD_OUTPUT_TOKENS: Final = 256
-# What a hard budget allows at most where nothing else limits the output: 2^20 tokens.
+# The output cap under a hard budget where nothing else limits the output: 2^20 tokens.
 _NO_LIMIT: Final = 1 << 20
 
 
 @record(frozen=True, slots=True, kw_only=True)
 class RequestShape:
-    """What a request needs of a model, in tokens.
+    """What a request requires of a model; lengths are in tokens.
 
-    input_tokens: an estimate; input_tokens_upper_bound: never less than the true count.
-    max_output_tokens: the caller's own cap. n: how many answers. needs: capabilities. tier: the
-    service tier that is asked for, None for the normal one; other_tiers: catalogue name -> the tier
-    that its provider is asked for, where that is another. thinking_tokens: catalogue name -> what
-    of the output cap its model thinks with before it answers; the cap must be above it.
+    input_tokens: an estimate. input_tokens_upper_bound: never below the true count.
+    max_output_tokens: the caller's own cap. n: the number of answers. needs: the capabilities
+    required. tier: the service tier asked for, None for the normal one. other_tiers: catalogue name
+    -> the tier that its provider is asked for instead. thinking_tokens: catalogue name -> the part
+    of the output cap that the model spends on thinking before it answers; the cap must be above it.
     """
 
     input_tokens: int
@@ -43,15 +43,18 @@ class RequestShape:
     thinking_tokens: Mapping[str, int] = field(default_factory=dict, hash=False)
 
     def tier_at(self, model: str) -> str | None:
-        """The tier that the model's provider is asked for. model: its catalogue name."""
+        """The tier that the model's provider is asked for. model: its name in the catalogue."""
         return self.other_tiers.get(model, self.tier)
 
 
 @record(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """Tokens an upstream reports. The details are disjoint parts of prompt and completion tokens;
-    cache_write_1h_tokens: written to be kept for an hour, where that has a price of its own.
-    web_searches: those that the provider ran, for a fee each."""
+    """The tokens that an upstream reports.
+
+    The detailed counts are disjoint parts of prompt_tokens and completion_tokens.
+    cache_write_1h_tokens: written to a cache that is kept for one hour, where that has its own
+    price. web_searches: the number of searches that the provider ran, each for a fee.
+    """
 
     prompt_tokens: int
     completion_tokens: int
@@ -65,7 +68,7 @@ class Usage:
 
 
 class Estimate(NamedTuple):
-    """What a request is expected to take of a model; cost_usd: None where the price is unknown."""
+    """The expected output and cost of a request; cost_usd is None where the price is unknown."""
 
     output_tokens: float
     cost_usd: Decimal | None
@@ -82,13 +85,14 @@ def estimate(
     thought_tokens: float = 0.0,
     factor: float = 1.0,
 ) -> Estimate:
-    """Expected tokens of one answer, and the mean cost in USD of the input once and n answers.
+    """Returns the expected tokens of one answer, and the expected cost of the input and n answers.
 
-    predicted: of the checkpoint, else the card's, else the default; capped. Rounded to thousandths
-    of a token: from there on the arithmetic is exact. input_tokens: by this model's own tokenizer,
-    else the shape's; cached_tokens: those of them that its provider is expected to have cached.
-    output_cap: that will be sent along, besides the shape's and the card's. thought_tokens: beside
-    the predicted answer; factor: what both are multiplied by.
+    predicted: the checkpoint's prediction of the output tokens; without one the card's number
+    counts, else the default. The result is capped and rounded to a thousandth of a token; from
+    there on the arithmetic is exact. input_tokens: counted with this model's own tokenizer, by
+    default the shape's. cached_tokens: the part of them expected to be in the provider's cache.
+    output_cap: a cap that will be sent along, besides the shape's and the card's. thought_tokens:
+    thinking on top of the predicted answer. factor: multiplies the sum of both.
     """
     if predicted is not None and math.isfinite(predicted):
         expected = max(0.0, predicted)
@@ -116,24 +120,27 @@ def estimate(
 def expected_cost_usd(
     card: ModelCard, shape: RequestShape, predicted: float | None
 ) -> Decimal | None:
-    """Mean cost in USD; None where the price is unknown."""
+    """The expected cost in USD; None where the price is unknown."""
     return estimate(card, shape, predicted).cost_usd
 
 
 class WorstCase(NamedTuple):
-    """The most that a request can cost, by its output cap. input_usd: of the input, bounded from
-    above; usd_per_token: of the cap. Both n times, and at the dearest kind of token."""
+    """The highest possible cost of a request, as a function of its output cap.
+
+    input_usd is the cost of the upper bound of the input, usd_per_token that of each token of the
+    cap. Both are for n answers, at the highest price of any kind of token.
+    """
 
     input_usd: Decimal
     usd_per_token: Decimal
 
     def at(self, output_cap: int) -> Decimal:
-        """USD with answers of output_cap tokens."""
+        """The cost in USD if each answer has output_cap tokens."""
         return self.input_usd + output_cap * self.usd_per_token
 
 
 def worst_case(card: ModelCard, shape: RequestShape) -> WorstCase | None:
-    """None: price unknown."""
+    """Returns the worst case; None where the price is unknown."""
     prices = card.worst_prices_at(shape.tier_at(card.name), shape.input_tokens_upper_bound)
     if prices is None:
         return None
@@ -143,16 +150,16 @@ def worst_case(card: ModelCard, shape: RequestShape) -> WorstCase | None:
 
 
 def worst_case_cost_usd(card: ModelCard, shape: RequestShape, output_cap: int) -> Decimal | None:
-    """The most the request can cost with answers of output_cap tokens; None: price unknown.
+    """The highest cost in USD with answers of output_cap tokens; None where the price is unknown.
 
-    Input is bounded from above and, like the output, taken n times at its dearest kind.
+    Input and output are both counted n times, each at the highest price of any kind of token.
     """
     worst = worst_case(card, shape)
     return None if worst is None else worst.at(output_cap)
 
 
 def unbounded_cap(card: ModelCard, shape: RequestShape) -> int:
-    """The output cap in tokens that is in force where nobody lowers it."""
+    """The output cap in tokens that applies where no budget lowers it."""
     own, most = shape.max_output_tokens, card.max_output_tokens
     if own is not None:
         return own if most is None else min(own, most)
@@ -162,8 +169,8 @@ def unbounded_cap(card: ModelCard, shape: RequestShape) -> int:
 def largest_output_cap(card: ModelCard, shape: RequestShape, budget_usd: Decimal) -> int | None:
     """The largest output cap in tokens whose worst case fits the budget; None: not eligible.
 
-    A cap of the caller's own is kept as it is. Otherwise the cap is at least
-    MIN_HARD_OUTPUT_TOKENS after any thinking, or the model's own maximum where that is smaller.
+    A cap of the caller's own is kept. Otherwise the cap is at least MIN_HARD_OUTPUT_TOKENS after
+    any thinking, or the model's own maximum where that is smaller.
     """
     worst = worst_case(card, shape)
     if worst is None:
@@ -182,7 +189,7 @@ def largest_output_cap(card: ModelCard, shape: RequestShape, budget_usd: Decimal
 
 
 def least_hard_cap(card: ModelCard, shape: RequestShape) -> int:
-    """The smallest output cap in tokens with which a hard budget may send the request."""
+    """The smallest output cap in tokens with which a request may be sent under a hard budget."""
     ceiling = card.max_output_tokens
     if shape.max_output_tokens is not None:
         wanted = shape.max_output_tokens
@@ -192,8 +199,10 @@ def least_hard_cap(card: ModelCard, shape: RequestShape) -> int:
 
 
 def actual_cost_usd(card: ModelCard, usage: Usage, tier: str | None = None) -> Decimal | None:
-    """The cost of reported usage in a service tier, each kind of token at its own price, and the
-    fees of web searches; None: price unknown."""
+    """The cost in USD of reported usage in a service tier, including the fees of web searches.
+
+    Each kind of token is charged at its own price. None where a price is unknown.
+    """
     prices = card.prices_at(tier, usage.prompt_tokens)
     if prices is None:
         return None
@@ -225,8 +234,8 @@ def _output_cost_usd(prices: Prices, usage: Usage) -> Decimal:
 
 
 def _by_kind(n_tokens: int, price: Decimal, parts: Sequence[tuple[int, Decimal | None]]) -> Decimal:
-    """Each part of the tokens at its own price, the rest at the common one; no token counts twice,
-    whatever the upstream reports."""
+    """Charges each part of the tokens at its own price and the rest at the common price. No token
+    is counted twice, whatever the upstream reports."""
     left, total = n_tokens, Decimal(0)
     for tokens, own_price in parts:
         if tokens <= 0:

@@ -1,10 +1,11 @@
-"""The general linear program, for more rows than one budget: the slow lane, by cvxpy.
+"""The slow lane: the general linear program for more rows than one budget, solved with cvxpy.
 
     maximise  pi' w   subject to  A pi <= b,  sum pi = 1,  pi >= 0
 
-The problem of a shape (models, rows) is compiled once (DPP: only parameters change), solved by
-CLARABEL with a time limit, and read by the solver's status. What the solver cannot do in time the
-closed form does for the models that keep every row by themselves: any mix of those keeps all rows.
+The problem of each shape (models, rows) is compiled once (DPP: only its parameters change) and
+solved by CLARABEL under a time limit; the solver's status is always read. Where the solver is too
+slow, the closed form solves the problem among the models that each keep every row alone, since any
+mix of those keeps all rows.
 """
 
 from __future__ import annotations
@@ -23,12 +24,12 @@ from router.errors import ConstraintsInfeasibleError, SolverFailedError, UnkeptR
 from router.hull import Mix
 
 _SOLVER: Final = "CLARABEL"
-# Below this a share is the solver's rounding.
+# A share below this is rounding by the solver.
 _DUST: Final = 1e-6
-# How far over its limit a row may be, as a share of it, and still count as kept.
+# A row may exceed its limit by this share of its scale and still counts as kept.
 _TOLERANCE: Final = 1e-6
 _DIGITS: Final = Decimal("1E-12")
-# A limit that no row reaches, in units of its scale.
+# A limit that no row reaches, in units of the row's scale.
 _FREE: Final = 1e3
 _MAX_SHAPES: Final = 32
 
@@ -40,8 +41,10 @@ class _Compiled(NamedTuple):
 
 
 class GeneralLp:
-    """Keeps the compiled problems; not for several threads at once. time_limit_s: of one solve.
-    Raises ImportError where cvxpy is not installed."""
+    """The general solver. It keeps its compiled problems and must not be shared between threads.
+
+    time_limit_s: for one solve. Raises ImportError where cvxpy is not installed.
+    """
 
     def __init__(self, time_limit_s: float = 0.05) -> None:
         import cvxpy
@@ -58,7 +61,7 @@ class GeneralLp:
         rows: Sequence[Row],
         budget_usd: Decimal | None,
     ) -> Mix:
-        """The optimum. worth: (M,) what is maximised; values: (M,) of the objective.
+        """Returns the optimal mix. worth (M,) is maximised; values (M,) are those of the objective.
 
         Raises ConstraintsInfeasibleError with the rows that cannot be kept, SolverFailedError.
         """
@@ -106,7 +109,7 @@ class GeneralLp:
             worth.value, table.value, bounds.value = w, a, b
             try:
                 with warnings.catch_warnings():
-                    # what it warns of is in the status, which is read
+                    # The status, which is read below, says all that these warnings say.
                     warnings.simplefilter("ignore")
                     problem.solve(solver=_SOLVER, time_limit=seconds)
             except cvxpy.SolverError as error:
@@ -118,8 +121,8 @@ class GeneralLp:
         return _Compiled(solve)
 
     def _blame(self, rows: Sequence[Row]) -> list[UnkeptRow]:
-        """The rows that cannot be kept while all others are; by themselves, where even the others
-        contradict each other."""
+        """Finds the rows that cannot be kept while all others are. Where even the others contradict
+        each other, finds those that no single model keeps."""
         found = []
         for k, row in enumerate(rows):
             limits = [_FREE * r.scale if j == k else r.limit for j, r in enumerate(rows)]
@@ -149,7 +152,7 @@ def _cleaned(shares: FloatArray) -> list[tuple[int, Decimal]]:
 def _within(
     parts: list[tuple[int, Decimal]], costs: Sequence[Decimal], budget_usd: Decimal | None
 ) -> list[tuple[int, Decimal]]:
-    """The parts with what the solver's rounding put over the budget moved to the cheapest."""
+    """Moves the share that rounding puts over the budget to the cheapest model."""
     over = sum((share * costs[k] for k, share in parts), Decimal(0)) - (budget_usd or Decimal(0))
     if budget_usd is None or over <= 0 or len(parts) < 2:
         return parts

@@ -1,4 +1,4 @@
-"""What a decision is."""
+"""The decision: the chosen model, the mix, and everything that they rest on."""
 
 from __future__ import annotations
 
@@ -20,18 +20,17 @@ __all__ = ["Alternative", "Decision"]
 
 @record(frozen=True, kw_only=True)
 class Decision:
-    """The chosen model and all that the choice rests on.
+    """The chosen model and everything that the choice rests on.
 
-    request: what was asked. candidates: all models of the catalogue. mix: model -> probability, one
-    or two models (more under several constraints). win_rate and expected_cost_usd are the chosen
-    model's, mix_* the mix's; value likewise, of the objective.
-    shadow_price: what one more dollar of this request's budget would add to the objective.
-    usd_per_win: what a certain win was taken to be worth, None: cost did not count below the
-    budget. max_output_tokens, worst_case_cost_usd: the cap that a hard budget or a
-    ceiling makes necessary, and the cost at it.
-    draw: in [0, 1), what the model was drawn from the mix by. is_kept: it was not drawn, but is
-    the one that the request wanted to keep. lane: closed_form or the solver's name, with what went
-    wrong there in lane_note.
+    request: what was asked. candidates: all models of the catalogue. mix: model -> probability, of
+    one or two models (of more under several constraints). value, win_rate and expected_cost_usd
+    belong to the chosen model, mix_* to the mix; the values are the objective's. shadow_price: what
+    one more dollar of this request's budget would add to the objective. usd_per_win: what a certain
+    win was taken to be worth; None where cost did not count below the budget. max_output_tokens,
+    worst_case_cost_usd: the output cap that a hard budget or a ceiling requires, and the cost at
+    that cap. draw: the number in [0, 1) that picked the model from the mix. is_kept: the model was
+    not drawn, but is the one that the request wanted to keep. lane: closed_form or the solver's
+    name; lane_note: what went wrong there.
     """
 
     request: RoutingRequest
@@ -56,13 +55,13 @@ class Decision:
     lane_note: str | None = None
     is_kept: bool = False
     candidates: Sequence[Candidate] = field(repr=False, compare=False)
-    # made when somebody looks: most decisions are only acted on
+    # Computed on demand: most decisions are acted on without anyone reading it.
     solve_coefficient: Callable[[], float] = field(repr=False, compare=False)
 
     @property
     def kept_note(self) -> str | None:
         """Why the model that the request wanted to keep does not answer; None where it does, or
-        where there is none."""
+        where the request names none."""
         wanted = self.request.kept
         if wanted is None or self.is_kept:
             return None
@@ -78,17 +77,18 @@ class Decision:
 
     @cached_property
     def alternatives(self) -> tuple[Alternative, ...]:
-        """The same as they are shown."""
+        """All models of the catalogue in the form in which they are shown, best first."""
         return tuple(map(_alternative, self.ranked))
 
     @property
     def coefficient(self) -> float:
-        """The router's own Bradley-Terry coefficient (Algorithm 1); a single model's is its own."""
+        """The router's own Bradley-Terry coefficient (Algorithm 1); a single model keeps its
+        own."""
         return self.solve_coefficient()
 
     @cached_property
     def explanation(self) -> str:
-        """The decision in words."""
+        """The decision explained in a few sentences."""
         told = Told(
             model=self.model,
             objective=self.objective,
@@ -109,7 +109,7 @@ class Decision:
 
 
 def known(number: float) -> float | None:
-    """None for what is not a finite number."""
+    """The number, or None where it is not finite."""
     return number if math.isfinite(number) else None
 
 

@@ -1,14 +1,14 @@
-"""Why a request cannot be routed. Each leaf is something the caller would mend differently.
+"""The reasons why a request cannot be routed. Each leaf calls for a different remedy by the caller.
 
 RouterError
-├── BudgetInfeasibleError   the budget is below the cheapest model that could answer
-│   └── CeilingInfeasibleError  what the caller may spend on a request is
-├── WindowExhaustedError    what is left of a window's budget is below every worst case
+├── BudgetInfeasibleError   the budget is below the cost of the cheapest model that could answer
+│   └── CeilingInfeasibleError  the most that the caller may spend on a request is below it
+├── WindowExhaustedError    the rest of a window's budget is below every worst case
 ├── ConstraintsInfeasibleError  no mix of models keeps all rows of routing.constraints
-├── SolverFailedError       the slow lane gave no answer in time (the closed form stands in)
+├── SolverFailedError       the slow lane gave no answer in time (the closed form takes over)
 ├── NoEligibleModelError    no model can do what the request needs
 │   └── ContextFullError    the conversation is too long for every model that could answer
-└── InvalidRoutingError     the question itself makes no sense (opponents, say)
+└── InvalidRoutingError     the question itself is invalid (for example, unknown opponents)
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from typing import NamedTuple
 
 
 class RouterError(Exception):
-    """Base of all errors of the router."""
+    """Base class of all errors of the router."""
 
 
 class BudgetInfeasibleError(RouterError):
-    """budget_usd is below the cost of every eligible model."""
+    """The budget is below the cost of every eligible model."""
 
     def __init__(
         self, cheapest_model: str, cheapest_cost_usd: Decimal, budget_usd: Decimal, kind: str
@@ -39,7 +39,7 @@ class BudgetInfeasibleError(RouterError):
 
 
 class CeilingInfeasibleError(BudgetInfeasibleError):
-    """The ceiling is below the worst case of every eligible model: no budget changes that."""
+    """The ceiling is below the worst case of every eligible model, so that no budget would help."""
 
     def __init__(
         self, cheapest_model: str, cheapest_cost_usd: Decimal, ceiling_usd: Decimal
@@ -53,7 +53,7 @@ class CeilingInfeasibleError(BudgetInfeasibleError):
 
 
 class WindowExhaustedError(RouterError):
-    """The money of a window is spent or reserved: time will mend it, or a lower output cap."""
+    """A window's money is spent or reserved; waiting helps, or a lower output cap."""
 
     def __init__(self, least_usd: Decimal, available_usd: Decimal) -> None:
         super().__init__(
@@ -65,8 +65,11 @@ class WindowExhaustedError(RouterError):
 
 
 class UnkeptRow(NamedTuple):
-    """A constraint in the units it was configured in. possible: the nearest to its limit that the
-    models allow, the other constraints kept. is_floor: the limit is a least, not a most."""
+    """A constraint that cannot be kept, in the units of the configuration.
+
+    possible: the value nearest to the limit that the models allow while the other constraints are
+    kept. is_floor: the limit is a minimum, not a maximum.
+    """
 
     name: str
     limit: float
@@ -75,7 +78,7 @@ class UnkeptRow(NamedTuple):
 
     @property
     def is_broken(self) -> bool:
-        """Whether what is possible is beyond the limit."""
+        """Whether even the best possible value violates the limit."""
         return self.possible < self.limit if self.is_floor else self.possible > self.limit
 
     def __str__(self) -> str:
@@ -84,7 +87,7 @@ class UnkeptRow(NamedTuple):
 
 
 class ConstraintsInfeasibleError(RouterError):
-    """rows: which constraints cannot be kept, and by how much."""
+    """No mix keeps all constraints. rows: those that cannot be kept, and by how much."""
 
     def __init__(self, rows: Sequence[UnkeptRow]) -> None:
         told = "; ".join(str(row) for row in rows) or "they contradict each other"
@@ -93,11 +96,11 @@ class ConstraintsInfeasibleError(RouterError):
 
 
 class SolverFailedError(RouterError):
-    """No answer in time, or one that cannot be trusted. The message is the solver's status."""
+    """The solver gave no answer in time, or none that can be trusted. The message is its status."""
 
 
 class NoEligibleModelError(RouterError):
-    """reasons: model -> why it is out."""
+    """No model can serve the request. reasons: catalogue name -> why that model is out."""
 
     def __init__(self, reasons: Mapping[str, str]) -> None:
         told = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
@@ -106,8 +109,11 @@ class NoEligibleModelError(RouterError):
 
 
 class ContextFullError(NoEligibleModelError):
-    """needed: tokens, of the conversation and the shortest answer; window: of the model that holds
-    the most."""
+    """The conversation is too long for every model that could answer.
+
+    needed: the tokens of the conversation and the shortest answer. window: the largest context
+    window of these models, in tokens.
+    """
 
     def __init__(self, reasons: Mapping[str, str], needed: int, window: int) -> None:
         super().__init__(reasons)
@@ -116,7 +122,8 @@ class ContextFullError(NoEligibleModelError):
 
 
 class InvalidRoutingError(RouterError):
-    """The routing question cannot be answered as asked. rule: which one asks for it."""
+    """The routing question cannot be answered as asked. rule: the name of the rule that asks for
+    it."""
 
     def __init__(self, message: str, rule: str | None = None) -> None:
         super().__init__(message)

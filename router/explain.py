@@ -1,4 +1,4 @@
-"""The sentence that explains a decision to a person."""
+"""Explains a decision to a person in a few sentences."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ from router.request import BudgetMode
 
 
 class Alternative(NamedTuple):
-    """A model of the catalogue, chosen or not. None: not known. value: of the objective, which is
-    the win rate unless a profile says otherwise. reason: why it was out."""
+    """A model of the catalogue as it is shown, chosen or not; None means not known.
+
+    value: of the objective, which is the win rate unless a profile says otherwise. reason: why the
+    model was not eligible.
+    """
 
     model: str
     coefficient: float | None
@@ -25,7 +28,8 @@ class Alternative(NamedTuple):
 
 
 class Told(NamedTuple):
-    """What is told of a decision: see Decision for the names. alternatives: best first."""
+    """The facts of a decision that the explanation uses; the fields are Decision's. alternatives:
+    best first."""
 
     model: str
     objective: Objective
@@ -44,8 +48,8 @@ class Told(NamedTuple):
 
 
 def explain(decision: Told) -> str:
-    """What was chosen, from what mix, why not the model that was to be kept, and what the best
-    model out of reach would have added."""
+    """Says which model was chosen and from which mix, why the model to be kept does not answer, and
+    what the best model out of reach would have added."""
     return "; ".join([_chosen(decision), *_mixed(decision), *_left(decision), *_dearer(decision)])
 
 
@@ -72,7 +76,7 @@ def _mixed(decision: Told) -> list[str]:
 
 
 def _left(decision: Told) -> list[str]:
-    """Why the model that made the calls does not go on."""
+    """Why the model that made the tool calls does not continue."""
     note = decision.kept_note
     return [] if note is None else [f"not kept in its tool loop is {note}"]
 
@@ -97,7 +101,7 @@ def _beats(row: Alternative, decision: Told) -> bool:
 
 
 def _too_dear_for_a_win(row: Alternative, decision: Told) -> bool:
-    """Whether usd_per_win, and not the budget, is what spoke against it."""
+    """Whether usd_per_win, and not the budget, ruled the model out."""
     worth, cost, own = decision.usd_per_win, row.expected_cost_usd, decision.expected_cost_usd
     if worth is None or cost is None or own is None or row.value is None:
         return False

@@ -2,8 +2,9 @@
 
     maximise  pi' (v - lambda c)   subject to  c' pi <= C,  sum pi = 1,  pi >= 0
 
-lambda = 1 / usd_per_win is 0 in the paper. One budget row: some optimum mixes at most two models,
-neighbours on the hull of the points (cost, value). Sorting and one scan find it.
+lambda = 1 / usd_per_win; the paper has lambda = 0. With a single budget row some optimum mixes at
+most two models, which are neighbours on the hull of the points (cost, value). Sorting and one scan
+find them.
 """
 
 from __future__ import annotations
@@ -16,14 +17,14 @@ from typing import Any, Final
 from p2l_model.types import FloatArray
 from router.record import record
 
-# The probability of the dearer model is rounded down to this: never over the budget, and one less
-# it is exact.
+# The probability of the more expensive model is rounded down to this step, so that the mix is never
+# over budget and one minus the probability is exact.
 _STEP: Final = Decimal("1E-20")
 _DOWN: Final = Context(prec=60, rounding=ROUND_FLOOR)
 
 
 class InfeasibleError(ValueError):
-    """No model costs as little as the budget. cheapest: the index of the one that comes nearest."""
+    """Every model costs more than the budget. cheapest: the index of the cheapest model."""
 
     def __init__(self, cheapest: int) -> None:
         super().__init__("the budget is below the cheapest cost")
@@ -32,12 +33,11 @@ class InfeasibleError(ValueError):
 
 @record(frozen=True, slots=True)
 class Mix:
-    """An optimum. parts: (index, probability), the probabilities summing to 1: one or two of them
-    with a budget alone.
+    """An optimal mix. parts: (index, probability) pairs; the probabilities sum to 1.
 
-    value: its expected value, without any charge for cost. cost_usd: its expected cost, never
-    above the budget. shadow_price: what one more dollar of budget would add to the objective; 0
-    where the budget does not bind.
+    With a budget alone there are one or two parts. value: the expected value, without any charge
+    for cost. cost_usd: the expected cost, never above the budget. shadow_price: what one more
+    dollar of budget would add to the objective; 0 where the budget does not bind.
     """
 
     parts: tuple[tuple[int, Decimal], ...]
@@ -52,11 +52,12 @@ def solve(
     budget: Decimal | None,
     usd_per_win: Decimal | None = None,
 ) -> Mix:
-    """The optimum over models with costs (USD, M of them) and values (M,) under the budget (USD).
+    """Returns the optimum over M models with costs in USD and values (M,), under a budget in USD.
 
-    usd_per_win: what a value of 1 is worth in USD, above 0; None: cost counts for nothing below
-    the budget. Ties: equal value, the cheaper; equal cost, the better; else the first by index.
-    Raises InfeasibleError, ValueError for no models or values that are not finite.
+    usd_per_win: what a value of 1 is worth in USD, above 0; None: cost does not count below the
+    budget. Of two models with equal value the cheaper one wins, with equal cost the better one,
+    otherwise the first one. Raises InfeasibleError; ValueError without models or for values that
+    are not finite.
     """
     ranked: list[float] = values if isinstance(values, list) else values.tolist()
     if len(ranked) == 0 or not all(map(math.isfinite, ranked)):
@@ -79,7 +80,8 @@ def solve(
 
 
 def hull_of(cost: list[float], value: list[float]) -> list[int]:
-    """Indices of the points on the upper concave hull, cost and value rising: the best mixes."""
+    """Returns the indices of the points on the upper concave hull, by rising cost: the best
+    mixes."""
     return _hull(_exact_stairs(cost, value), cost, value)
 
 
@@ -89,7 +91,7 @@ def _stairs(costs: Sequence[Decimal], cost: list[float], worth: list[float]) -> 
     best, last = -math.inf, math.nan
     for k in sorted(range(len(cost)), key=cost.__getitem__):
         if cost[k] == last:
-            if costs[k] != costs[stairs[-1]]:  # alike as floats only
+            if costs[k] != costs[stairs[-1]]:  # equal as floats only
                 return _exact_stairs(costs, worth)
             if worth[k] > best:
                 stairs[-1], best = k, worth[k]
@@ -108,7 +110,7 @@ def _exact_stairs(costs: Sequence[Any], worth: list[float]) -> list[int]:
 
 
 def _hull(stairs: list[int], cost: list[float], worth: list[float]) -> list[int]:
-    """Those of the stairs on the upper concave hull."""
+    """The indices among the stairs that lie on the upper concave hull."""
     hull: list[int] = []
     for k in stairs:
         while len(hull) > 1 and _below(hull[-2], hull[-1], k, cost, worth):

@@ -1,5 +1,8 @@
-"""What a leaderboard says of its models, whatever else is asked of the router: worked out once for
-one that comes again (a fixed one, a prompt's that is remembered, the marginal that stands in)."""
+"""What the router derives from a leaderboard alone, whatever else a request asks.
+
+The result is kept for leaderboards that come again: a fixed one, that of a remembered prompt, or
+the marginal one.
+"""
 
 from __future__ import annotations
 
@@ -16,16 +19,19 @@ _KEPT: Final = 32
 
 
 class Opponents(NamedTuple):
-    """coefficients (K,), weights (K,) that sum to 1."""
+    """The opponents' coefficients (K,) and their weights (K,), which sum to 1."""
 
     coefficients: FloatArray
     weights: FloatArray
 
 
 class Standing(NamedTuple):
-    """column: model -> its place in the lists, which have a number for each model of the
-    leaderboard, NaN where it has none. values: of the objective. output_tokens: None where the
-    leaderboard predicts no lengths."""
+    """A leaderboard's models with their values.
+
+    column: model -> its index in the lists. Each list has one number per model of the leaderboard,
+    NaN where there is none. values: of the objective. output_tokens: None where the leaderboard
+    predicts no lengths.
+    """
 
     column: Mapping[str, int]
     coefficients: list[float]
@@ -38,7 +44,10 @@ class Standing(NamedTuple):
 def standing(
     leaderboard: PromptLeaderboard, opponents: Mapping[str, float] | None, objective: Objective
 ) -> Standing:
-    """opponents: see RoutingRequest. Raises InvalidRoutingError."""
+    """Computes a leaderboard's values, or takes them from the cache.
+
+    opponents: leaderboard name -> weight, None for all models alike. Raises InvalidRoutingError.
+    """
     named = None if opponents is None else tuple(opponents.items())
     return _standing(leaderboard, named, objective)
 
@@ -65,15 +74,15 @@ def _standing(
 
 @lru_cache(maxsize=_KEPT)
 def _column(models: tuple[str, ...]) -> Mapping[str, int]:
-    """A checkpoint's leaderboards all have the same."""
+    """Cached: all leaderboards of a checkpoint have the same models."""
     return {name: index for index, name in enumerate(models)}
 
 
 def _win_rates(leaderboard: PromptLeaderboard, opponents: Opponents) -> FloatArray:
-    """(M,) W* q of all models of the leaderboard, NaN where there is no coefficient."""
+    """W* q of all M models of the leaderboard (M,), NaN where there is no coefficient."""
     coefficients = leaderboard.coefficients
     if opponents.coefficients.size == coefficients.size:
-        # every model is its own opponent: one array, so that its panels are made once
+        # Every model is its own opponent: using one array lets its blocks be computed only once.
         coefficients = opponents.coefficients
         return win_rates(coefficients, coefficients, opponents.weights)
     known = np.isfinite(coefficients)

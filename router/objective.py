@@ -1,4 +1,4 @@
-"""What the router maximises: a value in [0, 1] for each model, for this prompt."""
+"""The objective that the router maximises: a value in [0, 1] per model, for this prompt."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _MAX_STEPS: Final = 200
 
 
 class Objective(StrEnum):
-    """win_rate: the chance to beat the opponents (Theorem 1). p_good: the chance that the answer
-    is not bad, for the families with an absolute zero. expected_score: the graded score that the
-    checkpoint predicts."""
+    """win_rate: the probability of beating the opponents (Theorem 1). p_good: the probability that
+    the answer is not bad, for families whose coefficients have an absolute zero. expected_score:
+    the graded score that the checkpoint predicts."""
 
     WIN_RATE = "win_rate"
     P_GOOD = "p_good"
@@ -29,8 +29,8 @@ class Objective(StrEnum):
 def objective_values(
     objective: Objective, leaderboard: PromptLeaderboard, win_rate: FloatArray | None = None
 ) -> FloatArray:
-    """(M,) for the leaderboard's models, NaN where it has none. Raises InvalidRoutingError where
-    this leaderboard has no such thing."""
+    """Returns the values (M,) of the leaderboard's models, NaN where it has none. Raises
+    InvalidRoutingError where this leaderboard cannot express the objective."""
     if objective is Objective.P_GOOD:
         return _p_good(leaderboard)
     if objective is Objective.EXPECTED_SCORE:
@@ -46,14 +46,14 @@ def objective_values(
 
 
 def is_known(objective: Objective, leaderboard: PromptLeaderboard) -> bool:
-    """Whether this leaderboard can be read in the objective's terms."""
+    """Whether this leaderboard can express the objective."""
     if objective is Objective.P_GOOD:
         return leaderboard.family in _GROUNDED
     return objective is not Objective.EXPECTED_SCORE or leaderboard.expected_scores is not None
 
 
 def _p_good(leaderboard: PromptLeaderboard) -> FloatArray:
-    """sigmoid(beta): 1 - P(tie_bothbad) of a model against one that is always bad."""
+    """sigmoid(beta): 1 - P(tie_bothbad) of a model against an opponent that is always bad."""
     if leaderboard.family not in _GROUNDED:
         raise InvalidRoutingError(
             f"objective p_good needs a checkpoint of family grk or ba, not {leaderboard.family}.",
@@ -67,10 +67,10 @@ def _p_good(leaderboard: PromptLeaderboard) -> FloatArray:
 def win_rates(
     coefficients: FloatArray, opponent_coefficients: FloatArray, weights: FloatArray
 ) -> FloatArray:
-    """W* q of Theorem 1: (M,) from coefficients (M,), opponents (K,) and their weights (K,).
+    """W* q of Theorem 1 (M,), from coefficients (M,), opponents (K,) and their weights (K,).
 
-    W*_ba = sigmoid(theta_b - theta_a), written with tanh, which neither overflows nor underflows
-    to 0/0 however far the coefficients spread.
+    W*_ba = sigmoid(theta_b - theta_a) is computed with tanh, which neither overflows nor becomes
+    0/0, however far the coefficients spread.
     """
     difference = coefficients[:, None] - opponent_coefficients[None, :]  # (M, K)
     difference *= 0.5
@@ -82,9 +82,10 @@ def win_rates(
 def opponent_weights(
     models: Sequence[str], coefficients: FloatArray, opponents: Mapping[str, float] | None
 ) -> tuple[FloatArray, FloatArray]:
-    """(coefficients (K,), weights (K,) that sum to 1) of the opponents. None: all alike.
+    """Returns the opponents' coefficients (K,) and weights (K,), which sum to 1.
 
-    Opponents without a coefficient are left out while others remain. Raises InvalidRoutingError.
+    opponents: None for all models alike. Opponents without a coefficient are left out as long as
+    others remain. Raises InvalidRoutingError.
     """
     finite = np.isfinite(coefficients)
     if opponents is None:
@@ -110,11 +111,12 @@ def router_coefficient(
     weights: FloatArray,
     start: float = math.nan,
 ) -> float:
-    """The router's own Bradley-Terry coefficient (Algorithm 1): the root t of
-    sum_a q_a sigmoid(t - theta_a) = win_rate. Infinite where the win rate is 0 or 1.
+    """The router's own Bradley-Terry coefficient (Algorithm 1): the root t of sum_a q_a sigmoid(t -
+    theta_a) = win_rate.
 
-    Newton steps on the monotone left side, kept inside a shrinking bracket. start: a guess; for a
-    mix of one model its own coefficient is the root.
+    It is infinite where the win rate is 0 or 1. Newton steps are taken on the monotone left side,
+    inside a shrinking bracket. start: a first guess; for a mix of one model its own coefficient is
+    the root.
     """
     if win_rate <= 0.0 or win_rate >= 1.0:
         return math.inf if win_rate >= 1.0 else -math.inf
@@ -128,7 +130,7 @@ def router_coefficient(
         low, high = (low, root) if excess > 0 else (root, high)
         slope = float((sigmoid * (1.0 - sigmoid)) @ weights)
         step = root - excess / slope if slope > 0 else math.nan
-        # first, since at the root the bracket ends there: the step is not inside it any more
+        # This comes first: at the root the bracket ends, so that the step is no longer inside it.
         if abs(step - root) <= 1e-13 * (1.0 + abs(root)):
             return step
         following = step if low < step < high else 0.5 * (low + high)

@@ -1,19 +1,19 @@
-"""The shadow price of a window budget, adapted online: primal-dual pacing.
+"""The shadow price of a window's budget, adapted online: primal-dual pacing.
 
-docs/theory.md, section 5.
+docs/theory.md, section 5, has the derivation.
 
-A window budget is Theorem 1's program over the stream of prompts. Its dual is one number, the
-shadow price: route each prompt to argmax of win rate - shadow_price * cost. The price moves by
+A window's budget is Theorem 1's program over the stream of prompts. Its dual is one number, the
+shadow price: each prompt goes to the argmax of win rate - shadow_price * cost. The price moves by
 mirror descent on the dual with the entropy map (Balseiro, Lu and Mirrokni, "The best of many
-worlds: dual mirror descent for online allocation problems", 2023): its logarithm rises with money
-spent ahead of the plan and falls with money left behind it. The plan needs no forecast and no
-horizon: an empty window fills at amount_usd / window_s and is full after window_s; from then on
-what falls out of it is spent again, and room left by a lull is refilled over a window's time, so
-that a burst after it does not leave a hole one window later. A second, integral term takes away
-the constant lag that the first alone would leave.
+worlds: dual mirror descent for online allocation problems", 2023): its logarithm rises while
+spending is ahead of the plan and falls while it is behind. The plan needs no forecast and no
+horizon: an empty window fills at the rate amount_usd / window_s and is full after window_s. From
+then on, money is spent again as earlier spending leaves the window. What a lull left unspent is
+spent over one window's time, so that a burst does not leave a gap one window later. A second,
+integral term removes the constant lag that the first one alone would leave.
 
-Pure: time and spend come in as arguments, in any unit of time as long as it is one. How a store
-uses it, for each window (global, or one per key):
+The module is pure: time and spending are arguments. A store uses it as follows, for each window
+(the gateway's, or one per key):
 
     plan = PacingPlan(amount_usd=100.0, window_s=86400.0)
     state = PacingState.from_dict(stored) if stored else start(now_s)
@@ -22,15 +22,16 @@ uses it, for each window (global, or one per key):
     usd_per_win = combined_usd_per_win(configured, [state, of_the_keys_window])
     # -> RoutingRequest.usd_per_win; what is left of the window -> RoutingRequest.available_usd
 
-Concurrency: a step reads the window's own spend, it is not told an increment. So no update is
-lost and none counts twice: states written by several gateways may overwrite each other (the last
-writer wins) and each is consistent in itself; a stale price is late, never wrong. No lock is
-needed. A clock behind the state's moves no plan. Step once per settled request or per decision, or
-less often: a step covers all that happened since the one before. The window's spend should fall
-out of it smoothly: exactly, or in slices of a thousandth of it or so, not in sixty lumps.
+Concurrency: a step takes the window's total spending, not an increment. So no update is lost or
+counted twice: several gateways may overwrite each other's states (the last writer wins), and each
+state is consistent in itself; a stale price is late, never wrong. No lock is needed. A clock behind
+the state's does not move the plan. Step once per settled request, once per decision, or less often:
+a step covers everything since the previous one. Spending should leave the window smoothly: exactly,
+or in slices of about a thousandth of the window, not in sixty steps.
 
-The price only steers. What keeps a budget is the hard stop, in exact decimals: reserve the worst
-case before sending where `fits` says so, settle what it cost, refuse (budget_exhausted) otherwise.
+The price only steers. The budget itself is kept by the hard stop, in exact decimals: reserve the
+worst case before sending where `fits` says so, settle the actual cost, and refuse otherwise
+(budget_exhausted).
 """
 
 from __future__ import annotations
@@ -43,31 +44,36 @@ from typing import Final, Self
 
 from router.record import record
 
-# log price per share of the budget ahead of plan is 1 / sqrt(the share one request takes): the step
-# that balances the noise of single requests against the speed of learning; kept in these limits.
+# The gain: log price per share of the budget ahead of plan. It is 1 / sqrt(the share that one
+# request takes), which balances the noise of single requests against the speed of learning, within
+# these limits.
 _MIN_GAIN: Final = 4.0
 _MAX_GAIN: Final = 150.0
-# The integral's time is this many windows over the gain: heavily damped, no ringing.
+# The integral's time is this many windows divided by the gain: heavily damped, so that it does not
+# oscillate.
 _DAMPING: Final = 5.0
-# After a lull at most this much of the log price is given back at once: what was not spent is
-# spread over the time to come instead.
+# After a lull at most this much of the log price is given back at once; the unspent money is spread
+# over the time to come instead.
 _CREDIT: Final = 1.5
 # An idle stretch longer than this many requests teaches the price nothing more.
 _IDLE: Final = 10.0
-# The plan stays this many times the noise of a full window below its top, and at least LEAST_ROOM.
+# The plan stays this many times the noise of a full window below the full budget, and at least by
+# LEAST_ROOM.
 _ROOM: Final = 1.5
 _LEAST_ROOM: Final = 0.002
-# Prices times the budget: from "a win is worth a hundred budgets" to "a billionth of one".
+# The range of price times budget: from "a win is worth a hundred budgets" to "a win is worth a
+# billionth of one".
 _MIN_LOG: Final = math.log(1e-2)
 _MAX_LOG: Final = math.log(1e9)
 _START_LOG: Final = math.log(1e2)
-# The share of the budget whose spending halves the memory of what a request takes.
+# Spending this share of the budget halves the memory of the share that one request takes.
 _MEMORY: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PacingPlan:
-    """amount_usd may be spent in any window_s. Raises ValueError for what is not above 0."""
+    """At most amount_usd may be spent in any period of window_s seconds. Raises ValueError for
+    numbers that are not above 0."""
 
     amount_usd: float
     window_s: float
@@ -81,12 +87,12 @@ class PacingPlan:
 
 @record(frozen=True, slots=True, kw_only=True)
 class PacingState:
-    """Where a window stands. Times in seconds, shares of the budget.
+    """The state of a window. Times are in seconds, amounts are shares of the budget.
 
-    began_s: when the window was last empty. at_s: the last step. log_price: ln of win rate per
-    USD times the budget. planned: the share that the plan has in the window by now; ahead: the
-    share spent beyond it (negative: behind). lump: the mean share that one settled request
-    takes, weighted by size.
+    began_s: when the window was last empty. at_s: the time of the last step. log_price: the
+    logarithm of the price (win rate per USD) times the budget. planned: the share that the plan
+    would have spent by now; ahead: the share spent beyond the plan (negative: behind). lump: the
+    mean share that one settled request takes, weighted by size.
     """
 
     began_s: float
@@ -97,12 +103,12 @@ class PacingState:
     lump: float = 0.0
 
     def to_dict(self) -> dict[str, float]:
-        """Flat, for a Redis hash or a row of SQL."""
+        """A flat dictionary, for a Redis hash or a row of a table."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, float | str]) -> Self:
-        """The inverse, also of values that a store gave back as text. Raises ValueError."""
+        """The inverse of `to_dict`; accepts numbers as text too. Raises ValueError."""
         try:
             state = cls(**{field.name: float(stored[field.name]) for field in fields(cls)})
         except KeyError as error:
@@ -113,12 +119,12 @@ class PacingState:
 
 
 def start(now_s: float) -> PacingState:
-    """A window that begins now, at a low price: the first requests teach it."""
+    """A window that begins now, at a low price that the first requests correct."""
     return PacingState(began_s=now_s, at_s=now_s, log_price=_START_LOG)
 
 
 def step(plan: PacingPlan, state: PacingState, now_s: float, spent_usd: float) -> PacingState:
-    """The state after time has passed and money was settled.
+    """Returns the state after time has passed and money was settled.
 
     spent_usd: settled within the rolling window that ends now, not since the last step.
     """
@@ -147,26 +153,28 @@ def step(plan: PacingPlan, state: PacingState, now_s: float, spent_usd: float) -
 
 
 def fill(lump: float) -> float:
-    """The share of the budget that a full window should hold: all but its own noise, whose
-    standard deviation under this control is about lump / sqrt(gain)."""
+    """The share of the budget that a full window should hold: all but its own noise, whose standard
+    deviation under this control is about lump / sqrt(gain)."""
     return 1.0 - _clip(_ROOM * lump**0.75, _LEAST_ROOM, 0.1)
 
 
 def shadow_price(plan: PacingPlan, state: PacingState) -> float:
-    """Win rate per USD: what a dollar of this window would earn elsewhere in the stream."""
+    """The price in win rate per USD: what one dollar of this window would gain elsewhere in the
+    stream."""
     return math.exp(state.log_price) / plan.amount_usd
 
 
 def allowed_usd(plan: PacingPlan, state: PacingState) -> float:
-    """What the plan would have in the window by the last step, in USD (for dashboards)."""
+    """What the plan would have spent in the window by the last step, in USD (for dashboards)."""
     return state.planned * plan.amount_usd
 
 
 def combined_usd_per_win(configured: Decimal | None, prices: Iterable[float]) -> Decimal | None:
-    """What a certain win is worth under all windows together; None: cost does not count.
+    """The value of a certain win in USD under all windows together; None: cost does not count.
 
-    Duals of several budgets add up, and a configured usd_per_win is one more price, its inverse.
-    configured: USD, None where nothing is configured. prices: win rate per USD, of each window.
+    The dual prices of several budgets add up, and a configured usd_per_win is one more price, its
+    inverse. configured: USD, None where nothing is configured. prices: win rate per USD of each
+    window.
     """
     price = sum(prices)
     if price <= 0:
@@ -179,7 +187,8 @@ def combined_usd_per_win(configured: Decimal | None, prices: Iterable[float]) ->
 
 
 def _lump(state: PacingState, settled: float) -> float:
-    """Weighted by size: one dear request among many cheap ones is what shakes the price."""
+    """The mean is weighted by size, because one expensive request among many cheap ones is what
+    makes the price noisy."""
     if settled <= 0:
         return state.lump
     weight = settled / (settled + _MEMORY)

@@ -1,8 +1,8 @@
-"""A decision's receipt: a JSON document from which it is computed again, bit for bit.
+"""A decision's receipt: a JSON document from which the decision can be recomputed bit for bit.
 
-It holds all that went in (leaderboard, catalogue, request, seed, draw) and all that came out, of
-every attempt, and no word of the prompt. Money is text with its exact digits; other numbers are
-JSON numbers, which keep a float's every bit; what is not known is null.
+It holds all inputs (leaderboard, catalogue, request, seed, draw) and all results of every attempt,
+and no word of the prompt. Amounts of money are strings with all their digits; other numbers are
+JSON numbers, which keep every bit of a float; unknown values are null.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from router.receipt_form import (
 
 __all__ = ["Attempt", "InvalidReceiptError", "Replay", "build_receipt", "replay"]
 
-# An attempt that came to nothing took a draw too: so many are looked through for the next.
+# An attempt that failed took a draw too: this many draws are searched for each attempt's.
 _DRAWS_PER_ATTEMPT: Final = 8
 
 
@@ -42,8 +42,11 @@ class InvalidReceiptError(RouterError):
 
 
 class Replay(NamedTuple):
-    """models: what each attempt is decided to be, again. differences: where the receipt says
-    otherwise, as "path: recorded, now other"; none where all is the same."""
+    """The result of a replay.
+
+    models: the model that each attempt's decision yields now. differences: "path: recorded, now
+    other" for each value that differs from the receipt; empty where all agree.
+    """
 
     models: list[str]
     differences: list[str]
@@ -57,14 +60,20 @@ def build_receipt(
     seed: int | None,
     about: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """The document. seed: of the draws, None where they came without one. about: who and when
-    (request_id, created, checkpoint, ...), kept as given at the top."""
+    """Returns the receipt of a request.
+
+    attempts: all attempts, in order. seed: of the draws, None where there was no seed. about: who
+    and when (request_id, created, checkpoint, ...); it is copied to the top level as it is.
+    """
     return fold(leaderboard, catalogue, attempts, seed=seed, about=about).unfolded()
 
 
 def replay(receipt: Mapping[str, Any], slow_lane: SlowLane | None = None) -> Replay:
-    """Decides again. slow_lane: for requests with constraints. Raises InvalidReceiptError,
-    RouterError where a decision is now refused."""
+    """Computes the receipt's decisions again and compares them with the recorded ones.
+
+    slow_lane: solves requests with constraints. Raises InvalidReceiptError; RouterError where a
+    decision is now refused.
+    """
     if receipt.get("object") != "receipt" or receipt.get("version") != VERSION:
         raise InvalidReceiptError(f"This is not a receipt of version {VERSION}.")
     try:
@@ -89,7 +98,7 @@ def replay(receipt: Mapping[str, Any], slow_lane: SlowLane | None = None) -> Rep
 
 
 class _Recorded(random.Random):
-    """Draws what was drawn then."""
+    """A generator that returns the recorded draw."""
 
     def __init__(self, draw: float) -> None:
         super().__init__(0)
@@ -119,7 +128,7 @@ def _leaderboard_from(stored: Mapping[str, Any]) -> PromptLeaderboard:
 
 
 def _draws_differ(draws: Sequence[float], seed: int | None) -> Iterator[str]:
-    """Each recorded draw must be among the seed's, in order."""
+    """Each recorded draw must be one of the seed's, in order."""
     if seed is None:
         return
     rng = random.Random(seed)

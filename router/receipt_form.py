@@ -1,9 +1,9 @@
-"""The two forms of a receipt: as it is read, and folded, as it is stored.
+"""The two forms of a receipt: unfolded, as it is read, and folded, as it is stored.
 
-Folded it is about half as long, and less work to make: what many receipts have in common is apart,
-a leaderboard's numbers are the base64 of their little-endian float64s, and an alternative is a row
-without names. Money is text with its exact digits; other numbers are JSON numbers, which keep
-a float's every bit; what is not known is null.
+The folded form is about half as long and takes less work to make: the parts that many receipts
+share are stored apart, a leaderboard's numbers are the base64 of little-endian float64s, and an
+alternative is a row without field names. Amounts of money are strings with all their digits; other
+numbers are JSON numbers, which keep every bit of a float; unknown values are null.
 """
 
 from __future__ import annotations
@@ -35,8 +35,11 @@ _NUMBERS: Final = ("coefficients", "expected_output_tokens", "expected_scores")
 
 
 class Attempt(NamedTuple):
-    """decision: as the router gave it. failure: what became of it, None where it was answered.
-    served_model: what its provider calls the model that answered, where that was another."""
+    """One attempt of a request.
+
+    decision: the router's. failure: why the attempt failed, None where it was answered.
+    served_model: the provider's name of the model that answered, where it was another one.
+    """
 
     decision: Decision
     failure: str | None = None
@@ -44,9 +47,9 @@ class Attempt(NamedTuple):
 
 
 class Common(NamedTuple):
-    """What many receipts share: the catalogue, and the names of the leaderboard's models.
+    """The part that many receipts share: the catalogue and the names of the leaderboard's models.
 
-    version: SHA-256 of all of it; catalogue_version: of the catalogue alone.
+    version: the SHA-256 of the whole document; catalogue_version: that of the catalogue alone.
     """
 
     version: str
@@ -55,13 +58,13 @@ class Common(NamedTuple):
 
 
 class Folded(NamedTuple):
-    """A receipt to be stored, and what it has in common with others, to be stored once."""
+    """A receipt in its stored form, and the shared part, which is stored once."""
 
     document: dict[str, Any]
     common: Common
 
     def unfolded(self) -> dict[str, Any]:
-        """As it is read."""
+        """Returns the receipt in the form in which it is read."""
         return unfold(self.document, self.common.document)
 
 
@@ -73,7 +76,7 @@ def fold(
     seed: int | None,
     about: Mapping[str, Any],
 ) -> Folded:
-    """See router.receipt.build_receipt for the arguments."""
+    """Returns the stored form. The arguments are those of router.receipt.build_receipt."""
     common = _common(_Same(catalogue), leaderboard.models)
     document = {
         "object": "receipt",
@@ -88,8 +91,11 @@ def fold(
 
 
 def unfold(document: Mapping[str, Any], common: Any) -> dict[str, Any]:
-    """The receipt as it is read. common: the document stored for it. A receipt of a release that
-    stored it unfolded has the catalogue alone there."""
+    """Returns the receipt in the form in which it is read.
+
+    common: the shared document stored for it; for receipts of releases that stored them unfolded,
+    it is the catalogue alone.
+    """
     return {
         **document,
         "leaderboard": unfold_leaderboard(document, models_of(common)),
@@ -99,14 +105,14 @@ def unfold(document: Mapping[str, Any], common: Any) -> dict[str, Any]:
 
 
 def models_of(common: Any) -> list[str] | None:
-    """The names of the leaderboard's models; None in a release that stored them in each receipt."""
+    """The names of the leaderboard's models; None where the release stored them in each receipt."""
     models: list[str] | None = None if isinstance(common, list) else common["models"]
     return models
 
 
 def unfold_leaderboard(document: Mapping[str, Any], models: Sequence[str] | None) -> dict[str, Any]:
-    """The leaderboard of a stored receipt. models: see models_of. Raises ValueError where the
-    receipt has no names and none are given."""
+    """The leaderboard of a stored receipt. models: the result of `models_of`. Raises ValueError
+    where the receipt has no names and none are given."""
     board: dict[str, Any] = document["leaderboard"]
     if "models" in board:
         return board
@@ -117,7 +123,7 @@ def unfold_leaderboard(document: Mapping[str, Any], models: Sequence[str] | None
 
 
 def unfold_attempts(document: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The attempts of a stored receipt; nothing else is needed for them."""
+    """The attempts of a stored receipt; the shared part is not needed for them."""
     return [
         {**attempt, "decision": unfold_decision(attempt["decision"], attempt["request"])}
         for attempt in document["attempts"]
@@ -125,15 +131,15 @@ def unfold_attempts(document: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def unfold_decision(decision: Mapping[str, Any], request: Mapping[str, Any]) -> dict[str, Any]:
-    """As it is read: its alternatives with their names, and what it comes to in words. request:
-    what was asked, as it is stored."""
+    """The decision in the form in which it is read: alternatives with field names, and an
+    explanation in words. request: the stored request of the same attempt."""
     rows = [row if isinstance(row, dict) else _named(row) for row in decision["alternatives"]]
     whole = {**decision, "alternatives": rows}
     return {**whole, "explanation": decision.get("explanation") or explain(_told(whole, request))}
 
 
 def decision_json(decision: Decision) -> dict[str, Any]:
-    """Folded."""
+    """The stored form of a decision."""
     return {
         "model": decision.model,
         "mix": {name: known(share) for name, share in decision.mix.items()},
@@ -161,7 +167,7 @@ def _kept_json(decision: Decision) -> dict[str, Any]:
 
 
 def digest(cards: Any) -> str:
-    """SHA-256 of a JSON value."""
+    """The SHA-256 of a JSON value, in hexadecimal."""
     text = json.dumps(cards, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -179,12 +185,13 @@ def _constraints_adapter() -> TypeAdapter[Constraints]:
 
 @cache
 def requests_adapter() -> TypeAdapter[RoutingRequest]:
-    """Reads and writes what was asked."""
+    """Reads and writes a request."""
     return TypeAdapter(RoutingRequest)
 
 
 class _Same:
-    """Cards, equal only where they are the same objects: cards are dear to hash."""
+    """Cards that compare equal only where they are the same objects, since hashing their content
+    would be slow."""
 
     __slots__ = ("_ids", "cards")
 
@@ -201,14 +208,14 @@ class _Same:
 
 @lru_cache(maxsize=_KEPT)
 def _common(catalogue: _Same, models: tuple[str, ...]) -> Common:
-    """The same few come again and again."""
+    """Cached: the same few catalogues and leaderboards come again and again."""
     cards = cards_adapter().dump_python(catalogue.cards, mode="json")
     document = {"catalogue": cards, "models": list(models)}
     return Common(digest(document), digest(cards), document)
 
 
 def request_json(request: RoutingRequest) -> dict[str, Any]:
-    """What requests_adapter reads, and what it would write, in a tenth of its time."""
+    """The same as requests_adapter would write, in a tenth of the time."""
     constraints = request.constraints
     return {
         "shape": _shape_json(request.shape),
@@ -262,8 +269,8 @@ def _attempt_json(attempt: Attempt) -> dict[str, Any]:
 
 
 def _rows(decision: Decision) -> list[list[Any]]:
-    """model, coefficient, win rate, expected output tokens, expected cost, why it is out; and the
-    value, where that is something other than the win rate."""
+    """One row per model: name, coefficient, win rate, expected output tokens, expected cost, reason
+    why it is out; and the value, where the objective is not the win rate."""
     ranked = decision.ranked
     rows = [
         [

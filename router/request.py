@@ -1,4 +1,4 @@
-"""What is asked of the router."""
+"""The question that the router answers."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from router.record import record
 
 
 class BudgetMode(StrEnum):
-    """expected: the mean cost of the draw is within the budget (Theorem 1).
-    hard: this one request cannot cost more."""
+    """expected: the expected cost of the draw stays within the budget (Theorem 1). hard: the cost
+    of this one request cannot exceed it."""
 
     EXPECTED = "expected"
     HARD = "hard"
@@ -23,25 +23,28 @@ class BudgetMode(StrEnum):
 
 @record(frozen=True, slots=True, kw_only=True)
 class RoutingRequest:
-    """What is asked of the router.
+    """The question that the router answers about one prompt. Amounts are in USD.
 
-    budget_usd: None for no budget. allowed: catalogue names, None for all. opponents:
-    leaderboard name -> weight, None for all alike. excluded: catalogue name -> why not now.
-    usd_per_win: what a certain win is worth, above 0; None: cost counts for nothing below the
+    budget_usd: None for no budget. allowed: catalogue names, None for all. opponents: leaderboard
+    name -> weight, None for all models alike. excluded: catalogue name -> why the model may not be
+    used now. usd_per_win: what a certain win is worth, above 0; None: cost does not count below the
     budget (router.pacing.combined_usd_per_win joins it with the windows' prices).
-    ceiling_usd: what this request may cost at most, in either mode; None for no ceiling beside the
-    budget. in_window: a window's money pays for it, so that its price must be known.
-    available_usd: what is left of the tightest window; no model whose worst case is over it, at
-    the caller's cap or, without one, at the smallest that may be set. constraints: rows beyond
-    the budget, None for none.
-    input_tokens, cached_tokens: catalogue name -> the input by its own tokenizer (default: the
-    shape's), and how much of it its provider is expected to have cached (default: none).
-    thought_tokens: catalogue name -> tokens of thoughts beside the predicted answer (default:
-    none). length_factors: catalogue name -> what both are multiplied by (default: 1).
-    kept: the model that answers in place of the one drawn, where it may answer at all: it made the
-    calls of tools whose results the request brings. kept_limit_usd: what it may be expected to cost
-    then, None for what the rest allows. order: in which models share the draw's range
-    from 0 to 1, those that are not named after the others; empty: as the mix names them.
+
+    ceiling_usd: the most that this request may cost, in either mode; None for no ceiling besides
+    the budget. in_window: a window pays for the request, so that its price must be known.
+    available_usd: what is left of the tightest window; a model whose worst case is above it is out,
+    at the caller's cap or, without one, at the smallest cap that may be set. constraints: further
+    rows besides the budget, None for none.
+
+    input_tokens: catalogue name -> the input counted with that model's tokenizer (default: the
+    shape's count). cached_tokens: the part of it expected to be in the provider's cache (default:
+    none). thought_tokens: thinking on top of the predicted answer (default: none). length_factors:
+    multiply the sum of both (default: 1).
+
+    kept: the model that answers instead of the drawn one, if it is eligible; it made the tool calls
+    whose results the request brings. kept_limit_usd: the highest expected cost at which it is kept,
+    None for no further limit. order: the order in which models share the draw's range from 0 to 1,
+    models not named come last; empty: the order of the mix.
     """
 
     shape: RequestShape
@@ -66,7 +69,7 @@ class RoutingRequest:
 
     @property
     def most_usd(self) -> Decimal | None:
-        """What this request may cost at most: the smaller of a hard budget and the ceiling; None
+        """The most that this request may cost: the smaller of a hard budget and the ceiling; None
         where there is neither."""
         hard = self.budget_usd if self.budget_mode is BudgetMode.HARD else None
         if hard is None or self.ceiling_usd is None:
