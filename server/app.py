@@ -1,4 +1,4 @@
-"""The application: what it is made of comes in, nothing is global."""
+"""Creates the application. All its parts are passed in; there is no global state."""
 
 from __future__ import annotations
 
@@ -74,10 +74,11 @@ def create_app(
     authenticator: Authenticator | None = None,
     store: Store | None = None,
 ) -> FastAPI:
-    """The gateway's ASGI app. upstreams: by provider name. It closes scorer, upstreams and store.
+    """The gateway's ASGI application. upstreams: by provider name. It closes the scorer, the
+    upstreams and the store at the end.
 
-    Raises ConfigError where store is not given and the configured one cannot be written,
-    ExtraMissingError where traces are asked for and cannot be made.
+    Raises ConfigError where no store is given and the configured one cannot be written,
+    ExtraMissingError where tracing is enabled and not installed.
     """
     kept = store or build_store(settings.storage, os.environ)
     traces = build_traces(settings.telemetry.otlp_endpoint)
@@ -86,14 +87,14 @@ def create_app(
     checked = authenticator or Authenticator.from_settings(settings.auth, os.environ)
     state = State(settings, gateway, checked, kept, observer, created=int(time.time()))
     observer.metrics.read(lambda: states_of(state))
-    # stored keys come and go while it serves
+    # Stored keys are added and revoked while the server runs.
     gateway.admission.has_several = lambda: state.authenticator.has_several
 
     def current_catalogue() -> tuple[ModelCard, ...]:
         return build_catalogue(state.settings)
 
     def serve(cards: tuple[ModelCard, ...]) -> None:
-        # the gateway in force: a reload may have changed it
+        # The current gateway: a reload may have replaced it.
         state.gateway.planner.serve(cards)
 
     def new_prices() -> None:
@@ -114,7 +115,7 @@ def create_app(
             closing.at_the_end("traces", partial(asyncio.to_thread, traces.close))
             closing.at_the_end("storage", partial(asyncio.to_thread, kept.close))
             await asyncio.to_thread(kept.start)
-            # those that a reload may have put in the place of the first
+            # The current parts: a reload may have replaced the first ones.
             closing.at_the_end("threads", partial(asyncio.to_thread, gateway.heavy.close))
             closing.at_the_end("scorer", lambda: state.gateway.planner.scorer.close())
             closing.at_the_end("accounts", lambda: state.gateway.accounts.close())
@@ -156,8 +157,8 @@ def build_gateway(
     observer: Observer,
     previous: Gateway | None = None,
 ) -> Gateway:
-    """previous: the gateway that this one takes over from, with its places, accounts and health,
-    which then follow the settings, and with what it has learnt."""
+    """Builds the gateway. previous: the gateway that this one replaces. Its places, accounts and
+    health are kept and follow the new settings, and its learnt state is taken over."""
     entropy = Entropy()
     routing = settings.routing
     if previous is None:
@@ -194,7 +195,7 @@ def build_gateway(
         entropy=entropy,
         keep=keep,
     )
-    # last: a gateway that could not be built has changed nothing of the previous one
+    # Last, so that a gateway that cannot be built leaves the previous one unchanged.
     admission.follow(settings.limits)
     if previous is not None:
         accounts.budgets = Budgets(routing.window_budgets, accounts.budgets)

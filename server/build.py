@@ -1,4 +1,4 @@
-"""Puts the parts together that a configuration asks for."""
+"""Builds the parts that a configuration describes."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 
 def settings_from(path: str | None, environ: Mapping[str, str] = os.environ) -> Settings:
-    """The file's settings, else those of the file that P2L_CONFIG names, else the default ones.
+    """The settings of the given file, else of the file that P2L_CONFIG names, else the defaults.
     Raises ConfigError."""
     path = path or environ.get("P2L_CONFIG")
     settings = default_settings(environ) if path is None else load_settings(Path(path))
@@ -57,7 +57,8 @@ def settings_from(path: str | None, environ: Mapping[str, str] = os.environ) -> 
 
 
 def build_scorer(scoring: ScorerSettings, environ: Mapping[str, str] = os.environ) -> Scorer:
-    """Raises CheckpointError, ExtraMissingError, ConfigError where a key is missing."""
+    """Builds the configured scorer. Raises CheckpointError, ExtraMissingError, or ConfigError where
+    a key is missing."""
     if scoring.fixed is not None:
         return FixedScorer(scoring.fixed)
     if scoring.url is not None:
@@ -86,8 +87,8 @@ def _remote_scorer(scoring: ScorerSettings, environ: Mapping[str, str]) -> Score
 
 
 def services_knowledge(scoring: ScorerSettings, environ: Mapping[str, str]) -> Knowledge | None:
-    """What the model services serve, or the checkpoint that is named beside them; None where none
-    answers. Raises CheckpointError, ConfigError."""
+    """What the model services know, or else the checkpoint that is configured beside them; None
+    where no service answers. Raises CheckpointError, ConfigError."""
     from p2l_model.checkpoint.folder import resolve_checkpoint
     from server.scoring.client.knowledge import ask_once, knowledge_from_checkpoint
     from server.scoring.client.scorer import request_headers
@@ -110,8 +111,8 @@ def _scorer_key(scoring: ScorerSettings, environ: Mapping[str, str]) -> Secret |
 
 
 def build_store(storage: StorageSettings, environ: Mapping[str, str] = os.environ) -> Store:
-    """Not started yet. Says nothing of where it lies. Raises ConfigError where the place cannot be
-    written."""
+    """Builds the store without starting it and without reporting its location. Raises ConfigError
+    where the location cannot be written."""
     return Store(database_of(storage, environ, say=None), storage)
 
 
@@ -125,8 +126,8 @@ def database_of(
     *,
     say: Callable[[str], None] | None = _to_standard_error,
 ) -> Database:
-    """say: is told where the ledger is, where it was found in the working directory. Raises
-    ConfigError where the place cannot be written."""
+    """The configured database. say: receives the ledger's location, where it was found in the
+    working directory. Raises ConfigError where the location cannot be written."""
     place = ledger_place(storage, environ)
     if place is None:
         return Database(*_address(storage, environ))
@@ -137,7 +138,7 @@ def database_of(
 
 
 def _address(storage: StorageSettings, environ: Mapping[str, str]) -> tuple[str, Secret | None]:
-    """The configured URL, and the password apart from it. Raises ConfigError."""
+    """The configured URL and, separately, its password. Raises ConfigError."""
     url = storage.url or ""
     if storage.url_env is not None:
         url = variable(storage.url_env, environ)
@@ -164,7 +165,8 @@ def leaderboard_names(
 
 
 def surely_known_to(scoring: ScorerSettings, environ: Mapping[str, str] = os.environ) -> Knowledge:
-    """The same as known_to. Raises ConfigError where no model service answers, CheckpointError."""
+    """As known_to, but raises ConfigError where no model service answers. Raises
+    CheckpointError."""
     known = known_to(scoring, environ)
     if known is None:
         raise ConfigError(
@@ -193,7 +195,7 @@ def known_to(scoring: ScorerSettings, environ: Mapping[str, str] = os.environ) -
 def build_accounts(
     settings: Settings, store: Store, on_settled: Callable[[Attempt], None] | None = None
 ) -> Accounts:
-    """The accounts of a gateway that keeps its ledger in the store. Raises ConfigError."""
+    """Builds the accounts of a gateway whose ledger is in the store. Raises ConfigError."""
     pacer = Pacer(store)
     windows, rates = _counting(settings, store, pacer)
     return Accounts(
@@ -208,7 +210,7 @@ def build_accounts(
 
 
 def _counting(settings: Settings, store: Store, pacer: Pacer) -> tuple[Windows, Rates]:
-    """In this process, or in Redis where several share them."""
+    """Counts windows and rates in this process, or in Redis where several processes share them."""
     url = redis_url(settings.redis)
     if url is None:
         return MemoryWindows(store, pacer), MemoryRates()
@@ -221,7 +223,7 @@ def _counting(settings: Settings, store: Store, pacer: Pacer) -> tuple[Windows, 
 
 
 def redis_url(redis: RedisSettings, environ: Mapping[str, str] = os.environ) -> str | None:
-    """None: windows and rates are this process' own. Raises ConfigError."""
+    """The URL of Redis; None: this process counts its own windows and rates. Raises ConfigError."""
     if redis.url_env is None:
         return redis.url
     url = variable(redis.url_env, environ)
@@ -233,14 +235,15 @@ def redis_url(redis: RedisSettings, environ: Mapping[str, str] = os.environ) -> 
 def build_upstreams(
     settings: Settings, catalogue: Sequence[ModelCard], environ: Mapping[str, str] = os.environ
 ) -> dict[str, Upstream]:
-    """The providers that a model uses, by name. Raises ConfigError where a key is missing."""
+    """The upstreams of all providers that a model uses, by name. Raises ConfigError where a key is
+    missing."""
     used = {card.provider for card in catalogue}
     used |= {name for name, provider in settings.providers.items() if provider.models == "auto"}
     return {name: _upstream(settings, name, environ) for name in settings.providers if name in used}
 
 
 def _models_of(settings: Settings, provider: str) -> dict[str, ModelSettings]:
-    """By the provider's own names."""
+    """The models, by the provider's own names."""
     return {
         model.upstream_model or name: model
         for name, model in settings.models.items()
@@ -249,7 +252,7 @@ def _models_of(settings: Settings, provider: str) -> dict[str, ModelSettings]:
 
 
 def _facts_of(settings: Settings, provider: str) -> dict[str, ModelFacts]:
-    """By the provider's own names; a deployment goes by the name that it has here."""
+    """The facts, by the provider's own names; a deployment is listed by its catalogue name."""
     from server.config.configured_facts import facts_of_models
 
     facts = facts_of_models(settings)

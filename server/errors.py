@@ -26,17 +26,17 @@ from router.errors import (
 )
 from server.wire import context_full
 
-# What clients wait for by a Retry-After.
+# The seconds that clients accept in a Retry-After header.
 _SOON_S: Final = 60.0
-# Anthropic's type of an error by which its clients wait and try again.
+# Anthropic's error type after which its clients wait and retry.
 OVERLOADED: Final = "overloaded_error"
 
 
 class ApiError(Exception):
-    """An answer with an error. Raised anywhere below an endpoint, turned into HTTP by the app.
+    """An error response. It is raised anywhere below an endpoint and turned into HTTP by the app.
 
-    anthropic_type: what it is called on /v1/messages, where that does not follow from the status.
-    for_anthropics: the inside of the envelope there, where it is another.
+    anthropic_type: its error type on /v1/messages, where it does not follow from the status.
+    for_anthropics: the inner error object there, where it differs.
     """
 
     status = 500
@@ -52,7 +52,7 @@ class ApiError(Exception):
 
     @property
     def for_anthropics(self) -> dict[str, Any]:
-        """The inside of the envelope for Anthropic's clients, before it has its type there."""
+        """The inner error object for Anthropic's clients, before its type is set."""
         inside: dict[str, Any] = self.body["error"]
         return inside if self.anthropic_type is None else inside | {"type": self.anthropic_type}
 
@@ -76,7 +76,7 @@ class InvalidRequestError(ApiError):
 
 
 class AuthenticationError(ApiError):
-    """No key, or one that is not known."""
+    """The request has no key, or one that is unknown."""
 
     status = 401
     type = "authentication_error"
@@ -92,7 +92,7 @@ class AuthenticationError(ApiError):
 
 
 class ForbiddenError(ApiError):
-    """The key is known, and may not do this."""
+    """The key is valid, but does not permit this."""
 
     status = 403
     type = "permission_error"
@@ -102,8 +102,8 @@ class ForbiddenError(ApiError):
 
 
 class MisconfiguredOriginError(ApiError):
-    """No key is configured, and the request comes from, or by a name of, elsewhere. found: what
-    gave it away."""
+    """No key is configured, and the request comes from another machine or page, or uses a foreign
+    host name. found: what showed it."""
 
     status = 403
     type = "permission_error"
@@ -115,19 +115,19 @@ class MisconfiguredOriginError(ApiError):
             f"request has {found}. To serve others, configure a key under auth.keys.",
             code="misconfigured_origin",
         )
-        # the rest of the request is not read
+        # The rest of the request is not read.
         self.headers["connection"] = "close"
 
 
 class ConflictError(ApiError):
-    """There is one already."""
+    """The object exists already."""
 
     status = 409
     type = "invalid_request_error"
 
     def __init__(self, message: str, *, code: str | None = None, param: str | None = None) -> None:
         super().__init__(message, code=code, param=param)
-        # clients try again after a 409, and it will still be there
+        # Clients retry after a 409, but the object will still exist.
         self.headers["x-should-retry"] = "false"
 
 
@@ -139,7 +139,7 @@ class NotFoundError(ApiError):
 
 
 class RequestTooLargeError(ApiError):
-    """The body is over limits.max_body_bytes."""
+    """The body is larger than limits.max_body_bytes."""
 
     status = 413
     type = "invalid_request_error"
@@ -147,12 +147,12 @@ class RequestTooLargeError(ApiError):
     def __init__(self, limit_bytes: int, when: str = "") -> None:
         said = f" when it is {when}" if when else ""
         super().__init__(f"The body is over {limit_bytes} bytes{said}.", code="request_too_large")
-        # the rest of the body is not read
+        # The rest of the body is not read.
         self.headers["connection"] = "close"
 
 
 class UnsupportedEncodingError(InvalidRequestError):
-    """The body is encoded in a way that is not known here."""
+    """The body has a content encoding that is not supported."""
 
     status = 415
 
@@ -165,7 +165,7 @@ class UnsupportedEncodingError(InvalidRequestError):
 
 
 class UpgradeRequiredError(InvalidRequestError):
-    """A websocket is asked for."""
+    """The request asks for a WebSocket."""
 
     status = 426
 
@@ -187,8 +187,8 @@ class RequestTimeoutError(ApiError):
 
 
 class RateLimitedError(ApiError):
-    """Every model that could answer asks to be left alone for a while, or this key has used what
-    it may in a minute. limit: of the key. told: what the upstreams said."""
+    """Every model that could answer is rate-limited for a while, or this key has used up its limit
+    per minute. limit: the key's limit. told: the providers' messages."""
 
     status = 429
     type = "rate_limit_error"
@@ -202,8 +202,8 @@ class RateLimitedError(ApiError):
 
 
 class BudgetExhaustedError(ApiError):
-    """What a request can cost does not fit what is left of a window budget. retry_after_s: None
-    where it is not known which window is short."""
+    """The possible cost of a request exceeds what is left of a window budget. retry_after_s: None
+    where it is unknown which window is short."""
 
     status = 429
     type = "rate_limit_error"
@@ -213,12 +213,12 @@ class BudgetExhaustedError(ApiError):
         if retry_after_s is not None:
             self.headers["retry-after"] = _whole_seconds(retry_after_s)
             if retry_after_s > _SOON_S:
-                # clients do not wait so long, and try again at once instead
+                # Clients do not wait that long; they would retry at once instead.
                 self.headers["x-should-retry"] = "false"
 
 
 class OverloadedError(ApiError):
-    """More is under way than this process takes on."""
+    """More requests are in progress than this process accepts."""
 
     status = 503
     type = "server_error"
@@ -229,7 +229,7 @@ class OverloadedError(ApiError):
 
 
 class UpstreamFailedError(ApiError):
-    """Every attempt failed, or every model that could be tried failed too often lately."""
+    """Every attempt failed, or every model that could be tried has failed too often recently."""
 
     type = "upstream_error"
 
@@ -243,7 +243,7 @@ class UpstreamFailedError(ApiError):
 
 
 class PassedThroughError(ApiError):
-    """An upstream's own 4xx for what the caller asked; its envelope is kept."""
+    """A provider's own 4xx response to the caller's request; its envelope is kept."""
 
     def __init__(self, status: int, envelope: dict[str, Any]) -> None:
         super().__init__("The upstream refused the request.")
@@ -262,7 +262,7 @@ class ContextFullApiError(InvalidRequestError):
         message = context_full.for_openais(error.needed, error.window)
         super().__init__(message, param="messages", code=context_full.CODE)
         self._for_anthropics = context_full.for_anthropics(error.needed, error.window)
-        # to send the same again is of no use
+        # Sending the same request again is of no use.
         self.headers["x-should-retry"] = "false"
 
     @property
@@ -271,7 +271,7 @@ class ContextFullApiError(InvalidRequestError):
 
 
 class ContextRefusedError(PassedThroughError):
-    """A provider says that the conversation is too long for its model."""
+    """A provider reports that the conversation is too long for its model."""
 
     def __init__(self, envelope: dict[str, Any]) -> None:
         self._said = envelope["error"]

@@ -1,4 +1,4 @@
-"""What the app holds."""
+"""The state that all endpoints of the application share."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from server.telemetry.observer import Observer
 
 @dataclass(slots=True)
 class State:
-    """What the app holds: nothing of it is global. keepalive_s: the longest silence of a stream
-    that its caller is let sit through."""
+    """The state that all endpoints share; there is no global state. keepalive_s: the longest time
+    in seconds for which a stream may stay silent."""
 
     settings: Settings
     gateway: Gateway
@@ -32,11 +32,11 @@ class State:
 
     @property
     def jobs(self) -> list[JobState]:
-        """The work in the background, that of the scorer in force too."""
+        """All background work, including that of the current scorer."""
         scorer = self.gateway.planner.scorer
         own = scorer.background.states() if isinstance(scorer, HasBackground) else []
         return [*self.background.states(), *own]
 
     def replace(self, settings: Settings, gateway: Gateway, authenticator: Authenticator) -> None:
-        """For requests from now on; those under way hold on to what they began with."""
+        """Replaces the gateway for new requests; those in progress keep the one they began with."""
         self.settings, self.gateway, self.authenticator = settings, gateway, authenticator

@@ -1,1 +1,1 @@
-"""Who is calling, and what a key may do."""
+"""Authentication, and the limits of each key."""

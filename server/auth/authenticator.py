@@ -1,4 +1,7 @@
-"""Who is calling. Keys are compared as hashes, in constant time."""
+"""Authentication: finds the caller of a request by its key.
+
+Keys are compared by hash, in constant time.
+"""
 
 from __future__ import annotations
 
@@ -23,13 +26,14 @@ _PREFIX_BYTES: Final = 4
 
 
 class MissingKeyError(Exception):
-    """A variable that should hold a caller's key is not set."""
+    """An environment variable that should hold a caller's key is not set."""
 
 
 @dataclass(frozen=True, slots=True)
 class KeyLimits:
-    """What a key may use; None: as much as it likes. window_s None: budget_usd is for ever.
-    max_request_usd: what one of its requests may cost at most, whatever its headers say."""
+    """The limits of a key; None: no limit. budget_usd counts in any window_s, or for ever where
+    window_s is None. max_request_usd: what one request may cost at most, whatever its headers
+    say."""
 
     budget_usd: Decimal | None = None
     window_s: int | None = None
@@ -39,17 +43,18 @@ class KeyLimits:
 
     @property
     def bounds_money(self) -> bool:
-        """Whether there is a limit on what is spent."""
+        """Whether a limit on spending is set."""
         return self.budget_usd is not None or self.max_request_usd is not None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Caller:
-    """Somebody whose key was known, equal to nobody else: it is looked up by with every request.
+    """A caller whose key is valid. It equals only itself, since every request looks it up.
 
-    models: the catalogue names this caller may use, None for all. usd_per_win: what a certain
-    win is worth to them, None where routing says. expires_at: seconds since 1970. is_bounded: what
-    they spend or choose has a limit of its own."""
+    models: the catalogue names that this caller may use, None for all. usd_per_win: what a certain
+    win is worth to it in USD, None where routing sets it. expires_at: seconds since 1970.
+    is_bounded: whether its spending or its choice of models is limited.
+    """
 
     name: str
     models: frozenset[str] | None = None
@@ -70,21 +75,22 @@ _ANYBODY: Final = Caller("anonymous", admin=True)
 class Authenticator:
     """Knows keys by their SHA-256 only: those of the configuration, and stored ones.
 
-    A digest is looked up by its first bytes, of which nothing can be learnt: finding a key whose
-    digest begins like another's is as hard as for any other. The rest is compared in constant time.
+    A digest is looked up by its first bytes. That reveals nothing useful: a key whose digest begins
+    like another's is as hard to find as any other. The rest is compared in constant time.
     """
 
     def __init__(self, keys: Sequence[tuple[bytes, Caller]]) -> None:
         self._configured = tuple(keys)
         self._any_stored = False
-        # no key is configured or stored: anybody who can connect may call
+        # No key is configured or stored: anybody who can connect may call.
         self.is_open = not keys
         self._take(keys)
 
     def take_stored(self, keys: Sequence[tuple[bytes, Caller]], *, any_stored: bool) -> None:
-        """The stored keys that are good now, in place of those before.
+        """Replaces the stored keys by those that are valid now.
 
-        any_stored: there is or was one: when the last is revoked, the gateway stays closed.
+        any_stored: whether a key is or was stored: when the last is revoked, the gateway stays
+        closed.
         """
         self._any_stored = any_stored
         self.is_open = not self._configured and not any_stored
@@ -95,7 +101,7 @@ class Authenticator:
         self.has_several = len({caller.name for _, caller in keys}) > 1
 
     def with_stored_of(self, other: Authenticator) -> Authenticator:
-        """Itself, with the stored keys that the other knows."""
+        """A copy with the stored keys that the other authenticator knows."""
         known = [pair for pairs in other._by_prefix.values() for pair in pairs]
         stored = [pair for pair in known if pair not in other._configured]
         self.take_stored(stored, any_stored=other._any_stored)
@@ -103,7 +109,7 @@ class Authenticator:
 
     @classmethod
     def from_settings(cls, auth: AuthSettings, environ: Mapping[str, str]) -> Authenticator:
-        """Raises MissingKeyError naming the variable."""
+        """Builds it from the settings. Raises MissingKeyError, which names the variable."""
         keys = []
         for key in auth.keys:
             models = None if key.models is None else frozenset(key.models)
@@ -115,7 +121,7 @@ class Authenticator:
 
     @classmethod
     def of_key(cls, key: Secret) -> Authenticator:
-        """One key for everything; an empty one leaves it open."""
+        """Builds it with a single key; an empty key means no authentication."""
         if not key:
             return cls([])
         digest = hashlib.sha256(key.reveal().encode()).digest()
@@ -123,21 +129,21 @@ class Authenticator:
 
     @property
     def has_admin(self) -> bool:
-        """Some key may administer."""
+        """Whether some key is an admin's."""
         return any(caller.admin for caller in self.callers.values())
 
     @property
     def callers(self) -> dict[str, Caller]:
-        """All that are known, by name."""
+        """All known callers, by name."""
         return {c.name: c for pairs in self._by_prefix.values() for _, c in pairs}
 
     @property
     def configured_names(self) -> frozenset[str]:
-        """The names that the configuration gives to keys."""
+        """The names of the keys in the configuration."""
         return frozenset(caller.name for _, caller in self._configured)
 
     def caller(self, headers: Headers) -> Caller:
-        """Raises AuthenticationError."""
+        """The caller of a request. Raises AuthenticationError."""
         if self.is_open:
             return _ANYBODY
         given = find_header(headers.raw, b"authorization") or b""
@@ -145,16 +151,16 @@ class Authenticator:
         if scheme.lower() == "bearer":
             known = self._known(key.strip())
             if known is None and "x-api-key" in headers and is_login(key.strip()):
-                # some clients send the login of a subscription beside the key
+                # Some clients send the login of a subscription beside the key.
                 known = self._known(headers["x-api-key"].strip())
             return known or self.caller_with(key.strip())
         if not scheme and "x-api-key" in headers:
-            # as Anthropic's clients send it
+            # Anthropic's clients send the key in this header.
             return self.caller_with(headers["x-api-key"].strip())
         raise AuthenticationError
 
     def caller_with(self, key: str) -> Caller:
-        """The caller whose key this is. Raises AuthenticationError."""
+        """The caller to whom this key belongs. Raises AuthenticationError."""
         if self.is_open:
             return _ANYBODY
         known = self._known(key)

@@ -1,5 +1,5 @@
-"""What callers send in place of a key of this gateway: the login of a subscription, or the key of a
-provider."""
+"""Recognises credentials of other services that callers send by mistake: the login of a
+subscription, or a provider's key."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _OTHER_LOGIN: Final = (
     "What was sent is a JWT, the login of some other service: "
     "set a key of this gateway in its place"
 )
-# The beginnings of the keys that providers give out. The longer ones come first.
+# Prefixes of the keys that providers issue, longer ones first.
 _PROVIDERS: Final = (
     ("sk-ant-", "Anthropic"),
     ("sk-or-", "OpenRouter"),
@@ -37,13 +37,13 @@ _MOST_CHARACTERS: Final = 16_384
 
 
 def is_login(key: str) -> bool:
-    """Whether it is the login of some service, which clients can send beside a key."""
+    """Whether a credential is the login of another service, which clients may send beside a key."""
     return key.startswith("sk-ant-oat") or (key.startswith("eyJ") and key.count(".") == 2)
 
 
 def told_of(key: str) -> str:
-    """What is known of something that is not a key here; empty where that is nothing. It holds
-    nothing of what was sent."""
+    """An explanation of a credential that is not a key here; empty where nothing is known about it.
+    It contains nothing of the credential."""
     if key.startswith("sk-ant-oat"):
         return _CLAUDE_LOGIN
     if key.startswith("eyJ") and key.count(".") == 2:
@@ -62,7 +62,7 @@ def _is_openais(claims: dict[str, Any]) -> bool:
 
 
 def _claims(token: str) -> dict[str, Any]:
-    """Of a JWT, whoever signed it; empty where it cannot be read."""
+    """The claims of a JWT, without a check of its signature; empty where it cannot be read."""
     if len(token) > _MOST_CHARACTERS:
         return {}
     middle = token.split(".")[1]

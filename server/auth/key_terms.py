@@ -1,4 +1,4 @@
-"""What a new API key may do, as an admin or the command line says it."""
+"""The terms of a new API key, as given by an admin or on the command line."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ _DAY_S = 86_400
 
 
 class KeyTerms(Section):
-    """models: catalogue names, None for all. budget_usd: in any window_s, or without it in all.
-    max_request_usd: what one request may cost at most."""
+    """The terms of a key. models: catalogue names, None for all. budget_usd: in USD in any
+    window_s, or in total without it. max_request_usd: what one request may cost at most."""
 
     name: Annotated[str, Field(pattern=r"^[!-~]([ -~]{0,98}[!-~])?$")]
     models: list[str] | None = None
@@ -40,7 +40,7 @@ class KeyTerms(Section):
 
     @property
     def caller(self) -> Caller:
-        """Whoever has the key."""
+        """The caller to whom the key will belong."""
         limits = KeyLimits(
             self.budget_usd,
             self.window_s,

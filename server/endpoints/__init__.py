@@ -1,1 +1,1 @@
-"""The HTTP surface, one module per concept. An endpoint parses, calls the gateway, encodes."""
+"""The HTTP endpoints, one module per concept. An endpoint parses, calls the gateway and encodes."""

@@ -1,4 +1,4 @@
-"""/admin/keys: API keys created, listed and revoked. Off unless some key is an admin's."""
+"""/admin/keys: creates, lists and revokes API keys. Available only where some key is an admin's."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ router = APIRouter()
 
 @router.get("/admin/keys")
 async def list_keys(caller: CallerDep, state: StateDep) -> Response:
-    """All stored keys, revoked ones too; never the keys themselves."""
+    """Lists all stored keys, including revoked ones, without the keys' secret values."""
     _check(caller, state)
     try:
         ring = await asyncio.to_thread(read_key_ring, state.store.database)
@@ -40,7 +40,7 @@ async def list_keys(caller: CallerDep, state: StateDep) -> Response:
 
 @router.post("/admin/keys")
 async def create(request: Request, caller: CallerDep, state: StateDep) -> Response:
-    """A new key, shown this once. Raises InvalidRequestError, ConflictError."""
+    """Creates a key; only this response shows it. Raises InvalidRequestError, ConflictError."""
     _check(caller, state)
     body, _ = await read_json(request, state)
     terms = _terms(body, state)
@@ -64,7 +64,7 @@ async def create(request: Request, caller: CallerDep, state: StateDep) -> Respon
 
 @router.delete("/admin/keys/{name}")
 async def revoke(name: str, caller: CallerDep, state: StateDep) -> Response:
-    """From now on the key is not known. Raises NotFoundError."""
+    """Revokes a key, which is rejected from then on. Raises NotFoundError."""
     _check(caller, state)
     try:
         revoked = await asyncio.to_thread(revoke_key, state.store.database, name)

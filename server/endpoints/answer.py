@@ -1,4 +1,4 @@
-"""What leaves the gateway: an upstream's answer with our name for the model and its cost."""
+"""Builds the response: the provider's answer with our name for the model and its cost."""
 
 from __future__ import annotations
 
@@ -64,10 +64,10 @@ def response_headers(exchange: Exchange) -> dict[str, str]:
 def whole_answer(
     exchange: Exchange, request: GatewayRequest, reply: UpstreamReply, request_id: str
 ) -> tuple[dict[str, Any], Decimal | None]:
-    """The body for the caller and what it cost in USD (None where no usage was reported)."""
+    """The response body, and its cost in USD (None where no usage was reported)."""
     body = dict(reply.body)
     card = exchange.decision.card
-    # the entry is settled: it has read the usage already
+    # The entry is settled: it has already read the usage.
     cost_usd = None if exchange.entry is None else exchange.entry.reported_cost_usd
     if isinstance(body.get("usage"), dict):
         body["usage"] = with_cost(body["usage"], None if cost_usd is None else float(cost_usd))
@@ -88,11 +88,14 @@ async def streamed_answer(
     request_id: str,
     keep: Keep | None = None,
 ) -> AsyncIterator[bytes]:
-    """The events for the caller; the surface's own ending last, or an error event and then, unless
-    it says overloaded, a BrokenOffError. What follows the beginning of a tool call is sent when the
-    answer has ended: agents that try again after a broken answer would keep half of the call.
+    """The events of a streamed answer.
 
-    keep: is given a response that has ended before the caller learns that it has.
+    The last event is the surface's own final event, or an error event; after an error event
+    BrokenOffError is raised, unless the event says overloaded. Events after the beginning of a tool
+    call are held back until the answer has ended: agents that retry after a broken answer would
+    keep half of the call.
+
+    keep: stores a finished response before the caller sees that it has finished.
     """
     presenter = _presenter(exchange, request, request_id)
     together: list[bytes] = []
@@ -122,7 +125,7 @@ async def streamed_answer(
         if not _is_overloaded(error):
             raise BrokenOffError from None
     except Exception as error:
-        # never a silent end, not even for a mistake of our own
+        # A stream never ends without an event, not even after a bug of our own.
         log_bug(error)
         failure = ApiError("Internal error.", code="internal_error").body["error"]
         yield b"".join([*together, presenter.failure(failure)])
@@ -130,13 +133,14 @@ async def streamed_answer(
 
 
 def _holds_calls(exchange: Exchange, request: GatewayRequest) -> bool:
-    """Not where the caller names the tool: what it wants then is the arguments, as they come."""
+    """Whether tool calls are held back. Not where the caller names the tool: then it wants the
+    arguments as they arrive."""
     named = isinstance(request.body.get("tool_choice"), Mapping)
     return exchange.sent_as is Surface.CHAT and not named
 
 
 async def _kept(presenter: Presenter, keep: Keep | None) -> Keep | None:
-    """None once it is kept."""
+    """Returns None after the response has been stored."""
     if keep is None or presenter.ended is None:
         return keep
     await keep(presenter.ended)
@@ -144,7 +148,7 @@ async def _kept(presenter: Presenter, keep: Keep | None) -> Keep | None:
 
 
 def _bridged(exchange: Exchange, request: GatewayRequest, body: dict[str, Any]) -> dict[str, Any]:
-    """A chat completion in the form of the surface that was asked for."""
+    """Converts a chat completion to the form of the surface that was asked for."""
     model = exchange.decision.card.name
     if request.surface is Surface.MESSAGES:
         return to_message(body, model)
@@ -158,7 +162,7 @@ def _presenter(exchange: Exchange, request: GatewayRequest, request_id: str) -> 
     card, sent_as = exchange.decision.card, exchange.sent_as
 
     def cost() -> float | None:
-        # the entry sees each event before its reader
+        # The entry sees each event before its reader does.
         cost_usd = None if exchange.entry is None else exchange.entry.reported_cost_usd
         return None if cost_usd is None else float(cost_usd)
 
@@ -186,14 +190,14 @@ def _compacts(request: GatewayRequest) -> bool:
 
 
 def _wants_thoughts(request: GatewayRequest) -> bool:
-    """Where the answer is kept, the next turn will need them."""
+    """Whether thoughts are included. Where the answer is kept, the next turn needs them."""
     included = (request.native or {}).get("include") or ()
     kept = request.turn is not None and request.turn.kept_as is not None
     return kept or "reasoning.encrypted_content" in included
 
 
 def failure_event(surface: Surface, request_id: str, error: ApiError) -> bytes:
-    """An error where the answer has begun, but no model has: the surface's own event for it."""
+    """The error event of a surface, for a stream in which no model has begun to answer yet."""
     body = error.body["error"]
     if surface is Surface.MESSAGES:
         return named_event(error_body(error.status, error.for_anthropics, request_id))
@@ -204,23 +208,24 @@ def failure_event(surface: Surface, request_id: str, error: ApiError) -> bytes:
 
 
 def cost_header(cost_usd: Decimal | None) -> Mapping[str, str]:
-    """x-p2l-cost-usd, where the cost is known."""
+    """The x-p2l-cost-usd header, where the cost is known."""
     return {} if cost_usd is None else {"x-p2l-cost-usd": plain(cost_usd)}
 
 
 def _is_overloaded(error: UpstreamError) -> bool:
-    """By this alone clients know that they may try again: the connection need not be broken."""
+    """Whether the error event alone tells clients to retry, so that the connection need not be
+    broken."""
     return error.said is not None and error.said.overloaded
 
 
 def _broken(error: UpstreamError, surface: Surface) -> dict[str, Any]:
-    """In the words by which clients know that they may try again: those of OpenAI's and of
-    Anthropic's own servers."""
+    """The error, worded so that clients know that they may retry: as OpenAI's and Anthropic's own
+    servers word it."""
     late = isinstance(error.__cause__, UpstreamTimeoutError)
     code = "upstream_timeout" if late else "upstream_error"
     overloaded = _is_overloaded(error)
     if overloaded and surface is Surface.RESPONSES:
-        # its events have no other place for it
+        # The events of this surface have no other field for it.
         code = OVERLOADED
     return {
         "message": f"The answer broke off: {with_words(error)}. You can retry your request.",

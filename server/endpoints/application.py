@@ -1,9 +1,9 @@
-"""The one way into the app.
+"""The ASGI entry point of the application.
 
-Requests that are forwarded come by the thousand, and FastAPI would pass each through half a dozen
-layers, at several times the cost of forwarding it. So a POST to one of their paths is handed
-straight to its endpoint in `server/endpoints/inference.py`. FastAPI has the same functions for its
-documentation, and serves everything else.
+Forwarded requests are frequent, and FastAPI would pass each of them through half a dozen layers, at
+several times the cost of forwarding it. So a POST to one of their paths is handed straight to its
+endpoint in `server/endpoints/inference.py`. FastAPI has the same functions for its documentation,
+and serves everything else.
 """
 
 from __future__ import annotations
@@ -26,12 +26,13 @@ from server.http.plain_paths import plain_path
 from server.http.upgrades import no_websocket, wants_websocket
 from server.state import State
 
-# What answers a request of a caller that is known. Raises ApiError, ClientDisconnect.
+# Answers a request of an authenticated caller. Raises ApiError, ClientDisconnect.
 Endpoint = Callable[[Request, Caller, State], Awaitable[Response]]
 
 
 class GatewayApp(FastAPI):
-    """endpoints: path -> what answers a POST to it. state: what the app holds."""
+    """The ASGI application. endpoints: maps a path to the endpoint for a POST to it. state: the
+    state that all endpoints share."""
 
     def __init__(self, state: State, endpoints: Mapping[str, Endpoint], **options: Any) -> None:
         super().__init__(**options)
@@ -40,7 +41,8 @@ class GatewayApp(FastAPI):
         self._forwarding = Guard(self._forward)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        # by attributes alone: with keys and no web pages, which is the rule, it takes no call
+        # Reads attributes only: with keys and no web pages, which is the usual case, no call is
+        # made.
         state = self._held
         origins = state.settings.server.cors_origins
         if (state.authenticator.is_open or origins) and scope["type"] == "http":
@@ -63,7 +65,7 @@ class GatewayApp(FastAPI):
             await super().__call__(scope, receive, self._counting(scope, send))
 
     async def _head(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """As a GET, without its body. The dashboard knows the difference."""
+        """Serves HEAD as GET without its body. The dashboard distinguishes the two."""
 
         async def without_body(message: Message) -> None:
             if message["type"] == "http.response.body":
@@ -74,7 +76,7 @@ class GatewayApp(FastAPI):
         await super().__call__(asked, receive, self._counting(asked, without_body))
 
     def _counting(self, scope: Scope, send: Send) -> Send:
-        """Counts the answer by its route: the paths that callers make up are one."""
+        """Counts the answer by its route; all unknown paths count as one."""
         state = self._held
 
         async def counting(message: Message) -> None:

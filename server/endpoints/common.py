@@ -1,4 +1,4 @@
-"""What endpoints share: the caller, the body, the state of the app."""
+"""What endpoints share: access to the state, authentication of the caller, reading the body."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ __all__ = [
 R = TypeVar("R")
 
 
-# asynchronous, both: the framework would run a plain function in a thread
+# Both are coroutines: the framework would run a plain function in a thread.
 async def state_of(request: Request) -> State:
-    """The app's state."""
+    """The application's state."""
     state: State = request.app.state.p2l
     return state
 
 
 async def authenticated(request: Request) -> Caller:
-    """The caller. Raises AuthenticationError."""
+    """The caller of the request. Raises AuthenticationError."""
     return (await state_of(request)).authenticator.caller(request.headers)
 
 
@@ -46,7 +46,8 @@ StateDep = Annotated[State, Depends(state_of)]
 
 
 def check_dashboard(request: Request, state: State) -> None:
-    """An admin, or anybody on this machine where no key is configured.
+    """Checks that the caller may see the dashboard: an admin, or anybody on this machine where no
+    key is configured.
 
     Raises AuthenticationError, ForbiddenError.
     """
@@ -57,9 +58,9 @@ def check_dashboard(request: Request, state: State) -> None:
 async def read_request(
     request: Request, state: State, parse: Callable[[dict[str, Any]], R]
 ) -> tuple[R, RoutingOptions, bool]:
-    """What parse makes of the body, the routing options, and whether the body is large.
+    """The parsed body, the routing options, and whether the body is large.
 
-    Raises what read_json, parse_options and parse raise.
+    Raises the errors of read_json, parse_options and parse.
     """
     body, large = await read_json(request, state)
 
@@ -71,8 +72,8 @@ async def read_request(
 
 
 async def read_json(request: Request, state: State) -> tuple[dict[str, Any], bool]:
-    """The body's JSON object, and whether it is large: then nothing that goes through all of it
-    may be done on the event loop.
+    """The JSON object in the body, and whether it is large. The whole of a large body must not be
+    processed on the event loop.
 
     Raises RequestTooLargeError, RequestTimeoutError, InvalidRequestError, ClientDisconnect,
     OverloadedError.

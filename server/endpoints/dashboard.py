@@ -1,4 +1,4 @@
-"""GET /: the dashboard, for admins; and its files, in which nothing is secret."""
+"""GET /: the dashboard, for admins, and its static files, which hold no secrets."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _PAGE: Final = {**SECURITY_HEADERS, "cache-control": "no-store"}
 
 @router.api_route("/", methods=["GET", "HEAD"])
 async def page(request: Request, state: StateDep) -> Response:
-    """A browser without a key gets the form that asks for one: a key is sent as a header only, so
-    that no other site can use it. A client that only wants to know whether anybody is there needs
-    none. Raises AuthenticationError, ForbiddenError."""
+    """The dashboard's page. A browser without a key gets a form that asks for one: a key is sent in
+    a header only, so that no other site can use it. A client that only checks whether the server is
+    up needs no key. Raises AuthenticationError, ForbiddenError."""
     if request.method == "HEAD" and "text/html" not in request.headers.get("accept", ""):
         return Response()
     try:
@@ -32,7 +32,7 @@ async def page(request: Request, state: StateDep) -> Response:
 
 @router.api_route("/dashboard/{name}", methods=["GET", "HEAD"])
 async def file(name: str, request: Request) -> Response:
-    """Raises NotFoundError."""
+    """One static file of the dashboard. Raises NotFoundError."""
     asset = assets().get(name)
     if asset is None or name.endswith(".html"):
         raise NotFoundError(f"The dashboard has no file {name[:80]!r}.", code="file_not_found")

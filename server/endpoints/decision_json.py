@@ -1,4 +1,5 @@
-"""A decision as response headers and as JSON. Numbers are plain decimals, without an exponent."""
+"""Encodes a decision as response headers and as JSON. Numbers are plain decimals without an
+exponent."""
 
 from __future__ import annotations
 
@@ -10,10 +11,10 @@ from urllib.parse import quote
 
 from router.choice import Alternative, Decision
 
-# Of names that a caller chooses, and the characters of each, in a header.
+# Limits on names that a caller chooses in a header: how many, and the characters of each.
 _MOST_NAMES = 32
 _MOST_CHARS = 64
-# What may stand in a name within `name=prob,name=prob`: all printable ASCII but , = and %.
+# The characters allowed in a name within `name=prob,name=prob`: all printable ASCII but , = and %.
 _SAFE = "".join(chr(c) for c in range(0x21, 0x7F) if chr(c) not in ",=%")
 
 
@@ -27,19 +28,19 @@ def plain(number: Decimal | float) -> str:
 
 @lru_cache(maxsize=1024)
 def encoded_name(name: str) -> str:
-    """A model's name as it stands in a header."""
+    """A model's name, encoded for a header."""
     return quote(name, safe=_SAFE)
 
 
 def names_header(names: Sequence[str]) -> str:
-    """Names as they stand in a header: callers choose them, so neither many nor long ones fit."""
+    """Names, encoded for a header. Callers choose them, so their number and lengths are limited."""
     shown = [encoded_name(name[:_MOST_CHARS]) for name in names[:_MOST_NAMES]]
     return ",".join(shown if len(names) <= _MOST_NAMES else [*shown, "..."])
 
 
 def decision_headers(decision: Decision, *, routed: bool) -> dict[str, str]:
-    """The x-p2l-* headers of a decision (docs/api.md). routed: false for a model that was asked
-    for by name."""
+    """The x-p2l-* headers of a decision (docs/api.md). routed: False for a model that was asked for
+    by name."""
     mix = ",".join(f"{encoded_name(name)}={plain(p)}" for name, p in decision.mix.items())
     headers = {"x-p2l-model": encoded_name(decision.model), "x-p2l-mix": mix}
     if routed:
@@ -55,7 +56,8 @@ def decision_headers(decision: Decision, *, routed: bool) -> dict[str, str]:
 
 
 def decision_json(decision: Decision, request_id: str, scoring: str) -> dict[str, Any]:
-    """The body of /v1/route, and what `explain` adds to an answer. scoring: see Plan.scoring."""
+    """The body of /v1/route, and the part that `explain` adds to an answer. scoring: see
+    Plan.scoring."""
     return {
         "object": "route",
         "request_id": request_id,
@@ -85,7 +87,7 @@ def decision_json(decision: Decision, request_id: str, scoring: str) -> dict[str
 
 
 def alternative_json(alternative: Alternative) -> Mapping[str, Any]:
-    """One candidate: what it would have brought and cost, or why it was out."""
+    """One candidate: its expected win rate and cost, or why it was excluded."""
     return {
         "model": alternative.model,
         "coefficient": alternative.coefficient,

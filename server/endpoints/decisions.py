@@ -1,4 +1,4 @@
-"""GET /v1/decisions/{request_id}: the stored receipt, for whoever made the request."""
+"""GET /v1/decisions/{request_id}: the stored receipt, for the caller who made the request."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ router = APIRouter()
 async def decision(request_id: str, caller: CallerDep, state: StateDep) -> Response:
     """The receipt, from which `p2l-router replay` computes the decision again.
 
-    Raises NotFoundError, also for a request that another key made: its existence is not told.
+    Raises NotFoundError; also for another key's request, whose existence is not revealed.
     """
     found = await _found(state.store, request_id)
     if found is None or not (caller.admin or found.key_name == caller.name):
@@ -35,7 +35,7 @@ async def _found(store: Store, request_id: str) -> StoredReceipt | None:
     try:
         found = await asyncio.to_thread(find_receipt, store.database, request_id)
         if found is None and await store.flush():
-            # it may be on its way to the database
+            # It may still be on its way to the database.
             found = await asyncio.to_thread(find_receipt, store.database, request_id)
     except StorageError:
         raise OverloadedError("Decisions cannot be read just now.") from None

@@ -1,4 +1,4 @@
-"""POST /v1/feedback: what a caller thinks of an answer; stored, once, for training."""
+"""POST /v1/feedback: a caller's opinion of an answer, stored once, for training."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ _FIELDS: Final = frozenset({"request_id", "winner", "comparison", "rating", "mes
 
 @router.post("/v1/feedback")
 async def feedback(request: Request, caller: CallerDep, state: StateDep) -> Response:
-    """Raises NotFoundError for a request that this key did not make, ConflictError for a second
-    opinion, RateLimitedError."""
+    """Stores the caller's feedback on an answer. Raises NotFoundError for a request that this key
+    did not make, ConflictError for a second opinion, RateLimitedError."""
     per_minute = state.settings.limits.feedback_per_minute
     await state.gateway.accounts.limiter.admit_feedback(caller, per_minute)
     body, is_large = await read_json(request, state)
@@ -67,7 +67,8 @@ async def _asked(store: Store, request_id: str) -> Asked | None:
 def _of_the_answer(
     opinion: Opinion, request_id: str, asked: Asked | None, caller: Caller, state: State
 ) -> Opinion:
-    """With the model that answered. Not even an admin speaks for another key."""
+    """The feedback, completed with the model that answered. Not even an admin may give feedback on
+    another key's request."""
     if asked is None or asked.key_name != caller.name:
         raise NotFoundError(
             f"There is no request {request_id[:80]!r} of this key.",
@@ -115,7 +116,7 @@ def _rating(value: object) -> float:
 
 
 def _turns(body: dict[str, Any]) -> str | None:
-    """The user's turns of the messages, which the caller lets us keep; None without them."""
+    """The user's turns of the messages that the caller allows us to store; None without them."""
     if body.get("messages") is None:
         return None
     chat = parse_chat_request({"model": "p2l", "messages": body["messages"]})
@@ -123,7 +124,7 @@ def _turns(body: dict[str, Any]) -> str | None:
 
 
 def _known(name: object, param: str, state: State) -> str:
-    """A model of the catalogue or of the leaderboard, by its leaderboard name."""
+    """The leaderboard name of a model in the catalogue or on the leaderboard."""
     if not isinstance(name, str):
         raise InvalidRequestError(f"{param} must be a model's name.", param=param)
     planner = state.gateway.planner

@@ -1,4 +1,4 @@
-"""Whether the gateway is there, and ready: never behind a key."""
+"""Liveness and readiness of the gateway; these endpoints need no key."""
 
 from __future__ import annotations
 
@@ -13,21 +13,22 @@ router = APIRouter()
 
 @router.get("/healthz")
 async def healthz() -> Response:
-    """The process answers."""
+    """Answers as long as the process runs."""
     return json_response({"status": "ok"})
 
 
 @router.get("/api/hello", include_in_schema=False)
 async def hello() -> Response:
-    """What Claude Code asks for before its first request."""
+    """Answers the probe that Claude Code sends before its first request."""
     return json_response({"message": "hello"})
 
 
 @router.get("/readyz")
 async def readyz(state: StateDep) -> Response:
-    """Requests would be served. Raises OverloadedError before start-up is over, at the end, while
-    no leaderboard has a name yet, while spend cannot be recorded, and while work in the background
-    that requests rest on (the message names it) has not succeeded for too long."""
+    """Answers 200 where the gateway is ready for requests. Raises OverloadedError before start-up
+    is over, during shutdown, while no leaderboard has a name yet, while spend cannot be recorded,
+    and while background work that requests depend on (the message names it) has failed for too
+    long."""
     stopping = state.gateway.admission.draining
     if stopping or not state.ready or not state.gateway.planner.scorer.models:
         raise OverloadedError("not ready")

@@ -44,7 +44,8 @@ async def responses(request: Request, caller: CallerDep, state: StateDep) -> Res
 
 @router.post("/v1/responses/compact", **body_of(Surface.COMPACT))
 async def compact(request: Request, caller: CallerDep, state: StateDep) -> Response:
-    """Has a provider shorten a conversation (OpenAI's Responses): it alone can read the outcome."""
+    """Has a provider shorten a conversation (OpenAI's Responses). Only that provider can read the
+    result."""
     return await forward(request, caller, state, COMPACT)
 
 
@@ -56,7 +57,7 @@ async def messages(request: Request, caller: CallerDep, state: StateDep) -> Resp
 
 @router.post("/v1/messages/count_tokens", **body_of(Surface.MESSAGES))
 async def count_tokens(request: Request, caller: CallerDep, state: StateDep) -> Response:
-    """The input tokens of a message: an estimate, by the tokenizer of the checkpoint."""
+    """Counts the input tokens of a message: an estimate, by the tokenizer of the checkpoint."""
     gateway = state.gateway
     with await gateway.admit(caller):
         wanted, _, large = await read_request(request, state, _parse_to_count)
@@ -67,13 +68,13 @@ async def count_tokens(request: Request, caller: CallerDep, state: StateDep) -> 
 
 @router.post("/v1/completions", **body_of(Surface.COMPLETIONS))
 async def completions(request: Request, caller: CallerDep, state: StateDep) -> Response:
-    """Forwards a completion to the model that it names (OpenAI's older Completions)."""
+    """Forwards a completion to the model that it names (OpenAI's legacy Completions)."""
     return await forward(request, caller, state, COMPLETIONS)
 
 
 @router.post("/v1/embeddings", **body_of(Surface.EMBEDDINGS))
 async def embeddings(request: Request, caller: CallerDep, state: StateDep) -> Response:
-    """Forwards texts to the embedding model that is named (OpenAI's Embeddings)."""
+    """Forwards texts to the embedding model that the request names (OpenAI's Embeddings)."""
     return await forward(request, caller, state, EMBEDDINGS)
 
 
@@ -112,7 +113,7 @@ COMPACT: Final = Parser(_parse_compact, continues=True)
 MESSAGES: Final = Parser(_parse_messages)
 COMPLETIONS: Final = Parser(_parse_completions)
 EMBEDDINGS: Final = Parser(_parse_embeddings)
-# What a POST to each of these paths is answered by, without the framework's way to it.
+# Maps each path to the endpoint for a POST to it, which bypasses the framework.
 FORWARDING: Final[Mapping[str, Endpoint]] = {
     f"/v1/{Surface.CHAT}": chat_completions,
     f"/v1/{Surface.RESPONSES}": responses,

@@ -1,4 +1,4 @@
-"""GET /v1/key: what the caller's own key may do, has spent and has left."""
+"""GET /v1/key: the permissions, the spend and the remaining budget of the caller's own key."""
 
 from __future__ import annotations
 
@@ -22,18 +22,19 @@ from server.storage.errors import StorageError
 from server.storage.spend import key_balance
 
 router = APIRouter(responses=error_responses())
-# Of a key without a budget of its own, what it has spent in so many days is told.
+# For a key without a budget of its own, the spend of this many days is reported.
 _SPAN_S: Final = 30 * 86_400
 
 
 @router.get("/v1/key")
 async def key(caller: CallerDep, state: StateDep) -> Response:
-    """The caller's own limits, spend and what is left. Money in USD.
+    """The caller's own limits, spend and remaining budget. Money in USD.
 
-    budget_usd, in any window_s (without it in all), with spent_usd and reserved_usd of it; without
-    a budget of its own, what the key has spent in 30 days. left_usd: what its next requests may
-    cost together, all windows counted; null where nothing limits it. max_request_usd: what one
-    request may cost. windows: all that count this key alone.
+    budget_usd: the key's budget, in any window_s or, without it, in total; spent_usd and
+    reserved_usd are the parts in use. Without a budget, spent_usd is the spend of the last 30 days.
+    left_usd: what the next requests may cost together, counting all windows; null where nothing
+    limits it. max_request_usd: what one request may cost. windows: all windows that count this key
+    alone.
     """
     try:
         balances = await state.gateway.accounts.balances(caller)
@@ -63,12 +64,12 @@ async def key(caller: CallerDep, state: StateDep) -> Response:
 async def _of_the_budget(
     caller: Caller, state: State, balances: Sequence[tuple[WindowSpec, Balance]]
 ) -> tuple[Decimal, Decimal]:
-    """Spent and reserved of the key's own budget. Raises StorageError."""
+    """The spent and the reserved part of the key's own budget. Raises StorageError."""
     if caller.limits.budget_usd is not None:
         for spec, balance in balances:
             if spec.key_name is not None and spec.window_s == caller.limits.window_s:
                 return from_nano(balance.spent), from_nano(balance.reserved)
-    await state.store.flush()  # what has just happened may be on its way to the database
+    await state.store.flush()  # recent attempts may still be on their way to the database
     since = time.time() - _SPAN_S
     return await asyncio.to_thread(key_balance, state.store.database, caller.name, since)
 

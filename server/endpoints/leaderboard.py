@@ -1,4 +1,4 @@
-"""A leaderboard as JSON."""
+"""Encodes a leaderboard as JSON."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from router.objective import opponent_weights, win_rates
 def leaderboard_json(
     board: PromptLeaderboard, catalogue: Mapping[str, Alternative] | None = None
 ) -> dict[str, Any]:
-    """Best first. win_rate: against an opponent drawn uniformly from the leaderboard.
+    """The leaderboard, best model first. win_rate: against an opponent drawn uniformly from it.
 
     catalogue: candidates whose expected cost is known, by leaderboard name.
     """

@@ -1,4 +1,4 @@
-"""GET /metrics, for Prometheus. With keys configured it takes an admin's."""
+"""GET /metrics, for Prometheus. Where keys are configured, it needs an admin's key."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ router = APIRouter()
 
 @router.get("/metrics")
 async def metrics(caller: CallerDep, state: StateDep) -> Response:
-    """Raises ForbiddenError."""
+    """The metrics in Prometheus' text format. Raises ForbiddenError."""
     if not caller.admin:
         raise ForbiddenError
     return Response(state.observer.metrics.text(), headers={"content-type": CONTENT_TYPE})
 
 
 def states_of(state: State) -> Iterator[Metric]:
-    """What is read at each scrape."""
+    """The states that are read at each scrape."""
     gateway = state.gateway
     admission = gateway.admission
     yield gauge("under_way", "Requests with a place.", [((), admission.in_flight)])

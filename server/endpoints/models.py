@@ -1,4 +1,4 @@
-"""GET /v1/models: as OpenAI lists models, and for Anthropic's clients as Anthropic does."""
+"""GET /v1/models: the list in OpenAI's format, or in Anthropic's for Anthropic's clients."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _VERSION: Final = "anthropic-version"
 
 @router.get("/v1/models")
 async def list_models(request: Request, caller: CallerDep, state: StateDep) -> Response:
-    """p2l first, then its profiles, then the catalogue, then aliases.
+    """Lists p2l first, then its profiles, then the catalogue, then aliases.
 
-    With an anthropic-version header, in Anthropic's form, by the page where the query asks for
-    one, and with claude-p2l before them. Raises InvalidRequestError for a page that is none.
+    With an anthropic-version header, the list has Anthropic's format, starts with claude-p2l, and
+    is paged where the query asks for it. Raises InvalidRequestError for an invalid page.
     """
     listed = list(_listed(caller, state))
     if _VERSION not in request.headers:
@@ -40,7 +40,7 @@ async def list_models(request: Request, caller: CallerDep, state: StateDep) -> R
 
 @router.get("/v1/models/{model:path}")
 async def get_model(model: str, request: Request, caller: CallerDep, state: StateDep) -> Response:
-    """One model, by any name that it may be asked for. Raises NotFoundError."""
+    """One model, by any name that a request may use. Raises NotFoundError."""
     found = _found(model, {one.name: one for one in _listed(caller, state)}, state)
     if _VERSION in request.headers:
         return json_response(model_info(found, state.created))
@@ -71,7 +71,7 @@ def _listed(caller: Caller, state: State) -> Iterator[Listed]:
     yield from found.values()
     for alias, target in state.settings.aliases.items():
         meant = found.get(target) or found.get(_canonical(target))
-        # a pattern is no name
+        # a pattern is not a name
         if meant is not None and not is_pattern(alias):
             yield replace(meant, name=alias, shown=alias, owner=_OWN)
 
@@ -84,8 +84,8 @@ def _canonical(name: str) -> str:
 def _routed(
     name: str, shown: str, cards: Sequence[ModelCard], allowed: Sequence[str] | None
 ) -> Listed:
-    """What is routed may be as long as the largest of its models takes: those that take less are
-    not asked then."""
+    """The limits of a routed name: those of its largest model. Models with smaller limits are
+    excluded from requests that are too long for them."""
     mine = [card for card in cards if allowed is None or card.name in allowed]
     windows = [card.context_window for card in mine if card.context_window is not None]
     outputs = [card.max_output_tokens for card in mine if card.max_output_tokens is not None]

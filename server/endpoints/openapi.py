@@ -1,4 +1,4 @@
-"""What the OpenAPI page says of the bodies that endpoints read themselves."""
+"""OpenAPI descriptions of the bodies that endpoints read themselves."""
 
 from __future__ import annotations
 
@@ -151,14 +151,15 @@ _BUDGETS: Final = [
 
 
 def body_of(surface: Surface) -> dict[str, Any]:
-    """Keyword arguments of a route that takes a body of this surface."""
+    """Keyword arguments for a route whose body is one of this surface."""
     fields, required = _FIELDS[surface]
     properties = {"model": _MODEL, **fields, "p2l": _ROUTING}
     return described(properties, required, routed=True)
 
 
 def described(properties: Schema, required: list[str], *, routed: bool = False) -> dict[str, Any]:
-    """Keyword arguments of a route whose JSON body has these properties; others pass."""
+    """Keyword arguments for a route whose JSON body has these properties; others are accepted
+    too."""
     schema = {"type": "object", "properties": properties, "required": required}
     extra: dict[str, Any] = {
         "requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}
@@ -169,7 +170,7 @@ def described(properties: Schema, required: list[str], *, routed: bool = False) 
 
 
 def error_responses() -> dict[int | str, dict[str, Any]]:
-    """What any endpoint may answer instead."""
+    """The error responses that any endpoint may return."""
     content = {"application/json": {"schema": _ERROR}}
     return {status: {"description": told, "content": content} for status, told in _STATUSES.items()}
 
@@ -178,7 +179,7 @@ def _header(name: str, told: str) -> Schema:
     return {"name": name, "in": "header", "required": False, "schema": _TEXT, "description": told}
 
 
-# Either of the two.
+# Accepts either of the two.
 LEADERBOARD: Final[dict[str, Any]] = described(
     {"prompt": _TEXT, "messages": _CHAT["messages"], "p2l": _ROUTING}, []
 )

@@ -1,4 +1,4 @@
-"""What the dashboard shows, as JSON. With keys configured it takes an admin's."""
+"""The dashboard's data as JSON. Where keys are configured, an admin's key is needed."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from server.storage.spend import TAGS_OVERLAP, adjusted_usd, spend, spent_usd
 T = TypeVar("T")
 _DAY_S: Final = 86_400
 _NO_STORE: Final = {"cache-control": "no-store"}
-# Receipts are documents of some kilobytes: so many are read for a comparison.
+# Receipts are documents of a few kilobytes: at most this many are read for a comparison.
 _MOST_COMPARED: Final = 1000
 
 
 async def admin_state(request: Request, state: StateDep) -> State:
-    """The app's state, for an admin. Raises AuthenticationError, ForbiddenError."""
+    """The application's state, for an admin. Raises AuthenticationError, ForbiddenError."""
     check_dashboard(request, state)
     return state
 
@@ -35,13 +35,13 @@ router = APIRouter(prefix="/admin")
 AdminDep = Annotated[State, Depends(admin_state)]
 Days = Annotated[int, Query(ge=1, le=3660)]
 Limit = Annotated[int, Query(ge=1, le=200)]
-# What a column of a database holds.
+# The range of a database column.
 Microseconds = Annotated[int, Query(ge=0, le=2**63 - 1)]
 
 
 @router.get("/overview")
 async def overview(state: AdminDep) -> Response:
-    """Models, breakers, providers and windows as they are now."""
+    """The current state of models, breakers, providers and windows."""
     now = views.overview(state)
     stored = await _read(state, lambda: (views.providers(state), views.windows(state)))
     return json_response({**now, "providers": stored[0], "windows": stored[1]}, _NO_STORE)
@@ -49,7 +49,7 @@ async def overview(state: AdminDep) -> Response:
 
 @router.get("/requests")
 async def requests(state: AdminDep, limit: Limit = 50) -> Response:
-    """The latest attempts at providers, those under way first."""
+    """The latest attempts at providers, those in progress first."""
     rows = await _read(state, lambda: recent_attempts(state.store.database, limit))
     return _list([views.attempt_json(row) for row in rows])
 
@@ -58,7 +58,8 @@ async def requests(state: AdminDep, limit: Limit = 50) -> Response:
 async def receipts(
     state: AdminDep, limit: Limit = 25, before_us: Microseconds | None = None
 ) -> Response:
-    """The latest receipts, each in a line; before_us: created earlier than that."""
+    """A summary of each of the latest receipts. before_us: only those created earlier than this, in
+    microseconds since 1970."""
     found = await _read(state, lambda: recent_receipts(state.store.database, before_us, limit))
     return _list([views.receipt_json(document) for document in found])
 
@@ -69,7 +70,7 @@ async def spent(
     by: Literal["key", "model", "provider", "outcome", "day", "tag"] = "key",
     days: Days = 30,
 ) -> Response:
-    """Settled spend of the last days, by one group."""
+    """The settled spend of the last days, by one group."""
     until = time.time() + 1
     since = until - days * _DAY_S
     database = state.store.database
@@ -98,7 +99,7 @@ async def spent(
 
 @router.get("/savings")
 async def saved(state: AdminDep, days: Days = 30) -> Response:
-    """The last routed requests against always asking the best model."""
+    """Compares the last routed requests with always asking the best model."""
     since = time.time() - days * _DAY_S
     database = state.store.database
     return json_response(
@@ -108,8 +109,8 @@ async def saved(state: AdminDep, days: Days = 30) -> Response:
 
 
 async def _read(state: State, query: Callable[[], T]) -> T:
-    """Off the event loop. Raises OverloadedError."""
-    await state.store.flush()  # what has just happened may be on its way to the database
+    """Runs a query outside the event loop. Raises OverloadedError."""
+    await state.store.flush()  # recent attempts may still be on their way to the database
     try:
         return await asyncio.to_thread(query)
     except StorageError:

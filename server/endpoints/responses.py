@@ -1,4 +1,4 @@
-"""Responses that were kept: read again, listed with what they answer, deleted."""
+"""Stored responses: retrieves them, lists their input items, deletes them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ async def retrieve(
     state: StateDep,
     stream: Annotated[bool, Query()] = False,
 ) -> Response:
-    """A response that this key asked to be kept. Raises NotFoundError."""
+    """A response that was stored for this key. Raises NotFoundError."""
     if stream:
         raise InvalidRequestError(
             "stream: a response that was kept is given whole; leave it out.", param="stream"
@@ -33,7 +33,7 @@ async def retrieve(
 
 @router.delete("/{response_id}")
 async def delete(response_id: str, caller: CallerDep, state: StateDep) -> Response:
-    """Deletes one. What continues it cannot be continued any more. Raises NotFoundError."""
+    """Deletes a response. Requests that continue it fail from then on. Raises NotFoundError."""
     await KeptResponses(state.store, state.settings, caller.name).delete(response_id)
     return json_response({"id": response_id, "object": "response", "deleted": True})
 
@@ -47,7 +47,7 @@ async def input_items(
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
     order: Annotated[Literal["asc", "desc"], Query()] = "desc",
 ) -> Response:
-    """What a response answers, the conversation before it included. Raises NotFoundError."""
+    """The input items of a response, including the conversation before it. Raises NotFoundError."""
     kept = KeptResponses(state.store, state.settings, caller.name)
     items = list(listed_items(await kept.conversation(response_id)))
     if order == "desc":

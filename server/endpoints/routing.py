@@ -23,7 +23,7 @@ router = APIRouter()
 
 @router.post("/v1/route", **body_of(Surface.CHAT))
 async def route(request: Request, caller: CallerDep, state: StateDep) -> Response:
-    """The decision for a chat-completions body."""
+    """The decision for a chat-completions body; nothing is sent."""
     gateway = state.gateway
     with await gateway.admit(caller):
         parse = partial(parse_chat_request, default_model="p2l")
@@ -38,7 +38,7 @@ async def route(request: Request, caller: CallerDep, state: StateDep) -> Respons
 
 @router.post("/v1/leaderboard", **LEADERBOARD)
 async def leaderboard(request: Request, caller: CallerDep, state: StateDep) -> Response:
-    """The leaderboard of a prompt, with what each model of the catalogue would cost."""
+    """The leaderboard of a prompt, with the cost of each model of the catalogue."""
     gateway = state.gateway
     planner = gateway.planner
     with await gateway.admit(caller):
@@ -52,7 +52,7 @@ async def leaderboard(request: Request, caller: CallerDep, state: StateDep) -> R
 
 
 def _decision(gateway: Any, plan: Any, board: PromptLeaderboard) -> Decision | None:
-    """For its table of costs; None where nothing in the catalogue is on the leaderboard."""
+    """The decision whose costs are shown; None where no catalogue model is on the leaderboard."""
     try:
         decision: Decision = gateway.route(plan, board, 0.0).decision
     except ApiError:
@@ -61,7 +61,7 @@ def _decision(gateway: Any, plan: Any, board: PromptLeaderboard) -> Decision | N
 
 
 def _as_chat(body: dict[str, Any]) -> ChatRequest:
-    """`{"messages": [...]}` or `{"prompt": "..."}` as a chat request."""
+    """Reads `{"messages": [...]}` or `{"prompt": "..."}` as a chat request."""
     if ("prompt" in body) == ("messages" in body):
         raise InvalidRequestError("Give either messages or prompt.", param="messages")
     if "messages" in body:

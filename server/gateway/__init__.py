@@ -1,1 +1,1 @@
-"""The path of a request: score, decide, send, and decide again where sending failed."""
+"""The path of a request: score the prompt, decide on a model, send, and decide again on failure."""

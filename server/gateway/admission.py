@@ -1,7 +1,7 @@
-"""How much is under way at once: places, a short fair queue for them, and the end of it all.
+"""Limits how many requests are in progress: a fixed number of places and a short, fair queue.
 
-The queue is bounded in length and in time, and serves the keys in turn: a key that floods the
-gateway waits for itself, not the others for it.
+The queue is bounded in length and in waiting time, and serves the keys in turn: a key that floods
+the gateway waits behind its own requests, and the others do not wait for it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from server.http.body import Arrivals
 
 
 class Place:
-    """Held until leave(), which the end of its context calls."""
+    """One of the gateway's places. It is held until leave(), which the end of its context calls."""
 
     __slots__ = ("leave",)
 
@@ -26,17 +26,18 @@ class Place:
         self.leave = leave
 
     def __enter__(self) -> None:
-        """It is held already."""
+        """Does nothing: the place is already held."""
 
     def __exit__(self, *_: object) -> None:
         self.leave()
 
 
 class Admission:
-    """max_concurrency places; max_waiting requests may wait for one, max_wait_s at most.
+    """Admits at most max_concurrency requests; at most max_waiting others wait, for up to
+    max_wait_s.
 
-    share_per_key: the part of the places that one key may hold, where has_several says that there
-    are several.
+    share_per_key: the share of the places that one key may hold, as long as has_several says that
+    there are several keys.
     """
 
     def __init__(
@@ -57,27 +58,28 @@ class Admission:
         self._max_waiting = max_waiting
         self._max_wait_s = max_wait_s
         self._held: Counter[str] = Counter()
-        # key -> its waiting requests; the first key is the next in turn
+        # Maps a key to its waiting requests; the first key is the next to be served.
         self._queues: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
 
     def follow(self, limits: LimitsSettings) -> None:
-        """These limits from now on. Nobody loses a place that it has."""
+        """Applies new limits. Requests that already hold a place keep it."""
         self._max_concurrency = limits.max_concurrency
         self._max_per_key = math.ceil(limits.share_per_key * limits.max_concurrency)
         self._max_waiting = limits.max_waiting
         self._max_wait_s = limits.max_wait_s
         before = -1
-        while before != self.in_flight:  # each round lets one of every key in
+        while before != self.in_flight:  # Each round admits one request of every key in the queue.
             before = self.in_flight
             self._hand_on()
 
     @property
     def waiting(self) -> int:
-        """Requests without a place."""
+        """The number of requests that wait for a place."""
         return sum(map(len, self._queues.values()))
 
     async def admit(self, key: str) -> Place:
-        """Waits for a place. Raises OverloadedError."""
+        """Waits for a place. Raises OverloadedError where the queue is full or the wait is too
+        long."""
         if self.draining:
             error = OverloadedError("The server is shutting down.")
             error.headers["connection"] = "close"
@@ -89,7 +91,7 @@ class Admission:
         return Place(partial(self._give_back, key))
 
     def drain(self) -> None:
-        """Lets nobody in from now on, and waits for no body that is not there yet."""
+        """Admits nobody from now on, and stops waiting for request bodies that have not arrived."""
         self.draining = True
         self.arrivals.hurry()
         for queue in self._queues.values():
@@ -113,7 +115,8 @@ class Admission:
             raise
 
     def _make_room(self, key: str) -> None:
-        """The key that waits most gives way to one that waits less. Raises OverloadedError."""
+        """Turns away a request of the key with the longest queue, in favour of a key with a shorter
+        one. Raises OverloadedError."""
         longest = max(self._queues, key=lambda name: len(self._queues[name]), default=key)
         if len(self._queues.get(longest, ())) <= len(self._queues.get(key, ())) + 1:
             raise self._full()
@@ -128,7 +131,7 @@ class Admission:
             if not queue:
                 del self._queues[key]
         elif turn.done() and not turn.cancelled() and turn.exception() is None:
-            # given a place in the very moment of giving up
+            # The place was given in the very moment in which the request gave up.
             self._give_back(key)
 
     def _take(self, key: str) -> None:

@@ -1,4 +1,4 @@
-"""What an attempt leaves of what its request may cost."""
+"""Computes what a failed attempt leaves of the amount that its request may cost."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from server.ledger.entry import Entry
 
 
 def after_failure(request: RoutingRequest, decision: Decision, entry: Entry) -> RoutingRequest:
-    """What is asked for the next attempt. entry: of the one that failed, settled.
+    """The options for the next attempt. entry: the settled entry of the attempt that failed.
 
-    What the provider does not bill leaves all; what it has reported is spent. An attempt that may
-    be billed although nobody has read how much (it timed out once it was sent, or began to answer)
-    is taken at its worst case, or in `expected` mode at its expected cost.
+    An attempt that the provider does not bill leaves the whole budget; a reported cost is
+    subtracted. An attempt that may be billed although its cost is unknown (it timed out after it
+    was sent, or it had begun to answer) is counted at its worst case, or in `expected` mode at its
+    expected cost.
     """
     if entry.row.cost_source is CostSource.NONE:
         return request
@@ -25,7 +26,8 @@ def after_failure(request: RoutingRequest, decision: Decision, entry: Entry) -> 
 def after(
     request: RoutingRequest, decision: Decision, cost_usd: Decimal | None = None
 ) -> RoutingRequest:
-    """cost_usd: of the attempt; None where it may be billed without our knowing how much."""
+    """The options that are left. cost_usd: the cost of the attempt; None where it may be billed but
+    the amount is unknown."""
     expected = most = cost_usd
     if expected is None or most is None:
         expected, worst = decision.expected_cost_usd or Decimal(0), decision.worst_case_cost_usd

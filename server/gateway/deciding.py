@@ -1,4 +1,4 @@
-"""A decision among the models that may be asked now."""
+"""Decides among the models that may be asked at this moment."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from server.health import Health, Resting
 
 
 class Decider:
-    """Decides, leaving out the models that rest. with_solver: some rule has constraints.
+    """Decides, leaving out the models that rest. with_solver: whether any rule has constraints.
 
     Raises ExtraMissingError where the solver is needed and not installed.
     """
@@ -33,7 +33,8 @@ class Decider:
         rng: random.Random,
         excluded: Mapping[str, str] | None = None,
     ) -> Decision:
-        """excluded: catalogue name -> why it is left out besides. Raises ApiError."""
+        """Chooses a model for the plan. excluded: maps the catalogue names of further models that
+        are left out to the reason. Raises ApiError."""
         resting = self._health.resting(plan.catalogue)
         request = plan.routing
         if resting or excluded:
@@ -53,7 +54,8 @@ class Decider:
         excluded: Mapping[str, str],
         resting: Mapping[str, Resting],
     ) -> None:
-        """Where only resting models stand in the way, the caller is told to wait, not to change."""
+        """Tells the caller to wait, not to change the request, where only resting models are in the
+        way."""
         allowed, out = plan.routing.allowed, {**plan.routing.excluded, **excluded}
         able = {
             name: rest
@@ -71,7 +73,7 @@ class Decider:
 
 
 def _solver() -> GeneralLp:
-    """Raises ExtraMissingError."""
+    """The solver for rules with constraints. Raises ExtraMissingError where it is not installed."""
     try:
         return GeneralLp()
     except ImportError as error:

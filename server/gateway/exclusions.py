@@ -1,4 +1,5 @@
-"""Which models a request rules out, and why: by its own options, or because they cannot take it."""
+"""Finds the models that a request rules out, and why: by its own options, or because they cannot
+serve it."""
 
 from __future__ import annotations
 
@@ -20,9 +21,9 @@ def excluded_by(
     catalogue: Collection[str],
     private: Collection[str],
 ) -> dict[str, str]:
-    """Catalogue name -> why the request's own options rule the model out. catalogue: all names.
-    private: the providers that are marked so.
+    """The models that the request's own options rule out: catalogue name -> reason.
 
+    catalogue: all catalogue names. private: names of the providers that are marked as private.
     Raises InvalidRequestError.
     """
     out: dict[str, str] = {}
@@ -45,8 +46,8 @@ def excluded_by(
 
 
 def check_known(catalogue: Collection[str], names: Iterable[str], param: str) -> None:
-    """Raises InvalidRequestError naming the first that is not in the catalogue. param: where the
-    names come from."""
+    """Raises InvalidRequestError for the first name that is not in the catalogue. param: the field
+    or header that the names come from."""
     for name in names:
         if name not in catalogue:
             raise InvalidRequestError(
@@ -57,8 +58,8 @@ def check_known(catalogue: Collection[str], names: Iterable[str], param: str) ->
 def cannot(
     fits: Mapping[str, Fit], request: GatewayRequest, *, pays_for_cap: bool
 ) -> dict[str, str]:
-    """The models that cannot answer, by name: why not. pays_for_cap: what the answer may cost is
-    bounded by its output cap."""
+    """The models that cannot answer the request: catalogue name -> reason. pays_for_cap: whether
+    the output cap bounds what the answer may cost."""
     excluded = {}
     cap = request.max_output_tokens
     for name, fit in fits.items():
@@ -67,7 +68,7 @@ def cannot(
         elif pays_for_cap and request.surface is Surface.COMPACT:
             excluded[name] = "nothing bounds what a compaction writes, as the budget wants"
         elif pays_for_cap and cap is not None and cap < fit.least_output_tokens:
-            # more than what is paid for would be sent
+            # Otherwise more would be sent than is paid for.
             excluded[name] = f"its provider takes no output cap under {fit.least_output_tokens}"
     return excluded
 
@@ -75,7 +76,8 @@ def cannot(
 def check_payable(
     request: GatewayRequest, budget_usd: Decimal | None, named: Callable[[], Mapping[str, str]]
 ) -> None:
-    """named: where a budget was given. Raises InvalidRequestError for a budget that cannot hold."""
+    """Raises InvalidRequestError for a budget that cannot be kept. named: where the budget was
+    given."""
     if request.server_tools and budget_usd is not None:
         searches = request.native is None and request.body.get("web_search_options") is not None
         tools = "web_search_options" if searches else "tools"
@@ -87,7 +89,7 @@ def check_payable(
 
 
 def check_routable(request: GatewayRequest) -> None:
-    """Raises InvalidRequestError for what goes to a named model alone."""
+    """Raises InvalidRequestError for a request that can only go to a model asked for by name."""
     if request.surface in (Surface.COMPLETIONS, Surface.EMBEDDINGS):
         raise InvalidRequestError(
             f"/v1/{request.surface} is not routed: name a model of GET /v1/models.", param="model"

@@ -1,4 +1,4 @@
-"""What a caller is told of what failed on the way: the one place that maps such errors to HTTP."""
+"""Maps failures of routing, scoring and providers to the errors that a caller receives."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ from server.upstream.errors import (
 )
 from server.upstream.refusals import Refusal
 
-# What leaves fewer models to choose from than a request could have.
+# The options and rules that leave fewer models to choose from.
 _NARROWING: Final = ("models", "private", "exclude")
 
 
 def from_router(error: RouterError, named: Mapping[str, str] | None = None) -> ApiError:
-    """The router's refusals are the caller's to mend. named: by option or rule, the header, the
-    field or the key of the configuration that said so."""
+    """A refusal by the router as an error that the caller can act on. named: maps an option or rule
+    to the header, field or configuration key that set it."""
     said = named or {}
     if isinstance(error, CeilingInfeasibleError):
         return InvalidRequestError(str(error), code="budget_infeasible")
@@ -68,12 +68,12 @@ def from_router(error: RouterError, named: Mapping[str, str] | None = None) -> A
 
 
 def from_scoring(_: ScoringError) -> ApiError:
-    """Scoring failed and the configuration says not to route without it."""
+    """The error where scoring failed and the configuration forbids routing without a score."""
     return OverloadedError("The prompt could not be scored.")
 
 
 def from_upstreams(failures: Mapping[str, UpstreamError]) -> ApiError:
-    """What the caller is told when all attempts failed: model name -> its failure, in order."""
+    """The error where all attempts failed. The argument maps model names to failures, in order."""
     errors = list(failures.values())
     if isinstance(errors[-1], UpstreamRejectedError):
         return PassedThroughError(errors[-1].status, errors[-1].body)
@@ -96,14 +96,14 @@ def from_upstreams(failures: Mapping[str, UpstreamError]) -> ApiError:
 
 
 def with_words(error: UpstreamError) -> str:
-    """What failed, with the provider's own words for it, where it has some. Not for logs."""
+    """The failure with the provider's own message, where there is one. Must not be logged."""
     if error.said is None:
         return error.message
     return f'{error.message}: "{error.said.words}"'
 
 
 def _common_refusal(errors: Sequence[UpstreamError]) -> UpstreamModelRefusedError | None:
-    """The first refusal that the caller can do something about, where every model has refused."""
+    """The first refusal that the caller can act on, where every model has refused the request."""
     refusals = [error for error in errors if isinstance(error, UpstreamModelRefusedError)]
     if len(refusals) < len(errors):
         return None
@@ -111,14 +111,14 @@ def _common_refusal(errors: Sequence[UpstreamError]) -> UpstreamModelRefusedErro
 
 
 def _refused(refusal: UpstreamModelRefusedError) -> ApiError:
-    # 413 is about bytes, and has words of its own
+    # Status 413 concerns the size in bytes, and has its own message.
     if refusal.refusal is Refusal.CONTEXT and refusal.status != 413:
         return ContextRefusedError(refusal.body)
     return PassedThroughError(refusal.status, refusal.body)
 
 
 def from_resting(resting: Mapping[str, Resting]) -> ApiError:
-    """What the caller is told when only models that are left alone for a while could answer."""
+    """The error where only resting models could answer."""
     wait_s = min(rest.wait_s for rest in resting.values())
     if all(rest.rate_limited for rest in resting.values()):
         return RateLimitedError(wait_s)

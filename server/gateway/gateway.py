@@ -1,4 +1,4 @@
-"""The whole path of a request: score, decide, send, and decide again where sending failed."""
+"""The path of a request: score the prompt, decide on a model, send, and decide again on failure."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from server.upstream.errors import Stage, UpstreamError, UpstreamRejectedError
 
 T = TypeVar("T", UpstreamReply, UpstreamStream)
 Sender = Callable[[Upstream, UpstreamRequest], Awaitable[T]]
-# How often a reservation is tried for one attempt: others may take the money in between.
+# How often a reservation is tried for one attempt: other requests may take the money in between.
 _RESERVATIONS: Final = 4
 
 
@@ -59,12 +59,12 @@ class Gateway:
         health: Health | None = None,
         keep: Callable[[Exchange], None] | None = None,
     ) -> None:
-        """keep: is given each exchange when it is over, as far as deciding goes."""
+        """keep: receives each exchange when its last decision has been made."""
         self.planner = planner
         self.keep = keep or forget
         self._upstreams = upstreams
         self.admission = admission
-        # requests that hold on to this gateway, those in the queue for a place too
+        # The requests that use this gateway, including those that wait in the queue for a place.
         self.under_way = 0
         self.heavy = planner.heavy
         self._entropy = entropy
@@ -75,7 +75,7 @@ class Gateway:
         self._decide = Decider(self.health, with_solver=planner.needs_solver).decide
 
     async def admit(self, caller: Caller) -> Place:
-        """As long as it is held the request counts as under way.
+        """Waits for a place; the request counts as in progress until the place is left.
 
         Raises RateLimitedError, OverloadedError.
         """
@@ -93,7 +93,7 @@ class Gateway:
         place.leave()
 
     def route(self, plan: Plan, leaderboard: PromptLeaderboard, score_ms: float) -> Exchange:
-        """The decision alone. Raises ApiError."""
+        """Makes the decision only; nothing is sent. Raises ApiError."""
         rng = random.Random(self._seed(plan))
         started = time.perf_counter()
         decision = self._decide(plan, leaderboard, rng)
@@ -103,7 +103,7 @@ class Gateway:
         return exchange
 
     async def complete(self, request: GatewayRequest, plan: Plan) -> tuple[Exchange, UpstreamReply]:
-        """A whole answer. Raises ApiError."""
+        """Sends the request and returns a whole answer. Raises ApiError."""
         exchange, entry, reply = await self._attempt(request, plan, tool_names.complete)
         if not reply.is_large:
             entry.answer(reply.body)
@@ -118,8 +118,8 @@ class Gateway:
     async def stream(
         self, request: GatewayRequest, plan: Plan, opening: Opening | None = None
     ) -> tuple[Exchange, UpstreamStream]:
-        """An answer whose first event has arrived; to be closed. opening: is told meanwhile how far
-        it has come. Raises ApiError."""
+        """Sends the request and returns a stream whose first event has arrived; the caller closes
+        it. opening: receives the progress until then. Raises ApiError."""
         exchange, entry, stream = await self._attempt(
             request, plan, tool_names.open_stream, opening
         )
@@ -134,7 +134,7 @@ class Gateway:
         send: Sender[T],
         opening: Opening | None = None,
     ) -> tuple[Exchange, Entry, T]:
-        """Sends to the chosen model; after a failure decides again among what is left.
+        """Sends to the chosen model; after a failure decides again among the models that are left.
 
         The entry of the attempt that succeeded is still open; all others are settled.
         """
@@ -168,7 +168,8 @@ class Gateway:
                 else:
                     upstream, outgoing = self._outgoing(request, exchange)
                     with self.health.watching(exchange.decision.card):
-                        outgoing.progress.stage = Stage.SENT  # unless the upstream says otherwise
+                        # the upstream changes this where it did not send
+                        outgoing.progress.stage = Stage.SENT
                         reply = await send(upstream, outgoing)
             except UpstreamError as error:
                 exchange.timings.upstream_ms += _ms_since(started)
@@ -176,7 +177,8 @@ class Gateway:
                 self._note_failure(exchange, error)
                 await self._decide_again(exchange, leaderboard, exchange.rng)
             except BaseException:
-                # the caller has hung up: what was sent, the provider may have begun and may bill
+                # The caller has hung up: the provider may have begun on what was sent, and may bill
+                # it.
                 entry.settle(Outcome.CANCELLED)
                 raise
             else:
@@ -190,7 +192,8 @@ class Gateway:
     async def _hedged(
         self, exchange: Exchange, request: GatewayRequest, send: Sender[T], entry: Entry
     ) -> tuple[Entry, T, float]:
-        """The faster of two: its entry, its answer and when it began. Raises UpstreamError."""
+        """Sends to two models; returns the faster one's entry, answer and start. Raises
+        UpstreamError."""
         number = len(exchange.history) - 1
 
         async def second() -> Leg[T] | None:
@@ -217,14 +220,15 @@ class Gateway:
 
         async def run() -> T:
             with self.health.watching(card):
-                outgoing.progress.stage = Stage.SENT  # unless the upstream says otherwise
+                # the upstream changes this where it did not send
+                outgoing.progress.stage = Stage.SENT
                 return await send(upstream, outgoing)
 
         return Leg(exchange.decision, entry, exchange.sent_as, asyncio.create_task(run()))
 
     async def _reserve_hedge(self, exchange: Exchange) -> Entry | None:
-        """For a second model within what the first may leave of the budget; None where nothing
-        fits, or where hedging has had its share of the requests."""
+        """Reserves for a second model within what the first may leave of the budget. None where no
+        model fits, or where the hedged share of the requests is used up."""
         request, decision = exchange.plan.routing, exchange.decision
         plan = replace(exchange.plan, routing=after(request, decision))
         out = {decision.model: "asked already for this request"}
@@ -245,7 +249,7 @@ class Gateway:
         return entry
 
     async def _reserve(self, exchange: Exchange, leaderboard: PromptLeaderboard) -> Entry:
-        """Reserves for the decision in force; where a window is short of money, for one that fits.
+        """Reserves money for the current decision; where a window is short, for a model that fits.
 
         Raises BudgetExhaustedError.
         """
@@ -328,7 +332,7 @@ class Gateway:
     async def _decide_again(
         self, exchange: Exchange, leaderboard: PromptLeaderboard, rng: random.Random
     ) -> None:
-        """Another model where one fits what is left; else, after a pause, the same once more."""
+        """Chooses another model that fits what is left; else retries the same one after a pause."""
         failures = exchange.failures
         last = list(failures.values())[-1]
         routed = exchange.plan.routed
@@ -339,7 +343,7 @@ class Gateway:
         try:
             again = self._decide(plan, leaderboard, rng, excluded)
         except ApiError:
-            # nothing else fits what is left: the caller learns why the first choice failed
+            # No other model fits what is left: the caller is told why the first choice failed.
             if not self._may_retry(exchange, last):
                 raise from_upstreams(failures) from last
             await anyio.sleep(full_jitter_s(exchange.retries, self.health.chance))
@@ -351,7 +355,8 @@ class Gateway:
         exchange.decision = replace(again, budget_usd=exchange.decision.budget_usd)
 
     def _left(self, exchange: Exchange) -> Plan:
-        """With what the last attempt has left of what the request may cost."""
+        """The plan, limited to what the last attempt has left of the amount that the request may
+        cost."""
         plan, entry = exchange.plan, exchange.entry
         if entry is None:
             return plan

@@ -1,7 +1,7 @@
-"""A hedged request: where the first model is slow to begin, a second is asked as well.
+"""A hedged request: where the first model is slow to begin, a second model is asked as well.
 
-The first to answer wins and the other is hung up on. Both may be billed, and both are counted: the
-loser's entry is settled at what was seen of its answer, or at an estimate.
+The first to answer wins, and the connection to the other is closed. Both may be billed, and both
+are counted: the loser's entry is settled at what was seen of its answer, or at an estimate.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 @dataclass(slots=True, eq=False)
 class Leg(Generic[T]):
-    """One of the two. started: by time.perf_counter."""
+    """One of the two attempts. started: its start, as read from time.perf_counter."""
 
     decision: Decision
     entry: Entry
@@ -34,7 +34,8 @@ class Leg(Generic[T]):
     started: float = field(default_factory=time.perf_counter)
 
     def failed(self) -> bool:
-        """Whether it has ended in an error, which is then settled. Other exceptions go through."""
+        """Whether the attempt has ended in an UpstreamError, which is then settled. Any other
+        exception is raised."""
         try:
             self.task.result()
         except UpstreamError as error:
@@ -44,7 +45,7 @@ class Leg(Generic[T]):
         return False
 
     async def give_up(self) -> None:
-        """Hangs up on it, and settles what it may cost."""
+        """Closes the attempt's connection and settles what it may cost."""
         self.task.cancel()
         try:
             (outcome,) = await asyncio.gather(self.task, return_exceptions=True)
@@ -54,17 +55,18 @@ class Leg(Generic[T]):
                 await outcome.aclose()
             elif isinstance(outcome, UpstreamError):
                 self.entry.fail(outcome)
-        finally:  # a process that stops does not wait for it either
+        finally:  # a process that is stopping does not wait for it either
             self.entry.settle(Outcome.CANCELLED)
 
 
 async def race(
     first: Leg[T], second: Callable[[], Awaitable[Leg[T] | None]], after_s: float
 ) -> list[Leg[T]]:
-    """The legs, the decisive one last: it has answered, or it has failed after all others.
+    """Runs the race; returns its legs, the decisive one last: it has answered, or it has failed
+    after all the others.
 
-    second: starts the other leg, or declines to (None); called where nothing has come after_s
-    seconds on. An upstream's verdict on the caller's request is decisive too.
+    second: starts the other leg, or declines to (None); it is called where the first leg has sent
+    nothing within after_s seconds. A provider's refusal of the caller's request is decisive too.
     """
     legs = [first]
     try:
@@ -73,7 +75,7 @@ async def race(
             legs.append(other)
         return await _decided(legs)
     except BaseException:
-        # the caller has hung up, or something is broken: nobody waits for any of them
+        # The caller has hung up, or there is a bug: nobody waits for any of the legs.
         await asyncio.gather(*(asyncio.shield(leg.give_up()) for leg in legs))
         raise
 

@@ -1,4 +1,5 @@
-"""What answers teach about costs: each provider's tokenizer, and who holds which prompt."""
+"""Learns about costs from answers: how each provider counts tokens, and which one caches which
+prompt."""
 
 from __future__ import annotations
 
@@ -15,7 +16,8 @@ from server.gateway.prompt_cache import Prefixes, PromptCaches
 
 
 class Learned:
-    """Of this process; lost with it, and learnt again within minutes."""
+    """What this process has learnt. It is lost when the process ends, and learnt again within
+    minutes."""
 
     def __init__(self) -> None:
         self._ratios: dict[str, TokenRatios] = {}
@@ -33,10 +35,13 @@ class Learned:
         marked: bool = False,
         prefixes: Prefixes | None = None,
     ) -> None:
-        """usage: as reported; counted: the input tokens by our own tokenizer, 0 where they are not
-        of text alone and what a provider makes of them says nothing of its tokenizer. marked: its
-        provider holds only what the request marks, and says so in the usage. prefixes: see
-        `prefixes`."""
+        """Records the usage of an answer.
+
+        usage: as reported. counted: input tokens by our own tokenizer; 0 where the input is not all
+        text, so that the provider's count says nothing about its tokenizer. marked: the provider
+        caches only what the request marks, and reports it in the usage. prefixes: the result of
+        `prefixes`.
+        """
         if counted > 0:
             known = self._ratios.get(card.provider)
             if known is None:
@@ -50,23 +55,23 @@ class Learned:
             self._caches.answered(caller, body, card.name, usage.prompt_tokens, prefixes)
 
     def wrote(self, caller: str, decision: Decision, tokens: int, effort: str) -> None:
-        """How many tokens the answers of a request had, thoughts included."""
+        """Records how many tokens the answers to a request had, including thoughts."""
         request, cap = decision.request, decision.max_output_tokens
         if decision.model not in request.thought_tokens:
-            return  # the checkpoint predicts the length of an answer without thoughts
+            return  # the checkpoint predicts the length of an answer without its thoughts
         caps = [one for one in (request.shape.max_output_tokens, cap) if one is not None]
         n, limit = request.shape.n, min(caps, default=math.inf)
         own = (c for c in decision.candidates if c.card.name == decision.model)
         expected = next((c.expected_output_tokens for c in own), 0.0)
         if tokens >= n * limit or expected >= limit:
-            return  # it was cut off: how long it would have been nobody knows
+            return  # the answer was cut off: its full length is unknown
         factor = request.length_factors.get(decision.model, 1.0)
         self.lengths.observe(caller, decision.model, effort, expected / factor, tokens / n)
 
     def input_tokens(
         self, cards: Iterable[ModelCard], estimated: int, caller: str
     ) -> dict[str, int]:
-        """Catalogue name -> tokens, where the provider's count differs from ours."""
+        """Input tokens by catalogue name, for models whose provider counts differently from us."""
         other = {}
         for name, ratio in self._ratios.items():
             count = ratio.corrected(caller, estimated)
@@ -77,11 +82,11 @@ class Learned:
         return {card.name: other[card.provider] for card in cards if card.provider in other}
 
     def prefixes(self, caller: str, body: Mapping[str, Any]) -> Prefixes:
-        """What tells the prompt again, found out beforehand where that takes long."""
+        """The hashes that identify the prompt, computed in advance where that takes long."""
         return self._caches.prefixes(caller, body)
 
     def cached_tokens(
         self, caller: str, body: Mapping[str, Any], prefixes: Prefixes | None = None
     ) -> dict[str, int]:
-        """Catalogue name -> tokens of this prompt that its provider should hold."""
+        """Tokens of this prompt that each model's provider should hold, by catalogue name."""
         return self._caches.cached_tokens(caller, body, prefixes)

@@ -1,11 +1,11 @@
-"""How much models write, thoughts included: at first by what is known of their thinking, then by
-this gateway's own answers.
+"""Estimates how much models write, including thoughts: at first from what is known about their
+thinking, later from this gateway's own answers.
 
-A checkpoint predicts the length of the visible answer. What a model thinks with before it is paid
-as well, and nothing in the prompt's leaderboard knows it. Where a model thinks, the true length is
-taken to be, per model and effort, the expected one times a factor that is log-normal; its mean and
-variance are shrunk towards 1 and towards a usual spread, as if some answers of that kind had been
-seen already.
+A checkpoint predicts the length of the visible answer. A model's thoughts are billed as well, and
+the prompt's leaderboard does not include them. For a model that thinks, the true length is taken to
+be, per model and effort, the expected length times a log-normal factor. The factor's mean and
+variance are shrunk towards 1 and towards a usual spread, as if some answers of that kind had
+already been seen.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from server.storage.states import read_state
 from server.storage.store import Store
 
 _NAME: Final = "output lengths"
-# Tokens of thoughts: over 30 models that were asked at their default effort, the median of each
-# one's mean is about 1,200 (20 suites of assistant and tool tasks, August 2026). The other efforts
-# are taken from it by halves and doubles.
+# Tokens of thoughts. Over 30 models that were asked at their default effort, the median of the
+# models' means is about 1,200 (20 suites of assistant and tool tasks, August 2026). The other
+# efforts are derived from it by halving and doubling.
 _DEFAULT_THOUGHTS: Final = 1_200.0
 _THOUGHTS: Final[Mapping[Effort, float]] = {
     "none": 0.0,
@@ -42,23 +42,24 @@ _THOUGHTS: Final[Mapping[Effort, float]] = {
     "xhigh": 4_800.0,
     "max": 9_600.0,
 }
-# As many answers' weight have what is known before, and the spread of lengths that is usual.
+# The prior knowledge, and the usual spread of lengths, weigh as much as this many answers.
 _PRIOR_ANSWERS: Final = 8.0
 _PRIOR_VARIANCE: Final = 0.25
-# One answer can be an accident, or somebody's trick.
+# One answer can be an accident, or an attempt to manipulate the estimate.
 _LEAST_RATIO: Final = 0.02
 _MOST_RATIO: Final = 50.0
-# Old answers count for less and less: about the last so many matter.
+# Old answers lose weight over time: in effect, about this many of the latest count.
 _MEMORY: Final = 500.0
 _REFRESHED_EVERY: Final = 16
-# Nobody's requests may decide what others' are expected to cost: as many answers of each count.
+# One caller's requests must not decide what others' requests are expected to cost: at most this
+# many answers of each other caller count.
 _OTHERS_ANSWERS: Final = 25.0
 _MOST_CALLERS: Final = 256
 
 
 @dataclass(slots=True)
 class _Seen:
-    """Of the logarithms of true over expected length: how many, their sum and sum of squares."""
+    """The number, sum and sum of squares of the logarithms of true over expected length."""
 
     n: float = 0.0
     total: float = 0.0
@@ -79,12 +80,12 @@ class _Seen:
         mean = self.total / weight
         spread = self.squares - 2.0 * mean * self.total + self.n * mean * mean
         variance = (_PRIOR_ANSWERS * _PRIOR_VARIANCE + max(0.0, spread)) / weight
-        # without any answer it is 1
+        # The factor is 1 before the first answer.
         return math.exp(mean + (variance - _PRIOR_VARIANCE) / 2.0)
 
 
 class OutputLengths:
-    """What is known of the models' lengths; one per process, kept in the storage."""
+    """What is known about the models' lengths. There is one per process; the storage keeps it."""
 
     def __init__(self) -> None:
         self._seen: dict[tuple[str, str], dict[str, _Seen]] = {}
@@ -93,8 +94,9 @@ class OutputLengths:
         self.changed = False
 
     def factors(self, effort: str, caller: str) -> Mapping[str, float]:
-        """Catalogue name -> what an expected length is multiplied by, where answers say so. A
-        caller's own answers count in full, those of each other caller for so many at most."""
+        """The factor on the expected length by catalogue name, for the models with recorded
+        answers. The caller's own answers count in full, those of each other caller up to a limit.
+        """
         found = self._factors.get((effort, caller))
         if found is None:
             own = ((model, seen) for (model, at), seen in self._seen.items() if at == effort)
@@ -107,14 +109,15 @@ class OutputLengths:
     def observe(
         self, caller: str, model: str, effort: str, expected_tokens: float, tokens: float
     ) -> None:
-        """An answer had so many tokens where so many were expected, before any factor."""
+        """Records the length of an answer in tokens. expected_tokens: the prediction before any
+        factor."""
         if expected_tokens <= 0 or tokens <= 0:
             return
         ratio = min(max(tokens / expected_tokens, _LEAST_RATIO), _MOST_RATIO)
         callers = self._seen.setdefault((model, effort), {})
         seen = callers.pop(caller, None) or _Seen()
         seen.add(math.log(ratio))
-        # the latest last: the one that has been silent longest goes
+        # The most recent caller is last, so that the one silent for longest is dropped first.
         callers[caller] = seen
         if len(callers) > _MOST_CALLERS:
             del callers[next(iter(callers))]
@@ -124,7 +127,7 @@ class OutputLengths:
             self._factors.clear()
 
     def document(self) -> list[list[Any]]:
-        """For the storage."""
+        """The state, as it is stored."""
         return [
             [model, effort, caller, seen.n, seen.total, seen.squares]
             for (model, effort), callers in self._seen.items()
@@ -132,7 +135,8 @@ class OutputLengths:
         ]
 
     def restore(self, document: object) -> None:
-        """What an earlier process has learnt. What cannot be read is left out."""
+        """Restores the state that an earlier process has stored. Entries that cannot be read are
+        skipped."""
         for row in document if isinstance(document, list) else ():
             match row:
                 case [str(model), str(effort), str(caller), int() | float() as n, *sums] if (
@@ -160,7 +164,7 @@ def _are_sums(n: float, sums: list[Any]) -> bool:
 
 
 def effort_asked(body: Mapping[str, Any]) -> str:
-    """The effort that a request names, in whichever API's words; empty where it names none."""
+    """The effort that a request names, in any API's form; empty where it names none."""
     if "reasoning_effort" in body:
         return _known(body["reasoning_effort"])
     for place in ("output_config", "reasoning"):
@@ -171,8 +175,8 @@ def effort_asked(body: Mapping[str, Any]) -> str:
 
 
 def expected_thoughts(facts: Mapping[str, ModelFacts], effort: str) -> dict[str, float]:
-    """Catalogue name -> tokens that the model is expected to think with at this effort; models that
-    do not think then are missing."""
+    """Tokens of thoughts expected at this effort, by catalogue name. Models that do not think at
+    this effort are missing."""
     asked = next((one for one in EFFORTS if one == effort), None)
     return {name: _thoughts(one, asked) for name, one in facts.items() if _thinks(one, asked)}
 
@@ -197,8 +201,8 @@ def _known(effort: object) -> str:
 async def lengths_kept(
     background: Background, store: Store, lengths: Callable[[], OutputLengths]
 ) -> AsyncIterator[None]:
-    """What earlier processes have learnt is read; while the context lasts, what is learnt is
-    stored once a minute, and at the end."""
+    """Restores what earlier processes have learnt; within the context, stores the state once a
+    minute, and once at the end."""
 
     async def save() -> None:
         current = lengths()
@@ -222,4 +226,4 @@ def _stored(database: Database) -> object:
     try:
         return None if document is None else orjson.loads(document)
     except orjson.JSONDecodeError:
-        return None  # it is learnt again
+        return None  # what is lost is learnt again

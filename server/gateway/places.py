@@ -1,5 +1,5 @@
-"""A place on the leaderboard for a model that it has no column for: that of its nearest relative by
-name, else the leaderboard's median."""
+"""Gives a model without a column on the leaderboard that of its nearest relative by name, or else
+the leaderboard's median."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _WORD: Final = re.compile(r"[a-z]+")
 _SMALL: Final = frozenset(
     {"mini", "nano", "luna", "haiku", "flash", "lite", "small", "tiny", "air", "instant", "turbo"}
 )
-# Names that begin otherwise and are of one house all the same.
+# Prefixes of names that differ although the models come from one company.
 _HOUSES: Final = {
     "chatgpt": "gpt",
     "o": "gpt",
@@ -36,18 +36,18 @@ _HOUSES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The column that stands for a model, and what that rests on: its own, a relative's, or the
-    median of the leaderboard."""
+    """The leaderboard column that stands for a model, and its origin: the model's own, a
+    relative's, or the median of the leaderboard."""
 
     column: str
     rests_on: RestsOn
 
 
 class Places:
-    """Places of models on one leaderboard.
+    """Finds the places of models on one leaderboard.
 
-    columns: its names. marginal: one for all prompts, which says which column is the median; None:
-    the one in the middle of the list stands in.
+    columns: the leaderboard's names. marginal: the leaderboard for no prompt in particular, which
+    determines the median column; without it the middle of the list is used.
     """
 
     def __init__(self, columns: Sequence[str], marginal: PromptLeaderboard | None) -> None:
@@ -58,7 +58,8 @@ class Places:
         self._kin = [(name, _kind_of(name)) for name in by_strength]
 
     def of(self, name: str) -> Place | None:
-        """name: as the leaderboard would call the model. None: the leaderboard is empty."""
+        """The place of a model. name: as the leaderboard would spell it. None: the leaderboard is
+        empty."""
         if name in self._columns:
             return Place(name, "own")
         relative = self._nearest(name)
@@ -67,15 +68,15 @@ class Places:
         return None if self._median is None else Place(self._median, "median")
 
     def placed(self, card: ModelCard) -> ModelCard:
-        """The card with the column that stands for it."""
+        """The card, with the column that stands for its model."""
         place = self.of(card.leaderboard_name)
         if place is None or place.rests_on == "own":
             return card
         return replace(card, leaderboard_name=place.column)
 
     def _nearest(self, name: str) -> str | None:
-        """Of the same house: the one most alike in size and words, then in version, then the
-        strongest."""
+        """The most similar model of the same company: by size and words, then version, then
+        strength."""
         wanted = _kind_of(name)
         kin = [(other, kind) for other, kind in self._kin if kind.house == wanted.house]
         if not kin:

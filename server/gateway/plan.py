@@ -1,4 +1,4 @@
-"""A request that is ready to be decided."""
+"""The plan: a request with all that is needed to decide on a model."""
 
 from __future__ import annotations
 
@@ -19,15 +19,18 @@ from server.upstream.base import Fit
 
 @dataclass(slots=True)
 class Plan:
-    """A request ready to be decided. routed: false for a model asked for by its own name.
-    fits: catalogue name -> what its provider can express of the request. taste: of the caller, that
-    its leaderboard was moved by. fallbacks: further models that may be tried. named: by option or
-    rule, where it was said. counted_tokens: the input where all of it is text that was tokenised,
-    else 0. served: knows what the names in answers stand for. tags: what spend is told by.
-    is_large: nothing that goes through all of its body is done on the event loop. prefixes: see
-    Learned.prefixes; None: unknown yet. visit: to its session; None where it has none. kept: what
-    of the session it is decided by, see x-p2l-kept. is_scored_before: for another request of the
-    same tool loop."""
+    """A request with all that is needed to decide on a model.
+
+    routed: False for a model that is asked for by its own name. fits: what each model's provider
+    can express of the request, by catalogue name. taste: the caller's own taste, which moved the
+    leaderboard. fallbacks: how many further models may be tried. named: where each option or rule
+    was set. counted_tokens: the input tokens where all of the input is text that was tokenised,
+    else 0. served: finds the models that the names in answers stand for. tags: the labels by which
+    spend is told apart. is_large: the body must not be processed on the event loop. prefixes: see
+    Learned.prefixes; None: not computed yet. visit: the request's visit to its session; None where
+    it has none. kept: the part of the session that decides the request, see x-p2l-kept.
+    is_scored_before: the leaderboard was scored for another request of the same tool loop.
+    """
 
     request_id: str
     caller: Caller
@@ -56,8 +59,8 @@ class Plan:
 
     @property
     def scoring(self) -> str:
-        """What the leaderboard came from: the prompt, an earlier request of its tool loop, the
-        marginal that stood in, or nothing (a model asked for by name)."""
+        """The source of the leaderboard: the prompt, an earlier request of the same tool loop, the
+        marginal leaderboard as a fallback, or none (a model asked for by name)."""
         if not self.routed:
             return "none"
         if self.marginal:

@@ -1,4 +1,4 @@
-"""From a parsed request to what the router is asked: rules, shape, candidates."""
+"""Turns a parsed request into the router's input: rules, request shape and candidates."""
 
 from __future__ import annotations
 
@@ -53,11 +53,11 @@ from server.upstream.base import Fit, Upstream
 from server.upstream.patience import thinks
 from server.wire.service_tier import other_tiers
 
-# Counting is exact up to here; beyond, tokenising would cost more than the count is worth.
+# Counting is exact up to this length; beyond it, tokenising costs more than exactness is worth.
 _EXACT_COUNT_CHARS = 20_000
 _ANYTHING = Fit()
 
-# A caller and the USD that are configured for a certain win -> what it is worth to them now.
+# Maps a caller and the configured USD per certain win to what a win is worth to the caller now.
 Worth = Callable[[Caller, Decimal | None], Decimal | None]
 
 
@@ -66,12 +66,12 @@ def _as_configured(_: Caller, usd_per_win: Decimal | None) -> Decimal | None:
 
 
 class Planner:
-    """Knows the catalogue, the rules and the scorer. upstreams: by provider name; where one is
-    missing (a dry decision), its models count as able to express everything. aliases: other names
-    for models and profiles, and patterns of them. worth: what a win is worth to a caller, by what
-    is configured and by what is left of its budgets. facts: by catalogue name, what is known of the
-    models. private: names of the providers that are marked so. previous: the planner that this one
-    takes over from, with all that it has learnt."""
+    """Plans requests by the catalogue, the rules and the scorer. upstreams: by provider name; where
+    one is missing (a dry decision), its models count as able to express everything. aliases: other
+    names, and patterns of names, for models and profiles. worth: what a win is worth to a caller,
+    given what is configured and what is left of its budgets. facts: what is known about each model,
+    by catalogue name. private: names of the providers marked private. previous: the planner that
+    this one replaces, whose learnt state it takes over."""
 
     def __init__(
         self,
@@ -113,10 +113,10 @@ class Planner:
     def serve(
         self, catalogue: Sequence[ModelCard], facts: Mapping[str, ModelFacts] | None = None
     ) -> None:
-        """From now on these; requests that are planned already keep theirs. facts: None: those
-        before."""
+        """Uses this catalogue from now on; existing plans keep theirs. facts: None keeps the
+        current ones."""
         if facts is not None:
-            # nothing is adapted to a model of which nothing is known
+            # Requests are not adapted to a model about which nothing is known.
             self._facts = {name: one for name, one in facts.items() if one.known != "nothing"}
             self._rules_of = alike(self._facts)
             self._thoughts.clear()
@@ -124,7 +124,7 @@ class Planner:
         self._place()
 
     def _place(self) -> None:
-        """Gives every model a column of the leaderboard, once it is known which it has."""
+        """Gives every model a column of the leaderboard, once its columns are known."""
         columns = self._columns = self.scorer.models
         cards = self._served
         if columns:
@@ -142,8 +142,8 @@ class Planner:
         *,
         is_large: bool = False,
     ) -> Plan:
-        """is_large: its body is not gone through on the event loop. Raises NotFoundError for an
-        unknown model, InvalidRequestError for bad options."""
+        """Plans a request. is_large: its body must not be processed on the event loop. Raises
+        NotFoundError for an unknown model, InvalidRequestError for bad options."""
         if self.scorer.models != self._columns:
             self._place()
         model = self.meant(request.model)
@@ -229,9 +229,9 @@ class Planner:
         return self._aliases.meant(name, self.catalogue)
 
     async def leaderboard(self, plan: Plan) -> tuple[PromptLeaderboard, float]:
-        """The prompt's leaderboard and the milliseconds it took. Raises ApiError.
+        """The prompt's leaderboard and the milliseconds that scoring took. Raises ApiError.
 
-        A model asked for by name is not scored: there is nothing to choose.
+        A model that is asked for by name is not scored: there is nothing to choose.
         """
         if not plan.routed:
             return _leaderboard_of_one(plan.catalogue[0]), 0.0
@@ -245,12 +245,12 @@ class Planner:
         return board, (time.perf_counter() - started) * 1000.0
 
     def thinks(self, model: str, body: Mapping[str, Any]) -> bool:
-        """Whether a model of the catalogue thinks before it answers this body, as it goes out."""
+        """Whether a catalogue model thinks before it answers this body, as it will be sent."""
         facts = self._facts.get(model)
         return thinks(body, None if facts is None else facts.thinking)
 
     def caches_marks_only(self, model: str) -> bool:
-        """Whether the model's provider caches nothing but what a request marks."""
+        """Whether the model's provider caches only the parts of a prompt that the request marks."""
         facts = self._facts.get(model)
         return facts is not None and facts.caching.kind == "marked"
 
@@ -261,13 +261,13 @@ class Planner:
         return found
 
     def visible(self, caller: Caller) -> list[ModelCard]:
-        """The models this caller may ask for."""
+        """The models that this caller may ask for."""
         cards = self.catalogue.values()
         return [card for card in cards if caller.models is None or card.name in caller.models]
 
     async def _scored(self, plan: Plan) -> PromptLeaderboard:
         if isinstance(self.scorer, FixedScorer):
-            return self.scorer.marginal  # nothing is waited for: no timer is needed
+            return self.scorer.marginal  # nothing is waited for, so no timer is needed
         try:
             async with asyncio.timeout(self._scoring.timeout_ms / 1000.0):
                 return (await self.scorer.score(plan.conversation)).leaderboard
@@ -290,7 +290,7 @@ class Planner:
         return rules.constraints.rows(self.latencies.of(streamed=streamed))
 
     def _worth_of_a_win(self, rules: RoutingRules, caller: Caller) -> Decimal | None:
-        """USD: the key's own, else what routing says; less where budgets are short."""
+        """The key's own value in USD, else that of `routing`; less where budgets run short."""
         own = rules.usd_per_win if caller.usd_per_win is None else caller.usd_per_win
         return self._worth(caller, own)
 
@@ -332,14 +332,14 @@ class Planner:
     def _weighed(
         self, request: GatewayRequest, cards: Sequence[ModelCard], bounded: bool
     ) -> tuple[dict[str, Fit], Counted, Conversation]:
-        """All for which the whole of a request is gone through."""
+        """Everything that requires a pass over the whole request."""
         fits = self._fits(request, cards, bounded=bounded)
         return fits, request.counted(), request.conversation
 
     def _fits(
         self, request: GatewayRequest, cards: Sequence[ModelCard], *, bounded: bool
     ) -> dict[str, Fit]:
-        """By catalogue name. It is found out once for models that are alike in this."""
+        """The fit of each card by catalogue name, computed once for models that are alike here."""
         fits: dict[str, Fit] = {}
         alike: dict[tuple[str, int | None, Hashable], Fit] = {}
         for card in cards:
@@ -385,7 +385,7 @@ def _take_marginal(plan: Plan, marginal: PromptLeaderboard) -> None:
 
 
 def _chat_body(request: GatewayRequest) -> Mapping[str, Any]:
-    """The messages of a chat completion; empty on other surfaces."""
+    """The body on chat completions, whose messages are looked at; empty on other surfaces."""
     return request.body if isinstance(request, ChatRequest) else {}
 
 

@@ -1,8 +1,9 @@
-"""Which model holds a conversation in its provider's prompt cache, as far as this process knows.
+"""Records which model's provider has a conversation in its prompt cache, as far as this process
+knows.
 
-A request is stateless, but its next turn begins with the very messages it was: a keyed hash of
-those tells them again, and nothing of the text is kept. Callers never see each other's: a hash
-covers the caller's name.
+A request is stateless, but the next turn of its conversation begins with the same messages. A keyed
+hash of them recognises it, and nothing of the text is kept. A hash covers the caller's name, so
+that callers never see each other's conversations.
 """
 
 from __future__ import annotations
@@ -16,18 +17,21 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-# What providers keep without being paid for more.
+# How long providers keep a cached prompt without an additional charge.
 _KEPT_S: Final = 300.0
 _MOST: Final = 50_000
-# Providers cache no prefix shorter than this.
+# Providers do not cache shorter prefixes.
 _LEAST_TOKENS: Final = 1024
-# Of a long conversation only so many of the latest prefixes are looked up.
+# Of a long conversation, only this many of the latest prefixes are looked up.
 _LOOKED_AT: Final = 8
 
 
 class Prefixes(NamedTuple):
-    """What tells a conversation again. messages: a hash for each beginning of it, the whole last.
-    tools: of what stands before the messages in a prompt: other tools, another prompt."""
+    """The hashes that recognise a conversation.
+
+    messages: one hash for each prefix of the messages, the last one for all of them. tools: the
+    hash of what precedes the messages in a prompt; with other tools it is another prompt.
+    """
 
     messages: Sequence[bytes]
     tools: bytes
@@ -40,7 +44,7 @@ class _Held(NamedTuple):
 
 
 class PromptCaches:
-    """prefix hash -> model, the latest ones, for five minutes."""
+    """Maps prefix hashes to models, the latest ones, for five minutes."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._key = secrets.token_bytes(32)
@@ -55,8 +59,8 @@ class PromptCaches:
         prompt_tokens: int,
         prefixes: Prefixes | None = None,
     ) -> None:
-        """A model of the catalogue has read the body's messages, prompt_tokens by its count.
-        prefixes: those of the body, where they are known already."""
+        """Records that a catalogue model has read the body's messages. prompt_tokens: by its
+        provider's count. prefixes: those of the body, where they are already known."""
         if prompt_tokens < _LEAST_TOKENS:
             return
         if prefixes is None:
@@ -72,8 +76,8 @@ class PromptCaches:
     def cached_tokens(
         self, caller: str, body: Mapping[str, Any], prefixes: Prefixes | None = None
     ) -> dict[str, int]:
-        """Catalogue name -> tokens of the body's beginning that its provider should hold.
-        prefixes: those of the body, where they are known already."""
+        """Tokens at the beginning of the body that each model's provider should have cached, by
+        catalogue name. prefixes: those of the body, where they are already known."""
         if not self._held:
             return {}
         found: dict[str, int] = {}
@@ -88,7 +92,7 @@ class PromptCaches:
         return found
 
     def prefixes(self, caller: str, body: Mapping[str, Any]) -> Prefixes:
-        """Of a conversation of the caller's."""
+        """The hashes of one of the caller's conversations."""
         messages = body.get("messages")
         if not isinstance(messages, Sequence):
             return Prefixes((), b"")
@@ -97,9 +101,9 @@ class PromptCaches:
         for message in messages:
             data = orjson.dumps(message, option=orjson.OPT_SORT_KEYS)
             if b'"cache_control"' in data:
-                # marks move from turn to turn
+                # Cache marks move from turn to turn.
                 data = orjson.dumps(_unmarked(message), option=orjson.OPT_SORT_KEYS)
-            # one JSON value after another: where each ends is clear
+            # JSON values need no separator: the end of each is unambiguous.
             digest.update(data)
             prefixes.append(digest.digest())
         return Prefixes(prefixes, self._hash_of_tools(body))

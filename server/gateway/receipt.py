@@ -1,4 +1,4 @@
-"""The receipt of a request: what the ledger keeps of its decisions, without the prompt."""
+"""The receipt of a request: the stored record of its decisions, without the prompt."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ from server.gateway.routed_request import Exchange
 def exchange_receipt(
     exchange: Exchange, *, created_s: int, checkpoint: str | None
 ) -> dict[str, Any]:
-    """The document of router.receipt. checkpoint: which one made the leaderboard, as told by
-    checkpoint_version; None where a name was asked for and nothing was scored."""
+    """The receipt as a document (see router.receipt). checkpoint: the version of the checkpoint
+    that made the leaderboard, from checkpoint_version; None where a model was asked for by name and
+    nothing was scored."""
     return folded_receipt(exchange, created_s=created_s, checkpoint=checkpoint).unfolded()
 
 
 def folded_receipt(exchange: Exchange, *, created_s: int, checkpoint: str | None) -> Folded:
-    """The same, as it is stored."""
+    """The receipt in its stored form."""
     plan = exchange.plan
     about = {
         "request_id": plan.request_id,
@@ -42,8 +43,8 @@ def _software() -> str:
 
 
 def checkpoint_version(scoring: ScorerSettings) -> str | None:
-    """A SHA-256 of the manifest of the checkpoint served in this process; `fixed` for a constant
-    leaderboard; None where another service scores."""
+    """The SHA-256 of the manifest of the checkpoint that this process serves; `fixed` for a
+    constant leaderboard; None where another service scores."""
     if scoring.url is not None:
         return None
     if scoring.fixed is not None:

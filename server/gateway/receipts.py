@@ -1,4 +1,4 @@
-"""Keeps the receipt of every decision, and the prompt where the configuration says so."""
+"""Stores the receipt of every decision, and the prompt where the configuration asks for it."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ _MOST_KEPT_CHARS: Final = 1_000_000
 
 
 class Receipts:
-    """keep_prompts: the user's turns are kept too, so that feedback can become a training vote; of
-    a prompt that is longer than any model reads to its end, they are not."""
+    """Stores receipts. keep_prompts: the user's turns are stored too, so that feedback can become a
+    training vote; not for a prompt that is longer than any model can read to its end."""
 
     def __init__(
         self,
@@ -36,17 +36,17 @@ class Receipts:
         self._checkpoint = checkpoint_version(scoring)
         self._keep_prompts = keep_prompts
         self._clock = clock
-        # what receipts have in common, by version
+        # The parts that receipts have in common, by version.
         self._stored: set[str] = set()
 
     def keep(self, exchange: Exchange) -> None:
-        """Of a routed request. Does not wait and does not fail."""
+        """Queues the receipt of a routed request. It neither waits nor fails."""
         if not exchange.plan.routed:
             return
         try:
             self._keep(exchange)
         except Exception as error:
-            # the answer has been paid for: it goes out without its receipt
+            # The answer has been paid for: it is delivered even without its receipt.
             _LOG.error("no receipt of %s: %s", exchange.plan.request_id, type(error).__name__)
 
     def _keep(self, exchange: Exchange) -> None:

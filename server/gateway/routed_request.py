@@ -1,4 +1,4 @@
-"""One request on its way through the gateway."""
+"""The state of one request on its way through the gateway."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _FREE_REFUSALS: Final = 8
 
 @dataclass(slots=True)
 class Timings:
-    """Milliseconds spent in each hop, for Server-Timing."""
+    """Milliseconds spent in each step, for the Server-Timing header."""
 
     score_ms: float = 0.0
     decide_ms: float = 0.0
@@ -43,12 +43,13 @@ class Timings:
 
 @dataclass(slots=True)
 class Exchange:
-    """One request on its way: its plan, the decision in force and what happened so far.
+    """The state of one request: its plan, the current decision and what has happened so far.
 
-    entry: the ledger's, of the latest attempt; None before the first. sent_as: the surface on
-    which it went out. rng: of the seed, past the draws so far. history: all decisions as the
-    router gave them, with what became of each. reservations: numbers of attempts that the ledger
-    has been told of; a refused one keeps its own, since its row is settled.
+    entry: the ledger entry of the latest attempt; None before the first. sent_as: the surface on
+    which it was sent. rng: the random generator of the seed, past the draws so far. history: all
+    decisions as the router made them, with the outcome of each. reservations: the number of
+    attempts that the ledger has been told of; a refused one keeps its number, since its row is
+    settled.
     """
 
     plan: Plan
@@ -66,14 +67,14 @@ class Exchange:
 
     @property
     def counted_attempts(self) -> int:
-        """Those that count against the fallbacks. A model's refusal of the request takes no time
-        and costs nothing, so that a few of them do not."""
+        """The attempts that count against the fallbacks. A model's refusal of the request takes no
+        time and costs nothing, so that a few refusals do not count."""
         refusals = sum(isinstance(e, UpstreamModelRefusedError) for e in self.failures.values())
         return self.attempts - min(refusals, _FREE_REFUSALS)
 
     def settle_race(self, legs: Sequence[Leg[Any]], number: int) -> None:
-        """The last leg is the one that decides: it becomes the attempt in force, and the last of
-        the history from number on."""
+        """Records the outcome of a hedged race. The last leg decides: it becomes the current
+        attempt, and the last one of the history from `number` on."""
         *others, last = legs
         raced = dict(
             zip(sorted(legs, key=lambda leg: leg.started), self.history[number:], strict=True)
@@ -87,20 +88,20 @@ class Exchange:
         self.decision, self.entry, self.sent_as = last.decision, last.entry, last.sent_as
 
     def take(self, entry: Entry) -> None:
-        """The entry of the next attempt, with the output cap that it pays for."""
+        """Takes the entry of the next attempt, with the output cap that it pays for."""
         self.entry = entry
         if entry.output_cap is not None:
             self.decision = replace(self.decision, max_output_tokens=entry.output_cap)
 
     async def note_served(self, reply: UpstreamReply | UpstreamStream) -> None:
-        """Finds out whether another model answered than the one asked for."""
+        """Checks whether another model answered than the one asked for, and records it."""
         entry, said = self.entry, reply.model or ""
         if entry is None:
             return
         try:
             other = await self.plan.served.other(self.decision.card, said)
         except BaseException:
-            # the caller has hung up, and nobody else has the answer
+            # The caller has hung up, and nobody else knows the answer.
             await _settle(entry, reply)
             raise
         if other is not None:
@@ -109,8 +110,8 @@ class Exchange:
             self.history[-1] = last._replace(served_model=entry.row.served_model)
 
     def exhausted(self, short: WindowShortError) -> ApiError:
-        """What a window that is short of money comes to: after a failed attempt, that failure is
-        what the caller is told."""
+        """The error where a window is short of money. After a failed attempt, the caller is told of
+        that failure instead."""
         if self.failures:
             return from_upstreams(self.failures)
         return BudgetExhaustedError(
@@ -130,10 +131,10 @@ async def _settle(entry: Entry, reply: UpstreamReply | UpstreamStream) -> None:
 
 @dataclass(slots=True)
 class Opening:
-    """A stream on its way to its first event. exchange: once it is decided who is asked."""
+    """A stream that waits for its first event. exchange: set once a model has been chosen."""
 
     exchange: Exchange | None = None
 
 
 def forget(_: Exchange) -> None:
-    """Where no receipts are kept."""
+    """Drops the exchange, where no receipts are kept."""

@@ -1,4 +1,4 @@
-"""Which model really answered: another than the one asked for is recorded, and billed as such."""
+"""Finds out which model answered. Where it is not the one asked for, it is recorded and billed."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from server.catalogue.price_list import Named, look_up_named
 from server.model_facts.names import canonical, undated
 from server.model_facts.rules import family_of
 
-# Month and day, or year and month, as in gpt-4-0613 and mistral-large-2411; a stable version of
-# Google's, as in gemini-2.0-flash-001; and what stands for the newest of them.
+# Endings of snapshots: month and day, or year and month, as in gpt-4-0613 and mistral-large-2411; a
+# stable version of Google's, as in gemini-2.0-flash-001; and words for the newest snapshot.
 _SNAPSHOT: Final = re.compile(
     r"-(?:(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])|2[3-9](?:0[1-9]|1[0-2])"
     r"|(?:0[1-9]|1[0-2])-20[2-9][0-9]|00[1-9]|latest)$"
 )
-# Part of the name, but for hosts that put their own version behind it.
+# Part of a model's name, except with hosts that append their own version.
 _VERSION: Final = re.compile(r"^[^.]+-v\d+$")
 _MOST_KEPT: Final = 4096
 
@@ -30,16 +30,16 @@ Known = Callable[[str], str | None]
 
 
 class _Unknown(Enum):
-    """What the catalogue does not tell."""
+    """Marks a model that the catalogue does not know."""
 
     ASK = "ask"
 
 
 def same_model(asked: str, answered: str, known: Known) -> bool:
-    """Whether a name in an answer is one of the model that was asked for.
+    """Whether a name in an answer denotes the model that was asked for.
 
-    Snapshots, aliases and hosts' spellings are, and so are names of which nobody knows a model:
-    deployments are called whatever their owner likes. known: a name -> the model's own name, None
+    Snapshots, aliases and hosts' spellings do. So do names of no known model, because deployments
+    can be named freely by their owners. known: maps a name to the model's own name, or to None
     where it is no well-known model's.
     """
     own, other = _own_name(asked), _own_name(answered)
@@ -49,14 +49,14 @@ def same_model(asked: str, answered: str, known: Known) -> bool:
     if two is None:
         return True
     if one is None:
-        # a retired model of a known family, or a deployment, perhaps called after its model
+        # It is a retired model of a known family, or a deployment, perhaps named after its model.
         return family_of(own) is None or own.startswith(f"{other}-")
     return _own_name(one) == _own_name(two)
 
 
 @lru_cache(maxsize=_MOST_KEPT)
 def _own_name(name: str) -> str:
-    """Without its host's spelling and its date."""
+    """The name without its host's prefix and its date."""
     bare = name.strip().lower().rpartition("/")[2]
     if _VERSION.match(bare) is None:
         bare = canonical(bare)
@@ -68,10 +68,10 @@ def _own_name(name: str) -> str:
 
 
 class ServedModels:
-    """What the names in answers stand for, found out once for each.
+    """Finds the models that the names in answers stand for, once for each name.
 
-    cards: the catalogue, which is believed before the price list. moment: decides which list price
-    is in force.
+    cards: the catalogue, which takes precedence over the price list. moment: decides which list
+    price is in force.
     """
 
     def __init__(self, cards: Sequence[ModelCard] = (), moment: datetime | None = None) -> None:
@@ -80,15 +80,15 @@ class ServedModels:
         self._found: dict[tuple[str, str], ModelCard | None] = {}
 
     async def other(self, card: ModelCard, answered: str) -> ModelCard | None:
-        """The model that answered in another's place, None where it is the card's own.
+        """The model that answered in place of the card's; None where the card's own model did.
 
-        answered: what the provider calls it. Its prices are None where nobody knows them.
+        answered: the provider's name for it. Its prices are None where they are unknown.
         """
         key = card.name, answered
         if key not in self._found:
             found = self._in_the_catalogue(card, answered)
             if isinstance(found, _Unknown):
-                # to load the price list takes longer than other requests should wait
+                # Loading the price list takes too long for the event loop.
                 found = await anyio.to_thread.run_sync(self._listed, card, answered)
             if len(self._found) >= _MOST_KEPT:
                 self._found.clear()

@@ -11,21 +11,22 @@ from p2l_model.types import FloatArray, PromptLeaderboard
 
 @dataclass(frozen=True, slots=True)
 class OwnTaste:
-    """shift: (M,) added to the coefficients; eta: added to the raw tie parameter, where there is
-    one; n_votes: they were learnt from."""
+    """One key's taste. shift: shape (M,), added to the coefficients; eta: added to the raw tie
+    parameter, where the family has one; n_votes: the number of votes that it was learnt from."""
 
     shift: FloatArray
     eta: float
     n_votes: int
 
     def to_json(self) -> dict[str, Any]:
-        """As a receipt holds it: what must be taken off its leaderboard to have the model's."""
+        """The form in a receipt: what to subtract from its leaderboard to get the original one."""
         return {"shift": self.shift.tolist(), "eta": self.eta, "n_votes": self.n_votes}
 
 
 @dataclass(slots=True)
 class Tastes:
-    """models: those of the leaderboards that shifts are for. by_key: by the key's name."""
+    """The tastes of all keys. models: the leaderboard names that shifts refer to. by_key: tastes by
+    the key's name."""
 
     models: tuple[str, ...] = ()
     by_key: Mapping[str, OwnTaste] = field(default_factory=dict)
@@ -33,8 +34,8 @@ class Tastes:
     def own(
         self, key_name: str, board: PromptLeaderboard
     ) -> tuple[PromptLeaderboard, OwnTaste | None]:
-        """The key's leaderboard of the prompt, and what moved it: None where nothing is known of
-        the key, or where another checkpoint has come since."""
+        """The prompt's leaderboard for this key, and the taste that moved it: None where the key
+        has none, or where the checkpoint has changed since."""
         taste = self.by_key.get(key_name)
         if taste is None or board.models != self.models:
             return board, None

@@ -1,4 +1,5 @@
-"""The configuration: one YAML file, every key checked, every secret by the name of a variable."""
+"""The configuration: one YAML file. Every key is checked; every secret is given by the name of a
+variable."""
 
 from __future__ import annotations
 
@@ -51,9 +52,16 @@ __all__ = [
 
 
 class Settings(Section):
-    """The whole configuration. aliases: name -> model, p2l or p2l:PROFILE; a star in the name
-    stands for any characters, and such a pattern is for names that are neither a model's nor an
-    alias, the longest first."""
+    """The whole configuration.
+
+    providers: the providers that requests may be sent to, by name. models: the catalogue, by the
+    name that callers use. aliases: other names -> a model, p2l or p2l:PROFILE. A star in a name
+    stands for any characters; such a pattern is tried for names that are neither a model's nor an
+    alias, and the longest pattern wins. routing: how models are chosen. scorer: where leaderboards
+    come from. auth: the keys of callers. server: rules for browsers. storage: the database. redis:
+    state that several gateways share. prices: list prices. facts: the table of facts about models.
+    limits: bounds on the work of one process. telemetry: traces.
+    """
 
     providers: dict[str, ProviderSettings] = Field(default_factory=dict)
     models: dict[str, ModelSettings] = Field(default_factory=dict)
@@ -68,21 +76,22 @@ class Settings(Section):
     facts: FactsFile = Field(default_factory=FactsFile)
     limits: LimitsSettings = Field(default_factory=LimitsSettings)
     telemetry: TelemetrySettings = Field(default_factory=TelemetrySettings)
-    # the models that were written down, where others have been added
+    # The models that were configured, where others have been added since.
     _configured: dict[str, ModelSettings] | None = PrivateAttr(default=None)
 
     @property
     def configured_models(self) -> dict[str, ModelSettings]:
-        """Those that the configuration names; `models` may hold more, of `models: auto`."""
+        """The models that the configuration names; `models` may also hold those of `models:
+        auto`."""
         return self.models if self._configured is None else self._configured
 
     def remember_configured(self, models: dict[str, ModelSettings]) -> None:
-        """Of these settings, all but these models have been added."""
+        """Records the configured models: all others in these settings have been added."""
         self._configured = models
 
     @property
     def is_auto(self) -> bool:
-        """Whether some provider's own list decides about models."""
+        """Whether some provider's own list determines which models there are."""
         return any(provider.models == "auto" for provider in self.providers.values())
 
     @model_validator(mode="after")

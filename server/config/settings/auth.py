@@ -1,4 +1,4 @@
-"""Who may call, and how much."""
+"""The settings for callers' keys and their limits."""
 
 from __future__ import annotations
 
@@ -10,14 +10,18 @@ from server.config.settings.fields import PositiveUsd, Section, Usd
 
 
 class KeySettings(Section):
-    """A caller's key: by the variable that holds it, or by its SHA-256 in lower-case hex.
+    """The key of a caller. It is given by the variable that holds it, or by its SHA-256.
 
-    name: spend is counted by it. models: those that it may use; left out: all. admin: may see the
-    dashboard and metrics and create keys. usd_per_win: what a certain win is worth to this caller;
-    overrides routing's and the profiles'. budget_usd: in any window_s seconds; without window_s: in
-    all. max_request_usd: what one request may cost at most with its retries and fallbacks, whatever
-    its headers say; a lower budget of the caller's own still holds. expires_at: from then on it is
-    not known.
+    name: the name under which spend is counted. key_env: the variable that holds the key.
+    key_sha256: the key's SHA-256 in lower-case hex. models: the models that the key may use;
+    default: all. admin: whether the key may see the dashboard and the metrics, and create keys.
+    usd_per_win: what a certain win is worth to this caller in USD; it overrides the values of
+    routing and of the profiles. budget_usd: what the key may spend in any window_s seconds; without
+    window_s, in total. window_s: the length of the budget's window in seconds. max_request_usd:
+    what one request may cost at most, including retries and fallbacks, whatever its headers say; a
+    lower budget in the request still holds. requests_per_minute: how many requests the key may
+    send. tokens_per_minute: how many tokens the key may use, input and output together. expires_at:
+    when the key becomes invalid.
     """
 
     name: str
@@ -43,13 +47,16 @@ class KeySettings(Section):
 
 
 class AuthSettings(Section):
-    """Who may call. No keys: open, and then only loopback is bound."""
+    """Who may call. Without keys the server accepts everybody, and then it binds to loopback only.
+
+    keys: the callers' keys.
+    """
 
     keys: list[KeySettings] = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> AuthSettings:
-        # spend is counted by name: two keys of one name would share a budget unawares
+        # Spend is counted by name: two keys with one name would share a budget by accident.
         names = [key.name for key in self.keys]
         for name in names:
             if names.count(name) > 1:

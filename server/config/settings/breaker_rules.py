@@ -1,4 +1,4 @@
-"""When a model is left alone because it failed."""
+"""The rules by which a breaker leaves a failing model alone."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from dataclasses import dataclass
 class BreakerRules:
     """When a breaker opens, and for how long.
 
-    consecutive_failures: so many in a row open it, also where nothing else could answer.
-    failure_ratio: this share of at least min_requests within window_s seconds opens it too.
-    open_s: how long at first; doubled by each probe that fails, up to max_open_s.
+    consecutive_failures: this many failures in a row open it, even where no other model could
+    answer. failure_ratio: this share of at least min_requests requests within window_s seconds
+    opens it too. open_s: how long it stays open at first, in seconds; each failed probe doubles it,
+    up to max_open_s.
     """
 
     consecutive_failures: int = 5

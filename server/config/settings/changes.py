@@ -1,4 +1,5 @@
-"""What differs between two configurations, by the names of settings: never by their values."""
+"""Compares two configurations. Differences are reported by the names of settings, never by
+value."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from server.config.settings import Settings
 
 def changed(old: object, new: object, name: str = "") -> Iterator[str]:
     """The names of the settings that differ, such as `routing.breaker.open_s` or
-    `models.gpt-4o.provider`; of something that was added or taken away, its own name."""
+    `models.gpt-4o.provider`; where something was added or removed, its own name."""
     if old == new:
         return
     before, after = _parts(old), _parts(new)
@@ -28,7 +29,8 @@ def changed(old: object, new: object, name: str = "") -> Iterator[str]:
 
 
 def keeping(settings: Settings, old: Settings, names: frozenset[str]) -> Settings:
-    """The settings with those of these names, such as `storage.url`, as they were."""
+    """The new settings, but with the old values of those with these names, such as
+    `storage.url`."""
     kept: dict[str, Any] = {}
     for section in {name.partition(".")[0] for name in names}:
         before, after = getattr(old, section), getattr(settings, section)
@@ -42,7 +44,7 @@ def keeping(settings: Settings, old: Settings, names: frozenset[str]) -> Setting
 
 
 def _parts(value: object) -> Mapping[str, object] | None:
-    """Of what has settings within it; None where it is one setting itself."""
+    """The settings within a value; None where the value is a single setting itself."""
     if value in ({}, []):
         return {}
     if isinstance(value, BaseModel):

@@ -1,4 +1,4 @@
-"""Rows beyond one budget, declared: what every mix must keep."""
+"""Constraints beyond one budget that every mix must satisfy."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class FurtherBudgetSettings(Section):
-    """The mean cost of what is drawn of these models, in USD a request."""
+    """A limit on the mean cost of a draw among some models.
+
+    name: the name of the limit. amount_usd: the limit in USD per request. models: the models whose
+    cost counts.
+    """
 
     name: str
     amount_usd: Usd
@@ -21,9 +25,13 @@ class FurtherBudgetSettings(Section):
 
 
 class ConstraintSettings(Section):
-    """max_latency_s: the mean of a draw, as measured here: until the first byte of a stream, until
-    the whole answer otherwise. min_value: of the objective; the cost is then minimised.
-    provider_shares: the largest probability of a draw to go to a provider."""
+    """Constraints that every mix must satisfy.
+
+    max_latency_s: a bound on the mean latency of a draw in seconds, as measured by this gateway:
+    until the first byte of a stream, otherwise until the whole answer. min_value: a lower bound on
+    the objective; the cost is then minimised. provider_shares: the largest probability with which a
+    draw may go to each provider. budgets: limits on the mean cost of some models.
+    """
 
     max_latency_s: PositiveSeconds | None = None
     min_value: Share | None = None
@@ -42,7 +50,7 @@ class ConstraintSettings(Section):
         return self
 
     def rows(self, latency_s: dict[str, float]) -> Constraints:
-        """As the router takes them. latency_s: catalogue name -> what was measured."""
+        """The constraints in the router's form. latency_s: measured latencies by catalogue name."""
         return Constraints(
             max_latency_s=self.max_latency_s,
             latency_s=latency_s,

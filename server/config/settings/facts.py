@@ -1,4 +1,4 @@
-"""What a configuration says of a model in place of the table of facts: `models.NAME.facts`."""
+"""Facts about a model that the configuration states in place of the table: `models.NAME.facts`."""
 
 from __future__ import annotations
 
@@ -15,17 +15,22 @@ Refused = Literal["never", "thinking", "always"]
 
 
 class LimitFacts(Section):
-    """max_input_tokens: of the input alone. default_output_tokens: where the provider stops when a
-    request has no cap."""
+    """Limits in tokens.
+
+    max_input_tokens: the limit of the input alone. default_output_tokens: where the provider stops
+    when a request has no output cap.
+    """
 
     max_input_tokens: PositiveInt | None = None
     default_output_tokens: PositiveInt | None = None
 
 
 class SamplingFacts(Section):
-    """When the model refuses a parameter: never, while it thinks, or always. penalties:
-    frequency_penalty and presence_penalty. both: whether it takes temperature and top_p in one
-    request. most_temperature: a higher one is refused."""
+    """When the model refuses a parameter: never, while it thinks, or always.
+
+    penalties: frequency_penalty and presence_penalty. both: whether it accepts temperature and
+    top_p in one request. most_temperature: the highest temperature that it accepts.
+    """
 
     temperature: Refused | None = None
     top_p: Refused | None = None
@@ -39,13 +44,17 @@ class SamplingFacts(Section):
 
 
 class ThinkingFacts(Section):
-    """use: whether the model thinks. kinds: how it is asked to. off: how it is told not to.
-    efforts: those that it takes, the least first; an empty list: it refuses the parameter.
-    on_responses_only: efforts that only /v1/responses takes. default_effort: without one in the
-    request. most_effort_when_off: the highest that it takes while its thinking is turned off.
-    least_budget_tokens, most_budget_tokens: of a budget for thinking.
-    tool_turns_need_thoughts: it refuses tool calls that come back without their thoughts.
-    bound_to_prefix: it refuses thoughts after another beginning of the conversation."""
+    """How the model thinks.
+
+    use: whether the model thinks. kinds: the ways in which it can be told to think. off: how it is
+    told not to think. efforts: the efforts that it accepts, lowest first; an empty list: it refuses
+    the parameter. on_responses_only: efforts that only /v1/responses accepts. default_effort: the
+    effort where the request names none. most_effort_when_off: the highest effort that it accepts
+    while its thinking is turned off. least_budget_tokens: the smallest budget for thinking.
+    most_budget_tokens: the largest budget for thinking. tool_turns_need_thoughts: whether it
+    refuses tool calls that come back without their thoughts. bound_to_prefix: whether it refuses
+    thoughts once the conversation before them has changed.
+    """
 
     use: Literal["never", "optional", "by_default", "always", "unknown"] | None = None
     kinds: frozenset[Literal["effort", "adaptive", "budget"]] | None = None
@@ -73,12 +82,17 @@ class ThinkingFacts(Section):
 
 
 class ToolFacts(Section):
-    """on_chat_completions: whether function tools are taken there: ok, not_with_effort (not beside
-    a reasoning_effort other than none), only_at_none (only beside reasoning_effort none), refused.
-    forced: whether tool_choice may force a call. id_pattern: a regular expression for the ids of
-    calls. ids_unique: no id twice in a conversation. name_pattern: one for the names of tools.
-    most: tools in a request. parallel_field: whether it takes parallel_tool_calls.
-    deferred: whether it knows tools that are not loaded at first, and references to them."""
+    """What the model accepts about tools.
+
+    on_chat_completions: whether chat completions accept function tools: ok, not_with_effort (not
+    beside a reasoning_effort other than none), only_at_none (only beside reasoning_effort none),
+    refused. forced: whether tool_choice may force a call. id_pattern: a regular expression for the
+    ids of calls. id_most_characters: the longest id of a call. ids_unique: whether an id must be
+    unique in a conversation. name_pattern: a regular expression for the names of tools.
+    name_most_characters: the longest name of a tool. most: the largest number of tools in a
+    request. parallel_field: whether it accepts parallel_tool_calls. deferred: whether it supports
+    tools that are loaded later, and references to them.
+    """
 
     on_chat_completions: Literal["ok", "not_with_effort", "only_at_none", "refused"] | None = None
     forced: Literal["ok", "not_when_thinking", "refused"] | None = None
@@ -93,11 +107,15 @@ class ToolFacts(Section):
 
 
 class SchemaFacts(Section):
-    """refused_keywords: in schemas of its output and of strict tools. most_min_items: the highest
-    minItems there. refused_at_tool_root: keywords at the root of a tool's parameters.
-    strict_needs_all_required: a strict schema must require every property. strict_needs_closed: it
-    must forbid other properties. with_tools: whether one request may ask for tools and for JSON
-    output. inline_references: it misreads arguments whose schema is a $ref."""
+    """What the model accepts in JSON schemas.
+
+    refused_keywords: keywords refused in schemas of its output and of strict tools. most_min_items:
+    the highest minItems in them. refused_at_tool_root: keywords refused at the root of a tool's
+    parameters. strict_needs_all_required: whether a strict schema must require every property.
+    strict_needs_closed: whether a strict schema must forbid other properties. with_tools: whether
+    one request may ask for both tools and JSON output. inline_references: whether it misreads
+    arguments whose schema is a $ref, so that references are replaced by what they refer to.
+    """
 
     refused_keywords: frozenset[str] | None = None
     most_min_items: NonNegativeInt | None = None
@@ -109,10 +127,13 @@ class SchemaFacts(Section):
 
 
 class MessageFacts(Section):
-    """system_later: what becomes of a system message in the middle of a conversation. prefill:
-    whether the last message may be the beginning of the answer. user_most_characters: of the field
-    user. cap_field: the only name that it takes for the output cap. verbosity: whether it takes
-    another than the usual one."""
+    """What the model accepts in messages.
+
+    system_later: how it treats a system message in the middle of a conversation. prefill: whether
+    the last message may be the beginning of the answer. user_most_characters: the longest value of
+    the field user. cap_field: the only name that it accepts for the output cap. verbosity: whether
+    it accepts a verbosity other than the usual one.
+    """
 
     system_later: Literal["ok", "ignored", "refused", "unknown"] | None = None
     prefill: bool | None = None
@@ -122,10 +143,13 @@ class MessageFacts(Section):
 
 
 class CachingFacts(Section):
-    """kind: what the provider keeps: every beginning of a prompt, what the request marks, both or
-    none. lifetimes_s: what can be had, the default first. least_tokens: no shorter beginning is
-    kept. most_marks: in a request. kept_at_other_effort: whether a change of effort keeps the
-    cache."""
+    """How the provider caches the model's prompts.
+
+    kind: what it caches: every prefix of a prompt, the prefixes that the request marks, both or
+    none. lifetimes_s: the available lifetimes in seconds, the default first. least_tokens: the
+    shortest prefix that is cached, in tokens. most_marks: the largest number of marks in a request.
+    kept_at_other_effort: whether a change of effort keeps the cache.
+    """
 
     kind: Literal["automatic", "marked", "both", "none", "unknown"] | None = None
     lifetimes_s: tuple[PositiveInt, ...] | None = None
@@ -135,20 +159,24 @@ class CachingFacts(Section):
 
 
 class RetirementFacts(Section):
-    """day: from which the provider no longer serves the model. successor: what takes its place."""
+    """When the vendor ends the model.
+
+    day: the day from which the provider no longer serves the model. successor: the model that
+    replaces it.
+    """
 
     day: date
     successor: str | None = None
 
 
 class FactOverrides(Section):
-    """What is known of the model, where the table (`p2l-router facts MODEL`) is wrong or does not
-    have it. What is left out stays as the table says.
+    """Facts about the model, where the table (`p2l-router facts MODEL`) is wrong or lacks them.
+    Keys that are left out keep the table's values.
 
-    limits: of tokens. sampling: parameters that it refuses. thinking: how it thinks. tools: what it
-    refuses about them. schemas: about JSON schemas. messages: about messages. caching: how prompts
-    are kept. retirement: when it ends. expected_output_tokens: of a usual answer with its thoughts,
-    by effort.
+    limits: limits in tokens. sampling: parameters that it refuses. thinking: how it thinks. tools:
+    what it accepts about tools. schemas: what it accepts in JSON schemas. messages: what it accepts
+    in messages. caching: how its prompts are cached. retirement: when it ends.
+    expected_output_tokens: the tokens of a usual answer including thoughts, by effort.
     """
 
     limits: LimitFacts = Field(default_factory=LimitFacts)
@@ -163,8 +191,10 @@ class FactOverrides(Section):
 
 
 class FactsFile(Section):
-    """The table of what is known of models. path: the file that `p2l-router facts --update` writes,
-    and that is read in place of the bundled table where it is newer; default: facts.json in the
-    user's data folder."""
+    """The table of facts about models.
+
+    path: the file that `p2l-router facts --update` writes; it is used in place of the bundled table
+    where it is newer; default: facts.json in the user's data folder.
+    """
 
     path: Path | None = None

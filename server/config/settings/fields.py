@@ -1,4 +1,5 @@
-"""What the sections share: amounts, durations, and a base that refuses unknown keys."""
+"""What the sections share: types of amounts and durations, and a base class that refuses unknown
+keys."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 
 def _exact(value: object) -> object:
-    # YAML gives 2.5 as a binary float; its shortest spelling is what was written in the file
+    # YAML reads 2.5 as a binary float; its shortest form is what was written in the file.
     return repr(value) if isinstance(value, float) else value
 
 
@@ -34,6 +35,7 @@ PositiveSeconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class Section(BaseModel):
-    """A part of the configuration. Unknown keys are errors: a misspelt key must not be ignored."""
+    """A section of the configuration. Unknown keys are errors: a misspelt key must not be
+    ignored."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())

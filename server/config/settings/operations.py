@@ -1,4 +1,4 @@
-"""What is kept, shared, bounded and reported."""
+"""The settings for storage, Redis, limits, browsers and telemetry."""
 
 from __future__ import annotations
 
@@ -18,22 +18,24 @@ _DEFAULT_PORTS: Final = {"http": "80", "https": "443"}
 
 
 class StorageSettings(Section):
-    """Where spend, receipts, feedback and created keys are kept.
+    """Where spend, receipts, feedback and created keys are stored.
 
-    url: sqlite:///PATH or postgresql://USER@HOST/NAME; without it p2l-router/p2l-router.db in
-    XDG_DATA_HOME (~/.local/share), or p2l-router.db in the working directory where there is one.
-    url_env: the variable that holds the URL,
-    where it has a password in it. password_env: the variable that holds the password alone.
-    on_failure: what happens to requests while the database is down: refuse them (503), or serve
-    and keep the records in spool_dir until it is back.
-    spool_dir: records are on disk there before they are in the database; default: beside the
-    SQLite file. Without one (PostgreSQL), a request waits for the commit of its reservation.
-    unknown_cost: what an attempt is billed at that timed out, was given up or lost unseen.
-    receipts_days: how long receipts and kept prompts are kept; null: for ever. attempts_days: how
-    long each attempt at a provider is (its cost stays, in totals by day, key and model); null: for
-    ever. feedback_days: how long opinions are; null: for ever.
-    keep_responses: callers of the Responses API may ask for theirs to be kept, prompts and
-    completions, by store: true; responses_days: for how long; null: for ever.
+    url: sqlite:///PATH or postgresql://USER@HOST/NAME; default: p2l-router/p2l-router.db in
+    XDG_DATA_HOME (~/.local/share), or p2l-router.db in the working directory where that file
+    exists. url_env: the variable that holds the URL, for a URL that contains a password.
+    password_env: the variable that holds the password alone. on_failure: what happens to requests
+    while the database is down: refuse them (503), or serve them and keep the records in spool_dir
+    until it is back. spool_dir: the folder in which records are on disk before they are in the
+    database; default: beside the SQLite file. Without one (PostgreSQL), a request waits for the
+    commit of its reservation. spool_max_bytes: the largest size of spool_dir. unknown_cost: what an
+    attempt is billed at that timed out, was given up, or was lost before its cost was known.
+    keep_prompts: whether prompts are stored, so that feedback can become training votes.
+    receipts_days: how many days receipts and stored prompts are kept; null: for ever.
+    attempts_days: how many days each attempt at a provider is kept (its cost stays, in totals by
+    day, key and model); null: for ever. feedback_days: how many days feedback is kept; null: for
+    ever. keep_responses: whether callers of the Responses API may have their responses stored, with
+    prompts and completions (store: true). responses_days: how many days responses are kept; null:
+    for ever.
     """
 
     url: str | None = None
@@ -61,8 +63,9 @@ class StorageSettings(Section):
 class RedisSettings(Section):
     """Windows and rates that several gateways share.
 
-    url_env: the variable that holds the URL, where it has a password in it. prefix: of all keys;
-    gateways that share a budget have the same.
+    url: the URL of the Redis server. url_env: the variable that holds the URL, for a URL that
+    contains a password. prefix: the prefix of all keys; gateways that share a budget need the same
+    prefix.
     """
 
     url: str | None = None
@@ -71,14 +74,17 @@ class RedisSettings(Section):
 
 
 class LimitsSettings(Section):
-    """Bounds on what one process takes on.
+    """Bounds on the work that one process accepts.
 
-    max_waiting: requests that may wait, max_wait_s at most, for one of max_concurrency places.
-    share_per_key: the part of the places that one key may hold where there are several.
-    feedback_per_minute: opinions that one key may give.
-    header_timeout_s, body_timeout_s: for a request to arrive. write_timeout_s: how long a caller
-    may not read what is sent. drain_s: how long requests may go on once the process is told to
-    stop.
+    max_body_bytes: the largest body of a request. max_header_bytes: the largest size of its
+    headers. max_concurrency: how many requests may be in progress at one time. max_waiting: how
+    many further requests may wait for a place. max_wait_s: how long a request waits for a place, in
+    seconds. max_connections: how many connections may be open. share_per_key: the share of the
+    places that one key may hold where there are several keys. feedback_per_minute: how many
+    opinions one key may give per minute. header_timeout_s: how long the headers of a request may
+    take to arrive. body_timeout_s: how long its body may take to arrive. write_timeout_s: how long
+    a caller may fail to read what is sent. drain_s: how long requests may go on once the process is
+    told to stop.
     """
 
     max_body_bytes: PositiveInt = 20_000_000
@@ -99,8 +105,8 @@ class ServerSettings(Section):
     """What browsers are told.
 
     cors_origins: web pages that may call with a key, by their exact origin ("https://chat.example"
-    or "http://192.168.1.5:3000"), or "*" alone for every page; without keys, when only pages of
-    this machine may call, it has no effect.
+    or "http://192.168.1.5:3000"), or "*" alone for every page; it has no effect without keys, when
+    only pages of this machine may call.
     """
 
     cors_origins: list[str] = Field(default_factory=list)
@@ -117,7 +123,8 @@ class ServerSettings(Section):
 
 
 def _check_origin(origin: str) -> None:
-    """As browsers send it, to the letter: anything else would never match. Raises ValueError."""
+    """Checks that an origin is written exactly as browsers send it; otherwise it would never match.
+    Raises ValueError."""
     match = _ORIGIN.fullmatch(origin)
     if match is None:
         raise ValueError(
@@ -132,8 +139,11 @@ def _check_origin(origin: str) -> None:
 
 
 class TelemetrySettings(Section):
-    """Where traces go: the base URL of an OTLP/HTTP receiver, such as http://localhost:4318 (needs
-    the extra otel)."""
+    """Where traces are sent.
+
+    otlp_endpoint: the base URL of an OTLP/HTTP receiver, such as http://localhost:4318 (needs the
+    extra otel).
+    """
 
     otlp_endpoint: str | None = None
 

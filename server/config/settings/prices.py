@@ -1,4 +1,4 @@
-"""Where list prices come from."""
+"""The settings for list prices."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from server.config.settings.fields import PositiveSeconds, Section
 
 
 class PricesSettings(Section):
-    """Prices that the configuration gives are never touched. update: fetch newer lists while
-    serving, from update_url (default: genai-prices' own); without, the list is the installed one.
+    """Where list prices come from. Prices in the configuration always take precedence.
+
+    update: whether newer lists are fetched while serving; otherwise the installed list is used.
+    update_url: where they are fetched from (default: the address of genai-prices).
     """
 
     update: bool = False

@@ -1,4 +1,4 @@
-"""Where requests are sent, and the models that are there."""
+"""The settings for providers and their models."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from server.wire.hosts import is_public, literal_address, true_address
 from server.wire.service_tier import Tier
 
 Capability = Literal["tools", "vision", "json_schema", "audio", "files", "reasoning"]
-# The header that takes the key.
+# The header that carries the key.
 Auth = Literal["bearer", "x-api-key", "api-key", "x-goog-api-key"]
 ProfileName = Literal[
     "generic",
@@ -33,26 +33,28 @@ ProfileName = Literal[
 
 
 class ProviderSettings(Section):
-    """Where requests are sent. The key is read from a variable of the environment or a file of its
-    own, never from the configuration. What is left out of profile, api_version and responses, which
-    are for kind openai, follows from the address.
+    """A provider that requests are sent to. The key is read from an environment variable or from a
+    file of its own, never from the configuration. Where profile, api_version and responses, which
+    are for kind openai, are left out, they follow from the address.
 
-    kind: whose API it speaks; sandbox answers without a model. base_url: ends in /v1 for kind
-    openai; for anthropic and gemini, which have one by default, what stands before /v1/messages or
-    /v1beta/models, a path or none. api_key_env: the variable with the key. api_key_file: a file
-    with it. auth: the header that takes the key, where it is not the usual one of the kind and
-    address; bearer: Authorization. profile: what this provider does its
-    own way. api_version: Azure's. responses: whether it has /responses. connect_timeout_s: for the
-    connection. first_byte_timeout_s: from sending to the first byte of the answer; left out: 600
-    for a whole answer and for a stream of a model that thinks, 60 for another. idle_timeout_s:
-    between two pieces of it; left out: 300 for a model that thinks, 60 for another.
-    total_timeout_s: from sending to the end of the answer. max_concurrency: requests under way at a
-    time. queue_timeout_s: how long a request waits for a place among them. models: auto takes
-    what the provider's own list offers the key and is known here, newest first, at most auto_models
-    of them; of a vLLM or Ollama server all that it has. private: it may have
-    requests that ask for private providers (X-Route-Private). allow_private_addresses: base_url may
-    be, or its name may resolve to, an address that is neither on the public Internet nor this
-    machine.
+    kind: the API that the provider speaks; sandbox answers without a model. base_url: for kind
+    openai, an address that ends in /v1; for anthropic and gemini, which have a default, the part
+    before /v1/messages or /v1beta/models, with or without a path. api_key_env: the variable that
+    holds the key. api_key_file: a file that holds the key. auth: the header that carries the key,
+    where it is not the usual one of the kind and address; bearer: Authorization. profile: the
+    provider profile: how this provider deviates from OpenAI's API. api_version: the API version of
+    Azure. responses: whether the provider has /responses. connect_timeout_s: the time limit for the
+    connection. first_byte_timeout_s: the time limit from sending to the first byte of the answer;
+    left out: 600 for a whole answer and for a stream of a model that thinks, 60 for any other
+    stream. idle_timeout_s: the longest pause within an answer; left out: 300 for a model that
+    thinks, 60 for any other. total_timeout_s: the time limit from sending to the end of the answer.
+    max_concurrency: the largest number of requests in progress at one time. queue_timeout_s: how
+    long a request waits where max_concurrency requests are in progress. models: auto takes the
+    models in the provider's own list that the key may use and that are known here, newest first, at
+    most auto_models of them; of a vLLM or Ollama server, all models. auto_models: how many models
+    auto takes. private: whether the provider may receive requests that ask for private providers
+    (X-Route-Private). allow_private_addresses: whether base_url may be, or its name may resolve to,
+    an address that is neither on the public Internet nor this machine.
     """
 
     kind: Literal["openai", "anthropic", "gemini", "sandbox"] = "openai"
@@ -102,7 +104,7 @@ class ProviderSettings(Section):
 
 
 def _check_host(host: str) -> None:
-    """Raises ValueError for a private address, and for one in a form that hides what it is."""
+    """Raises ValueError for a private address, and for one written in a form that conceals it."""
     literal = literal_address(host)
     if literal is None:
         return
@@ -117,20 +119,23 @@ def _check_host(host: str) -> None:
 
 
 class ModelSettings(Section):
-    """One model of the catalogue. What is left out is looked up in the price list and in the table
-    of facts (`p2l-router facts`).
+    """One model of the catalogue. Keys that are left out are looked up in the price list and in the
+    table of facts (`p2l-router facts`).
 
-    provider: one of providers. upstream_model: what the provider calls it; default: the name.
-    leaderboard_name: what the checkpoint calls it; default: the name. request_usd: for a request,
-    whatever its tokens. context_window: tokens of input and output. max_output_tokens: the most it
-    writes. capabilities: a request that needs another goes elsewhere; left out: all.
-    expected_output_tokens: of an answer, where the checkpoint predicts no length.
-    thinking: how a model of kind anthropic is told to think, where its name does not tell.
-    responses: whether a model of kind openai answers chat completions through /responses; left out:
-    where it takes tools there alone.
-    tier_prices: service tier -> how many times the price its tokens cost there.
-    retired: allow: it is asked even after the day on which its vendor ends it.
-    facts: what else is known of it, where the table of facts is wrong.
+    provider: one of providers. upstream_model: the provider's name for the model; default: its name
+    here. leaderboard_name: the checkpoint's name for the model; default: its name here.
+    input_usd_per_mtok, output_usd_per_mtok, cached_input_usd_per_mtok, cache_write_usd_per_mtok,
+    cache_write_1h_usd_per_mtok, reasoning_usd_per_mtok, audio_input_usd_per_mtok,
+    audio_output_usd_per_mtok: the price of a million of these tokens. request_usd: the price of a
+    request, in addition to its tokens. context_window: the limit of input and output together, in
+    tokens. max_output_tokens: the limit of the output, in tokens. capabilities: what the model can
+    do; a request that needs anything else goes to another model; default: all.
+    expected_output_tokens: the length of an answer, where the checkpoint predicts none. thinking:
+    how a model of kind anthropic is told to think, where it does not follow from its name.
+    responses: whether a model of kind openai answers chat completions through /responses; default:
+    only where it accepts tools there alone. tier_prices: service tier -> the factor on the prices
+    of its tokens. retired: allow: the model is used even after the day on which its vendor ends it.
+    facts: further facts about the model, where the table of facts is wrong.
     """
 
     provider: str

@@ -1,4 +1,4 @@
-"""The configuration's reference, from the models that read it (`make docs`)."""
+"""Generates the reference page of the configuration from its models (`make docs`)."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ This page is generated (`make docs`); the shortest file that serves is
 """
 _NAMES: Final = {str: "text", int: "whole number", float: "number", bool: "true or false"}
 _BOUNDS: Final = {Ge: ("ge", "≥"), Gt: ("gt", ">"), Le: ("le", "≤"), Lt: ("lt", "<")}
-# `name: what it is.` or `one, other: what they are.`, at the start of a line or of a sentence
+# `name: meaning.` or `one, other: meaning.`, at the start of the docstring or of a sentence
 _DEFINITION: Final = re.compile(r"(?:^|(?<=\. ))(\w+(?:, \w+)*): ")
 
 
 def reference() -> str:
-    """The page, in Markdown."""
+    """The reference page, in Markdown."""
     parts, known = [_HEAD], dict[type[BaseModel], str]()
     for path, model in _sections(Settings, ""):
         if model in known:
@@ -75,7 +75,7 @@ def _section(path: str, model: type[BaseModel]) -> str:
 
 
 def _read(model: type[BaseModel]) -> tuple[str, dict[str, str]]:
-    """The docstring's prose, and what it says of single keys."""
+    """The docstring's prose, and the meanings that it gives for single keys."""
     base = model.__mro__[1]
     inherited = issubclass(base, BaseModel) and bool(base.model_fields)
     meanings = _read(base)[1] if inherited else {}

@@ -1,4 +1,4 @@
-"""What decisions are made by."""
+"""The settings for routing."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from server.config.settings.fields import PositiveSeconds, PositiveUsd, Section,
 
 
 class RoutingRules(Section):
-    """What a decision is made by; a profile overrides any of them.
+    """The rules of a decision; a profile may override any of them.
 
-    budget_usd: of a request that brings none. budget_mode: expected bounds the mean, hard every
-    request. usd_per_win: what a certain win is worth: a dearer model must earn its cost, within the
-    budget. objective: what is maximised. opponents: whom a win rate is against: uniform over the
-    leaderboard, or weights by name. models: an allow-list. fallbacks: further models tried before
-    the first byte.
+    budget_usd: the budget of a request that states none. budget_mode: expected: the budget bounds
+    the mean cost; hard: it bounds the cost of every request. usd_per_win: what a certain win is
+    worth in USD: a more expensive model must earn its additional cost, within the budget.
+    objective: what is maximised. opponents: the opponents of the win rate: uniform over the
+    leaderboard, or weights by name. models: the only models that may be chosen. fallbacks: how many
+    further models may be tried before the first byte. constraints: constraints beyond the budget.
     """
 
     budget_usd: Usd | None = None
@@ -46,12 +47,19 @@ class RoutingRules(Section):
 
     @property
     def opponent_weights(self) -> Mapping[str, float] | None:
-        """None: uniform over the leaderboard."""
+        """The opponents' weights by name; None: uniform over the leaderboard."""
         return None if isinstance(self.opponents, str) else self.opponents
 
 
 class BreakerSettings(Section):
-    """When a failing model or provider is left alone, and for how long."""
+    """When a failing model or provider is left alone, and for how long.
+
+    consecutive_failures: how many failures in a row open the breaker. failure_ratio: the share of
+    failed requests that opens the breaker. min_requests: the smallest number of requests for which
+    the share counts. window_s: the period in seconds for which the share is counted. open_s: how
+    long the breaker stays open at first; each failed probe doubles it. max_open_s: the longest time
+    for which it stays open.
+    """
 
     consecutive_failures: PositiveInt = 5
     failure_ratio: Annotated[float, Field(gt=0, le=1)] = 0.5
@@ -62,12 +70,16 @@ class BreakerSettings(Section):
 
     @property
     def rules(self) -> BreakerRules:
-        """As the breakers take them."""
+        """The rules in the form that breakers use."""
         return BreakerRules(**self.model_dump())
 
 
 class WindowBudget(Section):
-    """amount_usd may be spent in any window_s seconds, by all together or by each key."""
+    """A budget for a period of time: amount_usd may be spent in any window_s seconds.
+
+    amount_usd: the amount. window_s: the length of the window in seconds. per: whether all callers
+    share the amount, or each key has its own.
+    """
 
     amount_usd: Usd
     window_s: PositiveInt
@@ -75,9 +87,11 @@ class WindowBudget(Section):
 
 
 class PersonaliseSettings(Section):
-    """Each key's leaderboards are moved by what its own feedback says (comparisons whose receipts
-    are kept), as far as so few votes allow. keys: whose, by name; all where it is not given.
-    min_votes: of a key with fewer nothing is changed. every_s: how often new feedback is learnt.
+    """Moves each key's leaderboards by what its own feedback shows (comparisons whose receipts are
+    kept), as far as its number of votes justifies.
+
+    keys: the names of the keys; default: all. min_votes: keys with fewer votes keep the
+    checkpoint's leaderboards. every_s: how often new feedback is learnt, in seconds.
     """
 
     keys: list[str] | None = None
@@ -86,9 +100,12 @@ class PersonaliseSettings(Section):
 
 
 class SessionSettings(Section):
-    """Requests of one job are decided together: by one draw, and the results of a tool go to the
-    model that called it. ttl_s: how long a session lasts that is not used. tool_loop: `free` lets
-    another model answer for them."""
+    """Decides the requests of one job together: one draw decides all of them, and the results of a
+    tool go to the model that called it.
+
+    enabled: whether there are sessions. ttl_s: how many seconds an unused session lasts. tool_loop:
+    stay: the model that called a tool gets its result; free: another model may get it.
+    """
 
     enabled: bool = True
     ttl_s: PositiveSeconds = 86_400.0
@@ -96,12 +113,14 @@ class SessionSettings(Section):
 
 
 class RoutingSettings(RoutingRules):
-    """How requests are routed unless they say otherwise.
+    """How requests are routed where they do not say otherwise.
 
-    profiles: asked for as model p2l:NAME.
-    retries: times the same model is asked again where nothing else could answer.
-    hedge_after_s: where nothing has come by then, a second model is asked as well and the first to
-    answer wins; both are paid. personalise: true or its settings: routing by each key's own taste.
+    profiles: routing profiles by name, asked for as model p2l:NAME. retries: how many times the
+    same model is asked again where no other could answer. hedge_after_s: where no answer has begun
+    after this many seconds, a second model is asked as well, and the first to answer wins; both are
+    paid for. breaker: when a failing model is left alone. window_budgets: budgets for periods of
+    time. personalise: whether each key is routed by its own taste: true, or the settings for it.
+    sessions: how the requests of one job are kept together.
     """
 
     profiles: dict[str, RoutingRules] = Field(default_factory=dict)
@@ -121,7 +140,7 @@ class RoutingSettings(RoutingRules):
 
     @property
     def has_constraints(self) -> bool:
-        """Whether any request may need the general program's solver."""
+        """Whether some request may need the solver for constraints."""
         return any(r.constraints is not None for r in (self, *self.profiles.values()))
 
     def rules(self, profile: str | None) -> RoutingRules:

@@ -1,4 +1,4 @@
-"""Where leaderboards come from."""
+"""The settings for the source of leaderboards."""
 
 from __future__ import annotations
 
@@ -13,12 +13,18 @@ from server.config.settings.fields import Section
 class ScorerSettings(Section):
     """Where leaderboards come from: a checkpoint in this process, model services, or a constant.
 
-    url: one service, or replicas of it; checkpoint may then name what they serve, and is asked at
-    start. timeout_ms: after it the marginal leaderboard stands in. max_tokens: how much of a
-    prompt's end is read, where that is less than the checkpoint's own limit. cache_size:
-    leaderboards remembered, 0 for none. threads: on a CPU, for each prompt, one prompt at a time;
-    0: one for each prompt, and as many prompts at a time as there are cores but one. dtype: of the
-    backbone (torch, vllm). The rest is the engine's (EngineOptions).
+    checkpoint: the checkpoint's name or folder. url: the model service, or a list of its replicas;
+    checkpoint may then name what they serve, and is read at start. api_key_env: the variable that
+    holds the key of the model service. fixed: a constant leaderboard: model -> coefficient. engine:
+    what computes the backbone. on_failure: what happens where scoring fails: the marginal
+    leaderboard is used, or the request fails. timeout_ms: how long scoring may take before the
+    marginal leaderboard is used. max_tokens: how many tokens at the end of a prompt are read, where
+    that is less than the checkpoint's own limit. cache_size: how many leaderboards are cached; 0:
+    none. threads: CPU threads for each prompt, with one prompt at a time; 0: one thread for each
+    prompt, and as many prompts at a time as there are cores but one. dtype: the number format of
+    the backbone (torch, vllm). compile: whether torch.compile is used. batch_tokens: the largest
+    batch in tokens, including padding. vllm_urls: vLLM servers; without any, vllm runs in this
+    process. vllm_args: further arguments of vLLM's LLM class.
     """
 
     checkpoint: str = "bundled"
@@ -64,12 +70,12 @@ class ScorerSettings(Section):
 
     @property
     def urls(self) -> list[str]:
-        """The model services; none for a scorer in this process."""
+        """The URLs of the model services; empty for a scorer in this process."""
         return [self.url] if isinstance(self.url, str) else list(self.url or ())
 
     @property
     def engine_options(self) -> EngineOptions:
-        """How the engine in this process is set up."""
+        """The options of the engine in this process."""
         return EngineOptions(
             n_threads=self.threads,
             dtype=self.dtype,

@@ -1,4 +1,4 @@
-"""What is billed where nobody knows what an attempt cost."""
+"""What an attempt of unknown cost is billed at."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ from enum import StrEnum
 
 
 class UnknownCost(StrEnum):
-    """What an attempt is billed at that the provider may have charged without telling us: it timed
-    out, or was given up or lost before anything of the answer was seen, or while it thought unseen:
-    what was expected of it when it was reserved, the worst that was reserved, or nothing."""
+    """What an attempt is billed at that the provider may have charged without reporting it.
+
+    The attempt timed out, or it was given up or lost before anything of its answer was seen, or
+    while the model was thinking. It is billed at its expected cost, at the worst case that was
+    reserved, or at nothing.
+    """
 
     EXPECTED = "expected"
     WORST = "worst"
