@@ -1,1 +1,1 @@
-"""What is configured: the file, the environment, and every setting with its default."""
+"""The configuration: the file, the environment, and every setting with its default."""

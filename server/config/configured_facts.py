@@ -1,4 +1,4 @@
-"""The facts of the models that a configuration names."""
+"""The facts about the models that a configuration names."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from server.model_facts.sellers import seller_of
 from server.model_facts.types import CAPABILITIES, EFFORTS, ModelFacts, Retirement, Source
 
 _PARTS: Final = ("limits", "sampling", "thinking", "tools", "schemas", "messages", "caching")
-# What the older key models.NAME.thinking says of these cells.
+# The facts that the older key models.NAME.thinking stands for.
 _STYLES: Final[Mapping[str, Mapping[str, Any]]] = {
     "none": {"use": "never", "kinds": frozenset(), "efforts": (), "off": "omitted"},
     "budget": {"kinds": frozenset({"budget"})},
@@ -32,8 +32,8 @@ def book_of(settings: Settings, environ: Mapping[str, str] = os.environ) -> Book
 
 
 def facts_of_models(settings: Settings, book: Book | None = None) -> dict[str, ModelFacts]:
-    """Catalogue name -> what is known of the model at its provider, with what the configuration
-    says otherwise. book: the table (default: book_of the settings)."""
+    """The facts about each model at its provider, by catalogue name, with the configuration's
+    overrides. book: the table (default: book_of the settings)."""
     table = book_of(settings) if book is None else book
     return {
         name: facts_of_model(name, model, settings.providers[model.provider], table)
@@ -44,8 +44,8 @@ def facts_of_models(settings: Settings, book: Book | None = None) -> dict[str, M
 def facts_of_model(
     name: str, model: ModelSettings, provider: ProviderSettings, book: Book | None = None
 ) -> ModelFacts:
-    """The same of one model: by the provider's own name for it, else by the catalogue's. book: the
-    table (default: the bundled one)."""
+    """The facts about one model: by the provider's own name for it, else by its catalogue name.
+    book: the table (default: the bundled one)."""
     table = bundled_book() if book is None else book
     seller = seller_of(provider.kind, provider.base_url)
     overrides = _overrides(model)
@@ -56,14 +56,14 @@ def facts_of_model(
 
 
 def _thinking_as_said(facts: ModelFacts, model: ModelSettings) -> ModelFacts:
-    """A model that is told how to think does think, whatever its name says."""
+    """A model that is configured to think does think, whatever its name suggests."""
     if model.thinking in (None, "none") or facts.thinking.use != "never":
         return facts
     return replace(facts, thinking=replace(facts.thinking, use="optional", efforts=None))
 
 
 def _overrides(model: ModelSettings) -> Overrides:
-    """The section `facts`, and what the older keys say of a cell."""
+    """The overrides in the section `facts` and in the older keys."""
     given = {part: dict(_given(getattr(model.facts, part))) for part in _PARTS}
     if model.context_window is not None:
         given["limits"]["context_window"] = model.context_window
@@ -78,7 +78,7 @@ def _overrides(model: ModelSettings) -> Overrides:
 
 
 def _given(section: Any) -> Mapping[str, Any]:
-    """The keys that the file has, null too: that says that nothing is known."""
+    """The keys that are in the file, including null values: null means that nothing is known."""
     return {key: getattr(section, key) for key in section.model_fields_set}
 
 

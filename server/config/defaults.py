@@ -1,4 +1,5 @@
-"""The configuration of a user who has none: the keys at hand, or the sandbox."""
+"""The configuration for a user without a file: the provider keys in the environment, or the
+sandbox."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from server.config.environment import variable
 from server.config.settings import Settings
 
 SANDBOX = "sandbox"
-# What clients ask for that know no other names: of models that no provider here has.
+# Names that clients ask for by default, of models that no provider here may have.
 _ALIASES: Final = {"claude-*": "p2l", "gpt-*": "p2l"}
 _ADDRESSES: Final = {
     "anthropic": "https://api.anthropic.com",
@@ -21,15 +22,16 @@ _ADDRESSES: Final = {
 
 
 def default_settings(environ: Mapping[str, str]) -> Settings:
-    """Providers whose keys are in the environment; without any, all of them in the sandbox. Their
-    models are those of `models: auto`. Names of Claude and GPT models that no provider has are
-    routed."""
+    """The default settings: the providers whose keys are in the environment; without any key, all
+    of them as sandboxes. Their models are those of `models: auto`. Names of Claude and GPT models
+    that no provider has are routed."""
     catalogue = _catalogue()
     found = {key: provider for key, provider in catalogue.items() if variable(key, environ)}
     providers: dict[str, Any] = {}
     for key_variable, provider in (found or catalogue).items():
         name = key_variable.removesuffix("_API_KEY").lower()
-        # the sandbox keeps the provider's address: what its models are like is looked up by it
+        # The sandbox keeps the provider's address, by which the facts about its models are looked
+        # up.
         real_or_not = {"api_key_env": key_variable} if found else {"kind": SANDBOX}
         if not found and "base_url" not in provider:
             real_or_not["base_url"] = _ADDRESSES[provider["kind"]]
@@ -38,18 +40,18 @@ def default_settings(environ: Mapping[str, str]) -> Settings:
 
 
 def is_sandbox_only(settings: Settings) -> bool:
-    """Whether no answer will come from a model."""
+    """Whether every answer will come from the sandbox."""
     return all(provider.kind == SANDBOX for provider in settings.providers.values())
 
 
 def missing_variables(environ: Mapping[str, str]) -> list[str]:
-    """The variables that would bring more providers, where there is one already."""
+    """The variables that would add more providers, where at least one is configured."""
     missing = [name for name in _catalogue() if not variable(name, environ)]
     return missing if len(missing) < len(_catalogue()) else []
 
 
 def known_variables() -> list[str]:
-    """The variables that are looked at for keys."""
+    """The variables in which keys are looked for."""
     return list(_catalogue())
 
 

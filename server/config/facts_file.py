@@ -19,16 +19,16 @@ _LOG: Final = logging.getLogger("p2l_router.facts")
 
 
 def default_path(environ: Mapping[str, str] = os.environ) -> Path:
-    """Where the file lies when the configuration names none: in the user's data folder."""
+    """The path of the file where the configuration names none: in the user's data folder."""
     home = environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
     return Path(home) / "p2l-router" / _NAME
 
 
 def book_in_force(path: Path | None, environ: Mapping[str, str] = os.environ) -> Book:
-    """The file's table where it is there and no older than the bundled one, else the bundled one.
+    """The file's table where it exists and is no older than the bundled one, else the bundled one.
 
-    path: of the configuration; a file that it names must be readable, else ConfigError is raised.
-    One in the user's data folder that cannot be read is passed over with a warning.
+    path: from the configuration; where it is given, the file must be readable, else ConfigError is
+    raised. A file in the user's data folder that cannot be read is skipped with a warning.
     """
     named = default_path(environ) if path is None else path
     try:

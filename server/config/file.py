@@ -1,4 +1,4 @@
-"""Reads the YAML file; every complaint names the file, the line, the key and the fix."""
+"""Reads the YAML file. Every error message names the file, the line, the key and the fix."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from server.config.settings import Settings
 
 
 class ConfigError(Exception):
-    """The configuration cannot be used; the message names file, line and key."""
+    """The configuration cannot be used; the message names the file, the line and the key."""
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """SafeLoader that refuses a key given twice: one of the two would be silently lost."""
+    """A SafeLoader that refuses a key given twice: one of the two would be lost silently."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
@@ -31,7 +31,7 @@ class _StrictLoader(yaml.SafeLoader):
 
 
 def load_settings(path: Path) -> Settings:
-    """Raises ConfigError for a file that cannot be read or does not fit."""
+    """Loads the settings from a file. Raises ConfigError where it cannot be read or is invalid."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

@@ -1,5 +1,5 @@
-"""Where the ledger lies where the configuration does not say: in the user's data folder, or in the
-working directory, where an earlier release has left it."""
+"""The default location of the ledger: the user's data folder, or the working directory where an
+earlier release created it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ _FILE: Final = "p2l-router.db"
 
 @dataclass(frozen=True, slots=True)
 class LedgerPlace:
-    """is_here: it was found in the working directory. usual: where it would lie else."""
+    """The location of the ledger. is_here: it was found in the working directory. usual: where it
+    would be otherwise."""
 
     path: Path
     usual: Path
@@ -27,7 +28,7 @@ class LedgerPlace:
 
     @property
     def said(self) -> str:
-        """Where, and what to do to have it elsewhere: one line."""
+        """One line that says where the ledger is, and how to move it."""
         if not self.is_here:
             return str(self.path)
         other = f" (and not {self.usual})" if self.usual.exists() else ""
@@ -38,7 +39,7 @@ class LedgerPlace:
         )
 
     def make_folder(self) -> None:
-        """Raises ConfigError."""
+        """Creates its folder. Raises ConfigError."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:
@@ -51,7 +52,8 @@ class LedgerPlace:
 
 
 def ledger_place(storage: StorageSettings, environ: Mapping[str, str]) -> LedgerPlace | None:
-    """None where the configuration says where. Raises ConfigError where there is no home."""
+    """The default location; None where the configuration sets one. Raises ConfigError where there
+    is no home folder."""
     if storage.url is not None or storage.url_env is not None:
         return None
     usual = _data_home(environ) / _FOLDER / _FILE
@@ -69,7 +71,8 @@ def _here() -> Path | None:
 
 
 def _data_home(environ: Mapping[str, str]) -> Path:
-    """As the XDG base directory specification has it: a relative path is no path."""
+    """The data folder by the XDG base directory specification, under which a relative path is
+    invalid."""
     given = Path(environ.get("XDG_DATA_HOME", ""))
     if given.is_absolute():
         return given

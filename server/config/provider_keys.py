@@ -1,4 +1,4 @@
-"""The keys of providers: in a variable, in a file, or in the configuration."""
+"""Reads the keys of providers from the variables or files that the configuration names."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _key_in(setting: str, path: Path) -> Secret:
     try:
         value = path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        # the reason, not the error: a decoding error quotes what it could not read
+        # The message gives the reason only: a decoding error quotes what it could not decode.
         raise ConfigError(f"{setting}: {path} cannot be read: {type(error).__name__}") from None
     if not value:
         raise ConfigError(f"{setting}: {path} is empty: it should hold the provider's key")

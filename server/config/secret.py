@@ -8,7 +8,7 @@ _STARS: Final = "**********"
 
 
 class Secret:
-    """Holds a secret; `str`, `repr` and formatting show stars. `reveal()` gives the value."""
+    """Holds a secret; `str`, `repr` and formatting show stars. `reveal()` returns the value."""
 
     __slots__ = ("_value",)
 
@@ -16,7 +16,7 @@ class Secret:
         self._value = value
 
     def reveal(self) -> str:
-        """The value itself: for the one line that sends it, never for a message or a log."""
+        """The secret value: for the code that sends it, never for a message or a log."""
         return self._value
 
     def __repr__(self) -> str:
@@ -35,5 +35,5 @@ class Secret:
         return hash(self._value)
 
     def __reduce__(self) -> str:
-        # a pickle or a deep copy into a report would carry the value in clear
+        # A pickle, or a deep copy into a report, would contain the value in clear text.
         raise TypeError("a Secret cannot be pickled")

@@ -1,1 +1,1 @@
-"""HTTP between a caller and the server: bodies, headers, errors, connections that end."""
+"""HTTP between callers and the server: bodies, headers, errors, and connections that end early."""

@@ -1,4 +1,4 @@
-"""An error in Anthropic's envelope, for those who speak its API."""
+"""Encodes an error in Anthropic's envelope, for clients that speak its API."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ _ERROR_TYPES: Final = {
 }
 
 
-# Types that say more than any status, and by which Anthropic's clients decide what to do.
+# Error types that say more than the status, and by which Anthropic's clients decide what to do.
 _TELLING: Final = frozenset({"overloaded_error", "billing_error"})
 
 
 def error_body(status: int, error: Mapping[str, Any], request_id: str) -> dict[str, Any]:
-    """OpenAI's envelope as Anthropic's; what it has beside type and message stays."""
+    """OpenAI's error object in Anthropic's envelope. Its fields beside type and message are
+    kept."""
     kind = _ERROR_TYPES.get(status, "invalid_request_error" if status < 500 else "api_error")
     if error.get("type") in _TELLING:
         kind = error["type"]

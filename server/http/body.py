@@ -1,4 +1,4 @@
-"""Bodies: one comes in, within a limit; one goes out, as JSON."""
+"""Reads the body of a request, within a size limit, and writes JSON bodies."""
 
 from __future__ import annotations
 
@@ -25,14 +25,15 @@ _ENCODING: Final = b"content-encoding"
 
 
 class Arrivals:
-    """Bodies that are on their way. A process that is to stop waits for none of them for long."""
+    """The bodies that are being read. A process that is stopping does not wait long for them."""
 
     def __init__(self) -> None:
         self._deadlines: set[asyncio.Timeout] = set()
         self._is_over = False
 
     async def within(self, timeout_s: float, reading: Coroutine[Any, Any, bytes]) -> bytes:
-        """What is read. Raises RequestTimeoutError, OverloadedError where all is over."""
+        """The result of `reading`. Raises RequestTimeoutError, or OverloadedError where the process
+        is stopping."""
         if self._is_over:
             timeout_s = min(timeout_s, _LAST_BYTES_S)
         try:
@@ -46,7 +47,7 @@ class Arrivals:
             raise self._late(timeout_s) from None
 
     def hurry(self) -> None:
-        """From now on the rest of a body has a second to come."""
+        """From now on, the rest of each body has one second to arrive."""
         self._is_over = True
         last = asyncio.get_running_loop().time() + _LAST_BYTES_S
         for deadline in self._deadlines:
@@ -57,7 +58,7 @@ class Arrivals:
         if not self._is_over:
             return RequestTimeoutError(timeout_s)
         error = OverloadedError("The server is shutting down.")
-        # the rest of the body is not read
+        # The rest of the body is not read.
         error.headers["connection"] = "close"
         return error
 
@@ -65,11 +66,11 @@ class Arrivals:
 async def read_body(
     request: Request, limit: int, timeout_s: float = 60.0, arrivals: Arrivals | None = None
 ) -> bytes:
-    """At most limit bytes, within timeout_s seconds. arrivals: those of the process. A body that
-    is compressed is unpacked: to at most limit bytes too.
+    """Reads at most `limit` bytes within timeout_s seconds. A compressed body is unpacked, to at
+    most `limit` bytes too. arrivals: those of the process.
 
-    Raises RequestTooLargeError, RequestTimeoutError, InvalidRequestError, ClientDisconnect,
-    OverloadedError where the process is to stop.
+    Raises RequestTooLargeError, RequestTimeoutError, InvalidRequestError, ClientDisconnect, or
+    OverloadedError where the process is stopping.
     """
     raw = request.scope["headers"]
     if find_header(raw, _ENCODING) is None:
@@ -109,8 +110,8 @@ async def _read(request: Request, limit: int) -> bytes:
 
 
 class JsonResponse(Response):
-    """JSON without a detour through the framework's encoder, its headers as they are given. body:
-    bytes are JSON already."""
+    """A JSON response that bypasses the framework's encoder; its headers are sent as given. body:
+    an object, or bytes that are already JSON."""
 
     def __init__(self, body: object, headers: Mapping[str, str], status: int) -> None:
         self.status_code = status
@@ -126,10 +127,10 @@ class JsonResponse(Response):
 def json_response(
     body: object, headers: Mapping[str, str] | None = None, status: int = 200
 ) -> Response:
-    """headers: in lower case."""
+    """A JSON response. headers: names in lower case."""
     return JsonResponse(body, headers or {}, status)
 
 
 def encoded_headers(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
-    """As ASGI has them; names in lower case."""
+    """Headers in ASGI's form. Names must be in lower case."""
     return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]

@@ -1,4 +1,5 @@
-"""A caller who hangs up must not leave an upstream generating, and billing, for nobody."""
+"""Cancels a request whose caller has hung up, so that no upstream generates, and bills, for
+nobody."""
 
 from __future__ import annotations
 
@@ -20,58 +21,60 @@ _STREAM_HEADERS: Final = {"cache-control": "no-cache", "x-accel-buffering": "no"
 
 
 class BrokenOffError(Exception):
-    """The events end here, in the middle of the answer: so must the connection, or the caller
-    could take what has come for a whole answer."""
+    """Ends the events in the middle of an answer. The connection must be broken too, or the caller
+    could take the part that has arrived for a whole answer."""
 
 
 class Hanging(Protocol):
-    """A caller who may hang up."""
+    """A connection whose caller may hang up."""
 
     @property
     def is_gone(self) -> bool:
-        """It has hung up."""
+        """Whether the caller has hung up."""
 
     def when_gone(self, callback: Callable[[], None] | None) -> None:
-        """The callback, in place of the one before, is called once when it hangs up."""
+        """Sets the callback that is called once when the caller hangs up. It replaces the previous
+        one."""
 
 
 class Peer(Hanging, Protocol):
-    """The caller's end of a request, as our own HTTP protocol knows it."""
+    """The caller's side of a request, as our own HTTP protocol implements it."""
 
     @property
     def has_sent_all(self) -> bool:
-        """The whole body of the request has arrived."""
+        """Whether the whole body of the request has arrived."""
 
     @property
     def has_begun(self) -> bool:
-        """Something of the answer has been sent."""
+        """Whether part of the answer has been sent."""
 
     def take_body(self) -> bytes:
-        """What has arrived of it, in place of receive()."""
+        """Takes the part of the body that has arrived, in place of receive()."""
 
     def break_off(self) -> None:
-        """Closes the connection in the middle of an answer, once what was sent of it is on its
+        """Closes the connection in the middle of an answer, once the part already written is on its
         way."""
 
     def answer(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> bool:
-        """Sends a whole answer, in place of send(); False, and nothing is sent, where something
-        about it is out of the ordinary. headers: with content-length, names in lower case."""
+        """Sends a whole answer, in place of send(). Returns False, and sends nothing, in unusual
+        cases. headers: with content-length, names in lower case."""
 
 
 def introduce(scope: Any, peer: Peer) -> None:
-    """Makes the peer known to whoever serves the request of this scope."""
+    """Stores the peer in the scope, for those who serve its request."""
     scope.setdefault("extensions", {})[_PEER] = peer
 
 
 def peer_of(scope: Any) -> Peer | None:
-    """None under a server that is not ours, in a test say."""
+    """The peer of a scope; None under a server that is not ours, for example in a test."""
     extensions = scope.get("extensions")
     peer: Peer | None = None if extensions is None else extensions.get(_PEER)
     return peer
 
 
 async def run_while_connected(request: Request, work: Callable[[], Awaitable[T]]) -> T:
-    """The result of work(), which is cancelled when the caller hangs up (ClientDisconnect)."""
+    """The result of work(), which is cancelled when the caller hangs up. Raises ClientDisconnect
+    then."""
     with _Connected(request.scope, request.receive):
         return await work()
 
@@ -79,7 +82,7 @@ async def run_while_connected(request: Request, work: Callable[[], Awaitable[T]]
 class _Connected:
     """Cancels the block when the caller hangs up; it then raises ClientDisconnect.
 
-    A callback, where a task group would take longer than all else we do here.
+    It uses a callback: a task group would take longer than everything else done here.
     """
 
     __slots__ = ("_has_hung_up", "_peer", "_task")
@@ -109,7 +112,7 @@ class _Connected:
 
 
 class StreamHead(Response):
-    """The head of a stream of events, which has no length."""
+    """The head of a stream of events, whose length is unknown."""
 
     media_type = "text/event-stream"
 
@@ -120,11 +123,11 @@ class StreamHead(Response):
 
 
 class EventStreamResponse(StreamHead):
-    """Sends server-sent events as they come; stops reading them when the caller hangs up.
+    """Sends server-sent events as they arrive; stops reading them when the caller hangs up.
 
-    aclose: closes their source; release: called last. Both run whatever happens. alive: sends
-    through silences. failure: an error as an event. Where the events end in a BrokenOffError, the
-    connection is broken.
+    aclose: closes the source of the events; release: called last. Both are always called. alive:
+    sends keep-alives during silences. failure: encodes an error as an event. Where the events raise
+    BrokenOffError, the connection is broken.
     """
 
     def __init__(
@@ -150,7 +153,8 @@ class EventStreamResponse(StreamHead):
         except ClientDisconnect:
             pass
         except asyncio.CancelledError:
-            # from outside: a stopping process has no more time for it
+            # The cancellation comes from outside: a stopping process has no more time for this
+            # request.
             if self._alive.has_begun:
                 await self.send_last(scope, send, self._alive, self._failure)
             raise
@@ -197,7 +201,7 @@ def _break_off(scope: Scope) -> None:
 
 
 class _Watched:
-    """By ASGI's own means: a task that waits for the message."""
+    """Watches for a disconnect by ASGI's own means: a task that waits for the message."""
 
     is_gone = False
 

@@ -1,4 +1,4 @@
-"""Errors as answers: OpenAI's envelope for all of them, a path that does not exist included."""
+"""Turns errors into responses: all in OpenAI's envelope, including those for unknown paths."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from server.wire.surface import Surface
 CLIENT_CLOSED = 499
 _MESSAGES = "/v1/messages"
 _FORWARDED = frozenset(f"/v1/{surface}" for surface in Surface)
-# What may pass by itself: official clients heed the header that says so.
+# Statuses that may be temporary: official clients heed the header that says so.
 _PASSING = frozenset({429, 502, 503, 504})
 _MODELS = "/v1/models"
 
 
 def add_error_handlers(app: FastAPI) -> None:
-    """Every error that an endpoint of the app raises becomes an answer."""
+    """Registers handlers that turn every error of an endpoint into a response."""
     app.add_exception_handler(ApiError, on_api_error)
     app.add_exception_handler(HTTPException, _on_http_error)
     app.add_exception_handler(ClientDisconnect, _on_disconnect)
@@ -47,7 +47,7 @@ async def on_api_error(request: Request, error: Exception) -> Response:
 
 
 def error_answer(request: Request, error: ApiError) -> Response:
-    """What the caller is told, in the envelope of the API that they call."""
+    """The response for an error, in the envelope of the API that the caller uses."""
     body = error.for_anthropics if _is_messages(request) else error.body["error"]
     headers = error.headers
     if error.status in _PASSING and error.code != "budget_exhausted":
@@ -56,7 +56,7 @@ def error_answer(request: Request, error: ApiError) -> Response:
 
 
 async def _on_http_error(request: Request, error: Exception) -> Response:
-    """A path or method that does not exist, in OpenAI's envelope too."""
+    """An unknown path or method, also in OpenAI's envelope."""
     if not isinstance(error, HTTPException):
         raise error
     path = request.url.path
@@ -72,7 +72,7 @@ async def _on_disconnect(_: Request, __: Exception) -> Response:
 
 
 async def _on_validation_error(request: Request, error: Exception) -> Response:
-    """A parameter that the framework itself checks. Its own words would quote the value."""
+    """An invalid parameter that the framework checks. Its own message would quote the value."""
     if not isinstance(error, RequestValidationError):
         raise error
     params = [".".join(map(str, item["loc"][1:])) for item in error.errors()]
@@ -81,7 +81,7 @@ async def _on_validation_error(request: Request, error: Exception) -> Response:
 
 
 def _is_messages(request: Request) -> bool:
-    """Whether the caller speaks Anthropic's API; both lists of models have one address."""
+    """Whether the caller speaks Anthropic's API; both lists of models have the same path."""
     path = request.url.path
     return path.startswith(_MESSAGES) or (
         path.startswith(_MODELS) and "anthropic-version" in request.headers
@@ -94,7 +94,7 @@ def _answer(
     status: int,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """OpenAI's envelope; Anthropic's where its clients call."""
+    """The error in OpenAI's envelope, or in Anthropic's for Anthropic's clients."""
     told = _request_id(request)
     body: dict[str, Any] = {"error": error}
     if _is_messages(request):

@@ -1,5 +1,5 @@
-"""The last line: what no handler caught becomes an answer and a line in the log, without a word
-of what was asked."""
+"""The last handler of exceptions: what no other handler caught becomes a response and a log line,
+without any content of the request."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LOG = logging.getLogger("p2l_router")
 
 
 class Guard:
-    """ASGI middleware, the outermost but the framework's own."""
+    """ASGI middleware that catches all exceptions; only the framework's own is further out."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -39,7 +39,7 @@ class Guard:
             await self._app(scope, receive, send if peer is not None else noting)
             return
         except asyncio.CancelledError:
-            # the time that a stopping process gives its requests is over
+            # The time that a stopping process gives its requests has passed.
             failure = OverloadedError("The server is shutting down.")
             failure.headers["connection"] = "close"
         except Exception as error:
@@ -52,6 +52,6 @@ class Guard:
 
 
 def log_bug(error: BaseException) -> None:
-    """Where it happened and of what kind it is. Its message may quote the request: it is left out,
-    and so are those of its causes."""
+    """Logs where an exception was raised, and its type. Its message, and those of its causes, are
+    left out because they may quote the request."""
     _LOG.error("internal error: %s", kind_and_place(error))

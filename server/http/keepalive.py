@@ -1,5 +1,8 @@
-"""A stream that says nothing is taken for dead by what is on the way to the caller, often after a
-minute. A model may think for longer: meanwhile something is sent that means nothing."""
+"""Sends keep-alives through the silences of a stream.
+
+Proxies between us and the caller take a silent stream for dead, often after a minute, and a model
+may think for longer than that.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from starlette.types import Message, Send
 
 from server.wire.surface import Surface
 
-# A caller is promised a sign of life in every ten seconds, and some of them pass on the way.
+# Callers are promised a sign of life every ten seconds, and some of that time passes in transit.
 KEEPALIVE_S: Final = 9.0
 _COMMENT: Final = b": keep-alive\n\n"
 _PING: Final = b'event: ping\ndata: {"type": "ping"}\n\n'
@@ -20,18 +23,18 @@ RawHeaders = list[tuple[bytes, bytes]]
 
 
 def beat_of(surface: Surface) -> bytes:
-    """What is sent through a silence: a comment, which every reader of events skips, and where
-    Anthropic's clients call, what they know from Anthropic."""
+    """The keep-alive of a surface: a comment, which every reader of events skips; for Anthropic's
+    clients, the event that they know from Anthropic."""
     return _PING if surface is Surface.MESSAGES else _COMMENT
 
 
 class KeepAlive:
-    """Sends a beat into every silence of every_s seconds, from now on until `stop`.
+    """Sends a keep-alive in every silence of every_s seconds, from its creation until `stop`.
 
-    send: to the caller. head: the headers, asked for where a beat is due before the answer has
-    begun: the answer begins with it. Whoever sends besides calls `begin` first, keeps last_s (the
-    event loop's time at which something was last sent), waits for the beat that is under way, and
-    calls `stop` before the last piece.
+    send: sends to the caller. head: returns the headers, for a keep-alive that is due before the
+    answer has begun: it begins the answer. Other senders must call `begin` first, update last_s
+    (the event loop's time of the last sending), await a keep-alive that is being sent, and call
+    `stop` before the last piece.
     """
 
     def __init__(
@@ -45,25 +48,26 @@ class KeepAlive:
         self.has_begun = False
         self.under_way: asyncio.Task[None] | None = None
         self.last_s = self._loop.time()
-        # one timer for the stream: it is not moved for each piece, but looks when it goes off
+        # There is one timer for the stream. It is not moved for each piece, but checks when it
+        # fires.
         self._timer = self._loop.call_at(self.last_s + every_s, self._look)
 
     async def begin(self, headers: RawHeaders) -> None:
-        """Sends the head of the answer, unless a beat has."""
+        """Sends the head of the answer, unless a keep-alive has already sent it."""
         await self.settled()
         if not self.has_begun:
             self.has_begun = True
             await self._send(_start(headers))
 
     async def settled(self) -> None:
-        """Waits for the beat that is under way: the caller is slow to read."""
+        """Waits for the keep-alive that is being sent: the caller is slow to read."""
         task = self.under_way
         if task is not None:
             await task
             self.under_way = None
 
     async def cease(self) -> bool:
-        """Stops, and says whether the answer has begun."""
+        """Stops, and returns whether the answer has begun."""
         self._timer.cancel()
         if self.has_begun:
             await self.settled()
@@ -71,7 +75,7 @@ class KeepAlive:
         return self.has_begun
 
     def stop(self) -> None:
-        """No more of it; safe to call twice."""
+        """Stops the keep-alives; safe to call twice."""
         self._timer.cancel()
         if self.under_way is not None:
             self.under_way.cancel()

@@ -1,10 +1,10 @@
-"""Which web pages may call, and by which names a server without keys may be called.
+"""Decides which web pages may call, and under which host names a server without keys may be called.
 
-Any page that somebody looks at can send requests to the loopback addresses of their machine. Where
-no key is asked for, it could spend their money: by its own origin, or by a name of its own that it
-has made point here (DNS rebinding). So a server without keys serves the names of its own machine
-and pages from it, and nobody else. Where keys are asked for, a page needs one like everybody; what
-remains to be said is which pages may read the answers (CORS).
+Any page that somebody visits can send requests to the loopback addresses of their machine. Where no
+key is needed, it could spend their money: from its own origin, or from a host name of its own that
+it has made point here (DNS rebinding). So a server without keys serves only its own machine's host
+names and pages from them. Where keys are needed, a page needs one like everybody else; it only
+remains to say which pages may read the answers (CORS).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from server.http.error_handlers import error_answer
 from server.wire.headers import find_header
 from server.wire.hosts import is_loopback_authority, is_loopback_origin
 
-# In the scope of a request whose answer gets headers on its way through send().
+# A key in the scope of a request whose answer gets headers added in send().
 ADDS_HEADERS: Final = "p2l.adds_headers"
 ANY_ORIGIN: Final = "*"
 _REMEMBERED: Final = 256
@@ -34,14 +34,14 @@ _VARY: Final = (b"vary", b"Origin")
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What becomes of a request. answer: it is answered already: refused, or a browser's question
-    whether a page may call (a preflight). allow: the origin that may read the answer."""
+    """The decision on a request. answer: the response, where it is already determined: a refusal,
+    or the answer to a preflight. allow: the origin that may read the answer."""
 
     answer: Response | None = None
     allow: bytes | None = None
 
     def sending(self, scope: Scope, send: Send) -> Send:
-        """What its answer is to be sent with."""
+        """The send function for the request's answer."""
         if self.allow is not None:
             scope[ADDS_HEADERS] = True
         elif scope["method"] not in ("GET", "HEAD"):
@@ -50,7 +50,8 @@ class Verdict:
 
 
 def judge(scope: Scope, authenticator: Authenticator, cors_origins: Sequence[str] = ()) -> Verdict:
-    """cors_origins: the pages that may call a server with keys; `*`: every page."""
+    """Decides on a request. cors_origins: the pages that may call a server with keys; `*`: every
+    page."""
     headers = scope["headers"]
     if authenticator.is_open:
         try:
@@ -85,8 +86,8 @@ class OriginGuard:
 def local_origin(headers: Iterable[tuple[bytes, bytes]]) -> bytes | None:
     """The page that calls a server without keys; None where no page does.
 
-    Raises MisconfiguredOriginError where the page, or the name that it calls by, is not of this
-    machine.
+    Raises MisconfiguredOriginError where the page, or the host name that it uses, does not belong
+    to this machine.
     """
     host = origin = None
     for name, value in headers:
@@ -131,8 +132,8 @@ def _allowed(headers: Iterable[tuple[bytes, bytes]], cors_origins: Sequence[str]
 
 
 def _with_headers(send: Send, allow: bytes | None) -> Send:
-    """allow: the origin that may read the answer. Without one a cache learns all the same that
-    the answer would be another for a page."""
+    """A send function that adds the CORS headers. allow: the origin that may read the answer. Even
+    without one, a cache is told that the answer for a page would differ."""
 
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -146,7 +147,7 @@ def _with_headers(send: Send, allow: bytes | None) -> Send:
 def _readable(
     headers: Iterable[tuple[bytes, bytes]], allow: bytes | None
 ) -> Iterable[tuple[bytes, bytes]]:
-    """What lets a page read the answer, and those of its headers that are our own."""
+    """Adds the headers that let a page read the answer and our own headers."""
     if allow is None:
         return
     yield b"access-control-allow-origin", allow
@@ -156,7 +157,8 @@ def _readable(
 
 
 def _preflight(headers: Iterable[tuple[bytes, bytes]], allow: bytes) -> Response:
-    """Any header may be sent: it is the page that is trusted, or not."""
+    """The answer to a preflight. Any header may be sent: the page is trusted as a whole, or not at
+    all."""
     wanted = find_header(headers, b"access-control-request-headers") or b"*"
     response = Response(status_code=204)
     response.raw_headers = [

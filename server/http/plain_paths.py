@@ -1,4 +1,4 @@
-"""Paths as they are meant: a base_url can bring along slashes, or a second /v1."""
+"""Normalises paths: a client's base_url may add slashes or a second /v1."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _SERVED: Final = re.compile(r"^/+v1/")
 
 
 def plain_path(path: str) -> str:
-    """The path that is served; the same where nothing is to be changed."""
+    """The path that is served; the same one where nothing needs to be changed."""
     if not _SERVED.match(path) or not ("//" in path or path.endswith("/") or "/v1/v1/" in path):
         return path
     return _TWICE.sub("/v1", _SLASHES.sub("/", path)).rstrip("/")

@@ -1,5 +1,5 @@
-"""Bodies that come compressed: unpacked by the piece, so that a small one that stands for
-gigabytes is never held."""
+"""Decompresses bodies piece by piece, so that a small body that unpacks to gigabytes is never held
+in memory."""
 
 from __future__ import annotations
 
@@ -15,28 +15,29 @@ _PIECE_BYTES: Final = 256 * 1024
 _GZIP_BITS: Final = 31
 _ZLIB_BITS: Final = 15
 _RAW_BITS: Final = -15
-# What the standard asks every reader to have room for (RFC 9659): 8 MiB.
+# The window that the standard requires every reader to support (RFC 9659): 8 MiB.
 _ZSTD_WINDOW_LOG: Final = 23
 
 
 class _CutShortError(Exception):
-    """The body ends before what is packed in it does."""
+    """The body ends before the data that is compressed in it."""
 
 
 def encodings_of(header: bytes) -> list[str]:
-    """What was done to a body, in that order. Raises UnsupportedEncodingError."""
+    """The encodings of a body, in the order in which they were applied. Raises
+    UnsupportedEncodingError."""
     names = [name.strip() for name in header.decode("latin-1").lower().split(",")]
     encodings = [_SAME.get(name, name) for name in names if name not in ("", "identity")]
-    # one within another would have to be held in between
+    # With several encodings, the data between them would have to be held in memory.
     if len(encodings) > 1 or not _READERS.keys() >= set(encodings):
         raise UnsupportedEncodingError(", ".join(_READERS))
     return encodings
 
 
 async def unpacked(body: bytes, encoding: str, limit: int) -> bytes:
-    """What is packed in the body, at most limit bytes.
+    """The decompressed body, at most `limit` bytes.
 
-    Raises RequestTooLargeError, InvalidRequestError where it is not what its encoding says.
+    Raises RequestTooLargeError, or InvalidRequestError where the body does not match its encoding.
     """
     pieces: list[bytes] = []
     n_bytes = 0
@@ -49,7 +50,7 @@ async def unpacked(body: bytes, encoding: str, limit: int) -> bytes:
         if n_bytes > limit:
             raise RequestTooLargeError(limit, "unpacked")
         if pieces:
-            # a large one lets others have their turn
+            # A large body lets other tasks run in between.
             await asyncio.sleep(0)
         pieces.append(piece)
 
@@ -58,7 +59,7 @@ def _next(reader: Iterator[bytes], encoding: str) -> bytes | None:
     try:
         return next(reader, None)
     except Exception as error:
-        # each library has errors of its own, and none of their words are for the caller
+        # Each library has errors of its own, and none of their messages are for the caller.
         said = "ends too early" if isinstance(error, _CutShortError) else "cannot be unpacked"
         raise InvalidRequestError(
             f"The body {said}: it is not {encoding} as its content-encoding says."
@@ -76,7 +77,8 @@ def _gzip(body: bytes) -> Iterator[bytes]:
 
 
 def _deflate(body: bytes) -> Iterator[bytes]:
-    """As the standard has it, with zlib's head, or without, as many send it."""
+    """Reads deflate with zlib's header, as the standard requires, or without it, as many send
+    it."""
     has_head = len(body) > 1 and body[0] & 15 == 8 and (body[0] << 8 | body[1]) % 31 == 0
     yield from _inflated(zlib.decompressobj(_ZLIB_BITS if has_head else _RAW_BITS), body)
 
@@ -91,7 +93,7 @@ def _inflated(decoder: Any, body: bytes) -> Iterator[bytes]:
 
 
 def _brotli(body: bytes) -> Iterator[bytes]:
-    # whoever is sent none of it does without it
+    # The library is needed only where such a body arrives.
     import brotli
 
     decoder = brotli.Decompressor()
@@ -120,7 +122,7 @@ def _zstd(body: bytes) -> Iterator[bytes]:
 
 
 def _zstd_library() -> Any:
-    """Python's own, from 3.14 on, or the same for an older one."""
+    """Python's own module from 3.14 on, or its equivalent for older versions."""
     if sys.version_info >= (3, 14):
         from compression import zstd
     else:

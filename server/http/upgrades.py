@@ -1,8 +1,8 @@
-"""Wishes for another protocol on a connection: none but HTTP/1.1 is spoken here, and a caller is
-told so at once, with or without a key.
+"""Refuses requests to switch the protocol of a connection: only HTTP/1.1 is supported, and a caller
+learns this at once, with or without a key.
 
-Codex tries a websocket first. Upon a 426 it goes on with plain requests; anything else it tries
-again and again.
+Codex tries a WebSocket first. After a 426 it goes on with plain requests; after anything else it
+tries again and again.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from server.wire.headers import find_header
 
 
 def wants_websocket(scope: Scope) -> bool:
-    """Whether a request is the handshake of a websocket."""
+    """Whether a request is the handshake of a WebSocket."""
     if scope["type"] != "http" or scope["method"] != "GET":
         return False
     return (find_header(scope["headers"], b"upgrade") or b"").lower() == b"websocket"
 
 
 def no_websocket() -> Response:
-    """The answer to it."""
+    """The refusal of a WebSocket."""
     error = UpgradeRequiredError()
     headers = error.headers | {"x-request-id": new_request_id()}
     return json_response(error.body, headers, error.status)

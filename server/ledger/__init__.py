@@ -1,1 +1,1 @@
-"""What every attempt costs: reserved before it is sent, settled once when it is over."""
+"""The ledger: the cost of every attempt, reserved before it is sent and settled once at its end."""

@@ -1,4 +1,4 @@
-"""One attempt at a provider: the row of the ledger."""
+"""One attempt at a provider: a row of the ledger."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Final
 
 from router.cost import Usage
 
-# Amounts are kept as whole picodollars: sums are exact in every database, and no price of fewer
+# Amounts are stored as whole picodollars: sums are exact in every database, and no price with fewer
 # than seven decimals per million tokens is rounded.
 PICO: Final = 10**12
 _MOST: Final = 2**62
 
 
 class Outcome(StrEnum):
-    """How an attempt ended. OPEN: it has not. LOST: the process died under it."""
+    """How an attempt ended. OPEN: it has not ended. LOST: the process died during it."""
 
     OPEN = "open"
     ANSWERED = "answered"
@@ -30,9 +30,9 @@ class Outcome(StrEnum):
 
 
 class CostSource(StrEnum):
-    """Where a cost comes from. USAGE: the provider's count, at our prices. REPORTED: the cost that
-    the answer itself states. ESTIMATE: ours, since it gave no count. NONE: nothing is billed.
-    RECONCILED: the provider's own export."""
+    """The origin of a cost. USAGE: the provider's token counts, at our prices. REPORTED: the cost
+    that the answer itself states. ESTIMATE: our own estimate, since no counts were reported. NONE:
+    nothing is billed. RECONCILED: the provider's own export."""
 
     USAGE = "usage"
     REPORTED = "reported"
@@ -43,12 +43,12 @@ class CostSource(StrEnum):
 
 @dataclass(slots=True, kw_only=True)
 class Attempt:
-    """A row. Amounts in picodollars, times in seconds since 1970, cost_pico None: price unknown.
+    """A row of the ledger. Amounts in picodollars, times in seconds since 1970.
 
-    (request_id, attempt) is its identity: written twice, it is one row. It holds no prompt, no
-    completion and no key, only the key's name. served_model: what the provider calls the model
-    that answered, where that is another than the one asked for. tags: the caller's own words for
-    the request.
+    (request_id, attempt) identifies the row: written twice, it is one row. It holds no prompt, no
+    completion and no key, only the key's name. cost_pico: None where the price is unknown.
+    served_model: the provider's name for the model that answered, where it is not the one asked
+    for. tags: the labels that the caller gave the request.
     """
 
     request_id: str

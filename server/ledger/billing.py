@@ -1,4 +1,4 @@
-"""What an attempt is taken to cost, by how it ended and what the provider reported."""
+"""Computes the cost of an attempt from its outcome and from what the provider reported."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from router.record import record
 from server.config.settings.unknown_cost import UnknownCost
 from server.ledger.attempt import CostSource, Outcome
 
-# A provider that never took the request on does not bill it.
+# A provider does not bill a request that it never accepted.
 _UNBILLED: Final = frozenset({Outcome.REJECTED, Outcome.RATE_LIMITED, Outcome.UNAVAILABLE})
-# It was begun, and nobody waited for what it came to.
+# The attempt was begun, and nobody waited for its result.
 _ABANDONED: Final = frozenset({Outcome.TIMED_OUT, Outcome.CANCELLED, Outcome.BROKEN})
 _BYTES_PER_TOKEN: Final = 4
-# What a stated cost is believed up to: the dearest token on sale costs 0.0006 USD, and what a
-# provider charges beside tokens (searches, pages that are read) is cents.
+# The limit per token up to which a stated cost is believed: the most expensive token on sale costs
+# 0.0006 USD, and what a provider charges beside tokens (searches, pages that are read) is cents.
 _MOST_PER_TOKEN_USD: Final = Decimal("0.002")
 _FEES_USD: Final = Decimal(1)
 
@@ -28,10 +28,10 @@ class Seen:
     """What has been read of an answer so far.
 
     sent: the request may have left this process. taken_on: the provider answered 200, so that even
-    a failed attempt may be charged. tier: the service tier, as asked for until the answer says
-    another. served: the model that answered in another's place. is_partial: the usage is what a
-    provider says of an answer that it begins. unseen: it has thought before, or thinks, without
-    our seeing how much.
+    a failed attempt may be charged. tier: the service tier: as asked for, until the answer states
+    another. served: the model that answered, where it is not the one asked for. is_partial: the
+    usage is what a provider reports when its answer begins. unseen: the model has thought, or is
+    thinking, and it is unknown how much.
     """
 
     usage: Usage | None = None
@@ -46,13 +46,14 @@ class Seen:
 
     @property
     def tokens(self) -> int:
-        """Output tokens, estimated: one for each delta, more where the deltas are long."""
+        """An estimate of the output tokens: one for each delta, more where the deltas are long."""
         return max(self.deltas, -(-self.text_bytes // _BYTES_PER_TOKEN))
 
 
 @record(frozen=True, slots=True, kw_only=True)
 class Known:
-    """What was known before the attempt. reserved_usd: its worst case. None: price unknown."""
+    """What was known before the attempt. reserved_usd: its worst case in USD; None: price
+    unknown."""
 
     card: ModelCard
     shape: RequestShape
@@ -67,7 +68,8 @@ class Known:
 
 @record(frozen=True, slots=True)
 class Bill:
-    """cost_usd: None where the model's price is unknown. usage: None where nothing is billed."""
+    """The bill of an attempt. cost_usd: None where the model's price is unknown. usage: None where
+    nothing is billed."""
 
     cost_usd: Decimal | None
     source: CostSource
@@ -75,13 +77,16 @@ class Bill:
 
 
 def bill(outcome: Outcome, known: Known, seen: Seen, policy: UnknownCost) -> Bill:
-    """By our own prices. Reported usage counts whatever happened afterwards, and no less than what
-    was delivered of an answer that did not end; then what was seen; then the policy, also where
-    more may have been thought than was seen."""
+    """The bill by our own prices.
+
+    Reported usage counts, whatever happened afterwards; for an answer that did not end, at least
+    what was delivered of it counts. Without reported usage, what was seen counts; without that, or
+    where the model may have thought more than was seen, the policy decides.
+    """
     if seen.usage is not None:
         usage, source = seen.usage, CostSource.USAGE
         if outcome is not Outcome.ANSWERED and seen.tokens > usage.completion_tokens:
-            # a stream tells what it has read at its beginning, and what it has written at its end
+            # A stream reports its input at the beginning, and its output at the end.
             usage, source = replace(usage, completion_tokens=seen.tokens), CostSource.ESTIMATE
         cost_usd = _priced(known, seen, usage)
         if seen.is_partial and outcome in _ABANDONED and (seen.unseen or seen.tokens == 0):
@@ -104,10 +109,11 @@ def _priced(known: Known, seen: Seen, usage: Usage) -> Decimal | None:
 
 
 def stated_bill(own: Bill, stated_usd: Decimal, *, is_bill: bool) -> Bill:
-    """What is booked of an answer that states its own cost: that, where it is the provider's bill,
-    and elsewhere where it is more than our own figure. What no tokens can cost is not believed.
+    """The bill of an answer that states its own cost.
 
-    own: by our own prices. is_bill: the provider charges what it states.
+    Where the stated cost is the provider's bill, it is booked; elsewhere it is booked where it
+    exceeds our own figure. A cost too high for any token price is not believed. own: the bill by
+    our own prices. is_bill: whether the provider charges what it states.
     """
     if stated_usd > _FEES_USD + _tokens(own) * _MOST_PER_TOKEN_USD:
         return own
@@ -117,7 +123,8 @@ def stated_bill(own: Bill, stated_usd: Decimal, *, is_bill: bool) -> Bill:
 
 
 def _dearer(own_usd: Decimal | None, served: ModelCard, seen: Seen, usage: Usage) -> Decimal | None:
-    """At the price of the model asked for, and no less than at that of the one that answered."""
+    """The cost at the price of the model asked for, or of the model that answered where that is
+    higher."""
     other_usd = actual_cost_usd(served, usage, seen.tier)
     return _more(own_usd, other_usd)
 
@@ -133,8 +140,8 @@ def _tokens(own: Bill) -> int:
 
 
 def billed_tier(known: Known, seen: Seen) -> str | None:
-    """The tier that the answer names, else the one asked for; also where nobody knows the price of
-    the one that it names."""
+    """The tier that the answer states, else the one asked for; the latter also where the price of
+    the stated tier is unknown."""
     return seen.tier if known.card.prices_at(seen.tier) is not None else known.tier
 
 

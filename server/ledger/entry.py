@@ -1,4 +1,4 @@
-"""An attempt under way: opened by Accounts.reserve, settled exactly once."""
+"""An attempt in progress: opened by Accounts.reserve, settled exactly once."""
 
 from __future__ import annotations
 
@@ -38,27 +38,27 @@ _OUTCOMES: Final = (
 
 
 _TOLD: Final = frozenset({CostSource.USAGE, CostSource.REPORTED})
-# Of a name of the provider's that is kept.
+# At most this many characters of the provider's model name are stored.
 _MOST_CHARS: Final = 200
-# Where a chunk may say more than its text.
+# Fields of a chunk that may hold more than its text.
 _TELLING: Final = frozenset({"usage", "service_tier", "message", "response"})
 
 
 class Settlement(Protocol):
-    """Where settled attempts go. It must not wait: a cancelled request settles too."""
+    """Receives settled attempts. It must not wait: a cancelled request is settled too."""
 
     def settled(self, entry: Entry) -> None:
         """Called once for each entry."""
 
 
 class Entry:
-    """What is reserved for one attempt, and what becomes of it.
+    """The reservation for one attempt, and its settlement.
 
-    output_cap: tokens that the reservation pays for, to be sent along; None: nothing to send.
-    surface: the form of the answer that is seen. specs: the windows in which it is reserved.
-    is_bill: a cost that the answer states is what the provider charges.
-    progress: how far the request has come, None where nobody tells: it then counts as sent.
-    `settle`, `fail` and `cancel` end it; only the first of them counts.
+    output_cap: the tokens that the reservation pays for, to be sent as the cap; None: no cap is
+    sent. surface: the form of the answer that is seen. specs: the windows in which it is reserved.
+    is_bill: whether a cost that the answer states is what the provider charges. progress: how far
+    the request has come; None where it is not known: it then counts as sent. `settle`, `fail` and
+    `cancel` end the entry; only the first of these calls counts.
     """
 
     def __init__(
@@ -81,9 +81,9 @@ class Entry:
         self.is_bill = False
         self.progress: Progress | None = None
         self.cost_usd: Decimal | None = None
-        # told of the usage that an answer reported
+        # Called with the usage that an answer reported.
         self.on_usage: Callable[[Usage], None] | None = None
-        # told of the ids of the calls that an answer makes, as they come
+        # Called with the id of each call that an answer makes, as it arrives.
         self.on_call: Callable[[str], None] | None = None
         self._known = known
         self._policy = policy
@@ -96,8 +96,8 @@ class Entry:
 
     @property
     def reported_cost_usd(self) -> Decimal | None:
-        """What the provider's own count or statement comes to, as far as the answer has come; None
-        where there is neither, or no price."""
+        """The cost by the provider's own counts or statement so far; None where there is neither,
+        or no price."""
         if self.row.outcome is not Outcome.OPEN:
             return self.cost_usd if self.row.cost_source in _TOLD else None
         self._seen.usage = parse_usage(self._usage, self.surface)
@@ -105,47 +105,49 @@ class Entry:
         return so_far.cost_usd if so_far.source in _TOLD else None
 
     def served(self, other: ModelCard, said: str) -> None:
-        """Another model answers than the one asked for. said: the provider's name for it."""
+        """Records that another model answers than the one asked for. said: the provider's name for
+        it."""
         self._seen.served = other
         self.row.served_model = said[:_MOST_CHARS]
-        # what its tokens come to tells nothing of the model asked for
+        # The tokens of another model say nothing about the model that was asked for.
         self.on_usage = None
 
     @property
     def is_open(self) -> bool:
-        """Not settled yet."""
+        """Whether the entry is not settled yet."""
         return self.row.outcome is Outcome.OPEN
 
     def answer(self, body: Mapping[str, Any]) -> None:
-        """A whole answer has arrived: settles it."""
+        """Settles the entry by a whole answer."""
         self._note(body)
         self.read_words(body)
         self.settle(Outcome.ANSWERED)
 
     def read_usage(self, body: Mapping[str, Any]) -> None:
-        """What a whole answer says that it used; it is settled when its words are read too."""
+        """Reads the usage of a whole answer; the entry is settled once its text has been read
+        too."""
         self._note(body)
 
     def read_beginning(self, usage: Mapping[str, Any]) -> None:
-        """What a stream that did not end has said that it used until then."""
+        """Reads the usage that a stream has reported before it broke off."""
         self._seen.is_partial = True
         self._count(usage)
 
     def read_words(self, body: Mapping[str, Any]) -> None:
-        """The rest of a whole answer; may be called in a thread."""
+        """Reads the rest of a whole answer; may be called in a thread."""
         for choice in _dicts(body.get("choices")):
             self._see(choice.get("message"))
             self._count(choice.get("usage"))
-        # answers of other surfaces
+        # The answers of other surfaces.
         for part in _dicts(body.get("content") or body.get("output")):
             self._note_call(part)
 
     def see(self, chunk: Mapping[str, Any]) -> None:
-        """A chunk of a streamed answer has arrived."""
+        """Reads a chunk of a streamed answer."""
         if self.row.upstream_id is None or not _TELLING.isdisjoint(chunk):
             self._note(chunk)
         if "choices" not in chunk:
-            # the events of other surfaces have theirs at the top
+            # The events of other surfaces have their delta at the top level.
             delta = chunk.get("delta")
             self._see({"text": delta} if isinstance(delta, str) else delta)
             begun = chunk.get("content_block") or chunk.get("item")
@@ -155,21 +157,21 @@ class Entry:
         for choice in _dicts(chunk["choices"]):
             self._see(choice.get("delta"))
             if "usage" in choice:
-                # Moonshot's place for it
+                # Moonshot reports the usage here.
                 self._count(choice["usage"])
 
     def fail(self, error: UpstreamError) -> None:
-        """Settles an attempt that an error ended."""
+        """Settles an attempt that ended in an error."""
         if error.reported is not None:
             self._note(error.reported)
         outcome = next((o for kind, o in _OUTCOMES if isinstance(error, kind)), None)
         if outcome is None or error.stage is not Stage.SENT:
-            # what was never sent is never billed
+            # A request that was never sent is never billed.
             outcome = Outcome.UNAVAILABLE
         self.settle(outcome, taken_on=error.status == 200)
 
     def settle(self, outcome: Outcome, *, taken_on: bool = False) -> None:
-        """Ends the entry; does nothing where it has ended."""
+        """Settles the entry; does nothing where it is settled already."""
         if not self.is_open:
             return
         self._seen.usage = parse_usage(self._usage, self.surface)
@@ -179,7 +181,7 @@ class Entry:
         self._seen.unseen = thinks and not self._has_thoughts
         self._close(outcome, self._billed(outcome))
         self._to.settled(self)
-        # learning comes last: whatever is wrong with it, the attempt is settled
+        # Learning comes last: whatever goes wrong with it, the attempt is settled.
         if self._seen.usage is not None and self.on_usage is not None:
             self.on_usage(self._seen.usage)
 
@@ -230,7 +232,7 @@ class Entry:
                 self._has_thoughts = any(said.get(name) for name in _THOUGHTS)
 
     def _note_call(self, part: Mapping[str, Any]) -> None:
-        """A block of the Messages API or an item of the Responses API."""
+        """Notes a call in a block of the Messages API or in an item of the Responses API."""
         name = part.get("call_id")
         if name is None and part.get("type") in _NAMED_BY_ID:
             name = part.get("id")
@@ -243,7 +245,7 @@ class Entry:
 
 # Calls whose results name them so.
 _NAMED_BY_ID: Final = ("tool_use", "local_shell_call")
-# Strings of a message or delta that nobody pays for.
+# Strings in a message or delta that are not billed.
 _NO_OUTPUT: Final = frozenset({"role", "type", "id", "signature"})
 _THOUGHTS: Final = frozenset({"reasoning_content", "reasoning", "thinking"})
 
@@ -253,7 +255,7 @@ def _dicts(items: object) -> list[dict[str, Any]]:
 
 
 def _text_bytes(said: Mapping[str, Any]) -> int:
-    """UTF-8 bytes of what a message or delta says, tool calls and reasoning included."""
+    """The UTF-8 bytes of the text in a message or delta, including tool calls and reasoning."""
     total = 0
     for name, value in said.items():
         if isinstance(value, str) and name not in _NO_OUTPUT:

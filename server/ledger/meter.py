@@ -1,4 +1,4 @@
-"""A streamed answer with its entry: settled when the stream ends, breaks or is given up."""
+"""Meters a streamed answer: its entry is settled when the stream ends, breaks off or is closed."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ from server.upstream.base import UpstreamStream
 from server.upstream.errors import UpstreamError
 from server.wire.sse import SseEvent
 
-# The last events of responses and messages.
+# The last events of the responses and messages surfaces.
 _LAST: Final = frozenset({"message_stop", "response.completed", "response.incomplete"})
 
 
 def metered(stream: UpstreamStream, entry: Entry) -> UpstreamStream:
-    """The same stream. Its end is settled before its reader sees it."""
+    """Returns the same stream, metered. The entry is settled before the reader sees the stream's
+    end."""
     stream.meter = _Meter(entry, stream)
     return stream
 
 
 class _Meter:
-    """What is told of a stream, before its reader hears of it."""
+    """Receives a stream's events before its reader does."""
 
     def __init__(self, entry: Entry, stream: UpstreamStream) -> None:
         self._entry = entry
@@ -43,7 +44,8 @@ class _Meter:
 
     def closed(self) -> None:
         if _is_last(self._last):
-            # callers hang up as soon as they have the last event: what they have is answered
+            # Callers hang up as soon as they have the last event: they have received the whole
+            # answer.
             self._entry.settle(Outcome.ANSWERED)
             return
         self._count_so_far()
@@ -57,8 +59,8 @@ class _Meter:
 
 
 def _is_last(event: Mapping[str, Any]) -> bool:
-    """Whether nothing of an answer comes after this event. Chunks of chat completions say so by
-    their usage, after the end of the choices or with it."""
+    """Whether nothing of an answer follows this event. Chunks of chat completions show it by their
+    usage, after the end of the choices or together with it."""
     if event.get("type") in _LAST:
         return True
     choices, usage = event.get("choices"), event.get("usage")

@@ -1,4 +1,4 @@
-"""What the ledger needs to know of a request that is about to be sent."""
+"""What the ledger needs to know about a request that is about to be sent."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from server.auth.authenticator import Caller
 
 
 class Order(Protocol):
-    """request_id: of the request. caller: who pays. routing: what the router was asked. routed:
-    false for a model asked for by its own name. tags: what spending is told apart by."""
+    """A request that is about to be sent. request_id: its id. caller: who pays. routing: the input
+    of the router. routed: False for a model that is asked for by its own name. tags: the labels by
+    which spend is told apart."""
 
     @property
     def request_id(self) -> str: ...

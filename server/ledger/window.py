@@ -1,4 +1,5 @@
-"""A rolling window of spend: reserve the worst case, settle the actual. Pure; time comes in."""
+"""A rolling window of spend: it reserves the worst case and settles the actual cost. Pure: the time
+is an argument."""
 
 from __future__ import annotations
 
@@ -12,23 +13,24 @@ from typing import Final
 from router.pacing import PacingPlan
 from router.record import record
 
-# Money leaves a window in this many slices: at most a thousandth of its time too late.
+# Money leaves a window in this many slices: at most a thousandth of the window's length too late.
 SLICES: Final = 1_000
-# An answer without a cap of its own may take this share of what is left, so that one request does
-# not shut out all others.
+# An answer without an output cap of its own may reserve one part in this many of what is left, so
+# that one request does not block all others.
 SHARE: Final = 8
 _NANO: Final = 10**9
-# How long to wait where only requests under way stand in the way, and for a budget without end.
+# The wait in seconds where only requests in progress stand in the way, and for a budget without an
+# end.
 SOON_S: Final = 1.0
 NEVER_S: Final = 86_400.0
 
 
 @dataclass(frozen=True)
 class WindowSpec:
-    """amount_nano nanodollars in any window_s seconds; window_s None: in all, for ever.
+    """A limit of amount_nano nanodollars in any window_s seconds; window_s None: in total.
 
-    name: what the spend is counted under; it does not depend on the amount, so that a changed
-    amount keeps what was spent. key_name: whose spend counts, None: everybody's.
+    name: the name under which spend is counted. It does not depend on the amount, so that a changed
+    amount keeps what was spent. key_name: the key whose spend counts; None: all keys.
     """
 
     key_name: str | None
@@ -42,7 +44,7 @@ class WindowSpec:
 
     @property
     def shown(self) -> str:
-        """For the caller, who may not know the names of others."""
+        """The window as the caller may see it, without the names of other keys."""
         whose = "this gateway" if self.key_name is None else "this key"
         return whose if self.window_s is None else f"{whose} for {self.window_s} s"
 
@@ -52,14 +54,14 @@ class WindowSpec:
 
     @cached_property
     def pacing(self) -> PacingPlan | None:
-        """None for a budget without a window, or of nothing: there is no plan to keep."""
+        """The plan for spreading the budget; None for one without a window, or of zero."""
         if self.window_s is None or self.amount_nano <= 0:
             return None
         return PacingPlan(amount_usd=self.amount_nano / 1e9, window_s=float(self.window_s))
 
     @property
     def slice_us(self) -> int:
-        """Microseconds of a slice; 0 where there is only one."""
+        """The length of a slice in microseconds; 0 where there is only one slice."""
         return 0 if self.window_s is None else max(1, self.window_s * 1_000_000 // SLICES)
 
 
@@ -67,8 +69,8 @@ class WindowSpec:
 class Wanted:
     """What a request asks of its windows, in nanodollars.
 
-    least: below it nothing is granted. comfort: granted before anything is shared. most: its
-    worst case; least and most are equal where the caller set the cap.
+    least: below it nothing is granted. comfort: granted before the rest is shared. most: its worst
+    case. least and most are equal where the caller set the output cap.
     """
 
     least: int
@@ -76,7 +78,7 @@ class Wanted:
     most: int
 
     def granted(self, available: int) -> int | None:
-        """None: it does not fit."""
+        """How much is granted of the amount available; None: the request does not fit."""
         if available < self.least:
             return None
         return min(self.most, available, max(self.comfort, available // SHARE))
@@ -84,7 +86,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """What has been settled in a window and what is reserved of it, in nanodollars."""
+    """What has been settled in a window and what is reserved in it, in nanodollars."""
 
     spent: int
     reserved: int
@@ -92,7 +94,8 @@ class Balance:
 
 @dataclass(frozen=True, slots=True)
 class Short:
-    """A reservation that does not fit. available: nanodollars left in the tightest window."""
+    """A reservation that does not fit. available: nanodollars left in the window with the least
+    left."""
 
     spec: WindowSpec
     available: int
@@ -102,8 +105,8 @@ class Short:
 class Window:
     """One window's spend and reservations, in nanodollars.
 
-    In any window_s no more is spent than the amount, if every settlement is within its
-    reservation: what is settled counts from its settlement on, what is reserved until then.
+    In any window_s no more is spent than the amount, provided that every settlement is within its
+    reservation: a settled cost counts from its settlement on, a reservation counts until then.
     """
 
     def __init__(self, slice_us: int) -> None:
@@ -114,23 +117,23 @@ class Window:
         self.reserved = 0
 
     def load(self, slices: Iterable[tuple[int, int]]) -> None:
-        """Earlier spend: (number of the slice, nanodollars), in order."""
+        """Loads earlier spend: (number of the slice, nanodollars), in order."""
         for index, amount in slices:
             self._slices.append([index, amount])
             self.spent += amount
 
     def available(self, amount: int, now_us: int) -> int:
-        """What is neither spent nor reserved; may be negative after the amount was lowered."""
+        """What is neither spent nor reserved; it may be negative after the amount was lowered."""
         self._roll(now_us)
         return amount - self.spent - self.reserved
 
     def hold(self, name: str, amount: int) -> None:
-        """Reserves. Reserving again under the same name replaces."""
+        """Reserves an amount. A second reservation under the same name replaces the first."""
         self.reserved += amount - self._holds.get(name, 0)
         self._holds[name] = amount
 
     def settle(self, name: str, cost: int, now_us: int) -> None:
-        """Gives the reservation back and books what it cost."""
+        """Releases the reservation and books the cost."""
         self.reserved -= self._holds.pop(name, 0)
         self._roll(now_us)
         index = self._index(now_us)
@@ -141,7 +144,7 @@ class Window:
         self.spent += cost
 
     def retry_after_s(self, amount: int, needed: int, now_us: int) -> float:
-        """When the amount needed will have fallen out of the window, if nothing else is settled."""
+        """Seconds until the needed amount will have left the window, if nothing else is settled."""
         missing = needed - self.available(amount, now_us)
         if needed > amount:
             return NEVER_S
@@ -173,7 +176,7 @@ def to_nano(amount_usd: Decimal) -> int:
 
 
 def limit_nano(amount_usd: Decimal) -> int:
-    """A budget as whole nanodollars, rounded down."""
+    """A budget in USD as whole nanodollars, rounded down."""
     return min(2**62, int((amount_usd * _NANO).to_integral_value(ROUND_FLOOR)))
 
 

@@ -1,4 +1,4 @@
-"""What the gateway needs of a request, whichever API it came by."""
+"""The interface of a parsed request, whichever API it came through."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class GatewayRequest(Protocol):
 
     @property
     def model(self) -> str:
-        """The model asked for, in the caller's words."""
+        """The model asked for, as the caller named it."""
 
     @property
     def surface(self) -> Surface:
@@ -27,7 +27,7 @@ class GatewayRequest(Protocol):
 
     @property
     def body(self) -> Mapping[str, Any]:
-        """What is asked, in the form of chat completions where the surface has a way into it."""
+        """The request in the form of chat completions, where the surface can be converted to it."""
 
     @property
     def native(self) -> Mapping[str, Any] | None:
@@ -39,11 +39,11 @@ class GatewayRequest(Protocol):
 
     @property
     def server_tools(self) -> bool:
-        """Whether it needs tools that the provider runs, which no budget can bound."""
+        """Whether it needs tools that the provider runs, whose cost no budget can bound."""
 
     @property
     def turn(self) -> Turn | None:
-        """Its place in a kept conversation; None on surfaces that have none."""
+        """Its place in a stored conversation; None on surfaces that have none."""
 
     @property
     def stream(self) -> bool:
@@ -55,15 +55,15 @@ class GatewayRequest(Protocol):
 
     @property
     def n(self) -> int:
-        """How many answers."""
+        """The number of answers."""
 
     @property
     def max_output_tokens(self) -> int | None:
-        """The caller's own cap on each."""
+        """The caller's own cap on the tokens of each answer."""
 
     @property
     def tier(self) -> str | None:
-        """The service tier that is asked for, None for the normal one."""
+        """The service tier that is asked for; None: the normal one."""
 
     @property
     def needs(self) -> frozenset[str]:
@@ -71,20 +71,23 @@ class GatewayRequest(Protocol):
 
     @property
     def conversation(self) -> Conversation:
-        """What is scored."""
+        """The conversation that is scored."""
 
     def counted(self) -> Counted:
-        """The input, in tokens and in text."""
+        """The size of the input, in tokens and as text."""
 
     def fit(
         self, upstream: Upstream, model: str, *, bounded: bool, facts: ModelFacts | None = None
     ) -> Fit:
-        """Whether the provider can express this, and what of it goes out. model: its name for the
-        model. bounded: a budget, a window or a key bounds what it may cost or choose. facts: what
-        is known of the model; None: nothing is adapted to it."""
+        """Whether the provider can express this request, and what of it will be sent.
+
+        model: the provider's name for the model. bounded: whether a budget, a window or a key
+        limits what the request may cost or choose. facts: the facts about the model; None: the
+        request is not adapted to it.
+        """
 
     def outgoing(
         self, upstream: Upstream, model: str, output_cap: int | None, fit: Fit
     ) -> UpstreamRequest:
-        """What goes to the provider. output_cap: tokens, where a budget sets one. fit: of this
-        request at this provider."""
+        """The request to the provider. output_cap: in tokens, where a budget sets one. fit: the fit
+        of this request at this provider."""

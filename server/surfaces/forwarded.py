@@ -1,4 +1,4 @@
-"""Completions and embeddings: sent as they are to the model that is named, and paid for."""
+"""Completions and embeddings: forwarded as they are to the model that is named, and paid for."""
 
 from __future__ import annotations
 
@@ -41,16 +41,16 @@ class PassThroughRequest:
 
     @property
     def tier(self) -> str | None:
-        """The service tier that is asked for, None for the normal one."""
+        """The service tier that is asked for; None: the normal one."""
         return tier_of(self.body)
 
     @property
     def conversation(self) -> Conversation:
-        """Never scored: the model is named."""
+        """An empty conversation: it is never scored, since the model is named."""
         return Conversation(("",))
 
     def counted(self) -> Counted:
-        """Text as text; tokens, where they are given, as that many."""
+        """The size of the input: text as text; token arrays by their length."""
         given = self.body[_INPUTS[self.surface]]
         texts, tokens = _texts_and_tokens(given)
         suffix = self.body.get("suffix")
@@ -67,7 +67,7 @@ class PassThroughRequest:
         bounded: bool,
         facts: ModelFacts | None = None,  # noqa: ARG002
     ) -> Fit:
-        """Whether the provider has the surface, and what of the body goes out. bounded: see
+        """Whether the provider has the surface, and what of the body will be sent. bounded: see
         Upstream.fields."""
         if upstream.speaks(self.surface):
             return fit_of(self.body, upstream.fields(self.surface, bounded=bounded))
@@ -80,8 +80,8 @@ class PassThroughRequest:
         output_cap: int | None,
         fit: Fit,
     ) -> UpstreamRequest:
-        """What of the body goes out, with the provider's name for the model and the cap in force.
-        fit: of this request at this provider."""
+        """The request to the provider, with its name for the model and the cap in force. fit: the
+        fit of this request at this provider."""
         body = {**(self.body if fit.body is None else fit.body), "model": model}
         if output_cap is not None and self.surface is Surface.COMPLETIONS:
             body["max_tokens"] = output_cap
@@ -89,7 +89,7 @@ class PassThroughRequest:
 
 
 def parse_completions_request(body: Mapping[str, Any]) -> PassThroughRequest:
-    """Raises InvalidRequestError naming the field."""
+    """Parses a completions body. Raises InvalidRequestError, which names the field."""
     _check_input(body, "prompt")
     stream = flag(body, "stream")
     answers = max(count_field(body, "n", _MAX_CHOICES) or 1,
@@ -106,7 +106,7 @@ def parse_completions_request(body: Mapping[str, Any]) -> PassThroughRequest:
 
 
 def parse_embeddings_request(body: Mapping[str, Any]) -> PassThroughRequest:
-    """Raises InvalidRequestError naming the field."""
+    """Parses an embeddings body. Raises InvalidRequestError, which names the field."""
     _check_input(body, "input")
     return PassThroughRequest(
         body=without_ours(body),

@@ -1,4 +1,4 @@
-"""How much input a request is, before anybody has tokenised it."""
+"""Measures the input of a request before it is tokenised."""
 
 from __future__ import annotations
 
@@ -10,23 +10,24 @@ import orjson
 
 from router.record import record
 
-# The template around each message (role markers) and around the whole prompt.
+# Tokens of the template around each message (role markers) and around the whole prompt.
 _TOKENS_PER_MESSAGE: Final = 16
-# An image, sound or file whose token count only its provider knows: an estimate, and a bound.
+# The tokens of an image, a sound or a file, which only its provider knows: an estimate and a bound.
 _MEDIA_TOKENS: Final = 1000
 _MEDIA_TOKENS_BOUND: Final = 50_000
-# Reasoning that is encrypted and sealed: four characters of a token, grown twice by a third.
+# Reasoning that is encrypted and sealed: four characters for each token, grown by a third twice.
 _CHARS_PER_KEPT_TOKEN: Final = 7
 _NATIVE_MEDIA: Final = frozenset(
     {"container_upload", "document", "image", "input_audio", "input_file", "input_image"}
 )
-# Parts that are words under another name; and what of a message is words besides its content.
+# Parts that are text under another name, and the fields of a message that are text besides its
+# content.
 _TEXT_PARTS: Final = frozenset({"redacted_thinking", "refusal", "thinking"})
 _PLAIN_PART: Final = frozenset({"type", "text", "cache_control", "prompt_cache_breakpoint"})
 _TEXT_KEYS: Final = ("tool_calls", "function_call", "name", "reasoning_content")
 _COLLECTED: Final = frozenset({"role", "content", *_TEXT_KEYS})
-# What a message of text has, and the fields of a body that add nothing to the input. Tools and
-# schemas are text too, but every provider writes them into the prompt in a way of its own.
+# The fields of a text message, and the fields of a body that add nothing to the input. Tools and
+# schemas are text too, but every provider writes them into the prompt in its own way.
 _PLAIN_MESSAGE: Final = frozenset({"role", "content"})
 _WITHOUT_INPUT: Final = frozenset(
     {
@@ -59,9 +60,9 @@ _WITHOUT_INPUT: Final = frozenset(
 
 @record(frozen=True, slots=True)
 class Counted:
-    """text: whose tokens are input; further: tokens beside them; bound: never less than all input
-    tokens together. n_bytes: of the text, in UTF-8. is_plain: it is messages of text and nothing
-    else, so that a provider counts what we count."""
+    """The size of an input. text: the text whose tokens are input; further: tokens in addition to
+    it; bound: at least the number of all input tokens; n_bytes: the UTF-8 bytes of the text;
+    is_plain: the input consists of text messages only, so that a provider counts what we count."""
 
     text: str = field(repr=False)
     further: int
@@ -71,10 +72,10 @@ class Counted:
 
 
 def count_chat(body: Mapping[str, Any], native: Mapping[str, Any] | None = None) -> Counted:
-    """The input of a chat-completions body. native: the body of another surface that may be sent
-    in its place, and hold more.
+    """The input of a chat-completions body.
 
-    The bound is the UTF-8 bytes (no tokenizer makes more tokens than bytes) plus the template.
+    native: the body of another surface that may be sent in its place, and may hold more. The bound
+    is the number of UTF-8 bytes (no tokenizer makes more tokens than bytes) plus the template.
     """
     texts: list[str] = []
     media = kept = beside = 0
@@ -100,8 +101,8 @@ def count_chat(body: Mapping[str, Any], native: Mapping[str, Any] | None = None)
 
 
 def _bytes_beside(message: Mapping[str, Any]) -> int:
-    """Of all that a message holds besides what is collected: whatever it is, a provider may read
-    it."""
+    """The bytes of everything in a message that is not collected as text: a provider may read any
+    of it."""
     return sum(
         len(orjson.dumps(value))
         for name, value in message.items()
@@ -110,7 +111,7 @@ def _bytes_beside(message: Mapping[str, Any]) -> int:
 
 
 def _native_media(native: Mapping[str, Any]) -> int:
-    """Parts whose tokens only the provider knows, at any depth."""
+    """The number of parts, at any depth, whose tokens only the provider knows."""
     found = 0
     waiting = [native.get("messages"), native.get("input")]
     while waiting:
@@ -125,13 +126,13 @@ def _native_media(native: Mapping[str, Any]) -> int:
 
 
 def _kept_chars(details: object) -> int:
-    """Of the reasoning that the caller keeps for a provider."""
+    """The characters of reasoning that the caller returns to a provider."""
     entries = details if isinstance(details, list) else []
     return sum(len(str(entry.get("data", ""))) for entry in entries if isinstance(entry, dict))
 
 
 def _collect(message: Mapping[str, Any], texts: list[str]) -> int:
-    """Adds a message's texts; returns how many parts are media."""
+    """Adds a message's texts to the list; returns how many parts are media."""
     media = 0
     content = message.get("content")
     if isinstance(content, str):

@@ -1,4 +1,5 @@
-"""A request's body as JSON, read strictly: what two readers could take differently is refused."""
+"""Parses a request's body as JSON, strictly: whatever two readers could understand differently is
+refused."""
 
 from __future__ import annotations
 
@@ -12,20 +13,20 @@ from server.surfaces.routing_options import budget_places, parse_budget
 from server.wire.json_size import PIECE_BYTES, JsonSize, TooManyError, keys_of_small, size_of
 
 MAX_DEPTH: Final = 96
-# Each value becomes a Python object: a body of millions of empty lists would fill the memory. And
-# while the parser reads, no other thread computes: what it reads at once has to be bounded. Lists
-# and objects take longer than numbers and texts, keys and escapes longer still.
+# Each value becomes a Python object: a body of millions of empty lists would fill the memory. No
+# other thread computes while the parser reads, so what it reads at once has to be bounded. Lists
+# and objects take longer than numbers and texts; keys and escapes take longer still.
 MOST: Final = JsonSize(values=500_000, containers=100_000, keys=100_000, backslashes=4_000_000)
-# Bytes that cannot hold more of anything than there may be.
+# A body of at most this many bytes cannot exceed any of these limits.
 _SMALL_BYTES: Final = min(PIECE_BYTES, *MOST)
 
 
 def parse_body(raw: bytes) -> dict[str, Any]:
     """The JSON object of a request.
 
-    Raises InvalidRequestError for anything that is not one, for a key given twice in an object,
-    for more than MAX_DEPTH levels, and for more of something than MOST: of such a body nothing is
-    parsed.
+    Raises InvalidRequestError for anything that is not an object, for a key given twice in an
+    object, for more than MAX_DEPTH levels, and for a body over a limit of MOST, which is not parsed
+    at all.
     """
     try:
         n_keys = keys_of_small(raw) if len(raw) <= _SMALL_BYTES else size_of(raw, MOST).keys
@@ -45,7 +46,8 @@ def parse_body(raw: bytes) -> dict[str, Any]:
 
 
 def _count_keys(body: dict[str, Any]) -> int:
-    """Keys of all objects within. Raises InvalidRequestError where they lie too deep."""
+    """The number of keys of all objects in it. Raises InvalidRequestError where they are nested too
+    deeply."""
     n_keys = 0
     level: list[Any] = [body]
     for _ in range(MAX_DEPTH):
@@ -63,7 +65,7 @@ def _count_keys(body: dict[str, Any]) -> int:
 
 
 def _repeated(raw: bytes) -> str:
-    """Which key is given twice. The key is the caller's own word and goes back to nobody else."""
+    """The key that is given twice. It is the caller's own text and is shown only to the caller."""
     repeated: list[str] = []
 
     def note(pairs: list[tuple[str, Any]]) -> None:
@@ -77,7 +79,7 @@ def _repeated(raw: bytes) -> str:
 
 
 def _keep_exact_budget(raw: bytes, body: dict[str, Any]) -> None:
-    """Money is decimal: a budget given as a JSON number is read again as it was written."""
+    """Money is decimal: a budget given as a JSON number is read again exactly as it was written."""
     if "p2l" not in body and "cost" not in body:
         return
     lossy = [place for place in budget_places(body) if _is_lossy(place.inside.get(place.key))]
@@ -91,12 +93,13 @@ def _keep_exact_budget(raw: bytes, body: dict[str, Any]) -> None:
 
 
 def _is_lossy(number: object) -> bool:
-    """Whether a JSON number may have been another: digits of a float, the sign of -0."""
+    """Whether parsing may have changed a number: the digits of a float, or the sign of -0."""
     return isinstance(number, float) or (type(number) is int and number == 0)
 
 
 def _check_budget_is_a_number(raw: bytes) -> None:
-    """A budget of NaN, Infinity or 1e400 makes the body unreadable: raises invalid_cost_budget."""
+    """Raises invalid_cost_budget for a budget of NaN, Infinity or 1e400, which makes the body
+    unreadable."""
     if b'"cost"' not in raw and b'"budget_usd"' not in raw:
         return
     try:
@@ -111,7 +114,7 @@ def _check_budget_is_a_number(raw: bytes) -> None:
 
 
 def _as_written(number: str) -> str:
-    """A function of Python, which `str` is not: where it is called, other threads may run."""
+    """A Python function, unlike `str`: at its call, other threads may run."""
     return number
 
 

@@ -1,5 +1,5 @@
-"""Where what a request is decided by was said: in a header, a field, or the configuration. Errors
-name it, so that whoever reads one knows what to change."""
+"""Records where each option of a request was set: in a header, a field or the configuration. Errors
+name the place, so that the reader knows what to change."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ _RULES: Final = ("budget_usd", "objective", "opponents", "constraints")
 def places(
     options: RoutingOptions, routing: RoutingSettings, profile: str | None
 ) -> Mapping[str, str]:
-    """By option or rule. profile: None where none is asked for."""
+    """The place of each option or rule. profile: the routing profile; None where none is asked
+    for."""
     configured = {rule: _configured(rule, routing, profile) for rule in _RULES}
     said = {rule: place for rule, place in configured.items() if place is not None}
     return {**said, **options.named}

@@ -1,5 +1,4 @@
-"""A stream on its way to the caller: in the form of the surface that was asked for, whichever the
-provider speaks."""
+"""Converts a stream to the form of the caller's surface, whichever API the provider speaks."""
 
 from __future__ import annotations
 
@@ -20,27 +19,27 @@ _LAST_RESPONSES: Final = frozenset({"response.completed", "response.incomplete",
 
 
 class Presenter(Protocol):
-    """Encodes one stream. ended: the response object once it is whole, on the surface that has
+    """Encodes one stream. ended: the complete response object at the end, on the surface that has
     one."""
 
     ended: dict[str, Any] | None
 
     def begin(self) -> Iterator[bytes]:
-        """Before the first event."""
+        """The bytes before the first event."""
 
     def event(self, event: SseEvent) -> Iterable[bytes]:
-        """For one event of the provider's."""
+        """The bytes for one event of the provider's."""
 
     def end(self) -> Iterator[bytes]:
-        """After the last one."""
+        """The bytes after the last event."""
 
     def failure(self, error: Mapping[str, Any]) -> bytes:
-        """The event that ends a broken stream. error: the inside of OpenAI's envelope."""
+        """The event that ends a broken stream. error: the object inside OpenAI's envelope."""
 
 
 class ChunkPresenter:
-    """Chat completions and completions: changes what must change in a chunk and passes on the
-    bytes of every other. cost: USD of the answer so far; explanation: goes out with the first."""
+    """Chat completions and completions: changes only what must change in a chunk and passes on the
+    other bytes. cost: USD of the answer so far; explanation: sent with the first chunk."""
 
     def __init__(
         self,
@@ -58,20 +57,20 @@ class ChunkPresenter:
         self._named = b'"model":' + orjson.dumps(card.name)
 
     def begin(self) -> Iterator[bytes]:
-        """Nothing."""
+        """Nothing is sent before the first event."""
         yield from ()
 
     def event(self, event: SseEvent) -> Iterable[bytes]:
-        """For one event of the provider's."""
+        """The bytes for one event of the provider's."""
         payload = self._rewritten(event)
         return () if payload is None else (encode_event(payload),)
 
     def end(self) -> Iterator[bytes]:
-        """After the last one."""
+        """The bytes after the last event."""
         yield DONE
 
     def failure(self, error: Mapping[str, Any]) -> bytes:
-        """The event that ends a broken stream. error: the inside of OpenAI's envelope."""
+        """The event that ends a broken stream. error: the object inside OpenAI's envelope."""
         return error_event(error)
 
     def _rewritten(self, event: SseEvent) -> bytes | None:
@@ -87,8 +86,8 @@ class ChunkPresenter:
         return self._with_usage(chunk)
 
     def _renamed(self, data: bytes, parsed: Mapping[str, Any]) -> bytes:
-        """With our name for the model. Where the word stands once it is the chunk's own, and can be
-        changed where it stands: within a string its quotes would be escaped."""
+        """The chunk with our name for the model. Where the provider's name occurs once it can be
+        replaced in the bytes: within a string its quotes would be escaped."""
         said = parsed.get("model")
         if isinstance(said, str) and data.count(b'"model"') == 1:
             theirs = b'"model":"%b"' % said.encode()
@@ -108,7 +107,7 @@ class ChunkPresenter:
 
 
 class ResponsesPresenter:
-    """The Responses API over a provider's chat completions."""
+    """Converts a provider's chat completions to the Responses API."""
 
     def __init__(self, stream: ResponseStream, cost: Costing) -> None:
         self.ended: dict[str, Any] | None = None
@@ -116,25 +115,25 @@ class ResponsesPresenter:
         self._cost = cost
 
     def begin(self) -> Iterator[bytes]:
-        """Before the first event."""
+        """The events before the first event of the provider's."""
         yield from map(named_event, self._stream.begin())
 
     def event(self, event: SseEvent) -> Iterator[bytes]:
-        """For one event of the provider's."""
+        """The bytes for one event of the provider's."""
         yield from map(named_event, self._stream.chunk(_costed(event.json(), self._cost)))
 
     def end(self) -> Iterator[bytes]:
-        """After the last one."""
+        """The bytes after the last event."""
         yield from map(named_event, self._stream.end())
         self.ended = self._stream.response
 
     def failure(self, error: Mapping[str, Any]) -> bytes:
-        """The event that ends a broken stream. error: the inside of OpenAI's envelope."""
+        """The event that ends a broken stream. error: the object inside OpenAI's envelope."""
         return named_event(self._stream.error(error["code"], error["message"]))
 
 
 class MessagesPresenter:
-    """The Messages API over a provider's chat completions."""
+    """Converts a provider's chat completions to the Messages API."""
 
     def __init__(self, stream: MessageEvents, cost: Costing, request_id: str) -> None:
         self.ended: dict[str, Any] | None = None
@@ -143,25 +142,26 @@ class MessagesPresenter:
         self._request_id = request_id
 
     def begin(self) -> Iterator[bytes]:
-        """Before the first event."""
+        """The events before the first event of the provider's."""
         yield from map(named_event, self._stream.begin())
 
     def event(self, event: SseEvent) -> Iterator[bytes]:
-        """For one event of the provider's."""
+        """The bytes for one event of the provider's."""
         yield from map(named_event, self._stream.chunk(_costed(event.json(), self._cost)))
 
     def end(self) -> Iterator[bytes]:
-        """After the last one."""
+        """The bytes after the last event."""
         yield from map(named_event, self._stream.end())
 
     def failure(self, error: Mapping[str, Any]) -> bytes:
-        """The event that ends a broken stream. error: the inside of OpenAI's envelope."""
+        """The event that ends a broken stream. error: the object inside OpenAI's envelope."""
         return named_event(error_body(500, error, self._request_id))
 
 
 class NativePresenter:
-    """Events of a provider that has the surface itself: passed on with our name for the model and
-    the cost. surface: RESPONSES or MESSAGES. marks: what a response says of its place here."""
+    """Events of a provider that has the caller's surface itself: passed on with our name for the
+    model and the cost. surface: RESPONSES or MESSAGES. marks: the fields of a response that
+    describe its place here."""
 
     def __init__(
         self,
@@ -180,11 +180,11 @@ class NativePresenter:
         self._n_events = 0
 
     def begin(self) -> Iterator[bytes]:
-        """Nothing."""
+        """Nothing is sent before the first event."""
         yield from ()
 
     def event(self, event: SseEvent) -> Iterator[bytes]:
-        """For one event of the provider's."""
+        """The bytes for one event of the provider's."""
         parsed = event.json()
         self._n_events += 1
         if not self._changes(parsed):
@@ -193,11 +193,11 @@ class NativePresenter:
             yield named_event(parsed)
 
     def end(self) -> Iterator[bytes]:
-        """Nothing: its own last event has been."""
+        """Nothing is sent: the provider's own last event has been passed on."""
         yield from ()
 
     def failure(self, error: Mapping[str, Any]) -> bytes:
-        """The event that ends a broken stream. error: the inside of OpenAI's envelope."""
+        """The event that ends a broken stream. error: the object inside OpenAI's envelope."""
         if self._surface is Surface.MESSAGES:
             return named_event(error_body(500, error, self._request_id))
         told = {"code": error["code"], "message": error["message"], "param": None}
@@ -222,7 +222,8 @@ class NativePresenter:
 
 
 def with_cost(usage: Mapping[str, Any], cost_usd: float | None) -> dict[str, Any]:
-    """usage with what it cost, where that is known; what else it says of that is not booked."""
+    """The usage with its cost, where that is known. A cost that the provider states is removed,
+    since it is not what is booked."""
     if cost_usd is None:
         return {name: value for name, value in usage.items() if name != "cost"}
     return {**usage, "cost": cost_usd}
@@ -234,5 +235,5 @@ def _costed(chunk: dict[str, Any], cost: Costing) -> dict[str, Any]:
 
 
 def named_event(event: Mapping[str, Any]) -> bytes:
-    """An event under the name of its type."""
+    """Encodes an event under the name of its type."""
     return encode_event(orjson.dumps(event), str(event["type"]).encode())

@@ -1,4 +1,4 @@
-"""A request's routing options: headers, and the same fields in the body."""
+"""Parses a request's routing options: headers, and the same options as fields of the body."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from server.sessions.names import session_named
 
 _BUDGET: Final = re.compile(r"[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?|\.[0-9]+([eE][+-]?[0-9]+)?")
 _SEED: Final = re.compile(r"-?[0-9]{1,20}")
-# What is too small to be told from nothing is nothing: its exact digits could be made expensive.
+# A budget this small is treated as zero: its exact digits could be made expensive to handle.
 _MIN_BUDGET_EXPONENT: Final = -100
 _MAX_BUDGET_CHARS: Final = 400
 _MAX_SEED: Final = 2**64
@@ -57,12 +57,13 @@ T = TypeVar("T")
 
 @record(frozen=True, slots=True)
 class RoutingOptions:
-    """What the caller asked of the router; None where it asked nothing.
+    """The caller's routing options; None where an option is not given.
 
-    exclude: models that may not answer. private: only providers marked private may. strict_params:
-    a model that would not be sent all parameters may not answer. tags: what spend is told by.
-    session: the name of the job that it belongs to, which its client may have sent unasked.
-    named: by option, the header or field in which it was given, for errors that come of it.
+    exclude: models that may not answer. private: only providers marked private may answer.
+    strict_params: a model to which not all parameters would be sent may not answer. tags: the
+    labels by which spend is told apart. session: the name of the job that the request belongs to,
+    which its client may have sent by itself. named: the header or field of each option, for errors
+    about it.
     """
 
     budget_usd: Decimal | None = None
@@ -82,7 +83,8 @@ _NOTHING: Final = RoutingOptions()
 
 
 def parse_options(headers: Headers, body: Mapping[str, Any]) -> RoutingOptions:
-    """Raises InvalidRequestError naming the header or field, also where two of them disagree."""
+    """Parses the options. Raises InvalidRequestError, which names the header or field; also where
+    two of them disagree."""
     ours = tuple([header for header in headers.raw if header[0] in _HEADERS])
     if "p2l" in body or "cost" in body:
         options = _parsed(ours, body)
@@ -94,7 +96,7 @@ def parse_options(headers: Headers, body: Mapping[str, Any]) -> RoutingOptions:
 
 @lru_cache(maxsize=_KEPT)
 def _of_headers(ours: tuple[tuple[bytes, bytes], ...]) -> RoutingOptions:
-    """A caller sends the same ones again and again."""
+    """The options in our headers. They are cached, since callers repeat the same ones."""
     return _parsed(ours, {})
 
 
@@ -166,7 +168,7 @@ def _is_tag(value: object) -> bool:
 
 
 def parse_budget(value: object, param: str) -> Decimal:
-    """USD from a budget's text (docs/api.md). Raises invalid_cost_budget."""
+    """USD from the text of a budget (docs/api.md). Raises invalid_cost_budget."""
     if isinstance(value, str):
         return _budget_text(value.strip(" \t"), param)
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -175,7 +177,8 @@ def parse_budget(value: object, param: str) -> Decimal:
 
 
 class BudgetPlace(NamedTuple):
-    """Where a body may hold a budget: the field's name, what it is in, and its key there."""
+    """A place in a body that may hold a budget: the field's name, its containing object, and its
+    key there."""
 
     param: str
     inside: Mapping[str, Any]
@@ -183,7 +186,7 @@ class BudgetPlace(NamedTuple):
 
 
 def budget_places(body: Mapping[str, Any]) -> tuple[BudgetPlace, BudgetPlace]:
-    """Of a request's body, whether there is one or not."""
+    """The places for a budget in a request's body, whether or not there is one."""
     twin = body.get("p2l")
     return (
         BudgetPlace("p2l.budget_usd", twin if isinstance(twin, dict) else {}, "budget_usd"),
@@ -214,7 +217,7 @@ def _bad_budget(param: str) -> InvalidRequestError:
 
 
 def _sent(ours: Iterable[tuple[bytes, bytes]]) -> Mapping[str, list[str]]:
-    """Our own headers as the documentation spells them, all values of each."""
+    """Our own headers by their documented spelling, with all values of each."""
     sent: dict[str, list[str]] = {}
     for name, value in ours:
         sent.setdefault(_HEADERS[name], []).append(value.decode("latin-1"))
@@ -222,7 +225,7 @@ def _sent(ours: Iterable[tuple[bytes, bytes]]) -> Mapping[str, list[str]]:
 
 
 def _budget(sent: Mapping[str, list[str]], body: Mapping[str, Any]) -> dict[str, Decimal]:
-    """By the header or field that says so."""
+    """The budgets, by the header or field that states each."""
     found: dict[str, Decimal] = {}
     given = sent.get("X-Cost-Budget", [])
     if len(given) > 1:
@@ -243,7 +246,7 @@ def _places(
     from_header: Callable[[Any, str], T],
     from_body: Callable[[Any, str], T],
 ) -> dict[str, T]:
-    """By the header or field that says so."""
+    """The values, by the header or field that states each."""
     if header not in sent and key not in twin:
         return {}
     found: dict[str, T] = {}

@@ -1,1 +1,1 @@
-"""Chat completions, as OpenAI defines them."""
+"""Chat completions, as defined by OpenAI."""

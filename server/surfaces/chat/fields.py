@@ -1,7 +1,7 @@
-"""The shapes of a chat request's further fields.
+"""Checks the types of a chat request's less common fields.
 
-Dialects read inside them: what OpenAI's own endpoint would refuse must not get that far. Values
-are left to the provider, and so are fields that are not known here.
+Adapters for providers read inside these fields, so what OpenAI's own endpoint would refuse must be
+refused first. The values are left to the provider, and so are unknown fields.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ Check = Callable[[object], bool]
 
 
 def check_fields(body: Mapping[str, Any]) -> None:
-    """Raises InvalidRequestError naming the first field that is not of its kind."""
+    """Raises InvalidRequestError, which names the first field of the wrong type."""
     for name, value in body.items():
         if name in _FIELDS and value is not None:
             is_right, kind = _FIELDS[name]
@@ -77,7 +77,7 @@ def _is_text_or_texts(value: object) -> bool:
 
 
 def _is_function(value: object) -> bool:
-    """{"name", "parameters"?, "description"?}"""
+    """Whether a value has the form {"name", "parameters"?, "description"?}."""
     if not isinstance(value, dict) or not isinstance(value.get("name"), str):
         return False
     return isinstance(value.get("parameters"), dict | None)

@@ -1,4 +1,4 @@
-"""Requests for chat completions that some clients write in the words of the Responses API."""
+"""Requests for chat completions that some clients write in the form of the Responses API."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from server.wire.surface import Surface
 
 
 def parse_any_chat_request(body: Mapping[str, Any]) -> ChatRequest:
-    """As parse_chat_request. A body with `input` in place of `messages` is one of the Responses
-    API, as Cursor sends it; it is answered with a chat completion. Raises InvalidRequestError."""
+    """Parses like parse_chat_request. A body with `input` in place of `messages` has the form of
+    the Responses API, as Cursor sends it; it is answered with a chat completion. Raises
+    InvalidRequestError."""
     if "messages" not in body and "input" in body:
         parsed = parse_responses_request(body)
         return replace(parsed, surface=Surface.CHAT, native=None, turn=None)
@@ -26,7 +27,7 @@ def parse_any_chat_request(body: Mapping[str, Any]) -> ChatRequest:
 
 
 def _is_flat(tool: object) -> bool:
-    """A function in the form of the Responses API."""
+    """Whether a tool is a function in the form of the Responses API."""
     return (
         isinstance(tool, dict)
         and tool.get("type") == "function"

@@ -1,4 +1,4 @@
-"""A chat-completions body: what we need of it is checked, the rest goes on untouched."""
+"""A chat-completions body: the fields that we need are checked, the rest is forwarded unchanged."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ from server.wire.tools import only_provider_runs, runs_in_chat
 
 _ROLES: Final = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
 _CAPS: Final = ("max_completion_tokens", "max_tokens")
-# The output cap's name in other surfaces, and what such a body always says: nothing is kept at
-# the provider.
+# The name of the output cap on other surfaces, and the fixed fields of their bodies: nothing is
+# stored at the provider.
 NATIVE_CAPS: Final = {Surface.RESPONSES: "max_output_tokens", Surface.MESSAGES: "max_tokens"}
 _NATIVE_ALWAYS: Final[Mapping[Surface, Mapping[str, Any]]] = {Surface.RESPONSES: {"store": False}}
 _MAX_CHOICES: Final = 128
-# Each is looked at several times on its way; no conversation has so many.
+# Each message is processed several times; no real conversation has this many.
 MAX_MESSAGES: Final = 4_096
 _MEDIA_NEEDS: Final = {"image_url": "vision", "input_audio": "audio", "file": "files"}
 
@@ -46,15 +46,15 @@ _MEDIA_NEEDS: Final = {"image_url": "vision", "input_audio": "audio", "file": "f
 class ChatRequest:
     """A parsed request. Its repr hides the body: prompts stay out of logs.
 
-    body: in the form of chat completions, whatever was asked; surface: what was asked, and native:
-    the caller's own body where that is another surface; headers go along with it. Neither holds
-    the fields that are for us. native_only:
-    what of it chat completions cannot say, so that only providers of the surface itself can
-    answer; bridged_without: what they do not say and can do without; tools: those of a Responses
-    request, as chat completions have them. server_tools: whether it cannot do without tools that
-    the provider runs. turn: see Turn.
-    thinking_tokens: what of the output cap the native body lets a model think with.
-    thinks_not: the native body asks for an answer without thoughts.
+    body: in the form of chat completions, whichever surface was used. surface: the caller's
+    surface. native: the caller's own body, where the surface is another one; headers are sent with
+    it. Neither body holds the fields that are meant for the gateway. native_only: the first part of
+    it that chat completions cannot express, so that only providers of the surface itself can
+    answer; None: there is none. bridged_without: fields that chat completions cannot express and
+    that may be dropped. tools: the tools of a Responses request in the form of chat completions.
+    server_tools: whether it needs tools that the provider runs. turn: see Turn. thinking_tokens:
+    the part of the output cap that the native body reserves for thinking. thinks_not: whether the
+    native body asks for an answer without thoughts.
     """
 
     body: Mapping[str, Any] = field(repr=False)
@@ -77,31 +77,34 @@ class ChatRequest:
 
     @property
     def messages(self) -> list[dict[str, Any]]:
-        """The conversation, as the caller sent it."""
+        """The conversation as the caller sent it."""
         messages: list[dict[str, Any]] = self.body["messages"]
         return messages
 
     @property
     def tier(self) -> str | None:
-        """The service tier that is asked for, None for the normal one."""
+        """The service tier that is asked for; None: the normal one."""
         return tier_of(self.body if self.native is None else self.native)
 
     @property
     def conversation(self) -> Conversation:
-        """What is scored: the user's words. A document of the Messages API is none of them, and as
-        a message of chat completions it would look like some."""
+        """The conversation that is scored: the user's words. A document of the Messages API is not
+        part of them, although as a message of chat completions it would look like it."""
         native = self.native if self.surface is Surface.MESSAGES else None
         return Conversation(user_turns(self.messages if native is None else native["messages"]))
 
     def counted(self) -> Counted:
-        """The input, in tokens and in text."""
+        """The size of the input, in tokens and as text."""
         return count_chat(self.body, self.native)
 
     def fit(
         self, upstream: Upstream, model: str, *, bounded: bool, facts: ModelFacts | None = None
     ) -> Fit:
-        """Whether the provider can express this, and what of it goes out. model: its name for the
-        model. bounded: see Upstream.fields. facts: what is known of the model."""
+        """Whether the provider can express this request, and what of it will be sent.
+
+        model: the provider's name for the model. bounded: see Upstream.fields. facts: the facts
+        about the model.
+        """
         if self.native is not None and upstream.speaks(self.surface):
             return self._native_fit(self.native, upstream, model, facts, bounded=bounded)
         if self.native_only is not None:
@@ -154,10 +157,10 @@ class ChatRequest:
     def outgoing(
         self, upstream: Upstream, model: str, output_cap: int | None, fit: Fit
     ) -> UpstreamRequest:
-        """What goes out: the provider's name for the model, the cap in force, and of the fields
-        those that may.
+        """The request to the provider: with its name for the model, the cap in force, and the
+        fields that may be sent.
 
-        output_cap: tokens, for a request that must not cost more than its budget. fit: of this
+        output_cap: in tokens, for a request that must not exceed its budget. fit: the fit of this
         request at this provider.
         """
         if self.native is not None and upstream.speaks(self.surface):
@@ -168,7 +171,7 @@ class ChatRequest:
             return UpstreamRequest(body, self.stream, model, self.surface, self.headers)
         body = {**(self.body if fit.body is None else fit.body), "model": model}
         if output_cap is not None:
-            # an upstream may heed either field: none of those given may allow more than the cap
+            # A provider may heed either field: no field that was given may allow more than the cap.
             given = [name for name in _CAPS if body.get(name) is not None]
             body |= dict.fromkeys(given or _CAPS[:1], output_cap)
         return UpstreamRequest(body, self.stream, model)
@@ -179,7 +182,7 @@ def _is_search(left_out: str) -> bool:
 
 
 def parse_chat_request(body: Mapping[str, Any], *, default_model: str | None = None) -> ChatRequest:
-    """Raises InvalidRequestError naming the field."""
+    """Parses a chat-completions body. Raises InvalidRequestError, which names the field."""
     model = body.get("model", default_model)
     if not isinstance(model, str) or not model:
         raise InvalidRequestError("model must be a string, for example p2l.", param="model")
@@ -205,7 +208,7 @@ def parse_chat_request(body: Mapping[str, Any], *, default_model: str | None = N
 
 
 def without_ours(body: Mapping[str, Any]) -> dict[str, Any]:
-    """A body without the fields that are for us alone."""
+    """The body without the fields that are meant for the gateway alone."""
     return {key: value for key, value in body.items() if key not in OURS}
 
 
@@ -230,7 +233,7 @@ def _check_messages(messages: object) -> None:
 
 
 def check_number(items: Sequence[object], param: str) -> None:
-    """Of messages, or of what stands for them. Raises InvalidRequestError."""
+    """Checks the number of messages or input items. Raises InvalidRequestError."""
     if len(items) > MAX_MESSAGES:
         raise InvalidRequestError(
             f"{param} holds {len(items)}, and at most {MAX_MESSAGES} are taken: leave out the "
@@ -248,7 +251,8 @@ def _check_parts(content: object, param: str) -> None:
 
 
 def flag(body: Mapping[str, Any], name: str, inside: str = "") -> bool:
-    """A field that is true or false. inside: of what it is a part. Raises InvalidRequestError."""
+    """The value of a boolean field. inside: the path of the object that holds it. Raises
+    InvalidRequestError."""
     value = body.get(name)
     if value is not None and not isinstance(value, bool):
         place = inside + name
@@ -258,8 +262,8 @@ def flag(body: Mapping[str, Any], name: str, inside: str = "") -> bool:
 
 @contextmanager
 def in_words_of(names: Mapping[str, str]) -> Iterator[None]:
-    """While another API's request is read as a chat completion, errors name its own fields. names:
-    by that of chat completions."""
+    """Within this context, errors name the fields of another API, whose request is read as a chat
+    completion. names: its field names, by those of chat completions."""
     try:
         yield
     except InvalidRequestError as error:
@@ -286,7 +290,8 @@ def include_usage(body: Mapping[str, Any], stream: bool) -> bool:
 
 
 def count_field(body: Mapping[str, Any], name: str, maximum: int) -> int | None:
-    """A field that is a whole number of at least 1. Raises InvalidRequestError."""
+    """The value of a field that must be a whole number of at least 1. Raises
+    InvalidRequestError."""
     value = body.get(name)
     if value is None:
         return None

@@ -1,1 +1,1 @@
-"""Anthropic's Messages API for callers; providers of other dialects are bridged."""
+"""Anthropic's Messages API for callers; for other providers, requests are converted."""

@@ -1,4 +1,4 @@
-"""Anthropic's turns of content blocks as messages of chat completions."""
+"""Converts Anthropic's turns of content blocks to messages of chat completions."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ from server.upstream.seal import unsealed
 
 Block = dict[str, Any]
 _THOUGHTS: Final = frozenset({"thinking", "redacted_thinking"})
-# Words that Claude Code looks for: it asks again without turns of the system.
+# Claude Code looks for this message: it then retries without system turns.
 _NO_SYSTEM: Final = "role 'system' is not supported on this model"
 _UNTIL_NEXT: Final = "next_user_message"
 
 
 class Bridge:
-    """Collects messages; `gap` names the first thing that chat completions cannot say.
+    """Collects messages. `gap` names the first thing that chat completions cannot express.
 
-    left_out: the names of what they cannot say either, and nobody misses. changes: tools that come
-    and go within the conversation. effort: what the last turn that names one asks for.
+    left_out: the names of other things that they cannot express and that may be dropped. changes:
+    tools that are added and removed within the conversation. effort: the effort that the last turn
+    with one asks for.
     """
 
     def __init__(self) -> None:
@@ -39,15 +40,15 @@ class Bridge:
         self._passing: list[int] = []
 
     def lacks(self, what: str) -> None:
-        """Notes what has no words there."""
+        """Notes something essential that chat completions cannot express."""
         self.gap = self.gap or what
 
     def leaves_out(self, name: str) -> None:
-        """Notes a field or a block that has no words there, and needs none."""
+        """Notes a field or a block that chat completions cannot express and that may be dropped."""
         self.left_out[name] = None
 
     def system(self, system: object) -> None:
-        """The system prompt, where there is one."""
+        """Adds the system prompt, where there is one."""
         if system is not None:
             texts = [self._text(block) for block in _blocks(system, "system")]
             said = [bare for text in texts if (bare := without_note(text))]
@@ -58,7 +59,7 @@ class Bridge:
                 self._n_system = 1
 
     def add(self, turns: object) -> None:
-        """`messages`. Raises InvalidRequestError naming the turn."""
+        """Adds the turns of `messages`. Raises InvalidRequestError, which names the turn."""
         if not isinstance(turns, list) or not turns:
             raise InvalidRequestError("messages must be a list of at least one.", param="messages")
         check_number(turns, "messages")
@@ -85,7 +86,7 @@ class Bridge:
         if isinstance(config, dict) and config.get("effort") is not None:
             self.effort = config["effort"]
         texts, said_for_ever = [], []
-        # a turn may say how much to think and nothing else
+        # A turn may consist of a thinking effort alone.
         for block in _blocks(turn.get("content") or "", param):
             if block["type"] in CHANGES:
                 said_for_ever += [said] if (said := self.changes.take(block)) else []
@@ -100,7 +101,7 @@ class Bridge:
                 self.messages.append({"role": "system", "content": said})
 
     def _clear_passed(self) -> None:
-        """What was said until the next turn of the user's is no longer said."""
+        """Drops content that was to be kept only until the user's next turn."""
         for index in reversed(self._passing):
             del self.messages[index]
         self._passing = []
@@ -141,7 +142,7 @@ class Bridge:
         self.messages.append(message)
 
     def _said_earlier(self, block: Block) -> str:
-        """What an answer said besides text: what the provider's own tools brought for it."""
+        """The text of an answer's other blocks: the results of tools that the provider ran."""
         said = result_in_words(block)
         if said is not None:
             return said
@@ -151,7 +152,7 @@ class Bridge:
         return self._text(block)
 
     def _compacted(self, block: Block) -> None:
-        """A summary stands for all that was said before it; one that failed for nothing."""
+        """A summary replaces everything before it; a summary that failed replaces nothing."""
         summary = block.get("content")
         for change in block.get("tool_changes") or ():
             if isinstance(change, dict):
@@ -203,7 +204,8 @@ class Bridge:
 
 
 def kept_in(block: Block) -> object:
-    """Where a thought has what its provider wants back: sealed where it was not Anthropic's."""
+    """The data that a thought's provider wants back; it is sealed where the provider was not
+    Anthropic."""
     return block.get("data" if block.get("type") == "redacted_thinking" else "signature")
 
 

@@ -1,22 +1,23 @@
-"""What Anthropic's own tools did in earlier answers, in words for models of other providers."""
+"""Describes the use of Anthropic's own tools in earlier answers as text, for models of other
+providers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-# Blocks of an answer that tell how it came about, and nothing that is missed in it: the calls of
-# the provider's own tools, whose results are beside them, and the model that answered instead.
+# Blocks of an answer whose absence loses nothing: the calls of the provider's own tools, whose
+# results stand beside them, and notes that another model answered.
 NOTHING_SAID: Final = frozenset({"server_tool_use", "mcp_tool_use", "mcp_tool_listing", "fallback"})
 _RESULT: Final = "_tool_result"
-# Of such a result, what is for reading; the rest is encrypted, or ids.
+# The readable fields of such a result; the others are encrypted, or ids.
 _WORDS: Final = ("title", "source", "url", "text", "stdout", "stderr", "error_code", "tool_name")
 _INSIDE: Final = ("content", "tool_references")
 
 
 def result_in_words(block: Mapping[str, Any]) -> str | None:
-    """The result of a tool that the provider has run, to be read among the words of the answer;
-    None for any other block."""
+    """The result of a tool that the provider ran, as text within the answer; None for any other
+    block."""
     kind = str(block.get("type"))
     if not kind.endswith(_RESULT):
         return None
@@ -25,7 +26,7 @@ def result_in_words(block: Mapping[str, Any]) -> str | None:
 
 
 def words_of(block: Mapping[str, Any]) -> str:
-    """What of a block is for reading, a line for each."""
+    """The readable content of a block, one line for each part."""
     return "\n".join(_words(block))
 
 

@@ -1,4 +1,4 @@
-"""Models as Anthropic's API lists them."""
+"""Lists models in the form of Anthropic's API."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ _MOST: Final = 1000
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A name that may be asked for. shown: the name for people. owner: who serves it.
-    context_window, max_output_tokens: None where not known."""
+    """A name that may be asked for. shown: its display name. owner: who serves it. context_window,
+    max_output_tokens: in tokens, None where unknown."""
 
     name: str
     shown: str
@@ -43,8 +43,8 @@ def model_info(one: Listed, created: int) -> dict[str, Any]:
 
 
 def page_of(models: Sequence[Listed], query: Mapping[str, str], created: int) -> dict[str, Any]:
-    """The page that limit, after_id and before_id of the query name; all models where it names
-    none. Raises InvalidRequestError."""
+    """The page that the query's limit, after_id and before_id describe; all models where it has
+    none of them. Raises InvalidRequestError."""
     names = [one.name for one in models]
     begin = _place("after_id", query, names) + 1 if "after_id" in query else 0
     end = _place("before_id", query, names) if "before_id" in query else len(names)

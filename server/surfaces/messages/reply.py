@@ -1,4 +1,4 @@
-"""Answers of chat completions as Anthropic's messages, whole and streamed; and its errors."""
+"""Converts chat completions, whole and streamed, to Anthropic's messages."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _DELTAS: Final = {"text": "text_delta", "thinking": "thinking_delta"}
 
 
 def to_message(completion: Mapping[str, Any], model: str) -> Event:
-    """A whole answer."""
+    """Converts a whole answer."""
     choice = completion["choices"][0]
     said = choice["message"]
     blocks: list[Event] = []
@@ -51,8 +51,8 @@ def to_message(completion: Mapping[str, Any], model: str) -> Event:
 
 
 class MessageEvents:
-    """One streamed answer. input_tokens: as estimated; what was read is known at the end only, but
-    there are clients that look for it at the beginning alone."""
+    """Converts one streamed answer. input_tokens: an estimate; the exact number is known only at
+    the end, but some clients read it only at the beginning."""
 
     def __init__(self, model: str, input_tokens: int = 0) -> None:
         self._model = model
@@ -65,7 +65,7 @@ class MessageEvents:
         self._usage: object = None
 
     def begin(self) -> Iterator[Event]:
-        """Before anything is said."""
+        """The events before any content."""
         usage = {"input_tokens": self._input_tokens, "output_tokens": 0}
         yield {"type": "message_start", "message": {**_blank(self._model), "usage": usage}}
         yield {"type": "ping"}
@@ -80,7 +80,7 @@ class MessageEvents:
                 self._finish_reason = choice["finish_reason"]
 
     def end(self) -> Iterator[Event]:
-        """After the last chunk."""
+        """The events after the last chunk."""
         yield from self._close()
         stop_reason = _stop_reason(self._finish_reason, called=self._call >= 0)
         delta = {"stop_reason": stop_reason, "stop_sequence": None}
@@ -106,7 +106,8 @@ class MessageEvents:
         yield self._more({"type": _DELTAS[kind], kind: text})
 
     def _keep(self, data: str) -> Iterator[Event]:
-        """Reasoning that is to come back, with the words of it that were shown or without any."""
+        """The events for reasoning that the caller is to send back, with or without its visible
+        text."""
         if self._kind == "thinking":
             self._signature = data
         else:
@@ -153,8 +154,8 @@ def _blank(model: str) -> Event:
 
 
 def _stop_reason(finish_reason: object, *, called: bool) -> str:
-    """What the answer holds decides: some providers end a turn of calls with "stop", or say
-    "tool_calls" where there is none. called: it calls a tool."""
+    """The stop reason, decided by the content: some providers end a turn of calls with "stop", or
+    report "tool_calls" without a call. called: whether the answer calls a tool."""
     if called and finish_reason in ("stop", "tool_calls"):
         return "tool_use"
     found = _STOP_REASONS.get(str(finish_reason), "end_turn")
@@ -162,7 +163,7 @@ def _stop_reason(finish_reason: object, *, called: bool) -> str:
 
 
 def _usage(usage: object) -> Event:
-    """As Anthropic reports it: input_tokens are those that the cache had no part in."""
+    """The usage in Anthropic's form: input_tokens excludes cached tokens."""
     parsed = parse_usage(usage)
     if parsed is None:
         return {"input_tokens": 0, "output_tokens": 0}
@@ -183,7 +184,8 @@ def _tool_use(call: Mapping[str, Any], arguments: object) -> Event:
 
 
 def _object(arguments: object) -> object:
-    """None where the answer was cut off in the middle of them: half a call is better left out."""
+    """The arguments as an object; None where the answer was cut off within them, since half a call
+    is better left out."""
     try:
         return orjson.loads(str(arguments or "{}"))
     except orjson.JSONDecodeError:

@@ -1,4 +1,4 @@
-"""A body of the Messages API: checked, and put into the words of chat completions."""
+"""Checks a body of the Messages API and converts it to the form of chat completions."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from server.wire.surface import Surface
 from server.wire.tools import only_provider_runs, runs_in_messages, searches_tools
 
 _SAME: Final = frozenset({"model", "stream", "temperature", "top_k", "top_p"})
-# Said otherwise, or without influence on the answer.
+# Fields with an equivalent of another name, or without influence on the answer.
 _OTHERWISE: Final = frozenset(
     {
         "cache_control",
@@ -40,16 +40,16 @@ _OTHERWISE: Final = frozenset(
         "tools",
     }
 )
-# What another provider could answer without, but not as it is meant. Other fields that chat
-# completions do not know are wishes, trims and reports: they are left out.
+# Fields that another provider could ignore only by giving a wrong answer. Other fields that chat
+# completions do not know are preferences or ask for reports: they are dropped.
 _NEEDED: Final = frozenset(
     {"compaction", "container", "inference_geo", "mcp_servers", "speed", "thread"}
 )
 _NOTHING: Final[tuple[Any, ...]] = ([], {}, "standard")
-# Where there are more tools than this, those that are not loaded are left out.
+# With more tools than this, tools that are not loaded yet are left out.
 _MOST_TOOLS: Final = 128
 _OWN: Final = ("custom", "None")
-# What errors would else call by the name of chat completions.
+# Names for errors, which would otherwise show those of chat completions.
 _NAMES: Final = {
     "max_completion_tokens": "max_tokens",
     "reasoning_effort": "output_config.effort",
@@ -57,23 +57,25 @@ _NAMES: Final = {
     "stop": "stop_sequences",
     "user": "metadata.user_id",
 }
-# How a Messages body asks for an answer without thoughts before it.
+# The values by which a Messages body asks for an answer without thoughts.
 _OFF: Final = ("disabled", "between_tools")
 _CHOICES: Final = {"auto": "auto", "any": "required", "none": "none"}
-# An effort for a budget of thinking tokens: the least budget of each.
+# The effort for a thinking budget in tokens: the smallest budget of each effort.
 _EFFORTS: Final = ((16_000, "high"), (4_000, "medium"), (0, "low"))
 _BETA: Final = re.compile(r"[!-+\--~]+")
 
 
 def betas_in(headers: Headers) -> str | None:
-    """The caller's anthropic-beta headers as one, each name once; None where there is none."""
+    """The caller's anthropic-beta headers joined into one, each name once; None where there is
+    none."""
     given = ",".join(headers.getlist("anthropic-beta")).split(",")
     names = dict.fromkeys(name for one in given if _BETA.fullmatch(name := one.strip()))
     return ",".join(names) or None
 
 
 def parse_messages_request(body: Mapping[str, Any], betas: str | None = None) -> ChatRequest:
-    """betas: see betas_in. Raises InvalidRequestError naming the field."""
+    """Parses a Messages body. betas: see betas_in. Raises InvalidRequestError, which names the
+    field."""
     wanted = {name: value for name, value in body.items() if value is not None}
     bridge = Bridge()
     bridge.system(wanted.get("system"))
@@ -147,10 +149,10 @@ def _tools(wanted: Mapping[str, Any], bridge: Bridge) -> dict[str, Any]:
 def _leave_hosted_out(
     tools: Sequence[Mapping[str, Any]], bridge: Bridge, *, can_do_without: bool
 ) -> None:
-    """Tools that Anthropic runs: beside a caller's own they are an offer."""
+    """Leaves out tools that Anthropic runs: beside the caller's own tools they are optional."""
     for tool in tools:
         kind = str(tool.get("type", "custom"))
-        # there is nothing to be searched where all tools are loaded
+        # There is nothing to search where all tools are loaded.
         if searches_tools(tool) or (can_do_without and kind not in _OWN):
             bridge.leaves_out(f"tools.{kind[:60]}")
         else:
@@ -158,7 +160,7 @@ def _leave_hosted_out(
 
 
 def _forces_one_of(tools: Sequence[Mapping[str, Any]], choice: Any) -> bool:
-    """Whether a choice of a tool forces the call of one that Anthropic runs."""
+    """Whether a tool_choice forces the call of a tool that Anthropic runs."""
     name = choice.get("name") if isinstance(choice, dict) else None
     hosted = [tool.get("name") for tool in tools if not runs_in_messages(tool)]
     return name is not None and name in hosted
@@ -174,7 +176,7 @@ def _function(tool: Mapping[str, Any], bridge: Bridge) -> dict[str, Any] | None:
 
 
 def _has_no_fee(tool: Any) -> bool:
-    """Whether a tool costs nothing beside tokens: the caller's own, and the search among tools."""
+    """Whether a tool costs nothing besides tokens: the caller's own tools, and the tool search."""
     return runs_in_messages(tool) or searches_tools(tool)
 
 
@@ -230,8 +232,8 @@ def _is_foreign(block: dict[str, Any]) -> bool:
 
 
 def _signed(messages: list[Any]) -> list[Any]:
-    """Without the thoughts of other providers, which Anthropic would refuse, and without turns
-    that hold nothing else."""
+    """The messages without thoughts of other providers, which Anthropic would refuse, and without
+    turns that hold nothing else."""
     signed = []
     for message in messages:
         content = message.get("content")

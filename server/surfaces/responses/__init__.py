@@ -1,1 +1,2 @@
-"""OpenAI's Responses API for callers; providers that have only chat completions are bridged."""
+"""OpenAI's Responses API for callers; for providers with chat completions only, requests are
+converted."""

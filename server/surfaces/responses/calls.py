@@ -1,4 +1,4 @@
-"""Calls of functions as items of the Responses API, whole and as they are streamed."""
+"""Converts function calls to items of the Responses API, whole and streamed."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _PREFIXES: Final[Mapping[str, str]] = {
     "apply_patch_call": "apc",
     "tool_search_call": "tsc",
 }
-# A text that has not begun by then is told at the end.
+# A text that has not begun within this many characters is sent at the end.
 _BEGINS_WITHIN: Final = 200
-# Arguments as far as the text begins, and whole characters of it.
+# The arguments up to the beginning of the text, and complete characters of the text.
 _BEGINNING: Final = re.compile(r'\s*\{\s*"input"\s*:\s*"')
 _CHARACTERS: Final = re.compile(
     r'(?:[^"\\]++|\\["\\/bfnrt]|\\u(?![dD][89abAB])[0-9a-fA-F]{4}'
@@ -33,7 +33,8 @@ _CHARACTERS: Final = re.compile(
 def call_item(
     call: Mapping[str, Any], tool: Tool, status: str = "completed", identifier: str | None = None
 ) -> Item:
-    """A call. call: as in a chat completion; tool: that it calls. identifier: None: a new one."""
+    """The item of a call. call: in the form of chat completions; tool: the tool that it calls.
+    identifier: None: a new one is made."""
     identifier = identifier or new_id(_PREFIXES[tool.kind])
     function = call.get("function") or {}
     arguments = function.get("arguments", "")
@@ -51,30 +52,31 @@ def call_item(
 
 
 def status_of(arguments: str, *, cut: bool) -> str:
-    """Of a call with these arguments. cut: the answer it stands in was cut off."""
+    """The status of a call with these arguments. cut: whether its answer was cut off."""
     return "incomplete" if cut and _object(arguments) is None else "completed"
 
 
 def input_of(arguments: str) -> str:
-    """The text that a custom tool is called with. What is no JSON is the text itself."""
+    """The text that a custom tool is called with. Arguments that are not JSON are the text
+    itself."""
     try:
         given = orjson.loads(arguments)
     except orjson.JSONDecodeError:
         return arguments
     if isinstance(given, dict):
-        # some models call their one argument what they like
+        # Some models choose their own name for the single argument.
         text = given.get("input", next(iter(given.values()), "") if len(given) == 1 else None)
         return text if isinstance(text, str) else arguments
     return given if isinstance(given, str) else arguments
 
 
 def arguments_of(text: str) -> str:
-    """The arguments of a function that stands for a custom tool, called with this text."""
+    """The arguments of the function that stands for a custom tool, for a call with this text."""
     return orjson.dumps({"input": text}).decode()
 
 
 class OpenCall:
-    """A call that is being streamed. item: as it begins."""
+    """A call that is being streamed. item: the item as it begins."""
 
     def __init__(self, call: Mapping[str, Any], tools: Toolbox) -> None:
         function = call.get("function") or {}
@@ -86,7 +88,7 @@ class OpenCall:
         self.item = call_item(self._call, self._tool, "in_progress")
 
     def more(self, arguments: str) -> Iterator[Item]:
-        """Events for a further piece of the arguments."""
+        """The events for a further piece of the arguments."""
         self._pieces.append(arguments)
         if self._tool.kind == FUNCTION:
             yield {"type": "response.function_call_arguments.delta", "delta": arguments}
@@ -94,8 +96,8 @@ class OpenCall:
             yield from self._more_text(self._text.more(arguments))
 
     def end(self, *, cut: bool = False) -> Iterator[Item]:
-        """Events for the end of the arguments; `item` is whole then. cut: the answer has ended in
-        the middle, perhaps of this call: it is incomplete where its arguments are."""
+        """The events for the end of the arguments; `item` is complete then. cut: the answer ended
+        early, perhaps within this call: it is incomplete where its arguments are."""
         whole = "".join(self._pieces)
         function = {**self._call["function"], "arguments": whole}
         call = {**self._call, "function": function}
@@ -119,7 +121,7 @@ class OpenCall:
 
 
 class _Text:
-    """The string in `{"input": "..."}` as it comes, by the piece."""
+    """Extracts the string from `{"input": "..."}` piece by piece, as it arrives."""
 
     def __init__(self) -> None:
         self._rest = ""
@@ -127,7 +129,7 @@ class _Text:
         self._is_over = False
 
     def more(self, arguments: str) -> str:
-        """What of the text can be read now."""
+        """The part of the text that can be read now."""
         if self._is_over:
             return ""
         self._rest += arguments
@@ -148,7 +150,7 @@ class _Text:
         try:
             return str(orjson.loads(f'"{piece}"'))
         except orjson.JSONDecodeError:
-            # what is no JSON is told at the end, as it is
+            # Text that is not JSON is sent at the end, as it is.
             self._is_over = True
             return ""
 

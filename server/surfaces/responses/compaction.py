@@ -1,5 +1,5 @@
-"""Answers to a caller who wants the conversation shortened, by a model that has no way of its own
-to do that: the summary that it writes becomes the one item that the API gives."""
+"""Compaction of a conversation by a model whose provider does not offer it: the summary that the
+model writes becomes the single item that the API returns."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from server.upstream.compaction import kept_summary
 
 
 def compacted(response: Item) -> Item:
-    """A whole response whose output is the compaction that its text makes."""
+    """A whole response whose output is a compaction with the summary."""
     texts = [
         part.get("text", "")
         for item in response["output"]
@@ -25,7 +25,7 @@ def compacted(response: Item) -> Item:
 
 
 class CompactionStream(ResponseStream):
-    """One streamed. Nothing of it is seen before it is whole."""
+    """A streamed compaction. Nothing is sent before it is complete."""
 
     def __init__(self, response: Item) -> None:
         super().__init__(response, Toolbox(), with_thoughts=False)
@@ -37,7 +37,7 @@ class CompactionStream(ResponseStream):
         yield from ()
 
     def end(self) -> Iterator[Event]:
-        """After the last chunk."""
+        """The events after the last chunk."""
         item = _item("".join(self._summary))
         yield self._event("response.output_item.added", output_index=0, item=item)
         yield self._event("response.output_item.done", output_index=0, item=item)

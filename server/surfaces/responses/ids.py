@@ -1,4 +1,4 @@
-"""Ids as the Responses API makes them."""
+"""Makes ids in the form of the Responses API."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ import uuid
 
 
 def new_id(prefix: str) -> str:
-    """prefix: it tells of what kind the thing is."""
+    """A new id. prefix: shows the type of the object."""
     return f"{prefix}_{uuid.uuid4().hex}"

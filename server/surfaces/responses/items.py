@@ -1,4 +1,4 @@
-"""Input items of the Responses API as messages of chat completions."""
+"""Converts input items of the Responses API to messages of chat completions."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _OUTPUTS: Final = frozenset(
         *("local_shell_call_output", "shell_call_output"),
     }
 )
-# What the provider of an earlier answer did by itself: the answer is there without it. And what
-# sets how the next one is made.
+# Items that are dropped: work that the provider of an earlier answer did itself, whose answer
+# stands without it, and settings of the next answer.
 _PASSED_OVER: Final = frozenset(
     {
         *("code_interpreter_call", "configuration_update", "file_search_call"),
@@ -35,9 +35,9 @@ _PASSED_OVER: Final = frozenset(
 
 
 class Bridge:
-    """Collects messages and tools. gap: the first thing that chat completions cannot say;
-    left_out: what they do not say, and can do without. compacts: the conversation is to be
-    shortened."""
+    """Collects messages and tools. gap: the first thing that chat completions cannot express;
+    left_out: other things that they cannot express and that may be dropped. compacts: whether the
+    conversation is to be compacted."""
 
     def __init__(self) -> None:
         self.messages: list[Message] = []
@@ -45,16 +45,16 @@ class Bridge:
         self.gap: str | None = None
         self.compacts = False
         self.left_out: dict[str, None] = {}
-        # what was thought before the next item of the assistant's, and its words as they were shown
+        # The thoughts before the assistant's next item, and the text of them that was shown.
         self._thoughts: list[Any] = []
         self._words = ""
 
     def lacks(self, what: str) -> None:
-        """Notes what has no words there."""
+        """Notes something essential that chat completions cannot express."""
         self.gap = self.gap or what
 
     def add(self, items: object) -> None:
-        """`input`: text, or items. Raises InvalidRequestError naming the item."""
+        """Adds `input`: a text, or items. Raises InvalidRequestError, which names the item."""
         if isinstance(items, str):
             self.messages.append({"role": "user", "content": items})
             return
@@ -108,7 +108,7 @@ class Bridge:
             if message["content"] is None:
                 message["content"] = content
             else:
-                # another message of the same turn
+                # This is another message of the same turn.
                 self.messages.append({"role": role, "content": content})
         else:
             self._thoughts, self._words = [], ""
@@ -180,7 +180,7 @@ class Bridge:
     def _output(self, item: Message, param: str) -> None:
         said, call_id = item.get("output"), _call_id(item, param)
         if item["type"] == "shell_call_output" or said is None:
-            # what came of each command; and of a patch that says only whether it was applied
+            # The result of each command, or of a patch that reports only whether it was applied.
             output: str | list[Message] = orjson.dumps(said or item.get("status")).decode()
         else:
             output = self._content(said, f"{param}.output")
@@ -194,7 +194,7 @@ class Bridge:
             self.messages.append({"role": "user", "content": told})
 
     def _found(self, item: Message, param: str) -> None:
-        """Tools that the caller's own search has found."""
+        """Adds the tools that the caller's own search has found."""
         self.tools.add(item.get("tools"), f"{param}.tools")
         if item.get("execution") == "server":
             return
@@ -203,7 +203,7 @@ class Bridge:
         self.messages.append({"role": "tool", "tool_call_id": call_id, "content": said})
 
     def _assistant(self) -> Message:
-        """The message that the assistant is in the middle of: its text, its calls, its thoughts."""
+        """The assistant's message that is being built: its text, its calls, its thoughts."""
         last = self.messages[-1] if self.messages else {}
         thoughts, words = self._thoughts, self._words
         self._thoughts, self._words = [], ""
@@ -222,7 +222,7 @@ def _check_texts(item: Message, param: str, names: tuple[str, ...]) -> None:
 
 
 def _call_id(item: Message, param: str) -> str:
-    """Of a call or its result; those of the local shell may have theirs as `id`."""
+    """The id of a call or of its result; those of the local shell may have it as `id`."""
     call_id = item.get("call_id")
     if call_id is not None and not isinstance(call_id, str):
         place = f"{param}.call_id"

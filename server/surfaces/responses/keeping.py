@@ -1,4 +1,4 @@
-"""Keeps responses where the operator allows it and the caller asks for it, and finds them again."""
+"""Stores responses where the operator allows it and the caller asks for it, and retrieves them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 
 class KeptResponses:
-    """The responses of one key. Not even an admin reads another's."""
+    """The stored responses of one key. Not even an admin may read another key's."""
 
     def __init__(self, store: Store, settings: Settings, key_name: str) -> None:
         self._store = store
@@ -40,9 +40,10 @@ class KeptResponses:
         self._key_name = key_name
 
     def new_id(self, body: Mapping[str, Any]) -> str | None:
-        """The id under which the answer is to be kept; None where the caller does not ask for it.
+        """The id under which the answer will be stored; None where the caller does not ask for it.
 
-        Raises InvalidRequestError where nothing is kept, OverloadedError where it could not be.
+        Raises InvalidRequestError where storing is not allowed, OverloadedError where it would
+        fail.
         """
         if body.get("store") is not True:
             return None
@@ -52,7 +53,7 @@ class KeptResponses:
         return new_id("resp")
 
     async def before(self, body: Mapping[str, Any]) -> list[KeptResponse]:
-        """The conversation that the request continues, oldest first.
+        """The conversation that the request continues, oldest response first.
 
         Raises InvalidRequestError, OverloadedError.
         """
@@ -75,7 +76,8 @@ class KeptResponses:
             ) from None
 
     async def keep(self, turn: Turn, response: dict[str, Any]) -> bool:
-        """Whether it is kept now. Does not fail: the answer has been paid for."""
+        """Stores a response; returns whether that succeeded. It does not raise: the answer is paid
+        for."""
         if turn.kept_as is None:
             return False
         kept = KeptResponse(
@@ -89,25 +91,26 @@ class KeptResponses:
         try:
             await asyncio.to_thread(keep_response, self._store.database, kept)
         except Exception as error:
-            # its words may quote what was said
+            # The error's message may quote the conversation.
             _LOG.error("the response %s is not kept: %s", turn.kept_as, type(error).__name__)
             return False
         return True
 
     async def find(self, response_id: str) -> bytes:
-        """As JSON. Raises NotFoundError, OverloadedError."""
+        """A stored response as JSON. Raises NotFoundError, OverloadedError."""
         found = await self._read(response_id, find_response)
         if found is None:
             raise _not_found(response_id)
         return found
 
     async def delete(self, response_id: str) -> None:
-        """Raises NotFoundError, OverloadedError."""
+        """Deletes a stored response. Raises NotFoundError, OverloadedError."""
         if not await self._read(response_id, delete_response):
             raise _not_found(response_id)
 
     async def conversation(self, response_id: str) -> list[KeptResponse]:
-        """The response, last, and what it continues. Raises NotFoundError, OverloadedError."""
+        """The responses that this one continues, with itself as the last. Raises NotFoundError,
+        OverloadedError."""
         try:
             return await self._conversation(response_id)
         except (PreviousResponseError, ConversationTooLongError):

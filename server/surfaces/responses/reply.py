@@ -1,4 +1,4 @@
-"""Response objects, from chat completions."""
+"""Builds response objects from chat completions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from server.upstream.seal import sealed
 from server.wire.usage import openai_usage, parse_usage
 
 Item = dict[str, Any]
-# What a response repeats of its request, and what it says where the request is silent.
+# The fields of the request that a response repeats, and their values where the request has none.
 _REPEATED: Final[Mapping[str, Any]] = {
     "instructions": None,
     "max_output_tokens": None,
@@ -39,12 +39,12 @@ _INCOMPLETE: Final = {"length": "max_output_tokens", "content_filter": "content_
 
 
 def blank_response(request: Mapping[str, Any], model: str) -> Item:
-    """A response that has just begun and is kept nowhere. request: the caller's body."""
+    """A response that has just begun and is not stored. request: the caller's body."""
     repeated = {
         name: default if request.get(name) is None else request[name]
         for name, default in _REPEATED.items()
     }
-    # the one that it is served in, once the answer tells
+    # The actual service tier is set once the answer reports it.
     repeated["service_tier"] = _REPEATED["service_tier"]
     text = repeated["text"]
     repeated["text"] = {"format": {"type": "text"}, **text}
@@ -65,12 +65,12 @@ def blank_response(request: Mapping[str, Any], model: str) -> Item:
 
 
 def is_incomplete(finish_reason: object) -> bool:
-    """Whether an answer that ended so was cut off."""
+    """Whether an answer with this finish reason was cut off."""
     return str(finish_reason) in _INCOMPLETE
 
 
 def ended(response: Item, finish_reason: object, usage: object) -> Item:
-    """The same response at its end."""
+    """The response at its end."""
     reason = _INCOMPLETE.get(str(finish_reason))
     return {
         **response,
@@ -82,7 +82,7 @@ def ended(response: Item, finish_reason: object, usage: object) -> Item:
 
 
 def response_usage(usage: object) -> Item | None:
-    """A chat completion's usage as the API reports it."""
+    """A chat completion's usage in the form of the Responses API."""
     parsed = parse_usage(usage)
     if parsed is None:
         return None
@@ -103,8 +103,8 @@ def response_usage(usage: object) -> Item | None:
 def to_response(
     completion: Mapping[str, Any], response: Item, tools: Toolbox, *, with_thoughts: bool
 ) -> Item:
-    """A whole answer. response: as it was when it began; tools: of the request; with_thoughts:
-    whether the reasoning goes along in a form to be sent back."""
+    """Converts a whole answer. response: the response as it began; tools: those of the request;
+    with_thoughts: whether the reasoning is included in a form that the caller can send back."""
     choice = completion["choices"][0]
     message = choice["message"]
     output = []
@@ -126,7 +126,7 @@ def to_response(
 
 
 def served_in(completion: Mapping[str, Any]) -> Item:
-    """The service tier of a chat completion, or of a chunk that says it."""
+    """The service tier that a chat completion or a chunk reports."""
     tier = completion.get("service_tier")
     return {"service_tier": tier} if isinstance(tier, str) else {}
 
@@ -142,12 +142,12 @@ def message_parts(content: object, refusal: object, logprobs: list[Any]) -> list
 
 
 def text_part(text: str, logprobs: list[Any]) -> Item:
-    """A part of text."""
+    """A text part."""
     return {"type": "output_text", "text": text, "annotations": [], "logprobs": logprobs}
 
 
 def message_item(identifier: str, parts: list[Item], status: str = "completed") -> Item:
-    """A message of the assistant."""
+    """A message item of the assistant."""
     return {
         "type": "message",
         "id": identifier,
@@ -158,7 +158,7 @@ def message_item(identifier: str, parts: list[Item], status: str = "completed") 
 
 
 def reasoning_item(identifier: str, text: str, thoughts: list[Any] | None) -> Item:
-    """Reasoning, as far as the provider shows it."""
+    """A reasoning item, as far as the provider shows its reasoning."""
     summary = [{"type": "summary_text", "text": text}] if text else []
     item: Item = {"type": "reasoning", "id": identifier, "summary": summary}
     return item | ({"encrypted_content": sealed(thoughts)} if thoughts else {})

@@ -1,4 +1,4 @@
-"""A body of the Responses API: checked, and put into the words of chat completions."""
+"""Checks a body of the Responses API and converts it to the form of chat completions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from server.surfaces.responses.items import Bridge
 from server.surfaces.responses.turn import Item, Turn, native_history
 from server.wire.surface import Surface
 
-# Said by chat completions under the same name.
+# Fields that chat completions have under the same name.
 _SAME: Final = frozenset(
     {
         "metadata",
@@ -31,7 +31,7 @@ _SAME: Final = frozenset(
         "user",
     }
 )
-# Said under another name, or by messages.
+# Fields that chat completions have under another name, or express by messages.
 _OTHERWISE: Final = frozenset(
     {
         "include",
@@ -46,25 +46,26 @@ _OTHERWISE: Final = frozenset(
         "top_logprobs",
     }
 )
-# Not served here, whoever the provider is: it would mean keeping something at the provider's.
+# Fields that are refused for every provider: they would store something at the provider.
 REFUSED: Final[Mapping[str, str]] = {
     "background": "responses are not made in the background; leave it out",
     "background_options": "responses are not made in the background; leave it out",
     "conversation": "conversations are not kept; send the items as input",
 }
-# Fields whose values here mean the same as leaving them out.
+# Values that mean the same here as leaving the field out.
 _NEUTRAL: Final[Mapping[str, tuple[object, ...]]] = {
     "background": (False,),
     "truncation": ("disabled",),
     "context_management": ([],),
 }
 _INCLUDED: Final = frozenset({"reasoning.encrypted_content", "message.output_text.logprobs"})
-# Of the reasoning: a summary is given wherever the provider shows it.
+# Fields of `reasoning` that can be expressed elsewhere: a summary is given wherever the provider
+# shows it.
 _OF_REASONING: Final = frozenset({"effort", "summary", "generate_summary"})
 _OURS: Final = frozenset({"p2l", "cost", "previous_response_id"})
-# What a compaction has no use for: it is given whole, and not kept.
+# Fields without a meaning for a compaction, which is returned whole and not stored.
 _NOT_COMPACTED: Final = frozenset({"include", "store", "stream", "stream_options"})
-# What errors would else call by the name of chat completions.
+# Names for errors, which would otherwise show those of chat completions.
 _NAMES: Final = {
     "max_completion_tokens": "max_output_tokens",
     "reasoning_effort": "reasoning.effort",
@@ -76,8 +77,8 @@ _NAMES: Final = {
 def parse_responses_request(
     body: Mapping[str, Any], history: Sequence[Item] = (), kept_as: str | None = None
 ) -> ChatRequest:
-    """history: items of earlier responses, before the input. kept_as: the id under which the
-    answer is to be kept. Raises InvalidRequestError."""
+    """Parses a Responses body. history: items of earlier responses, which precede the input.
+    kept_as: the id under which the answer is to be stored. Raises InvalidRequestError."""
     wanted = {n: v for n, v in body.items() if v is not None and v not in _NEUTRAL.get(n, ())}
     for name, why in REFUSED.items():
         if name in wanted:
@@ -101,7 +102,7 @@ def parse_responses_request(
         if name not in _SAME | _OTHERWISE | _OURS:
             bridge.left_out[name] = None
     if "prompt" in wanted:
-        # it is kept at the provider, and has messages that nobody sees here
+        # The prompt is stored at the provider, and its messages are unknown here.
         bridge.lacks("prompt outside the Responses API")
     chat["messages"] = bridge.messages or [{"role": "user", "content": ""}]
     with in_words_of(_NAMES):
@@ -122,7 +123,7 @@ def parse_responses_request(
 
 
 def parse_compact_request(body: Mapping[str, Any], history: Sequence[Item] = ()) -> ChatRequest:
-    """A conversation that the provider is to shorten. history: see parse_responses_request.
+    """Parses a request to compact a conversation. history: see parse_responses_request.
 
     Raises InvalidRequestError.
     """
@@ -138,7 +139,7 @@ def parse_compact_request(body: Mapping[str, Any], history: Sequence[Item] = ())
 
 
 def _as_items(items: object) -> list[Any]:
-    """Input that has been checked."""
+    """The input as a list of items; it has been checked."""
     if isinstance(items, str):
         return [{"type": "message", "role": "user", "content": items}]
     return items if isinstance(items, list) else []
@@ -177,7 +178,7 @@ def _reasoning(wanted: Mapping[str, Any], bridge: Bridge) -> dict[str, Any]:
 
 
 def _tools(wanted: Mapping[str, Any], bridge: Bridge) -> dict[str, Any]:
-    """The tools that were found in the request, of which the input may bring some as well."""
+    """The tools of the request, including those that the input brings."""
     tools, choice = bridge.tools, wanted.get("tool_choice")
     if isinstance(choice, dict) and choice.get("type") == "allowed_tools":
         tools.restrict(choice.get("tools"))
@@ -196,8 +197,8 @@ def _tools(wanted: Mapping[str, Any], bridge: Bridge) -> dict[str, Any]:
 
 
 def _needs_hosted(bridge: Bridge, choice: object) -> bool:
-    """Whether tools of the provider's are the point of the request: beside the caller's own they
-    are an offer, and the model can do without."""
+    """Whether the request depends on tools that the provider runs: beside the caller's own tools
+    they are optional."""
     tools = bridge.tools
     if isinstance(choice, dict) and choice.get("type") != "allowed_tools":
         return tools.chosen(choice) is None
@@ -210,7 +211,7 @@ def _logprobs(wanted: Mapping[str, Any], bridge: Bridge) -> dict[str, Any]:
         raise InvalidRequestError("include must be a list.", param="include")
     for name in include:
         if not isinstance(name, str) or name not in _INCLUDED:
-            # what tools of the provider's bring along
+            # These fields come with tools that the provider runs.
             bridge.left_out["include"] = None
     out = {}
     if "message.output_text.logprobs" in include or wanted.get("top_logprobs"):

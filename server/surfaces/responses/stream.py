@@ -1,4 +1,4 @@
-"""Chunks of a chat completion as the events of the Responses API, in OpenAI's order."""
+"""Converts chunks of a chat completion to the events of the Responses API, in OpenAI's order."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Event = dict[str, Any]
 
 
 class ResponseStream:
-    """One streamed response. `response`: as far as it has come. tools: of the request."""
+    """Converts one streamed response. `response`: its state so far. tools: those of the request."""
 
     def __init__(self, response: Item, tools: Toolbox, *, with_thoughts: bool) -> None:
         self.response = response
@@ -35,7 +35,7 @@ class ResponseStream:
         self._usage: object = None
 
     def begin(self) -> Iterator[Event]:
-        """Before anything is said."""
+        """The events before any content."""
         yield self._event("response.created", response=self.response)
         yield self._event("response.in_progress", response=self.response)
 
@@ -49,7 +49,7 @@ class ResponseStream:
             self._finish_reason = choice.get("finish_reason") or self._finish_reason
 
     def end(self) -> Iterator[Event]:
-        """After the last chunk."""
+        """The events after the last chunk."""
         yield from self._close(cut=is_incomplete(self._finish_reason))
         if not self.response["output"]:
             yield from self._text("output_text", "", [])
@@ -58,7 +58,7 @@ class ResponseStream:
         yield self._event(f"response.{self.response['status']}", response=self.response)
 
     def error(self, code: str, message: str) -> Event:
-        """What ends a response that broke off."""
+        """The event that ends a response that broke off."""
         return self._event("error", code=code, message=message, param=None)
 
     def _delta(self, delta: Mapping[str, Any], logprobs: Mapping[str, Any]) -> Iterator[Event]:
@@ -162,7 +162,7 @@ class ResponseStream:
         return self._at(kind, delta=text, **fields)
 
     def _at(self, kind: str, **fields: Any) -> Event:
-        """An event of the item that is open."""
+        """An event of the open item."""
         identifier = self._open.item["id"] if self._open is not None else None
         index = len(self.response["output"])
         return self._event(kind, item_id=identifier, output_index=index, **fields)
@@ -174,7 +174,7 @@ class ResponseStream:
 
 
 class _OpenItem:
-    """The item that is being streamed. index, call: of a tool call."""
+    """The item that is being streamed. index, call: those of a tool call."""
 
     def __init__(self, kind: str, item: Item, index: int, call: OpenCall | None) -> None:
         self.kind = kind

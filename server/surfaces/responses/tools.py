@@ -1,8 +1,8 @@
-"""Tools of the Responses API as functions of chat completions.
+"""Converts tools of the Responses API to functions of chat completions.
 
-Namespaces are flattened, custom tools take one string, and the tools that a client runs under a
-name of the API's own (local_shell, shell, apply_patch, tool_search) become functions with a schema
-of that name. What a provider runs itself has no words there and is left out.
+Namespaces are flattened, and custom tools take one string. The tools that a client runs under one
+of the API's own names (local_shell, shell, apply_patch, tool_search) become functions of that name
+with a schema. Tools that the provider runs cannot be expressed and are left out.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from server.errors import InvalidRequestError
 
 FUNCTION: Final = "function_call"
 CUSTOM: Final = "custom_tool_call"
-# Tools of this namespace are called by their names alone.
+# Tools of these namespaces are called by their plain names.
 _BARE: Final = ("", "functions")
 _ILLEGAL: Final = re.compile(r"[^a-zA-Z0-9_-]")
 _MOST_CHARS: Final = 64
@@ -28,8 +28,8 @@ _MS: Final = {"type": "integer", "description": "The longest time that it may ta
 
 @dataclass(frozen=True, slots=True)
 class Own:
-    """A tool that the API has a name for. kind: of the items that its calls are. inside: where such
-    an item has the arguments; always: what it says there besides."""
+    """A tool with a name in the API. kind: the type of the items of its calls. inside: the field of
+    such an item that holds the arguments; always: its fixed fields."""
 
     kind: str
     inside: str
@@ -95,7 +95,7 @@ _NAMES_OF_OWN: Final[Mapping[str, str]] = {own.kind: name for name, own in OWN.i
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """What a caller knows a function by. kind: of the items that its calls are."""
+    """The caller's view of a function. kind: the type of the items of its calls."""
 
     kind: str
     name: str
@@ -103,7 +103,7 @@ class Tool:
 
 
 class Toolbox:
-    """The tools of a request, as functions. hosted: the types of those that the provider runs."""
+    """The tools of a request as functions. hosted: the types of those that the provider runs."""
 
     def __init__(self) -> None:
         self.hosted: list[str] = []
@@ -112,11 +112,11 @@ class Toolbox:
 
     @property
     def functions(self) -> list[dict[str, Any]]:
-        """As chat completions have them."""
+        """The functions in the form of chat completions."""
         return list(self._functions.values())
 
     def add(self, tools: object, place: str) -> None:
-        """A tool that is there already is replaced. place: of the list, for errors.
+        """Adds tools; one that exists already is replaced. place: the path of the list, for errors.
 
         Raises InvalidRequestError.
         """
@@ -127,7 +127,8 @@ class Toolbox:
             self._add(tool, f"{place}[{index}]")
 
     def name_of(self, kind: str, name: str, namespace: object = None) -> str:
-        """The function's name for a tool of the caller's, whether or not it is offered now."""
+        """The function's name for a tool of the caller's, whether or not it is offered at
+        present."""
         tool = Tool(kind, name, _namespace(namespace))
         function = self._functions.get(tool)
         if function is not None:
@@ -135,16 +136,16 @@ class Toolbox:
         return _function_name(tool)
 
     def name_of_own(self, kind: str) -> str:
-        """The same, of a tool that the API has a name for. kind: of its calls."""
+        """The function's name for a tool with a name in the API. kind: the type of its calls."""
         return self.name_of(kind, _NAMES_OF_OWN[kind])
 
     def tool_of(self, name: object) -> Tool:
-        """What the caller knows a function by."""
+        """The caller's tool behind a function's name."""
         named = str(name or "")
         return self._tools.get(named) or Tool(FUNCTION, named)
 
     def restrict(self, allowed: object) -> None:
-        """Only these are left: the entries of an `allowed_tools`."""
+        """Keeps only the tools that the entries of an `allowed_tools` name."""
         entries = allowed if isinstance(allowed, list) else []
         kept = [
             (entry.get("type"), entry.get("name"), _namespace(entry.get("namespace")))
@@ -154,7 +155,7 @@ class Toolbox:
         self._functions = {t: f for t, f in self._functions.items() if _entry(t) in kept}
 
     def chosen(self, choice: Mapping[str, Any]) -> str | None:
-        """The name of the function that a tool_choice forces; None for what is no function."""
+        """The name of the function that a tool_choice forces; None where it forces no function."""
         match choice.get("type"):
             case "function" | "custom" as kind:
                 item = FUNCTION if kind == "function" else CUSTOM
@@ -189,7 +190,7 @@ class Toolbox:
                 continue
             made = _function(tool) if kind == FUNCTION else _taking_text(tool)
             if about and namespace is not None:
-                # once is enough: the others of the group stand behind it
+                # The description is given once; the other tools of the group follow it.
                 made["description"] = _joined(made.get("description"), f"{namespace}: {about}")
                 about = None
             self._put(Tool(kind, tool.get("name", ""), namespace), made)
@@ -211,7 +212,7 @@ def _check(tool: object, place: str) -> None:
 
 
 def _is_clients(tool: Mapping[str, Any]) -> bool:
-    """Whether the caller runs it: some can be run at the provider as well."""
+    """Whether the caller runs the tool: some can also be run by the provider."""
     if tool["type"] == "tool_search":
         return tool.get("execution") == "client"
     if tool["type"] == "shell":
@@ -226,7 +227,7 @@ def _function(tool: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _taking_text(tool: Mapping[str, Any]) -> dict[str, Any]:
-    """A tool whose input follows no schema: a function with one string."""
+    """A tool whose input has no schema, as a function with one string."""
     text = {"type": "string", "description": "The whole input of the tool, as plain text."}
     parameters = _object(["input"], input=text) | {"additionalProperties": False}
     rules = "\n\n".join(_rules(tool.get("format")))
@@ -257,7 +258,7 @@ def _joined(*texts: object) -> str:
 
 
 def _entry(tool: Tool) -> tuple[object, object, object]:
-    """How an `allowed_tools` names a tool."""
+    """The form in which `allowed_tools` names a tool."""
     if tool.kind in _NAMES_OF_OWN:
         return tool.name, None, None
     return "custom" if tool.kind == CUSTOM else "function", tool.name, tool.namespace
@@ -268,7 +269,7 @@ def _namespace(name: object) -> str | None:
 
 
 def _function_name(tool: Tool) -> str:
-    """The same wherever it is asked for, so that earlier calls keep theirs."""
+    """The name is the same each time, so that earlier calls keep theirs."""
     if tool.namespace is None:
         name = tool.name
         if tool.kind == FUNCTION:
@@ -281,6 +282,6 @@ def _function_name(tool: Tool) -> str:
 
 
 def _shortened(whole: str, name: str) -> str:
-    """name, cut where it is too long, with what tells it from others."""
+    """The name, shortened where it is too long, with a suffix that keeps it unique."""
     digest = hashlib.blake2b(whole.encode("utf-8", "surrogatepass"), digest_size=_HASH_BYTES)
     return f"{name[: _MOST_CHARS - 2 * _HASH_BYTES - 1]}_{digest.hexdigest()}"

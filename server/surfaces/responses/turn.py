@@ -1,4 +1,4 @@
-"""A request's place in a conversation that is kept here."""
+"""A request's place in a conversation that is stored here."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Final
 from server.storage.responses import KeptResponse
 
 Item = dict[str, Any]
-# The names that the API gives to items begin with their kind.
+# The names that the API gives to items begin with their type.
 _PREFIXES: Final = {
     "message": "msg",
     "reasoning": "rs",
@@ -23,9 +23,12 @@ _OF_CALLS: Final = ("type", "call_id", "name", "namespace", "arguments", "input"
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """kept_as: the id under which the answer is to be kept, None where it is not. previous_id: the
-    response that it continues. input: its own items; compacts: they end with the wish for a shorter
-    conversation. The repr hides what is said."""
+    """The request's place in a stored conversation. The repr hides its content.
+
+    kept_as: the id under which the answer is to be stored, None where it is not. previous_id: the
+    response that it continues. input: its own items; compacts: whether they end with a request to
+    compact the conversation.
+    """
 
     kept_as: str | None = None
     previous_id: str | None = None
@@ -34,27 +37,28 @@ class Turn:
 
     @property
     def marks(self) -> dict[str, Any]:
-        """What the response says of it."""
+        """The fields of the response that describe its place."""
         marks = {"previous_response_id": self.previous_id, "store": self.kept_as is not None}
         return marks if self.kept_as is None else {"id": self.kept_as, **marks}
 
 
 def history_of(kept: Sequence[KeptResponse]) -> list[Item]:
-    """All that was said, as the input of the next turn. Instructions are no part of it."""
+    """The conversation so far, as the input of the next turn. Instructions are not part of it."""
     return [item for response in kept for item in (*response.input, *_output(response))]
 
 
 def native_history(history: Sequence[Item]) -> list[Item]:
-    """History for a provider that did not keep it and may not have said it.
+    """The history for a provider that did not store it and may not have produced it.
 
-    Names of items are references to what it keeps, and are left out, as is reasoning that cannot be
-    read again. Whose the rest is, is told by its mark.
+    Names of items refer to what their provider stores, so they are left out, as is reasoning that
+    cannot be read again. The other items show by their marks which provider they come from.
     """
     return [_foreign(item) for item in history if _is_whole(item)]
 
 
 def listed_items(kept: Sequence[KeptResponse]) -> Iterator[Item]:
-    """All input of the last response, each item with its name: what came before, then its own."""
+    """All input of the last response, each item with its name: first the history, then its own
+    items."""
     *before, last = kept
     for response in before:
         yield from _named(response.input, response.id)
@@ -89,7 +93,7 @@ def _is_text(content: object) -> bool:
 
 
 def _named(items: Sequence[Item], response_id: str) -> Iterator[Item]:
-    """Items as they are listed. A name made here is the same whenever it is asked for."""
+    """Names items for a list. A name that is made here is always the same."""
     for index, item in enumerate(items):
         kind = item.get("type", "message")
         name = f"{_PREFIXES.get(kind, 'item')}_{response_id.removeprefix('resp_')}{index}"
