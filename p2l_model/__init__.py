@@ -1,7 +1,7 @@
-"""Predicts: a prompt goes in, a leaderboard for exactly that prompt comes out.
+"""The model half: predicts, from a prompt, a leaderboard for exactly that prompt.
 
-The names below are the library; nothing is imported before one of them is asked for. Importing the
-package tells the libraries under it to report to nobody (`telemetry`).
+The names in `__all__` are the public API; each is imported when it is first used. Importing the
+package also switches off the telemetry of the libraries below it (`telemetry`).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What can go wrong in the model half. Each leaf is something a caller would treat differently.
+"""The errors of the model half. Each leaf calls for a different reaction by the caller.
 
 P2LError
 ├── DataError          the votes, scores or prompts given cannot be used (names file and row)
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 
 class P2LError(Exception):
-    """Base of all errors that p2l_model raises on purpose."""
+    """Base class of all errors that p2l_model raises on purpose."""
 
 
 class DataError(P2LError):

@@ -1,4 +1,4 @@
-"""The likelihoods of `preference.py` in torch, for training. A test ties the two together."""
+"""The likelihoods of `preference.py` in torch, for training. A test checks that both agree."""
 
 from __future__ import annotations
 

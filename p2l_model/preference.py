@@ -1,7 +1,7 @@
-"""What a vote's probability is: each family's formula, once, in log space (numpy).
+"""The probability of a vote's outcomes: each family's formula, in log space (numpy).
 
-Source: Prompt-to-Leaderboard, arXiv 2502.14855, section 2 and its appendix on preference
-families. `losses.py` has the same likelihoods in torch; a test ties the two together.
+Source: Prompt-to-Leaderboard, arXiv 2502.14855, section 2 and its appendix on preference families.
+`losses.py` has the same likelihoods in torch; a test checks that both agree.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ _FOUR: Final = (*_THREE, Outcome.TIE_BOTHBAD)
 
 REPARAM_SHIFT: Final = 1.000001
 BA_SHIFT: Final = 1.02
-# How rk makes its eta of the raw one: shift and sharpness of the softplus, and its floor.
+# How rk derives its eta from the raw one: the shift and sharpness of the softplus, and its floor.
 RK_SHIFT: Final = 22.5
 RK_BETA: Final = 0.1
 RK_FLOOR: Final = 0.02
 
 
 def outcomes(family: PreferenceFamily) -> tuple[Outcome, ...]:
-    """The outcomes that the family gives a probability to, in the order of its arrays."""
+    """The outcomes that have a probability in the family, in the order of its arrays."""
     if family in (PreferenceFamily.BT, PreferenceFamily.BT_TIE):
         return DECISIVE
     if family in (PreferenceFamily.RK, PreferenceFamily.RK_REPARAM):
@@ -62,25 +62,25 @@ def log_probabilities(
         return _reparametrised(a, b, raw)
     if family is PreferenceFamily.GRK:
         return _grounded(a, b, raw, REPARAM_SHIFT)
-    # dividing every denominator by pi_gamma leaves grk's formula with a shifted level
+    # Dividing every denominator by pi_gamma leaves grk's formula with a shifted level.
     level = np.asarray(gamma, dtype=np.float64)
     return _grounded(a - level, b - level, raw, BA_SHIFT)
 
 
 def _rao_kupper(delta: FloatArray, raw: FloatArray) -> FloatArray:
-    """With t = exp(eta) the tie is exp(delta) (t^2 - 1) over both denominators."""
+    """With t = exp(eta) the tie's probability is exp(delta) (t^2 - 1) over both denominators."""
     softplus = np.logaddexp(0.0, RK_BETA * (raw - RK_SHIFT)) / RK_BETA
     eta = np.maximum(softplus, RK_FLOOR)
     log_a = -np.logaddexp(0.0, eta - delta)
     log_b = -np.logaddexp(0.0, eta + delta)
-    # exp(delta) over (exp(delta) + t)(1 + t exp(delta)) is P(a) P(b)
+    # exp(delta) / ((exp(delta) + t)(1 + t exp(delta))) is P(a) P(b).
     log_tie = 2 * eta + np.log1p(-np.exp(-2 * eta)) + log_a + log_b
     return np.stack([log_a, log_b, log_tie], axis=-1)
 
 
 def _reparametrised(a: FloatArray, b: FloatArray, raw: FloatArray) -> FloatArray:
-    """With x, y, t as in _grounded_log_tie the tie is (t^2 - 1) x y + t (x + y) + 1 over both
-    denominators."""
+    """With x, y, t as in _grounded_log_tie the tie's probability is (t^2 - 1) x y + t (x + y) + 1
+    over both denominators."""
     log_tau = np.logaddexp(raw, np.log(REPARAM_SHIFT))
     log_a = a - np.logaddexp(np.logaddexp(a, log_tau + b), 0.0)
     log_b = b - np.logaddexp(np.logaddexp(b, log_tau + a), 0.0)
@@ -102,9 +102,9 @@ def _grounded(a: FloatArray, b: FloatArray, eta: FloatArray, shift: float) -> Fl
 def _grounded_log_tie(a: FloatArray, b: FloatArray, log_tau: FloatArray) -> FloatArray:
     """log P(tie) without subtracting probabilities that nearly sum to one.
 
-    With x = pi_a, y = pi_b, t = tau the rest 1 - P(a) - P(b) - P(bothbad) has the numerator
-    x y (t - 1) ((t + 1)(x + y) + 2) over the product of the three denominators: all terms are
-    positive, so it is summed in log space.
+    With x = pi_a, y = pi_b, t = tau the remainder 1 - P(a) - P(b) - P(bothbad) has the numerator x
+    y (t - 1) ((t + 1)(x + y) + 2) over the product of the three denominators. All terms are
+    positive, so that it can be summed in log space.
     """
     log_pair = np.logaddexp(a, b)  # log(x + y)
     log_t_minus = log_tau + np.log1p(-np.exp(-log_tau))  # log(t - 1)

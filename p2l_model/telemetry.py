@@ -1,11 +1,11 @@
-"""Libraries that report to their makers are told not to, before any of them is imported."""
+"""Switches off the telemetry of libraries before any of them is imported."""
 
 from __future__ import annotations
 
 import os
 from typing import Final
 
-# onnxruntime reads its variable as it is imported: disable_telemetry_events() comes too late.
+# onnxruntime reads its variable when it is imported: disable_telemetry_events() would be too late.
 _SAY_NO: Final = {
     "ORT_DISABLE_TELEMETRY": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
@@ -16,6 +16,7 @@ _SAY_NO: Final = {
 
 
 def refuse_telemetry() -> None:
-    """Sets the variables for this process and its children; one that is set already is kept."""
+    """Sets the variables for this process and its children; variables that are already set are
+    kept."""
     for name, value in _SAY_NO.items():
         os.environ.setdefault(name, value)

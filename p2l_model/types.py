@@ -1,4 +1,4 @@
-"""The nouns that all three packages share. Nothing heavier than numpy is imported here."""
+"""The types that all three packages share. This module imports nothing heavier than numpy."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class PreferenceFamily(StrEnum):
 
 
 class Outcome(StrEnum):
-    """What a vote says."""
+    """The outcome of a vote."""
 
     MODEL_A = "model_a"
     MODEL_B = "model_b"
@@ -36,20 +36,21 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """The user's turns, oldest first. Its repr never shows them: prompts stay out of logs."""
+    """The user's turns, oldest first. Its repr never shows them, which keeps prompts out of
+    logs."""
 
     turns: tuple[str, ...] = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True, eq=False)  # arrays are not equal or unequal: it is itself alone
+@dataclass(frozen=True, slots=True, eq=False)  # equal only to itself, as arrays have no ==
 class PromptLeaderboard:
-    """The leaderboard of one prompt. Its arrays are not changed once it is made.
+    """The leaderboard of one prompt for M models. Its arrays must not be changed.
 
-    models: M names. coefficients: (M,) natural log-odds. eta, gamma: the raw per-prompt
-    tie parameters of the families that have them. expected_output_tokens: (M,), NaN for a
-    model whose answer lengths the checkpoint never saw, or None when it predicts none.
-    expected_scores: (M,) in [0, 1], NaN for a model without graded answers, None without a head.
-    variance: (M,) of the coefficients; 0 for models of the training, None without others.
+    models: M names. coefficients (M,): natural log-odds. eta, gamma: the raw tie parameters of the
+    prompt, None where the family has none. expected_output_tokens (M,): NaN for a model whose
+    answer lengths the checkpoint never saw; None where it predicts no lengths. expected_scores
+    (M,): in [0, 1], NaN for a model without graded answers, None without a score head. variance
+    (M,): of the coefficients; 0 for models of the training, None where no model was added later.
     """
 
     family: PreferenceFamily
@@ -66,7 +67,7 @@ class PromptLeaderboard:
 class Vote:
     """One comparison of two models on one prompt.
 
-    p_model_a: the probability that A wins where the judge gave one (a soft label).
+    p_model_a: the probability that A wins, where the judge gave one (a soft label).
     """
 
     conversation: Conversation
@@ -82,8 +83,8 @@ class Vote:
 
 
 def user_turns(messages: Sequence[object]) -> tuple[str, ...]:
-    """What the user said in OpenAI-style messages, turn by turn; what clients put around it and
-    parts that are not text are left out."""
+    """The user's text in OpenAI-style messages, turn by turn, without the text that clients add and
+    without parts that are not text."""
     return said(
         _texts(message.get("content"))
         for message in messages

@@ -1,2 +1,2 @@
-"""What leaderboards are good for besides routing: the leaderboard of many prompts, of categories,
-of people; and whether it is still true."""
+"""Uses of leaderboards besides routing: leaderboards of many prompts, of categories and of users,
+and checks whether the predictions still hold."""

@@ -1,4 +1,5 @@
-"""`aggregate`: prompts of any number, read once, become a leaderboard, whole and by group."""
+"""`aggregate`: reads any number of prompts once and makes their leaderboard, overall and by
+group."""
 
 from __future__ import annotations
 
@@ -22,14 +23,17 @@ from p2l_model.types import PreferenceFamily
 N_BLOCKS: Final = 100
 _SAVE_EVERY: Final = 8192  # rows
 
-# Called with the number of rows done.
+# Called with the number of rows done so far.
 OnRows = Callable[[int], None]
 
 
 @dataclass(slots=True)
 class Accumulated:
-    """What has been read. groups: sums by group, {"": ...} without a column to group by;
-    n_rows: rows of the source that are in them."""
+    """The sums of what was read so far.
+
+    groups: the sums by group, or {"": ...} without a column to group by; n_rows: the number of rows
+    of the source in them.
+    """
 
     family: PreferenceFamily
     models: tuple[str, ...]
@@ -49,7 +53,7 @@ class Accumulated:
         self.n_rows += chunk.n_rows
 
     def merge(self, other: Accumulated) -> None:
-        """Adds what another machine read. Raises DataError where it is of another checkpoint."""
+        """Adds what another machine has read. Raises DataError where it used another checkpoint."""
         if (self.models, self.n_blocks) != (other.models, other.n_blocks):
             raise DataError("these sums have other models or blocks and cannot be merged")
         for name, sums in other.groups.items():
@@ -57,7 +61,7 @@ class Accumulated:
         self.n_rows += other.n_rows
 
     def total(self) -> BlockSums:
-        """Over all groups."""
+        """The sums over all groups."""
         total = BlockSums(self.family, len(self.models))
         for sums in self.groups.values():
             total.merge(sums)
@@ -71,14 +75,16 @@ class Accumulated:
 
 @dataclass(frozen=True, slots=True)
 class Aggregation:
-    """overall: of all prompts; groups: of each group, in the order of their names, empty without a
-    column to group by."""
+    """Leaderboards of all prompts and by group.
+
+    groups: by name, in alphabetical order; empty without a column to group by.
+    """
 
     overall: Leaderboard
     groups: Mapping[str, Leaderboard]
 
     def to_json(self, by: str | None) -> dict[str, Any]:
-        """As the command prints it."""
+        """The JSON that the command prints. by: the column that grouped the rows, or None."""
         found = self.overall.to_json()
         if by is None:
             return found
@@ -95,8 +101,11 @@ def accumulate(
     on_rows: OnRows,
     state: State | None = None,
 ) -> Accumulated:
-    """Reads all chunks. state: where to leave what is done, now and then and at the end.
-    Raises DataError, ScoringError."""
+    """Reads all chunks and returns `into` with their sums.
+
+    state: a file in which progress is saved now and then and at the end. Raises DataError,
+    ScoringError.
+    """
     saved = into.n_rows
     for chunk in chunks:
         into.add(chunk, reader)
@@ -119,7 +128,7 @@ def summarise(
     n_resamples: int = N_RESAMPLES,
     on_group: OnRows | None = None,
 ) -> Aggregation:
-    """Fits and intervals, overall and, unless by is None, per group.
+    """Fits the leaderboards and their intervals, overall and, unless by is None, per group.
 
     Raises DataError, TrainingError.
     """
@@ -135,9 +144,10 @@ def summarise(
 
 
 class State:
-    """One file, replaced whole, from which a run that was killed goes on.
+    """A file that holds the progress of a run, so that a killed run can continue.
 
-    key: what the sums depend on (checkpoint, source, columns); another key's file is refused.
+    key: everything that the sums depend on (checkpoint, source, columns); a file with another key
+    is refused. The file is always replaced as a whole.
     """
 
     def __init__(self, folder: Path, key: Mapping[str, Any]) -> None:
@@ -145,11 +155,11 @@ class State:
         folder.mkdir(parents=True, exist_ok=True)
 
     def load(self, fresh: Accumulated) -> Accumulated:
-        """What was saved, or fresh. Raises DataError for a file of another run."""
+        """Returns the saved sums, or `fresh`. Raises DataError for the file of another run."""
         return self.stored() or fresh
 
     def stored(self) -> Accumulated | None:
-        """What was saved, if anything was. Raises DataError for a file of another run."""
+        """Returns the saved sums, or None. Raises DataError for the file of another run."""
         if not self._path.exists():
             return None
         with np.load(self._path, allow_pickle=False) as arrays:
@@ -159,10 +169,10 @@ class State:
             return unpack(about, dict(arrays))
 
     def save(self, accumulated: Accumulated) -> None:
-        """Whole or not at all."""
+        """Saves the sums atomically."""
         about, arrays = pack(accumulated)
         text = json.dumps(about | {"key": self._key}).encode()
-        # two replicas may be given the same part when one of them is thought dead
+        # Two replicas may work on the same part when one of them is wrongly thought dead.
         partial = self._path.with_suffix(f".{os.getpid()}.partial")
         with partial.open("wb") as file:
             np.savez(file, about=np.frombuffer(text, dtype=np.uint8), **arrays)
@@ -170,7 +180,7 @@ class State:
 
 
 def pack(accumulated: Accumulated) -> tuple[dict[str, Any], dict[str, Any]]:
-    """(what JSON holds, arrays by name)."""
+    """Returns the part that JSON can hold, and the arrays by name."""
     names = sorted(accumulated.groups)
     arrays = {
         f"{index}.{part}": array
@@ -188,7 +198,7 @@ def pack(accumulated: Accumulated) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def unpack(about: Mapping[str, Any], arrays: Mapping[str, Any]) -> Accumulated:
-    """What `pack` gave."""
+    """The inverse of `pack`."""
     family = PreferenceFamily(about["family"])
     found = Accumulated(family, tuple(about["models"]), about["n_blocks"], about["n_rows"])
     for index, name in enumerate(about["groups"]):

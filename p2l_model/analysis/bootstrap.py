@@ -1,4 +1,4 @@
-"""How sure an aggregated leaderboard is: prompts are resampled, by block, and the fit repeated."""
+"""The uncertainty of an aggregated leaderboard, by a bootstrap that resamples blocks of prompts."""
 
 from __future__ import annotations
 
@@ -14,16 +14,18 @@ from p2l_model.types import FloatArray, PreferenceFamily
 
 N_RESAMPLES: Final = 500
 _LEVELS: Final = (0.025, 0.975)
-# Of a replicate's last step, in log-odds: far below any interval's width.
+# The size of a replicate's last step, in log-odds: far below the width of any interval.
 _TOLERANCE: Final = 1e-4
 _MIN_BLOCKS: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A leaderboard with its uncertainty. n: prompts; weight: theirs in all; blocks: with prompts.
+    """A leaderboard with its uncertainty.
 
-    draws: (R, M) coefficients of the bootstrap's replicates, 0 rows where prompts are too few.
+    n: the number of prompts; weight: their total weight; blocks: the number of blocks that have
+    prompts; draws: coefficients (R, M) of the bootstrap's replicates, with 0 rows where there are
+    too few prompts.
     """
 
     fitted: Fitted
@@ -34,22 +36,26 @@ class Estimate:
 
     @property
     def ci95(self) -> FloatArray | None:
-        """(M, 2) percentile intervals of the coefficients; None without draws."""
+        """The 95% percentile intervals of the coefficients (M, 2); None without draws."""
         if self.draws.shape[0] == 0:
             return None
         return _interval(self.draws)
 
     @property
     def rank_ranges(self) -> FloatArray | None:
-        """(M, 2): 95% of the replicates have the model's rank within; None without draws."""
+        """The range (M, 2) that holds each model's rank in 95% of the replicates; None without
+        draws."""
         if self.draws.shape[0] == 0:
             return None
         return _interval(ranks_of(self.draws), "nearest")
 
 
 def estimate(sums: BlockSums, *, seed: int = 0, n_resamples: int = N_RESAMPLES) -> Estimate:
-    """The fit to all blocks and to n_resamples multinomial draws of them. One block, or prompts
-    that are all alike, say nothing about spread: no draws. Raises DataError, TrainingError."""
+    """Fits all blocks, and n_resamples multinomial draws of the blocks.
+
+    A single block, or prompts that are all alike, give no information about the spread; there are
+    no draws then. Raises DataError, TrainingError.
+    """
     total = sums.total()
     fitted = fit_sums(sums.family, total)
     names = sorted(sums.blocks)
@@ -63,14 +69,14 @@ def estimate(sums: BlockSums, *, seed: int = 0, n_resamples: int = N_RESAMPLES) 
 
 
 def ranks_of(coefficients: FloatArray) -> FloatArray:
-    """(R, M) -> ranks from 1 (R, M); equal coefficients in the order given."""
+    """Returns the ranks (R, M) of coefficients (R, M), from 1; equal ones keep the given order."""
     order = np.argsort(-coefficients, axis=1, kind="stable")
     ranks: FloatArray = np.argsort(order, axis=1, kind="stable").astype(np.float64) + 1.0
     return ranks
 
 
 def _interval(draws: FloatArray, method: Literal["linear", "nearest"] = "linear") -> FloatArray:
-    """(R, M) -> (M, 2)."""
+    """The 95% interval (M, 2) of draws (R, M)."""
     bounds = np.quantile(draws, _LEVELS, axis=0, method=method)
     return np.asarray(bounds, dtype=np.float64).T
 
@@ -89,7 +95,7 @@ class Stack:
         self._numbers = np.array([(part.weight, part.eta, part.gamma) for part in parts])
 
     def drawn(self, counts: FloatArray) -> PairSums:
-        """Each block as often as it was drawn (B,); a heavier block stays heavier."""
+        """The sums with each block counted counts (B,) times; heavier blocks keep their weight."""
         weight, eta, gamma = counts @ self._numbers
         square = (self._size, self._size)
         bad = None if self._bad is None else (counts @ self._bad).reshape(square)
@@ -97,7 +103,8 @@ class Stack:
 
 
 def refit(family: PreferenceFamily, sums: PairSums, start: Fitted) -> FloatArray:
-    """(M,) from the whole fit's parameters on: a step or two."""
+    """Returns the coefficients (M,), starting from the fit to all prompts: one or two steps
+    suffice."""
     model = PairModel(family)
     gamma = sums.gamma / sums.weight if family is PreferenceFamily.BA else 0.0
     parameters = np.append(start.coefficients - start.gamma, start.eta)

@@ -1,4 +1,4 @@
-"""Kinds of prompts, found in what the model's heads read: Ward's hierarchical clustering."""
+"""Finds kinds of prompts by Ward's hierarchical clustering of the features that the heads read."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from p2l_model.data.files import IntArray
 from p2l_model.errors import DataError, ExtraMissingError
 from p2l_model.types import FloatArray
 
-# Ward's method needs all distances between the prompts that it sees.
+# Ward's method needs all pairwise distances of the prompts that it is given.
 _MOST_CLUSTERED: Final = 3000
 _COMPONENTS: Final = 32
 _SHARE: Final = 0.8
@@ -21,9 +21,12 @@ _FEWEST_PER_CLUSTER: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class Clusters:
-    """labels (P,): from 0, the largest first. typical: for each cluster its prompts, the nearest to
-    its centre first. adjusted_rand: between these labels and those found from other draws of the
-    prompts, one per seed: 1 is the same, 0 is chance."""
+    """The clusters of P prompts.
+
+    labels (P,): from 0, the largest cluster first. typical: the prompts of each cluster, the
+    nearest to its centre first. adjusted_rand: the agreement of these labels with those found from
+    other random samples of the prompts, one number per seed: 1 means identical, 0 means chance.
+    """
 
     labels: IntArray
     typical: tuple[IntArray, ...]
@@ -31,8 +34,11 @@ class Clusters:
 
 
 def find_clusters(features: FloatArray, n_clusters: int, seed: int = 0) -> Clusters:
-    """features: (P, F), a prompt each. Up to 3,000 prompts are clustered, the others join the
-    nearest centre. Raises DataError where prompts are too few, ExtraMissingError without scipy."""
+    """Clusters prompts by their features (P, F).
+
+    Up to 3,000 prompts are clustered; the others join the nearest centre. Raises DataError where
+    there are too few prompts, ExtraMissingError without scipy.
+    """
     n = features.shape[0]
     if n_clusters < 2 or n < _FEWEST_PER_CLUSTER * n_clusters:
         raise DataError(
@@ -56,8 +62,8 @@ def find_clusters(features: FloatArray, n_clusters: int, seed: int = 0) -> Clust
 
 
 def adjusted_rand_index(first: IntArray, second: IntArray) -> float:
-    """How far two labelings (N,) agree on pairs, less what chance gives (Hubert and Arabie, 1985):
-    1 for the same partition, 0 on average for unrelated ones."""
+    """The agreement of two labelings (N,), corrected for chance (Hubert and Arabie, 1985): 1 for
+    the same partition, 0 on average for unrelated ones."""
     _, a = np.unique(first, return_inverse=True)
     _, b = np.unique(second, return_inverse=True)
     table = np.zeros((a.max() + 1, b.max() + 1))
@@ -75,8 +81,8 @@ def _pairs(counts: FloatArray) -> FloatArray:
 
 
 def _components(features: FloatArray) -> FloatArray:
-    """Standardised, then the first principal components: noise in hundreds of dimensions would
-    make all distances alike."""
+    """The first principal components of the standardised features: in hundreds of dimensions noise
+    would make all distances alike."""
     scale = features.std(axis=0)
     moving = scale > 1e-12
     if not moving.any():
@@ -89,7 +95,7 @@ def _components(features: FloatArray) -> FloatArray:
 def _ward(
     points: FloatArray, n_clusters: int, chance: np.random.Generator, share: float
 ) -> tuple[IntArray, FloatArray]:
-    """(labels (P,), centres (K, D)) from a part of the points, drawn."""
+    """Clusters a random part of the points: returns labels (P,) of all, and centres (K, D)."""
     try:
         from scipy.cluster.hierarchy import fcluster, linkage
     except ImportError as error:
@@ -105,6 +111,6 @@ def _ward(
 
 
 def nearest(points: FloatArray, centres: FloatArray) -> IntArray:
-    """(P,) the index of the nearest of the centres (K, D)."""
+    """The index (P,) of the centre (K, D) nearest to each point."""
     distance = (centres**2).sum(axis=1) - 2 * points @ centres.T
     return np.asarray(distance.argmin(axis=1), dtype=np.int64)

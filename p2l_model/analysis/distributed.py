@@ -1,9 +1,9 @@
-"""`aggregate` over many machines: Ray Data feeds parts of files to scoring replicas.
+"""`aggregate` on many machines: Ray Data distributes parts of the files to scoring replicas.
 
-A part is some rows of one file. A replica reads it as a stream and leaves its sums in the work
-folder, whole or not at all: finished parts are never scored again, by this run or a later one, and
-a replica that dies costs the parts it had in hand. Sums are added in the order of the parts, so the
-result does not depend on who scored what.
+A part is a range of rows of one file. A replica reads it as a stream and saves its sums in the work
+folder atomically. Finished parts are never scored again, by this run or a later one, and a replica
+that dies loses only the parts it was working on. The sums are added in the order of the parts, so
+that the result does not depend on which replica scored what.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _KINDS: Final = (".parquet", ".jsonl", ".csv", ".txt")
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Rows first to first + n of a file; n None: to its end."""
+    """The n rows of a file from row `first` on; n is None for all rows to the end."""
 
     path: str
     first: int
@@ -35,7 +35,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What every replica is told. key: what the sums depend on, beside the part."""
+    """The settings of every replica. key: everything but the part that the sums depend on."""
 
     checkpoint: str
     engine: str
@@ -46,7 +46,7 @@ class Job:
     key: Mapping[str, Any]
 
     def state(self, part: Part) -> State:
-        """Where the part's sums are kept."""
+        """The file that holds the part's sums."""
         size = Path(part.path).stat().st_size
         about = {**self.key, **asdict(part), "size": size, "by": self.by, "blocks": self.n_blocks}
         name = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:24]
@@ -54,7 +54,8 @@ class Job:
 
 
 def parts_of(sources: Sequence[str], part_rows: int = PART_ROWS) -> list[Part]:
-    """Of files and of the files of folders, in the order of their names. Raises DataError."""
+    """The parts of the files, and of the files in folders, in the order of their names. Raises
+    DataError."""
     files = [file for source in sources for file in _files(Path(source))]
     parts = []
     for file in files:
@@ -72,7 +73,7 @@ def parts_of(sources: Sequence[str], part_rows: int = PART_ROWS) -> list[Part]:
 def accumulate_on_ray(
     job: Job, parts: Sequence[Part], on_rows: OnRows, *, replicas: int = 2, gpus: float = 0.0
 ) -> Accumulated:
-    """On the cluster that ray.init reached, or on this machine. gpus: of each replica.
+    """Aggregates on the cluster that ray.init reached, or on this machine. gpus: per replica.
 
     Raises DataError, ScoringError, ExtraMissingError.
     """
@@ -83,7 +84,7 @@ def accumulate_on_ray(
 
 
 def merged(job: Job, parts: Sequence[Part]) -> Accumulated:
-    """All parts' sums. Raises DataError where one is missing."""
+    """The sums of all parts. Raises DataError where one is missing."""
     total: Accumulated | None = None
     for part in parts:
         found = job.state(part).stored()
@@ -99,7 +100,8 @@ def merged(job: Job, parts: Sequence[Part]) -> Accumulated:
 
 
 def score_part(job: Job, part: Part, reader: PromptReader) -> int:
-    """Scores a part and keeps its sums; the rows it has. A part that is there is left alone."""
+    """Scores a part, saves its sums and returns its number of rows. A finished part is left
+    alone."""
     state = job.state(part)
     found = state.stored()
     if found is None:
@@ -111,7 +113,7 @@ def score_part(job: Job, part: Part, reader: PromptReader) -> int:
 
 
 class Replica:
-    """One scoring process, with the checkpoint loaded once: a row (a part) in, its count out."""
+    """A scoring process that loads the checkpoint once. It maps a row (a part) to its row count."""
 
     def __init__(self, job: Job) -> None:
         self._job = job
@@ -129,8 +131,8 @@ def _score(job: Job, parts: Sequence[Part], on_rows: OnRows, replicas: int, gpus
     except ImportError as error:
         raise ExtraMissingError("ray", "ray") from error
     rows = [asdict(part) | {"n": -1 if part.n is None else part.n} for part in parts]
-    data = ray.data.from_items(rows, override_num_blocks=len(rows))  # a part a block: none waits
-    # Ray Data starts a dead replica again, elsewhere, and gives it the parts that were lost
+    data = ray.data.from_items(rows, override_num_blocks=len(rows))  # one per part
+    # Ray Data restarts a dead replica elsewhere and gives it the lost parts.
     scored = data.map(
         Replica,
         fn_constructor_args=(job,),

@@ -1,5 +1,8 @@
-"""Do people still agree with the predictions? Live feedback against what the receipts say was
-predicted, beside the marginal leaderboard that reads no prompt."""
+"""Checks whether users still agree with the predictions.
+
+Live feedback is compared with the predictions in the receipts, and with the marginal leaderboard,
+which reads no prompt.
+"""
 
 from __future__ import annotations
 
@@ -12,16 +15,19 @@ import numpy as np
 from p2l_model.evaluation.metrics import calibration_error, prompt_bootstrap
 from p2l_model.types import FloatArray
 
-# Fewer comparisons than this raise no alarm.
+# No alarm is raised on fewer comparisons than this.
 MIN_COMPARISONS: Final = 50
 _LEAST: Final = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """One comparison by a user. p: the predicted chance that a beats b, where one of them does;
-    marginal: the same from the marginal leaderboard. y: 1 a won, 0 b did, 0.5 a tie. at: seconds
-    since 1970."""
+    """One comparison by a user.
+
+    p: the predicted probability that a beats b, given that one of them wins; marginal: the same
+    from the marginal leaderboard. y: 1 where a won, 0 where b did, 0.5 for a tie. at: seconds since
+    1970.
+    """
 
     p: float
     marginal: float
@@ -31,9 +37,12 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """When to raise an alarm. ece: a calibration error above it, and above what so few comparisons
-    make by chance; the loss alarm needs no number: worse than the marginal
-    beyond chance."""
+    """The limits beyond which an alarm is raised.
+
+    ece: the calibration error that raises an alarm where it is also above what so few comparisons
+    show by chance. The alarm on the loss needs no limit: it is raised where the loss is
+    significantly worse than that of the marginal leaderboard.
+    """
 
     ece: float = 0.05
     min_comparisons: int = MIN_COMPARISONS
@@ -41,9 +50,12 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class DriftReport:
-    """log_loss, log_loss_marginal: binary, a tie as half a win. difference: ours less the
-    marginal's, with its interval. ece: on decisive comparisons; ece_by_chance: what perfectly
-    calibrated predictions would show at 95%. alarms: what is wrong, by name."""
+    """The result for a window of comparisons.
+
+    log_loss, log_loss_marginal: binary, a tie counts as half a win. difference: log_loss minus
+    log_loss_marginal, with its interval. ece: on decisive comparisons; ece_by_chance: the 95%
+    quantile for perfectly calibrated predictions. alarms: the names of the raised ones.
+    """
 
     n: int
     n_decisive: int
@@ -56,13 +68,13 @@ class DriftReport:
     alarms: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """As the command prints it."""
+        """The JSON that the command prints."""
         found = {name: getattr(self, name) for name in self.__slots__}
         return {"object": "drift", **found, "alarms": list(self.alarms)}
 
 
 def drift(judged: Sequence[Judged], limits: Limits, seed: int = 0) -> DriftReport:
-    """Of the comparisons of a window."""
+    """Evaluates the comparisons of a window."""
     if not judged:
         return DriftReport(0, 0, None, None, None, None, None, None, ())
     p, marginal, y = (

@@ -1,4 +1,5 @@
-"""A leaderboard as people use it: rows, best first, with intervals where there are any."""
+"""The leaderboard for users of the library: rows, best first, with intervals where there are
+any."""
 
 from __future__ import annotations
 
@@ -15,8 +16,11 @@ from p2l_model.types import FloatArray, Outcome, PreferenceFamily, PromptLeaderb
 
 @dataclass(frozen=True, slots=True)
 class LeaderboardRow:
-    """A model's place. coefficient: natural log-odds. win_rate: against a model drawn uniformly
-    from the leaderboard. ci95 and rank_range: 95% over resampled prompts, None for one prompt."""
+    """A model's row.
+
+    coefficient: natural log-odds. win_rate: against a model drawn uniformly from the leaderboard.
+    ci95 and rank_range: 95% over resampled prompts, None for a single prompt.
+    """
 
     model: str
     rank: int
@@ -28,8 +32,11 @@ class LeaderboardRow:
 
 @dataclass(frozen=True, slots=True)
 class Leaderboard:
-    """Models by strength, for one prompt or for many. n_prompts: of how many prompts it is; eta and
-    gamma: the family's raw tie parameters, None where it has none."""
+    """Models by strength, for one prompt or for many.
+
+    n_prompts: how many prompts it is made from. eta, gamma: the family's raw tie parameters, None
+    where it has none.
+    """
 
     family: PreferenceFamily
     rows: tuple[LeaderboardRow, ...]
@@ -44,7 +51,7 @@ class Leaderboard:
         return iter(self.rows)
 
     def __getitem__(self, model: str) -> LeaderboardRow:
-        """Raises KeyError for a model that is not on it."""
+        """The row of a model. Raises KeyError where it is not on the leaderboard."""
         for row in self.rows:
             if row.model == model:
                 return row
@@ -52,7 +59,7 @@ class Leaderboard:
 
     @property
     def models(self) -> tuple[str, ...]:
-        """Best first."""
+        """The names of the models, best first."""
         return tuple(row.model for row in self.rows)
 
     def top(self, n: int) -> tuple[LeaderboardRow, ...]:
@@ -60,14 +67,14 @@ class Leaderboard:
         return self.rows[:n]
 
     def probabilities(self, model_a: str, model_b: str) -> dict[Outcome, float]:
-        """Of each outcome of the family when a meets b. Raises KeyError."""
+        """The probability of each outcome when model_a meets model_b. Raises KeyError."""
         a, b = self[model_a].coefficient, self[model_b].coefficient
         eta, gamma = self.eta or 0.0, self.gamma or 0.0
         logs = log_probabilities(self.family, a, b, eta, gamma)
         return dict(zip(outcomes(self.family), np.exp(logs).tolist(), strict=True))
 
     def to_json(self) -> dict[str, Any]:
-        """As `p2l-router aggregate --json` prints it."""
+        """The JSON that `p2l-router aggregate --json` prints."""
         rows = [asdict(row) for row in self.rows]
         return {
             "object": "leaderboard",
@@ -80,20 +87,20 @@ class Leaderboard:
 
 
 def uniform_win_rates(coefficients: FloatArray) -> FloatArray:
-    """(M,): the mean of sigmoid(own - other) over all M opponents."""
+    """The mean of sigmoid(own - other) over all M opponents (M,)."""
     difference = coefficients[:, None] - coefficients[None, :]
     rates: FloatArray = 0.5 * (1.0 + np.tanh(0.5 * difference)).mean(axis=1)
     return rates
 
 
 def of_prompt(board: PromptLeaderboard) -> Leaderboard:
-    """Of one prompt, from a scorer's."""
+    """The leaderboard of one prompt, made from a scorer's."""
     rows = rows_of(board.models, board.coefficients, None, None)
     return Leaderboard(board.family, rows, 1, board.eta, board.gamma)
 
 
 def of_estimate(family: PreferenceFamily, models: Sequence[str], estimate: Estimate) -> Leaderboard:
-    """Of many prompts."""
+    """The leaderboard of many prompts."""
     fitted = estimate.fitted
     rows = rows_of(models, fitted.coefficients, estimate.ci95, estimate.rank_ranges)
     with_tie = family not in (PreferenceFamily.BT, PreferenceFamily.BT_TIE)
@@ -113,7 +120,7 @@ def rows_of(
     ci95: FloatArray | None,
     ranges: FloatArray | None,
 ) -> tuple[LeaderboardRow, ...]:
-    """Best first. coefficients (M,), ci95 (M, 2), ranges (M, 2): of the models, as given."""
+    """Rows, best first, of models with coefficients (M,), ci95 (M, 2) and rank ranges (M, 2)."""
     ranks = ranks_of(coefficients[None, :])[0]
     rates = uniform_win_rates(coefficients)
     return tuple(

@@ -1,4 +1,4 @@
-"""What sets a kind of prompts apart in words."""
+"""Finds the words that set a kind of prompts apart."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from p2l_model.types import Conversation, FloatArray
 
 N_WORDS: Final = 3
-# Words of letters; scripts without spaces come as pairs of characters.
+# Words are runs of letters; scripts without spaces are cut into pairs of characters.
 _WORD: Final = re.compile(r"[^\W\d_]{2,}")
 _UNSPACED: Final = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]{2,}")
 _READ_CHARS: Final = 4000
@@ -24,15 +24,15 @@ _PRIOR: Final = 20.0
 def distinguishing_words(
     groups: Sequence[Sequence[Conversation]], n_words: int = N_WORDS
 ) -> list[tuple[str, ...]]:
-    """For each group the words that its prompts have and the others' do not, the clearest first.
+    """For each group, the words that are more frequent in its prompts than in the others'.
 
-    By the z-score of the log-odds of a prompt having the word, with all prompts as an informative
-    Dirichlet prior (Monroe, Colaresi and Quinn, 2008), so that rare words do not win by chance.
-    A word must be twice as common there as elsewhere: what everyone uses is grammar.
+    They are ranked by the z-score of the log-odds that a prompt has the word, with all prompts as
+    an informative Dirichlet prior (Monroe, Colaresi and Quinn, 2008), so that rare words do not win
+    by chance. A word must be at least twice as common in the group as elsewhere.
     """
     counts = [Counter(word for prompt in group for word in _words(prompt)) for group in groups]
     total: Counter[str] = sum(counts, Counter())
-    # in an order that does not depend on hashes: names are the same in every run
+    # Sorted, so that names do not depend on the hash seed of a run.
     vocabulary = sorted(word for word, n in total.items() if n >= _FEWEST_PROMPTS)
     if not vocabulary:
         return [() for _ in groups]
@@ -49,7 +49,7 @@ def distinguishing_words(
 
 
 def _z_scores(table: FloatArray, prompts: FloatArray) -> FloatArray:
-    """table (G, V): prompts of the group with the word; prompts (G,)."""
+    """z-scores from table (G, V), the prompts of each group with each word, and prompts (G,)."""
     share = table.sum(axis=0) / prompts.sum()
     with_word = table + _PRIOR * share
     without = prompts[:, None] - table + _PRIOR * (1 - share)

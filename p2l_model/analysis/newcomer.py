@@ -1,5 +1,5 @@
-"""What a model is worth beside the others, before it has answered anything: its place in the field,
-and the prompts that it would be chosen for."""
+"""Assesses a model before it has answered anything: its rank among the others, and the prompts on
+which it would be chosen."""
 
 from __future__ import annotations
 
@@ -22,21 +22,24 @@ _NEIGHBOURS: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """Of prompts, with its 95% interval over them."""
+    """A share of the prompts, with its 95% interval over prompts."""
 
     value: float
     ci95: tuple[float, float]
     n_prompts: int
 
     def to_json(self) -> dict[str, Any]:
-        """As the command prints it."""
+        """The JSON that the command prints."""
         return {"share": self.value, "ci95": list(self.ci95), "n_prompts": self.n_prompts}
 
 
 @dataclass(frozen=True, slots=True)
 class Assessment:
-    """chosen: the share of prompts on which it has the highest coefficient; by_category: of each;
-    displaces: the model that it takes those prompts from, by share of them."""
+    """The assessment of one model.
+
+    chosen: the share of prompts on which it has the highest coefficient; by_category: the same in
+    each category. displaces: the models that it takes those prompts from, with their shares.
+    """
 
     model: str
     board: Leaderboard
@@ -46,7 +49,7 @@ class Assessment:
     study: StrengthsStudy
 
     def to_json(self, n_examples: int) -> dict[str, Any]:
-        """As the command prints it."""
+        """The JSON that the command prints."""
         row = self.board[self.model]
         cells = {cell["category"]: cell for cell in self._cells()}
         words = {category.name: category for category in self.study.categories}
@@ -84,7 +87,8 @@ class Assessment:
         return cells
 
     def _neighbours(self) -> list[dict[str, Any]]:
-        """Those right above and below, and how often it beats each where one of the two wins."""
+        """The models directly above and below, with the probability of beating each where one
+        wins."""
         place = self.board[self.model].rank - 1
         near = self.board.rows[max(place - _NEIGHBOURS, 0) : place + _NEIGHBOURS + 1]
         own = self.board[self.model].coefficient
@@ -103,8 +107,11 @@ def assess(
     model: str, board: Leaderboard, corpus: Corpus, study: StrengthsStudy, reader: PromptReader,
     *, seed: int = 0,
 ) -> Assessment:  # fmt: skip
-    """board, study: of the corpus' prompts, over the reader's models. Raises DataError where the
-    model is not among them."""
+    """Assesses `model` on the corpus.
+
+    board, study: of the prompts of the corpus, for the reader's models. Raises DataError where the
+    model is not among them.
+    """
     if model not in reader.models:
         raise DataError(f"{model} is not among the models: {', '.join(reader.models)}")
     own = reader.models.index(model)

@@ -1,12 +1,12 @@
-"""All pairs of a leaderboard at once, in probability space: a matrix of M x M is one division.
+"""All pairs of a leaderboard at once, as probabilities: the M x M matrix takes one division.
 
-Every family but bt's ties is the same two formulas (`preference` has them in log space, one pair at
-a time; a test ties the two together). With x = exp(coefficient):
+Every family except bt's ties has the same two formulas (`preference` has them in log space, for one
+pair at a time; a test checks that both agree). With x = exp(coefficient):
 
     P(a beats b) = x_a / (x_a + t x_b + c)      P(both bad) = 1 / (1 + x_a + x_b)
 
 c is 1 where coefficients have an absolute zero, else 0; t is 1 in bt, exp(eta) in rk and tau in the
-others. Where the family has no bothbad, it belongs to the tie; the tie is the rest.
+others. The tie has the rest of the probability, and that of both bad where the family lacks it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from p2l_model.errors import ScoringError
 from p2l_model.preference import BA_SHIFT, REPARAM_SHIFT, RK_BETA, RK_FLOOR, RK_SHIFT
 from p2l_model.types import FloatArray, PreferenceFamily
 
-# exp of this is far from overflow even when two are multiplied; no trained head comes near it.
+# exp of this is far from overflow even when two are multiplied; no trained head gives such a
+# coefficient.
 MAX_COEFFICIENT: Final = 300.0
 _WITHOUT_TIES: Final = (PreferenceFamily.BT, PreferenceFamily.BT_TIE)
 _WITHOUT_ZERO: Final = (*_WITHOUT_TIES, PreferenceFamily.RK)
@@ -29,7 +30,7 @@ _WITHOUT_ZERO: Final = (*_WITHOUT_TIES, PreferenceFamily.RK)
 
 @dataclass(frozen=True, slots=True)
 class PairModel:
-    """The two formulas of one family."""
+    """The two formulas for one family."""
 
     family: PreferenceFamily
 
@@ -45,11 +46,11 @@ class PairModel:
 
     @property
     def shift_invariant(self) -> bool:
-        """Whether adding a number to all coefficients changes nothing."""
+        """Whether adding the same number to all coefficients changes nothing."""
         return self.family in _WITHOUT_ZERO
 
     def strengths(self, outputs: HeadOutputs) -> FloatArray:
-        """x: (P, M). ba's gamma is a level that coefficients are measured from.
+        """Strengths x (P, M). ba's gamma is the level that coefficients are measured from.
 
         Raises ScoringError where a coefficient is not finite or absurdly large.
         """
@@ -64,7 +65,8 @@ class PairModel:
         return x
 
     def tie_factor(self, eta: FloatArray) -> FloatArray:
-        """t, of raw eta, elementwise. A factor too large for a float is cut: no one wins there."""
+        """The tie factor t of raw eta, elementwise. A factor too large for a float is capped, as no
+        model wins there anyway."""
         if self.family in _WITHOUT_TIES:
             return np.ones_like(eta)
         if self.family is PreferenceFamily.RK:
@@ -85,8 +87,8 @@ class PairModel:
         return float(1.0 / (1.0 + self._shift * np.exp(-eta)))
 
     def win(self, x: FloatArray, t: FloatArray) -> FloatArray:
-        """P(a beats b): (..., M, M) of strengths (..., M) and tie factors (...); the diagonal means
-        nothing."""
+        """P(a beats b) (..., M, M) from strengths (..., M) and tie factors (...); the diagonal has
+        no meaning."""
         beaten = t[..., None] * x  # (..., M)
         if not self.shift_invariant:
             beaten = beaten + 1.0
@@ -94,7 +96,7 @@ class PairModel:
         return np.divide(x[..., :, None], denominator, out=denominator)
 
     def bad(self, x: FloatArray) -> FloatArray:
-        """P(both bad): (..., M, M) of strengths (..., M)."""
+        """P(both bad) (..., M, M) from strengths (..., M)."""
         denominator = (1.0 + x)[..., :, None] + x[..., None, :]
         return np.divide(1.0, denominator, out=denominator)
 

@@ -1,14 +1,14 @@
-"""A person's own leaderboards: the model's, moved by what that person's votes say.
+"""A user's own leaderboards: the model's predictions, shifted by the user's votes.
 
 For user u and prompt z the coefficients are theta(z) + d_u, raw eta is eta(z) + e_u, with
 
     d_u ~ N(d, tau^2 ((1 - rho) I + rho C))        e_u ~ N(e, tau_eta^2)
 
-where d and e are what the model gets wrong for all these users alike, which is no one's taste,
-and C is how the models' coefficients go together over prompts: tastes run along the same lines
-(the level of all models, how harsh a judge is, is one of them). tau, rho and tau_eta are estimated
-from all users' votes (empirical Bayes, by Laplace's approximation of the evidence), so that a user
-with few votes stays near the population, and all do where people do not differ.
+Here d and e are the model's errors for all these users alike, which are no one's taste, and C is
+the correlation of the models' coefficients over prompts: tastes vary along the same directions
+(one of them is the level of all models, that is, how harsh a judge is). tau, rho and tau_eta are
+estimated from all users' votes (empirical Bayes, with Laplace's approximation of the evidence), so
+that a user with few votes stays near the population, and all do where users do not differ.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from p2l_model.types import FloatArray, PreferenceFamily
 
 _TAUS: Final = (0.0, 0.05, 0.1, 0.2, 0.3, 0.45, 0.7, 1.0, 1.5, 2.2)
 _RHOS: Final = (0.0, 0.5, 0.9)
-# rk's raw eta is damped tenfold (`preference`): so are its users' shifts.
+# rk's raw eta is damped tenfold (`preference`), and so are its users' shifts.
 _RK_SCALE: Final = 10.0
 _ROUNDS: Final = 3
-# tau, rho, tau_eta: where the search begins.
+# The start of the search for tau, rho and tau_eta.
 _START: Final = (0.3, 0.5, 0.3)
 _MAX_STEPS: Final = 30
 _TOLERANCE: Final = 1e-6
@@ -40,10 +40,12 @@ _TINY: Final = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class UserVotes:
-    """N votes of one user, and what the model says of their prompts. prompt (N,): which votes are
-    on the same one. a, b (N,): models; coef_a, coef_b, eta, gamma (N,): as the model predicts
-    them; target (N, K): of `outcomes(family)`; weight (N,): votes on one prompt are not
-    independent and should weigh about one together (`targets.balanced`)."""
+    """N votes of one user, with the model's predictions for their prompts.
+
+    prompt (N,): equal for votes on the same prompt. a, b (N,): indices of models. coef_a, coef_b,
+    eta, gamma (N,): as predicted. target (N, K): over `outcomes(family)`. weight (N,): votes on one
+    prompt are not independent and should together weigh about one (`targets.balanced`).
+    """
 
     prompt: IntArray
     a: IntArray
@@ -59,7 +61,7 @@ class UserVotes:
         return int(self.a.size)
 
     def moved(self, by: FloatArray) -> UserVotes:
-        """The same votes, of models whose coefficients and eta are higher by (M + 1,)."""
+        """The same votes, with coefficients and eta raised by (M + 1,)."""
         return replace(
             self,
             coef_a=self.coef_a + by[self.a],
@@ -74,8 +76,11 @@ class UserVotes:
 
 @dataclass(frozen=True, slots=True)
 class Taste:
-    """What a user adds: shift (M,) to coefficients, eta to the raw tie parameter. variance (M,): of
-    the shift; n_votes: it comes from."""
+    """A user's deviation from the model.
+
+    shift (M,): added to the coefficients; eta: added to the raw tie parameter; variance (M,): of
+    the shift; n_votes: how many votes it was estimated from.
+    """
 
     shift: FloatArray
     eta: float
@@ -91,8 +96,11 @@ class Taste:
 
 @dataclass(frozen=True, slots=True)
 class TastePrior:
-    """How much people differ. covariance (M, M) of the shift, eta_variance of eta's, about what is
-    common to all of them: common (M + 1,), the shift and eta."""
+    """How much users differ.
+
+    covariance (M, M) of the shift and eta_variance of eta's shift, both around common (M + 1,), the
+    shift and eta that all users share.
+    """
 
     family: PreferenceFamily
     covariance: FloatArray
@@ -102,7 +110,8 @@ class TastePrior:
     rho: float = 0.0
 
     def taste(self, votes: UserVotes) -> Taste:
-        """A user's posterior mode and its variance (Laplace). Without votes: the population."""
+        """A user's posterior mode and its variance (Laplace). Without votes: the population's
+        shift."""
         own = _posterior(self, votes.moved(self.common))
         return replace(own, shift=own.shift + self.common[:-1], eta=own.eta + self.common[-1])
 
@@ -110,8 +119,10 @@ class TastePrior:
 def fit_prior(
     family: PreferenceFamily, users: Sequence[UserVotes], together: FloatArray
 ) -> TastePrior:
-    """together (M, M): `coefficient_correlation` of a sample of prompts. Raises DataError where
-    there are fewer than two users with votes."""
+    """Estimates the prior. together (M, M): `coefficient_correlation` of a sample of prompts.
+
+    Raises DataError where fewer than two users have votes.
+    """
     voting = [votes for votes in users if len(votes) > 0]
     if len(voting) < 2:
         raise DataError("how people differ can be learnt from two users with votes at least")
@@ -123,15 +134,15 @@ def fit_prior(
 
 
 def fit_alone(family: PreferenceFamily, votes: UserVotes, together: FloatArray) -> TastePrior:
-    """Where there is one user: all that the votes say against the model is that user's, and what is
-    common to all is not known. together: as `fit_prior` takes it."""
+    """The prior where there is a single user: every deviation from the model counts as the user's,
+    since what users share is unknown. together: as in `fit_prior`."""
     return _estimated(family, together, [votes])
 
 
 def _estimated(
     family: PreferenceFamily, together: FloatArray, users: Sequence[UserVotes]
 ) -> TastePrior:
-    """About no common shift."""
+    """The prior with a common shift of zero."""
     found = _prior(family, together, *_START)
     for _ in range(_ROUNDS):
         slopes, curves = _quadratics(found, users)
@@ -140,13 +151,14 @@ def _estimated(
 
 
 def joined(users: Sequence[UserVotes]) -> UserVotes:
-    """All users' votes as one person's."""
+    """The votes of all users as those of one."""
     names = UserVotes.__slots__
     return UserVotes(*(np.concatenate([getattr(u, name) for u in users]) for name in names))
 
 
 def coefficient_correlation(outputs: HeadOutputs) -> FloatArray:
-    """(M, M) over P prompts; models whose coefficients never move go with no other."""
+    """The correlation (M, M) over P prompts; a model whose coefficient never moves correlates with
+    no other."""
     centred = outputs.coefficients - outputs.coefficients.mean(axis=0)
     spread = np.sqrt((centred**2).mean(axis=0))
     standard = centred / np.where(spread > _TINY, spread, 1.0)
@@ -156,15 +168,15 @@ def coefficient_correlation(outputs: HeadOutputs) -> FloatArray:
 
 
 def log_losses(family: PreferenceFamily, votes: UserVotes, taste: Taste) -> FloatArray:
-    """(N,) the cross-entropy of each vote under the user's own leaderboards."""
+    """The cross-entropy (N,) of each vote under the user's own leaderboards."""
     x = np.append(taste.shift, taste.eta)
     losses: FloatArray = -(votes.target * _logs(family, votes, x)).sum(axis=1)
     return losses
 
 
 def _quadratics(prior: TastePrior, users: Sequence[UserVotes]) -> tuple[FloatArray, FloatArray]:
-    """Each user's log-likelihood about the mode, as slope . x - x . curve . x / 2, for any x:
-    slopes (U, M + 1), curves (U, M + 1, M + 1)."""
+    """Quadratic approximations of each user's log-likelihood around the mode, slope . x - x . curve
+    . x / 2 for any x: slopes (U, M + 1), curves (U, M + 1, M + 1)."""
     slopes, curves = [], []
     for votes in users:
         taste = _posterior(prior, votes)
@@ -178,7 +190,7 @@ def _quadratics(prior: TastePrior, users: Sequence[UserVotes]) -> tuple[FloatArr
 def _likeliest(
     start: TastePrior, together: FloatArray, slopes: FloatArray, curves: FloatArray
 ) -> TastePrior:
-    """By turns over the grids of tau, of eta's and of rho."""
+    """Searches the grids of tau, of eta's tau and of rho in turn."""
     best, point = start, [start.tau, start.rho, float(np.sqrt(start.eta_variance))]
     highest = _evidence(best, slopes, curves)
     for place, grid in ((0, _TAUS), (2, _eta_grid(start.family)), (1, _RHOS), (0, _TAUS)):
@@ -193,7 +205,7 @@ def _likeliest(
 
 
 def _evidence(prior: TastePrior, slopes: FloatArray, curves: FloatArray) -> float:
-    """log of the likelihood's mean over the prior, all users, less what does not depend on it."""
+    """The logarithm of the likelihood's mean over the prior, for all users, up to a constant."""
     root = _root(prior)
     slope = slopes @ root  # (U, D), in whitened coordinates
     precision = root.T @ curves @ root + np.eye(root.shape[0])
@@ -218,8 +230,8 @@ def _prior(
 
 
 def _posterior(prior: TastePrior, votes: UserVotes) -> Taste:
-    """In whitened coordinates u = L^-1 (d, e), prior N(0, I): no inverse of a covariance that may
-    be singular. Newton's method with the expected information."""
+    """Newton's method with the expected information, in whitened coordinates u = L^-1 (d, e) with
+    the prior N(0, I): a covariance that may be singular need not be inverted."""
     root = _root(prior)
     size = root.shape[0]
     u, identity = np.zeros(size), np.eye(size)
@@ -238,7 +250,7 @@ def _posterior(prior: TastePrior, votes: UserVotes) -> Taste:
 
 
 def _root(prior: TastePrior) -> FloatArray:
-    """(M + 1, M + 1): root @ root.T is the prior's covariance."""
+    """A matrix (M + 1, M + 1) with root @ root.T equal to the prior's covariance."""
     values, vectors = np.linalg.eigh(prior.covariance)
     size = values.size
     root = np.zeros((size + 1, size + 1))
@@ -255,7 +267,7 @@ def _line_search(
     step: FloatArray,
     value: float,
 ) -> tuple[FloatArray, tuple[float, FloatArray, FloatArray]] | None:
-    """The first halving that raises the posterior; None where none does."""
+    """Returns the first halving of the step that raises the posterior; None where none does."""
     now = value - 0.5 * float(u @ u)
     for _ in range(20):
         tried = u + step
@@ -269,7 +281,7 @@ def _line_search(
 def _whitened(
     family: PreferenceFamily, votes: UserVotes, root: FloatArray, u: FloatArray
 ) -> tuple[float, FloatArray, FloatArray]:
-    """`_at` in u."""
+    """`_at` in the whitened coordinates u."""
     value, slope, information = _at(family, votes, root @ u)
     return value, root.T @ slope, root.T @ information @ root
 
@@ -277,7 +289,8 @@ def _whitened(
 def _at(
     family: PreferenceFamily, votes: UserVotes, x: FloatArray
 ) -> tuple[float, FloatArray, FloatArray]:
-    """(log-likelihood, its gradient, the expected information) in x (M + 1,): shift and eta."""
+    """The log-likelihood, its gradient and the expected information at x (M + 1,): shift and
+    eta."""
     logs = _logs(family, votes, x)
     slopes = _slopes(family, votes, x)  # (N, K, 3): by a's coefficient, b's, eta
     weighted = votes.weight[:, None] * votes.target
@@ -292,13 +305,14 @@ def _at(
 
 
 def _logs(family: PreferenceFamily, votes: UserVotes, x: FloatArray) -> FloatArray:
-    """(N, K)."""
+    """Log-probabilities (N, K)."""
     a, b = votes.coef_a + x[votes.a], votes.coef_b + x[votes.b]
     return log_probabilities(family, a, b, votes.eta + x[-1], votes.gamma)
 
 
 def _slopes(family: PreferenceFamily, votes: UserVotes, x: FloatArray) -> FloatArray:
-    """(N, K, 3) by central differences: each family's formula stays in one place."""
+    """Derivatives (N, K, 3) by central differences, so that each family's formula stays in one
+    place."""
     at = np.array([votes.coef_a + x[votes.a], votes.coef_b + x[votes.b], votes.eta + x[-1]])
     columns = []
     for step in _STEP * np.eye(3)[:, :, None]:
@@ -311,12 +325,13 @@ def _slopes(family: PreferenceFamily, votes: UserVotes, x: FloatArray) -> FloatA
 def shrunk(
     own: Mapping[str, FloatArray], variance: Mapping[str, FloatArray], population: FloatArray
 ) -> tuple[dict[str, FloatArray], FloatArray]:
-    """Users' aggregated leaderboards drawn to the population's: (by user (M,), between (M,)).
+    """Shrinks users' aggregated leaderboards (U, M) towards the population's (M,).
 
-    own: each user's coefficients (M,); variance: of each, from the sampling of that user's prompts.
-    A user's weight is between / (between + variance). between: the variance of users' true
-    leaderboards, what is left of their spread without that of the sampling (moments of DerSimonian
-    and Laird); 0 where users differ no more than their prompts would make them by chance.
+    own: each user's coefficients (M,); variance: their variance from the sampling of that user's
+    prompts. Returns the shrunk coefficients by user, and `between` (M,): the variance of users'
+    true leaderboards, which is their spread less that of the sampling (moments of DerSimonian and
+    Laird); 0 where users differ no more than by chance. A user's own result has the weight between
+    / (between + variance).
     """
     names = list(own)
     values = np.array([own[name] for name in names]) - population  # (U, M)

@@ -1,4 +1,4 @@
-"""Leaderboards as pictures (PNG)."""
+"""Draws leaderboards as pictures (PNG)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LONGEST_NAME: Final = 34
 
 
 def require_matplotlib() -> None:
-    """Raises ExtraMissingError where pictures cannot be drawn."""
+    """Raises ExtraMissingError where matplotlib is not installed."""
     try:
         import matplotlib  # noqa: F401
     except ImportError as error:
@@ -25,17 +25,20 @@ def require_matplotlib() -> None:
 
 
 def draw_leaderboard(board: Leaderboard, groups: Mapping[str, Leaderboard], path: Path) -> None:
-    """Coefficients with their intervals, best on top, and beside them each group's win rates.
-    At most 60 models. Raises ExtraMissingError without matplotlib."""
+    """Draws coefficients with their intervals, the best on top, and each group's win rates beside
+    them.
+
+    At most 60 models are drawn. Raises ExtraMissingError without matplotlib.
+    """
     require_matplotlib()
-    # not pyplot, which keeps figures, and a choice of display, in global state
+    # Not pyplot, which keeps figures and the choice of a display in global state.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     rows = board.top(_MOST_MODELS)
     width = 8.0 + (2.0 + 0.45 * len(groups) if groups else 0.0)
     figure = Figure(figsize=(width, 1.5 + 0.24 * len(rows)), dpi=_DPI, layout="constrained")
-    canvas: Any = FigureCanvasAgg(figure)  # without types in part
+    canvas: Any = FigureCanvasAgg(figure)  # partly untyped
     ratios = [8.0, width - 8.0] if groups else [1.0]
     panels = figure.subplots(1, len(ratios), squeeze=False, width_ratios=ratios)[0]
     _ladder(panels[0], board)
@@ -73,6 +76,6 @@ def _heat_map(
 
 
 def _short(name: str) -> str:
-    # a dollar sign would begin a formula
+    # A dollar sign would start a formula.
     cut = name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…"
     return cut.replace("$", r"\$")

@@ -1,4 +1,4 @@
-"""The small library: a checkpoint that reads prompts and gives leaderboards.
+"""The library: predicts leaderboards of prompts from a checkpoint.
 
     >>> from p2l_model import Predictor
     >>> p2l = Predictor.load("bundled")
@@ -6,7 +6,7 @@
     >>> board.top(1)[0].rank, len(board) == len(p2l.models)
     (1, True)
 
-Two models on one prompt, by the outcomes of a vote:
+The probabilities of a vote's outcomes when two models meet on this prompt:
 
     >>> chances = board.probabilities(board.models[0], board.models[-1])
     >>> sorted(outcome.value for outcome in chances)
@@ -23,7 +23,8 @@ The leaderboard of many prompts, with 95% intervals over prompts, and each model
     >>> whole[row.model] == row
     True
 
-Conversations are the user's turns, oldest first; `to_json` gives what the command line prints:
+A conversation is the list of the user's turns, oldest first. `to_json` returns the JSON that the
+command line prints:
 
     >>> p2l.leaderboard(["Hello!", "And in French?"]).to_json()["object"]
     'leaderboard'
@@ -49,12 +50,13 @@ from p2l_model.words import said
 
 _CHUNK: Final = 512
 
-# Text, or the user's turns.
+# A text, or the user's turns, oldest first.
 Prompt = str | Sequence[str]
 
 
 class Predictor:
-    """Loaded once, used from one thread at a time; a context manager that gives memory back."""
+    """A loaded checkpoint. To be used from one thread at a time, and as a context manager if the
+    memory is to be freed."""
 
     def __init__(self, reader: PromptReader) -> None:
         self._reader = reader
@@ -67,7 +69,7 @@ class Predictor:
         engine: str = "auto",
         models: Sequence[str] | None = None,
     ) -> Self:
-        """checkpoint: a folder, or bundled. models: only these.
+        """Loads a checkpoint. checkpoint: a folder, or bundled. models: restricts the leaderboards.
 
         Raises CheckpointError, DataError, ExtraMissingError.
         """
@@ -75,11 +77,11 @@ class Predictor:
 
     @property
     def models(self) -> tuple[str, ...]:
-        """The names on its leaderboards."""
+        """The names of the models on its leaderboards."""
         return self._reader.models
 
     def leaderboard(self, prompt: Prompt) -> Leaderboard:
-        """Of one prompt. Raises ScoringError."""
+        """The leaderboard of one prompt. Raises ScoringError."""
         outputs = self._reader.outputs(self._reader.features([_conversation(prompt)]))
         manifest = self._reader.checkpoint.manifest
         marginal = manifest.marginal
@@ -94,8 +96,11 @@ class Predictor:
         )
 
     def prompt_leaderboard(self, prompt: Prompt) -> PromptLeaderboard:
-        """What `router.decide` takes: all models of the checkpoint, whichever were asked for, with
-        the lengths of their answers where the checkpoint predicts them. Raises ScoringError."""
+        """The leaderboard that `router.decide` takes. Raises ScoringError.
+
+        It has all models of the checkpoint, whatever `load` was restricted to, and the expected
+        lengths of their answers where the checkpoint predicts them.
+        """
         checkpoint = self._reader.checkpoint
         features = self._reader.features([_conversation(prompt)])[0]
         return checkpoint.heads.leaderboard(features.astype(np.float32), checkpoint.manifest)
@@ -103,14 +108,16 @@ class Predictor:
     def aggregate(
         self, prompts: Iterable[Prompt], *, seed: int = 0, n_resamples: int = N_RESAMPLES
     ) -> Leaderboard:
-        """Of many prompts, each read once; any number of them. Raises DataError without any,
-        ScoringError."""
+        """The leaderboard of any number of prompts; each is read once, so that a generator will do.
+
+        Raises DataError without prompts, ScoringError.
+        """
         fresh = Accumulated(self._reader.family, self.models)
         found = accumulate(_chunks(prompts), self._reader, fresh, lambda done: None)  # noqa: ARG005
         return summarise(found, None, seed=seed, n_resamples=n_resamples).overall
 
     def close(self) -> None:
-        """Gives memory back."""
+        """Frees the memory."""
         self._reader.engine.close()
 
     def __enter__(self) -> Self:

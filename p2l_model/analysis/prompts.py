@@ -1,4 +1,4 @@
-"""Prompts by the chunk, with the columns that group and weigh them: files of any size, once."""
+"""Reads prompts in chunks, with their groups and weights; files of any size are read once."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from p2l_model.types import Conversation, FloatArray, user_turns
 STDIN: Final = "-"
 CHUNK: Final = 512
 _MAX_WEIGHT: Final = 1e9
-# What groups of prompts without a value in the column are called.
+# The group of prompts that have no value in the column.
 NO_GROUP: Final = ""
 
 Row = tuple[int, Mapping[str, Any]]
@@ -30,10 +30,11 @@ Row = tuple[int, Mapping[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class PromptChunk:
-    """P distinct prompts of some rows; the rows that share a prompt and a group are one.
+    """P distinct prompts of some rows; rows that share a prompt and a group are merged.
 
-    group: of each row; prompt (R,) indexes conversations; weight (R,). n_rows: how many rows of
-    the file this was.
+    group: of each of the R merged rows; prompt (R,): indices into conversations; weight (R,).
+    n_rows: how many
+    rows of the file the chunk covers.
     """
 
     conversations: tuple[Conversation, ...]
@@ -44,7 +45,8 @@ class PromptChunk:
 
 
 def block_of(conversations: Sequence[Conversation], n_blocks: int) -> IntArray:
-    """(P,) from 0, by the text alone: the same on every machine, and copies stay together."""
+    """The block (P,) of each prompt, from 0. It depends on the text alone, so that it is the same
+    on every machine and copies of a prompt share a block."""
     digests = (
         hashlib.blake2b("\0".join(c.turns).encode("utf-8", "surrogatepass"), digest_size=8).digest()
         for c in conversations
@@ -60,12 +62,13 @@ def read_prompts(
     limit: int | None = None,
     chunk: int = CHUNK,
 ) -> Iterator[PromptChunk]:
-    """Of a .parquet, .jsonl, .csv or .txt (a prompt a line) file, or of - (standard input: JSONL,
-    or a prompt a line). by: the column that groups; skip: rows to leave
-    out at the beginning; limit: rows to read after them.
+    """Yields the prompts of a .parquet, .jsonl, .csv or .txt file (one prompt a line), or of "-".
 
-    A row has `prompt` (text, turns or OpenAI messages) or `messages`, and may have `weight`.
-    Raises DataError naming source and row, ExtraMissingError.
+    "-" is standard input: JSONL, or one prompt a line. by: the column that groups; skip: the number
+    of rows to leave out at the beginning; limit: the number of rows to read after them. A row has
+    `prompt` (text, turns or OpenAI messages) or `messages`, and may have `weight`.
+
+    Raises DataError that names source and row, ExtraMissingError.
     """
     with _rows(source, skip) as rows:
         first = next(rows, None)
@@ -79,8 +82,10 @@ def read_prompts(
 def chunked(
     rows: Iterator[Row], name: str, by: str | None, chunk: int = CHUNK
 ) -> Iterator[PromptChunk]:
-    """`read_prompts` of rows that came from elsewhere: numbered, each a mapping of columns.
-    name: what errors call the source. Raises DataError."""
+    """`read_prompts` for rows from elsewhere: pairs of a number and a mapping of columns.
+
+    name: the source's name in errors. Raises DataError.
+    """
     first = next(rows, None)
     if first is None:
         return
@@ -91,7 +96,7 @@ def chunked(
 
 
 def count_rows(source: str) -> int | None:
-    """How many rows a file has, for progress; None where that would cost a pass of parsing."""
+    """The number of rows in a file, for progress; None where counting would need a full pass."""
     path = Path(source)
     if source == STDIN or path.suffix.lower() == ".csv":
         return None
@@ -157,7 +162,7 @@ def _weight(row: Mapping[str, Any], source: str, number: int) -> float:
 
 @contextmanager
 def _rows(source: str, skip: int) -> Iterator[Iterator[Row]]:
-    """Numbered from 1, the first `skip` left out."""
+    """Rows numbered from 1, without the first `skip` ones."""
     if source == STDIN:
         try:
             yield itertools.islice(_text_rows(sys.stdin, source), skip, None)
@@ -184,7 +189,7 @@ def _rows(source: str, skip: int) -> Iterator[Iterator[Row]]:
 
 
 def _text_rows(lines: TextIO, source: str, *, json_only: bool = False) -> Iterator[Row]:
-    """JSON objects, or plain text: decided by the first line."""
+    """JSON objects or plain text, as the first line decides."""
     stated = (line for line in lines if line.strip())
     first = next(stated, "")
     as_json = json_only or first.lstrip().startswith("{")
@@ -194,7 +199,7 @@ def _text_rows(lines: TextIO, source: str, *, json_only: bool = False) -> Iterat
 
 
 def _parquet_rows(file: Any, skip: int) -> Iterator[Row]:
-    """Row groups that are skipped whole are not read at all."""
+    """Row groups that are skipped entirely are not read at all."""
     sizes = [file.metadata.row_group(index).num_rows for index in range(file.num_row_groups)]
     ends = list(itertools.accumulate(sizes))
     groups = [index for index, end in enumerate(ends) if end > skip]

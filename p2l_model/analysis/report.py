@@ -1,4 +1,4 @@
-"""The strengths report: one HTML file without scripts or anything from elsewhere."""
+"""The strengths report: one HTML file without scripts or external resources."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from p2l_model.errors import DataError, ExtraMissingError
 _TEMPLATE: Final = "report.html.j2"
 _EXAMPLE_CHARS: Final = 400
 _ON_LADDERS: Final = 12
-# Of the ladders' drawing, in pixels.
+# The sizes of the ladder drawing, in pixels.
 _STEP_X, _STEP_Y, _TOP, _LEFT = 100, 26, 78, 210
-_MOST_COLOUR: Final = 0.8  # of a cell: text stays readable
+_MOST_COLOUR: Final = 0.8  # of a cell, so that text stays readable
 _COLOURS: Final = 12
 
 
 def write_report(study: StrengthsStudy, path: Path, *, title: str, n_examples: int = 3) -> None:
-    """Everything that comes from prompts, columns or model names is escaped.
+    """Writes the report. Everything that comes from prompts, columns or model names is escaped.
 
     Raises ExtraMissingError without jinja2, DataError where the file cannot be written.
     """
@@ -34,7 +34,7 @@ def write_report(study: StrengthsStudy, path: Path, *, title: str, n_examples: i
 
 
 def render_report(study: StrengthsStudy, *, title: str, n_examples: int = 3) -> str:
-    """The page. Raises ExtraMissingError without jinja2."""
+    """Returns the page as HTML. Raises ExtraMissingError without jinja2."""
     template = _environment().get_template(_TEMPLATE)
     found = study.strengths
     page: str = template.render(
@@ -52,7 +52,7 @@ def render_report(study: StrengthsStudy, *, title: str, n_examples: int = 3) -> 
 
 
 def require_jinja() -> None:
-    """Raises ExtraMissingError where no report can be made."""
+    """Raises ExtraMissingError where jinja2 is not installed."""
     try:
         import jinja2  # noqa: F401
     except ImportError as error:
@@ -91,7 +91,8 @@ def _cut(text: str) -> str:
 
 
 def _heat_rows(found: Strengths) -> list[dict[str, Any]]:
-    """Best model first; a cell's colour is its deviation against the largest."""
+    """Rows of the heat map, best model first; a cell's colour is its deviation relative to the
+    largest."""
     largest = max(float(np.abs(found.deviation).max()), 1e-9)
     rows = []
     for rank, model in enumerate(np.argsort(-found.overall, kind="stable"), 1):
@@ -107,7 +108,7 @@ def _heat_rows(found: Strengths) -> list[dict[str, Any]]:
 
 
 def _highlights(found: Strengths) -> list[dict[str, Any]]:
-    """Each model's largest significant deviation on either side; models without are left out."""
+    """Each model's largest significant deviations up and down; models without any are left out."""
     rows = []
     for model in np.argsort(-found.overall, kind="stable"):
         column = np.where(found.significant[:, model], found.deviation[:, model], 0.0)
@@ -123,8 +124,8 @@ def _highlights(found: Strengths) -> list[dict[str, Any]]:
 
 
 def _ladder(found: Strengths) -> dict[str, Any]:
-    """Lines over columns: overall, then each category; a model's height is its rank among the best
-    overall."""
+    """Lines over the columns (overall, then each category); a model's height is its rank among the
+    best overall."""
     shown = np.argsort(-found.overall, kind="stable")[:_ON_LADDERS]
     boards = np.vstack([found.overall, found.by_category])
     among, whole = ranks_of(boards[:, shown]), ranks_of(boards)

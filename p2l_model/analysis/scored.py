@@ -1,4 +1,4 @@
-"""A checkpoint and its engine as one thing that reads conversations and gives head outputs."""
+"""A checkpoint together with its engine: reads conversations and gives the outputs of the heads."""
 
 from __future__ import annotations
 
@@ -22,8 +22,11 @@ _MIN_MODELS: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class PromptReader:
-    """columns: (M,) which of the checkpoint's models are looked at, in this order. batch_size: how
-    many prompts the engine is given at once."""
+    """Reads prompts with a checkpoint.
+
+    columns (M,): the indices of the checkpoint's models that are used, in this order. batch_size:
+    the number of prompts given to the engine at once.
+    """
 
     checkpoint: Checkpoint
     engine: Engine
@@ -32,8 +35,8 @@ class PromptReader:
 
     @classmethod
     def load(cls, name: str, kind: str = "auto", models: Sequence[str] | None = None) -> Self:
-        """By the names that the command line takes. Raises CheckpointError, ExtraMissingError,
-        DataError."""
+        """Loads checkpoint and engine by the names that the command line takes. Raises
+        CheckpointError, ExtraMissingError, DataError."""
         checkpoint = load_checkpoint(resolve_checkpoint(name))
         return cls.of(checkpoint, load_engine(checkpoint, kind), models)
 
@@ -41,7 +44,8 @@ class PromptReader:
     def of(
         cls, checkpoint: Checkpoint, engine: Engine, models: Sequence[str] | None = None
     ) -> Self:
-        """models: None for all. Raises DataError where one is unknown or fewer than two are."""
+        """models: None for all. Raises DataError where one is unknown or there are fewer than
+        two."""
         known = {name: index for index, name in enumerate(checkpoint.manifest.models)}
         chosen = list(known) if models is None else list(dict.fromkeys(models))
         unknown = [name for name in chosen if name not in known]
@@ -54,17 +58,20 @@ class PromptReader:
 
     @property
     def family(self) -> PreferenceFamily:
-        """The checkpoint's."""
+        """The checkpoint's family."""
         return self.checkpoint.manifest.family
 
     @property
     def models(self) -> tuple[str, ...]:
-        """Those looked at."""
+        """The names of the models that are used."""
         return tuple(self.checkpoint.manifest.models[index] for index in self.columns)
 
     def features(self, conversations: Sequence[Conversation]) -> FloatArray:
-        """(P, F), shorter prompts first through the engine, so that batches need little padding.
-        Raises ScoringError."""
+        """Features (P, F) of P prompts. Short prompts go first, so that batches need little
+        padding.
+
+        Raises ScoringError.
+        """
         ids = [self.checkpoint.prompt.encode(conversation) for conversation in conversations]
         order = np.argsort([len(one) for one in ids], kind="stable")
         size = self.batch_size
@@ -78,7 +85,7 @@ class PromptReader:
         return unsorted
 
     def outputs(self, features: FloatArray) -> HeadOutputs:
-        """features: (P, F) -> of the chosen models."""
+        """The outputs of the heads for features (P, F), for the models that are used."""
         heads, manifest = self.checkpoint.heads, self.checkpoint.manifest
         found = heads.outputs(features, manifest.temperature)
         return HeadOutputs(found.coefficients[:, self.columns], found.eta, found.gamma)

@@ -2,9 +2,9 @@
 
     theta(Q) = argmin_theta  sum_z w_z sum_{a<b} CE(P_theta(z)(. | a, b), P_theta(. | a, b))
 
-Cross-entropy is linear in its target, so the sum over prompts goes into the target (`sums`), and
-what is left is a fit of M + 1 numbers to M x M pairs. Fisher scoring with a line search; a few
-steps.
+Cross-entropy is linear in its target, so that the sum over prompts goes into the target (`sums`).
+What remains is a fit of M + 1 numbers to M x M pairs, by a few steps of Fisher scoring with a line
+search.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from p2l_model.errors import DataError, TrainingError
 from p2l_model.types import FloatArray, PreferenceFamily
 
 _MAX_STEPS: Final = 200
-_TOLERANCE: Final = 1e-7  # of a coefficient, natural log-odds
+_TOLERANCE: Final = 1e-7  # the size of the last step, in log-odds
 _LONGEST: Final = 5.0
 _HALVINGS: Final = 20
 _TINY: Final = 1e-300
@@ -30,8 +30,8 @@ _MAX_ETA: Final = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Targets:
-    """The average outcome of each pair: (M, M) each, the diagonal zero. tie and bad are symmetric;
-    None where the family has none."""
+    """The average outcome of each pair, each (M, M) with a zero diagonal. tie and bad are
+    symmetric, and None where the family has none."""
 
     win: FloatArray
     tie: FloatArray | None
@@ -39,7 +39,7 @@ class Targets:
 
     @classmethod
     def of(cls, model: PairModel, sums: PairSums) -> Targets:
-        """Raises DataError where nothing has weight."""
+        """The targets of the sums. Raises DataError where nothing has weight."""
         if not sums.weight > 0:
             raise DataError("the prompts have no weight: nothing to aggregate")
         win, tie, bad = sums.win / sums.weight, None, None
@@ -56,8 +56,11 @@ class Targets:
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """coefficients (M,), mean 0 where only differences mean something; raw eta and gamma, 0 where
-    the family has none. loss: the mean cross-entropy of a pair."""
+    """A fitted leaderboard.
+
+    coefficients (M,): with mean 0 where only differences matter. eta, gamma: raw, 0 where the
+    family has none. loss: the mean cross-entropy of a pair.
+    """
 
     coefficients: FloatArray
     eta: float
@@ -66,9 +69,11 @@ class Fitted:
 
 
 def fit_sums(family: PreferenceFamily, sums: PairSums) -> Fitted:
-    """Raises DataError without weight, TrainingError where it does not converge."""
+    """Fits a leaderboard. Raises DataError without weight, TrainingError where it does not
+    converge."""
     model = PairModel(family)
-    # ba's gamma and coefficients share a level, so that one of them is free: the prompts' mean
+    # ba's gamma and coefficients share a level, so that one is free: the mean over prompts is
+    # taken.
     gamma = sums.gamma / sums.weight if family is PreferenceFamily.BA else 0.0
     start = np.zeros(sums.win.shape[0] + 1)
     start[-1] = sums.eta / sums.weight if sums.weight > 0 else 0.0
@@ -80,14 +85,16 @@ def fit_sums(family: PreferenceFamily, sums: PairSums) -> Fitted:
 def newton(
     model: PairModel, targets: Targets, start: FloatArray, tolerance: float = _TOLERANCE
 ) -> tuple[FloatArray, float]:
-    """(parameters (M + 1,): coefficients and raw eta; loss). tolerance: of the last step, in
-    log-odds. Raises TrainingError."""
+    """Returns the parameters (M + 1,), which are coefficients and raw eta, and the loss.
+
+    tolerance: the size of the last step, in log-odds. Raises TrainingError.
+    """
     parameters = start.copy()
     point = Point(model, targets, parameters)
     for _ in range(_MAX_STEPS):
         step = _solved(point)
         length = float(np.abs(step).max())
-        # a fit moves by log-odds of a few; a longer step is the quadratic model's mistake
+        # A fit moves by a few log-odds; a longer step is an error of the quadratic approximation.
         step *= min(1.0, _LONGEST / max(length, _TINY))
         following = _line_search(point, step)
         if following is None:
@@ -104,7 +111,8 @@ def _solved(point: Point) -> FloatArray:
 
 
 def _line_search(point: Point, step: FloatArray) -> Point | None:
-    """The first halving that lowers the loss; None where none does: the minimum, to rounding."""
+    """Returns the first halving that lowers the loss; None where none does, which is the minimum up
+    to rounding."""
     for _ in range(_HALVINGS):
         tried = point.moved(step)
         if tried.loss < point.loss:
@@ -138,7 +146,7 @@ class Point:
         self.loss = self._loss()
 
     def moved(self, step: FloatArray) -> Point:
-        """Away by -step, within what can be computed."""
+        """The point moved by -step, within what can be computed."""
         parameters = self.parameters - step
         if self._model.shift_invariant:
             parameters[:-1] -= parameters[:-1].mean()
@@ -147,7 +155,7 @@ class Point:
         return Point(self._model, self._targets, parameters)
 
     def gradient(self) -> FloatArray:
-        """(M + 1,)."""
+        """The gradient (M + 1,)."""
         target = self._targets
         by_a = target.win * (1.0 - self._win) - target.win.T * self._q.T
         by_t = -float((target.win * self._q).sum())
@@ -161,8 +169,8 @@ class Point:
         return np.append(-by_a.sum(axis=1), -self._slope * by_t) / self._n_pairs
 
     def information(self) -> FloatArray:
-        """(M + 1, M + 1), positive definite: flat directions (the common shift, eta where it does
-        nothing) get a curvature of their own, and no gradient."""
+        """The Fisher information (M + 1, M + 1), made positive definite: flat directions (the
+        common shift; eta where it has no effect) get a curvature of their own, and no gradient."""
         own, cross, by_t, both_t = self._products()
         size = own.shape[0]
         matrix = np.zeros((size + 1, size + 1))
@@ -173,14 +181,15 @@ class Point:
         matrix /= self._n_pairs
         if self._model.shift_invariant:
             matrix[:size, :size] += 1.0 / size**2
-        # a fit whose pairs are all certain has no curvature left, nor anywhere to go
+        # A fit whose pairs are all certain has no curvature left, and nowhere to go.
         matrix[np.diag_indices(size + 1)] += 1e-12
         if self._slope == 0.0:
             matrix[size, size] = 1.0
         return matrix
 
     def _products(self) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
-        """Of each pair, sum_k P_k times: (d_a)^2, d_a d_b, d_a d_t, d_t^2; zero diagonals."""
+        """For each pair the sums over k of P_k times (d_a)^2, d_a d_b, d_a d_t and d_t^2, with zero
+        diagonals."""
         win, q = self._win, self._q
         up, lost = 1.0 - win, (win * q).T  # lost: -P(b beats a) d_a log of it
         own = win * up**2 + lost * q.T
@@ -201,7 +210,7 @@ class Point:
         return own, cross, by_t, both_t
 
     def _tie_slopes(self) -> tuple[FloatArray, FloatArray]:
-        """d log P(tie) / d a and / d log t."""
+        """d log P(tie) / d a and d log P(tie) / d log t."""
         lost = self._win * self._q
         by_a = -self._win * (1.0 - self._win) + lost.T
         if self._bad is not None and self._x_bad is not None:

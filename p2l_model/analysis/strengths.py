@@ -1,4 +1,4 @@
-"""Where each model is stronger or weaker than it is overall, and how sure that is."""
+"""In which categories each model is stronger or weaker than it is overall, with its uncertainty."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from p2l_model.types import FloatArray, PreferenceFamily
 
 N_RESAMPLES: Final = 300
 FALSE_DISCOVERY_RATE: Final = 0.05
-# A spread from fewer parts than this is no spread.
+# With fewer blocks than this no spread can be estimated.
 _FEWEST_BLOCKS: Final = 5
 _LEVELS: Final = (0.025, 0.975)
 
 
 @dataclass(frozen=True, slots=True)
 class Strengths:
-    """C categories, M models.
+    """Deviations of M models in C categories.
 
-    overall (M,), by_category (C, M): aggregated coefficients. level (C,): how much higher the field
-    stands in the category, on average over models (0 where only differences mean something).
-    deviation (C, M): by_category - overall - level: relative to the field, since a category that is
-    hard for everyone is nobody's weakness. ci95 (C, M, 2), p_value and q_value (C, M; Benjamini and
-    Hochberg's, over all cells): NaN in categories with too few prompts to tell.
+    overall (M,), by_category (C, M): aggregated coefficients. level (C,): how much higher the
+    models stand in the category on average (0 where only differences matter). deviation (C, M):
+    by_category - overall - level, so that a category that is hard for all models is no model's
+    weakness. ci95 (C, M, 2), p_value and q_value (C, M; by Benjamini and Hochberg over all cells):
+    NaN in categories with too few prompts.
     """
 
     models: tuple[str, ...]
@@ -46,11 +46,11 @@ class Strengths:
 
     @property
     def significant(self) -> Any:
-        """(C, M): at most 5% of these are expected to be false."""
+        """Which deviations (C, M) are significant, at a false discovery rate of 5%."""
         return self.q_value <= FALSE_DISCOVERY_RATE
 
     def to_json(self) -> dict[str, Any]:
-        """Every cell, the largest deviations of each model first and last."""
+        """Every cell; for each model the largest deviations come first and last."""
         return {
             "categories": [
                 {"name": name, "n_prompts": n, "level": float(level)}
@@ -69,7 +69,7 @@ class Strengths:
         }
 
     def cell(self, category: int, model: int) -> dict[str, Any]:
-        """One deviation; None for what is not known."""
+        """One deviation as JSON; None for unknown numbers."""
         interval = self.ci95[category, model]
         known = bool(np.isfinite(interval).all())
         return {
@@ -90,10 +90,11 @@ def strengths(
     seed: int = 0,
     n_resamples: int = N_RESAMPLES,
 ) -> Strengths:
-    """groups: of each category, over the same blocks of prompts. Overall is all of them together.
+    """Compares categories. groups: the sums of each, over the same blocks of prompts.
 
-    The bootstrap draws blocks once for all categories and the whole, which share prompts.
-    Raises DataError with fewer than two categories, TrainingError, ExtraMissingError.
+    Overall is all of them together. The bootstrap draws blocks once for all categories and the
+    whole, which share prompts. Raises DataError with fewer than two categories, TrainingError,
+    ExtraMissingError.
     """
     if len(groups) < 2:
         raise DataError("there is one category only: strengths compare at least two")
@@ -121,8 +122,8 @@ def strengths(
 
 
 def benjamini_hochberg(p_values: FloatArray) -> FloatArray:
-    """The least false discovery rate at which each would be called a discovery (same shape);
-    NaN where p is NaN, which does not count as a test."""
+    """The smallest false discovery rate at which each test would be significant (same shape); NaN
+    where p is NaN, which does not count as a test."""
     flat = p_values.ravel()
     known = np.flatnonzero(np.isfinite(flat))
     q_values = np.full(flat.size, np.nan)
@@ -141,7 +142,7 @@ def _total(groups: Mapping[str, BlockSums]) -> BlockSums:
 
 
 def _relative(by_category: FloatArray, overall: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """(level (..., C), deviation (..., C, M))."""
+    """Returns level (..., C) and deviation (..., C, M)."""
     raw = by_category - overall[..., None, :]
     level = raw.mean(axis=-1)
     return level, raw - level[..., None]
@@ -183,8 +184,8 @@ def _refitted(
 def _spread(
     deviation: FloatArray, draws: FloatArray, blocks: FloatArray | Any
 ) -> tuple[FloatArray, FloatArray]:
-    """(ci95 (C, M, 2), p (C, M)): Student's t with the bootstrap's standard error and a category's
-    blocks less one; NaN where these are too few."""
+    """Returns ci95 (C, M, 2) and p (C, M), from Student's t with the bootstrap's standard error and
+    the category's number of blocks less one; NaN where there are too few blocks."""
     try:
         from scipy.special import stdtr, stdtrit
     except ImportError as error:
@@ -193,7 +194,7 @@ def _spread(
     for index in np.flatnonzero(blocks >= _FEWEST_BLOCKS):
         drawn = draws[np.isfinite(draws[:, index, 0]), index]
         freedom = float(blocks[index] - 1)
-        # multinomial draws of B blocks have (B - 1) / B of the variance
+        # Multinomial draws of B blocks have (B - 1) / B of the variance.
         deviate = drawn.std(axis=0, ddof=1) * math.sqrt(blocks[index] / freedom)
         half = stdtrit(freedom, _LEVELS[1]) * deviate
         ci95[index] = np.stack([deviation[index] - half, deviation[index] + half], axis=-1)

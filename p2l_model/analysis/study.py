@@ -1,4 +1,4 @@
-"""`strengths`, whole: prompts are read, put into categories, aggregated and compared."""
+"""The whole `strengths` command: prompts are read, put into categories, aggregated and compared."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ _PROMPTS_PER_KIND: Final = 15
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
-    """P distinct prompts. features (P, F); of each row (prompt and category): prompt (R,),
-    category, weight (R,)."""
+    """P distinct prompts with features (P, F), and R rows, each a prompt in a category: prompt (R,)
+    as an index, category and weight (R,)."""
 
     conversations: tuple[Conversation, ...]
     features: FloatArray
@@ -40,7 +40,8 @@ class Corpus:
 
 @dataclass(frozen=True, slots=True)
 class Category:
-    """words: that set it apart. typical: prompts nearest to its middle first."""
+    """A category. words: those that set it apart. typical: prompts, the nearest to its centre
+    first."""
 
     name: str
     words: tuple[str, ...]
@@ -49,9 +50,12 @@ class Category:
 
 @dataclass(frozen=True, slots=True)
 class StrengthsStudy:
-    """categories: in the order of strengths'. adjusted_rand: of found categories, one per reseeding
-    (see `Clusters`); None where categories were given.
-    labels: the category of each of the corpus' rows."""
+    """The result of the command.
+
+    categories: in the order of `strengths`. adjusted_rand: of categories found by clustering, one
+    number per seed (see `Clusters`); None where the categories were given. labels: the category of
+    each row of the corpus.
+    """
 
     strengths: Strengths
     categories: tuple[Category, ...]
@@ -59,7 +63,7 @@ class StrengthsStudy:
     labels: tuple[str, ...] = ()
 
     def to_json(self, n_examples: int) -> dict[str, Any]:
-        """As the command prints it."""
+        """The JSON that the command prints."""
         found = self.strengths.to_json()
         for row, category in zip(found["categories"], self.categories, strict=True):
             row["words"] = list(category.words)
@@ -72,7 +76,7 @@ class StrengthsStudy:
 
 
 def read_corpus(chunks: Iterable[PromptChunk], reader: PromptReader, on_rows: OnRows) -> Corpus:
-    """Each distinct prompt is scored once. Raises DataError, ScoringError."""
+    """Reads the prompts; each distinct one is scored once. Raises DataError, ScoringError."""
     index: dict[Conversation, int] = {}
     features: list[FloatArray] = []
     rows: dict[tuple[int, str], float] = {}
@@ -101,7 +105,7 @@ def read_corpus(chunks: Iterable[PromptChunk], reader: PromptReader, on_rows: On
 def study_given(
     corpus: Corpus, reader: PromptReader, *, seed: int = 0, n_resamples: int = N_RESAMPLES
 ) -> StrengthsStudy:
-    """Categories as the rows have them. Raises DataError."""
+    """The study of the categories that the rows name. Raises DataError."""
     labels = tuple(name or UNLABELLED for name in corpus.category)
     named = np.array(labels, dtype=object)
     hidden = reader.checkpoint.heads.hidden(corpus.features)
@@ -125,12 +129,12 @@ def study_found(
     seed: int = 0,
     n_resamples: int = N_RESAMPLES,
 ) -> StrengthsStudy:
-    """Categories by clustering what the heads read, named by their words. Raises DataError."""
+    """The study of categories found by clustering and named by their words. Raises DataError."""
     clusters = find_clusters(reader.checkpoint.heads.hidden(corpus.features), n_clusters, seed)
     texts = [[corpus.conversations[index] for index in typical] for typical in clusters.typical]
     words = distinguishing_words(texts)
     names = [f"{place}. {', '.join(own) or 'unnamed'}" for place, own in enumerate(words, 1)]
-    # with ten or more the names would not sort as the clusters do
+    # With ten or more clusters, plain numbers would not sort as the clusters do.
     names = [
         name.rjust(len(name) + (place < 10 <= len(names))) for place, name in enumerate(names, 1)
     ]
@@ -144,7 +148,7 @@ def study_found(
 
 
 def default_clusters(corpus: Corpus) -> int:
-    """How many kinds are looked for where no one says."""
+    """The number of clusters where none is asked for."""
     return max(2, min(_MOST_KINDS, len(corpus.conversations) // _PROMPTS_PER_KIND))
 
 

@@ -1,5 +1,6 @@
-"""The sufficient statistic of an aggregated leaderboard: sums over prompts of what the model says
-of each pair. It merges by addition, so prompts can be read once, in parts, by many machines."""
+"""The sufficient statistic of an aggregated leaderboard: sums over prompts of each pair's predicted
+probabilities. Sums merge by addition, so that prompts can be read once, in parts, by many
+machines."""
 
 from __future__ import annotations
 
@@ -15,16 +16,18 @@ from p2l_model.data.files import IntArray
 from p2l_model.errors import DataError
 from p2l_model.types import FloatArray, PreferenceFamily
 
-# How many numbers a temporary of prompts x M x M may have: it should stay in the cache.
+# The most numbers that a temporary array of prompts x M x M may have, so that it stays in the CPU's
+# cache.
 _TEMPORARY: Final = 40_000
 
 
 @dataclass(slots=True)
 class PairSums:
-    """Of prompts z with weights w between M models.
+    """Sums over prompts z with weights w, for M models.
 
-    win (M, M): sum of w P_z(a beats b); bad (M, M): of w P_z(both bad), None where the family has
-    none. weight: sum of w; eta, gamma: of w times the raw parameter; n: prompts.
+    win (M, M): sum of w P_z(a beats b). bad (M, M): sum of w P_z(both bad), None where the family
+    has none. weight: sum of w. eta, gamma: sums of w times the raw parameter. n: the number of
+    prompts.
     """
 
     win: FloatArray
@@ -36,7 +39,7 @@ class PairSums:
 
     @classmethod
     def empty(cls, family: PreferenceFamily, n_models: int) -> PairSums:
-        """Of no prompts."""
+        """The sums over no prompts."""
         shape = (n_models, n_models)
         return cls(np.zeros(shape), np.zeros(shape) if PairModel(family).has_bad else None)
 
@@ -53,15 +56,18 @@ class PairSums:
 
 @dataclass(slots=True)
 class BlockSums:
-    """Sums by block of prompts. A prompt's block is chosen by its text (`block_of`), so the blocks
-    of two machines merge; resampling blocks is resampling prompts, many at a time."""
+    """Sums by block of prompts.
+
+    A prompt's block depends on its text (`block_of`), so that the blocks of two machines merge;
+    resampling blocks is a fast way to resample prompts.
+    """
 
     family: PreferenceFamily
     n_models: int
     blocks: dict[int, PairSums] = field(default_factory=dict)
 
     def add(self, outputs: HeadOutputs, weight: FloatArray, block: IntArray) -> None:
-        """P more prompts. weight, block: (P,). Raises ScoringError."""
+        """Adds P prompts with weight (P,) and block (P,). Raises ScoringError."""
         model = PairModel(self.family)
         x, t = model.strengths(outputs), model.tie_factor(outputs.eta)
         step = max(1, _TEMPORARY // self.n_models**2)
@@ -79,21 +85,21 @@ class BlockSums:
             sums.n += rows.size
 
     def merge(self, other: BlockSums) -> None:
-        """Adds the other's prompts. Raises DataError where they are of another family or size."""
+        """Adds the other's prompts. Raises DataError where its family or size differs."""
         if (self.family, self.n_models) != (other.family, other.n_models):
             raise DataError("these sums are of different checkpoints and cannot be merged")
         for name, sums in other.blocks.items():
             self._block(name).merge(sums)
 
     def total(self) -> PairSums:
-        """Over all blocks."""
+        """The sums over all blocks."""
         total = PairSums.empty(self.family, self.n_models)
         for name in sorted(self.blocks):
             total.merge(self.blocks[name])
         return total
 
     def arrays(self) -> dict[str, FloatArray]:
-        """For np.savez: stacked in the order of the blocks' names."""
+        """Arrays for np.savez, stacked in the order of the blocks' names."""
         names = sorted(self.blocks)
         parts = [self.blocks[name] for name in names]
         numbers = [
@@ -109,7 +115,7 @@ class BlockSums:
     def from_arrays(
         cls, family: PreferenceFamily, n_models: int, arrays: Mapping[str, FloatArray]
     ) -> BlockSums:
-        """What `arrays` gave."""
+        """The inverse of `arrays`."""
         sums = cls(family, n_models)
         for row, (name, weight, eta, gamma, n) in enumerate(arrays["numbers"]):
             bad = arrays["bad"][row].copy() if "bad" in arrays else None

@@ -1,4 +1,5 @@
-"""Users' leaderboards from their prompts alone, drawn to that of all (empirical Bayes)."""
+"""Users' leaderboards from their prompts alone, shrunk towards that of all users (empirical
+Bayes)."""
 
 from __future__ import annotations
 
@@ -20,13 +21,14 @@ _MIN_USERS: Final = 2
 
 
 def by_user(found: Aggregation) -> Aggregation:
-    """The groups, which are users, shrunk: a user's coefficients are the population's plus
+    """Shrinks the groups, which are users, towards the population: a user's coefficients become
 
-        between / (between + within / n) x (the user's own less the population's),
+        population + between / (between + within / n) x (the user's own - population)
 
-    between: the variance of users' true leaderboards, by model; within: that of one prompt, the
-    mean over users (a bootstrap of a handful of prompts is too sure of itself); n: the user's
-    prompts. Intervals are the posterior's. Raises DataError where spread cannot be known.
+    between: the variance of users' true leaderboards, by model. within: the variance from one
+    prompt to the next, the mean over users (a bootstrap of a handful of prompts would give too
+    narrow intervals). n: the number of the user's prompts. The intervals are the posterior's.
+    Raises DataError where the spread cannot be known.
     """
     users = found.groups
     if len(users) < _MIN_USERS:
@@ -45,7 +47,7 @@ def by_user(found: Aggregation) -> Aggregation:
 
 
 def _within(users: Mapping[str, Leaderboard], models: list[str]) -> FloatArray:
-    """(M,): the variance of a coefficient from prompt to prompt."""
+    """The variance (M,) of a coefficient from prompt to prompt."""
     known = [
         _deviations(board, models) ** 2 * board.n_prompts
         for board in users.values()
@@ -66,7 +68,7 @@ def _deviations(board: Leaderboard, models: list[str]) -> FloatArray:
 
 
 def _posterior(between: FloatArray, variance: FloatArray) -> FloatArray:
-    """(M,) standard deviations."""
+    """Standard deviations (M,)."""
     safe = np.maximum(between + variance, np.finfo(np.float64).tiny)
     deviation: FloatArray = np.sqrt(between * variance / safe)
     return deviation

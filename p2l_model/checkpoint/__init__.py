@@ -1,1 +1,1 @@
-"""A checkpoint: the folder, the check that its parts agree, and what is computed of them."""
+"""Checkpoints: reading and checking the folder, and computing leaderboards from features."""

@@ -1,9 +1,9 @@
-"""Token ids through a tokenizer's own chat template, with one CLS token at the end.
+"""Turns a conversation into token ids with the tokenizer's chat template and one CLS token at the
+end.
 
-As the paper's reference code does, but for one thing: what the user wrote never becomes a special
+This follows the paper's reference code with one exception: the user's text never becomes a special
 token (docs/theory.md, section 2). Text that spells one is hidden while the template is rendered,
-the rendered string is split at the special tokens that are left, which are the template's, and then
-it is put back.
+the result is split at the template's own special tokens, and then the text is put back.
 """
 
 from __future__ import annotations
@@ -20,25 +20,28 @@ from p2l_model.errors import CheckpointError, ExtraMissingError
 
 _CONFIG: Final = "tokenizer_config.json"
 _TEMPLATE: Final = "chat_template.jinja"
-# Private characters that stand for hidden text; the first ones that the conversation lacks.
+# Private-use characters that stand for hidden text; the first ones that the conversation does not
+# contain are used.
 _PRIVATE: Final = range(0xF0000, 0xFFFFE)
 
 
 @dataclass(frozen=True, slots=True)
 class ChatSettings:
-    """What the tokenizer's folder says. special: the texts of bos, eos and so on, by name."""
+    """The settings in the tokenizer's folder. special: the texts of bos, eos and so on, by name."""
 
     template: str
     special: Mapping[str, str]
 
     @property
     def cls_token(self) -> str:
-        """The tokenizer's CLS, else its EOS: a token that its backbone has met at an end."""
+        """The tokenizer's CLS token, or else its EOS, which the backbone has also seen at the end
+        of texts."""
         return self.special.get("cls_token", self.special.get("eos_token", ""))
 
 
 class ChatPrompt:
-    """Renders and tokenises. tokenizer: made so that no text becomes a special token."""
+    """Renders and tokenises conversations. tokenizer: must not turn any text into a special
+    token."""
 
     def __init__(self, settings: ChatSettings, tokenizer: Tokenizer) -> None:
         """Raises CheckpointError where the template or the CLS token does not fit,
@@ -52,7 +55,7 @@ class ChatPrompt:
             raise CheckpointError("the tokenizer has neither a CLS nor an EOS token to end with")
 
     def encode(self, turns: Sequence[str], max_tokens: int) -> list[int]:
-        """At most max_tokens ids: the end of the conversation, then CLS."""
+        """Returns at most max_tokens ids: the end of the conversation, then CLS."""
         ids = self._ids(self._render(turns))
         return [
             *ids[max(0, len(ids) - (max_tokens - 1)) :],
@@ -60,21 +63,22 @@ class ChatPrompt:
         ]
 
     def _render(self, turns: Sequence[str]) -> list[tuple[str, bool]]:
-        """Pieces of the rendered conversation, and whether each is a special token."""
+        """Pieces of the rendered conversation, each with whether it is a special token."""
         hidden = self._hiding(turns)
         messages = [{"role": "user", "content": _replaced(turn, hidden)} for turn in turns]
         try:
             text = self._template.render(
                 messages=messages, add_generation_prompt=False, **self._settings.special
             )
-        except Exception as error:  # whatever a template does wrong, of any type
+        except Exception as error:  # a template may raise anything
             raise CheckpointError("the chat template cannot be rendered") from error
         shown = {mark: token for token, mark in hidden.items()}
         pieces = _split(text, sorted(self._special, key=len, reverse=True))
         return [(part if special else _replaced(part, shown), special) for part, special in pieces]
 
     def _hiding(self, turns: Sequence[str]) -> dict[str, str]:
-        """Special tokens that the user's text spells, longest first, and what hides each."""
+        """Maps each special token in the user's text, longest first, to the character that hides
+        it."""
         spelt = [token for token in self._special if any(token in turn for turn in turns)]
         used = set("".join(turns))
         free = (chr(code) for code in _PRIVATE if chr(code) not in used)
@@ -91,10 +95,11 @@ class ChatPrompt:
 
 
 def chat_settings(folder: Path) -> ChatSettings | None:
-    """From the tokenizer's files; None where there is no chat template. Raises CheckpointError."""
+    """Reads the tokenizer's files; None where they have no chat template. Raises
+    CheckpointError."""
     config = _config(folder / _CONFIG)
     named = config.get("chat_template")
-    if isinstance(named, list):  # several, by name
+    if isinstance(named, list):  # several templates, by name
         named = next((one.get("template") for one in named if one.get("name") == "default"), None)
     file = folder / _TEMPLATE
     template = file.read_text(encoding="utf-8") if file.exists() else named
@@ -121,7 +126,7 @@ def _config(path: Path) -> dict[str, Any]:
 
 
 def _token(value: object) -> str | None:
-    """A token is written as its text, or as an object with it."""
+    """The text of a token, which the file holds as a string or in an object."""
     if isinstance(value, dict):
         value = value.get("content")
     return value if isinstance(value, str) else None
@@ -133,7 +138,8 @@ def _compiled(template: str) -> Any:
         from jinja2.sandbox import ImmutableSandboxedEnvironment
     except ImportError as error:
         raise ExtraMissingError("jinja2", "torch") from error
-    # trimmed as chat templates are written for; no clock: a prompt's ids do not change by the day
+    # White space is trimmed as chat templates expect. There is no clock, so that a prompt's ids do
+    # not depend on the day.
     environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
     environment.globals["raise_exception"] = _refuse
     environment.filters["tojson"] = lambda value: json.dumps(value, ensure_ascii=False)
@@ -154,7 +160,7 @@ def _replaced(text: str, table: Mapping[str, str]) -> str:
 
 
 def _split(text: str, tokens: Sequence[str]) -> list[tuple[str, bool]]:
-    """Cut at each of the tokens, the longest first."""
+    """Splits the text at each of the tokens, the longest first."""
     pieces = [(text, False)]
     for token in tokens:
         if token not in text:

@@ -1,4 +1,4 @@
-"""A checkpoint folder: Hugging Face layout, a manifest, and a check that the two agree."""
+"""A checkpoint's folder: Hugging Face layout plus a manifest, and a check that both agree."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _TOKENIZER_FILES: Final = (
     "chat_template.jinja",
 )
 
-# Fewer would leave no room for text beside the special tokens.
+# A lower limit would leave no room for text beside the special tokens.
 _MIN_TOKENS: Final = 8
 
 # The types of a checkpoint's tensors, by safetensors' names, in numpy's little-endian form.
@@ -44,9 +44,12 @@ Tensors = Mapping[str, NDArray[Any]]
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A checkpoint ready to serve. tensors: all weights by name, int8 ones with `_scale` twins; the
-    heads alone where the backbone is not quantised: its engine reads the file itself. file: what
-    the tensors are views of."""
+    """A checkpoint that is ready to serve.
+
+    tensors: all weights by name, int8 ones with their `_scale`; only the heads where the backbone
+    is not quantised, because its engine then reads the file itself. file: the memory map that the
+    tensors are views of.
+    """
 
     path: Path
     manifest: Manifest
@@ -57,21 +60,24 @@ class Checkpoint:
     file: mmap.mmap | None = None
 
     def forget_pages(self) -> None:
-        """Lets the system drop what was read of the weights' file; it is read again when needed."""
+        """Lets the operating system drop the cached pages of the weights; they are read again on
+        demand."""
         if self.file is not None and hasattr(mmap, "MADV_DONTNEED"):
             self.file.madvise(mmap.MADV_DONTNEED)
 
     def leaderboard(self, features: NDArray[np.float32]) -> PromptLeaderboard:
-        """The leaderboard of a prompt from its pooled features (H,). Raises ScoringError."""
+        """The leaderboard of a prompt from its pooled features (F,). Raises ScoringError."""
         return self.heads.leaderboard(features, self.manifest)
 
     @property
     def max_tokens(self) -> int:
-        """How much of a prompt is read: what the manifest says, or less where it was limited."""
+        """How many tokens of a prompt are read: the manifest's limit, or a lower one that was
+        set."""
         return self.prompt.format.max_tokens
 
     def limited(self, max_tokens: int | None) -> Checkpoint:
-        """Reads no more than that many tokens of a prompt, of its end. Raises CheckpointError."""
+        """The same checkpoint, reading at most the last max_tokens tokens of a prompt. Raises
+        CheckpointError."""
         if max_tokens is None:
             return self
         if max_tokens < _MIN_TOKENS:
@@ -80,7 +86,7 @@ class Checkpoint:
 
     @property
     def marginal(self) -> PromptLeaderboard:
-        """The same leaderboard for every prompt: the fallback when scoring fails."""
+        """The marginal leaderboard, which is the fallback when scoring fails."""
         marginal = self.manifest.marginal
         tokens = marginal.mean_output_tokens
         return PromptLeaderboard(
@@ -94,16 +100,16 @@ class Checkpoint:
 
 
 def resolve_checkpoint(name: str) -> Path:
-    """The folder that a name means: `bundled` is the checkpoint that ships with the package."""
+    """The folder of a checkpoint by its name; `bundled` is the one shipped with the package."""
     if name == BUNDLED:
         return Path(__file__).parents[1] / BUNDLED
     return Path(name)
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """Reads and checks a folder. Needs no torch; never reads a pickle.
+    """Reads and checks a folder. Needs no torch and never reads a pickle.
 
-    Raises CheckpointError naming what is missing or does not fit.
+    Raises CheckpointError that names the part that is missing or does not fit.
     """
     manifest = parse_manifest(_read_text(path / MANIFEST), str(path / MANIFEST))
     config = _read_config(path / "config.json")
@@ -119,10 +125,10 @@ def load_checkpoint(path: Path) -> Checkpoint:
 def save_checkpoint(
     out: Path, *, base: Path, manifest: Manifest, tensors: Tensors, graph: bytes | None
 ) -> None:
-    """Writes a folder; what was there is replaced only when all is written.
+    """Writes a folder; an existing one is replaced only when all files are written.
 
-    base: where config.json and the tokenizer's files are copied from. graph: None where there is
-    no CPU graph for the backbone. Raises CheckpointError where the result would not load.
+    base: the folder from which config.json and the tokenizer's files are copied. graph: None where
+    the backbone has no CPU graph. Raises CheckpointError where the result would not load.
     """
     write_checkpoint(out, base, manifest, lambda path: save_file(dict(tensors), path), graph)
 
@@ -134,7 +140,7 @@ def write_checkpoint(
     write_weights: Callable[[Path], None],
     graph: bytes | None,
 ) -> None:
-    """`save_checkpoint` for weights that numpy has no type for. Raises CheckpointError."""
+    """`save_checkpoint` for weights whose type numpy lacks. Raises CheckpointError."""
     fresh = out.with_name(out.name + ".partial")
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
@@ -145,7 +151,7 @@ def write_checkpoint(
     _write_json(fresh / "model_list.json", manifest.models)
     _write_json(fresh / MANIFEST, manifest.model_dump(mode="json"))
     write_weights(fresh / WEIGHTS)
-    (fresh / WEIGHTS).chmod(0o644)  # others may serve what one user trained
+    (fresh / WEIGHTS).chmod(0o644)  # another user may serve it
     if graph is not None:
         (fresh / GRAPH).parent.mkdir()
         (fresh / GRAPH).write_bytes(graph)
@@ -247,16 +253,16 @@ def _read_tensors(
 
 
 def _map(path: Path) -> mmap.mmap:
-    # copy on write: torch takes no array that it may not write to
+    # Copy on write, since torch only accepts writable arrays.
     with path.open("rb") as file:
         return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
 
 
 def _views(whole: mmap.mmap, names: Collection[str]) -> dict[str, NDArray[Any]]:
-    """Tensors of a safetensors file, whose header the caller has had checked.
+    """Views of a safetensors file's tensors; the caller has had its header checked.
 
-    A row of the word table is read when a prompt holds the word, and not before.
-    Raises SafetensorError for a type that numpy does not have.
+    A row of the word table is only read when a prompt contains the word. Raises SafetensorError for
+    a type that numpy does not have.
     """
     start = 8 + int.from_bytes(whole[:8], "little")
     header = json.loads(whole[8:start])

@@ -1,4 +1,4 @@
-"""The heads on top of the backbone, and how their outputs become a leaderboard."""
+"""The heads on top of the backbone, and the leaderboard that their outputs make."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ ETA_FAMILIES: Final = frozenset(
         PreferenceFamily.BA,
     }
 )
-# exp of more than this is no length of an answer but a head gone wild: 10 million tokens.
+# exp of more than this, 10 million tokens, is no plausible length of an answer.
 _MAX_LOG_TOKENS: Final = 16.0
-# The reference's tensor names, and ours in their style: (weight, bias) of each part.
+# The tensor names of the reference code, and ours in the same style: (weight, bias) of each part.
 _NAMES: Final = {
     "": "head.head",
     "eta_": "head.eta_head",
@@ -38,26 +38,29 @@ _ONBOARDED: Final = "onboarded."
 
 @dataclass(frozen=True, slots=True)
 class HeadOutputs:
-    """Of P prompts: coefficients (P, M) in natural log-odds, raw eta (P,) and gamma (P,), which
-    are 0 where the family has none."""
+    """The outputs for P prompts: coefficients (P, M) in natural log-odds, raw eta (P,) and gamma
+    (P,), which are 0 where the family has none."""
 
     coefficients: FloatArray
     eta: FloatArray
     gamma: FloatArray
 
     def rows(self, prompts: NDArray[np.int64]) -> HeadOutputs:
-        """Of some prompts, in the order given; a prompt may come more than once."""
+        """The outputs of the given prompts, in that order; a prompt may occur more than once."""
         return HeadOutputs(self.coefficients[prompts], self.eta[prompts], self.gamma[prompts])
 
 
 @dataclass(frozen=True, slots=True)
 class Heads:
-    """weight (M, H), bias (M,): coefficients. eta_*, gamma_*: weight (H,) and bias of the raw tie
-    parameters. length_weight (M, H), length_bias (M,): the mean of log output tokens;
-    score_weight, score_bias alike: the logit of the expected score.
-    trunk_weight (H, F), trunk_bias (H,): relu(trunk x) is what the heads read, in place of the
-    backbone's features x (F,) themselves. factors: of rows added after training, (r, H + 1): the
-    covariance of such a row (weight, bias) is factor.T @ factor."""
+    """The weights of all heads.
+
+    weight (M, H), bias (M,): coefficients. eta_*, gamma_*: weight (H,) and bias of the raw tie
+    parameters. length_weight (M, H), length_bias (M,): the mean of log output tokens; score_weight,
+    score_bias: likewise the logit of the expected score. trunk_weight (H, F), trunk_bias (H,): with
+    a trunk the heads read relu(trunk x) instead of the backbone's features x (F,). factors: for
+    rows added after training, (r, H + 1): the covariance of such a row (weight, bias) is factor.T @
+    factor.
+    """
 
     weight: FloatArray
     bias: FloatArray
@@ -75,12 +78,12 @@ class Heads:
 
     @property
     def n_models(self) -> int:
-        """M."""
+        """The number of models, M."""
         return int(self.weight.shape[0])
 
     @property
     def width(self) -> int:
-        """How many of the backbone's features are read."""
+        """The number of the backbone's features that are read, F."""
         return int((self.weight if self.trunk_weight is None else self.trunk_weight).shape[1])
 
     @property
@@ -90,7 +93,7 @@ class Heads:
 
     @property
     def widths(self) -> set[int]:
-        """The numbers of backbone features that the parts take; one, in a sound checkpoint."""
+        """The numbers of features that the parts take; a valid checkpoint has exactly one."""
         rows = (self.weight, self.length_weight, self.score_weight)
         parts = (*rows, self.eta_weight, self.gamma_weight)
         inner = {part.shape[-1] for part in parts if part is not None}
@@ -100,7 +103,7 @@ class Heads:
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, NDArray[Any]], source: str) -> Heads:
-        """By the reference's tensor names. Raises CheckpointError."""
+        """Heads from tensors with the reference code's names. Raises CheckpointError."""
         found = {name: t.astype(np.float64) for name, t in tensors.items() if name[:5] == "head."}
         parts: dict[str, Any] = {}
         for prefix, name in _NAMES.items():
@@ -118,7 +121,7 @@ class Heads:
         return heads
 
     def tensors(self) -> dict[str, NDArray[np.float32]]:
-        """As they are stored."""
+        """The tensors as they are stored, by name."""
         named: dict[str, NDArray[np.float32]] = {}
         for prefix, name in _NAMES.items():
             weight, bias = getattr(self, f"{prefix}weight"), getattr(self, f"{prefix}bias")
@@ -131,30 +134,32 @@ class Heads:
         return named
 
     def hidden(self, features: FloatArray) -> FloatArray:
-        """(P, F) -> what the linear heads read (P, H)."""
+        """The vectors (P, H) that the linear heads read, from features (P, F)."""
         if self.trunk_weight is None or self.trunk_bias is None:
             return features
-        # in the precision it is stored in: a loaded one is float32, half the memory to walk through
+        # Computed in the stored precision: loaded heads are float32, which halves the memory
+        # traffic.
         x = features.astype(self.trunk_weight.dtype, copy=False)
         hidden = np.maximum(x @ self.trunk_weight.T + self.trunk_bias, 0.0)
         return hidden.astype(np.float64, copy=False)
 
     def outputs(self, features: FloatArray, temperature: float) -> HeadOutputs:
-        """features: (P, F)."""
+        """The outputs for features (P, F). Only the coefficients are divided by the temperature."""
         hidden = self.hidden(features)
         coefficients = (hidden @ self.weight.T + self.bias) / temperature
         eta = _line(hidden, self.eta_weight, self.eta_bias)
         return HeadOutputs(coefficients, eta, _line(hidden, self.gamma_weight, self.gamma_bias))
 
     def log_tokens(self, features: FloatArray) -> FloatArray | None:
-        """(P, F) -> the mean of log output tokens (P, M); None without a length head."""
+        """The mean of log output tokens (P, M) from features (P, F); None without a length head."""
         if self.length_weight is None or self.length_bias is None:
             return None
         mu: FloatArray = self.hidden(features) @ self.length_weight.T + self.length_bias
         return mu
 
     def expected_scores(self, features: FloatArray) -> FloatArray | None:
-        """(P, F) -> the expected score of each model's answer (P, M); None without a score head."""
+        """The expected score of each answer (P, M) from features (P, F); None without a score
+        head."""
         if self.score_weight is None or self.score_bias is None:
             return None
         logits = self.hidden(features) @ self.score_weight.T + self.score_bias
@@ -162,13 +167,13 @@ class Heads:
         return scores
 
     def leaderboard(self, features: NDArray[np.float32], manifest: Manifest) -> PromptLeaderboard:
-        """features: (F,). Raises ScoringError where they are not finite."""
-        # the trunk once: every head reads the same of it
+        """The leaderboard of features (F,). Raises ScoringError where they are not finite."""
+        # The trunk is computed once, as all heads read the same output of it.
         above = replace(self, trunk_weight=None, trunk_bias=None)
         return above._board(self.hidden(features.astype(np.float64)[None, :]), manifest)
 
     def _board(self, x: FloatArray, manifest: Manifest) -> PromptLeaderboard:
-        """x: (1, F)."""
+        """The leaderboard of x (1, F)."""
         outputs = self.outputs(x, manifest.temperature)
         if not np.all(np.isfinite(outputs.coefficients)):
             raise ScoringError("the model gave coefficients that are not finite")
@@ -184,7 +189,8 @@ class Heads:
         )
 
     def variance(self, features: FloatArray, temperature: float) -> FloatArray:
-        """(P, F) -> the variance of the coefficients (P, M); 0 for rows of the training."""
+        """The variance of the coefficients (P, M) from features (P, F); 0 for models of the
+        training."""
         variance = np.zeros((features.shape[0], self.n_models))
         hidden = self.hidden(features)
         for row, factor in self.factors.items():
@@ -202,7 +208,7 @@ class Heads:
         return tokens
 
     def _known_scores(self, x: FloatArray, manifest: Manifest) -> FloatArray | None:
-        """NaN for models without graded answers."""
+        """The expected scores; NaN for models without graded answers."""
         scores = self.expected_scores(x)
         if scores is None or manifest.scored is None:
             return None
@@ -238,7 +244,7 @@ def _factors(tensors: Mapping[str, NDArray[Any]]) -> dict[int, FloatArray]:
 
 
 def _shaped(prefix: str, kind: str, tensor: FloatArray, source: str) -> FloatArray | float:
-    """eta's and gamma's are one row and one number."""
+    """The weights of eta and gamma are stored as one row, and their bias as one number."""
     if prefix not in ("eta_", "gamma_"):
         return tensor
     if kind == "weight":

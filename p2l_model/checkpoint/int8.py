@@ -1,4 +1,5 @@
-"""Weights as int8 with one scale per row: a quarter of the size, symmetric, no zero point."""
+"""Weights as int8 with one scale per row: a quarter of the size, symmetric, without a zero
+point."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ _LEVELS = 127.0
 def quantize_rows(
     weight: NDArray[np.float32],
 ) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """(rows, columns) float32 -> (int8 of the same shape, scales (rows,)).
+    """Returns int8 weights of the same shape (rows, columns) and scales (rows,).
 
     weight[r] is about quantized[r] * scale[r]; a row of zeros has the scale 1.
     """
@@ -21,5 +22,5 @@ def quantize_rows(
 
 
 def dequantize_rows(quantized: NDArray[np.int8], scale: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The float32 weights that the int8 ones stand for: (rows, columns)."""
+    """The float32 weights (rows, columns) that the int8 weights and scales represent."""
     return quantized.astype(np.float32) * scale[:, None]

@@ -1,4 +1,4 @@
-"""The manifest of a checkpoint (p2l.json): everything that serving it needs to know."""
+"""The manifest of a checkpoint (p2l.json): all facts that serving it requires."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class _Strict(BaseModel):
 class Marginal(_Strict):
     """One leaderboard for all prompts, fitted on the checkpoint's own training votes.
 
-    coefficients: one per model, natural log-odds. eta, gamma: raw, as the network's own would be.
+    coefficients: one per model, natural log-odds. eta, gamma: raw, like the network's outputs.
     mean_output_tokens: of each model's answers in training, None where unknown.
     """
 
@@ -34,25 +34,23 @@ class Marginal(_Strict):
 
 
 class Onboarded(_Strict):
-    """Where the row of a model that was added later comes from."""
+    """The origin of the row of a model that was added after training."""
 
     n_votes: Annotated[int, Field(ge=0)]
     like: str | None = None
 
 
 class Manifest(_Strict):
-    """What p2l.json holds.
+    """The content of p2l.json.
 
-    pooling: over positions each unit's mean, its maximum, or both side by side (mean-max), or what
-    the first position (an encoder's CLS) or the last one holds.
-    feature_layers: the hidden states whose pooled vectors are joined (-1: the last).
-    quantization: how the backbone is stored; none: as it came, and only torch reads it.
-    prompt_format_hash: SHA-256 over the prompt format and the tokenizer.
-    temperature: served coefficient = raw coefficient / temperature.
-    length_sigma: per model the spread of log output tokens, None where unknown; the
-    expected number is exp(mu + sigma^2 / 2).
-    scored: per model whether the score head knows it, None without one.
-    onboarded: models added after training, whose rows have a variance.
+    pooling: each unit's mean or maximum over the positions, or both side by side (mean-max), or the
+    state at the first position (an encoder's CLS) or at the last one. feature_layers: the hidden
+    states whose pooled vectors are joined (-1: the last). quantization: how the backbone is stored;
+    none: in its original type, which only torch reads. prompt_format_hash: SHA-256 over the prompt
+    format and the tokenizer. temperature: served coefficient = raw coefficient / temperature.
+    length_sigma: per model the spread of log output tokens, None where unknown; the expected number
+    is exp(mu + sigma^2 / 2). scored: per model whether the score head knows it, None without a
+    score head. onboarded: models added after training, whose rows have a variance.
     """
 
     version: Literal[1] = 1
@@ -76,7 +74,7 @@ class Manifest(_Strict):
 
     @property
     def scored_models(self) -> frozenset[str]:
-        """Whose graded scores are predicted."""
+        """The models whose graded scores are predicted."""
         known = self.scored or [False] * len(self.models)
         return frozenset(m for m, scored in zip(self.models, known, strict=True) if scored)
 
@@ -95,12 +93,12 @@ class Manifest(_Strict):
 
 
 def feature_width(hidden_size: int, feature_layers: Sequence[int], pooling: str) -> int:
-    """How many features a backbone of that size gives: what the heads, or the trunk, take."""
+    """The number of features that such a backbone gives to the heads, or to the trunk."""
     return hidden_size * len(feature_layers) * (2 if pooling == MEAN_MAX else 1)
 
 
 def parse_manifest(text: str, source: str) -> Manifest:
-    """Raises CheckpointError naming the file and the field."""
+    """Reads a manifest. Raises CheckpointError that names the file and the field."""
     try:
         return Manifest.model_validate_json(text)
     except ValidationError as error:

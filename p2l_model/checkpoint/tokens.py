@@ -1,4 +1,4 @@
-"""The one function from a conversation to token ids: training, evaluation and serving call it."""
+"""Turns a conversation into token ids; training, evaluation and serving all use this function."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from p2l_model.checkpoint.chat_template import ChatPrompt, ChatSettings, chat_se
 from p2l_model.errors import CheckpointError
 from p2l_model.types import Conversation
 
-# Text beyond this many characters per token of the limit is not tokenised at all: megabytes of
-# text would be read only to be cut. No word piece vocabulary averages so many.
+# Text beyond this many characters per token of the limit is cut before it is tokenised, as
+# megabytes of text would be read only to be cut. No word-piece vocabulary averages that many.
 _CHARS_PER_TOKEN: Final = 40
-# Up to here token counts are exact; a longer text is counted by evenly spread samples, so that
-# no text takes longer than this many characters do.
+# Token counts are exact up to this length; of a longer text, evenly spread samples are counted, so
+# that the time is bounded.
 _COUNTED_CHARS: Final = 65_536
 _SAMPLES: Final = 16
 TURNS_SEP: Final = "turns-sep"
@@ -32,9 +32,9 @@ CHAT_CLS: Final = "chat-cls"
 class PromptFormat:
     """How turns become ids.
 
-    kind: turns-sep, [CLS] turn [SEP] turn [SEP], for encoders without a chat template; chat-cls,
-    the tokenizer's chat template over the user turns, then one CLS token, for decoders.
-    max_tokens: special tokens included; what is over is cut from the left.
+    kind: turns-sep is [CLS] turn [SEP] turn [SEP], for encoders without a chat template; chat-cls
+    is the tokenizer's chat template over the user's turns, then one CLS token, for decoders.
+    max_tokens: includes special tokens; longer conversations are cut from the left.
     """
 
     kind: str
@@ -42,14 +42,15 @@ class PromptFormat:
     version: int = 1
 
     def hash(self, tokenizer_json: bytes, chat: ChatSettings | None = None) -> str:
-        """SHA-256 of the format, the tokenizer and its template: equal hashes, equal ids."""
+        """The SHA-256 of the format, the tokenizer and its template: with equal hashes the ids are
+        equal."""
         stated = asdict(self) if chat is None else asdict(self) | {"chat": asdict(chat)}
         settings = json.dumps(stated, sort_keys=True).encode()
         return hashlib.sha256(settings + b"\0" + tokenizer_json).hexdigest()
 
 
 class PromptEncoder:
-    """Makes token ids. The user's text never becomes a special token, whatever it says."""
+    """Makes token ids. The user's text never becomes a special token, whatever it contains."""
 
     def __init__(self, tokenizer_path: Path, prompt_format: PromptFormat) -> None:
         """Raises CheckpointError where the tokenizer is missing or lacks what the format needs."""
@@ -75,22 +76,25 @@ class PromptEncoder:
         self.hash = prompt_format.hash(raw, settings)
 
     def encode(self, conversation: Conversation) -> list[int]:
-        """At most max_tokens ids. The end of the conversation is kept; [CLS] stays first and
-        [SEP] last (turns-sep), or CLS last (chat-cls), also where there is no text."""
+        """Returns at most max_tokens ids. The end of the conversation is kept.
+
+        [CLS] stays first and [SEP] last (turns-sep), or CLS last (chat-cls), even without any text.
+        """
         turns = conversation.turns or ("",)
         if self._chat is not None:
             return self._chat.encode(self._recent(turns), self.format.max_tokens)
         return self._separated(turns)
 
     def limited(self, max_tokens: int) -> PromptEncoder:
-        """The same encoder with a lower limit. It is served so by choice: hash stays that of the
-        limit it was trained with."""
+        """The same encoder with a lower limit. Its hash stays that of the limit used in
+        training."""
         other = copy.copy(self)
         other.format = replace(self.format, max_tokens=min(max_tokens, self.format.max_tokens))
         return other
 
     def _recent(self, turns: Sequence[str]) -> list[str]:
-        """The turns that can still be within max_tokens, the oldest of them cut from its left."""
+        """The turns that can still be within max_tokens; the oldest of them is cut from its
+        left."""
         room = self.format.max_tokens * _CHARS_PER_TOKEN
         kept: list[str] = []
         for turn in reversed(turns):
@@ -110,8 +114,8 @@ class PromptEncoder:
         return [self._cls, *kept[-room:]]
 
     def count_tokens(self, text: str) -> int:
-        """How many tokens the text has for this tokenizer; over 65,536 characters an estimate
-        from samples, so the time is bounded for any text."""
+        """The number of tokens of the text for this tokenizer; above 65,536 characters an estimate
+        from samples, so that the time is bounded for any text."""
         if len(text) <= _COUNTED_CHARS:
             return len(self._all_ids(text))
         size = _COUNTED_CHARS // _SAMPLES
@@ -121,14 +125,14 @@ class PromptEncoder:
         return math.ceil(n_sampled * len(text) / _COUNTED_CHARS)
 
     def _ids(self, text: str, room: int) -> list[int]:
-        """The ids of the text, or of its end where it is far longer than what there is room for.
+        """The ids of the text, or of its end where it is far longer than the room allows.
 
-        The end is cut by characters: a word cut there differs from the whole text's only where
-        the end fills no more than the room (words of more than 40 characters a token).
+        The end is cut by characters. The ids can only differ from the whole text's where the end
+        fills no more than the room (words of more than 40 characters a token).
         """
         longest = room * _CHARS_PER_TOKEN
         if len(text) > longest:
-            # blanks make no token: a run of them must not push out what was said before
+            # White space makes no tokens; a long run of it must not push out earlier text.
             text = text.rstrip()[-longest:]
         return self._all_ids(text)
 
@@ -146,7 +150,7 @@ class PromptEncoder:
 def _plain_tokenizer(raw: bytes, path: Path) -> Tokenizer:
     try:
         tokenizer = Tokenizer.from_buffer(raw)
-    except Exception as error:  # tokenizers raises bare Exception
+    except Exception as error:  # tokenizers raises plain Exception
         raise CheckpointError(f"{path}: is not a tokenizer") from error
     tokenizer.no_truncation()
     tokenizer.no_padding()
@@ -155,5 +159,5 @@ def _plain_tokenizer(raw: bytes, path: Path) -> Tokenizer:
 
 
 def _valid(text: str) -> str:
-    # JSON may carry lone surrogates, which no tokenizer can encode
+    # JSON may contain lone surrogates, which no tokenizer can encode.
     return text.encode("utf-8", "replace").decode("utf-8")

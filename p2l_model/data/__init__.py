@@ -1,1 +1,1 @@
-"""Files become votes and graded answers, by prompt and by model."""
+"""Reads files into votes and graded answers, by prompt and by model."""

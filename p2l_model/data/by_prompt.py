@@ -1,4 +1,4 @@
-"""Votes by prompt: what a batch of prompts is trained on, whatever network reads the prompts."""
+"""Votes by prompt: the training data of a batch of prompts, for any network."""
 
 from __future__ import annotations
 
@@ -16,8 +16,11 @@ from p2l_model.types import PreferenceFamily
 
 @dataclass(frozen=True, slots=True)
 class VoteBatch:
-    """The V votes on B prompts. of_prompt (V,): the vote's place in the batch; a, b (V,): models;
-    targets (V, K); weight (V,), whose mean over all prompts of the data is 1 per prompt."""
+    """V votes on B prompts.
+
+    of_prompt (V,): the index of the vote's prompt in the batch; a, b (V,): models; targets (V, K);
+    weight (V,): its mean over all prompts of the data is 1 per prompt.
+    """
 
     of_prompt: Tensor
     a: Tensor
@@ -26,12 +29,12 @@ class VoteBatch:
     weight: Tensor
 
     def to(self, device: torch.device) -> VoteBatch:
-        """The same on another device."""
+        """The same batch on another device."""
         return VoteBatch(*(getattr(self, name).to(device) for name in self.__slots__))
 
 
 class VoteIndex:
-    """used: the prompts that have votes."""
+    """Finds the votes of prompts. used: the prompts that have votes."""
 
     def __init__(self, votes: VoteTable, family: PreferenceFamily) -> None:
         self.used = np.unique(votes.prompt)
@@ -63,7 +66,7 @@ class VoteIndex:
 def preference_loss(
     family: PreferenceFamily, outputs: Tensor, n_models: int, votes: VoteBatch
 ) -> Tensor:
-    """Weighted cross-entropy per prompt. outputs: (B, M + 2 or more), the models' coefficients,
+    """The weighted cross-entropy per prompt. outputs: (B, M + 2 or more): the models' coefficients,
     raw eta, raw gamma."""
     logs = log_probabilities(
         family,

@@ -1,8 +1,8 @@
-"""Votes as arrays, from files of comparisons and of scores.
+"""Reads votes from files of comparisons and of scores, as arrays.
 
-A score file becomes votes by one rule: on each prompt, all pairs of its scored models (at most
-MAX_PAIRS of them, drawn with the seed); the higher score wins; equal scores (closer than
-TIE_MARGIN) are a `tie` where they are at least GOOD_SCORE, else a `tie_bothbad`.
+A score file becomes votes by one rule: on each prompt, all pairs of its scored models meet (at most
+MAX_PAIRS of them, drawn with the seed), and the higher score wins. Scores closer than TIE_MARGIN
+are a `tie` where they are at least GOOD_SCORE, else a `tie_bothbad`.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class VoteTable:
         return int(self.prompt.shape[0])
 
     def among(self, models: Sequence[str]) -> VoteTable:
-        """The votes between the given models only, with their indices in the given order."""
+        """The votes between the given models only; their indices follow the given order."""
         column = {name: index for index, name in enumerate(models)}
         lookup = np.array([column.get(name, -1) for name in self.models], dtype=np.int64)
         a, b = lookup[self.model_a], lookup[self.model_b]
@@ -102,10 +102,10 @@ class VoteTable:
 def load_votes(
     paths: Sequence[Path], *, seed: int = 0, score_range: tuple[float, float] = (0.0, 1.0)
 ) -> VoteTable:
-    """All votes of all files; the same prompt and the same model are one across files.
+    """Reads all votes of all files. Equal prompts and equal models are merged across files.
 
-    score_range: the lowest and highest possible score of score files, mapped to [0, 1].
-    Raises DataError naming file and row, ExtraMissingError.
+    score_range: the lowest and highest possible score of score files, mapped to [0, 1]. Raises
+    DataError that names file and row, ExtraMissingError.
     """
     rows: list[dict[str, Any]] = []
     for path in paths:
@@ -118,7 +118,7 @@ def load_votes(
 
 
 def fingerprint(paths: Sequence[Path]) -> dict[str, Any]:
-    """What a checkpoint was trained on: file names and one SHA-256 over all their contents."""
+    """Identifies training data for the manifest: file names and one SHA-256 over all contents."""
     digests = sorted(hashlib.sha256(path.read_bytes()).hexdigest() for path in paths)
     total = hashlib.sha256("\n".join(digests).encode()).hexdigest()
     return {"sha256": total, "files": [f"{path.parent.name}/{path.name}" for path in paths]}
@@ -141,7 +141,7 @@ def _from_comparisons(columns: Columns, path: Path) -> dict[str, Any]:
         "category": texts(columns, "category", ""),
         "output_tokens_a": numbers(columns, "output_tokens_a", path, 0.0, _MAX_TOKENS),
         "output_tokens_b": numbers(columns, "output_tokens_b", path, 0.0, _MAX_TOKENS),
-        # a comparison's own grades, where a file has any, are on scales of their own
+        # Grades in a file of comparisons are on a scale of their own, so they are not used.
         "score_a": [math.nan] * len(votes),
         "score_b": [math.nan] * len(votes),
     }
@@ -213,7 +213,7 @@ def _unit_scores(columns: Columns, path: Path, low: float, high: float) -> list[
 def _pairs(
     by_prompt: Mapping[tuple[str, ...], Mapping[str, int]], seed: int
 ) -> list[tuple[int, int]]:
-    """Pairs of rows, sides shuffled so that neither side means anything."""
+    """Pairs of rows, with sides shuffled so that the side carries no information."""
     chance = random.Random(seed)
     chosen: list[tuple[int, int]] = []
     for rows in by_prompt.values():
@@ -230,7 +230,8 @@ def _scored_outcome(score_a: float, score_b: float) -> int:
 
 
 def _join(tables: Sequence[Mapping[str, Any]]) -> VoteTable:
-    """One table of all rows. Votes between two hosts of the same weights say nothing: dropped."""
+    """One table of all rows. Votes between two hosts of the same weights are dropped, as they carry
+    no information."""
     joined = {name: [value for table in tables for value in table[name]] for name in tables[0]}
     differ = [a != b for a, b in zip(joined["model_a"], joined["model_b"], strict=True)]
     joined = {name: list(itertools.compress(values, differ)) for name, values in joined.items()}

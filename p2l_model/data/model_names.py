@@ -14,7 +14,7 @@ from importlib.resources import files
 
 
 def canonical(name: str) -> str:
-    """The name of the model's column; a name that is not in the table is its own."""
+    """The name of the model's column; a name that is not in the table stands for itself."""
     return _table().get(name, name)
 
 
@@ -25,7 +25,8 @@ def _table() -> Mapping[str, str]:
 
 
 def invert(aliases: Mapping[str, list[str]]) -> dict[str, str]:
-    """alias -> canonical from canonical -> aliases. Raises ValueError where they contradict."""
+    """Makes alias -> canonical from canonical -> aliases. Raises ValueError where they
+    contradict."""
     table: dict[str, str] = {}
     for name, others in aliases.items():
         for other in others:

@@ -1,5 +1,5 @@
-"""Rows of files that anybody may have written: JSON by the line, and CSV. Whatever is in them, the
-error is a DataError that says where."""
+"""Reads JSON lines and CSV from untrusted files. Any fault in them becomes a DataError that says
+where it is."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any, Final, TextIO
 
 from p2l_model.errors import DataError
 
-# csv's own limit, 131,072 characters, is less than a long prompt.
+# The csv module's default, 131,072 characters, is less than a long prompt.
 _LONGEST_FIELD_CHARS: Final = 100_000_000
 
 
 def json_object(
     line: str, where: str, parse_float: Callable[[str], Any] | None = None
 ) -> dict[str, Any]:
-    """The object that a line is. where: the file and the row, for errors. Raises DataError."""
+    """Parses a line as a JSON object. where: the file and the row, for errors. Raises DataError."""
     value = json_value(line, where, parse_float)
     if not isinstance(value, dict):
         raise DataError(
@@ -27,7 +27,7 @@ def json_object(
 
 
 def json_value(line: str, where: str, parse_float: Callable[[str], Any] | None = None) -> Any:
-    """What a line of JSON says. Raises DataError."""
+    """Parses a line of JSON. where: the file and the row, for errors. Raises DataError."""
     try:
         return json.loads(line, parse_float=parse_float)
     except json.JSONDecodeError as error:
@@ -39,7 +39,7 @@ def json_value(line: str, where: str, parse_float: Callable[[str], Any] | None =
 
 
 def csv_rows(lines: TextIO, name: str) -> Iterator[tuple[int, dict[str, str]]]:
-    """Rows as their header names them, numbered from 1. name: the file's, for errors. Raises
+    """Yields rows by column name, numbered from 1. name: the file's, for errors. Raises
     DataError."""
     csv.field_size_limit(_LONGEST_FIELD_CHARS)
     reader = csv.DictReader(lines)

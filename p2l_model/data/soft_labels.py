@@ -1,4 +1,4 @@
-"""What a vote says of each of a family's outcomes."""
+"""The probabilities that a vote gives to the outcomes of a family."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 def outcome_targets(family: PreferenceFamily) -> FloatArray:
-    """(4, K): for each Outcome, the probability that it gives to each of `outcomes(family)`.
+    """For each Outcome, the probability of each of `outcomes(family)`: (4, K).
 
-    A family without ties takes a tie as half a win for each side; a family with one kind of tie
-    takes both kinds as that one.
+    A family without ties counts a tie as half a win for each side; a family with one kind of tie
+    counts both kinds as that one.
     """
     order = list(Outcome)
     kinds = outcomes(family)
@@ -34,8 +34,8 @@ def outcome_targets(family: PreferenceFamily) -> FloatArray:
 
 
 def target_matrix(family: PreferenceFamily, votes: VoteTable) -> FloatArray:
-    """(N, K): the probability each vote gives to each of `outcomes(family)`. A soft label counts
-    as it is."""
+    """The probability of each of `outcomes(family)` for each vote (N, K). Soft labels are used as
+    they are."""
     targets: FloatArray = outcome_targets(family)[votes.outcome]
     soft = ~np.isnan(votes.p_model_a)
     targets[soft] = 0.0
@@ -53,7 +53,7 @@ def soft_targets(family: PreferenceFamily, votes: VoteTable) -> tuple[Tensor, Fl
 
 def balanced(votes: VoteTable, exponent: float) -> VoteTable:
     """The votes with weight / (votes on the same prompt) ** exponent: at 1 all prompts count alike,
-    however many votes each has; at 0 all votes do."""
+    however many votes each has; at 0 all votes count alike."""
     counts = np.bincount(votes.prompt, minlength=len(votes.conversations))
     weight = votes.weight / counts[votes.prompt] ** exponent
     return VoteTable(

@@ -1,4 +1,4 @@
-"""Reads parquet, JSONL and CSV into columns, and complains by file and row."""
+"""Reads parquet, JSONL and CSV into columns; errors name file and row."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ Columns = Mapping[str, Sequence[Any]]
 
 
 def read_columns(path: Path) -> Columns:
-    """The columns of a file, by its ending. Raises DataError, ExtraMissingError."""
+    """The columns of a file, whose format follows from its suffix. Raises DataError,
+    ExtraMissingError."""
     readers = {".parquet": _parquet, ".jsonl": _jsonl, ".csv": _csv}
     reader = readers.get(path.suffix.lower())
     if reader is None:
@@ -39,7 +40,7 @@ def require(columns: Columns, names: Sequence[str], path: Path) -> None:
 
 
 def numbers(columns: Columns, name: str, path: Path, low: float, high: float) -> list[float]:
-    """A numeric column within bounds, NaN where empty; all NaN where there is no such column."""
+    """A numeric column within bounds, NaN where empty; all NaN where the column is missing."""
     length = len(next(iter(columns.values())))
     values = columns.get(name)
     if values is None:
@@ -48,7 +49,7 @@ def numbers(columns: Columns, name: str, path: Path, low: float, high: float) ->
 
 
 def texts(columns: Columns, name: str, default: str) -> list[str]:
-    """A text column, `default` where it is empty or missing."""
+    """A text column; `default` where a cell is empty or the column is missing."""
     values = columns.get(name)
     if values is None:
         return [default] * len(next(iter(columns.values())))
@@ -56,7 +57,7 @@ def texts(columns: Columns, name: str, default: str) -> list[str]:
 
 
 def turns(value: Any, path: Path, row: int) -> tuple[str, ...]:
-    """A prompt's user turns: from text, a list of turns or OpenAI messages (JSON text in a CSV)."""
+    """A prompt's user turns, from text, a list of turns or OpenAI messages (JSON text in a CSV)."""
     if isinstance(value, str) and value[:1] == "[" and path.suffix.lower() == ".csv":
         value = _json_or_text(value)
     if isinstance(value, str) and value:
@@ -78,7 +79,7 @@ def _number(value: Any, name: str, path: Path, row: int, low: float, high: float
         number = float(value)
     except (TypeError, ValueError, OverflowError):
         number = math.nan
-    # NaN in a parquet column is an empty cell; as text it is a mistake
+    # NaN in a parquet column is an empty cell; written as text it is an error.
     if math.isnan(number) and isinstance(value, float):
         return math.nan
     if not low <= number <= high or math.isinf(number):

@@ -1,1 +1,1 @@
-"""Runs the backbone: token ids go in, pooled features come out."""
+"""Engines run the backbone: token ids in, pooled features out."""

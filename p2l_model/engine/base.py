@@ -1,4 +1,4 @@
-"""What every engine offers."""
+"""The interface of all engines."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True)
 class EngineLimits:
-    """How an engine wants its work, which the batcher keeps to.
+    """How the batcher should give work to an engine.
 
-    batch_tokens, batch_prompts: the most that one call takes; a single prompt always goes.
-    wait_ms: how long a batch may wait to fill up while others are on their way; 0 where a batch
-    gains nothing. parallel: how many calls may run at a time. pads: whether a batch's prompts are
-    padded to the longest, so that prompts of like length belong together. side_by_side: whether a
-    call with many prompts computes each alone, several at a time.
+    batch_tokens, batch_prompts: the most that one call takes; a single prompt is always accepted.
+    wait_ms: how long a batch may wait for prompts on their way; 0 where batches have no advantage.
+    parallel: the number of concurrent calls. pads: whether the prompts of a batch are padded to the
+    longest, so that it should have prompts of similar length. side_by_side: whether a call computes
+    its prompts separately, several at a time.
     """
 
     batch_tokens: int
@@ -30,17 +30,17 @@ class EngineLimits:
 
 
 class Engine(Protocol):
-    """Runs a checkpoint's backbone. Used from limits.parallel threads at a time."""
+    """Runs a checkpoint's backbone. At most limits.parallel threads may use it at a time."""
 
     @property
     def limits(self) -> EngineLimits:
-        """How it wants its work."""
+        """How work should be given to this engine."""
 
     def features(self, batch: Sequence[Sequence[int]]) -> NDArray[np.float32]:
-        """Token ids of B prompts -> pooled features (B, H). Raises ScoringError."""
+        """Pooled features (B, F) of B prompts given as token ids. Raises ScoringError."""
 
     def warm_up(self) -> None:
-        """Makes the first real prompt as fast as the second."""
+        """Does the one-time work, so that the first real prompt is as fast as the second."""
 
     def close(self) -> None:
-        """Gives memory back."""
+        """Frees memory and threads."""

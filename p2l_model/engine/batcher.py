@@ -1,9 +1,9 @@
-"""Puts prompts that wait together into batches, as the engine's limits say.
+"""Puts waiting prompts into batches, within the engine's limits.
 
-A batch begins with the prompt of the earliest deadline: when it came, plus a little for each of
-its tokens. So short prompts pass long ones that came just before them, and no prompt waits for
-ever. The rest of the batch is filled in that order, from prompts of like length where the engine
-pads. All of this runs on the event loop; only the engine's call is in a thread.
+A batch begins with the prompt of the earliest deadline, which is its arrival plus a little for each
+of its tokens. So short prompts overtake long ones that came just before, and no prompt waits for
+ever. The batch is filled in the same order, with prompts of similar length where the engine pads.
+All of this runs on the event loop; only the engine's call runs in a thread.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from p2l_model.engine.base import Engine, EngineLimits
 from p2l_model.engine.observer import Observer, Silent
 from p2l_model.errors import ScoringError
 
-# How much later a prompt counts as come for each of its tokens: 512 tokens, half a second.
+# Each token makes a prompt's deadline this much later: half a second for 512 tokens.
 PATIENCE_S_PER_TOKEN: Final = 0.001
-# The share of a padded batch that may be padding.
+# At most this share of a padded batch may be padding.
 _MAX_PADDING: Final = 0.25
 
 
@@ -42,7 +42,7 @@ class _Waiting:
 
 
 class Batcher:
-    """One engine's queue. Made and used on one event loop; close() ends it."""
+    """The queue of one engine. It belongs to one event loop; close() ends it."""
 
     def __init__(
         self,
@@ -66,18 +66,19 @@ class Batcher:
 
     @property
     def backlog_s(self) -> float:
-        """How long the queue takes at the speed of late; 1 before anything was scored."""
+        """The time that the queue will take at the recent speed; 1 before anything was scored."""
         if self._tokens_per_s is None:
             return 1.0
         return sum(len(waiting.ids) for waiting in self._queue) / self._tokens_per_s
 
     def expect(self, n: int) -> None:
-        """So many more (or, negative, fewer) prompts are on their way here: a batch that could
-        still grow waits for them, for wait_ms at most."""
+        """Announces n more prompts (or fewer, if negative). A batch that can still grow waits for
+        them, for at most wait_ms."""
         self._expected += n
 
     async def features(self, ids: Sequence[int]) -> NDArray[np.float32]:
-        """(H,) of one prompt. Cancelled while it waits, it is not scored. Raises ScoringError."""
+        """The features (F,) of one prompt. If cancelled while waiting, it is not scored. Raises
+        ScoringError."""
         if self._closed:
             raise ScoringError("the scorer is closed")
         result: asyncio.Future[NDArray[np.float32]] = asyncio.get_running_loop().create_future()
@@ -93,7 +94,7 @@ class Batcher:
             raise
 
     async def close(self) -> None:
-        """Finishes the batches under way; prompts that wait fail with ScoringError."""
+        """Finishes the current batches; waiting prompts fail with ScoringError."""
         self._closed = True
         waiting, self._queue = self._queue, []
         for one in waiting:
@@ -120,7 +121,7 @@ class Batcher:
             task.add_done_callback(self._ended)
 
     def _can_grow(self) -> bool:
-        """Whether waiting could bring company: somebody is on the way, or there was some."""
+        """Whether waiting could add prompts: some are on their way, or there were some before."""
         if self._limits.wait_ms <= 0 or (self._expected <= 0 and self._last_size <= 1):
             return False
         n_tokens = sum(len(waiting.ids) for waiting in self._queue)
@@ -133,7 +134,7 @@ class Batcher:
             self._timer = None
 
     async def _run(self, batch: list[_Waiting]) -> None:
-        """Whatever fails, nobody in the batch is left waiting."""
+        """Scores a batch. Whatever fails, every prompt in it gets a result or an error."""
         try:
             await self._infer(batch)
         except ScoringError as error:
@@ -155,7 +156,8 @@ class Batcher:
                 waiting.result.set_result(row)
 
     async def _one_by_one(self, batch: list[_Waiting], error: ScoringError) -> None:
-        """A prompt that cannot be scored must not fail the others of its batch."""
+        """Scores the prompts of a failed batch one by one, so that one bad prompt does not fail the
+        others."""
         if len(batch) == 1:
             _fail(batch[0], error)
             return
@@ -178,8 +180,8 @@ class Batcher:
 
 
 def pick_batch(queue: Sequence[_Waiting], limits: EngineLimits) -> list[_Waiting]:
-    """The next batch of a queue that is not empty: its first prompt is the one whose deadline is
-    the earliest, whatever its length."""
+    """The next batch of a queue that is not empty. Its first prompt has the earliest deadline,
+    whatever its length."""
     first, *others = sorted(queue, key=lambda waiting: waiting.deadline_s)
     batch, n_tokens, longest = [first], len(first.ids), len(first.ids)
     for waiting in others:

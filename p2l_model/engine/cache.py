@@ -1,4 +1,4 @@
-"""Leaderboards that were computed before, by the token ids that they are of."""
+"""Remembers leaderboards by the token ids that they were computed from."""
 
 from __future__ import annotations
 
@@ -16,11 +16,14 @@ T = TypeVar("T")
 
 
 class PromptCache(Generic[T]):
-    """The last `size` values used. Keys are digests under a key of this process's own: no ids, and
-    so no prompt, stay in memory."""
+    """Keeps the `size` most recently used values.
+
+    The keys are digests with a secret of this process, so that no ids, and no prompts, stay in
+    memory.
+    """
 
     def __init__(self, size: int) -> None:
-        """size: 0 keeps nothing."""
+        """size: 0 disables the cache."""
         self._size = size
         self._secret = secrets.token_bytes(32)
         self._values: OrderedDict[bytes, T] = OrderedDict()
@@ -29,19 +32,20 @@ class PromptCache(Generic[T]):
         return len(self._values)
 
     def key(self, ids: Sequence[int]) -> bytes:
-        """Equal for equal ids, and in all likelihood for those alone."""
+        """The digest of ids; different ids have different digests, except with negligible
+        probability."""
         raw = np.asarray(ids, dtype=np.int64).tobytes()
         return hashlib.blake2b(raw, digest_size=_DIGEST_BYTES, key=self._secret).digest()
 
     def get(self, key: bytes) -> T | None:
-        """The value, which counts as used, or None."""
+        """Returns the value, which then counts as just used, or None."""
         value = self._values.get(key)
         if value is not None:
             self._values.move_to_end(key)
         return value
 
     def put(self, key: bytes, value: T) -> None:
-        """Remembers it; the one that was not used for longest makes room."""
+        """Stores a value; the least recently used one is dropped if there is no room."""
         if self._size <= 0:
             return
         self._values[key] = value

@@ -1,4 +1,4 @@
-"""How many cores this process may use."""
+"""The number of CPU cores that this process may use."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import os
 from pathlib import Path
 from typing import Final
 
-# Of a container (cgroup v2): the quota and its period in microseconds, or "max" for no quota.
+# A container's CPU quota and period in microseconds (cgroup v2); "max" means no quota.
 _QUOTA: Final = Path("/sys/fs/cgroup/cpu.max")
 
 
 def usable_cores(quota: Path = _QUOTA) -> int:
-    """At least 1: those that the process is kept to, or fewer where its container's share of time
-    is less. quota: the file that says so."""
+    """The number of cores in the process's affinity, or fewer where its container's quota is lower;
+    at least 1. quota: the file with the quota."""
     if hasattr(os, "sched_getaffinity"):
         n_cores = len(os.sched_getaffinity(0))
     else:

@@ -19,7 +19,7 @@ SINES: Final = "rotary.sines"
 
 
 def check_decoder(config: Mapping[str, Any]) -> None:
-    """Raises CheckpointError for what the graph does not compute."""
+    """Raises CheckpointError for features of a decoder that the graph does not compute."""
     kind, rope = _rope(config)
     if kind not in (None, "default"):
         raise CheckpointError(f"the CPU engine's graph has no rotary scaling {kind!r}")
@@ -30,7 +30,7 @@ def check_decoder(config: Mapping[str, Any]) -> None:
 
 
 def rotary_tables(config: Mapping[str, Any], max_tokens: int) -> dict[str, NDArray[np.float32]]:
-    """Cosines and sines (max_tokens, head size / 2) of each position's angles."""
+    """The cosines and sines (max_tokens, head size / 2) of each position's angles."""
     size = _head_size(config)
     frequencies = _rope(config)[1] ** (-np.arange(0, size, 2, dtype=np.float64) / size)
     angles = np.arange(max_tokens, dtype=np.float64)[:, None] * frequencies
@@ -41,7 +41,7 @@ def rotary_tables(config: Mapping[str, Any], max_tokens: int) -> dict[str, NDArr
 
 
 def _rope(config: Mapping[str, Any]) -> tuple[str | None, float]:
-    """The kind of scaling, and theta; transformers 5 keeps both in rope_parameters."""
+    """The kind of scaling, and theta; transformers 5 stores both in rope_parameters."""
     parameters = config.get("rope_parameters") or config.get("rope_scaling") or {}
     kind = parameters.get("rope_type", parameters.get("type"))
     theta = parameters.get("rope_theta", config.get("rope_theta", 10_000.0))
@@ -53,7 +53,8 @@ def _head_size(config: Mapping[str, Any]) -> int:
 
 
 class DecoderGraph(GraphWriter):
-    """config: the backbone's config.json. Pooling: the last position, or the mean over all."""
+    """Writes the graph. config: the backbone's config.json. Pooling is the last position, or the
+    mean."""
 
     def __init__(self, config: Mapping[str, Any], precision: str, max_tokens: int) -> None:
         """Raises CheckpointError."""
@@ -73,7 +74,8 @@ class DecoderGraph(GraphWriter):
         self._mlp_bias = bool(config.get("mlp_bias", False))
 
     def build(self, pooling: str) -> bytes:
-        """Features: the last layer's states after the last norm, pooled."""
+        """The serialised graph. Its output is the pooled states of the last layer, after the final
+        norm."""
         x = INPUT
         for name in (COSINES, SINES):
             self.weight(name, [self._max_tokens, self._size // 2])
@@ -121,12 +123,14 @@ class DecoderGraph(GraphWriter):
         return self.linear(flat, f"{name}.o_proj", n_in, self._width, bias=self._out_bias)
 
     def _rotated(self, x: str, heads: int) -> str:
-        """By position: position_ids of one number is where the first token stands."""
+        """Rotates x by position. position_ids is a single number: the position of the first
+        token."""
         inputs = [x, self.ints("zero", [0]), COSINES, SINES]
         return self.ms("RotaryEmbedding", inputs, num_heads=heads, rotary_embedding_dim=0)
 
     def _repeated(self, x: str) -> str:
-        """(1, S, kv heads * size) -> (1, S, heads * size): each serves a group of queries."""
+        """(1, S, kv heads * size) -> (1, S, heads * size): each key-value head serves a group of
+        queries."""
         groups = self._heads // self._kv_heads
         split = self.ints("kv_split", [1, -1, self._kv_heads, 1, self._size])
         wide = self.ints("kv_repeat", [1, 1, 1, groups, 1])
@@ -135,7 +139,7 @@ class DecoderGraph(GraphWriter):
         return self.op("Reshape", [repeated, joined])
 
     def _norm(self, x: str, name: str) -> str:
-        """Root mean square, no mean taken out, no bias."""
+        """Root mean square norm, without a mean or a bias."""
         self.weight(name, [self._width])
         return self.op(
             "SimplifiedLayerNormalization", [x, name], axis=-1, epsilon=self._epsilon, stash_type=1

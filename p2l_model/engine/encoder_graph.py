@@ -19,7 +19,7 @@ POOLINGS: Final = {
 
 
 class EncoderGraph(GraphWriter):
-    """config: the backbone's config.json."""
+    """Writes the graph. config: the backbone's config.json."""
 
     def __init__(self, config: Mapping[str, Any], precision: str) -> None:
         super().__init__(precision)
@@ -31,8 +31,11 @@ class EncoderGraph(GraphWriter):
         self._epsilon = float(config.get("layer_norm_eps", 1e-12))
 
     def build(self, states: Sequence[int], pooling: str = "mean") -> bytes:
-        """states: hidden states that are pooled and joined, counted from the front (0: embeddings).
-        pooling: one of POOLINGS; mean-max gives all means, then all maxima."""
+        """The serialised graph.
+
+        states: the hidden states that are pooled and joined, counted from the front (0:
+        embeddings). pooling: one of POOLINGS; mean-max gives all means, then all maxima.
+        """
         hidden = [self._embedded()]  # (S, H) each
         for layer in range(max(states)):
             hidden.append(self._layer(hidden[-1], f"{LAYER}{layer}"))
@@ -67,7 +70,8 @@ class EncoderGraph(GraphWriter):
         return self._norm(self.op("Add", [outer, x]), f"{name}.output.LayerNorm")
 
     def _attention(self, x: str, name: str) -> str:
-        """In blocks that stay in the cache: the scores (heads, S, S) are never written out."""
+        """Attention in blocks that fit the CPU's cache; the whole (heads, S, S) scores are never
+        stored."""
         batch = self.ints("axis0", [0])
         parts = [
             self.op(

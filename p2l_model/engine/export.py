@@ -1,4 +1,4 @@
-"""The CPU engine's artefact of any checkpoint: weights as int8 rows and a graph for them."""
+"""Exports a checkpoint for the CPU engine: weights as int8 rows, and a graph that uses them."""
 
 from __future__ import annotations
 
@@ -21,8 +21,10 @@ Precision = Literal["fp32", "int8"]
 def export_checkpoint(
     source: Checkpoint, out: Path, precision: Precision, measured: Mapping[str, Any] | None = None
 ) -> Checkpoint:
-    """Writes the folder and loads it. precision: of the arithmetic; the weights are int8 rows in
-    both. measured: what the export does to leaderboards and decisions, for the manifest.
+    """Writes the folder and loads it.
+
+    precision: of the arithmetic; the weights are int8 rows in either case. measured: the effect of
+    the export on leaderboards and decisions, for the manifest.
 
     Raises CheckpointError for a backbone or a pooling that the CPU engine has no graph for,
     ExtraMissingError without onnx, or without torch where the weights are not int8 rows yet.
@@ -54,7 +56,7 @@ def _quantised(source: Checkpoint) -> dict[str, NDArray[Any]]:
 
 
 def _exact(source: Checkpoint) -> dict[str, NDArray[np.float32]]:
-    """The backbone's weights in float32: numpy reads no bfloat16, torch does."""
+    """The backbone's weights in float32. numpy has no bfloat16, so torch reads them."""
     try:
         from p2l_model.engine.network import stored_weights
     except ImportError as error:

@@ -1,5 +1,5 @@
-"""The backbone's features of many prompts: with progress, and kept on disk so that a run that was
-killed goes on where it stopped."""
+"""The backbone's features of many prompts, with progress, and saved on disk so that a killed run
+can continue."""
 
 from __future__ import annotations
 
@@ -27,14 +27,15 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """A checkpoint and what its backbone makes of P prompts: features (P, F)."""
+    """A checkpoint and the features (P, F) that its backbone computes for P prompts."""
 
     checkpoint: Checkpoint
     features: FloatArray
 
 
 def score(checkpoint: Checkpoint, engine: Engine, votes: VoteTable, progress: Progress) -> Scored:
-    """The features of the votes' P prompts; those without a vote are not scored and stay zero."""
+    """Computes the features of the votes' P prompts; prompts without a vote are skipped and stay
+    zero."""
     used = np.unique(votes.prompt)
     scored = prompt_features(
         [votes.conversations[index] for index in used], checkpoint.prompt, engine, progress
@@ -53,8 +54,8 @@ def prompt_features(
     cache: Path | None = None,
     cache_key: str = "",
 ) -> FloatArray:
-    """(P, H) in the order given. cache: a folder for finished shards of prompts; cache_key: what
-    else the features depend on (backbone, layers)."""
+    """Features (P, F) in the order given. cache: a folder for finished shards of prompts;
+    cache_key: everything else that the features depend on (backbone, layers)."""
     shards: list[NDArray[np.float32]] = []
     for start in range(0, len(conversations), _SHARD):
         ids = [prompt.encode(c) for c in conversations[start : start + _SHARD]]
@@ -68,7 +69,8 @@ def _shard(ids: Sequence[Sequence[int]], engine: Engine, path: Path | None) -> N
     if path is not None and path.exists():
         stored: NDArray[np.float32] = np.load(path, allow_pickle=False)
         return stored
-    # alone where nothing is gained by company, which could mean padding and other last digits
+    # Otherwise each prompt is computed alone: a batch would bring no gain, but padding and
+    # different rounding.
     size = _SIDE_BY_SIDE if engine.limits.side_by_side else 1
     parts = [engine.features(ids[start : start + size]) for start in range(0, len(ids), size)]
     features = np.concatenate(parts)
@@ -78,7 +80,7 @@ def _shard(ids: Sequence[Sequence[int]], engine: Engine, path: Path | None) -> N
 
 
 def _write(path: Path, features: NDArray[np.float32]) -> None:
-    """Whole or not at all: a kill in the middle leaves no half-written shard behind."""
+    """Writes atomically: a kill in the middle leaves no partial shard."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     with partial.open("wb") as file:

@@ -1,7 +1,8 @@
-"""A backbone as an ONNX graph without weights: those are the checkpoint's own, by name.
+"""Writes a backbone as an ONNX graph without weights, which come from the checkpoint by name.
 
-One prompt a run (on a CPU a batch gains nothing and its padding costs), so the graph has no
-batch axis and no attention mask. Made when a checkpoint is written; needs the onnx package.
+A run has one prompt (on a CPU a batch brings no gain and its padding costs time), so that the graph
+has no batch axis and no attention mask. Graphs are made when a checkpoint is written, which needs
+the onnx package.
 """
 
 from __future__ import annotations
@@ -34,15 +35,15 @@ def build_graph(
     pooling: str = "mean",
     max_tokens: int = 0,
 ) -> bytes:
-    """The graph: words (S, H) float32 -> features (F,) float32.
+    """The serialised graph: words (S, H) float32 -> features (F,) float32.
 
-    words: the rows of the word table that the prompt's ids name. The table stays outside: it is
+    words: the rows of the word table for the prompt's ids. The table itself stays outside: it is
     the largest tensor, onnxruntime would copy it, and a prompt needs few of its rows.
 
-    config: the backbone's config.json. precision: int8 (activations too, see GraphWriter) or fp32.
-    feature_layers: hidden states whose pooled vectors are joined; -1 is the last, 0 the embeddings.
-    max_tokens: the most that a decoder's prompt has. Raises CheckpointError for another
-    architecture, ExtraMissingError without onnx.
+    config: the backbone's config.json. precision: int8 (also for activations, see GraphWriter) or
+    fp32. feature_layers: hidden states whose pooled vectors are joined; -1 is the last, 0 the
+    embeddings. max_tokens: the most tokens of a decoder's prompt. Raises CheckpointError for other
+    architectures, ExtraMissingError without onnx.
     """
     kind = config.get("model_type")
     known = pooling in encoder_graph.POOLINGS
@@ -61,12 +62,12 @@ def build_graph(
 
 
 def word_table(config: Mapping[str, Any]) -> str:
-    """The tensor whose rows are the graph's input."""
+    """The name of the tensor whose rows are the graph's input."""
     return encoder_graph.WORDS if config.get("model_type") == "bert" else decoder_graph.WORDS
 
 
 def layers_used(feature_layers: Sequence[int], n_layers: int) -> int:
-    """How many of the backbone's layers the features need: what lies above is never computed."""
+    """How many of the backbone's layers the features need; the layers above are never computed."""
     return max(_state(layer, n_layers) for layer in feature_layers)
 
 
@@ -80,7 +81,7 @@ def initializers(
     turned: bool = False,
 ) -> dict[str, NDArray[Any]]:
     """The weights, by name, of a graph of n_layers layers, from the checkpoint's tensors. turned:
-    for a graph that does not turn them itself."""
+    transposes weights for a graph that does not do so itself."""
     feeds: dict[str, NDArray[Any]] = {}
     for name, tensor in tensors.items():
         if not _is_used(name, n_layers):
@@ -94,7 +95,8 @@ def initializers(
             weight = np.ascontiguousarray(tensor.T) if turned else tensor
             feeds[name], feeds[f"{name}_scale"] = weight, scale
         else:
-            # as they are: the graph makes them exact, so that onnxruntime owns what it keeps
+            # Given as stored: the graph converts them to float32, so that onnxruntime owns the
+            # result.
             feeds[name], feeds[f"{name}_scale"] = tensor, scale[:, None]
     if config is not None and config.get("model_type") in _DECODERS:
         feeds |= rotary_tables(config, max_tokens)
@@ -102,7 +104,7 @@ def initializers(
 
 
 def _state(layer: int, n_layers: int) -> int:
-    """The index from the front: 0 the embeddings, n_layers the last layer's output."""
+    """The index of a state from the front: 0 the embeddings, n_layers the last layer's output."""
     return layer if layer >= 0 else n_layers + 1 + layer
 
 

@@ -1,4 +1,4 @@
-"""Collects the nodes of an ONNX graph whose weights are given at load."""
+"""Collects the nodes of an ONNX graph whose weights are supplied when it is loaded."""
 
 from __future__ import annotations
 
@@ -13,19 +13,22 @@ INT8: Final = "int8"
 FP32: Final = "fp32"
 MICROSOFT: Final = "com.microsoft"
 INPUT: Final = "words"
-# Where a graph says its weights are: they are given at load, in the checkpoint's own layout. Older
-# graphs say "given-at-load" and want those of integer products turned.
+# The graph's mark that its weights are supplied at load in the checkpoint's own layout. Older
+# graphs are marked "given-at-load" and expect the weights of integer products transposed.
 AS_STORED: Final = "given-as-stored"
 _OPSET: Final = 20
 _LEVELS: Final = 127.0
-# A row of zeros must not be divided by zero; any scale will do for it.
+# Keeps a row of zeros from being divided by zero; any scale will do for it.
 _SMALLEST: Final = 1e-12
 
 
 class GraphWriter:
-    """Every method returns the name of its output. precision: of the linear layers. int8: each
-    position's activations get a scale of their own (its peak over 127), so that a token with
-    outliers costs the others nothing; the product is of integers, exact."""
+    """Every method returns the name of its output.
+
+    precision: of the linear layers. With int8 each position's activations have their own scale
+    (their peak over 127), so that a token with outliers does not cost the others precision; the
+    integer product is exact.
+    """
 
     def __init__(self, precision: str) -> None:
         """Raises ExtraMissingError without the onnx package."""
@@ -40,7 +43,8 @@ class GraphWriter:
         self._quantised: dict[str, tuple[str, str]] = {}
 
     def serialised(self, inner: str, words_width: int, width: int, name: str) -> bytes:
-        """The model: words (S, words_width) -> features (width,), which inner is."""
+        """The serialised model: words (S, words_width) -> features (width,), the tensor named
+        `inner`."""
         helper, kind = self._onnx.helper, self._onnx.TensorProto
         self._nodes.append(helper.make_node("Identity", [inner], ["features"]))
         graph = helper.make_graph(
@@ -56,18 +60,18 @@ class GraphWriter:
         return content
 
     def op(self, kind: str, inputs: list[str], domain: str = "", **attributes: Any) -> str:
-        """One node."""
+        """Adds one node."""
         output = f"v{len(self._nodes)}"
         make = self._onnx.helper.make_node
         self._nodes.append(make(kind, inputs, [output], domain=domain, **attributes))
         return output
 
     def ms(self, kind: str, inputs: list[str], **attributes: Any) -> str:
-        """One node of onnxruntime's own."""
+        """Adds one node of onnxruntime's own operators."""
         return self.op(kind, inputs, MICROSOFT, **attributes)
 
     def linear(self, x: str, name: str, n_in: int, n_out: int, *, bias: bool = True) -> str:
-        """(S, n_in) -> (S, n_out)."""
+        """A linear layer: (S, n_in) -> (S, n_out)."""
         weight = f"{name}.weight"
         if self._precision == FP32:
             operands = [x, self._exact(weight, n_out, n_in)]
@@ -82,8 +86,8 @@ class GraphWriter:
         return self.op("Add", [product, f"{name}.bias"])
 
     def _product_of_integers(self, x: str, weight: str, n_in: int, n_out: int) -> str:
-        # turned by onnxruntime at load: it packs what it turned and lets go of it, where a weight
-        # that was handed over turned would stay in memory beside the packed one
+        # onnxruntime transposes the weight at load, packs it and frees it; a weight supplied
+        # already transposed would stay in memory beside the packed one.
         self.weight(weight, [n_out, n_in], int8=True)
         self.weight(f"{weight}_scale", [n_out])
         turned = self.op("Transpose", [weight], perm=[1, 0])
@@ -94,14 +98,14 @@ class GraphWriter:
 
     def _exact(self, weight: str, n_rows: int, n_columns: int) -> str:
         # onnxruntime computes this once, at load, keeps what its matrix multiplication packs and
-        # lets go of the rest: weights handed over as float32 would stay in memory twice
+        # frees the rest; weights supplied as float32 would stay in memory twice.
         self.weight(weight, [n_rows, n_columns], int8=True)
         self.weight(f"{weight}_scale", [n_rows, 1])
         exact = self.op("Cast", [weight], to=self._onnx.TensorProto.FLOAT)
         return self.op("Mul", [exact, f"{weight}_scale"])
 
     def _per_row(self, x: str) -> tuple[str, str]:
-        """(S, n) -> uint8 of the same shape around 128, and the scales (S, 1)."""
+        """Quantises (S, n) to uint8 of the same shape around 128, with scales (S, 1)."""
         if x not in self._quantised:
             peak = self.op("ReduceMax", [self.op("Abs", [x]), self.ints("last", [-1])], keepdims=0)
             scale = self.op("Mul", [peak, self.floats("per_level", 1.0 / _LEVELS)])
@@ -115,7 +119,7 @@ class GraphWriter:
         return self.constant("zero_point", np.array(128, dtype=np.uint8))
 
     def weight(self, name: str, shape: list[int], *, int8: bool = False) -> None:
-        """A tensor that the engine gives at load."""
+        """Declares a tensor that the engine supplies at load."""
         kinds = self._onnx.TensorProto
         tensor = kinds(name=name, dims=shape)
         tensor.data_type = kinds.INT8 if int8 else kinds.FLOAT
@@ -132,7 +136,7 @@ class GraphWriter:
         return self.constant(name, np.array(value, dtype=np.float32))
 
     def constant(self, name: str, value: NDArray[Any]) -> str:
-        """A small tensor inside the graph, once for each name."""
+        """A small tensor inside the graph; each name is stored once."""
         if all(tensor.name != name for tensor in self._weights):
             self._weights.append(self._onnx.numpy_helper.from_array(value, name))
         return name

@@ -17,10 +17,11 @@ def load_engine(
     *,
     n_threads: int = 0,
 ) -> Engine:
-    """onnx: the CPU engine; torch: torch on a GPU or a CPU; vllm: vLLM, in this process or behind
-    it; auto: onnx where the checkpoint has its graph, else torch.
+    """Loads an engine.
 
-    Raises CheckpointError, ExtraMissingError.
+    kind: onnx is the CPU engine; torch runs on a GPU or a CPU; vllm is vLLM, in this process or on
+    servers; auto is onnx where the checkpoint has its graph, else torch. Raises CheckpointError,
+    ExtraMissingError.
     """
     chosen = options or EngineOptions(n_threads=n_threads)
     if kind == "auto":

@@ -1,7 +1,7 @@
-"""Scores conversations for an event loop, which must never wait for a matrix multiplication.
+"""Scores conversations on an event loop, which must never wait for a matrix multiplication.
 
-A conversation becomes token ids in a thread; equal ids that were scored lately, or are on their
-way, are not scored again; the others go through the batcher to the engine.
+A conversation is tokenised in a thread. Ids that were scored recently, or are being scored, are not
+scored again; the others go through the batcher to the engine.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ _CLOSED: Final = "the scorer was closed before the prompt's turn"
 
 @dataclass(slots=True, eq=False)
 class _Shared:
-    """A prompt on its way to the engine and how many callers want it."""
+    """A prompt that is being scored, and how many callers wait for it."""
 
     task: asyncio.Task[ScoredPrompt]
     n_callers: int = field(default=0)
 
 
 class LocalScorer:
-    """A checkpoint and its engine in this process. Used on one event loop."""
+    """A checkpoint and its engine in this process. It belongs to one event loop."""
 
     def __init__(
         self,
@@ -51,13 +51,13 @@ class LocalScorer:
         cache_size: int = 4096,
         observer: Observer | None = None,
     ) -> None:
-        """max_waiting: how many callers are let in at a time. cache_size: leaderboards that are
-        remembered, 0 for none."""
+        """max_waiting: the most callers that may wait at a time. cache_size: the number of
+        leaderboards that are remembered, 0 for none."""
         self._checkpoint = checkpoint
         self._engine = engine
         self._max_waiting = max_waiting
         self._observer = observer or Silent()
-        # asked for with every request
+        # read by every request
         self._models = tuple(checkpoint.manifest.models)
         self._cache: PromptCache[ScoredPrompt] = PromptCache(cache_size)
         self._in_flight: dict[bytes, _Shared] = {}
@@ -99,11 +99,11 @@ class LocalScorer:
 
     @property
     def n_waiting(self) -> int:
-        """Callers who have no answer yet."""
+        """The number of callers that have no answer yet."""
         return self._waiting
 
     def make_room(self, n: int) -> None:
-        """Raises ScorerOverloadedError where n callers more would not be let in."""
+        """Raises ScorerOverloadedError where n more callers would be too many."""
         if self._waiting + n > self._max_waiting:
             self._observer.refused()
             batcher = self._batcher
@@ -111,13 +111,14 @@ class LocalScorer:
             raise ScorerOverloadedError(self._waiting, wait_s)
 
     async def start(self) -> None:
-        """The engine is warm already."""
+        """Does nothing: the engine is already warm."""
 
     async def score(self, conversation: Conversation) -> ScoredPrompt:
-        """Raises ScorerOverloadedError at once where max_waiting callers wait already, and
-        ScoringError once the scorer is closed.
+        """Scores a conversation.
 
-        A prompt whose callers all gave up while it waited is not scored.
+        Raises ScorerOverloadedError at once where max_waiting callers wait already, and
+        ScoringError once the scorer is closed. A prompt whose callers all gave up while it waited
+        is not scored.
         """
         if self._closed:
             raise ScoringError("the scorer is closed")
@@ -159,7 +160,7 @@ class LocalScorer:
         return await self._share(key, shared)
 
     async def _share(self, key: bytes, shared: _Shared) -> ScoredPrompt:
-        """The common task's result; the last caller to give up takes it out of the queue."""
+        """Waits for the shared result; the last caller to give up removes it from the queue."""
         shared.n_callers += 1
         try:
             return await asyncio.shield(shared.task)
@@ -177,7 +178,7 @@ class LocalScorer:
         return scored
 
     def _engine_queue(self) -> Batcher:
-        # made at first use: it belongs to the event loop, the scorer is made before there is one
+        # Made at first use, because it belongs to the event loop, which the scorer is made before.
         if self._batcher is None:
             self._batcher = Batcher(self._engine, observer=self._observer)
         return self._batcher
@@ -185,14 +186,14 @@ class LocalScorer:
     async def count_tokens(self, text: str) -> int:
         count = self._checkpoint.prompt.count_tokens
         if len(text) <= _COUNTED_AT_ONCE_CHARS:
-            return count(text)  # sooner than a thread has taken it up
+            return count(text)  # faster than handing it to a thread
         loop = asyncio.get_running_loop()
         return await _unless_closed(
             lambda: loop.run_in_executor(self._tokenisers, count, text), lambda: self._closed
         )
 
     async def close(self) -> None:
-        """Finishes the batch under way; prompts that wait fail with ScoringError."""
+        """Finishes the current batch; waiting prompts fail with ScoringError."""
         self._closed = True
         await asyncio.to_thread(self._tokenisers.shutdown, cancel_futures=True)
         if self._batcher is not None:
@@ -201,7 +202,8 @@ class LocalScorer:
 
 
 async def _unless_closed(work: Callable[[], Awaitable[T]], is_closed: Callable[[], bool]) -> T:
-    """A future that the executor cancels as it is closed is an error, not the caller's leaving."""
+    """Turns a cancellation that the closing executor causes into an error, since the caller did not
+    cancel."""
     try:
         return await work()
     except asyncio.CancelledError:
@@ -223,7 +225,8 @@ def build_local_scorer(
     max_tokens: int | None = None,
     cache_size: int = 4096,
 ) -> LocalScorer:
-    """Loads a checkpoint and warms its engine up. max_tokens: reads only that much of the end of a
-    prompt, where the checkpoint would read more. Raises CheckpointError, ExtraMissingError."""
+    """Loads a checkpoint and warms up its engine. max_tokens: reads only that many tokens of the
+    end of a prompt, where that is below the checkpoint's limit. Raises CheckpointError,
+    ExtraMissingError."""
     checkpoint = load_checkpoint(path).limited(max_tokens)
     return LocalScorer.warmed(checkpoint, engine, options, cache_size=cache_size)

@@ -1,4 +1,4 @@
-"""The backbone in torch: the reference that other engines are held against."""
+"""The backbone in torch: the reference against which other engines are checked."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LAST: Final = -1
 
 
 class Backbone(nn.Module):
-    """An encoder or a decoder of transformers, pooled, its feature layers joined."""
+    """An encoder or a decoder of transformers, with pooling and its feature layers joined."""
 
     def __init__(
         self, config: Mapping[str, Any], feature_layers: Sequence[int], pooling: str = "mean"
@@ -34,7 +34,7 @@ class Backbone(nn.Module):
         self.pooling = pooling
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """input_ids, attention_mask: (B, S), padded on the right -> features (B, F)."""
+        """Features (B, F) from input_ids and attention_mask (B, S), padded on the right."""
         deep = self.feature_layers != [_LAST]
         output = self.model(
             input_ids=input_ids, attention_mask=attention_mask, output_hidden_states=deep
@@ -47,8 +47,8 @@ class Backbone(nn.Module):
         return torch.cat(pooled, dim=-1)
 
     def _pool(self, state: Tensor, attention_mask: Tensor) -> Tensor:
-        """(B, S, H) -> (B, H) float32, by position: no id is looked for."""
-        state = state.float()  # a sum over positions in half precision would lose digits
+        """(B, S, H) -> (B, H) float32. The position decides; no special id is looked for."""
+        state = state.float()  # half precision loses digits in a sum
         if self.pooling == "first":
             return state[:, 0]
         if self.pooling == "last":
@@ -61,13 +61,13 @@ class Backbone(nn.Module):
 
 
 def _largest(state: Tensor, attention_mask: Tensor) -> Tensor:
-    """(B, S, H) -> (B, H) float32: each unit's maximum over positions."""
+    """(B, S, H) -> (B, H) float32: each unit's maximum over the positions."""
     padding = attention_mask.unsqueeze(-1) == 0
     return state.float().masked_fill(padding, -torch.inf).amax(dim=1)
 
 
 def load_backbone(checkpoint: Checkpoint) -> Backbone:
-    """The checkpoint's backbone: int8 rows made float32 again, other weights as they are stored.
+    """Loads the checkpoint's backbone: int8 rows become float32, other weights keep their type.
     Raises CheckpointError."""
     manifest = checkpoint.manifest
     backbone = Backbone(checkpoint.config, manifest.feature_layers, manifest.pooling)
@@ -99,8 +99,8 @@ def _empty_model(config: Mapping[str, Any]) -> nn.Module:
 
 
 def stored_weights(checkpoint: Checkpoint) -> dict[str, Tensor]:
-    """The backbone's (`model.*`) weights, int8 rows made float32 again, others in their own type.
-    Raises CheckpointError."""
+    """The backbone's (`model.*`) weights: int8 rows become float32, others keep their type. Raises
+    CheckpointError."""
     if checkpoint.manifest.quantization == "none":
         try:
             stored = load_file(checkpoint.path / WEIGHTS)
@@ -111,7 +111,7 @@ def stored_weights(checkpoint: Checkpoint) -> dict[str, Tensor]:
 
 
 def exact_weights(tensors: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[np.float32]]:
-    """The backbone's (`model.*`) weights, int8 rows made float32 again."""
+    """The backbone's (`model.*`) weights, with int8 rows converted to float32."""
     exact: dict[str, NDArray[np.float32]] = {}
     for name, tensor in tensors.items():
         if not name.startswith("model.") or name.endswith("_scale"):

@@ -1,4 +1,4 @@
-"""What a scorer tells of its work: for metrics, which this package knows nothing of."""
+"""The interface through which a scorer reports its work, for example to metrics."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from typing import Protocol
 
 
 class Observer(Protocol):
-    """Told of each step, on the event loop. No prompt and no id ever gets here."""
+    """Called at each step, on the event loop. No prompt and no token id is passed."""
 
     def tokenised(self, seconds: float, n_tokens: int) -> None:
-        """A prompt became n_tokens ids."""
+        """A prompt was tokenised into n_tokens ids."""
 
     def waited(self, seconds: float) -> None:
         """A prompt left the queue."""
@@ -18,7 +18,7 @@ class Observer(Protocol):
         """The engine scored a batch."""
 
     def spared(self, how: str) -> None:
-        """A prompt was not scored: it was `cached`, `joined` an equal one on its way, or its
+        """A prompt was not scored: it was `cached`, or `joined` an equal one on its way, or its
         callers `left`."""
 
     def refused(self) -> None:
@@ -26,19 +26,19 @@ class Observer(Protocol):
 
 
 class Silent:
-    """Tells nobody."""
+    """An observer that ignores everything."""
 
     def tokenised(self, seconds: float, n_tokens: int) -> None:
-        """Nothing."""
+        """Ignored."""
 
     def waited(self, seconds: float) -> None:
-        """Nothing."""
+        """Ignored."""
 
     def inferred(self, seconds: float, n_prompts: int, n_tokens: int) -> None:
-        """Nothing."""
+        """Ignored."""
 
     def spared(self, how: str) -> None:
-        """Nothing."""
+        """Ignored."""
 
     def refused(self) -> None:
-        """Nothing."""
+        """Ignored."""

@@ -1,7 +1,8 @@
-"""The default engine: onnxruntime on a CPU, one prompt a run, no torch.
+"""The default engine: onnxruntime on a CPU, one prompt per run, without torch.
 
-A prompt is computed by one thread, and several prompts at a time: threads that share a prompt spin
-while they wait for each other, which costs twice the CPU and gains nothing on a short one.
+Each prompt is computed by one thread, and several prompts run at a time. Threads that share a
+prompt spin while they wait for each other, which doubles the CPU time and is no faster for short
+prompts.
 """
 
 from __future__ import annotations
@@ -28,9 +29,11 @@ class OnnxEngine:
     """Runs the checkpoint's graph with the checkpoint's own weights."""
 
     def __init__(self, checkpoint: Checkpoint, *, n_threads: int = 0) -> None:
-        """n_threads: for each prompt, one prompt at a time; 0: one thread for each, and as many
-        calls at a time as there are cores but one, which is the event loop's. Raises
-        CheckpointError."""
+        """n_threads: the threads per prompt, with one prompt at a time; 0: one thread per prompt,
+        and one concurrent call per core, less one core for the event loop.
+
+        Raises CheckpointError.
+        """
         graph = checkpoint.path / GRAPH
         if not graph.exists():
             raise CheckpointError(
@@ -50,19 +53,19 @@ class OnnxEngine:
         table = word_table(checkpoint.config)
         self._words: NDArray[np.int8] = checkpoint.tensors[table]
         self._scales: NDArray[np.float32] = checkpoint.tensors[f"{table}_scale"]
-        # onnxruntime reads these buffers as long as the session lives
+        # onnxruntime reads these buffers as long as the session lives.
         self._weights = [onnxruntime.OrtValue.ortvalue_from_numpy(w) for w in weights.values()]
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = max(1, n_threads)
         options.log_severity_level = 3
-        # planning memory by the shape of the last prompt holds on to that of the longest
+        # A memory plan for the last prompt's shape would keep the memory of the longest one.
         options.enable_mem_pattern = False
         options.add_external_initializers(list(weights), self._weights)
         try:
             self._session = onnxruntime.InferenceSession(
                 str(graph), options, providers=["CPUExecutionProvider"]
             )
-        except Exception as error:  # onnxruntime's errors share no base
+        except Exception as error:  # onnxruntime's errors have no common base
             raise CheckpointError(f"{graph}: does not fit the weights: {error}") from error
         self._n_cores = usable_cores() if n_threads == 0 else 1
         self._side_by_side = ThreadPoolExecutor(self._n_cores, thread_name_prefix="p2l-onnx")
@@ -71,12 +74,13 @@ class OnnxEngine:
 
     @property
     def limits(self) -> EngineLimits:
-        """One prompt a call: on a CPU a batch of two takes as long as two."""
+        """One prompt per call: on a CPU a batch of two takes twice as long as one."""
         parallel = max(1, self._n_cores - 1)
         return EngineLimits(1, 1, parallel=parallel, side_by_side=self._n_cores > 1)
 
     def features(self, batch: Sequence[Sequence[int]]) -> NDArray[np.float32]:
-        """Token ids of B prompts -> (B, H), one run each, side by side: padding would only cost."""
+        """Features (B, F) of B prompts, one run each, side by side: padding would only cost
+        time."""
         if len(batch) == 1 or self._n_cores == 1:
             return np.stack([self._one(ids) for ids in batch])
         return np.stack(list(self._side_by_side.map(self._one, batch)))
@@ -86,21 +90,21 @@ class OnnxEngine:
         try:
             words = dequantize_rows(self._words[rows], self._scales[rows])  # (S, H)
             features: NDArray[np.float32] = self._session.run(None, {INPUT: words})[0]
-        except Exception as error:  # onnxruntime's errors share no base
+        except Exception as error:  # onnxruntime's errors have no common base
             raise ScoringError("onnxruntime failed on a prompt") from error
         return features
 
     def warm_up(self) -> None:
-        """The first run of a length allocates."""
+        """Runs once, since the first run of a length allocates memory."""
         self.features([[0] * 8])
 
     def close(self) -> None:
-        """Ends the threads that prompts of a batch are computed on."""
+        """Ends the threads that compute the prompts of a batch."""
         self._side_by_side.shutdown()
 
 
 def _return_memory() -> None:
-    """What loading used in passing, tens of megabytes, goes back to the system (glibc only)."""
+    """Returns the tens of megabytes that loading used temporarily to the system (glibc only)."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
     if trim is not None:
         trim(0)

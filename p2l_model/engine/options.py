@@ -1,4 +1,4 @@
-"""How an engine is set up. What an engine has no use for, it ignores."""
+"""The settings of an engine. An engine ignores those that it does not use."""
 
 from __future__ import annotations
 
@@ -12,11 +12,14 @@ DTYPES: Final[tuple[DType, ...]] = ("auto", "float32", "bfloat16", "float16")
 
 @dataclass(frozen=True, slots=True)
 class EngineOptions:
-    """n_threads: of a CPU engine, for each prompt, one prompt at a time; 0: onnx takes one for each
-    and as many prompts at a time as there are cores but one, torch every core. dtype: of the
-    backbone (torch, vllm); auto is float32 on a CPU and bfloat16 on a GPU. compile: torch.compile.
-    batch_tokens: the most tokens of a batch, padding included. vllm_urls: vLLM servers; without
-    any, vllm runs in this process, with vllm_args as further arguments of its LLM class."""
+    """The settings of an engine.
+
+    n_threads: the CPU threads per prompt, with one prompt at a time; 0: onnx uses one per prompt
+    and one concurrent prompt per core but one, torch uses every core. dtype: of the backbone
+    (torch, vllm); auto is float32 on a CPU and bfloat16 on a GPU. compile: whether torch.compile is
+    used. batch_tokens: the most tokens of a batch, padding included. vllm_urls: vLLM servers;
+    without any, vllm runs in this process, and vllm_args are further arguments of its LLM class.
+    """
 
     n_threads: int = 0
     dtype: DType = "auto"

@@ -1,4 +1,4 @@
-"""Which of several like services is asked: the healthy one with the least to do."""
+"""Chooses among several equal services: the healthy one with the least work."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
-# Failures in a row after which a replica is left alone. One can be the prompt's own doing.
+# A replica is paused after this many failures in a row. A single failure may be the prompt's fault.
 _TOLERATED: Final = 3
 _FIRST_PAUSE_S: Final = 0.5
 _LONGEST_PAUSE_S: Final = 15.0
@@ -16,7 +16,7 @@ _LONGEST_PAUSE_S: Final = 15.0
 
 @dataclass(slots=True, eq=False)
 class Replica:
-    """One service. until_s: left alone until then, by the clock; failures: in a row."""
+    """One service. until_s: the end of its pause, by the clock; failures: how many in a row."""
 
     url: str
     in_flight: int = 0
@@ -25,12 +25,13 @@ class Replica:
 
     @property
     def is_suspect(self) -> bool:
-        """Failed too often of late: asked by one request at a time until it answers."""
+        """Whether it failed too often lately: it then gets one request at a time until it
+        answers."""
         return self.failures >= _TOLERATED
 
 
 class Replicas:
-    """Never empty. clock: seconds, monotonic."""
+    """The replicas; there is always at least one. clock: monotonic seconds."""
 
     def __init__(self, urls: Sequence[str], clock: Callable[[], float]) -> None:
         self._all = [Replica(url.rstrip("/")) for url in urls]
@@ -41,7 +42,7 @@ class Replicas:
         return iter(self._all)
 
     def usable(self, tried: Collection[Replica]) -> list[Replica]:
-        """Those that may be asked now, the least loaded first; equals take turns."""
+        """The replicas that may be asked now, the least loaded first; equals take turns."""
         now_s = self._clock()
         self._turn += 1
         rotated = (
@@ -58,7 +59,7 @@ class Replicas:
 
     @contextmanager
     def asking(self, replica: Replica) -> Iterator[None]:
-        """Counts a request as under way there."""
+        """Counts a request as running there."""
         replica.in_flight += 1
         try:
             yield
@@ -66,17 +67,18 @@ class Replicas:
             replica.in_flight -= 1
 
     def answered(self, replica: Replica) -> None:
-        """It is well."""
+        """Records an answer: the replica is healthy."""
         replica.failures = 0
         replica.until_s = -math.inf
 
     def failed(self, replica: Replica, *, gone: bool = False) -> None:
-        """gone: there is nobody at the address, so that one failure says it all. Pauses double."""
+        """Records a failure. gone: nobody listens at the address, so that one failure is enough.
+        Each pause is twice as long as the one before."""
         replica.failures = max(replica.failures + 1, _TOLERATED if gone else 0)
         if replica.is_suspect:
             pause_s = _FIRST_PAUSE_S * 2.0 ** min(replica.failures - _TOLERATED, 10)
             replica.until_s = self._clock() + min(pause_s, _LONGEST_PAUSE_S)
 
     def busy(self, replica: Replica, seconds: float) -> None:
-        """It is well and asked to be left alone for a moment."""
+        """Records that it is healthy but asked not to be called for that many seconds."""
         replica.until_s = self._clock() + min(seconds, _LONGEST_PAUSE_S)

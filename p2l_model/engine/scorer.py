@@ -1,4 +1,4 @@
-"""Where leaderboards come from: one protocol, and the constant leaderboard."""
+"""The interface of scorers, which give leaderboards, and a scorer with a constant leaderboard."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _BYTES_PER_TOKEN = 4
 
 
 class ScorerOverloadedError(ScoringError):
-    """More prompts wait to be scored than the queue holds. retry_after_s: when to come again."""
+    """The queue of prompts is full. retry_after_s: when to try again."""
 
     def __init__(self, n_waiting: int, retry_after_s: float = 1.0) -> None:
         super().__init__(f"{n_waiting} prompts wait to be scored")
@@ -24,38 +24,38 @@ class ScorerOverloadedError(ScoringError):
 
 @dataclass(frozen=True, slots=True)
 class ScoredPrompt:
-    """A prompt's leaderboard and how many tokens of it the model read."""
+    """A prompt's leaderboard, and how many tokens of the prompt the model read."""
 
     leaderboard: PromptLeaderboard
     n_tokens: int
 
 
 class Scorer(Protocol):
-    """Where leaderboards come from."""
+    """The source of leaderboards."""
 
     @property
     def models(self) -> tuple[str, ...]:
-        """The leaderboard's names; empty while they are not known yet."""
+        """The names on the leaderboards; empty while they are not known yet."""
 
     @property
     def marginal(self) -> PromptLeaderboard | None:
-        """What to route on when scoring fails; None where there is nothing else."""
+        """The leaderboard to use when scoring fails; None where there is none."""
 
     async def start(self) -> None:
         """Called once, on the event loop that scores."""
 
     async def score(self, conversation: Conversation) -> ScoredPrompt:
-        """Raises ScoringError."""
+        """The leaderboard of a conversation. Raises ScoringError."""
 
     async def count_tokens(self, text: str) -> int:
-        """An estimate of the text's tokens, for costs."""
+        """An estimate of the text's number of tokens, for costs."""
 
     async def close(self) -> None:
-        """Waits for what is under way."""
+        """Waits for the work under way, then frees resources."""
 
 
 class FixedScorer:
-    """The same leaderboard for every prompt (Bradley-Terry), no model at all."""
+    """Gives the same leaderboard for every prompt (Bradley-Terry), without any network."""
 
     def __init__(self, coefficients: Mapping[str, float]) -> None:
         self._board = PromptLeaderboard(

@@ -1,4 +1,4 @@
-"""The torch engine: the reference, and one for a GPU."""
+"""The torch engine: the reference implementation, and an engine for GPUs."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from p2l_model.errors import CheckpointError, ExtraMissingError, ScoringError
 
 try:
     from p2l_model.engine.network import load_backbone
-except ImportError as error:  # torch is here, transformers is not
+except ImportError as error:  # torch is installed, transformers is not
     raise ExtraMissingError("transformers", "torch") from error
 
-# A GPU is busy with this many tokens; more in a batch only makes the first one wait.
+# This many tokens keep a GPU busy; a larger batch only delays the first prompt.
 _GPU_BATCH_TOKENS: Final = 16_384
 _GPU_BATCH_PROMPTS: Final = 256
 _GPU_WAIT_MS: Final = 2.0
@@ -32,8 +32,8 @@ _DTYPES: Final = {
 
 
 class TorchEngine:
-    """A prompt a forward pass on a CPU; on a GPU batches, padded on the right to lengths that are
-    alike. The mask keeps padding out of every result."""
+    """On a CPU one prompt per forward pass; on a GPU batches of similar lengths, padded on the
+    right. The attention mask keeps padding out of every result."""
 
     def __init__(
         self,
@@ -51,13 +51,14 @@ class TorchEngine:
         backbone = load_backbone(checkpoint).to(self._device, self._dtype(chosen))
         self._backbone = backbone
         if chosen.compile:
-            # dynamic: otherwise every new length would be compiled, for minutes
+            # dynamic: otherwise every new length would be compiled, which takes minutes.
             self._backbone = torch.compile(backbone, dynamic=True)  # type: ignore[assignment]
         self._batch_tokens = chosen.batch_tokens or _GPU_BATCH_TOKENS
         self._longest = min(checkpoint.max_tokens, self._batch_tokens)
 
     def _dtype(self, options: EngineOptions) -> torch.dtype:
-        """A CPU without bfloat16 instructions only emulates it, four times slower."""
+        """auto is float32 on a CPU: one without bfloat16 instructions emulates them, four times
+        slower."""
         if options.dtype == "auto":
             return torch.bfloat16 if self._on_gpu else torch.float32
         if options.dtype not in _DTYPES:
@@ -66,14 +67,14 @@ class TorchEngine:
 
     @property
     def limits(self) -> EngineLimits:
-        """On a CPU a batch gains nothing and its padding costs."""
+        """One prompt per call on a CPU, where a batch brings no gain and its padding costs time."""
         if not self._on_gpu:
             return EngineLimits(batch_tokens=1, batch_prompts=1)
         return EngineLimits(self._batch_tokens, _GPU_BATCH_PROMPTS, _GPU_WAIT_MS, pads=True)
 
     @torch.inference_mode()
     def features(self, batch: Sequence[Sequence[int]]) -> NDArray[np.float32]:
-        """Token ids of B prompts -> (B, H). Raises ScoringError."""
+        """Features (B, F) of B prompts given as token ids. Raises ScoringError."""
         try:
             longest = max(len(ids) for ids in batch)
             ids = torch.zeros((len(batch), longest), dtype=torch.long)  # (B, S)
@@ -88,13 +89,13 @@ class TorchEngine:
         return features
 
     def warm_up(self) -> None:
-        """Kernels are chosen, and memory taken, at the first pass of a size."""
+        """Runs once: the first pass of a size chooses kernels and allocates memory."""
         self.features([[0] * 8])
         if self._on_gpu:
             self.features([[0] * self._longest] * max(1, self._batch_tokens // self._longest))
 
     def close(self) -> None:
-        """The GPU's memory can be used by others."""
+        """Frees the GPU's memory."""
         del self._backbone
         if self._on_gpu:
             torch.cuda.empty_cache()

@@ -1,1 +1,1 @@
-"""How good a checkpoint is, against which baseline, and with which interval."""
+"""Measures how good a checkpoint is, against which baseline, and with which interval."""

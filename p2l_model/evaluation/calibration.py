@@ -1,5 +1,5 @@
-"""Whether probabilities mean what they say: the table behind the ECE, its picture, and how often
-each outcome happens against how often it was predicted."""
+"""Checks whether probabilities are calibrated: the table behind the ECE, its diagram, and how often
+each outcome happens compared with how often it was predicted."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from p2l_model.evaluation.metrics import (
 from p2l_model.preference import outcomes
 from p2l_model.types import FloatArray, PreferenceFamily
 
-_Z: Final = 1.959964  # the normal's 97.5% quantile
+_Z: Final = 1.959964  # the normal distribution's 97.5% quantile
 _DPI: Final = 120
 _LARGEST_DOT: Final = 180.0
 
@@ -32,7 +32,7 @@ def calibration_table(predictions: Predictions, votes: VoteTable) -> list[dict[s
 
     Each has low, high, n and weight of its votes, mean_predicted, observed (the share that a won)
     and observed_ci95; the last three are None in an empty bin. The ECE is the mean of
-    |mean_predicted - observed| by weight.
+    |mean_predicted - observed|, weighted by weight.
     """
     decisive = predictions.outcome_a != 0.5
     p, y = predictions.p_a[decisive], predictions.outcome_a[decisive]
@@ -49,10 +49,11 @@ def calibration_table(predictions: Predictions, votes: VoteTable) -> list[dict[s
 def outcome_table(
     family: PreferenceFamily, votes: VoteTable, outputs: HeadOutputs
 ) -> dict[str, dict[str, float]]:
-    """By outcome of the family: observed, the share of votes by weight, and predicted, the mean
-    probability. Outcomes that the family lacks count as in training (`target_matrix`).
+    """For each outcome of the family: observed, its share of the votes by weight, and predicted,
+    the mean probability.
 
-    outputs: of the votes' P prompts. Empty where no vote has weight.
+    Outcomes that the family lacks count as in training (`target_matrix`). outputs: of the votes' P
+    prompts. Empty where no vote has weight.
     """
     if not votes.weight.sum() > 0:
         return {}
@@ -66,7 +67,7 @@ def outcome_table(
 
 
 def require_matplotlib() -> None:
-    """Raises ExtraMissingError where pictures cannot be drawn."""
+    """Raises ExtraMissingError where matplotlib is not installed."""
     try:
         import matplotlib  # noqa: F401
     except ImportError as error:
@@ -74,15 +75,15 @@ def require_matplotlib() -> None:
 
 
 def draw_reliability(table: Sequence[dict[str, Any]], path: Path, title: str) -> None:
-    """The reliability diagram of a `calibration_table` as a PNG: observed over predicted, with
-    intervals, dots by weight. Raises ExtraMissingError without matplotlib."""
+    """Draws the reliability diagram of a `calibration_table` as a PNG: observed over predicted,
+    with intervals and dots sized by weight. Raises ExtraMissingError without matplotlib."""
     require_matplotlib()
-    # not pyplot, which keeps figures, and a choice of display, in global state
+    # Not pyplot, which keeps figures and the choice of a display in global state.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(5, 5), dpi=_DPI, layout="constrained")
-    canvas: Any = FigureCanvasAgg(figure)  # without types in part
+    canvas: Any = FigureCanvasAgg(figure)  # partly untyped
     axes = figure.add_subplot(xlim=(0, 1), ylim=(0, 1), aspect="equal", title=title)
     axes.set_xlabel("predicted P(a beats b)")
     axes.set_ylabel("observed share that a won")
@@ -117,17 +118,17 @@ def _bin(p: FloatArray, y: FloatArray, weight: FloatArray, prompt: IntArray) -> 
 
 
 def _effective_prompts(weight: FloatArray, prompt: IntArray) -> float:
-    """Kish's effective number of prompts: votes on one prompt may all say the same, so that they
-    count as one, however many they are. The interval is rather too wide than too narrow."""
+    """Kish's effective number of prompts: votes on one prompt may all agree, so they count as one,
+    however many there are. The interval is rather too wide than too narrow."""
     _, index = np.unique(prompt, return_inverse=True)
     totals = np.bincount(index, weights=weight)
     return float(totals.sum() ** 2 / (totals**2).sum())
 
 
 def _wilson(share: float, n: float) -> list[float]:
-    """Wilson's interval of a share. Unlike a bootstrap's it has a width in bins where few prompts
-    all say the same; those are the outermost, which are looked at most."""
+    """Wilson's interval of a share. Unlike a bootstrap's, it has a width in bins of few prompts
+    that all agree; those are the outermost bins, which matter most to readers."""
     centre = (share + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
     half = _Z / (1 + _Z**2 / n) * float(np.sqrt(share * (1 - share) / n + _Z**2 / (4 * n**2)))
-    # at a share of 0 or 1 the nearer end is that share, but for rounding
+    # At a share of 0 or 1 the nearer end equals the share; min and max remove rounding errors.
     return [min(max(centre - half, 0.0), share), max(min(centre + half, 1.0), share)]

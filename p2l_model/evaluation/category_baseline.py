@@ -1,5 +1,5 @@
-"""A leaderboard per category, for votes that are told their category: what reading the prompt must
-beat to be worth more than a label."""
+"""A baseline with one leaderboard per category, for votes whose category is given: a model that
+reads the prompt must beat it to be worth more than a label."""
 
 from __future__ import annotations
 
@@ -17,25 +17,30 @@ from p2l_model.evaluation.metrics import Predictions, predict
 from p2l_model.fitting.linear import FitOptions, Prior, fit_heads, rows_bias
 from p2l_model.types import FloatArray, PreferenceFamily
 
-# How far a category's coefficients stray from the overall ones, in natural log-odds, before any
-# of its votes are seen. Thousands of votes outweigh it; half or twice as much changes little.
+# The prior standard deviation of a category's coefficients from the overall ones, in natural
+# log-odds. Thousands of votes outweigh it; half or twice as much changes little.
 PRIOR_DEVIATION: Final = 1.0
 
-# A source's category: the same word may mean something else in another source.
+# A source and its category: the same label may have another meaning in another source.
 Category = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class CategoryLeaderboards:
-    """rows: of each category in table (C + 1, M + 2), the models' coefficients, eta, gamma; the
-    last row is the overall leaderboard, for categories that training never saw."""
+    """The leaderboards of C categories.
+
+    table (C + 1, M + 2): the models' coefficients, eta and gamma of each category; the last row is
+    the overall leaderboard, for categories that training never saw. rows: category -> row of the
+    table.
+    """
 
     family: PreferenceFamily
     rows: Mapping[Category, int]
     table: FloatArray
 
     def predict(self, votes: VoteTable) -> Predictions:
-        """Of each vote by its own category. votes: between the table's models, in its order."""
+        """Predicts each vote from its own category. votes: between the table's models, in its
+        order."""
         outputs = HeadOutputs(self.table[:, :-2], self.table[:, -2], self.table[:, -1])
         return predict(self.family, replace(votes, prompt=self._row_of(votes)), outputs)
 
@@ -49,11 +54,11 @@ class CategoryLeaderboards:
 
 
 def fit_categories(manifest: Manifest, train: VoteTable) -> CategoryLeaderboards:
-    """One leaderboard per category of train, in the checkpoint's family and for its models.
+    """Fits one leaderboard per category of `train`, in the checkpoint's family and for its models.
 
     Each is the posterior mode under a Gaussian prior around the checkpoint's own marginal
-    leaderboard: a model that a category never saw keeps exactly its overall coefficient, one that
-    it saw little moves little, and no model's coefficient runs away where it won everything.
+    leaderboard: a model without votes in the category keeps exactly its overall coefficient, one
+    with few votes moves little, and none diverges by winning everything.
 
     Raises DataError where no vote is between models of the checkpoint, TrainingError.
     """
@@ -72,7 +77,7 @@ def fit_categories(manifest: Manifest, train: VoteTable) -> CategoryLeaderboards
 
 
 def _fit(family: PreferenceFamily, votes: VoteTable, overall: FloatArray) -> FloatArray:
-    """(M + 2,). No features, so that all prompts are one and the same."""
+    """Fits one row (M + 2,), without features, so that all prompts are treated alike."""
     strength = 1 / (2 * PRIOR_DEVIATION**2 * float(votes.weight.sum()))
     votes = replace(votes, prompt=np.zeros_like(votes.prompt))
     options = FitOptions(family, l2=0.0, l2_common=0.0)

@@ -1,4 +1,5 @@
-"""Two checkpoints on the votes that both know: which is better, and is that more than chance?"""
+"""Compares two checkpoints on the votes between models that both know, with a confidence
+interval."""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ from p2l_model.types import FloatArray
 
 @dataclass(frozen=True, slots=True)
 class _Losses:
-    """Of N votes, by the first checkpoint and the second (N,)."""
+    """The losses (N,) of N votes by the first and the second checkpoint."""
 
     votes: VoteTable
     first: FloatArray
@@ -38,12 +39,12 @@ def common_votes(first: Checkpoint, second: Checkpoint, votes: VoteTable) -> Vot
 def compare_checkpoints(
     first: Scored, second: Scored, votes: VoteTable, seed: int
 ) -> dict[str, Any]:
-    """metric, n, n_prompts, n_skipped, log_loss ({first, second}), delta_log_loss (first - second),
-    delta_ci95 over prompts, and by_source the same.
+    """Returns metric, n, n_prompts, n_skipped, log_loss ({first, second}), delta_log_loss (first -
+    second) and delta_ci95 over prompts, and by_source with the same.
 
-    metric: log_loss where both families have the same outcomes, else log_loss_binary (ties as
-    half), in which alone the two can be compared. features are of the votes' P prompts.
-    Raises DataError where the checkpoints have no vote in common.
+    metric: log_loss where both families have the same outcomes, else log_loss_binary (ties as half
+    a win), the only one that both have in common. features: of the votes' P prompts. Raises
+    DataError where no vote is between models that both checkpoints know.
     """
     common = common_votes(first.checkpoint, second.checkpoint, votes)
     kinds = [outcomes(one.checkpoint.manifest.family) for one in (first, second)]

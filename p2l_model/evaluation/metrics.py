@@ -1,4 +1,4 @@
-"""How good predictions are: per-vote losses, calibration, and intervals that resample prompts."""
+"""Measures of predictions: losses per vote, calibration, and intervals that resample prompts."""
 
 from __future__ import annotations
 
@@ -21,8 +21,11 @@ _CHUNK: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class Predictions:
-    """Of N votes. loss: the family's own cross-entropy (N,). p_a: P(a beats b), ties aside (N,).
-    outcome_a: 1 where a won, 0 where b did, 0.5 for ties, or the soft label (N,)."""
+    """The predictions for N votes.
+
+    loss (N,): the family's own cross-entropy. p_a (N,): P(a beats b), given that one of them wins.
+    outcome_a (N,): 1 where a won, 0 where b did, 0.5 for ties, or the soft label.
+    """
 
     loss: FloatArray
     p_a: FloatArray
@@ -32,14 +35,14 @@ class Predictions:
 def outcome_log_probabilities(
     family: PreferenceFamily, votes: VoteTable, outputs: HeadOutputs
 ) -> FloatArray:
-    """(N, K) over `outcomes(family)`. outputs: of the votes' P prompts."""
+    """Log-probabilities (N, K) of `outcomes(family)`. outputs: of the votes' P prompts."""
     a = outputs.coefficients[votes.prompt, votes.model_a]
     b = outputs.coefficients[votes.prompt, votes.model_b]
     return log_probabilities(family, a, b, outputs.eta[votes.prompt], outputs.gamma[votes.prompt])
 
 
 def predict(family: PreferenceFamily, votes: VoteTable, outputs: HeadOutputs) -> Predictions:
-    """outputs: of the votes' P prompts."""
+    """The predictions for the votes. outputs: of the votes' P prompts."""
     logs = outcome_log_probabilities(family, votes, outputs)
     loss = -(target_matrix(family, votes) * logs).sum(axis=1)
     p_a = 1.0 / (1.0 + np.exp(np.clip(logs[:, 1] - logs[:, 0], -700, 700)))
@@ -47,8 +50,8 @@ def predict(family: PreferenceFamily, votes: VoteTable, outputs: HeadOutputs) ->
 
 
 def summary(predictions: Predictions, weight: FloatArray) -> dict[str, Any]:
-    """log_loss (the family's own outcomes), log_loss_binary (ties as half), accuracy, brier and
-    ece (on decisive votes; None where there are none)."""
+    """Returns log_loss (over the family's own outcomes), log_loss_binary (ties as half a win),
+    accuracy, brier and ece (on decisive votes; None where there are none)."""
     p, y = predictions.p_a, predictions.outcome_a
     decisive = y != 0.5
     return {
@@ -61,9 +64,12 @@ def summary(predictions: Predictions, weight: FloatArray) -> dict[str, Any]:
 
 
 def source_mean(loss: FloatArray, votes: VoteTable) -> float:
-    """Weighted mean loss (N,) per source, then over sources, each with the root of its number of
-    prompts: a large set does not outvote the small ones, a handful of prompts does not decide.
-    Votes without weight do not count; at least one must have some."""
+    """The weighted mean of loss (N,) per source, averaged over sources.
+
+    Each source counts by the square root of its number of prompts, so that a large data set does
+    not outvote the small ones, and a handful of prompts does not decide. Votes without weight do
+    not count; at least one must have some.
+    """
     means, sizes = [], []
     for name in np.unique(votes.source[votes.weight > 0]):
         counted = (votes.source == name) & (votes.weight > 0)
@@ -73,8 +79,8 @@ def source_mean(loss: FloatArray, votes: VoteTable) -> float:
 
 
 def binary_loss(predictions: Predictions) -> FloatArray:
-    """The cross-entropy of P(a beats b), a tie as half a win for each side (N,): the one loss that
-    families with different outcomes have in common."""
+    """The cross-entropy (N,) of P(a beats b), with a tie as half a win for each side: the one loss
+    that families with different outcomes have in common."""
     y, safe = predictions.outcome_a, np.clip(predictions.p_a, 1e-12, 1 - 1e-12)
     loss: FloatArray = -(y * np.log(safe) + (1 - y) * np.log1p(-safe))
     return loss
@@ -83,8 +89,8 @@ def binary_loss(predictions: Predictions) -> FloatArray:
 def loss_difference(
     first: FloatArray, second: FloatArray, weight: FloatArray, prompt: IntArray, seed: int
 ) -> dict[str, Any]:
-    """delta_log_loss: the weighted mean of first - second (N,), None where nothing has weight;
-    delta_ci95: its interval over prompts."""
+    """Returns delta_log_loss, the weighted mean of first - second (N,), None where nothing has
+    weight, and delta_ci95, its interval over prompts."""
     difference = first - second
     return {
         "delta_log_loss": _mean(difference, weight),
@@ -93,12 +99,12 @@ def loss_difference(
 
 
 def calibration_bins(p: FloatArray) -> IntArray:
-    """Which of the N_BINS equal-width bins each probability (N,) is in."""
+    """The index of the equal-width bin, of N_BINS, for each probability (N,)."""
     return np.minimum((p * N_BINS).astype(np.int64), N_BINS - 1)
 
 
 def calibration_error(p: FloatArray, y: FloatArray, weight: FloatArray) -> float | None:
-    """Expected calibration error over N_BINS equal-width bins of P(a beats b)."""
+    """The expected calibration error over N_BINS equal-width bins of P(a beats b)."""
     if p.size == 0:
         return None
     gaps = np.bincount(calibration_bins(p), weights=weight * (p - y), minlength=N_BINS)
@@ -108,7 +114,7 @@ def calibration_error(p: FloatArray, y: FloatArray, weight: FloatArray) -> float
 def prompt_bootstrap(
     difference: FloatArray, weight: FloatArray, prompt: IntArray, seed: int
 ) -> list[float]:
-    """The 95% interval of the weighted mean of difference (N,), resampling prompts, not rows."""
+    """The 95% interval of the weighted mean of difference (N,); it resamples prompts, not votes."""
     _, index = np.unique(prompt, return_inverse=True)
     totals = np.bincount(index, weights=weight * difference)  # (P,)
     weights = np.bincount(index, weights=weight)

@@ -25,14 +25,15 @@ class PowerLaw:
     exponent_ci95: tuple[float, float]
 
     def at(self, n: FloatArray) -> FloatArray:
-        """The loss at each size."""
+        """The loss at sizes n."""
         return self.floor + self.scale * n**-self.exponent
 
 
 def fit_power_law(sizes: Sequence[float], losses: Sequence[Sequence[float]], seed: int) -> PowerLaw:
-    """losses: per size, one per repetition; the bootstrap resamples repetitions within a size.
+    """Fits the curve by least squares; the bootstrap resamples repetitions within a size.
 
-    Least squares: for each exponent of a grid floor and scale are linear. Neither may be negative.
+    losses: for each size one loss per repetition. For each exponent of a grid, floor and scale are
+    a linear problem. Neither may be negative.
     """
     n = np.asarray(sizes, dtype=np.float64)
     means = np.array([np.mean(repeated) for repeated in losses])
@@ -59,7 +60,7 @@ def _least_squares(n: FloatArray, y: FloatArray) -> tuple[float, float, float]:
     scale = (centred * (y - y.mean())).sum(axis=1) / (centred**2).sum(axis=1)
     scale = np.maximum(scale, 0.0)
     floor = y.mean() - scale * x.mean(axis=1)
-    # a floor below zero: the curve through zero that is nearest
+    # Where the floor would be negative: the nearest curve with a floor of zero.
     through_zero = np.maximum((x * y).sum(axis=1) / (x**2).sum(axis=1), 0.0)
     scale, floor = np.where(floor < 0, through_zero, scale), np.maximum(floor, 0.0)
     errors = ((floor[:, None] + scale[:, None] * x - y) ** 2).sum(axis=1)

@@ -1,4 +1,4 @@
-"""Evaluation against the marginal leaderboard that was fitted on the same training votes, and
+"""Evaluates a checkpoint against the marginal leaderboard fitted on the same training votes, and
 against one leaderboard per category."""
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from p2l_model.types import FloatArray
 def evaluate(
     checkpoint: Checkpoint, engine: Engine, votes: VoteTable, progress: Progress, seed: int = 0
 ) -> dict[str, Any]:
-    """`report` on votes whose prompts are not scored yet. Raises DataError, ScoringError."""
+    """The report on votes whose prompts are not scored yet. Raises DataError, ScoringError."""
     known = known_votes(checkpoint, votes)
     return report(score(checkpoint, engine, known, progress), votes, seed)
 
 
 def known_votes(checkpoint: Checkpoint, votes: VoteTable) -> VoteTable:
-    """The votes between models that the checkpoint knows. Raises DataError without any."""
+    """The votes between models that the checkpoint knows. Raises DataError where there are none."""
     known = votes.among(checkpoint.manifest.models)
     if len(known) == 0:
         raise DataError("no vote is between two models that the checkpoint knows")
@@ -47,9 +47,9 @@ def report(
 ) -> dict[str, Any]:
     """The report of `p2l-router evaluate`.
 
-    `compare`'s figures with calibration (a `calibration_table`) and outcomes (an `outcome_table`).
-    Votes with models that the checkpoint does not know are left out and counted in n_skipped.
-    categories: what per_category_baseline is of; without them it is left out.
+    It has `compare`'s figures, with calibration (a `calibration_table`) and outcomes (an
+    `outcome_table`). Votes with models that the checkpoint does not know are left out and counted
+    in n_skipped. categories: the baseline for per_category_baseline, which is left out without it.
     Raises DataError where no vote is left.
     """
     manifest, heads = scored.checkpoint.manifest, scored.checkpoint.heads
@@ -73,8 +73,8 @@ def compare(
     seed: int,
     categories: CategoryLeaderboards | None = None,
 ) -> dict[str, Any]:
-    """The figures on votes between the manifest's models, in its order; all of them, by_source and
-    by_category. features: (P, F) of the votes' prompts."""
+    """The figures on votes between the manifest's models, in its order: overall, by_source and
+    by_category. features (P, F): of the votes' prompts."""
     ours = predict(manifest.family, votes, heads.outputs(features, manifest.temperature))
     told = None if categories is None else categories.predict(votes)
     judged = _Judged(votes, ours, _marginal(manifest, votes), told, seed)
@@ -91,7 +91,7 @@ def compare(
 
 @dataclass(frozen=True, slots=True)
 class _Judged:
-    """Votes, and what the checkpoint and the baselines say of them."""
+    """Votes with the predictions of the checkpoint and of the baselines."""
 
     votes: VoteTable
     ours: Predictions
@@ -100,7 +100,7 @@ class _Judged:
     seed: int
 
     def part(self, keep: NDArray[np.bool_]) -> dict[str, Any]:
-        """The figures of some of the votes."""
+        """The figures for the votes to keep."""
         figures: dict[str, Any] = {
             "n": int(keep.sum()),
             "n_prompts": int(np.unique(self.votes.prompt[keep]).size),
@@ -134,7 +134,7 @@ def _marginal(manifest: Manifest, votes: VoteTable) -> Predictions:
 def constant_outputs(
     coefficients: Sequence[float], eta: float | None, gamma: float | None, votes: VoteTable
 ) -> HeadOutputs:
-    """The same leaderboard for each of the votes' prompts."""
+    """The outputs of a constant leaderboard for each of the votes' prompts."""
     n_prompts = len(votes.conversations)
     return HeadOutputs(
         np.tile(np.array(coefficients, dtype=np.float64), (n_prompts, 1)),

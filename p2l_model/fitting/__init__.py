@@ -1,1 +1,1 @@
-"""Heads are fitted to features: one layer or two, lengths and scores."""
+"""Fits heads to features: with or without a hidden layer, and for lengths and scores."""

@@ -1,7 +1,7 @@
-"""How long each model's answers are, by prompt: a log-normal regression (Prompt-to-Regression).
+"""The length of each model's answer to a prompt: a log-normal regression (Prompt-to-Regression).
 
-log(output tokens) of model m on prompt z ~ Normal(w_m . h(z) + b_m, sigma_m^2), where h is what the
-preference heads read too.
+log(output tokens) of model m on prompt z ~ Normal(w_m . h(z) + b_m, sigma_m^2), where h is the same
+vector that the preference heads read.
 """
 
 from __future__ import annotations
@@ -16,16 +16,17 @@ from p2l_model.data.files import VoteTable
 from p2l_model.fitting.ridge import fit_ridge, lacking
 from p2l_model.types import FloatArray
 
-# Fewer answers than this say too little of a model's lengths.
+# Fewer answers than this do not determine a model's lengths.
 MIN_ANSWERS: Final = 50
-# Their hidden reasoning is billed but not in the data: a length from it would be far too low.
+# Their hidden reasoning is billed but not in the data, so that a predicted length would be far too
+# low.
 HIDDEN_REASONING: Final = frozenset({"o1-mini-2024-09-12", "o1-preview-2024-09-12"})
 
 
 @dataclass(frozen=True, slots=True)
 class LengthModel:
-    """heads: with length heads. Per model the spread (`_with_spread`) and the mean number of
-    tokens, None where not known."""
+    """heads: with length heads. Per model also the spread (`_with_spread`) and the mean number of
+    tokens, None where unknown."""
 
     heads: Heads
     sigma: list[float | None]
@@ -33,8 +34,8 @@ class LengthModel:
 
 
 def log_lengths(votes: VoteTable) -> FloatArray:
-    """(P, M): log output tokens of each model's answer to each prompt, NaN where not known, of a
-    model with too few answers, or whose reasoning is hidden."""
+    """The log output tokens (P, M) of each model's answer to each prompt, NaN where unknown, for
+    models with too few answers, and for models whose reasoning is hidden."""
     logs = np.full((len(votes.conversations), len(votes.models)), np.nan)
     sides = ((votes.model_a, votes.output_tokens_a), (votes.model_b, votes.output_tokens_b))
     for model, tokens in sides:
@@ -46,7 +47,7 @@ def log_lengths(votes: VoteTable) -> FloatArray:
 
 
 def enough(logs: FloatArray) -> FloatArray:
-    """The same with the columns of fewer than MIN_ANSWERS answers emptied."""
+    """The same array, with columns of fewer than MIN_ANSWERS answers set to NaN."""
     few = (~np.isnan(logs)).sum(axis=0) < MIN_ANSWERS
     return np.where(few[None, :], np.nan, logs)
 
@@ -54,10 +55,10 @@ def enough(logs: FloatArray) -> FloatArray:
 def fit_lengths(
     features: FloatArray, logs: FloatArray, l2: float, heads: Heads
 ) -> LengthModel | None:
-    """Ridge per model on what the heads read; None where no model has enough answers.
+    """Fits one ridge regression per model on the vectors that the heads read.
 
-    features: (P, F). logs: (P, M) as `log_lengths` gives them. l2: penalty on standardised
-    features, per answer.
+    features: (P, F). logs: (P, M) from `log_lengths`. l2: the penalty on standardised features, per
+    answer. Returns None where no model has enough answers.
     """
     known = ~np.isnan(enough(logs))
     if not known.any():
@@ -78,8 +79,9 @@ def fit_lengths(
 
 
 def refit_lengths(features: FloatArray, logs: FloatArray, heads: Heads) -> LengthModel | None:
-    """Ridge on what a trained trunk gives its heads, at the penalty of least leave-one-out error:
-    what was trained beside the preferences shapes the trunk, and is not the best line on it."""
+    """Fits ridge regressions on the output of a trained trunk, at the penalty with the least
+    leave-one-out error: the length rows trained together with the preferences shape the trunk, but
+    are not the best fit on it."""
     used = enough(logs)
     if np.isnan(used).all():
         return None
@@ -89,8 +91,9 @@ def refit_lengths(features: FloatArray, logs: FloatArray, heads: Heads) -> Lengt
 
 
 def _with_spread(used: FloatArray, predicted: FloatArray, heads: Heads) -> LengthModel:
-    """sigma: what makes the mean of the predicted log-normals that of the answers. The residuals'
-    deviation does so only where they are normal; runaway answers are not, and are paid for."""
+    """Chooses sigma so that the mean of the predicted log-normals equals that of the answers. The
+    residuals' standard deviation would only do so if they were normal; runaway answers are not, and
+    have to be paid for."""
     spread = np.sqrt(2.0 * np.log(np.maximum(lacking(used, predicted), 1.0)))
     sigma: list[float | None] = [None] * used.shape[1]
     mean_tokens: list[float | None] = [None] * used.shape[1]
@@ -103,14 +106,15 @@ def _with_spread(used: FloatArray, predicted: FloatArray, heads: Heads) -> Lengt
 def length_report(
     model: LengthModel, train_logs: FloatArray, logs: FloatArray, features: FloatArray
 ) -> dict[str, Any]:
-    """Errors in log tokens on answers not trained on, against each model's own training mean.
+    """Errors in log tokens on answers not used in training, compared with each model's own training
+    mean.
 
-    r2: share of the variance around the one mean of all answers that is explained; r2_within:
-    share of what the per-model means leave unexplained.
+    r2: the explained share of the variance around the mean of all answers; r2_within: the explained
+    share of the variance that remains around the means per model.
     """
     predicted = model.heads.log_tokens(features)
     fitted = np.array([s is not None for s in model.sigma])
-    # a source that only validation has gives no mean of the training to compare with
+    # A source that only validation has gives no training mean to compare with.
     fitted &= (~np.isnan(train_logs)).any(axis=0)
     known = ~np.isnan(logs) & fitted[None, :]
     if predicted is None or not known.any():

@@ -1,4 +1,4 @@
-"""Finished and half-finished fits on disk: a run that was killed goes on where it stopped."""
+"""Keeps finished and unfinished fits on disk, so that a killed run can continue."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def cached_fit(
     folder: Path,
     on_step: Callable[[FitState], None],
 ) -> Heads:
-    """`fit_heads`, its state kept after every chunk of steps. Raises TrainingError."""
+    """`fit_heads` with its state saved after every chunk of steps. Raises TrainingError."""
     fit = HeadFit(features, votes, options)
     path = folder / f"{digest(features, votes, options)}.npz"
     state = _stored_state(path) or fit.start()
@@ -37,7 +37,7 @@ def cached_fit(
 
 
 def cached_heads(path: Path, make: Callable[[], Heads]) -> Heads:
-    """Heads that are made once; both times those that were stored (float32) are given back."""
+    """Makes heads once and stores them; always returns the stored ones (float32)."""
     if not path.exists():
         heads = make()
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -48,7 +48,7 @@ def cached_heads(path: Path, make: Callable[[], Heads]) -> Heads:
 
 
 def digest(features: FloatArray, votes: VoteTable, options: object) -> str:
-    """Of everything that a fit depends on."""
+    """A digest of everything that a fit depends on."""
     total = hashlib.sha256(repr((options, votes.models)).encode())
     arrays = (features, votes.prompt, votes.model_a, votes.model_b, votes.outcome)
     for array in (*arrays, votes.p_model_a, votes.weight):

@@ -1,4 +1,4 @@
-"""The settings of a training run: a YAML file, with the command line's flags on top."""
+"""The settings of a training run: a YAML file, overridden by the flags of the command line."""
 
 from __future__ import annotations
 
@@ -20,12 +20,15 @@ Count = Annotated[int, Field(gt=0)]
 
 
 class TrunkConfig(BaseModel):
-    """hidden: units of a member. members: how many, with seeds of their own, are averaged.
-    length_weight: of the squared error of the (standardised) log lengths beside the log-loss.
-    score_weight: of the cross-entropy of graded scores beside it; at 0 the score heads are fitted
-    afterwards, on what the preferences made of the trunk.
-    stranger_weight: of the squared distance from the average, beside the log-loss, of models that
-    no chain of votes compares with those of the prompt."""
+    """A hidden layer under the heads.
+
+    hidden: the units of a member. members: how many networks, each with its own seed, are averaged.
+    length_weight: the weight of the squared error of the (standardised) log lengths, relative to
+    the log-loss. score_weight: the weight of the cross-entropy of graded scores; at 0 the score
+    heads are fitted afterwards, on the trunk that the preferences made. stranger_weight: the weight
+    of a penalty on models that no chain of votes compares with those of the prompt: the squared
+    distance of their coefficients from the average.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -43,11 +46,14 @@ class TrunkConfig(BaseModel):
 
 
 class FinetuneConfig(BaseModel):
-    """Of the backbone, before the heads are fitted. method: all weights, or LoRA (alpha twice its
-    rank). patience: epochs without a gain on validation before it stops. precision: mixed, on
-    hardware that has it. save_batches: after so many its state is kept, as after each epoch.
-    accumulate: batches per update. learning_rate: of the backbone; both rise over the share warm_up
-    of all updates and fall as a cosine."""
+    """The fine-tuning of the backbone, before the heads are fitted.
+
+    method: all weights, or LoRA (with alpha twice its rank). patience: the epochs without an
+    improvement on validation before it stops. precision: mixed precision, on hardware that has it.
+    save_batches: the state is saved after this many batches, and after each epoch. accumulate:
+    batches per update. learning_rate: of the backbone; both learning rates rise during the share
+    warm_up of all updates and then fall as a cosine.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -67,11 +73,15 @@ class FinetuneConfig(BaseModel):
 
 
 class TrainConfig(BaseModel):
-    """l2: penalties to choose among on validation. l2_common: on the weights common to all models.
-    balance: votes weigh 1 / (votes on their prompt) ** balance. length_l2: of the length head.
-    validation_fraction: of the prompts, where no validation files are given. trunk: a hidden layer
-    under all heads; without it the heads are linear in the features, and l2, l2_common, length_l2
-    and max_steps say how they are fitted. finetune: of the backbone, which stays frozen without."""
+    """All settings.
+
+    l2: penalties to choose from on validation. l2_common: the penalty on the weights common to all
+    models. balance: votes weigh 1 / (votes on their prompt) ** balance. length_l2: the penalty of
+    the length head. validation_fraction: the share of the prompts, where no validation files are
+    given. trunk: a hidden layer under all heads; without it the heads are linear in the features,
+    and l2, l2_common, length_l2 and max_steps control their fit. finetune: settings for the
+    backbone, which stays frozen without them.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -93,7 +103,8 @@ class TrainConfig(BaseModel):
 
 
 def load_train_config(path: Path | None, overrides: dict[str, Any]) -> TrainConfig:
-    """overrides: values that are not None win over the file. Raises DataError naming the key."""
+    """Reads the settings. overrides: values that are not None override the file. Raises DataError
+    that names the key."""
     stored: object = {}
     try:
         if path is not None:

@@ -1,8 +1,9 @@
-"""How good each model's answer is, by prompt: a graded-score regression (Prompt-to-Regression).
+"""The grade of each model's answer to a prompt: a graded-score regression (Prompt-to-Regression).
 
-E[score of model m on prompt z] = sigmoid(w_m . h(z) + b_m), h being what the preference heads read,
-by Bernoulli cross-entropy with scores in [0, 1] as soft targets. A model's weights are a part
-common to all models (how hard the prompt is) plus its own deviation, each with a ridge penalty.
+E[score of model m on prompt z] = sigmoid(w_m . h(z) + b_m), where h is the vector that the
+preference heads read. The loss is Bernoulli cross-entropy with scores in [0, 1] as soft targets. A
+model's weights are a part common to all models (how hard the prompt is) plus its own deviation,
+each with a ridge penalty.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from p2l_model.checkpoint.heads import Heads
 from p2l_model.data.files import VoteTable
 from p2l_model.types import FloatArray
 
-# Fewer graded answers than this say too little of a model.
+# Fewer graded answers than this do not determine a model's scores.
 MIN_GRADED: Final = 50
 _PENALTIES: Final = (0.01, 0.03, 0.1, 0.3, 1.0)
 _MAX_STEPS: Final = 25
@@ -29,8 +30,8 @@ _SCALE_RIDGE: Final = 1e-4
 
 @dataclass(frozen=True, slots=True)
 class ScoreModel:
-    """heads: with score heads. known: (M,), whose models had enough graded answers. l2: chosen,
-    where the heads were fitted by themselves. scale: see `calibrated_scores`."""
+    """heads: with score heads. known (M,): which models had enough graded answers. l2: the chosen
+    penalty, where the heads were fitted on their own. scale: the factors of `calibrated_scores`."""
 
     heads: Heads
     known: list[bool]
@@ -39,7 +40,7 @@ class ScoreModel:
 
 
 def unit_scores(votes: VoteTable) -> FloatArray:
-    """(P, M): each model's graded score on each prompt, in [0, 1], NaN where not known."""
+    """Each model's graded score (P, M) on each prompt, in [0, 1], NaN where unknown."""
     scores = np.full((len(votes.conversations), len(votes.models)), np.nan)
     for model, graded in ((votes.model_a, votes.score_a), (votes.model_b, votes.score_b)):
         rows = ~np.isnan(graded)
@@ -48,13 +49,14 @@ def unit_scores(votes: VoteTable) -> FloatArray:
 
 
 def enough_scores(scores: FloatArray) -> FloatArray | None:
-    """The same with the columns of fewer than MIN_GRADED answers emptied; None where all are."""
+    """The same array, with columns of fewer than MIN_GRADED answers set to NaN; None where no
+    column is left."""
     few = (~np.isnan(scores)).sum(axis=0) < MIN_GRADED
     return None if few.all() else np.where(few[None, :], np.nan, scores)
 
 
 def trained_scores(heads: Heads, scores: FloatArray) -> ScoreModel:
-    """Heads whose score rows were trained with the trunk, and which models those know."""
+    """The model of heads whose score rows were trained with the trunk."""
     return ScoreModel(heads, ((~np.isnan(scores)).sum(axis=0) >= MIN_GRADED).tolist(), None)
 
 
@@ -65,10 +67,10 @@ def fit_scores(
     x_validation: FloatArray,
     held: FloatArray,
 ) -> ScoreModel | None:
-    """The penalty of least validation cross-entropy; None where no model has enough graded
-    answers.
+    """Fits score heads at the penalty with the least cross-entropy on validation.
 
-    x_*: features (P, F). scores, held: (P, M) of `unit_scores`, for train and validation.
+    x_*: features (P, F). scores, held: (P, M) from `unit_scores`, for training and validation.
+    Returns None where no model has enough graded answers.
     """
     known = (~np.isnan(scores)).sum(axis=0) >= MIN_GRADED
     if not known.any():
@@ -91,11 +93,12 @@ def fit_scores(
 def calibrated_scores(
     model: ScoreModel, x_train: FloatArray, x_validation: FloatArray, held: FloatArray
 ) -> ScoreModel:
-    """Two factors of least validation cross-entropy: on what a prompt does to all models alike, and
-    on each model's own deviation from that; both from the mean over the training prompts.
+    """Shrinks the predictions by two factors with the least cross-entropy on validation.
 
-    The best of many estimates was also the luckiest (the winner's curse): a router that takes it
-    pays for deviations that do not hold. x_*: features (P, F). held: (P, M) of `unit_scores`.
+    One factor scales the effect of a prompt on all models alike, the other each model's own
+    deviation from it; both are measured from the mean over the training prompts. Without this a
+    router would pay for deviations that do not hold, since the best of many estimates was also the
+    luckiest (the winner's curse). x_*: features (P, F). held: (P, M) from `unit_scores`.
     """
     weight, bias = model.heads.score_weight, model.heads.score_bias
     graded = ~np.isnan(held) & np.array(model.known)
@@ -119,7 +122,8 @@ def calibrated_scores(
 def score_report(
     model: ScoreModel, scores: FloatArray, held: FloatArray, x_validation: FloatArray
 ) -> dict[str, Any]:
-    """Errors on graded answers not trained on, against each model's mean score in training."""
+    """Errors on graded answers not used in training, compared with each model's mean score in
+    training."""
     predicted = model.heads.expected_scores(x_validation)
     graded = np.array(model.known) & (~np.isnan(scores)).any(axis=0)
     known = ~np.isnan(held) & graded[None, :]
@@ -142,8 +146,8 @@ def score_report(
 def picks(
     predicted: FloatArray, scores: FloatArray, held: FloatArray, known: Sequence[bool] | Any
 ) -> dict[str, float]:
-    """Mean score of the model picked per prompt, of the best single one (by its training mean), and
-    of the best per prompt (oracle), on prompts where every known model is graded."""
+    """The mean score of the model picked per prompt, of the best single one (by its training mean),
+    and of the best per prompt (oracle), on prompts where every known model is graded."""
     columns = np.flatnonzero(known)
     whole = ~np.isnan(held[:, columns]).any(axis=1)
     if not whole.any() or columns.size == 0:
@@ -162,7 +166,7 @@ def picks(
 def _fit_all(
     x: FloatArray, scores: FloatArray, known: Any, l2: float
 ) -> tuple[FloatArray, FloatArray]:
-    """(M, H), (M,): zero rows for models not known."""
+    """Weights (M, H) and biases (M,), zero for models that are not known."""
     n_graded = (~np.isnan(scores[:, known])).sum(axis=1)
     rows = n_graded > 0
     level = np.nansum(scores[np.ix_(rows, np.flatnonzero(known))], axis=1) / n_graded[rows]
@@ -179,7 +183,7 @@ def _fit_all(
 def _logistic(
     x: FloatArray, y: FloatArray, offset: FloatArray, l2: float
 ) -> tuple[FloatArray, float]:
-    """(weights, bias). l2: per row of x."""
+    """Returns weights and bias. l2: per row of x."""
     design = np.column_stack([x, np.ones(x.shape[0])])
     penalty = np.append(np.full(x.shape[1], l2), _BIAS_RIDGE)
     coefficients = _newton(design, y, offset, penalty)
@@ -189,7 +193,7 @@ def _logistic(
 def _newton(
     design: FloatArray, y: FloatArray, offset: FloatArray, penalty: FloatArray
 ) -> FloatArray:
-    """Newton's method; the objective is convex. y: in [0, 1]. penalty: of each coefficient, per
+    """Newton's method on a convex objective. y: in [0, 1]. penalty: of each coefficient, per
     row."""
     coefficients = np.zeros(design.shape[1])
     reached = _penalised(design, y, offset, penalty, coefficients)
@@ -200,7 +204,7 @@ def _newton(
         step = np.linalg.solve(curvature, gradient)
         if float(np.abs(step).max()) < _TOLERANCE:
             break
-        # where the offset is sure of itself the curvature is small, and a whole step too far
+        # Where the offset is near certainty, the curvature is small and a whole step is too long.
         for _ in range(_HALVINGS):
             loss = _penalised(design, y, offset, penalty, coefficients - step)
             if loss <= reached:

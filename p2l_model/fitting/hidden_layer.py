@@ -1,8 +1,8 @@
-"""Trains a trunk: one hidden layer between the frozen features and all the heads, by AdamW.
+"""Trains a trunk with AdamW: one hidden layer between the frozen features and all heads.
 
-What a linear head cannot say, a hidden layer can: which kind of prompt this is decides which other
-features matter, and the models share what is learnt. Several members with seeds of their own are
-joined into one wider trunk that gives exactly their mean: an ensemble for the price of its width.
+A hidden layer can express what a linear head cannot: the kind of prompt decides which other
+features matter; and the models share what is learnt. Several members with their own seeds are
+joined into one wider trunk that gives exactly their mean: an ensemble at the cost of its width.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _WARM_UP: Final = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """How a member stands after an epoch; losses are means per vote weight."""
+    """A member's state after an epoch; losses are means per unit of vote weight."""
 
     number: int
     train_loss: float
@@ -38,8 +38,11 @@ class Epoch:
 
 @dataclass(frozen=True, slots=True)
 class LengthTargets:
-    """values (P, M): standardised log output tokens, NaN where not known. level (M,), spread:
-    log tokens = level + spread * value."""
+    """Targets of the length rows.
+
+    values (P, M): standardised log output tokens, NaN where unknown. log tokens = level + spread *
+    value, with level (M,).
+    """
 
     values: FloatArray
     level: FloatArray
@@ -47,9 +50,12 @@ class LengthTargets:
 
 
 class TrunkFit:
-    """One member's training. features: (P, F) of the votes' prompts. marginal: where the heads'
-    biases start, so that no step is spent on what holds for every prompt. scores: (P, M) graded
-    answers in [0, 1], NaN where not known."""
+    """The training of one member.
+
+    features (P, F): of the votes' prompts. marginal: the start of the heads' biases, so that no
+    step is spent on what holds for every prompt. scores (P, M): graded answers in [0, 1], NaN where
+    unknown.
+    """
 
     def __init__(
         self,
@@ -77,14 +83,14 @@ class TrunkFit:
     def run(
         self, seed: int, judge: Callable[[Heads], float], on_epoch: Callable[[Epoch], None]
     ) -> Heads:
-        """The heads of the epoch that `judge` (lower is better) likes best.
+        """Returns the heads of the epoch for which `judge` is lowest.
 
-        Deterministic under the seed on one machine.
+        The result is deterministic for a seed on one machine.
         """
         torch.manual_seed(seed)
         network = self._network()
         optimiser, schedule = self._optimiser(network)
-        best = self._heads(network)  # the marginal leaderboard: where prompts say nothing, it stays
+        best = self._heads(network)  # the marginal leaderboard, kept if no epoch is better
         best_loss = judge(best)
         for number in range(1, self._config.epochs + 1):
             train_loss = self._epoch(network, optimiser, schedule)
@@ -116,7 +122,7 @@ class TrunkFit:
     def _optimiser(
         self, network: nn.Module
     ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
-        """Cosine with warm-up; biases are not decayed."""
+        """A cosine schedule with warm-up; biases have no weight decay."""
         matrices = [p for p in network.parameters() if p.ndim > 1]
         biases = [p for p in network.parameters() if p.ndim == 1]
         groups = [
@@ -153,7 +159,7 @@ class TrunkFit:
         return float(total / shuffled.size)
 
     def _loss(self, network: nn.Module, batch: IntArray) -> tuple[Tensor, float]:
-        """What is descended, and the preference part of it: means per prompt."""
+        """Returns the loss to minimise and its preference part, both as means per prompt."""
         outputs = network(self._x[batch])  # (B, M + 2 [+ M lengths] [+ M scores])
         n = self._n_models
         preference = preference_loss(self._family, outputs, n, self._votes.batch(batch))
@@ -171,7 +177,7 @@ class TrunkFit:
         return total, float(preference.detach())
 
     def _unknown(self, coefficients: Tensor, batch: IntArray) -> Tensor:
-        """Mean square distance of strangers' coefficients (B, M) from the others' mean."""
+        """The mean squared distance of strangers' coefficients (B, M) from the others' mean."""
         strange = self._strangers[batch]
         if not bool(strange.any()):
             return coefficients.new_zeros(())
@@ -180,7 +186,7 @@ class TrunkFit:
         return ((coefficients - level)[strange]).square().mean()
 
     def _heads(self, network: nn.Module) -> Heads:
-        """The network for features that are not standardised."""
+        """The network's heads, converted to features that are not standardised."""
         trunk_weight, trunk_bias, weight, bias = (
             p.detach().double().numpy().copy() for p in network.parameters()
         )
@@ -206,22 +212,23 @@ class TrunkFit:
 
 
 def _known_mean(losses: Tensor, targets: Tensor) -> Tensor:
-    """The mean of the losses whose target is not NaN; 0 of none."""
+    """The mean of the losses whose target is not NaN; 0 where there are none."""
     known = ~torch.isnan(targets)
     return (losses * known).sum() / known.sum().clamp(min=1)
 
 
 def _mean_logits(scores: Tensor) -> Tensor:
-    """(P, M) -> (M,): the logit of each model's mean score; 0 where it has none."""
+    """The logit (M,) of each model's mean score over scores (P, M); 0 where it has none."""
     known = ~torch.isnan(scores)
-    # half an answer of each kind keeps the logit of a model that is always right finite
+    # Half an answer of each kind is added, which keeps the logit of a model that is always right
+    # finite.
     mean = (scores.nan_to_num(0.0).sum(dim=0) + 0.5) / (known.sum(dim=0) + 1)
     return torch.logit(mean)
 
 
 def strangers(votes: VoteTable) -> NDArray[np.bool_]:
-    """(P, M): whether no chain of comparisons, over all the votes, ties the model to those that
-    the prompt compares: there the votes say nothing of its level, and a head would make it up."""
+    """Whether (P, M) no chain of comparisons, over all votes, connects the model to those that the
+    prompt compares. The votes say nothing of its level there, and a head would invent one."""
     island = _islands(votes)
     of_prompt = np.full(len(votes.conversations), -1)
     of_prompt[votes.prompt] = island[votes.model_a]
@@ -230,7 +237,7 @@ def strangers(votes: VoteTable) -> NDArray[np.bool_]:
 
 
 def _islands(votes: VoteTable) -> IntArray:
-    """(M,): equal for two models that a chain of comparisons connects."""
+    """Group numbers (M,), equal for two models that a chain of comparisons connects."""
     label = np.arange(len(votes.models))
     pairs = np.unique(np.stack([votes.model_a, votes.model_b]), axis=1)
     for _ in label:

@@ -1,6 +1,6 @@
-"""Fits linear heads on frozen features: a smooth, regularised maximum likelihood, by L-BFGS.
+"""Fits linear heads on frozen features by regularised maximum likelihood, with L-BFGS.
 
-Deterministic: the whole data in every step, double precision, no draw of random numbers.
+The fit is deterministic: every step uses all data in double precision, and no random numbers.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ _HISTORY: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class FitOptions:
-    """What a fit is regularised by, on standardised features.
+    """The regularisation of a fit, on standardised features.
 
-    A model's weights are a part common to all models (how hard a prompt is touches everyone) plus
-    its own deviation: l2 is the penalty on the deviations and on eta's and gamma's weights,
-    l2_common on the common part. max_steps: of L-BFGS, in all.
+    A model's weights are a part common to all models (a hard prompt is hard for all) plus its own
+    deviation: l2 is the penalty on the deviations and on the weights of eta and gamma, l2_common
+    that on the common part. max_steps: of L-BFGS, in total.
     """
 
     family: PreferenceFamily
@@ -43,8 +43,11 @@ class FitOptions:
 
 @dataclass(frozen=True, slots=True)
 class Prior:
-    """What the biases are drawn to, in place of zero. centre: (M + 2,) the models', eta's,
-    gamma's; strength: of the squared distance, beside the mean loss of a vote."""
+    """A centre for the biases other than zero.
+
+    centre (M + 2,): those of the models, of eta and of gamma. strength: the weight of the squared
+    distance, relative to the mean loss of a vote.
+    """
 
     centre: FloatArray
     strength: float
@@ -52,7 +55,7 @@ class Prior:
 
 @dataclass(slots=True)
 class FitState:
-    """Where a fit stands; enough to go on after a kill."""
+    """The state of a fit, from which it can continue after a kill."""
 
     parameters: Tensor
     step: int = 0
@@ -61,7 +64,7 @@ class FitState:
 
 
 class HeadFit:
-    """One fit. features: (P, H) of the votes' prompts; H may be 0 (the marginal leaderboard)."""
+    """One fit. features (P, H): of the votes' prompts; H may be 0 (the marginal leaderboard)."""
 
     def __init__(
         self,
@@ -81,11 +84,12 @@ class HeadFit:
         self._weights = torch.from_numpy(weights)
         self._prompt = torch.from_numpy(votes.prompt)
         self._a, self._b = torch.from_numpy(votes.model_a), torch.from_numpy(votes.model_b)
-        # one row per model (its deviation), eta's, gamma's, then the part common to all models
+        # one row per model (its deviation), one each for eta and gamma, then the part common to all
+        # models
         self._shape = (len(votes.models) + 3, features.shape[1] + 1)
 
     def start(self) -> FitState:
-        """All weights zero, the biases at the prior's centre: without one, every model alike."""
+        """All weights are zero and the biases are the prior's centre, or zero without a prior."""
         table = torch.zeros(self._shape, dtype=torch.float64)
         table[:-1, -1] = self._centre
         return FitState(table.flatten())
@@ -93,8 +97,8 @@ class HeadFit:
     def run(
         self, state: FitState, n_steps: int, on_step: Callable[[FitState], None] | None = None
     ) -> None:
-        """Up to n_steps more, or until it has converged. Raises TrainingError where the loss is
-        lost."""
+        """Takes up to n_steps more steps, or until convergence. Raises TrainingError where the loss
+        is no longer finite."""
         while n_steps > 0 and state.step < self._options.max_steps and not state.converged:
             before = state.loss
             chunk = min(n_steps, _HISTORY)
@@ -106,7 +110,7 @@ class HeadFit:
                 on_step(state)
 
     def heads(self, state: FitState) -> Heads:
-        """The result, on features that are not standardised."""
+        """The resulting heads, for features that are not standardised."""
         rows, _ = self._rows(state.parameters)
         table = rows.numpy()
         weight = table[:, :-1] / self._scale
@@ -152,17 +156,18 @@ class HeadFit:
         return cross_entropy(logs, self._targets, self._weights) + penalty + ridge
 
     def _rows(self, parameters: Tensor) -> tuple[Tensor, Tensor]:
-        """(M + 2, H + 1): every model's weights and bias, eta's, gamma's; the common part (H,)."""
+        """The weights and bias (M + 2, H + 1) of every model, of eta and of gamma; and the common
+        part (H,)."""
         table = parameters.reshape(self._shape)
         common = table[-1].clone()
-        common[-1] = 0.0  # biases are each model's own
+        common[-1] = 0.0  # each model has a bias of its own
         models = table[:-3] + common
         return torch.cat([models, table[-3:-1]]), common[:-1]
 
 
 def heads_from_rows(family: PreferenceFamily, weight: FloatArray, bias: FloatArray) -> Heads:
-    """weight (M + 2, H), bias (M + 2,): the models', then eta's, then gamma's; what the family
-    does not have is left out."""
+    """Heads from weight (M + 2, H) and bias (M + 2,): the models' rows, then eta's, then gamma's.
+    Rows that the family does not have are left out."""
     with_eta, with_gamma = family in ETA_FAMILIES, family is PreferenceFamily.BA
     return Heads(
         weight[:-2],
@@ -175,7 +180,7 @@ def heads_from_rows(family: PreferenceFamily, weight: FloatArray, bias: FloatArr
 
 
 def rows_bias(heads: Heads) -> FloatArray:
-    """The biases as `heads_from_rows` takes them (M + 2,)."""
+    """The biases (M + 2,) in the order that `heads_from_rows` takes."""
     tail = [0.0 if bias is None else bias for bias in (heads.eta_bias, heads.gamma_bias)]
     return np.append(heads.bias, tail)
 
@@ -183,7 +188,7 @@ def rows_bias(heads: Heads) -> FloatArray:
 def fit_heads(
     features: FloatArray, votes: VoteTable, options: FitOptions, prior: Prior | None = None
 ) -> Heads:
-    """A fit from start to end. Raises TrainingError."""
+    """A complete fit. Raises TrainingError."""
     fit = HeadFit(features, votes, options, prior)
     state = fit.start()
     fit.run(state, options.max_steps)

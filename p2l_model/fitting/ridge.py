@@ -1,4 +1,5 @@
-"""Ridge regression of many columns on one design, at the penalty of least leave-one-out error."""
+"""Ridge regression of many columns on one design, at the penalty with the least leave-one-out
+error."""
 
 from __future__ import annotations
 
@@ -15,8 +16,8 @@ _LEAST_LEFT: Final = 1e-6
 
 
 class RidgeFit(NamedTuple):
-    """y is about x @ weight.T + bias: weight (M, H), bias (M,). left_out (P, M): what is predicted
-    of each row by a fit without it, NaN where y is."""
+    """y is about x @ weight.T + bias, with weight (M, H) and bias (M,). left_out (P, M): the
+    prediction for each row from a fit without that row, NaN where y is NaN."""
 
     weight: FloatArray
     bias: FloatArray
@@ -24,8 +25,9 @@ class RidgeFit(NamedTuple):
 
 
 def fit_ridge(x: FloatArray, y: FloatArray) -> RidgeFit:
-    """x (P, H), standardised inside; y (P, M), NaN where not known. A column without any value has
-    zeros. The leave-one-out error of ridge is exact: residual / (1 - leverage)."""
+    """Fits y (P, M), NaN where unknown, on x (P, H), which is standardised internally. A column
+    without values gets zeros. The leave-one-out error of ridge is exact: residual / (1 -
+    leverage)."""
     mean, deviation = x.mean(axis=0), x.std(axis=0)
     scale = np.where(deviation > 0, deviation, 1.0)
     standard = (x - mean) / scale
@@ -41,8 +43,9 @@ def fit_ridge(x: FloatArray, y: FloatArray) -> RidgeFit:
 
 
 def lacking(y: FloatArray, predicted: FloatArray) -> FloatArray:
-    """(M,): mean of exp(y) over mean of exp(predicted), where y is known: what the mean of a
-    quantity is above the exponential of its predicted logarithm (Duan's smearing, as a ratio)."""
+    """The mean of exp(y) divided by the mean of exp(predicted) for each column (M,), where y is
+    known: by how much the mean of a quantity exceeds the exponential of its predicted logarithm
+    (Duan's smearing, as a ratio)."""
     known = ~np.isnan(y)
     ratio: FloatArray = np.exp(y, where=known, out=np.zeros_like(y)).sum(axis=0) / np.maximum(
         np.exp(predicted, where=known, out=np.zeros_like(y)).sum(axis=0), np.finfo(float).tiny
@@ -51,7 +54,8 @@ def lacking(y: FloatArray, predicted: FloatArray) -> FloatArray:
 
 
 def _groups(known: NDArray[np.bool_]) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
-    """(rows, columns) of columns that are known on the same rows: they share a decomposition."""
+    """Groups of (rows, columns) where the columns are known on the same rows, so that they share a
+    decomposition."""
     masks, group = np.unique(known, axis=1, return_inverse=True)
     for index in range(masks.shape[1]):
         rows = np.flatnonzero(masks[:, index])
@@ -77,9 +81,9 @@ def _fit_group(x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray, Fl
 def _left_out(
     u: FloatArray, singular: FloatArray, projected: FloatArray, y: FloatArray, penalty: float
 ) -> FloatArray:
-    """(n, m): residuals of each row left out."""
+    """The residuals (n, m) of each row when it is left out."""
     shrunk = singular**2 / (singular**2 + penalty)
-    leverage = (u**2) @ shrunk + 1.0 / u.shape[0]  # the mean is fitted too
+    leverage = (u**2) @ shrunk + 1.0 / u.shape[0]  # the mean is fitted as well
     fitted = u @ (shrunk[:, None] * projected)
     residual: FloatArray = (y - fitted) / np.maximum(1.0 - leverage, _LEAST_LEFT)[:, None]
     return residual

@@ -1,1 +1,1 @@
-"""From votes to a checkpoint: backbones, features, heads, calibration."""
+"""Trains a checkpoint from votes: backbone, features, heads and calibration."""

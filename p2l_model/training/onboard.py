@@ -1,9 +1,8 @@
-"""Day-zero models: a new head row from few votes, everything else frozen.
+"""Adds a new model to a checkpoint: a head row from few votes, with everything else frozen.
 
-docs/theory.md, section 6.
-
-The row's prior is the Gaussian of the rows that are there; its posterior's mode becomes the row,
-the Laplace approximation around it the variance of what the row predicts.
+docs/theory.md, section 6, has the derivation. The row's prior is the Gaussian of the existing rows.
+The mode of its posterior becomes the row, and the Laplace approximation around it gives the
+variance of the row's predictions.
 """
 
 from __future__ import annotations
@@ -32,21 +31,21 @@ from p2l_model.errors import DataError
 from p2l_model.preference import log_probabilities
 from p2l_model.types import FloatArray, PreferenceFamily
 
-# A new model may be less like the others than they are like each other.
+# Widens the prior: a new model may differ more from the others than they do from each other.
 _WIDENING: Final = 1.25
-# How far, in the same measure, a model strays from the one it is said to be like.
+# The prior's width, in the same measure, around the model that the new one is said to resemble.
 _LIKE: Final = 0.5
 _MAX_DIRECTIONS: Final = 48
 _MAX_STEPS: Final = 60
 _STEP: Final = 1e-4
 _TOLERANCE: Final = 1e-9
-# So many answers weigh as much as what the other models' lengths say.
+# The prediction from the other models' lengths weighs as much as this many answers.
 _LENGTH_PRIOR: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class Prior:
-    """A row is centre + z @ basis, z standard normal. centre: (H + 1,). basis: (r, H + 1)."""
+    """A row is centre (H + 1,) + z @ basis, with z standard normal and basis (r, H + 1)."""
 
     centre: FloatArray
     basis: FloatArray
@@ -54,8 +53,11 @@ class Prior:
 
 @dataclass(frozen=True, slots=True)
 class Battles:
-    """Of N votes of the new model, it being side a. x: (N, H + 1), what the heads read and a 1,
-    over the temperature. opponent, eta, gamma: (N,), as served. targets: (N, K). weight: (N,)."""
+    """N votes of the new model, which is always side a.
+
+    x (N, H + 1): the vectors that the heads read and a 1, divided by the temperature. opponent,
+    eta, gamma (N,): as served. targets (N, K). weight (N,).
+    """
 
     x: FloatArray
     opponent: FloatArray
@@ -67,14 +69,16 @@ class Battles:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """mode: (H + 1,), weight and bias. factor: (r, H + 1), its covariance is factor.T @ factor."""
+    """mode (H + 1,): weight and bias. factor (r, H + 1): the row's covariance is factor.T @
+    factor."""
 
     mode: FloatArray
     factor: FloatArray
 
 
 def row_prior(heads: Heads, like: int | None = None) -> Prior:
-    """From all rows of the heads; like: the row of a similar model, which is then the centre."""
+    """The prior from all rows of the heads. like: the row of a similar model, which becomes the
+    centre."""
     rows = np.column_stack([heads.weight, heads.bias])
     deviations = rows - rows.mean(axis=0)
     _, sizes, directions = np.linalg.svd(deviations, full_matrices=False)
@@ -86,7 +90,7 @@ def row_prior(heads: Heads, like: int | None = None) -> Prior:
 
 
 def fit_row(family: PreferenceFamily, battles: Battles, prior: Prior) -> Row:
-    """The posterior's mode by Fisher scoring, with halved steps where one goes too far."""
+    """Finds the posterior's mode by Fisher scoring; a step that goes too far is halved."""
     a = battles.x @ prior.basis.T  # (N, r)
     base = battles.x @ prior.centre
     z = np.zeros(prior.basis.shape[0])
@@ -108,7 +112,7 @@ def fit_row(family: PreferenceFamily, battles: Battles, prior: Prior) -> Row:
 def battles_of(
     name: str, votes: VoteTable, manifest: Manifest, heads: Heads, features: FloatArray
 ) -> Battles:
-    """The votes between the new model and one that the checkpoint knows; features: (P, F) of the
+    """The votes between the new model and models that the checkpoint knows. features (P, F): of the
     votes' prompts."""
     outputs = heads.outputs(features, manifest.temperature)
     hidden = np.column_stack([heads.hidden(features), np.ones(features.shape[0])])
@@ -136,9 +140,9 @@ def onboard(
 ) -> Manifest:
     """Writes the checkpoint with one more model to out, and returns its manifest.
 
-    votes: None for no vote at all: the row is the prior's centre, with all of its variance. Votes
-    without the new model and a known one are left out. Raises DataError where the name is taken,
-    like is not known, or votes are given and none can be used.
+    votes: None where there are none: the row is then the prior's centre, with the prior's variance.
+    Votes that are not between the new model and a known one are left out. Raises DataError where
+    the name is taken, `like` is unknown, or votes are given but none can be used.
     """
     manifest, heads = checkpoint.manifest, checkpoint.heads
     if name in manifest.models:
@@ -167,7 +171,7 @@ def onboard(
 
 @dataclass(frozen=True, slots=True)
 class _Sides:
-    """Votes turned so that the new model is side a; opponent: (N,), the checkpoint's index."""
+    """Votes turned so that the new model is side a. opponent (N,): the checkpoint's index."""
 
     votes: VoteTable
     opponent: Any
@@ -188,7 +192,7 @@ def _as_side_a(name: str, votes: VoteTable, models: Sequence[str]) -> _Sides:
 
 
 def _usable(name: str, votes: VoteTable, models: Sequence[str]) -> VoteTable:
-    """Only the votes that count, and only their prompts. Raises DataError."""
+    """Only the usable votes, and only their prompts. Raises DataError."""
     if name not in votes.models:
         raise DataError(f"no vote is on {name}: is it spelt so in the data?")
     index = votes.models.index(name)
@@ -211,7 +215,7 @@ def _no_battles(heads: Heads) -> Battles:
 def _objective(
     family: PreferenceFamily, battles: Battles, theta: FloatArray, z: FloatArray
 ) -> float:
-    """Log-posterior, up to a constant."""
+    """The log-posterior up to a constant."""
     if theta.size == 0:
         return -0.5 * float(z @ z)
     logs = log_probabilities(family, theta, battles.opponent, battles.eta, battles.gamma)
@@ -221,7 +225,8 @@ def _objective(
 def _scores(
     family: PreferenceFamily, battles: Battles, theta: FloatArray, a: FloatArray, z: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
-    """Gradient (r,) and Fisher precision (r, r): positive definite, whatever the votes."""
+    """The gradient (r,) and the Fisher precision (r, r), which is positive definite for any
+    votes."""
     if theta.size == 0:
         return -z, np.eye(z.size)
     others = (battles.opponent, battles.eta, battles.gamma)
@@ -236,7 +241,7 @@ def _scores(
 
 
 def with_row(heads: Heads, row: Row) -> Heads:
-    """The heads with one more model, the last; lengths as they were."""
+    """The heads with one more model, the last; lengths are unchanged."""
     return replace(
         heads,
         weight=np.vstack([heads.weight, row.mode[:-1]]),
@@ -246,7 +251,8 @@ def with_row(heads: Heads, row: Row) -> Heads:
 
 
 def _with_lengths(grown: Heads, heads: Heads, features: FloatArray, logs: Any) -> Heads:
-    """The other models' mean length for the prompt, shifted by what the votes' answers say."""
+    """Sets the new model's length row to the other models' mean, shifted by the answers in the
+    votes."""
     if heads.length_weight is None or heads.length_bias is None:
         return grown
     known = np.flatnonzero(np.any(heads.length_weight != 0, axis=1))
@@ -263,7 +269,7 @@ def _with_lengths(grown: Heads, heads: Heads, features: FloatArray, logs: Any) -
 
 
 def _with_scores(grown: Heads, heads: Heads) -> Heads:
-    """Grades of the new model are not looked at: its row is the others' mean, and not `scored`."""
+    """Grades of the new model are not used: its row is the others' mean, and it is not `scored`."""
     if heads.score_weight is None or heads.score_bias is None:
         return grown
     return replace(
@@ -274,7 +280,7 @@ def _with_scores(grown: Heads, heads: Heads) -> Heads:
 
 
 def _log_tokens(name: str, votes: VoteTable) -> FloatArray:
-    """(P,): log output tokens of the new model's answers, NaN where not known."""
+    """The log output tokens (P,) of the new model's answers, NaN where unknown."""
     logs = np.full(len(votes.conversations), np.nan)
     index = votes.models.index(name)
     sides = ((votes.model_a, votes.output_tokens_a), (votes.model_b, votes.output_tokens_b))
@@ -322,7 +328,7 @@ def _grown_manifest(
 def _marginal_coefficient(
     name: str, manifest: Manifest, battles: Battles, votes: VoteTable | None
 ) -> float:
-    """One number for all prompts, with the known models' numbers as its prior."""
+    """The new model's marginal coefficient, with the known models' coefficients as its prior."""
     marginal = manifest.marginal
     known = np.array(marginal.coefficients)
     prior = Prior(np.array([known.mean()]), np.array([[max(float(known.std()), 0.1)]]))

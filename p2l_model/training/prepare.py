@@ -1,6 +1,6 @@
-"""What every training run starts from: the split, the backbone and its features.
+"""The start of every training run: the split, the backbone and its features.
 
-Resumable: features are kept in a work folder beside the output.
+A run can be resumed: features are kept in a work folder beside the output.
 """
 
 from __future__ import annotations
@@ -35,21 +35,21 @@ from p2l_model.types import FloatArray
 
 _HASH_FRACTION: Final = 16**13
 _MARGINAL_L2: Final = 1e-3
-# What a fine-tuned backbone depends on, beside the data and the base.
+# The settings that a fine-tuned backbone depends on, besides the data and the base.
 _TUNED_BY: Final = {"family", "feature_layers", "pooling", "max_tokens", "seed", "finetune"}
 
 
 class Reporter(Protocol):
-    """Where progress goes."""
+    """Receives the progress."""
 
     def __call__(self, stage: str, done: float, total: float, note: str = "") -> None:
-        """done of total of a stage; note: how it stands, such as the loss."""
+        """Reports done of total of a stage; note: further information, such as the loss."""
 
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """train and validation have the same models, in the same order. n_seen: prompts that were left
-    out of validation since training has them too."""
+    """train and validation have the same models, in the same order. n_seen: the prompts left out of
+    validation because training has them too."""
 
     train: VoteTable
     validation: VoteTable
@@ -58,8 +58,11 @@ class Split:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """draft: the manifest as far as it is known. marginal: one leaderboard for all prompts.
-    x_train, x_validation: features (P, F) of the split's prompts."""
+    """The data of a training run.
+
+    draft: the manifest with the fields known so far. marginal: one leaderboard for all prompts.
+    x_train, x_validation: features (P, F) of the split's prompts.
+    """
 
     base: BaseModel
     split: Split
@@ -77,7 +80,8 @@ def prepare(
     report: Reporter,
     score_range: tuple[float, float],
 ) -> Prepared:
-    """All but the heads. Raises DataError, CheckpointError, ExtraMissingError, TrainingError."""
+    """Prepares everything except the heads. Raises DataError, CheckpointError, ExtraMissingError,
+    TrainingError."""
     torch.manual_seed(config.seed)
     split = load_split(config, train_paths, validation_paths, score_range)
     if split.n_seen > 0:
@@ -92,7 +96,7 @@ def prepare(
 
 
 def fit_marginal(config: TrainConfig, votes: VoteTable, work: Path) -> Heads:
-    """One leaderboard for all prompts: heads that read no feature. Raises TrainingError."""
+    """Fits one leaderboard for all prompts: heads that read no features. Raises TrainingError."""
     return fit_linear(np.zeros((len(votes.conversations), 0)), votes, config, _MARGINAL_L2, work)
 
 
@@ -104,7 +108,7 @@ def fit_linear(
     work: Path,
     report: Reporter | None = None,
 ) -> Heads:
-    """One linear fit, its state on disk after every chunk of steps. Raises TrainingError."""
+    """Fits linear heads, saving the state after every chunk of steps. Raises TrainingError."""
     options = FitOptions(config.family, l2, config.l2_common, config.max_steps)
 
     def tell(now: FitState) -> None:
@@ -122,10 +126,11 @@ def load_split(
     validation_paths: Sequence[Path],
     score_range: tuple[float, float],
 ) -> Split:
-    """Validation from its own files, else a share of the prompts by their hash. Prompts of the
-    files that are in training too (but for case and white space) are left out of validation.
+    """Reads the votes. Validation has its own files, or else a share of the prompts, chosen by
+    hash.
 
-    Raises DataError where either is left without a vote that has weight.
+    Prompts of the validation files that training has too (ignoring case and white space) are left
+    out. Raises DataError where either part is left without a vote that has weight.
     """
     split = _split(config, train_paths, validation_paths, score_range)
     for name, part in (("training", split.train), ("validation", split.validation)):
@@ -181,7 +186,7 @@ def _fraction(turns: tuple[str, ...]) -> float:
 def _draft(
     config: TrainConfig, base: BaseModel, models: tuple[str, ...], marginal: Heads
 ) -> Manifest:
-    """The manifest as far as it is known before the features are."""
+    """The manifest, with the fields that are known before the features."""
     prompt_format = PromptFormat(base.prompt_kind, config.max_tokens)
     return Manifest(
         family=config.family,
@@ -211,7 +216,7 @@ def _tuned(
     work: Path,
     report: Reporter,
 ) -> BaseModel:
-    """The base after fine-tuning. Of several processes only the first returns."""
+    """The base after fine-tuning. With several processes only the first one returns."""
     from p2l_model.training.finetune import FineTune
 
     prompt = PromptEncoder(base.tokenizer, PromptFormat(base.prompt_kind, config.max_tokens))
@@ -235,7 +240,8 @@ def _features(
     work: Path,
     report: Reporter,
 ) -> tuple[FloatArray, FloatArray]:
-    """(P, H) of both parts, through the very engine that will serve: no skew between the two."""
+    """Features (P, F) of both parts, computed by the engine that will serve, so that there is no
+    skew between training and serving."""
     width = base.width(config.feature_layers, config.pooling)
     n_models = len(draft.models)
     blank = heads_from_rows(config.family, np.zeros((n_models + 2, width)), np.zeros(n_models + 2))
@@ -260,7 +266,7 @@ def _features(
 
 
 def save(out: Path, base: BaseModel, manifest: Manifest, heads: Heads) -> None:
-    """Writes the checkpoint: base, manifest and heads. Raises CheckpointError."""
+    """Writes the checkpoint. Raises CheckpointError."""
     graph = base.graph(
         manifest.engine_precision, manifest.feature_layers, manifest.pooling, manifest.max_tokens
     )

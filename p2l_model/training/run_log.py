@@ -1,4 +1,4 @@
-"""A run's log: one JSON object a line, whatever is trained."""
+"""The log of a training run: one JSON object per line."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 def log_line(work: Path, line: Mapping[str, Any]) -> None:
-    """Adds the line to log.jsonl in the run's work folder."""
+    """Appends the line to log.jsonl in the run's work folder."""
     work.mkdir(parents=True, exist_ok=True)
     with (work / "log.jsonl").open("a", encoding="utf-8") as log:
         log.write(json.dumps(dict(line)) + "\n")

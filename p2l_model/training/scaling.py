@@ -1,6 +1,7 @@
-"""How the loss falls with the number of votes and with the size of the model (one command).
+"""Measures how the loss falls with the number of votes and with the size of the model.
 
-Prompts are drawn, and with each all its votes: a prompt is the unit that generalises.
+Samples are drawn by prompt, with all votes of each, because the prompt is the unit that
+generalises.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ _MIN_PROMPTS: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One size: how many prompts, votes and parameters, and the validation log-loss per seed."""
+    """One size: its number of prompts, votes and parameters, and the validation log-loss per
+    seed."""
 
     n_prompts: int
     n_votes: int
@@ -49,11 +51,11 @@ def scaling(
     hidden: Sequence[int] = (8, 32, 128),
     score_range: tuple[float, float] = (0.0, 1.0),
 ) -> dict[str, Any]:
-    """Writes scaling.json and scaling.png to out and returns the former.
+    """Writes scaling.json and scaling.png to out and returns the content of the former.
 
-    n_sizes: numbers of votes over two decades. hidden: units of the trunk, on all votes.
-    Resumable: features and finished fits are kept in out. Raises DataError, CheckpointError,
-    ExtraMissingError, TrainingError.
+    n_sizes: the number of sizes, spread over two decades of votes. hidden: the units of the trunks
+    that are trained on all votes. A run can be resumed: features and finished fits are kept in out.
+    Raises DataError, CheckpointError, ExtraMissingError, TrainingError.
     """
     require_matplotlib()
     work = out / ".work"
@@ -75,7 +77,7 @@ def scaling(
 
 
 class _Runs:
-    """Trainings on shares of the prompts."""
+    """Training runs on shares of the prompts."""
 
     def __init__(
         self, config: TrainConfig, data: Prepared, n_seeds: int, work: Path, report: Reporter
@@ -84,7 +86,7 @@ class _Runs:
         self._work, self._report = work, report
 
     def point(self, config: TrainConfig, share: float) -> Point:
-        """One size, all seeds; each seed draws its own prompts."""
+        """One size with all seeds; each seed draws its own prompts."""
         drawn = [self._draw(share, seed) for seed in range(self._n_seeds)]
         heads = []
         for seed, votes in enumerate(drawn):
@@ -96,7 +98,8 @@ class _Runs:
         return Point(n_prompts, n_votes, _n_parameters(heads[0]), tuple(losses))
 
     def loss(self, heads: Heads, features: Any) -> float:
-        """Mean log-loss per validation vote, by the votes' weights, as `evaluate` has it."""
+        """The mean log-loss per validation vote, weighted by the votes' weights, as in
+        `evaluate`."""
         outputs = heads.outputs(features, 1.0)
         votes = self._data.split.validation
         found = predict(self._config.family, votes, outputs)
@@ -106,7 +109,7 @@ class _Runs:
         votes = self._data.split.train
         used = np.unique(votes.prompt)
         chance = np.random.default_rng([self._config.seed, seed])
-        kept = chance.permutation(used)[: round(share * used.size)]  # smaller shares are nested
+        kept = chance.permutation(used)[: round(share * used.size)]  # shares are nested
         return votes.where(np.isin(votes.prompt, kept))
 
     def _train(self, config: TrainConfig, votes: VoteTable, stage: str) -> Heads:
@@ -134,7 +137,7 @@ def _curve(points: Sequence[Point], sizes: Sequence[int], seed: int) -> dict[str
 
 
 def _silent(stage: str, done: float, total: float, note: str = "") -> None:
-    """The outer stage tells."""
+    """Reports nothing, since the outer stage does."""
 
 
 def _write(out: Path, result: dict[str, Any]) -> None:

@@ -1,6 +1,6 @@
-"""Trains a checkpoint: heads, or a trunk with heads, all chosen on validation.
+"""Trains a checkpoint: linear heads, or a trunk with heads, chosen on validation.
 
-Resumable: the state of each fit is kept in a work folder beside the output.
+A run can be resumed: the state of each fit is kept in a work folder beside the output.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ from p2l_model.types import FloatArray
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """Heads, the options they were made with, and what they come to."""
+    """Fitted heads, the options they were fitted with, and their figures."""
 
     chosen: dict[str, float]
     heads: Heads
@@ -102,7 +102,7 @@ def train(
 
 
 def choose(config: TrainConfig, data: Prepared, work: Path, report: Reporter) -> Candidate:
-    """The linear heads of the best penalty, or a trunk's, by the validation loss.
+    """Returns the linear heads of the best penalty, or those of a trunk, by validation loss.
 
     Raises TrainingError.
     """
@@ -121,7 +121,7 @@ def choose(config: TrainConfig, data: Prepared, work: Path, report: Reporter) ->
 def _trunk(
     config: TrainConfig, options: TrunkConfig, data: Prepared, work: Path, report: Reporter
 ) -> Candidate:
-    """All members, joined; each finished one is kept."""
+    """Trains all members and joins them; each finished member is saved."""
     votes = balanced(data.split.train, config.balance)
     lengths = _length_targets(data.split.train)
     graded = enough_scores(unit_scores(votes)) if options.score_weight > 0 else None
@@ -192,7 +192,7 @@ def _score_scale(scores: ScoreModel | None) -> dict[str, float]:
 def _score_reports(
     split: Split, scores: ScoreModel, x_validation: FloatArray
 ) -> dict[str, dict[str, Any]]:
-    """By source: `score_report` on the validation part."""
+    """`score_report` on the validation part, by source."""
     reports = {}
     for source in np.unique(split.validation.source):
         train, held = (
@@ -208,7 +208,7 @@ def _score_reports(
 def _length_reports(
     split: Split, lengths: LengthModel, x_validation: FloatArray
 ) -> dict[str, dict[str, float]]:
-    """By source: `length_report` on the validation part."""
+    """`length_report` on the validation part, by source."""
     reports = {}
     for source in np.unique(split.validation.source):
         train_logs = log_lengths(split.train.where(split.train.source == source))
@@ -220,7 +220,7 @@ def _length_reports(
 
 
 def _validation_loss(config: TrainConfig, heads: Heads, data: Prepared) -> float:
-    """What everything is chosen by: votes weigh as they do in training."""
+    """The loss that all choices minimise; votes weigh as in training."""
     votes = balanced(data.split.validation, config.balance)
     found = predict(config.family, votes, heads.outputs(data.x_validation, 1.0))
     return source_mean(found.loss, votes)

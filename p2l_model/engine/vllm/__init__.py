@@ -1,1 +1,1 @@
-"""vLLM as an engine: the plugin that teaches it our checkpoints, and two ways to run it."""
+"""vLLM as an engine: the plugin that lets it load our checkpoints, and two ways to run it."""

@@ -1,4 +1,4 @@
-"""What vLLM must be told of a checkpoint, in this process or on a command line."""
+"""The arguments that vLLM needs for a checkpoint, in this process or on a command line."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _BACKBONES: Final = ("qwen2", "llama")
 
 
 def check_servable(checkpoint: Checkpoint) -> None:
-    """Raises CheckpointError for what the plugin does not compute."""
+    """Raises CheckpointError for a backbone or pooling that the plugin does not support."""
     manifest, kind = checkpoint.manifest, checkpoint.config.get("model_type")
     if kind not in _BACKBONES or manifest.pooling != "last" or manifest.feature_layers != [-1]:
         raise CheckpointError(
@@ -23,16 +23,16 @@ def check_servable(checkpoint: Checkpoint) -> None:
 
 
 def max_model_len(checkpoint: Checkpoint) -> int:
-    """One more than we send: up to 0.31 vLLM keeps a place for a token that is never sampled, and
-    a prompt of exactly max_model_len hangs there for ever."""
+    """One more than we send: vLLM up to 0.31 reserves a place for a token that is never sampled,
+    and a prompt of exactly max_model_len hangs there for ever."""
     return checkpoint.max_tokens + 1
 
 
 def overrides(checkpoint: Checkpoint) -> dict[str, Any]:
-    """hf_overrides: the architecture is ours whatever config.json says."""
+    """vLLM's hf_overrides: the architecture is the plugin's, whatever config.json says."""
     changed: dict[str, Any] = {"architectures": [ARCHITECTURE]}
     positions = checkpoint.config.get("max_position_embeddings")
     if isinstance(positions, int) and positions < max_model_len(checkpoint):
-        # the one place more is never filled; without it vLLM refuses to start
+        # The extra place is never filled, but without it vLLM refuses to start.
         changed["max_position_embeddings"] = max_model_len(checkpoint)
     return changed

@@ -1,6 +1,6 @@
-"""A checkpoint's backbone as a vLLM pooling model: the hidden state of the last token, in float32.
+"""A checkpoint's backbone as a vLLM pooling model: the last token's hidden state, in float32.
 
-The heads stay with us, as for every engine: what they make of features is computed in one place.
+The heads are computed outside vLLM, in one place for all engines.
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ from vllm.model_executor.models.qwen2 import Qwen2Model
 from vllm.model_executor.models.utils import AutoWeightsLoader, maybe_prefix
 
 _BACKBONES = {"qwen2": Qwen2Model, "llama": LlamaModel}
-# The heads and what onboarding adds to them: read by us, not by vLLM.
+# The heads and the rows added by onboarding: not read by vLLM.
 _OURS = ("head.", "onboarded.")
 
 
 class _LastState(Pooler):  # type: ignore[misc]  # vllm is not installed where types are checked
-    """By position: no id is looked for, so a CLS in the text changes nothing."""
+    """Takes the last position; no special id is looked for, so that a CLS in the text changes
+    nothing."""
 
     def get_supported_tasks(self) -> set[str]:
         return {"classify"}
@@ -34,7 +35,7 @@ class _LastState(Pooler):  # type: ignore[misc]  # vllm is not installed where t
 
 
 class P2LModel(nn.Module):
-    """Raises ValueError for a backbone that is not among those above."""
+    """The backbone. Raises ValueError for an architecture that is not in the table above."""
 
     is_pooling_model: ClassVar = True
     default_seq_pooling_type: ClassVar = "LAST"
@@ -65,18 +66,18 @@ class P2LModel(nn.Module):
         intermediate_tensors: Any = None,
         inputs_embeds: Tensor | None = None,
     ) -> Any:
-        """Hidden states after the last norm (tokens, H)."""
+        """The hidden states (tokens, H) after the final norm."""
         return self.model(input_ids, positions, intermediate_tensors, inputs_embeds)
 
     def load_weights(self, weights: Iterable[tuple[str, Tensor]]) -> set[str]:
-        """The names loaded. vLLM complains about those that are missing or not known."""
+        """Loads the weights and returns their names. vLLM reports missing and unknown ones."""
         backbone = ((name, w) for name, w in weights if not name.startswith(_OURS))
         loaded: set[str] = AutoWeightsLoader(self).load_weights(exact_weights(backbone))
         return loaded
 
 
 def exact_weights(weights: Iterable[tuple[str, Tensor]]) -> Iterator[tuple[str, Tensor]]:
-    """int8 rows times their scales; whichever of the two comes first waits for the other."""
+    """Multiplies int8 rows by their scales, whichever of the two comes first."""
     waiting: dict[str, Tensor] = {}
     for name, tensor in weights:
         if tensor.dtype != torch.int8 and not name.endswith("_scale"):

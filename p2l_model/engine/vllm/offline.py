@@ -20,10 +20,10 @@ _WAIT_MS: Final = 2.0
 
 
 class VllmEngine:
-    """vLLM packs a batch itself, without padding, and keeps the keys and values of prefixes."""
+    """vLLM makes its own batches without padding, and caches the keys and values of prefixes."""
 
     def __init__(self, checkpoint: Checkpoint, options: EngineOptions) -> None:
-        """options.vllm_args win over what is chosen here. Raises CheckpointError,
+        """options.vllm_args override the arguments chosen here. Raises CheckpointError,
         ExtraMissingError."""
         check_servable(checkpoint)
         try:
@@ -39,7 +39,7 @@ class VllmEngine:
             "dtype": chosen if options.dtype == "auto" else options.dtype,
             "max_model_len": max_model_len(checkpoint),
             "hf_overrides": overrides(checkpoint),
-            # on a CPU compiling takes a minute and gains nothing; on a GPU it makes CUDA graphs
+            # On a CPU compiling takes a minute and brings no gain; on a GPU it makes CUDA graphs.
             "enforce_eager": self._on_cpu,
             "skip_tokenizer_init": True,
             "disable_log_stats": True,
@@ -47,33 +47,33 @@ class VllmEngine:
         }
         try:
             self._llm = LLM(model=str(checkpoint.path), runner="pooling", **arguments)
-        except Exception as error:  # pydantic's, RuntimeError, OSError: whatever part it comes from
+        except Exception as error:  # of any type: pydantic's, RuntimeError, OSError
             raise CheckpointError(f"{checkpoint.path}: vLLM does not start: {error}") from error
         self._longest = checkpoint.max_tokens
 
     @property
     def limits(self) -> EngineLimits:
-        """On a CPU a batch gains nothing."""
+        """The limits; on a CPU a batch brings no gain."""
         if self._on_cpu:
             return EngineLimits(batch_tokens=1, batch_prompts=1)
         return EngineLimits(self._batch_tokens, _BATCH_PROMPTS, _WAIT_MS)
 
     def features(self, batch: Sequence[Sequence[int]]) -> NDArray[np.float32]:
-        """Token ids of B prompts -> (B, H). Raises ScoringError."""
+        """Features (B, F) of B prompts given as token ids. Raises ScoringError."""
         prompts = [{"prompt_token_ids": list(ids)} for ids in batch]
         try:
             outputs = self._llm.encode(prompts, pooling_task="classify", use_tqdm=False)
-        except Exception as error:  # vLLM's errors share no base
+        except Exception as error:  # vLLM's errors have no common base
             raise ScoringError("vLLM failed on a batch") from error
         return np.stack([np.asarray(output.outputs.data, dtype=np.float32) for output in outputs])
 
     def warm_up(self) -> None:
-        """A short and a longest prompt."""
+        """Scores a short prompt and one of the greatest length."""
         self.features([[0] * 8])
         self.features([[0] * self._longest])
 
     def close(self) -> None:
-        """Ends vLLM's own processes."""
+        """Ends vLLM's processes."""
         engine = getattr(self._llm.llm_engine, "engine_core", None)
         if engine is not None:
             engine.shutdown()

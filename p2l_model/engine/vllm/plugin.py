@@ -1,4 +1,4 @@
-"""What vLLM calls in each of its processes (entry point group vllm.general_plugins)."""
+"""The entry point that vLLM calls in each of its processes (group vllm.general_plugins)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ ARCHITECTURE: Final = "P2LModel"
 
 
 def register() -> None:
-    """Makes the architecture known; may be called again. The class is imported only if used."""
+    """Registers the architecture; may be called repeatedly. The class is imported only if used."""
     from vllm import ModelRegistry
 
     if ARCHITECTURE not in ModelRegistry.get_supported_archs():

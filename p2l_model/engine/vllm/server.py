@@ -1,4 +1,4 @@
-"""vLLM servers behind us: batches go to the least loaded, over HTTP."""
+"""vLLM servers as an engine: each batch goes to the least loaded one, over HTTP."""
 
 from __future__ import annotations
 
@@ -19,23 +19,26 @@ from p2l_model.engine.replicas import Replica, Replicas
 from p2l_model.engine.vllm.launch import check_servable, max_model_len
 from p2l_model.errors import CheckpointError, ScoringError
 
-# vLLM forms its own batches from what it has: ours only spare requests.
+# vLLM forms its own batches; ours only save requests.
 _BATCH_PROMPTS: Final = 16
 _BATCH_TOKENS: Final = 8192
 _PER_SERVER: Final = 8
-# Without a limit of its own a stalled scheduler would have no other symptom.
+# A stalled scheduler shows no other symptom, so a time limit is needed.
 _TIMEOUT_S: Final = 30.0
 _POLL_S: Final = 1.0
 
 
 class VllmServerEngine:
-    """Several threads use it at a time; a batch that fails is tried once at each other server."""
+    """May be used by several threads. A batch that fails is tried once at each other server."""
 
     def __init__(
         self, checkpoint: Checkpoint, options: EngineOptions, *, start_timeout_s: float = 600.0
     ) -> None:
-        """Waits until every server answers. Raises CheckpointError where one serves something
-        else, or does not come up within start_timeout_s."""
+        """Waits until every server answers.
+
+        Raises CheckpointError where one serves something else, or does not answer within
+        start_timeout_s.
+        """
         check_servable(checkpoint)
         self._width = checkpoint.heads.width
         self._replicas = Replicas(options.vllm_urls, time.monotonic)
@@ -71,12 +74,12 @@ class VllmServerEngine:
 
     @property
     def limits(self) -> EngineLimits:
-        """Several small batches at a time."""
+        """The limits: several small batches at a time."""
         n_servers = len(self._names)
         return EngineLimits(self._batch_tokens, _BATCH_PROMPTS, parallel=_PER_SERVER * n_servers)
 
     def features(self, batch: Sequence[Sequence[int]]) -> NDArray[np.float32]:
-        """Token ids of B prompts -> (B, H). Raises ScoringError."""
+        """Features (B, F) of B prompts given as token ids. Raises ScoringError."""
         tried: list[Replica] = []
         while (replica := self._taken(tried)) is not None:
             tried.append(replica)
@@ -128,7 +131,8 @@ class VllmServerEngine:
         return features
 
     def warm_up(self) -> None:
-        """Each server scores one prompt. Raises CheckpointError where it serves another model."""
+        """Lets each server score one prompt. Raises CheckpointError where it serves another
+        model."""
         for replica in self._replicas:
             try:
                 self._ask(replica, [[0] * 8])
@@ -136,5 +140,5 @@ class VllmServerEngine:
                 raise CheckpointError(f"{replica.url}: {error}") from error
 
     def close(self) -> None:
-        """Closes the connections; the servers go on."""
+        """Closes the connections; the servers keep running."""
         self._client.close()
