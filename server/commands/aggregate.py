@@ -29,7 +29,7 @@ _COLUMNS = ("group", "rank", "rank_low", "rank_high", "model", "coefficient", "c
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The flags."""
+    """Adds the flags."""
     add_prompts_arguments(parser)
     parser.add_argument("--by", metavar="COLUMN", help="a leaderboard for each of its values too")
     parser.add_argument("--user", metavar="COLUMN",
@@ -57,7 +57,7 @@ def _add_ray_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Raises P2LError."""
+    """Runs the command; returns the exit status. Raises P2LError."""
     from p2l_model.analysis.aggregate import summarise
     from p2l_model.analysis.users import by_user
 

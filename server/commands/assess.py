@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The flags."""
+    """Adds the flags."""
     add_prompts_arguments(parser)
     parser.add_argument("--model", required=True, metavar="M",
                         help="on the checkpoint's leaderboard (see onboard)")  # fmt: skip
@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Raises P2LError."""
+    """Runs the command; returns the exit status. Raises P2LError."""
     from p2l_model.errors import DataError
 
     if args.by is not None and args.clusters is not None:

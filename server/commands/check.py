@@ -31,7 +31,7 @@ from server.upstream.networks import network_lines, network_report
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The flags."""
+    """Adds the flags."""
     parser.add_argument("--config", help="YAML (env: P2L_CONFIG)")
     parser.add_argument(
         "--connect", action="store_true",

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The flags."""
+    """Adds the flags."""
     parser.add_argument("--checkpoint", default="bundled")
     parser.add_argument("--data", nargs="+", required=True, metavar="PATH",
                         help="files, or folders with *.validation.parquet")  # fmt: skip
@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Raises P2LError."""
+    """Runs the command; returns the exit status. Raises P2LError."""
     try:
         import p2l_model.evaluation.report  # noqa: F401
     except ModuleNotFoundError as error:

@@ -25,7 +25,7 @@ class ExportRefusedError(P2LError):
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The flags."""
+    """Adds the flags."""
     parser.add_argument("--checkpoint", required=True, help="a folder, or bundled")
     parser.add_argument("--out", required=True, help="the checkpoint folder to write")
     parser.add_argument("--precision", default="int8", choices=["int8", "fp32"],

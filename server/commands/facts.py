@@ -27,7 +27,7 @@ _COLUMNS: Final = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The flags."""
+    """Adds the flags."""
     parser.add_argument("model", nargs="?", metavar="MODEL", help="in any spelling (default: all)")
     parser.add_argument("--seller", metavar="NAME", help="who serves it: openai, azure, groq ...")
     parser.add_argument("--config", help="YAML (env: P2L_CONFIG): shows a model as it says")
@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Raises ConfigError."""
+    """Runs the command; returns the exit status. Raises ConfigError."""
     settings = _settings(args.config)
     path = None if settings is None else settings.facts.path
     if args.update is not None:

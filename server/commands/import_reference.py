@@ -10,7 +10,7 @@ from server.commands.progress import progress_bars
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The flags."""
+    """Adds the flags."""
     parser.add_argument("--from", required=True, dest="source", metavar="DIR",
                         help="the reference's folder: config.json, *.safetensors, "
                              "model_list.json, tokenizer, training_config.json")  # fmt: skip
@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Raises P2LError."""
+    """Runs the command; returns the exit status. Raises P2LError."""
     try:
         from p2l_model.training.import_reference import import_reference
     except ModuleNotFoundError as error:

@@ -9,7 +9,7 @@ from server.commands.prompts import add_prompt_arguments, print_results, read_pr
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The flags."""
+    """Adds the flags."""
     add_prompt_arguments(parser)
     parser.add_argument("--checkpoint", default="bundled")
     parser.add_argument("--engine", default="auto", choices=["auto", "onnx", "torch"])
@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Raises P2LError."""
+    """Runs the command; returns the exit status. Raises P2LError."""
     prompts, many = read_prompts(args)
 
     from p2l_model.checkpoint.folder import load_checkpoint, resolve_checkpoint

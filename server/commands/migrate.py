@@ -10,12 +10,12 @@ from server.storage.migrate import HEAD, migrate
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The flags."""
+    """Adds the flags."""
     parser.add_argument("--config", help="YAML (env: P2L_CONFIG)")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Raises ConfigError, StorageError."""
+    """Runs the command; returns the exit status. Raises ConfigError, StorageError."""
     database = database_of(settings_from(args.config).storage)
     try:
         changed = migrate(database)

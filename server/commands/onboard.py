@@ -11,7 +11,7 @@ from server.commands.progress import progress_bars
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The flags."""
+    """Adds the flags."""
     parser.add_argument("--checkpoint", default="bundled")
     parser.add_argument("--model", required=True, help="the new model's name, as in the data")
     parser.add_argument("--data", nargs="+", metavar="PATH",
@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Raises P2LError."""
+    """Runs the command; returns the exit status. Raises P2LError."""
     try:
         from p2l_model.training.onboard import onboard
     except ModuleNotFoundError as error:

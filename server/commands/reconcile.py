@@ -18,7 +18,7 @@ from server.storage.migrate import migrate
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The flags."""
+    """Adds the flags."""
     parser.add_argument("--config", help="YAML (env: P2L_CONFIG)")
     parser.add_argument("--usage", required=True, metavar="FILE", help="CSV or JSONL")
     parser.add_argument("--provider", required=True, help="its name in the configuration")

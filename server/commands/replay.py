@@ -18,7 +18,7 @@ _SHOWN = 20
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The flags."""
+    """Adds the flags."""
     parser.add_argument("receipt", metavar="RECEIPT.json", help="a file, or - for standard input")
 
 

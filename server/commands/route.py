@@ -32,7 +32,7 @@ from server.surfaces.routing_options import parse_options
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The flags."""
+    """Adds the flags."""
     add_prompt_arguments(parser)
     parser.add_argument("--config", help="YAML (env: P2L_CONFIG)")
     parser.add_argument("--budget", metavar="USD", help="for each prompt")
@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Raises P2LError, ConfigError."""
+    """Runs the command; returns the exit status. Raises P2LError, ConfigError."""
     prompts, many = read_prompts(args)
     if args.receipt is not None and len(prompts) != 1:
         raise DataError("--receipt is for one prompt")

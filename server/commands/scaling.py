@@ -12,7 +12,7 @@ from server.commands.progress import progress_bars
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The flags."""
+    """Adds the flags."""
     parser.add_argument("--data", nargs="+", required=True, metavar="PATH",
                         help="vote or score files, or folders with *.train.parquet")  # fmt: skip
     parser.add_argument("--validation", nargs="+", metavar="PATH",
@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Raises P2LError."""
+    """Runs the command; returns the exit status. Raises P2LError."""
     try:
         from p2l_model.training.scaling import scaling
     except ModuleNotFoundError as error:

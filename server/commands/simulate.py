@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The flags."""
+    """Adds the flags."""
     parser.add_argument("--checkpoint", default="bundled")
     parser.add_argument("--engine", default="auto", choices=["auto", "onnx", "torch"])
     parser.add_argument("--scores", required=True, nargs="+", metavar="PATH",
@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Raises P2LError."""
+    """Runs the command; returns the exit status. Raises P2LError."""
     study = _study(args)
     pareto = study.pareto()
     if args.out is not None:

@@ -27,7 +27,7 @@ _COLUMNS = tuple(Spend.__dataclass_fields__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The flags."""
+    """Adds the flags."""
     parser.add_argument("--config", help="YAML (env: P2L_CONFIG)")
     parser.add_argument("--by", choices=GROUPS, default="key")
     parser.add_argument("--csv", action="store_true", help="a table for a spreadsheet")
@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Raises ConfigError, StorageError."""
+    """Runs the command; returns the exit status. Raises ConfigError, StorageError."""
     database = database_of(settings_from(args.config).storage)
     until = time.time() + 1
     since = 0.0 if args.days is None else until - args.days * _DAY_S

@@ -28,7 +28,7 @@ _CSV = ("category", "model", "coefficient", "deviation", "ci_low", "ci_high", "p
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The flags."""
+    """Adds the flags."""
     add_prompts_arguments(parser)
     parser.add_argument("--by", metavar="COLUMN",
                         help="the prompts' categories (default: found by clustering)")  # fmt: skip
@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Raises P2LError."""
+    """Runs the command; returns the exit status. Raises P2LError."""
     _check(args)
     with progress_bars() as bars:
         study = _study(args, bars)

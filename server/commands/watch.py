@@ -19,7 +19,7 @@ _ALARMS: Final = ("worse_than_marginal", "miscalibrated")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The flags."""
+    """Adds the flags."""
     parser.add_argument("--config", help="YAML (env: P2L_CONFIG)")
     parser.add_argument("--hours", type=float, default=168.0, metavar="H",
                         help="of feedback that are looked at (default: 168, a week)")  # fmt: skip

@@ -1,1 +1,2 @@
-"""Providers: one protocol (`base`), one way onto the network (`transport`), one kind a module."""
+"""Providers: one protocol (`base`), one network layer (`transport`), one module for each kind of
+API."""

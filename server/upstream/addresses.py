@@ -1,4 +1,4 @@
-"""Where a provider's API lies under its base_url, and the header that takes its key."""
+"""The addresses of a provider's API under its base_url, and the header that carries its key."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _DEFAULTS: Final[dict[str, Auth]] = {
     "anthropic": "x-api-key",
     "gemini": "x-goog-api-key",
 }
-# Anthropic's dialect with another way to show a key, by these providers' own references.
+# Providers with Anthropic's API that expect the key in another header, by their own references.
 _BEARERS: Final = (
     "openrouter.ai",
     "api.minimax.io",
@@ -27,14 +27,14 @@ _VERSION: Final = re.compile(r"/v1(alpha|beta)?$")
 
 
 def messages_url(base_url: str) -> str:
-    """Of Anthropic's Messages API. base_url: a host, with or without a path (a gateway's, another
-    maker's /anthropic), which may end in /v1 or in the endpoint itself."""
+    """The URL of Anthropic's Messages API. base_url: a host, with or without a path (a proxy's, or
+    another vendor's /anthropic), which may end in /v1 or in the endpoint itself."""
     base = base_url.rstrip("/").removesuffix("/messages")
     return base.removesuffix("/v1") + "/v1/messages"
 
 
 def gemini_models_url(base_url: str) -> str:
-    """What the names of Gemini's models stand under. base_url: a host, with or without a path,
+    """The URL under which Gemini's models are addressed. base_url: a host, with or without a path,
     which may end in the version."""
     base = base_url.rstrip("/").removesuffix("/models")
     return base + ("" if _VERSION.search(base) else "/v1beta") + "/models"
@@ -43,7 +43,7 @@ def gemini_models_url(base_url: str) -> str:
 def key_headers(
     name: str, kind: str, base_url: str, api_key: Secret | None, auth: Auth | None = None
 ) -> dict[str, str]:
-    """The header with the key; empty where there is none. name: the provider's.
+    """The header with the key; empty where there is none. name: the provider's name.
 
     Raises ValueError for a key that cannot be a header.
     """

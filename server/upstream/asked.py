@@ -1,11 +1,11 @@
-"""What a chat-completions body really asks for: fields left at their default ask for nothing."""
+"""Finds what a chat-completions body really asks for: fields at their defaults ask for nothing."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, Final
 
-# Values that mean the same as leaving the field out, in OpenAI's reference.
+# Values with the same meaning as leaving the field out, by OpenAI's reference.
 _NEUTRAL: Final[Mapping[str, tuple[object, ...]]] = {
     "audio": (),
     "frequency_penalty": (0,),
@@ -30,7 +30,7 @@ _NEUTRAL: Final[Mapping[str, tuple[object, ...]]] = {
     "verbosity": ("medium",),
 }
 
-# OpenAI's own fields that change how a request is filed, found again or cached, not its answer.
+# OpenAI's fields that change how a request is filed, found again or cached, but not its answer.
 ADVISORY: Final = frozenset(
     {
         "metadata",
@@ -44,7 +44,7 @@ ADVISORY: Final = frozenset(
 
 
 def is_neutral(name: str, value: object) -> bool:
-    """Whether a field's value means the same as leaving it out."""
+    """Whether a field's value has the same meaning as leaving the field out."""
     return value is None or value in _NEUTRAL.get(name, ())
 
 

@@ -1,4 +1,4 @@
-"""What every provider looks like to the gateway: one protocol, two ways to ask."""
+"""The interface of every provider: one protocol, for whole and for streamed answers."""
 
 from __future__ import annotations
 
@@ -21,10 +21,13 @@ from server.wire.surface import Surface
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """Whether a provider can express a request. reason: why not, None where it can.
-    left_out: fields that it is not sent. thinking_tokens: what of the output cap the model thinks
-    with before it answers. body: what of the body goes out, None where all of it does.
-    least_output_tokens: an output cap under it is sent as this many."""
+    """Whether a provider can express a request.
+
+    reason: why it cannot; None where it can. left_out: fields that are not sent to it.
+    thinking_tokens: the part of the output cap that the model uses for thinking before it answers.
+    body: the part of the body that is sent; None: all of it. least_output_tokens: a lower output
+    cap is raised to this.
+    """
 
     reason: str | None = None
     left_out: tuple[str, ...] = ()
@@ -35,9 +38,9 @@ class Fit:
 
 @record(frozen=True, slots=True)
 class UpstreamRequest:
-    """A body as it goes out, in the surface's form: `model` is the provider's own name for the
-    model, routing fields are gone. headers: the surface's own that go along. progress: kept current
-    while the request is sent. The repr hides the body: prompts stay out of logs."""
+    """A body to be sent, in the surface's form: `model` is the provider's own name for the model,
+    and routing fields are removed. headers: the surface's own headers, sent along. progress:
+    updated while the request is sent. The repr hides the body: prompts stay out of logs."""
 
     body: Mapping[str, Any] = field(repr=False)
     stream: bool
@@ -49,8 +52,8 @@ class UpstreamRequest:
 
 @record(frozen=True, slots=True)
 class UpstreamReply:
-    """A whole answer: the parsed object of the surface asked for, such as a `chat.completion`.
-    is_large: nothing that goes through all of it may be done on the event loop."""
+    """A whole answer: the parsed object of the surface, such as a `chat.completion`. is_large: it
+    must not be processed on the event loop."""
 
     body: dict[str, Any] = field(repr=False)
     status: int = 200
@@ -58,39 +61,39 @@ class UpstreamReply:
 
     @property
     def model(self) -> str | None:
-        """What the provider calls the model that answered, where it says so."""
+        """The provider's name for the model that answered, where it reports one."""
         said = self.body.get("model")
         return said if isinstance(said, str) and said else _model_in(self.body)
 
 
 class StreamMeter(Protocol):
-    """What is told of a stream, before its reader hears of it."""
+    """Observes a stream, before its reader does."""
 
     def saw(self, event: SseEvent) -> None:
-        """An event has come."""
+        """Called for each event."""
 
     def ended(self) -> None:
-        """It came to its proper end."""
+        """Called at the stream's proper end."""
 
     def broke(self, error: UpstreamError) -> None:
-        """It failed."""
+        """Called when the stream fails."""
 
     def closed(self) -> None:
-        """It was closed, whether or not it had ended; perhaps more than once."""
+        """Called when the stream is closed, whether or not it had ended; perhaps more than once."""
 
 
 class UpstreamStream:
     """The events of a streamed answer, the first of which has already arrived.
 
     Iterating yields each event's payload as the provider sent it; every one is a JSON object
-    (`event.parsed`). `[DONE]` is not yielded: it ends the iteration. A stream that ends too
-    early or turns to garbage raises UpstreamStreamBrokenError.
+    (`event.parsed`). `[DONE]` is not yielded: it ends the iteration. A stream that ends too early
+    or is malformed raises UpstreamStreamBrokenError.
 
-    Closing it, or cancelling the task that iterates, closes the connection to the provider, so
-    that an answer nobody reads any more is not generated and billed to its end.
+    Closing it, or cancelling the task that iterates, closes the connection to the provider, so that
+    an unread answer is not generated and billed to its end.
 
-    usage_so_far: what the provider has said of the usage before the end, which a translated stream
-    tells at its end alone; in the form of chat completions, None where nothing was said.
+    usage_so_far: the usage that the provider has reported before the end, which a translated stream
+    passes on only at its end; in the form of chat completions, None where nothing was reported.
     """
 
     def __init__(
@@ -98,7 +101,7 @@ class UpstreamStream:
     ) -> None:
         self._ready = deque(first)
         self._rest = rest
-        # told when the stream breaks
+        # Called when the stream breaks.
         self.on_break: Callable[[], None] | None = None
         self.meter: StreamMeter | None = None
         self.usage_so_far: Callable[[], Mapping[str, Any] | None] | None = None
@@ -109,10 +112,11 @@ class UpstreamStream:
         events: AsyncGenerator[SseEvent, None],
         has_begun: Callable[[Mapping[str, Any] | None], bool] | None = None,
     ) -> UpstreamStream:
-        """Waits for the first event; what the generator raises before it goes to the caller.
+        """Waits for the first event; the generator's exceptions before it are raised here.
 
-        has_begun: whether an event says anything; those before the first that does are waited for
-        as well. The generator must not end without an event: it raises an UpstreamError instead.
+        has_begun: whether an event has content; events before the first one with content are waited
+        for as well. The generator must not end without an event: it raises an UpstreamError
+        instead.
         """
         return await cls.start_batches(_singly(events), has_begun)
 
@@ -122,7 +126,7 @@ class UpstreamStream:
         batches: AsyncGenerator[Sequence[SseEvent], None],
         has_begun: Callable[[Mapping[str, Any] | None], bool] | None = None,
     ) -> UpstreamStream:
-        """As `start`, of events that come several at a time, none of them empty."""
+        """As `start`, for events that arrive several at a time; no batch may be empty."""
         first = await anext(batches)
         if has_begun is None or any(has_begun(event.parsed) for event in first):
             return cls(first, batches)
@@ -135,8 +139,8 @@ class UpstreamStream:
 
     @property
     def model(self) -> str | None:
-        """What the provider calls the model that answered, where it says so. By the events that
-        have come and are not read yet."""
+        """The provider's name for the model that answered, where it reports one; also by events
+        that have arrived and are not yet read."""
         for event in self._ready:
             model = None if event.parsed is None else _model_in(event.parsed)
             if model is not None:
@@ -155,9 +159,9 @@ class UpstreamStream:
         return event
 
     async def read(self) -> Sequence[SseEvent]:
-        """The events that have come, all of them; waits for the next where there is none.
+        """All events that have arrived; waits for the next one where there is none.
 
-        At the end it is empty. Raises UpstreamStreamBrokenError.
+        Returns an empty sequence at the end. Raises UpstreamStreamBrokenError.
         """
         if not self._ready:
             try:
@@ -181,7 +185,7 @@ class UpstreamStream:
             raise self._broken(error) from error
 
     def _broken(self, error: UpstreamError) -> UpstreamStreamBrokenError:
-        """Whatever it was, it now comes too late for another model to answer instead."""
+        """Converts an error: it comes too late for another model to answer instead."""
         if self.on_break is not None:
             self.on_break()
         broken = UpstreamStreamBrokenError(
@@ -200,7 +204,8 @@ class UpstreamStream:
         self._ready.clear()
         if self.meter is not None:
             self.meter.closed()
-        # The web framework cancels us when the caller hangs up: the closing itself must finish.
+        # The web framework cancels this task when the caller hangs up: the closing itself must
+        # finish.
         with anyio.CancelScope(shield=True):
             await self._rest.aclose()
 
@@ -217,7 +222,7 @@ class UpstreamStream:
 
 
 def _model_in(said: Mapping[str, Any]) -> str | None:
-    """In an answer or an event of one, on whichever surface."""
+    """The model named in an answer or an event, on whichever surface."""
     for holder in (said, said.get("response"), said.get("message")):
         model = holder.get("model") if isinstance(holder, dict) else None
         if isinstance(model, str) and model:
@@ -246,35 +251,36 @@ class Upstream(Protocol):
 
     @property
     def tool_names(self) -> re.Pattern[str]:
-        """The names of tools that it takes, in full."""
+        """A pattern for the full names of tools that it accepts."""
 
     def speaks(self, surface: Surface) -> bool:
         """Whether a request of this surface can be sent as it is."""
 
     def fields(self, surface: Surface, *, bounded: bool) -> Fields | None:
-        """What of a body of the surface, which it speaks itself, may go out; None: all of it.
+        """The fields of this surface's bodies that may be sent; None: all of them.
 
-        bounded: a budget, a window or a key bounds what the request may cost or choose.
+        bounded: whether a budget, a window or a key limits what the request may cost or choose.
+        Only for surfaces that the provider speaks itself.
         """
 
     def fit(self, body: Mapping[str, Any], model: str, *, bounded: bool) -> Fit:
-        """Whether a chat-completions body can be expressed, and what of it goes out. model: the
-        provider's name for it."""
+        """Whether a chat-completions body can be expressed, and what of it will be sent. model: the
+        provider's name for the model."""
 
     def kin(self, body: Mapping[str, Any], model: str) -> Hashable:
-        """Equal for models that this body fits alike: to find out can take as long as to
-        translate the body, and a provider has many models."""
+        """A key that is equal for models with the same fit for this body. Finding out the fit can
+        take as long as translating the body, and a provider has many models."""
 
     async def complete(self, request: UpstreamRequest) -> UpstreamReply:
-        """The whole answer. Raises a leaf of UpstreamError."""
+        """Sends the request and returns the whole answer. Raises a leaf of UpstreamError."""
 
     async def open_stream(self, request: UpstreamRequest) -> UpstreamStream:
-        """Returns once the first event has arrived, so that a failure before the first byte
-        raises (a leaf of UpstreamError) and the caller can turn to another model.
+        """Returns once the first event has arrived, so that a failure before the first byte raises
+        (a leaf of UpstreamError) and the caller can turn to another model.
 
-        The stream has its usage chunk whether or not the body's stream_options ask for one:
-        without it the answer has no cost. Whether the caller sees it is the gateway's affair.
+        The stream has its usage chunk whether or not the body's stream_options ask for one: without
+        it the answer has no cost. The gateway decides whether the caller sees it.
         """
 
     async def close(self) -> None:
-        """Gives back connections. Streams still open are cut."""
+        """Closes the connections. Open streams are cut off."""

@@ -1,7 +1,8 @@
-"""Whether a streamed answer has begun: until something is said, another model can still answer.
+"""Detects whether a streamed answer has begun: until it has content, another model can still
+answer.
 
-A provider that is overloaded can say so after it has already opened the stream, with a chunk that
-holds the role alone or an event that announces the message.
+An overloaded provider may report it after it has opened the stream, with a chunk that holds only
+the role or an event that announces the message.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-# Events of the Messages and the Responses API that announce and do not say anything.
+# Events of the Messages and the Responses API that announce an answer without any content.
 _ANNOUNCING: Final = frozenset(
     {
         "keepalive",
@@ -28,7 +29,7 @@ _SAID_WHEN_OPENED: Final = frozenset({"text", "thinking", "message", "reasoning"
 
 
 def has_begun(event: Mapping[str, Any] | None) -> bool:
-    """Whether an event of a stream, on whichever surface, says anything of the answer."""
+    """Whether an event of a stream, on whichever surface, has content of the answer."""
     if event is None:
         return True
     kind = event.get("type")

@@ -1,10 +1,9 @@
-"""What an answer's provider wants back with the next turn, in the form of chat completions, and the
-same as a caller of another API carries it: sealed.
+"""The data of an answer that its provider wants back with the next turn, in the form of chat
+completions, and sealed for callers of other APIs.
 
 `thinking_blocks` (the Messages API), `reasoning_details` (sealed reasoning of OpenAI's) and
-`extra_content` (Gemini's signatures) stand in the assistant's messages. Words that somebody
-thought and nobody signed come back as thinking blocks, since DeepSeek wants them, and Gemini's
-signatures too.
+`extra_content` (Gemini's signatures) are fields of the assistant's messages. Unsigned thoughts come
+back as thinking blocks, since DeepSeek requires them, and so do Gemini's signatures.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ _OPENAI: Final = "openai.reasoning"
 
 
 def carried(said: Said) -> list[dict[str, Any]]:
-    """Of a message, or of a part of one in a stream: all that is to come back."""
+    """All data of a message, or of a streamed part of one, that is to be sent back."""
     blocks = [dict(b) for b in _list(said.get("thinking_blocks")) if isinstance(b, Mapping)]
     for entry in _list(said.get("reasoning_details")):
         blocks += unsealed(entry.get("data")) if isinstance(entry, Mapping) else []
@@ -28,7 +27,7 @@ def carried(said: Said) -> list[dict[str, Any]]:
 
 
 def signatures_in(said: Said) -> list[dict[str, Any]]:
-    """Gemini's, each with the id of its call; None for that of the text."""
+    """Gemini's signatures, each with the id of its call; None for the signature of the text."""
     found = [(None, said), *((call.get("id"), call) for call in _list(said.get("tool_calls")))]
     return [
         {"type": GOOGLE, "call": identifier, "signature": signature}
@@ -38,19 +37,19 @@ def signatures_in(said: Said) -> list[dict[str, Any]]:
 
 
 def are_signatures(thoughts: Sequence[Said]) -> bool:
-    """Whether there is nothing but Gemini's signatures: no reasoning of its own."""
+    """Whether there are only Gemini's signatures, and no reasoning."""
     return all(thought.get("type") == GOOGLE for thought in thoughts)
 
 
 def text_of_summary(item: Said) -> str:
-    """The words of a reasoning item of the Responses API."""
+    """The text of a reasoning item of the Responses API."""
     parts = [*_list(item.get("summary")), *_list(item.get("content"))]
     return "\n\n".join(str(p.get("text") or "") for p in parts if isinstance(p, Mapping))
 
 
 def put_back(message: dict[str, Any], thoughts: Sequence[Said], words: str = "") -> None:
-    """Puts what was carried where the provider looks for it. message: of the assistant, whole.
-    words: what was thought, as the caller saw it."""
+    """Puts the data where the provider looks for it. message: a whole message of the assistant.
+    words: the thoughts as the caller saw them."""
     blocks, details = [], []
     for thought in thoughts:
         if thought.get("type") == _OPENAI:
@@ -66,7 +65,8 @@ def put_back(message: dict[str, Any], thoughts: Sequence[Said], words: str = "")
 
 
 def signatures_kept(message: Said) -> dict[str | None, str]:
-    """Gemini's signatures that a caller has carried, by the id of the call; None: of the text."""
+    """Gemini's signatures that a caller has sent back, by the id of the call; None: that of the
+    text."""
     return {
         block.get("call"): block["signature"]
         for block in _list(message.get("thinking_blocks"))
@@ -77,7 +77,7 @@ def signatures_kept(message: Said) -> dict[str | None, str]:
 
 
 def signature_of(holder: Said) -> str | None:
-    """Gemini's, of a message or a call, in the form of Google's own OpenAI endpoint."""
+    """Gemini's signature of a message or a call, in the form of Google's own OpenAI endpoint."""
     extra = holder.get("extra_content")
     google = extra.get("google") if isinstance(extra, Mapping) else None
     signature = google.get("thought_signature") if isinstance(google, Mapping) else None
@@ -89,7 +89,7 @@ def _list(value: object) -> list[Any]:
 
 
 def sealed_in(said: Said) -> Iterator[str]:
-    """The same, as strings: what came sealed as it is, Gemini's signatures together."""
+    """The same data as strings: sealed data as it is, Gemini's signatures together."""
     for entry in _list(said.get("reasoning_details")):
         data = entry.get("data") if isinstance(entry, Mapping) else None
         if unsealed(data):

@@ -1,4 +1,4 @@
-"""Why a connection failed, in words that help and hold no secret: no host, no header, no key."""
+"""Explains why a connection failed, in words without secrets: no host, no header, no key."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 
 import httpx
 
-# OpenSSL's numbers for what is wrong with a certificate (X509_V_ERR_...).
+# OpenSSL's numbers for faults of a certificate (X509_V_ERR_...).
 _EXPIRED: Final = 10
 _NOT_YET_VALID: Final = 9
 _UNKNOWN_AUTHORITY: Final = frozenset({18, 19, 20, 21})
@@ -29,7 +29,7 @@ _ERRNOS: Final = {
     errno.EACCES: "this machine forbids the connection",
     errno.EPERM: "this machine forbids the connection",
 }
-# What broke an answer off, by the kind of the exception alone: a library's own words can quote.
+# What broke an answer off, by the type of the exception alone: a library's message can hold quotes.
 _BREAKS: Final = (
     (httpx.ProxyError, "the proxy failed"),
     (httpx.ReadError, "the connection broke"),
@@ -43,7 +43,7 @@ _BREAKS: Final = (
 
 
 class UnreachableError(httpx.ConnectError):
-    """No connection came about. cause: why, in words that may be shown."""
+    """No connection could be made. cause: why, in words that may be shown."""
 
     def __init__(self, cause: str) -> None:
         super().__init__(cause)
@@ -51,7 +51,7 @@ class UnreachableError(httpx.ConnectError):
 
 
 class TooSlowError(httpx.ConnectTimeout):
-    """None came about in time. cause: what was under way."""
+    """No connection was made in time. cause: the step that was in progress."""
 
     def __init__(self, cause: str) -> None:
         super().__init__(cause)
@@ -59,7 +59,7 @@ class TooSlowError(httpx.ConnectTimeout):
 
 
 def cause_of(error: Exception) -> str:
-    """For what the system or TLS raised while a connection was made."""
+    """The cause of an error that the system or TLS raised while a connection was made."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return _certificate(error)
     if isinstance(error, ssl.SSLError):
@@ -77,7 +77,7 @@ def cause_of(error: Exception) -> str:
 
 
 def broken_off(error: Exception) -> str:
-    """For what ended an exchange that had a connection."""
+    """The cause of an error that ended an exchange on an established connection."""
     words = (words for kind, words in _BREAKS if isinstance(error, kind))
     return next(words, type(error).__name__)
 

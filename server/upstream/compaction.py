@@ -1,5 +1,5 @@
-"""Conversations that are shortened: by a provider that has a way of its own, or by any model, as a
-summary that is sealed here and can be read by all that come after."""
+"""Compaction of conversations: by a provider that offers it, or by any model as a summary that is
+sealed here and can be read by all models that follow."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from server.upstream.refusals import Refusal
 from server.upstream.seal import sealed, unsealed
 from server.upstream.wire import envelope
 
-# What a model is asked that has no way of its own.
+# The instruction for a model whose provider does not offer compaction.
 ASK: Final = (
     "The conversation has become too long and goes on elsewhere, without what was said so far. "
     "Write what whoever goes on with it has to know: what the user wants, in their own words where "
@@ -28,8 +28,8 @@ _ABOUT_MODELS: Final = frozenset({"model_not_found", "DeploymentNotFound"})
 def not_offered(
     provider: str, status: int, body: Mapping[str, Any] | None
 ) -> UpstreamModelRefusedError | None:
-    """What a refusal means that a provider without it gives; None where it means something else.
-    body: of the refusal."""
+    """The error for a provider's refusal, where it means that it does not offer compaction; None
+    where it means something else. body: that of the refusal."""
     error = None if body is None else body.get("error")
     code = error.get("code") if isinstance(error, Mapping) else None
     if status not in _NO_SUCH_PATH or code in _ABOUT_MODELS:
@@ -47,13 +47,13 @@ def not_offered(
 
 
 def kept_summary(text: str) -> str:
-    """A summary as a caller keeps it: the encrypted content of a compaction."""
+    """A summary in the form that a caller keeps: the encrypted content of a compaction item."""
     return sealed([{"type": _KIND, "text": text}])
 
 
 def told_summary(item: Mapping[str, Any]) -> str | None:
-    """The words in which the next model is told of a conversation that was shortened here; None for
-    a compaction of a provider's own."""
+    """The text that tells the next model of a compaction made here; None for a provider's own
+    compaction."""
     for kept in unsealed(item.get("encrypted_content")):
         if kept.get("type") == _KIND and isinstance(kept.get("text"), str):
             return _TOLD + str(kept["text"])

@@ -1,4 +1,4 @@
-"""Answers that come compressed: decompressed by the piece, whatever they come to."""
+"""Decompresses answers piece by piece, whatever their total size."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from typing import Final
 import httpx
 
 _KNOWN: Final = frozenset({"gzip", "deflate"})
-# gzip's header or zlib's, whichever is there
+# gzip's header or zlib's, whichever is present.
 _WINDOW_BITS: Final = 47
-# A kilobyte can stand for a megabyte: this much at a time, and then others have their turn.
+# A kilobyte can stand for a megabyte: after each piece of this size, other tasks run.
 _PIECE_BYTES: Final = 256 * 1024
 
 
 async def decoded(body: AsyncIterator[bytes], header: str) -> AsyncIterator[bytes]:
-    """The body as it was before it was encoded. header: its Content-Encoding.
+    """The decoded body. header: its Content-Encoding.
 
-    Raises httpx.DecodingError where it cannot be decoded, and for what was not asked for.
+    Raises httpx.DecodingError where it cannot be decoded, and for encodings that were not
+    requested.
     """
     names = [name.strip() for name in header.lower().split(",")]
     encodings = [name for name in names if name not in ("", "identity")]

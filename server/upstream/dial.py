@@ -1,4 +1,4 @@
-"""Connections to providers: addresses, proxies and TLS, and in words what stands in the way."""
+"""Makes connections to providers (addresses, proxies, TLS), and explains why one fails."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from server.upstream.tunnel import open_tunnel
 
 # RFC 8305's recommendation.
 _HAPPY_EYEBALLS_DELAY_S: Final = 0.25
-# What is sent and never acknowledged tells of a provider that is gone.
+# Data that is never acknowledged within this time shows that the provider is gone.
 _UNACKNOWLEDGED_MS: Final = 90_000
 
 
 class Origin(NamedTuple):
-    """Where a connection goes. host: a name (IDNA, ASCII) or an address without brackets. proxy:
-    what it goes through."""
+    """The target of a connection. host: a name (IDNA, ASCII) or an address without brackets. proxy:
+    the proxy that the connection goes through."""
 
     scheme: str
     host: str
@@ -40,7 +40,7 @@ class Origin(NamedTuple):
 
     @property
     def authority(self) -> bytes:
-        """As in a CONNECT: always with the port."""
+        """The target as in a CONNECT request: always with the port."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{self.port}".encode("ascii")
 
@@ -48,10 +48,10 @@ class Origin(NamedTuple):
 class Dialer:
     """Makes connections.
 
-    ssl_context: asked for it at a connection that needs one: it holds the trust store, 4 MB.
-    is_allowed: whether an IP address, such as "10.0.0.1", may be connected to; it is asked about
-    the very addresses that are used. A proxy is the operator's: it may be anywhere, and where it
-    connects to is up to it.
+    ssl_context: called for a connection that needs one, since the trust store takes 4 MB.
+    is_allowed: whether an IP address, such as "10.0.0.1", may be connected to; it is called for the
+    very addresses that are used. A proxy is the operator's: it may have any address, and may
+    connect anywhere.
     """
 
     def __init__(
@@ -65,7 +65,8 @@ class Dialer:
         self._proxies = proxies
 
     def origin(self, url: httpx.URL) -> Origin:
-        """Raises httpx.UnsupportedProtocol, UnreachableError for a proxy that cannot be used."""
+        """The target of a URL. Raises httpx.UnsupportedProtocol, UnreachableError for an unusable
+        proxy."""
         if url.scheme not in ("http", "https"):
             raise httpx.UnsupportedProtocol("only http and https are spoken here")
         port = url.port if url.port is not None else 443 if url.scheme == "https" else 80
@@ -82,7 +83,8 @@ class Dialer:
         timeout_s: float | None = None,
         deadline: Deadline | None = None,
     ) -> Connection:
-        """Raises UnreachableError, TooSlowError."""
+        """Makes a connection. on_lost: called when it is over. Raises UnreachableError,
+        TooSlowError."""
         limits = [] if timeout_s is None else [asyncio.get_running_loop().time() + timeout_s]
         limits += [] if deadline is None else [deadline.at_s]
         attempt = _Attempt(self, origin, partial(Connection, on_lost))
@@ -95,7 +97,8 @@ class Dialer:
             raise UnreachableError(f"{attempt.whose}{attempt.cause(error)}") from error
 
     async def resolve(self, host: str, port: int, *, ours: bool) -> Sequence[Any]:
-        """The addresses of a host. ours: the operator's own proxy, which may be anywhere."""
+        """The addresses of a host. ours: whether it is the operator's own proxy, which may have any
+        address."""
         loop = asyncio.get_running_loop()
         found: list[Any] = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         allowed = [entry for entry in found if ours or self._is_allowed(str(entry[4][0]))]
@@ -107,13 +110,13 @@ class Dialer:
         return allowed
 
     def ssl_context(self) -> ssl.SSLContext:
-        """Raises TrustUnusableError."""
+        """The process' SSL context. Raises TrustUnusableError."""
         return self._ssl_context()
 
 
 class _Attempt:
-    """One connection on its way. doing: what is under way. whose: "the proxy: ", as long as it is
-    the proxy that is being connected to."""
+    """One connection that is being made. doing: the step in progress. whose: "the proxy: " while
+    the proxy is being connected to."""
 
     def __init__(self, dialer: Dialer, origin: Origin, protocol: Callable[[], Connection]) -> None:
         self._dialer = dialer
@@ -151,7 +154,8 @@ class _Attempt:
         self.doing = f"{self.whose}looking up its name"
         found = await self._dialer.resolve(host, port, ours=proxy is not None)
         self.doing = f"{self.whose}connecting to its address"
-        # uvloop tries one address after the other, and would wait for a dead one to the end
+        # uvloop tries one address after the other, and would wait for a dead one until the time is
+        # over.
         return await aiohappyeyeballs.start_connection(
             found, happy_eyeballs_delay=_HAPPY_EYEBALLS_DELAY_S, interleave=1
         )

@@ -1,4 +1,5 @@
-"""What the native dialects share: how a chat-completions body is read, and said to be too much."""
+"""What the adapters for native APIs share: reading a chat-completions body, and refusing what
+cannot be expressed."""
 
 from __future__ import annotations
 
@@ -11,20 +12,20 @@ import orjson
 from server.upstream.asked import asked
 
 _DATA_URL: Final = re.compile(r"data:([a-z]+/[a-z0-9.+-]+)(?:;[a-z0-9=-]+)*;base64,", re.IGNORECASE)
-# Frameworks of several agents name the assistant's messages: the answer does without it.
+# Multi-agent frameworks name the assistant's messages: the answer does not depend on it.
 _NAMED_BY_FRAMEWORKS: Final = frozenset({"assistant", "function", "tool"})
 CAPS: Final = ("max_completion_tokens", "max_tokens")
 
 
 class InexpressibleError(Exception):
-    """The dialect has no words for this; the message names it, as in "cannot express a seed"."""
+    """The API cannot express something; the message names it, as in "cannot express a seed"."""
 
 
 def check_fields(body: Mapping[str, Any], inexpressible: Mapping[str, str]) -> dict[str, Any]:
-    """What is asked for. inexpressible: what a caller truly needs and the dialect has no words for;
-    other fields that it does not know are left out (see left_out).
+    """The fields that ask for something. inexpressible: essential fields that the API cannot
+    express; other unknown fields are left out (see left_out).
 
-    Raises InexpressibleError for the first field without words for it.
+    Raises InexpressibleError for the first field that cannot be expressed.
     """
     wanted = asked(body)
     for name in wanted:
@@ -41,8 +42,8 @@ def check_fields(body: Mapping[str, Any], inexpressible: Mapping[str, str]) -> d
 
 
 def check_bounded(body: Mapping[str, Any], unbounded: frozenset[str]) -> None:
-    """Raises InexpressibleError where a request that is bounded asks for what cannot be. unbounded:
-    the dialect's own fields of that kind."""
+    """Raises InexpressibleError where a bounded request has a field whose effect cannot be bounded.
+    unbounded: the API's own fields of that kind."""
     for name in unbounded:
         if body.get(name) is not None:
             raise InexpressibleError(
@@ -51,7 +52,7 @@ def check_bounded(body: Mapping[str, Any], unbounded: frozenset[str]) -> None:
 
 
 def left_out(body: Mapping[str, Any], known: frozenset[str]) -> tuple[str, ...]:
-    """The fields that are not sent. known: those that the dialect has words for."""
+    """The fields that are not sent. known: those that the API can express."""
     names = {name for name in asked(body) if name not in known}
     if any(m["role"] == "assistant" and m.get("name") for m in body["messages"]):
         names.add("messages.name")
@@ -63,7 +64,7 @@ def left_out(body: Mapping[str, Any], known: frozenset[str]) -> tuple[str, ...]:
 
 
 def output_cap(body: Mapping[str, Any]) -> int | None:
-    """The caller's, or a hard budget's, cap on output tokens."""
+    """The cap on output tokens, from the caller or from a hard budget."""
     caps = [body[name] for name in CAPS if body.get(name) is not None]
     return min(caps, default=None)
 
@@ -77,7 +78,7 @@ def stop_sequences(body: Mapping[str, Any]) -> list[str]:
 
 
 def parts(content: object) -> Iterator[Mapping[str, Any]]:
-    """Content as parts; text alone is one."""
+    """Content as parts; text alone is one part."""
     if isinstance(content, str):
         yield {"type": "text", "text": content}
     elif isinstance(content, list):
@@ -85,7 +86,7 @@ def parts(content: object) -> Iterator[Mapping[str, Any]]:
 
 
 def text_of(content: object) -> str:
-    """The text of content that can be nothing else. Raises InexpressibleError."""
+    """The text of content that must be text. Raises InexpressibleError."""
     texts = []
     for part in parts(content):
         if part["type"] not in ("text", "refusal"):
@@ -104,13 +105,13 @@ def image_url(part: Mapping[str, Any]) -> str:
 
 
 def data_url(url: str) -> tuple[str, str] | None:
-    """(media type, base64) of a data URL, None where it is not one."""
+    """Returns (media type, base64) of a data URL; None where it is not one."""
     found = _DATA_URL.match(url)
     return None if found is None else (found[1].lower(), url[found.end() :])
 
 
 def file_data(part: Mapping[str, Any]) -> tuple[str, str]:
-    """(media type, base64) of a file part. Raises InexpressibleError."""
+    """Returns (media type, base64) of a file part. Raises InexpressibleError."""
     file = part.get("file")
     data = file.get("file_data") if isinstance(file, Mapping) else None
     if not isinstance(data, str):
@@ -137,7 +138,7 @@ def arguments_of(call: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def functions_of(tools: object) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any]]]:
-    """(tool, its function) of each tool. Raises InexpressibleError."""
+    """Yields (tool, its function) for each tool. Raises InexpressibleError."""
     for tool in tools if isinstance(tools, list) else ():
         function = tool.get("function") if isinstance(tool, Mapping) else None
         if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
@@ -146,7 +147,7 @@ def functions_of(tools: object) -> Iterator[tuple[Mapping[str, Any], Mapping[str
 
 
 def chosen_function(choice: object) -> str:
-    """The name in a tool_choice that is an object. Raises InexpressibleError."""
+    """The function's name in a tool_choice that is an object. Raises InexpressibleError."""
     function = choice.get("function") if isinstance(choice, Mapping) else None
     name = function.get("name") if isinstance(function, Mapping) else None
     if not isinstance(name, str):

@@ -1,9 +1,9 @@
-"""Which addresses a provider's name may lead to.
+"""Decides which addresses a provider's host name may resolve to.
 
-An operator who writes a name that only exists in a private network, or says
-`allow_private_addresses`, means it. A public name that suddenly leads into the private network (DNS
-rebinding, a poisoned resolver, a lapsed domain) is somebody else's doing, and a bare private
-address may be anybody's in the network that the gateway happens to run in: the request, and with it
+An operator who configures a name that exists only in a private network, or sets
+`allow_private_addresses`, means it. A public name that suddenly resolves to a private address (DNS
+rebinding, a poisoned resolver, a lapsed domain) is an attack or a fault, and a bare private address
+may belong to anybody in the network in which the gateway happens to run: the request, and with it
 the key, is not sent there.
 """
 
@@ -16,7 +16,8 @@ from urllib.parse import urlsplit
 
 from server.wire.hosts import Address, is_public, literal_address, true_address
 
-# Names of private networks: RFC 6761 and 8375, ICANN's .internal, Kubernetes, common habit.
+# Suffixes of names in private networks: RFC 6761 and 8375, ICANN's .internal, Kubernetes, common
+# habit.
 _PRIVATE_SUFFIXES: Final = (
     ".localhost",
     ".local",
@@ -26,17 +27,16 @@ _PRIVATE_SUFFIXES: Final = (
     ".svc",
     ".cluster.local",
 )
-# Where clouds keep their machines' credentials, besides the link-local addresses.
+# The addresses of clouds' metadata services, which hold credentials, besides link-local addresses.
 _METADATA: Final = frozenset(
     map(ip_address, ("fd00:ec2::254", "100.100.100.200", "192.0.0.192", "168.63.129.16"))
 )
 
 
 def address_rule(base_url: str, *, allow_private: bool) -> Callable[[str], bool]:
-    """Whether an IP address may be connected to, for the provider at base_url.
+    """A function that decides whether the provider at base_url may have a given IP address.
 
-    allow_private: the operator says that the name may lead anywhere. Raises ValueError for a host
-    that cannot be one.
+    allow_private: the operator allows every address. Raises ValueError for an invalid host.
     """
     host = (urlsplit(base_url).hostname or "").rstrip(".").lower()
     if allow_private:
@@ -58,7 +58,7 @@ def _on_this_machine(address: str) -> bool:
 
 
 def _not_metadata(address: str) -> bool:
-    """No provider is there."""
+    """Excludes metadata services: no provider has such an address."""
     parsed = _parsed(address)
     return not parsed.is_link_local and parsed not in _METADATA
 

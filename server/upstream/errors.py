@@ -27,9 +27,9 @@ from server.upstream.refusals import LASTING, QUOTA_REST_S, Refusal, refusal_of
 from server.upstream.said import Said, said_of
 
 _CALLERS_FAULT: Final = frozenset({400, 404, 413, 422})
-# About the operator's key or account: what is said of it is not for callers.
+# Statuses about the operator's key or account: their messages are not for callers.
 _OPERATORS: Final = frozenset({401, 402, 403})
-# What frameworks, proxies and providers themselves say of a path that they do not serve.
+# Messages of frameworks, proxies and providers for a path that they do not serve.
 _NO_ENDPOINT: Final = re.compile(
     r"(?:404:?\s*)?(?:(?:page |resource |path |endpoint |route )?not found|invalid url\b.*"
     r"|cannot (?:post|get)\b.*|no (?:such )?(?:route|endpoint|path|handler)\b.*"
@@ -48,7 +48,7 @@ _REFUSED: Final[Mapping[Refusal, str]] = {
     Refusal.CONTEXT: "says that the prompt is too long for the model",
     Refusal.CONTENT: "filters the content of the request",
 }
-# In-stream errors and errors inside a 200 have no status of their own.
+# Errors in a stream, and errors inside a 200, have no status of their own.
 _STATUS_OF_TYPE: Final[Mapping[str, int]] = {
     "overloaded_error": 529,
     "overloaded": 529,
@@ -67,7 +67,7 @@ _STATUS_OF_TYPE: Final[Mapping[str, int]] = {
     "invalid_argument": 400,
     "timeout_error": 504,
     "billing_error": 402,
-    # of a response that has failed: what is wrong with the request
+    # The error of a failed response: the request is at fault.
     "invalid_prompt": 400,
     "invalid_image": 400,
     "invalid_image_format": 400,
@@ -86,17 +86,17 @@ _STATUS_OF_TYPE: Final[Mapping[str, int]] = {
 
 
 class Stage(Enum):
-    """How far a request came. Only one that was sent may be billed."""
+    """How far a request has come. Only one that was sent may be billed."""
 
-    WAITING = auto()  # for one of the provider's places: nothing was sent
+    WAITING = auto()  # waiting for one of the provider's places: nothing was sent
     CONNECTING = auto()  # the provider was not reached: name, connection or TLS failed
     SENT = auto()
 
 
 class Progress:
-    """How far a request has come, for whoever gives it up: what was never sent is not billed.
-    thinks: the model is expected to think for minutes before it says anything. is_large: the body
-    is made in a thread."""
+    """How far a request has come, for those who may give it up: a request that was never sent is
+    not billed. thinks: the model is expected to think for minutes before it answers. is_large: the
+    body is encoded in a thread."""
 
     stage = Stage.WAITING
     thinks = False
@@ -104,9 +104,9 @@ class Progress:
 
 
 class UpstreamError(Exception):
-    """Base. status: the provider's HTTP status, None where there was none.
-    retry_after_s: seconds the provider asked to be left alone. said: its own words, not for
-    logs."""
+    """The base class. status: the provider's HTTP status, None where there was none.
+    retry_after_s: the seconds for which the provider asked not to be called. said: its own
+    message, not for logs."""
 
     def __init__(
         self,
@@ -123,18 +123,18 @@ class UpstreamError(Exception):
         self.retry_after_s = retry_after_s
         self.stage = stage
         self.said = said
-        # what the answer said all the same: its usage, in the form of a chat completion
+        # What the answer reported nevertheless: its usage, in the form of a chat completion.
         self.reported: Mapping[str, Any] | None = None
 
     @property
     def is_retryable(self) -> bool:
-        """Whether the same model may be asked again at once: it did not answer, is not billed for
-        it, and did not ask to be left alone."""
+        """Whether the same model may be asked again at once: it did not answer, does not bill for
+        the attempt, and did not ask for a pause."""
         return False
 
 
 class UpstreamRejectedError(UpstreamError):
-    """The provider refused the request for what the caller asked (400, 404, 413, 422).
+    """The provider refused the request because of its content (400, 404, 413, 422).
 
     body: OpenAI's envelope `{"error": {...}}` to pass through. It may quote the prompt: not for
     logs.
@@ -150,8 +150,8 @@ class UpstreamRejectedError(UpstreamError):
 class UpstreamModelRefusedError(UpstreamError):
     """The provider refused the request because of the model: another one may answer it.
 
-    refusal: what stands in the way. body: OpenAI's envelope, for the caller where every model
-    refuses. It may quote the prompt: not for logs.
+    refusal: the reason. body: OpenAI's envelope, for the caller where every model refuses. It may
+    quote the prompt: not for logs.
     """
 
     status: int
@@ -166,7 +166,7 @@ class UpstreamModelRefusedError(UpstreamError):
         said: Said | None = None,
     ) -> None:
         rest_s = QUOTA_REST_S if refusal is Refusal.QUOTA else None
-        # what is said of the operator's account is not for callers
+        # Messages about the operator's account are not for callers.
         words = None if refusal in (Refusal.ACCESS, Refusal.QUOTA) else said
         super().__init__(message, status=status, retry_after_s=rest_s, said=words)
         self.refusal = refusal
@@ -184,15 +184,16 @@ class UpstreamModelRefusedError(UpstreamError):
 
 
 class UpstreamRateLimitedError(UpstreamError):
-    """The provider said 429."""
+    """The provider answered 429."""
 
 
 class UpstreamUnavailableError(UpstreamError):
-    """The provider cannot answer: its failure, our key or model name, or a garbled answer."""
+    """The provider cannot answer: it failed, our key or model name is wrong, or its answer is
+    malformed."""
 
     @property
     def is_retryable(self) -> bool:
-        # 200: an answer that could not be read may be billed
+        # 200: an answer that could not be read may be billed.
         return self.retry_after_s is None and (self.status is None or self.status in _PASSING)
 
 
@@ -201,11 +202,11 @@ class UpstreamBusyError(UpstreamError):
 
 
 class UpstreamTimeoutError(UpstreamError):
-    """The provider took too long to connect, to begin, to go on or to end."""
+    """The provider took too long to connect, to begin, to continue or to end."""
 
 
 class UpstreamStreamBrokenError(UpstreamError):
-    """A stream failed after its first event: cut, malformed, silent or without an end."""
+    """A stream failed after its first event: cut off, malformed, silent or without an end."""
 
 
 def error_for_status(
@@ -217,11 +218,11 @@ def error_for_status(
     model_missing: bool = False,
     said: Said | None = None,
 ) -> UpstreamError:
-    """The leaf for a provider's answer that is not 200.
+    """The error for a provider's answer that is not 200.
 
     envelope: the error in OpenAI's form, passed through where the caller is at fault.
-    model_missing: a 404 that says the provider has no such model, which is our fault. said: its
-    own words.
+    model_missing: a 404 which says that the provider has no such model, which is our fault. said:
+    the provider's own message.
     """
     message = f"{provider} answered with status {status}"
     refusal = refusal_of(status, envelope["error"])
@@ -262,9 +263,9 @@ def error_for_status(
 
 
 def error_within(provider: str, error: Mapping[str, Any]) -> UpstreamError:
-    """The leaf for an error that a provider put into an answer which began with status 200.
+    """The error for one that a provider put into an answer which began with status 200.
 
-    error: the inside of OpenAI's envelope, as `said.error_in` finds it.
+    error: the object inside OpenAI's envelope, as `said.error_in` finds it.
     """
     status, said = _status_within(error), said_of(error)
     if status is None:

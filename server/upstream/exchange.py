@@ -1,6 +1,6 @@
-"""One HTTP exchange with a provider: limits, deadlines, and what their breach is called.
+"""One HTTP exchange with a provider: limits and deadlines, and the errors for exceeding them.
 
-Everything here is the same for every kind of provider; what an answer means is the kind's own.
+Everything here is the same for every kind of provider; each kind interprets the answers itself.
 """
 
 from __future__ import annotations
@@ -33,9 +33,10 @@ from server.wire.sse import SseEvent, SseParser, SseTooLargeError
 
 EVENT_STREAM: Final = "text/event-stream"
 MAX_BODY_BYTES: Final = 64 * 1024 * 1024
-# What an error answer may hold; it is only read for its reason.
+# The largest error body that is read; only its reason is needed.
 _MAX_ERROR_BYTES: Final = 256 * 1024
-# How long to wait, after the last event, for the end that lets the connection be used again.
+# How long to wait, after the last event, for the end of the answer, so that the connection can be
+# reused.
 _DRAIN_S: Final = 0.1
 _WRITE_TIMEOUT_S: Final = 30.0
 _WAITING_PER_PLACE: Final = 4
@@ -46,7 +47,7 @@ _FAULTS: Final = (
     httpx.StreamError,
     httpx.InvalidURL,
 )
-# Events of one batch; between two of them others have their turn.
+# Events in one batch; other tasks run between two batches.
 _MOST_EVENTS: Final = 64
 QUEUE_TIMEOUT_S: Final = 5.0
 _PATIENCE: Final = Patience()
@@ -54,10 +55,10 @@ _PATIENCE: Final = Patience()
 
 @record(frozen=True, slots=True)
 class Call:
-    """A POST as it goes out. Its repr shows neither headers (the key) nor content (the prompt).
+    """A POST to be sent. Its repr shows neither headers (the key) nor content (the prompt).
 
-    headers: httpx.Headers are taken to be the same object, unchanged, for many calls. progress:
-    kept current while the call is sent.
+    headers: httpx.Headers must be the same object, unchanged, for many calls. progress: updated
+    while the call is sent.
     """
 
     url: httpx.URL
@@ -87,17 +88,17 @@ class Answer:
 
     @property
     def is_large(self) -> bool:
-        """Whether it takes so long to read that it is read in a thread."""
+        """Whether reading it takes so long that it is read in a thread."""
         return len(self.content) > LARGE_BYTES
 
 
 class Exchange:
-    """Sends calls to one provider, at most max_concurrency at a time; a few times as many may
-    wait for a place, each for queue_timeout_s at most.
+    """Sends calls to one provider, at most max_concurrency at a time; a few times as many may wait
+    for a place, each for at most queue_timeout_s.
 
-    transport: has to heed the `deadline` of a request's extensions, as NetworkTransport does, and
-    should keep their `progress`; a call given to one that does not counts as sent.
-    patience: how long an answer is waited for. heavy: where large bodies are written and read.
+    transport: must heed the `deadline` in a request's extensions, as NetworkTransport does, and
+    should update their `progress`; otherwise a call counts as sent. patience: how long an answer is
+    waited for. heavy: where large bodies are encoded and read.
     """
 
     def __init__(
@@ -148,12 +149,12 @@ class Exchange:
     async def batches(
         self, call: Call, refusal: Callable[[Answer], UpstreamError]
     ) -> AsyncGenerator[list[SseEvent], None]:
-        """The events of the answer, until its end or until the generator is closed: those that
-        came together, together.
+        """The events of the answer, until its end or until the generator is closed. Events that
+        arrive together are yielded together.
 
-        refusal: what to raise for an answer that is no event stream. Raises as `post` does. The
-        first byte's deadline ends with the first event, so keep-alives before it do not stretch
-        it.
+        refusal: makes the error for an answer that is not an event stream. Raises like `post`. The
+        deadline for the first byte ends with the first event, so keep-alives before it do not
+        extend it.
         """
         await self._take_place(call.progress)
         try:
@@ -232,7 +233,7 @@ class Exchange:
 
     async def _refused(self, response: httpx.Response, limits: _Limits) -> Answer:
         if response.status_code == 200:
-            # the wrong kind of answer, perhaps an endless one: nothing in it is of use
+            # The answer has the wrong type, and may be endless: nothing in it is useful.
             return Answer(response, b"")
         return await self._whole(response, limits)
 
@@ -255,9 +256,9 @@ class Exchange:
         return Answer(response, bytes(content))
 
     def _named(self, error: Exception, awaited: str) -> UpstreamError:
-        """Our error for what the network raised.
+        """Our error for an exception of the network.
 
-        Only the kind of failure is told: the libraries' own messages can quote a header.
+        Only its type is used: the libraries' own messages can quote a header.
         """
         if isinstance(error, httpx.ConnectTimeout):
             doing = f" ({error.cause})" if isinstance(error, TooSlowError) else ""
@@ -278,8 +279,8 @@ class Exchange:
 
 
 class _Limits:
-    """When to give up on one answer, on the event loop's clock. `deadline` is what is waited for
-    now: the first byte (or event), until `expect_more` moves it to the next."""
+    """The time limits of one answer, on the event loop's clock. `deadline` is for what is being
+    waited for: the first byte (or event), until `expect_more` moves it to the next."""
 
     def __init__(self, first_byte_s: float, end_s: float, idle_timeout_s: float) -> None:
         self.deadline = Deadline(min(first_byte_s, end_s))
@@ -292,9 +293,9 @@ class _Limits:
 
 
 class _EventReader:
-    """Reads the events of one response. The first must come in time; after it, no silence may
-    last longer than the limits say (comments are not silence), and all of it no longer than they
-    say and no more than MAX_BODY_BYTES."""
+    """Reads the events of one response. The first event must come in time; after it, no silence may
+    exceed the limits (comments do not count as silence), nor may the total time, and the answer may
+    have at most MAX_BODY_BYTES."""
 
     def __init__(self, response: httpx.Response, limits: _Limits) -> None:
         self._chunks = _chunks(response)
@@ -305,7 +306,7 @@ class _EventReader:
         self.started = False
 
     async def read(self) -> list[SseEvent] | None:
-        """The next events, None at the end. Raises httpx.TransportError and SseTooLargeError."""
+        """The next events; None at the end. Raises httpx.TransportError and SseTooLargeError."""
         events: list[SseEvent] = []
         while not events and not self._ended:
             if self.started:
@@ -327,7 +328,7 @@ class _EventReader:
 async def drain(events: AsyncGenerator[Any, None]) -> None:
     """Reads past the last event to the end of the answer, so that the connection can be kept.
 
-    A provider that leaves it open has its connection closed instead.
+    If the provider leaves the answer open, the connection is closed.
     """
     with anyio.move_on_after(_DRAIN_S):
         async for _ in events:
@@ -340,7 +341,7 @@ def content_type_of(response: httpx.Response) -> str:
 
 
 def _chunks(response: httpx.Response) -> AsyncIterator[bytes]:
-    """The body, decoded where it is encoded. Raises httpx.DecodingError where it cannot be."""
+    """The decoded body. Raises httpx.DecodingError where it cannot be decoded."""
     stream = response.stream
     if not isinstance(stream, httpx.AsyncByteStream):
         return response.aiter_bytes()
@@ -349,7 +350,7 @@ def _chunks(response: httpx.Response) -> AsyncIterator[bytes]:
 
 
 def _header(response: httpx.Response, name: str) -> str:
-    """Empty where there is none."""
+    """A header's value; empty where there is none."""
     if isinstance(response, SharedResponse):
         return response.header(name.encode()) or ""
     value: str = response.headers.get(name, "")
@@ -357,7 +358,7 @@ def _header(response: httpx.Response, name: str) -> str:
 
 
 async def _close(response: httpx.Response) -> None:
-    # a cancelled caller must still close the connection, or the provider goes on
+    # A cancelled caller must still close the connection, or the provider goes on.
     if isinstance(response.stream, NetworkBody):
         response.stream.let_go()
         return

@@ -1,8 +1,9 @@
-"""The lists of fields by surface: what providers document, and what of it may go out where a
-budget, a window or a key bounds a request.
+"""The lists of fields by surface: the fields that providers document, and those that may be sent
+where a budget, a window or a key bounds a request.
 
-Not on any list: what chooses a model, a route, a provider or a plugin, who pays, and what is kept
-at the provider. Not on a bounded list: what multiplies an answer or reads what nobody has counted.
+No list has fields that choose a model, a route, a provider or a plugin, that set who pays, or that
+store something at the provider. A bounded list has no fields that multiply an answer, or that make
+the model read input of unknown size.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ _THINKING: Final = Fields.named("type", "budget_tokens", "clear_thinking", "disp
 _FORMAT: Final = Fields.named(
     "type", json_schema=Fields.named("name", "description", "schema", "strict")
 )
-# the rest of a template's arguments can be words that nobody has counted
+# The other arguments of a template can hold text whose tokens are not counted.
 _TEMPLATE: Final = Fields.named("enable_thinking", "thinking", "reasoning_effort")
 
 _FUNCTION: Final = Fields.named("name", "description", "parameters", "strict")
@@ -72,7 +73,7 @@ _CHAT_MESSAGE: Final = Fields(
     }
 )
 
-# What OpenAI documents of chat completions.
+# The fields of chat completions in OpenAI's documentation.
 OPENAI_CHAT: Final = frozenset(
     {
         *("audio", "frequency_penalty", "function_call", "functions", "logit_bias", "logprobs"),
@@ -84,11 +85,11 @@ OPENAI_CHAT: Final = frozenset(
         *("top_logprobs", "top_p", "user", "verbosity", "web_search_options"),
     }
 )
-# A moderation names its own model, a prediction that fails is paid for beside the answer, a search
+# A moderation names its own model, a failed prediction is billed besides the answer, and a search
 # has a fee.
 UNBOUNDED: Final = frozenset({"moderation", "prediction", "web_search_options"})
 SAMPLING: Final = frozenset({"min_p", "repetition_penalty", "top_a", "top_k"})
-# How other providers are told to think, and what of it to show.
+# Fields by which other providers are told to think, and how much of the thoughts to show.
 THINKING: Final = frozenset(
     {
         *("chat_template_kwargs", "enable_thinking", "include_reasoning", "reasoning"),
@@ -112,12 +113,12 @@ _CHAT_INNER: Final[dict[str, Fields]] = {
 
 
 def open_list(names: frozenset[str]) -> Fields:
-    """The names alone, whatever is in them."""
+    """A list of names, with anything inside the fields."""
     return Fields(dict.fromkeys(names))
 
 
 def bounded_chat(names: frozenset[str]) -> Fields:
-    """A list of chat completions, as it is where a request is bounded."""
+    """A list for chat completions where a request is bounded."""
     return Fields({name: _CHAT_INNER.get(name) for name in names - UNBOUNDED})
 
 
@@ -139,7 +140,8 @@ BOUNDED_COMPLETIONS: Final = Fields(
 )
 BOUNDED_EMBEDDINGS: Final = open_list(EMBEDDINGS)
 
-# What OpenAI documents of responses and is not refused here, and what Codex sends.
+# The fields of responses in OpenAI's documentation that are not refused here, and those that Codex
+# sends.
 RESPONSES: Final = frozenset(
     {
         *("access_programs", "client_metadata", "context_management", "image", "include", "input"),
@@ -173,8 +175,8 @@ _RESPONSES_CHOICE: Final = of_kinds(
     Fields.named("type", "name", "mode", tools=of_kinds(Fields.named("type", "name"), *_CHOICES)),
     *_CHOICES,
 )
-# Items of a conversation. Not among them: references to what is kept at the provider, and what
-# makes it compact the conversation.
+# Items of a conversation, without references to what the provider stores, and without those that
+# make it compact the conversation.
 _ITEMS: Final = frozenset(
     {
         *("message", "reasoning", "function_call", "function_call_output", "compaction"),
@@ -217,7 +219,7 @@ _RESPONSES_INNER: Final[dict[str, Fields]] = {
 }
 
 
-# What OpenAI documents of compactions, and what Codex sends of a response besides.
+# The fields of compactions in OpenAI's documentation, and those of a response that Codex sends.
 COMPACT: Final = frozenset(
     {
         *("image", "input", "instructions", "model", "parallel_tool_calls", "prompt_cache_key"),
@@ -231,14 +233,14 @@ BOUNDED_COMPACT: Final = Fields(
 
 
 def bounded_responses(without: frozenset[str]) -> Fields:
-    """The list of responses, as it is where a request is bounded. without: what the provider does
-    not know."""
+    """The list for responses where a request is bounded. without: fields that the provider does not
+    know."""
     names = RESPONSES - _RESPONSES_UNBOUNDED - without
     return Fields({name: _RESPONSES_INNER.get(name) for name in names})
 
 
-# What Anthropic documents of messages, without other models to fall back on, who pays, and
-# conversations that are kept there.
+# The fields of messages in Anthropic's documentation, except fallback models, who pays, and
+# conversations that are stored there.
 MESSAGES: Final = frozenset(
     {
         *("cache_control", "compaction", "container", "context_management", "diagnostics"),
@@ -258,7 +260,7 @@ _MESSAGES_TOOL: Final = Fields(
     },
     runs_in_messages,
 )
-# Blocks of a conversation, those of earlier answers too. Not among them: what adds tools, and
+# Blocks of a conversation, including those of earlier answers, but without blocks that add tools or
 # files for a container.
 _BLOCKS: Final = frozenset(
     {
@@ -273,12 +275,12 @@ def _is_block(block: Any) -> bool:
     kind = block.get("type") if isinstance(block, dict) else None
     if kind == "tool_addition":
         return _adds_a_caller_tool(block.get("tool"))
-    # what the provider's own tools brought in an earlier answer
+    # The results of the provider's own tools in an earlier answer.
     return isinstance(kind, str) and (kind in _BLOCKS or kind.endswith("_tool_result"))
 
 
 def _adds_a_caller_tool(tool: Any) -> bool:
-    """Whether what is added is one of the request's own tools, or one that the caller runs."""
+    """Whether the added tool is one of the request's own tools, or one that the caller runs."""
     kind = tool.get("type") if isinstance(tool, dict) else None
     if kind == "tool_definition":
         return runs_in_messages(tool.get("definition"))
@@ -289,7 +291,7 @@ BOUNDED_MESSAGES: Final = Fields(
     {
         **dict.fromkeys(MESSAGES - _MESSAGES_UNBOUNDED),
         "cache_control": _CACHE,
-        # its edits that make a summary are paid for beside the answer
+        # Its edits that make a summary are billed besides the answer.
         "context_management": Fields(
             {
                 "edits": of_kinds(

@@ -1,7 +1,8 @@
-"""Which fields of a body may leave: a list for each object in it, and what is not on a list stays.
+"""Selects the fields of a body that may be sent: there is a list for each object in it, and what is
+not listed is removed.
 
-What a caller adds that nobody here has read could choose another model or another price at the
-provider. Where a budget, a window or a key bounds a request, only what is listed goes out.
+A field of the caller's that is unknown here could choose another model or another price at the
+provider. Where a budget, a window or a key bounds a request, only listed fields are sent.
 """
 
 from __future__ import annotations
@@ -11,25 +12,25 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 Body = Mapping[str, Any]
-# What a caller says to us: it never goes out, and is not named as left out.
+# Fields that are meant for the gateway: they are never sent, and not reported as left out.
 OURS: Final = frozenset({"p2l", "cost"})
 _CONTAINERS: Final = (dict, list)
-# What means nothing where no tools are.
+# Fields without a meaning where there are no tools.
 _OF_TOOLS: Final = ("tool_choice", "parallel_tool_calls")
 
 
 @dataclass(frozen=True, slots=True)
 class Fields:
-    """The fields of an object, or of each object in a list, that may go out.
+    """The fields of an object, or of each object in a list, that may be sent.
 
-    inner: name -> the fields of what is in it; None: whatever is in it. admits: which objects (or
-    texts of a list) may go out at all; None: all. others: fields that are not named go out too.
+    inner: name -> the fields inside it; None: anything. admits: which objects (or texts in a list)
+    may be sent at all; None: all. others: whether fields that are not named may be sent too.
     """
 
     inner: Mapping[str, Fields | None]
     admits: Callable[[Any], bool] | None = None
     others: bool = False
-    # those of inner in which something may have to stay
+    # The entries of `inner` in which something may have to be removed.
     nested: Mapping[str, Fields] = field(init=False, repr=False)
     names: frozenset[str] = field(init=False, repr=False)
 
@@ -40,13 +41,13 @@ class Fields:
 
     @classmethod
     def named(cls, *names: str, **inner: Fields | None) -> Fields:
-        """names: fields with whatever is in them."""
+        """A list of fields. names: fields with any content."""
         return cls({**dict.fromkeys(names), **inner})
 
 
 def of_kinds(fields: Fields, *kinds: str, default: str = "") -> Fields:
-    """Objects whose `type` is one of kinds, or texts that are; default: the type of an object
-    that does not say its own."""
+    """Objects whose `type` is one of kinds, or such texts; default: the type of an object without
+    one."""
     known = frozenset(kinds)
 
     def admits(item: Any) -> bool:
@@ -57,10 +58,10 @@ def of_kinds(fields: Fields, *kinds: str, default: str = "") -> Fields:
 
 
 def trimmed(body: Body, fields: Fields, left_out: dict[str, None], path: str = "") -> Body:
-    """The body without what is not listed; itself where all of it is.
+    """The body without fields that are not listed; the same object where all are listed.
 
-    left_out: the names of what is left out are added, as in "messages.content.x". path: of the
-    body, with its last point.
+    left_out: receives the names of removed fields, as in "messages.content.x". path: of the body,
+    with its final point.
     """
     nested = fields.nested
     changed: dict[str, Any] = {}
@@ -93,7 +94,7 @@ def _without(
 
 
 def _below(value: Any, fields: Fields, left_out: dict[str, None], path: str) -> Any:
-    """What of a field's value may go out; None where nothing of it may."""
+    """The part of a field's value that may be sent; None where nothing of it may."""
     admits = fields.admits
     if value.__class__ is dict:
         return trimmed(value, fields, left_out, path) if admits is None or admits(value) else None

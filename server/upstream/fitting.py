@@ -1,4 +1,4 @@
-"""What of a body goes out, as a Fit."""
+"""Computes the Fit of a body: which part of it is sent."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _FITS: Final = Fit()
 
 
 def fit_of(body: Mapping[str, Any], fields: Fields | None) -> Fit:
-    """What of a body goes out. fields: what may, None: all."""
+    """The Fit of a body. fields: the fields that may be sent, None: all."""
     if fields is None:
         return _FITS
     left_out: dict[str, None] = {}
@@ -27,7 +27,8 @@ def fit_of(body: Mapping[str, Any], fields: Fields | None) -> Fit:
 
 
 def fit_adapted(body: Mapping[str, Any], adapted: Adapted, found: Fit) -> Fit:
-    """found: of the body as it was adapted to the model. body: as the caller sent it."""
+    """The Fit of an adapted body. found: the Fit of the adapted body. body: as the caller sent
+    it."""
     reason = found.reason or adapted.reason
     if adapted.body is body and reason is found.reason:
         return found
@@ -40,5 +41,5 @@ def fit_adapted(body: Mapping[str, Any], adapted: Adapted, found: Fit) -> Fit:
 
 
 def body_of(found: Fit, body: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What goes out of the body that fits so."""
+    """The body that is sent for this Fit."""
     return body if found.body is None else found.body

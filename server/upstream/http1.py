@@ -1,6 +1,6 @@
 """One HTTP/1.1 connection to a provider, as an asyncio protocol; llhttp does the parsing.
 
-It reports what goes wrong as httpx's exceptions and never sends anything twice.
+It reports failures as httpx's exceptions and never sends anything twice.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Final, cast
 import httptools
 import httpx
 
-# Bytes of an answer held for a reader that is slow to fetch them, before the provider is slowed.
+# Bytes of an answer that are held for a slow reader before the provider is slowed down.
 _HIGH_WATER_BYTES: Final = 256 * 1024
 # A head (or trailers, or interim answers) longer than this is an attack or a fault.
 _MAX_QUIET_BYTES: Final = 128 * 1024
@@ -27,20 +27,20 @@ _KEPT_FOR: Final = re.compile(rb"timeout=(\d{1,6})", re.IGNORECASE)
 
 @dataclass(slots=True)
 class Deadline:
-    """The event loop's time, in seconds, past which nothing more is waited for. It may be moved
-    while an answer is read: the connection looks at it again at each wait."""
+    """The time after which nothing more is waited for, in seconds on the event loop's clock. It may
+    be moved while an answer is read: the connection checks it at each wait."""
 
     at_s: float
 
 
 class Connection(asyncio.Protocol):
-    """Carries one exchange at a time. on_lost: told when the connection is over."""
+    """Carries one exchange at a time. on_lost: called when the connection is over."""
 
     def __init__(self, on_lost: Callable[[Connection], None]) -> None:
         self._loop = asyncio.get_running_loop()
         self._on_lost = on_lost
         self._transport: asyncio.Transport
-        self._poll = select.poll() if hasattr(select, "poll") else None  # Windows has none
+        self._poll = select.poll() if hasattr(select, "poll") else None  # not available on Windows
         self._parser = httptools.HttpResponseParser(self)
         self._waiter: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -52,7 +52,7 @@ class Connection(asyncio.Protocol):
         self._write_paused = False
         self._read_paused = False
         self.idle_since_s = 0.0
-        # how long the provider says that it keeps a connection at rest
+        # How long the provider says that it keeps an idle connection, in seconds.
         self.kept_s = math.inf
         self._begin()
 
@@ -68,12 +68,12 @@ class Connection(asyncio.Protocol):
         self._held_bytes = 0
         self._quiet_bytes = 0
 
-    # --- what the pool and the reader of an answer call
+    # --- methods for the pool and for the reader of an answer
 
     async def send(
         self, head: bytes, body: bytes, deadline: Deadline | None, write_timeout_s: float | None
     ) -> None:
-        """Sends a request; returns when the head of its answer is there (status, headers).
+        """Sends a request; returns when the head of its answer has arrived (status, headers).
 
         Raises httpx.TransportError.
         """
@@ -86,7 +86,7 @@ class Connection(asyncio.Protocol):
             await self._more()
 
     async def read(self) -> bytes | None:
-        """The next bytes of the body, None at its end. Raises httpx.TransportError."""
+        """The next bytes of the body; None at its end. Raises httpx.TransportError."""
         while not self._parts:
             if self._complete:
                 return None
@@ -99,7 +99,7 @@ class Connection(asyncio.Protocol):
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def rest(self, now_s: float) -> bool:
-        """Ends the exchange; whether another may follow on this connection."""
+        """Ends the exchange; returns whether another may follow on this connection."""
         reusable = (
             self._complete
             and self._keep_alive
@@ -109,16 +109,17 @@ class Connection(asyncio.Protocol):
         self._busy = False
         self.idle_since_s = now_s
         if self._read_paused:
-            # nothing more is wanted of this answer, and only a reading transport notices an end
+            # Nothing more of this answer is needed, and only a reading transport notices that the
+            # peer closes.
             self._read_paused = False
             self._transport.resume_reading()
         return reusable
 
     def is_open(self) -> bool:
-        """Whether a connection at rest is still worth sending on.
+        """Whether an idle connection can still be used.
 
-        The system is asked: the provider's end of it may have arrived without the event loop
-        having come to it yet, and a request sent now would be lost.
+        It asks the operating system: the provider may have closed it although the event loop has
+        not noticed yet, and a request sent now would be lost.
         """
         if self._closed or self._transport.is_closing():
             return False
@@ -130,13 +131,13 @@ class Connection(asyncio.Protocol):
         self._transport.abort()
 
     def close(self) -> None:
-        """Closes politely; for a connection at rest."""
+        """Closes an idle connection in the regular way."""
         self._transport.close()
 
     # --- waiting
 
     async def _more(self) -> None:
-        """Waits until something has happened. Raises what went wrong before."""
+        """Waits until something has happened. Raises the error that occurred before."""
         if self._error is not None:
             raise self._error
         self._waiter = self._loop.create_future()
@@ -147,12 +148,12 @@ class Connection(asyncio.Protocol):
             self._waiter = None
 
     def _arm(self) -> None:
-        # One timer is left running over many waits: setting one for each chunk would cost more
-        # than the chunk.
+        # One timer stays active over many waits: setting one for each chunk would cost more than
+        # the chunk.
         if self._deadline is None:
             return
         if self._timer is not None:
-            # not timer.when(): uvloop's has none between its hour and its call
+            # timer.when() cannot be used: uvloop's has no value between its due time and its call.
             if self._timer_at_s <= self._deadline.at_s:
                 return
             self._timer.cancel()
@@ -174,7 +175,7 @@ class Connection(asyncio.Protocol):
 
     def _fail(self, error: httpx.TransportError) -> None:
         if self._complete:
-            # the answer is whole: what came after it only spoils the connection
+            # The answer is complete: further data only makes the connection unusable.
             self._keep_alive = False
         elif self._error is None:
             self._error = error
@@ -184,13 +185,13 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
-        # at rest, whatever can be read is an end or something nobody asked for
+        # On an idle connection, readable data is a close or something that nobody asked for.
         if self._poll is not None:
             self._poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
 
     def data_received(self, data: bytes) -> None:
         if not self._busy:
-            self.abort()  # nobody asked: a late timeout notice, or an answer out of step
+            self.abort()  # nobody asked for it: a late timeout notice, or an answer out of step
             return
         self._quiet_bytes += len(data)
         try:
@@ -211,12 +212,12 @@ class Connection(asyncio.Protocol):
         if not self._busy or self._complete:
             return
         if isinstance(exc, TimeoutError):
-            # the system has asked whether it is still there, and had no answer
+            # The system has probed the connection and received no answer.
             self._fail(httpx.ReadTimeout("the provider is gone"))
         elif exc is not None:
             self._fail(httpx.ReadError("the connection to the provider broke"))
         elif self._has_head and not self._is_framed():
-            self._complete = True  # HTTP/1.0's way to end an answer
+            self._complete = True  # HTTP/1.0 ends an answer this way
             self._wake()
         else:
             self._fail(httpx.RemoteProtocolError("the provider closed before the answer's end"))
@@ -255,7 +256,7 @@ class Connection(asyncio.Protocol):
             if len(name) == _KEEP_ALIVE_LENGTH and name.lower() == b"keep-alive":
                 found = _KEPT_FOR.search(value)
                 seconds = math.inf if found is None else int(found[1])
-                # it counts from its own last byte, and a request takes a while to arrive
+                # The provider counts from its own last byte, and a request takes a while to arrive.
                 self.kept_s = max(seconds - 1.0, seconds / 2)
 
     def on_headers_complete(self) -> None:
@@ -280,6 +281,6 @@ class Connection(asyncio.Protocol):
             self._transport.pause_reading()
 
     def on_message_complete(self) -> None:
-        if self._has_head and not self._complete:  # an interim answer (1xx) is none
+        if self._has_head and not self._complete:  # an interim answer (1xx) is not the answer
             self._complete = True
             self._keep_alive = self._parser.should_keep_alive()

@@ -1,4 +1,4 @@
-"""From a provider's settings to the upstream that speaks its dialect."""
+"""Builds the upstream for a provider's settings."""
 
 from __future__ import annotations
 
@@ -29,19 +29,21 @@ _DEFAULT_URLS: Final = {"anthropic": anthropic.BASE_URL, "gemini": gemini.BASE_U
 
 
 def _known(provider: ProviderSettings, facts: Mapping[str, ModelFacts]) -> Known:
-    """What is known of any model of the provider: the configured ones as the configuration says."""
+    """The facts about any model of the provider; the configured models have the configured
+    facts."""
     seller = seller_of(provider.kind, provider.base_url)
     return lambda model: facts.get(model) or facts_of(model, seller)
 
 
 def _most_output(models: Iterable[str], known: Known) -> dict[str, int]:
-    """By the provider's own name for the model, where it is configured or known."""
+    """The output limit by the provider's own name for the model, where it is configured or
+    known."""
     most = {model: known(model).limits.max_output_tokens for model in models}
     return {model: tokens for model, tokens in most.items() if tokens is not None}
 
 
 def address_of(provider: ProviderSettings) -> str:
-    """Its base_url, its kind's own where it has none; empty for the sandbox."""
+    """The provider's base_url, or the default of its kind; empty for the sandbox."""
     return provider.base_url or _DEFAULT_URLS.get(provider.kind, "")
 
 
@@ -53,9 +55,9 @@ def build_upstream(
     environ: Mapping[str, str] = os.environ,
     facts: Mapping[str, ModelFacts] | None = None,
 ) -> Upstream:
-    """models, facts: the provider's, by its own names. environ: see build_transport. Raises
-    ValueError for a key that cannot be a header, and for a proxy or certificates that cannot be
-    used."""
+    """Builds an upstream. models, facts: the provider's, by its own names. environ: see
+    build_transport. Raises ValueError for a key that cannot be a header, and for a proxy or
+    certificates that cannot be used."""
     base_url = address_of(provider)
     rule = address_rule(base_url, allow_private=provider.allow_private_addresses)
     exchange = Exchange(

@@ -1,8 +1,8 @@
-"""HTTP/1.1 over asyncio under httpx's transport interface: connections, kept and made.
+"""An HTTP/1.1 connection pool over asyncio, behind httpx's transport interface.
 
 httpx's own transport spends milliseconds of CPU on a request; this one some tens of microseconds.
-It does what a gateway needs and no more: no redirects, no cookies, no HTTP/2, and no request is
-ever sent twice: to resend a POST may be to pay for it twice.
+It does only what a gateway needs: no redirects, no cookies, no HTTP/2, and no request is ever sent
+twice, since sending a POST again may mean paying for it twice.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from server.upstream.http1 import Connection, Deadline
 from server.upstream.proxies import NO_PROXIES, Proxies, Proxy
 
 _NOT_IN_A_HEADER: Final = (b"\r", b"\n", b"\0")
-# Of shared requests: a few for each model.
+# The number of cached shared requests: a few for each model.
 _MOST_ADDRESSES: Final = 4096
 _FRAMING: Final = frozenset({b"content-length", b"transfer-encoding"})
 
 
 class SharedRequest(httpx.Request):
-    """A POST to a URL and with headers that many requests share and nobody changes: they are not
-    copied, and what they are on the wire is made once."""
+    """A POST whose URL and headers are shared by many requests and never changed: they are not
+    copied, and their encoded form is made once."""
 
-    def __init__(  # its base would copy everything
+    def __init__(  # the base class would copy everything
         self,
         url: httpx.URL,
         headers: httpx.Headers,
@@ -47,10 +47,10 @@ class SharedRequest(httpx.Request):
 
 
 class SharedResponse(httpx.Response):
-    """The answer to a shared request. Its headers are read when somebody asks for all of them:
-    for each of two dozen httpx makes three strings."""
+    """The answer to a shared request. Its headers are decoded only when they are all asked for:
+    httpx makes three strings for each of about two dozen."""
 
-    # as its base would set them
+    # The base class would set these.
     next_request = None
     is_closed = False
     is_stream_consumed = False
@@ -58,7 +58,7 @@ class SharedResponse(httpx.Response):
     _request = None
     _num_bytes_downloaded = 0
 
-    def __init__(  # its base would copy everything
+    def __init__(  # the base class would copy everything
         self, status_code: int, raw: list[tuple[bytes, bytes]], stream: httpx.AsyncByteStream
     ) -> None:
         self.status_code = status_code
@@ -72,7 +72,7 @@ class SharedResponse(httpx.Response):
         return httpx.Headers(self._raw, encoding="latin-1")
 
     def header(self, name: bytes) -> str | None:
-        """One of them, by its name in lower case."""
+        """The value of one header, by its name in lower case."""
         for known, value in self._raw:
             if known.lower() == name:
                 return value.decode("latin-1")
@@ -80,8 +80,8 @@ class SharedResponse(httpx.Response):
 
 
 class _Address(NamedTuple):
-    """What a shared URL and headers come to. Both are held, so that nothing else takes their
-    place in memory. head: all of it but the length of the body."""
+    """The encoded form of a shared URL and headers. Both are referenced here, so that no other
+    object can get their place in memory. head: all of it but the length of the body."""
 
     url: httpx.URL
     headers: httpx.Headers
@@ -90,14 +90,14 @@ class _Address(NamedTuple):
 
 
 class NetworkTransport(httpx.AsyncBaseTransport):
-    """Sends requests over kept connections; the last one used is the first one used again.
+    """Sends requests over kept connections; the last one used is used again first.
 
-    Heeds request.extensions: `timeout` as httpx defines it ("connect" and "write"; how many
-    connections there may be is for the caller to limit), `deadline`, a Deadline over everything
-    that is waited for, whose breach is httpx.ReadTimeout, and `progress`, a Progress to be kept.
+    It heeds request.extensions: `timeout` as httpx defines it ("connect" and "write"; the number of
+    connections is for the caller to limit), `deadline`, a Deadline over everything that is waited
+    for, whose breach is httpx.ReadTimeout, and `progress`, a Progress to be updated.
 
     ssl_context, is_allowed, proxies: see Dialer. keepalive_expiry_s: an idle connection is closed
-    after it. Bound to one event loop.
+    after this many seconds. Bound to one event loop.
     """
 
     def __init__(
@@ -116,7 +116,7 @@ class NetworkTransport(httpx.AsyncBaseTransport):
         self._addresses: dict[tuple[int, int], _Address] = {}
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """The answer, its body still to be read. Raises httpx.TransportError."""
+        """The answer; its body must still be read. Raises httpx.TransportError."""
         body = await request.aread()
         address = self._address(request)
         origin, head = address.origin, b"%b%d\r\n\r\n" % (address.head, len(body))
@@ -158,7 +158,7 @@ class NetworkTransport(httpx.AsyncBaseTransport):
         return known
 
     async def aclose(self) -> None:
-        """Closes every connection, those in use too."""
+        """Closes every connection, including those in use."""
         if self._sweep is not None:
             self._sweep.cancel()
         for connection in list(self._all):
@@ -211,7 +211,7 @@ class NetworkTransport(httpx.AsyncBaseTransport):
 
 
 class NetworkBody(httpx.AsyncByteStream):
-    """The body of an answer. Its end, or closing it, gives the connection back."""
+    """The body of an answer. At its end, or when it is closed, the connection is given back."""
 
     def __init__(self, connection: Connection, give_back: partial[None]) -> None:
         self._connection: Connection | None = connection
@@ -234,18 +234,18 @@ class NetworkBody(httpx.AsyncByteStream):
         return chunk
 
     async def aclose(self) -> None:
-        """Cuts the answer off where it has not been read to its end; safe to call twice."""
+        """Cuts off an answer that has not been read to its end; safe to call twice."""
         self.let_go()
 
     def let_go(self) -> None:
-        """What aclose does, without waiting: also where a cancelled task may not wait."""
+        """Does the same as aclose without waiting: also where a cancelled task may not wait."""
         connection, self._connection = self._connection, None
         if connection is not None:
             self._give_back(connection)
 
 
 def _head_of(request: httpx.Request, proxy: Proxy | None = None) -> bytes:
-    """Up to the length of the body. proxy: what is asked to pass it on.
+    """The head of a request up to the length of the body. proxy: the proxy that forwards it.
 
     Raises httpx.LocalProtocolError for a header that would be read as more than one.
     """

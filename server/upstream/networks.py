@@ -1,4 +1,4 @@
-"""What stands between this machine and the providers, in words, for `check`."""
+"""Reports the proxies and certificates between this machine and the providers, for `check`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CANNOT_BE_HAD: Final = (
     "(API keys of Bedrock, of Gemini and of an Azure resource can be used)"
 )
 _DIRECT: Final = "directly"
-# The end of a host's name -> what it may ask for that is not spoken here.
+# Endings of host names -> the login that they may require and that is not supported here.
 _LOGINS: Final = {
     ".amazonaws.com": "the request signatures of Bedrock cannot be made: use one of its API keys, "
     "with kind openai and base_url https://bedrock-runtime.REGION.amazonaws.com/openai/v1",
@@ -27,8 +27,8 @@ _LOGINS: Final = {
 
 
 def network_report(settings: Settings, environ: Mapping[str, str]) -> dict[str, Any]:
-    """What is in force for the providers that a model uses. problems: what `serve` refuses to start
-    with. No login of a proxy is in it."""
+    """The network settings in force for the providers that a model uses. problems: the reasons for
+    which `serve` refuses to start. It contains no login of a proxy."""
     proxies = proxies_of(environ)
     used = {model.provider for model in settings.models.values()}
     providers = {
@@ -53,7 +53,7 @@ def network_report(settings: Settings, environ: Mapping[str, str]) -> dict[str, 
 
 
 def network_lines(report: Mapping[str, Any]) -> Iterator[str]:
-    """The same to be read."""
+    """The same report as lines of text."""
     for scheme, proxy in report["proxies"].items():
         yield f"proxy for {scheme}: {proxy}"
     if report["proxies"] and report["no_proxy"]:
@@ -101,7 +101,7 @@ def _logins(providers: Mapping[str, ProviderSettings]) -> Iterator[tuple[str, st
 
 
 def _takes_keys(host: str, provider: ProviderSettings) -> bool:
-    """Whether a key is all that this address wants."""
+    """Whether this address requires only a key."""
     if host.endswith(".amazonaws.com"):
         return provider.kind == "openai"
     return not host.endswith("aiplatform.googleapis.com")

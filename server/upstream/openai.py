@@ -1,5 +1,5 @@
-"""Providers that speak OpenAI's dialect: chat completions and, where they have them, responses,
-completions and embeddings."""
+"""The upstream for providers with OpenAI's API: chat completions and, where they have them,
+responses, completions and embeddings."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ from server.wire.surface import Surface
 
 _MODEL_MISSING_CODES: Final = frozenset({"model_not_found", "DeploymentNotFound"})
 _THE_WORD_MODEL: Final = re.compile(r"\bmodels?\b", re.IGNORECASE)
-# Where each surface's answer has its substance.
+# The field of each surface's answer that holds its content.
 _SUBSTANCE: Final = {
     Surface.RESPONSES: "output",
     Surface.COMPACT: "output",
@@ -65,10 +65,9 @@ class OpenAIUpstream:
     """A provider at base_url (which ends in /v1). Nothing of the caller's headers is forwarded.
 
     profile: its deviations from OpenAI. api_version: Azure's; with it, and a base_url that names
-    the host alone, models are deployments. responses: whether it has /responses.
-    auth: see key_headers.
-    clock: Unix time in seconds, for a Retry-After that is a date.
-    Raises ValueError for a key that cannot be an HTTP header.
+    only the host, models are deployments. responses: whether it has /responses. auth: see
+    key_headers. clock: Unix time in seconds, for a Retry-After that is a date. Raises ValueError
+    for a key that cannot be an HTTP header.
     """
 
     def __init__(
@@ -95,7 +94,7 @@ class OpenAIUpstream:
             self._surfaces |= {Surface.RESPONSES, Surface.COMPACT}
         self._api_key = api_key
         authorization = key_headers(name, "openai", base_url, api_key, auth or profile.auth)
-        # by whether the answer is to be streamed
+        # By whether the answer is to be streamed.
         self._headers = {
             stream: httpx.Headers(headers_for(stream) | authorization) for stream in (False, True)
         }
@@ -115,21 +114,21 @@ class OpenAIUpstream:
         return surface in self._surfaces
 
     def fields(self, surface: Surface, *, bounded: bool) -> Fields | None:
-        """What of a body of the surface, which it speaks itself, may go out; None: all of it."""
+        """The fields of this surface's bodies that may be sent; None: all of them."""
         return self._profile.fields[surface, bounded]
 
     def fit(self, body: Mapping[str, Any], model: str, *, bounded: bool) -> Fit:  # noqa: ARG002
-        """Whether a chat-completions body can be expressed, and what of it goes out. model: the
-        provider's name for it."""
+        """Whether a chat-completions body can be expressed, and what of it will be sent. model: the
+        provider's name for the model."""
         return openai_body.fit(self._profile, body, bounded=bounded)
 
     def kin(self, body: Mapping[str, Any], model: str) -> Hashable:  # noqa: ARG002
-        """Equal for models that this body fits alike: to find out can take as long as to translate
-        the body, and a provider has many models."""
+        """A key that is equal for models with the same fit for this body. Finding out the fit can
+        take as long as translating the body, and a provider has many models."""
         return None
 
     async def complete(self, request: UpstreamRequest) -> UpstreamReply:
-        """The whole answer."""
+        """Sends the request and returns the whole answer."""
         answer = await self._exchange.post(await self._prepared(request))
         if request.surface is Surface.COMPACT:
             missing = not_offered(self._name, answer.status, answer_in(answer.content))
@@ -188,7 +187,7 @@ class OpenAIUpstream:
     def _read_chunks(
         self, events: list[SseEvent], chunks: list[SseEvent], reading: Reading
     ) -> UpstreamError | None:
-        """Appends to chunks. Returns what is wrong with the event after the last of them."""
+        """Appends to chunks. Returns the error of the event after the last of them."""
         try:
             for event in events:
                 if event.data.strip() == DONE_PAYLOAD:
@@ -209,7 +208,7 @@ class OpenAIUpstream:
         return None
 
     def _failure(self, event: SseEvent) -> UpstreamError:
-        """For an event that is no part of an answer."""
+        """The error for an event that is not part of an answer."""
         if event.parsed is None:
             return self._unavailable("sent an event that is not a JSON object")
         return error_within(self._name, told(event.data, self._api_key))
@@ -225,7 +224,7 @@ class OpenAIUpstream:
         return Call(self._url(request), headers, json_bytes(body), request.progress)
 
     def _url(self, request: UpstreamRequest) -> httpx.URL:
-        # to parse a URL takes longer than to send a request to it
+        # Parsing a URL takes longer than sending a request to it.
         key = (request.surface, request.upstream_model)
         url = self._urls.get(key)
         if url is None:
@@ -237,7 +236,7 @@ class OpenAIUpstream:
         if self._api_version is None:
             return httpx.URL(address)
         if not self._base_url.endswith("/v1") and request.surface in _OF_RESPONSES:
-            # the body names the deployment
+            # The body names the deployment.
             address = f"{self._base_url}/openai/{request.surface}"
         elif not self._base_url.endswith("/v1"):
             deployment = quote(request.upstream_model, safe="")
@@ -263,10 +262,11 @@ class OpenAIUpstream:
 
 
 def _model_missing(body: Mapping[str, Any] | None, model: str) -> bool:
-    """Whether a 404 is about the model's name (or our base_url) and so not the caller's fault."""
+    """Whether a 404 concerns the model's name (or our base_url), which is not the caller's
+    fault."""
     error = None if body is None else body.get("error")
     if not isinstance(error, dict):
-        # not an API's error at all, but the page of a web server at a wrong base_url
+        # It is not an error of the API, but the page of a web server at a wrong base_url.
         return not isinstance(error, str) or _mentions_model(error, model)
     if str(error.get("code")) in _MODEL_MISSING_CODES or error.get("param") == "model":
         return True

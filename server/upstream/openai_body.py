@@ -1,4 +1,4 @@
-"""A body as a provider with its profile takes it, and what it cannot take."""
+"""Converts a body for a provider with its profile, and finds what it cannot express."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ _OPEN_SERVERS: Final = (targets.GENERIC, targets.VLLM)
 _WANT_REASONING: Final = frozenset({"deepseek", "moonshot"})
 _CAPS: Final = ("max_completion_tokens", "max_tokens")
 Message = Mapping[str, Any]
-# Fields whose empty list says the same as nothing.
+# Fields whose empty list means the same as no field.
 _LISTS: Final = ("functions", "stop", "tools")
 _USERS: Final = ("user", "safety_identifier")
 _STREAMED: Final = frozenset({Surface.CHAT, Surface.COMPLETIONS})
 
 
 def fit(profile: Profile, body: Mapping[str, Any], *, bounded: bool = False) -> Fit:
-    """Whether the provider honours all that a chat-completions body asks for, and what of it goes
-    out. bounded: see Upstream.fields."""
+    """Whether the provider honours everything that a chat-completions body asks for, and what of it
+    will be sent. bounded: see Upstream.fields."""
     if profile.refused:
         refused = [name for name in _asked_deeply(asked(body)) if name in profile.refused]
         if refused:
@@ -44,7 +44,7 @@ def fit(profile: Profile, body: Mapping[str, Any], *, bounded: bool = False) -> 
 
 
 def _without_unknown(profile: Profile, body: Mapping[str, Any], found: Fit) -> Fit:
-    """The fields that it is known not to know, named; they are not sent."""
+    """Removes fields that the provider is known not to know; they are reported as left out."""
     names = {name for name in asked(body) if name in profile.unknown}
     return replace(found, left_out=tuple(sorted({*found.left_out, *names}))) if names else found
 
@@ -55,7 +55,7 @@ def _has_files(body: Mapping[str, Any]) -> bool:
 
 def outgoing(profile: Profile, request: UpstreamRequest) -> dict[str, Any]:
     """The body for the provider. Fields at their default are left out where it does not know them:
-    what is left of the refused ones is neutral."""
+    the refused ones that remain have no effect."""
     body = {**request.body, "model": request.upstream_model}
     if request.surface is Surface.CHAT:
         body = _chat(profile, body)
@@ -90,7 +90,7 @@ def _chat(profile: Profile, body: dict[str, Any]) -> dict[str, Any]:
 
 
 def _drop_hollow(body: dict[str, Any]) -> None:
-    """Takes out empty lists, which some refuse, and what says how to use tools where there are
+    """Removes empty lists, which some providers refuse, and settings for tools where there are
     none."""
     for name in _LISTS:
         if body.get(name) == []:
@@ -105,14 +105,15 @@ def _messages(rules: Rules, given: Sequence[Message]) -> Sequence[Message]:
     messages = mended(given, rules)
     for message in messages:
         if message["role"] == "tool" and shows_something(message):
-            # what they show stands in a message of the user's, which has to be fitted in as well
+            # The images become a user message, which must fit the rules as well.
             return mended(with_images_after(messages), rules)
     return messages
 
 
 @lru_cache(maxsize=1024)
 def _rules(rules: Rules, model: str) -> Rules:
-    """What goes for the model: some want their reasoning back from every server of open models."""
+    """The rules for the model: some require their reasoning back from every server of open
+    models."""
     if rules not in _OPEN_SERVERS:
         return rules
     facts = facts_of(model)
@@ -121,7 +122,7 @@ def _rules(rules: Rules, model: str) -> Rules:
 
 
 def _unmarked(tool: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A tool without the mark of another provider's cache."""
+    """A tool without the mark for another provider's cache."""
     if "cache_control" not in tool:
         return tool
     return {name: value for name, value in tool.items() if name != "cache_control"}
@@ -135,7 +136,7 @@ def _with_stream(profile: Profile, body: dict[str, Any], stream: bool) -> dict[s
         return body | {"stream": True}
     options = body.get("stream_options")
     given = options if isinstance(options, Mapping) else {}
-    # without it a stream has no usage, and an answer without usage has no cost
+    # Without it a stream has no usage, and an answer without usage has no cost.
     return body | {"stream": True, "stream_options": {**given, "include_usage": True}}
 
 

@@ -89,8 +89,8 @@ class SandboxUpstream:
         return surface is Surface.CHAT
 
     def fields(self, surface: Surface, *, bounded: bool) -> Fields | None:  # noqa: ARG002
-        """What of a body of the surface, which it speaks itself, may go out; None: all of it.
-        Nothing goes anywhere."""
+        """The fields of this surface's bodies that may be sent; None: all. Nothing is sent
+        anywhere."""
         return None
 
     def fit(self, body: Mapping[str, Any], model: str, *, bounded: bool) -> Fit:  # noqa: ARG002
@@ -98,8 +98,8 @@ class SandboxUpstream:
         return Fit()
 
     def kin(self, body: Mapping[str, Any], model: str) -> Hashable:  # noqa: ARG002
-        """Equal for models that this body fits alike: to find out can take as long as to translate
-        the body, and a provider has many models."""
+        """A key that is equal for models with the same fit for this body. Finding out the fit can
+        take as long as translating the body, and a provider has many models."""
         return None
 
     async def complete(self, request: UpstreamRequest) -> UpstreamReply:

@@ -1,1 +1,1 @@
-"""Anthropic's Messages API, as a provider."""
+"""The upstream for Anthropic's Messages API."""

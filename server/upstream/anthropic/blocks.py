@@ -1,4 +1,4 @@
-"""OpenAI's messages as Anthropic's turns of content blocks."""
+"""Converts OpenAI's messages to Anthropic's turns of content blocks."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ _IMAGES: Final = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"
 def system_and_turns(
     given: Sequence[Mapping[str, Any]], own: Own
 ) -> tuple[list[Block], list[Block]]:
-    """(system blocks, turns), turns of one role merged. own: see Own. Raises InexpressibleError."""
+    """Returns (system blocks, turns); adjacent turns of one role are merged. own: see Own. Raises
+    InexpressibleError."""
     messages = mended(given, targets.ANTHROPIC)
     n_system = 0
     while n_system < len(messages) and messages[n_system]["role"] in _SYSTEM:
@@ -40,7 +41,7 @@ def system_and_turns(
         elif blocks:
             turns.append({"role": role, "content": blocks})
     if turns[-1]["role"] != "user":
-        # it would go on with the assistant's words instead of answering them
+        # The model would continue the assistant's text instead of answering it.
         raise InexpressibleError("a conversation that ends with the assistant")
     return system, turns
 
@@ -58,7 +59,7 @@ def _turn(message: Mapping[str, Any], own: Own) -> tuple[str, list[Block]]:
 def _said(message: Mapping[str, Any], own: Own) -> Iterator[Block]:
     thoughts = message.get("thinking_blocks")
     for block in thoughts if isinstance(thoughts, list) else ():
-        # what another provider thought would be refused
+        # A thought of another provider would be refused.
         if is_thought(block) and (taken := own(block)) is not None:
             yield dict(taken)
     text = text_of(message.get("content"))

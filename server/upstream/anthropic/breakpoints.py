@@ -1,8 +1,8 @@
-"""Where a translated conversation may be cached: Anthropic keeps only what the request marks.
+"""Sets cache marks in a translated conversation: Anthropic caches only what the request marks.
 
-A caller of chat completions marks nothing, as OpenAI caches by itself. An agent's job sends one
-growing prefix again and again, and without marks all of it is paid anew each time. A single prompt
-is not marked: a write costs a quarter more than the input, and nobody would read it.
+A caller of chat completions marks nothing, since OpenAI caches automatically. An agent sends one
+growing prefix again and again, and without marks all of it is paid for in full each time. A single
+prompt is not marked: a cache write costs a quarter more than plain input, and nobody would read it.
 """
 
 from __future__ import annotations
@@ -12,15 +12,16 @@ from typing import Any, Final
 
 _MARK: Final[Mapping[str, str]] = {"type": "ephemeral"}
 _MARKED_TURNS: Final = 2
-# A user's message, an answer, and the user's next one: it goes on.
+# A user's message, an answer and the user's next message: the conversation is likely to go on.
 _LEAST_TURNS: Final = 3
-# Blocks that cannot be marked.
+# Blocks that cannot carry a mark.
 _UNMARKED: Final = frozenset({"thinking", "redacted_thinking"})
 
 
 def with_breakpoints(body: Mapping[str, Any]) -> dict[str, Any]:
-    """The Messages body with marks at its tools, its system prompt and its last two user turns;
-    itself where the caller has marked something, or where nothing is likely to be sent again."""
+    """The Messages body with marks at its tools, its system prompt and its last two user turns.
+    Returns the body itself where the caller has set marks, or where nothing is likely to be sent
+    again."""
     out = dict(body)
     turns = out["messages"]
     if not (out.get("tools") or len(turns) >= _LEAST_TURNS) or _is_marked(out):

@@ -1,4 +1,4 @@
-"""A Messages body, as its caller has it, with a history that other models may have answered."""
+"""Adapts a caller's own Messages body whose history other models may have answered."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from server.upstream.tool_ids import anthropic_id
 
 Block = Mapping[str, Any]
 Turn = Mapping[str, Any]
-# A thought as its provider made it; None for one that is another's.
+# Restores a thought as its provider made it; None for another provider's thought.
 Own = Callable[[Block], Block | None]
 _EMPTY_SCHEMA: Final[Mapping[str, Any]] = {"type": "object", "properties": {}}
 _THINKING: Final = frozenset({"enabled", "adaptive"})
@@ -21,10 +21,11 @@ _NEEDS_THINKING: Final = "clear_thinking"
 
 
 def with_taken_history(body: Mapping[str, Any], own: Own) -> Mapping[str, Any]:
-    """The body with turns that Anthropic takes; itself where it takes them as they are.
+    """The body with a history that Anthropic accepts; the same object where it is acceptable
+    already.
 
-    Each turn becomes the same whatever follows it, apart from the results of its calls: what a
-    prompt cache keeps stays as it was.
+    Each turn is converted independently of what follows it, apart from the results of its calls, so
+    that cached prefixes stay valid.
     """
     turns = body.get("messages")
     if not isinstance(turns, list):
@@ -41,8 +42,8 @@ def with_taken_history(body: Mapping[str, Any], own: Own) -> Mapping[str, Any]:
 
 
 def without_lost_thinking(body: Mapping[str, Any], facts: Thinking) -> Mapping[str, Any]:
-    """Without thinking, for this request, where the model would refuse it: the last turn called
-    tools, and what was thought before is not there."""
+    """The body without thinking, for this request only, where the model would refuse it: the last
+    turn called tools, and the thoughts before the calls are missing."""
     thinking = body.get("thinking")
     if not isinstance(thinking, Mapping) or thinking.get("type") not in _THINKING:
         return body
@@ -57,7 +58,8 @@ def without_lost_thinking(body: Mapping[str, Any], facts: Thinking) -> Mapping[s
 
 
 def _without_its_edits(body: dict[str, Any]) -> dict[str, Any]:
-    """Without what trims thoughts: it is refused where the model does not think."""
+    """The body without edits that clear thoughts: they are refused where the model does not
+    think."""
     management = body.get("context_management")
     edits = management.get("edits") if isinstance(management, Mapping) else None
     if not isinstance(management, Mapping) or not isinstance(edits, list):
@@ -68,7 +70,7 @@ def _without_its_edits(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def _lacks_its_thoughts(turns: Sequence[Turn]) -> bool:
-    """Whether the last turn of the assistant's calls tools, and does not begin with a thought."""
+    """Whether the assistant's last turn calls tools, and does not begin with a thought."""
     for turn in reversed(turns):
         content = turn.get("content")
         if turn.get("role") != "assistant":
@@ -88,7 +90,7 @@ def _field(block: Any, name: str) -> Any:
 
 
 class _Mender:
-    """called: the tools that were called, each once."""
+    """Repairs a conversation. called: the names of the called tools, each once."""
 
     def __init__(self, own: Own) -> None:
         self._own = own
@@ -117,7 +119,7 @@ class _Mender:
         return self._out
 
     def _assistant(self, turn: Turn) -> list[tuple[str, str]]:
-        """(the caller's id, the one that goes out) of each call."""
+        """Converts a turn of the assistant; returns (the caller's id, the new id) of each call."""
         calls: list[tuple[str, str]] = []
         content = turn.get("content")
         if not isinstance(content, list):
@@ -151,7 +153,7 @@ class _Mender:
         return self._own(block) if is_thought(block) else block
 
     def _id(self, old: str) -> str:
-        """In Anthropic's alphabet, and no call's before."""
+        """An id in Anthropic's alphabet that no earlier call has."""
         while True:
             self._seen[old] += 1
             times = self._seen[old]
@@ -161,7 +163,8 @@ class _Mender:
                 return new
 
     def _answered(self, calls: list[tuple[str, str]], behind: Sequence[Any]) -> None:
-        """What stands between calls and the assistant's next turn: first all results."""
+        """Converts what stands between calls and the assistant's next turn: the results come
+        first."""
         waiting = list(calls)
         results: dict[str, Block] = {}
         rest: list[Turn] = []
@@ -206,7 +209,7 @@ class _Mender:
         return next((n for n, (old, _) in enumerate(waiting) if old == wanted), None)
 
     def _plain(self, turn: Any) -> None:
-        """A turn of the user's, or the system's, in which no call is answered."""
+        """Converts a user or system turn in which no call is answered."""
         content = _field(turn, "content")
         if _field(turn, "role") != "user":
             self._out.append(turn)
@@ -235,7 +238,7 @@ def _no_result(identifier: str) -> Block:
 
 
 def _as_words(result: Block) -> list[Block]:
-    """A result whose call is not there."""
+    """A result whose call is missing, as text."""
     content = result.get("content")
     if isinstance(content, str) or not content:
         return [{"type": "text", "text": stray_result(content or NO_RESULT)}]

@@ -1,4 +1,4 @@
-"""An answer of the Messages API as a chat completion."""
+"""Converts an answer of the Messages API to a chat completion."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _THOUGHTS: Final = frozenset({"thinking", "redacted_thinking"})
 
 
 def finish_reason(stop_reason: object) -> str:
-    """OpenAI's word for why it ended."""
+    """OpenAI's finish reason for a stop reason."""
     return FINISH_REASONS.get(str(stop_reason), "stop")
 
 
@@ -34,7 +34,7 @@ def usage_of(usage: object) -> dict[str, Any] | None:
 
 
 def to_completion(message: Mapping[str, Any], created: int) -> dict[str, Any]:
-    """created: Unix time in seconds."""
+    """Converts a whole answer. created: Unix time in seconds."""
     choice = {
         "index": 0,
         "message": _message(message["content"]),
@@ -66,7 +66,7 @@ def _message(blocks: list[dict[str, Any]]) -> dict[str, Any]:
         out["tool_calls"] = calls
     if thoughts:
         out["reasoning_content"] = "".join(block.get("thinking", "") for block in thoughts)
-        # to be sent back with the next turn: their signatures cannot be made again
+        # The next turn must send them back: their signatures cannot be made again.
         out["thinking_blocks"] = thoughts
     return out
 

@@ -1,4 +1,4 @@
-"""A chat-completions body in the words of the Messages API."""
+"""Converts a chat-completions body to the form of the Messages API."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from server.upstream.dialect import (
 )
 from server.wire.users import ANTHROPIC_CHARACTERS, shortened
 
-# Said in other words, or in the same.
+# Fields that the Messages API has, under the same or another name.
 KNOWN: Final = frozenset(
     {
         "max_completion_tokens",
@@ -41,10 +41,10 @@ KNOWN: Final = frozenset(
 NATIVE: Final = frozenset(
     {"cache_control", "container", "inference_geo", "output_config", "speed", "thinking", "top_k"}
 )
-# Of them, what no budget and no key can bound: it brings skills and code that the provider runs.
+# Those of them whose effect no budget and no key can bound: skills and code that the provider runs.
 UNBOUNDED: Final = frozenset({"container"})
-# What a caller of OpenAI's truly needs and the Messages API has no words for. Other fields that it
-# does not know are wishes, and left out.
+# Fields that are essential to a caller and that the Messages API cannot express. Other unknown
+# fields are preferences, and are left out.
 INEXPRESSIBLE: Final[Mapping[str, str]] = {
     "audio": "it answers in text",
     "function_call": "use tool_choice",
@@ -53,9 +53,9 @@ INEXPRESSIBLE: Final[Mapping[str, str]] = {
     "n": "it gives one answer",
     "web_search_options": "its search is a tool of another kind",
 }
-# Advisory fields that it does have words for.
+# Advisory fields that the Messages API can express.
 NAMED_USER: Final = frozenset({"user", "safety_identifier"})
-# What a model may write where neither the caller nor the configuration says so.
+# The output cap where neither the caller nor the configuration sets one.
 DEFAULT_MAX_TOKENS: Final = 4096
 _EMPTY_SCHEMA: Final[Mapping[str, Any]] = {"type": "object", "properties": {}}
 
@@ -69,11 +69,10 @@ def to_messages(
     thinking_off: str = "disabled",
     own: Own = dict,
 ) -> dict[str, Any]:
-    """The Messages body. max_output_tokens: the model's own limit, for callers who set none.
-    thinking_off: how the model is told not to think, by model_facts.Thinking.off.
-    own: see Own.
+    """The Messages body.
 
-    Raises InexpressibleError.
+    max_output_tokens: the model's own limit, for callers who set none. thinking_off: how the model
+    is told not to think, see model_facts.Thinking.off. own: see Own. Raises InexpressibleError.
     """
     wanted = check_fields(body, INEXPRESSIBLE)
     system, turns = system_and_turns(body["messages"], own)
@@ -95,7 +94,8 @@ def to_messages(
 
 
 def _room_to_think(out: Mapping[str, Any], *, free: bool) -> dict[str, Any]:
-    """max_tokens above the thinking budget, as the API wants it. free: nobody has set a limit."""
+    """Raises max_tokens above the thinking budget, as the API requires. free: whether nobody has
+    set a limit."""
     budget, max_tokens = budget_of(out.get("thinking")), out["max_tokens"]
     if budget < max_tokens:
         return {}
@@ -123,12 +123,13 @@ def _tools(wanted: Mapping[str, Any]) -> dict[str, Any]:
     choice = _tool_choice(wanted.get("tool_choice"))
     if wanted.get("parallel_tool_calls") is False and choice["type"] != "none":
         choice["disable_parallel_tool_use"] = True
-    # automatic is the default, and needs no saying
+    # Automatic choice is the default.
     return {"tools": tools} | ({} if choice == {"type": "auto"} else {"tool_choice": choice})
 
 
 def _tools_called(turns: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """A conversation with calls wants the tools named: those that it has called, none to call."""
+    """The tools that a conversation has called. The API requires their definitions, although none
+    may be called."""
     blocks = (block for turn in turns for block in turn["content"])
     names = dict.fromkeys(block["name"] for block in blocks if block["type"] == "tool_use")
     if not names:
@@ -187,7 +188,7 @@ def _format(wanted: Mapping[str, Any], out: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _is_closed(schema: object) -> bool:
-    """Whether every object in the schema says additionalProperties: false."""
+    """Whether every object in the schema has additionalProperties: false."""
     if isinstance(schema, list):
         return all(_is_closed(item) for item in schema)
     if not isinstance(schema, Mapping):
@@ -198,7 +199,7 @@ def _is_closed(schema: object) -> bool:
 
 
 def _check_thinking(out: Mapping[str, Any]) -> None:
-    """The API's rules for requests that let a model think."""
+    """Checks the API's rules for requests with thinking. Raises InexpressibleError."""
     if (out.get("thinking") or {}).get("type") not in ("enabled", "adaptive"):
         return
     if out.get("temperature", 1) != 1 or out.get("top_p", 1) < 0.95 or "top_k" in out:

@@ -1,4 +1,4 @@
-"""The events of the Messages API as chat-completion chunks."""
+"""Converts the events of the Messages API to chat-completion chunks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Chunk = dict[str, Any]
 
 
 class MessageStream:
-    """One streamed answer. `done` once its last event has come."""
+    """Converts one streamed answer. `done` is true once its last event has come."""
 
     def __init__(self, created: int) -> None:
         self.done = False
@@ -25,7 +25,7 @@ class MessageStream:
 
     @property
     def usage(self) -> Chunk | None:
-        """What was said of it so far, as OpenAI says it."""
+        """The usage reported so far, in OpenAI's form."""
         return usage_of(self._usage)
 
     def chunks(self, event: Mapping[str, Any]) -> Iterator[Chunk]:
@@ -50,7 +50,7 @@ class MessageStream:
         self._count(message.get("usage"))
 
     def _count(self, usage: object) -> None:
-        # cumulative; what the later event does not repeat still holds
+        # Counts are cumulative; those that a later event does not repeat still hold.
         if isinstance(usage, Mapping):
             self._usage |= {name: value for name, value in usage.items() if value is not None}
 
@@ -101,7 +101,8 @@ class MessageStream:
 
     def _delta(self, delta: Chunk) -> Chunk:
         if not self._begun:
-            # not at message_start: until something is said, another model can still answer
+            # This is not set at message_start: until there is content, another model can still
+            # answer.
             self._begun = True
             delta = {"role": "assistant", **delta}
         return self._chunk(delta)
@@ -109,7 +110,7 @@ class MessageStream:
     def _chunk(self, delta: Chunk, *, ended: bool = False) -> Chunk:
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": None}
         if ended:
-            # an end without a reason is none
+            # An answer that ends without a reason did not end properly.
             ended_well = self._stop_reason is not None
             choice["finish_reason"] = finish_reason(self._stop_reason) if ended_well else None
             choice["native_finish_reason"] = self._stop_reason

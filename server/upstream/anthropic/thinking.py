@@ -1,4 +1,4 @@
-"""How much a model is to think: OpenAI's reasoning_effort in Anthropic's words."""
+"""Converts OpenAI's reasoning_effort to Anthropic's settings for thinking."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from server.upstream.dialect import InexpressibleError
 
 
 class Thinking(StrEnum):
-    """How a model is told to think. NONE: it does not; BUDGET: by a number of tokens;
-    ADAPTIVE: by an effort, it decides itself when."""
+    """How a model is told to think. NONE: it does not think; BUDGET: by a number of tokens;
+    ADAPTIVE: by an effort, and it decides itself when to think."""
 
     NONE = "none"
     BUDGET = "budget"
     ADAPTIVE = "adaptive"
 
 
-# Parts of the output cap, as OpenRouter's reference has them.
+# Thinking budgets as shares of the output cap, from OpenRouter's reference.
 _SHARES: Final[Mapping[str, float]] = {
     "minimal": 0.1,
     "low": 0.2,
@@ -29,14 +29,14 @@ _SHARES: Final[Mapping[str, float]] = {
     "max": 0.95,
 }
 _EFFORTS: Final[Mapping[str, str]] = {"minimal": "low"}
-# The beta with which a budget may be over the output cap.
+# The beta with which a thinking budget may exceed the output cap.
 _INTERLEAVED: Final = "interleaved-thinking"
 _LEAST_BUDGET: Final = 1024
 _MOST_BUDGET: Final = 32_000
 
 
 def thinking_of(facts: ModelFacts) -> Thinking:
-    """By what is known of the model; one of which nothing is known is taken for a new one."""
+    """The style by the facts about a model; an unknown model is treated as a new one."""
     thinking = facts.thinking
     if thinking.use == "never":
         return Thinking.NONE
@@ -47,7 +47,7 @@ def thinking_of(facts: ModelFacts) -> Thinking:
 def thinking_fields(
     effort: str, style: Thinking, max_tokens: int, off: str = "disabled"
 ) -> dict[str, Any]:
-    """`thinking` and `output_config` for an effort. off: how the model is told not to think, by
+    """`thinking` and `output_config` for an effort. off: how the model is told not to think, see
     model_facts.Thinking.off. Raises InexpressibleError."""
     if effort not in _SHARES and effort != "none":
         raise InexpressibleError(f"reasoning_effort {effort[:20]!r}")
@@ -57,11 +57,11 @@ def thinking_fields(
         return {}
     if effort == "none":
         if off in ("cannot", "omitted"):
-            # it thinks only when it is asked to, or whatever it is told
+            # The model thinks only when it is asked to, or in any case.
             return {}
         return {"thinking": {"type": off if off == "between_tools" else "disabled"}}
     if style is Thinking.ADAPTIVE:
-        # without display the newest models leave their reasoning out of the answer
+        # Without `display`, the newest models leave their reasoning out of the answer.
         thinking = {"type": "adaptive", "display": "summarized"}
         return {"thinking": thinking, "output_config": {"effort": _EFFORTS.get(effort, effort)}}
     budget = min(_MOST_BUDGET, max(_LEAST_BUDGET, int(max_tokens * _SHARES[effort])))
@@ -74,7 +74,7 @@ def thinking_fields(
 
 
 def budget_of(thinking: object) -> int:
-    """The tokens of a `thinking` that has a budget; 0 for any other."""
+    """The token budget of a `thinking` object; 0 where it has none."""
     if not isinstance(thinking, Mapping) or thinking.get("type") != "enabled":
         return 0
     budget = thinking.get("budget_tokens")
@@ -82,13 +82,14 @@ def budget_of(thinking: object) -> int:
 
 
 def tokens_within_cap(thinking: object, betas: str | None) -> int:
-    """What a Messages body's `thinking` takes of its max_tokens, which must be more. betas: the
-    anthropic-beta header."""
+    """How many tokens of max_tokens a Messages body's `thinking` takes; max_tokens must be larger.
+    betas: the anthropic-beta header."""
     return 0 if _INTERLEAVED in (betas or "") else budget_of(thinking)
 
 
 def least_thinking(body: Mapping[str, Any], sent: Mapping[str, Any]) -> int:
-    """What thinking takes of the output cap of a chat-completions body, at least: the caller's own
-    budget stands, one that was made from an effort shrinks with the cap. sent: as translated."""
+    """The least number of tokens that thinking takes of the output cap of a chat-completions body:
+    the caller's own budget is kept, one made from an effort shrinks with the cap. sent: the
+    translated body."""
     own = budget_of(body.get("thinking"))
     return own or (_LEAST_BUDGET if budget_of(sent.get("thinking")) else 0)

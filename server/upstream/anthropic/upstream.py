@@ -1,4 +1,5 @@
-"""Anthropic as a provider: chat completions translated, its own Messages sent as they are."""
+"""The upstream for Anthropic: chat completions are translated, Messages bodies are sent as they
+are."""
 
 from __future__ import annotations
 
@@ -57,14 +58,17 @@ _LISTED: Final = open_list(MESSAGES)
 _VERSION: Final = "2023-06-01"
 _REFUSED: Final = "invalid_request_error"
 _SAID: Final = KNOWN | NATIVE | NAMED_USER
-# What of a body is about thinking.
+# The fields of a body that concern thinking.
 _THOUGHT: Final = frozenset({"reasoning_effort", "thinking"})
 
 
 class AnthropicUpstream:
-    """base_url: see messages_url. auth: see key_headers. max_output_tokens: upstream model -> its
-    limit, sent for callers who set none (the API wants one); known: what is known of a model by
-    the provider's name, how it thinks too. The rest as for OpenAIUpstream."""
+    """A provider with Anthropic's API.
+
+    base_url: see messages_url. auth: see key_headers. max_output_tokens: maps an upstream model to
+    its limit, sent for callers who set none (the API requires one). known: the facts about a model
+    by the provider's name. The other arguments are those of OpenAIUpstream.
+    """
 
     bills = False
     tool_names = ANTHROPIC_NAME
@@ -106,14 +110,14 @@ class AnthropicUpstream:
         return surface in (Surface.CHAT, Surface.MESSAGES)
 
     def fields(self, surface: Surface, *, bounded: bool) -> Fields | None:
-        """What of a body of the surface, which it speaks itself, may go out; None: all of it."""
+        """The fields of this surface's bodies that may be sent; None: all of them."""
         if surface is Surface.CHAT:
             return None
         return BOUNDED_MESSAGES if bounded else _LISTED
 
     def fit(self, body: Mapping[str, Any], model: str, *, bounded: bool) -> Fit:
-        """Whether a chat-completions body can be expressed, and what of it goes out. model: the
-        provider's name for it."""
+        """Whether a chat-completions body can be expressed, and what of it will be sent. model: the
+        provider's name for the model."""
         try:
             sent = self._translated(body, model, _nobodys)
             if bounded:
@@ -123,19 +127,18 @@ class AnthropicUpstream:
         return Fit(left_out=left_out(body, _SAID), thinking_tokens=least_thinking(body, sent))
 
     def kin(self, body: Mapping[str, Any], model: str) -> Hashable:
-        """Equal for models that this body fits alike: to find out can take as long as to translate
-        the body, and a provider has many models. They differ only in how they think, and for how
-        long."""
+        """A key that is equal for models with the same fit for this body, which depends only on how
+        they think and how much. Finding out the fit can take as long as translating the body."""
         if _THOUGHT.isdisjoint(body):
             return None
         return self._thinks(model), self._max_output_tokens.get(model)
 
     async def complete(self, request: UpstreamRequest) -> UpstreamReply:
-        """The whole answer."""
+        """Sends the request and returns the whole answer."""
         heavy = self._exchange.heavy
         answer = await self._exchange.post(await self._prepared(request))
         if answer.status == 400 and is_about_thoughts(answer.content):
-            # better without what it thought than not at all
+            # An answer without the earlier thoughts is better than no answer.
             answer = await self._exchange.post(await self._prepared(request, with_thoughts=False))
         if answer.status != 200:
             raise self._refusal(answer, request.upstream_model)
@@ -190,7 +193,7 @@ class AnthropicUpstream:
         except UpstreamError:
             if not refused:
                 raise
-            # better without what it thought than not at all
+            # An answer without the earlier thoughts is better than no answer.
             call = await self._prepared(request, with_thoughts=False)
             async with aclosing(self._events(call, refusal)) as events:
                 async for event in events:
@@ -250,7 +253,7 @@ class AnthropicUpstream:
         return Call(self._url, headers, content, request.progress)
 
     def _own(self, facts: ModelFacts) -> Own:
-        # others than Anthropic serve the API for models of their own, and some sign nothing
+        # Other vendors serve this API for their own models, and some do not sign thoughts.
         unsigned = facts.vendor not in (None, "anthropic")
         return partial(self._signatures.own, unsigned=unsigned)
 
@@ -288,4 +291,4 @@ class AnthropicUpstream:
 
 
 def _nobodys(_: Mapping[str, Any]) -> None:
-    """Takes no thought for the provider's own."""
+    """Accepts no thought as the provider's own."""

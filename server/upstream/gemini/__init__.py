@@ -1,1 +1,1 @@
-"""Google's Gemini API (generateContent), as a provider."""
+"""The upstream for Google's Gemini API (generateContent)."""

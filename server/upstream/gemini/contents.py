@@ -1,4 +1,4 @@
-"""OpenAI's messages as Gemini's contents."""
+"""Converts OpenAI's messages to Gemini's contents."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from server.upstream.dialect import (
 from server.upstream.history import mended, targets
 
 Part = dict[str, Any]
-# A signature as its account made it; None for another's.
+# Restores a signature as its account made it; None for another account's signature.
 Own = Callable[[str], str | None]
 _SYSTEM: Final = frozenset({"system", "developer"})
 _TEXTS: Final = frozenset({"text", "refusal"})
-# Stands for a signature that another provider's call never had; newer models want one.
+# A placeholder for the signature of another provider's call; newer models require a signature.
 NO_SIGNATURE: Final = "skip_thought_signature_validator"
 
 
 def system_and_contents(
     given: Sequence[Mapping[str, Any]], *, sign: bool, own: Own = str
 ) -> tuple[list[Part], list[Part]]:
-    """(system parts, contents), contents of one role merged. sign: whether the model wants a
-    signature at its calls. own: see Own.
+    """Returns (system parts, contents); adjacent contents of one role are merged. sign: whether the
+    model requires a signature at its calls. own: see Own.
 
     Raises InexpressibleError.
     """
@@ -81,13 +81,14 @@ def _said(
         part: Part = {"functionCall": {"id": call["id"], "name": name, "args": arguments}}
         signature = _signed(call, kept.get(call["id"]), own)
         if sign and number == 0 and not signature:
-            # of calls made at once only the first is signed
+            # Of several calls made together only the first is signed.
             signature = {"thoughtSignature": NO_SIGNATURE}
         yield part | signature
 
 
 def _signed(said: Mapping[str, Any], kept: str | None, own: Own) -> Part:
-    """kept: a signature that the caller has carried for it in another API."""
+    """A part with its signature. kept: a signature that the caller has carried for it in another
+    API."""
     given = signature_of(said) or kept
     signature = None if given is None else own(given)
     return {} if signature is None else {"thoughtSignature": signature}
@@ -102,14 +103,15 @@ def _response(message: Mapping[str, Any], names: Mapping[str, str]) -> Part:
 
 
 def _shown(message: Mapping[str, Any]) -> Iterator[Part]:
-    """What a tool's result shows: a functionResponse holds text alone, so it stands beside it."""
+    """The images in a tool's result: a functionResponse can hold only text, so they stand beside
+    it."""
     for part in parts(message.get("content")):
         if part["type"] not in _TEXTS:
             yield _part(part)
 
 
 def _result(text: str) -> dict[str, Any]:
-    """A JSON object as it is; anything else under the name that the API's reference gives it."""
+    """A JSON object as it is; any other result under the name from the API's reference."""
     try:
         parsed = orjson.loads(text)
     except orjson.JSONDecodeError:

@@ -1,4 +1,4 @@
-"""Answers of generateContent as chat completions, whole and in chunks."""
+"""Converts answers of generateContent to chat completions, whole and in chunks."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _FILTERED: Final = frozenset(
         "SPII",
     }
 )
-# A candidate that ends so is a failed try and no answer, however much of it has come.
+# A candidate with such a finish reason has failed, however much of its answer has arrived.
 _FAILED: Final = frozenset(
     {
         "FINISH_REASON_UNSPECIFIED",
@@ -52,8 +52,7 @@ def failure_of(answer: Mapping[str, Any]) -> str | None:
 
 
 def filter_of(answer: Mapping[str, Any]) -> str | None:
-    """Why the provider's filter has let nothing through; None where it has let something through,
-    or was not asked."""
+    """Why the provider's filter has blocked the whole answer; None where it has not."""
     feedback = answer.get("promptFeedback")
     candidates = answer.get("candidates") or ()
     if not candidates:
@@ -66,7 +65,7 @@ def filter_of(answer: Mapping[str, Any]) -> str | None:
 
 
 def finish_reason(reason: object, *, called: bool) -> str:
-    """OpenAI's word for why it ended. called: whether it called a tool."""
+    """OpenAI's finish reason. called: whether the answer calls a tool."""
     if reason == "MAX_TOKENS":
         return "length"
     if reason in _FILTERED:
@@ -75,8 +74,8 @@ def finish_reason(reason: object, *, called: bool) -> str:
 
 
 def usage_of(metadata: object) -> Body | None:
-    """OpenAI's usage object. Gemini counts thoughts beside the candidates, and the results of its
-    own tools beside the prompt; cached tokens are part of the prompt."""
+    """OpenAI's usage object. Gemini counts thoughts in addition to the candidates, and the results
+    of its own tools in addition to the prompt; cached tokens are part of the prompt."""
     if not isinstance(metadata, dict):
         return None
     prompt = count(metadata, "promptTokenCount") + count(metadata, "toolUsePromptTokenCount")
@@ -91,7 +90,7 @@ def usage_of(metadata: object) -> Body | None:
         completion_tokens=output,
         cached_tokens=cached,
         reasoning_tokens=thoughts,
-        # sound that is read from the cache has the cache's price
+        # Audio that is read from the cache has the price of cached input.
         audio_input_tokens=max(0, _audio(metadata, "promptTokensDetails") - cached_audio),
         audio_output_tokens=_audio(metadata, "candidatesTokensDetails"),
     )
@@ -99,7 +98,7 @@ def usage_of(metadata: object) -> Body | None:
 
 
 def to_completion(answer: Mapping[str, Any], created: int) -> Body:
-    """created: Unix time in seconds."""
+    """Converts a whole answer. created: Unix time in seconds."""
     found = answer.get("candidates") or [_blocked(answer)]
     body = {
         "id": answer.get("responseId"),
@@ -113,7 +112,7 @@ def to_completion(answer: Mapping[str, Any], created: int) -> Body:
 
 
 def sign_parts(answer: Mapping[str, Any], mark: Callable[[str], str]) -> None:
-    """Marks every signature in an answer, or in a part of one, with whose it is."""
+    """Marks every signature in an answer, or in a part of one, with its account."""
     for candidate in answer.get("candidates") or ():
         for part in _parts(candidate):
             if isinstance(part, dict) and isinstance(part.get("thoughtSignature"), str):
@@ -121,7 +120,7 @@ def sign_parts(answer: Mapping[str, Any], mark: Callable[[str], str]) -> None:
 
 
 class ContentStream:
-    """One streamed answer. `done` once every candidate has ended."""
+    """Converts one streamed answer. `done` is true once every candidate has ended."""
 
     def __init__(self, created: int) -> None:
         self._created = created
@@ -133,17 +132,17 @@ class ContentStream:
 
     @property
     def has_begun(self) -> bool:
-        """Some candidate has said something."""
+        """Whether some candidate has content."""
         return bool(self._begun)
 
     @property
     def done(self) -> bool:
-        """Every candidate that has begun has ended."""
+        """Whether every candidate that has begun has ended."""
         return bool(self._ended) and self._begun <= self._ended
 
     @property
     def usage(self) -> Body | None:
-        """What was said of it so far."""
+        """The usage reported so far."""
         return self._usage
 
     def chunks(self, answer: Mapping[str, Any]) -> Iterator[Body]:
@@ -231,7 +230,7 @@ def _choice(number: int, candidate: Mapping[str, Any]) -> Body:
 
 
 def _blocked(answer: Mapping[str, Any]) -> Body:
-    """A prompt that was refused has no candidate at all."""
+    """The completion for a refused prompt, which has no candidates."""
     reason = (answer.get("promptFeedback") or {}).get("blockReason", "OTHER")
     return {"finishReason": "SAFETY", "refusal": f"The prompt was blocked: {reason}."}
 
@@ -248,7 +247,8 @@ def _call(part: Mapping[str, Any]) -> Body:
 
 
 def _signature(part: Mapping[str, Any]) -> Body:
-    """Where Google's own OpenAI endpoint puts it, to be sent back with the next turn."""
+    """The signature in the field of Google's own OpenAI endpoint, to be sent back with the next
+    turn."""
     signature = part.get("thoughtSignature")
     if signature is None:
         return {}

@@ -1,4 +1,4 @@
-"""A chat-completions body in the words of generateContent."""
+"""Converts a chat-completions body to the form of generateContent."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ KNOWN: Final = frozenset(
 )
 # Gemini's own fields: a caller who knows them may use them.
 NATIVE: Final = frozenset({"cachedContent", "safetySettings"})
-# Of them, what no budget can bound: how much was cached nobody here has counted.
+# Those of them whose effect no budget can bound: the size of the cached content is unknown here.
 UNBOUNDED: Final = frozenset({"cachedContent"})
-# What a caller of OpenAI's truly needs and generateContent has no words for. Other fields that it
-# does not know are wishes, and left out.
+# Fields that are essential to a caller and that generateContent cannot express. Other unknown
+# fields are preferences, and are left out.
 INEXPRESSIBLE: Final[Mapping[str, str]] = {
     "audio": "it answers in text",
     "function_call": "use tool_choice",
@@ -64,7 +64,7 @@ _SAME: Final[Mapping[str, str]] = {
 }
 _MAX_STOPS: Final = 5
 _MAX_CANDIDATES: Final = 8
-# Tokens of thought for an effort, as Google's own OpenAI endpoint has them.
+# The thinking budget in tokens for an effort, as in Google's own OpenAI endpoint.
 _BUDGETS: Final[Mapping[str, int]] = {
     "none": 0,
     "minimal": 1024,
@@ -159,7 +159,8 @@ def _tools(wanted: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _tools_called(messages: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """A conversation with calls wants the functions named: those it has called, none to call."""
+    """The functions that a conversation has called. The API requires their declarations, although
+    none may be called."""
     names = called_names(messages)
     if not names:
         return {}

@@ -1,4 +1,4 @@
-"""Gemini as a provider: chat completions translated to generateContent and back."""
+"""The upstream for Gemini: translates chat completions to generateContent and back."""
 
 from __future__ import annotations
 
@@ -56,12 +56,13 @@ from server.wire.sse import SseEvent
 from server.wire.surface import Surface
 
 BASE_URL: Final = "https://generativelanguage.googleapis.com"
-# 400s that are about the operator's key, region or account and no caller's fault.
+# Reasons of 400s that concern the operator's key, region or account, and not the caller.
 _OURS: Final = frozenset({"API_KEY_INVALID", "API_KEY_SERVICE_BLOCKED", "FAILED_PRECONDITION"})
 
 
 class GeminiUpstream:
-    """base_url: see gemini_models_url. auth: see key_headers. The rest as for OpenAIUpstream."""
+    """A provider with Gemini's API. base_url: see gemini_models_url. auth: see key_headers. The
+    other arguments are those of OpenAIUpstream."""
 
     bills = False
     tool_names = GEMINI_NAME
@@ -96,13 +97,13 @@ class GeminiUpstream:
         return surface is Surface.CHAT
 
     def fields(self, surface: Surface, *, bounded: bool) -> Fields | None:  # noqa: ARG002
-        """What of a body of the surface, which it speaks itself, may go out; None: all of it. All
-        is translated."""
+        """The fields of this surface's bodies that may be sent; None: all. Every body is
+        translated."""
         return None
 
     def fit(self, body: Mapping[str, Any], model: str, *, bounded: bool) -> Fit:
-        """Whether a chat-completions body can be expressed, and what of it goes out. model: the
-        provider's name for it."""
+        """Whether a chat-completions body can be expressed, and what of it will be sent. model: the
+        provider's name for the model."""
         try:
             to_generate_content(body, model)
             if bounded:
@@ -112,16 +113,16 @@ class GeminiUpstream:
         return Fit(left_out=left_out(body, KNOWN | NATIVE))
 
     def kin(self, body: Mapping[str, Any], model: str) -> Hashable:
-        """Equal for models that this body fits alike: to find out can take as long as to translate
-        the body, and a provider has many models. They differ only in how they think."""
+        """A key that is equal for models with the same fit for this body, which depends only on how
+        they think. Finding out the fit can take as long as translating the body."""
         return model if "reasoning_effort" in body else None
 
     async def complete(self, request: UpstreamRequest) -> UpstreamReply:
-        """The whole answer."""
+        """Sends the request and returns the whole answer."""
         heavy = self._exchange.heavy
         answer = await self._exchange.post(await self._prepared(request))
         if answer.status == 400 and is_about_thoughts(answer.content):
-            # a model does without the signatures of others
+            # A model can do without the signatures of others.
             answer = await self._exchange.post(await self._prepared(request, with_signatures=False))
         if answer.status != 200:
             raise self._refusal(answer, request.upstream_model)
@@ -160,7 +161,7 @@ class GeminiUpstream:
         call = await self._prepared(request)
         async with aclosing(self._exchange.events(call, refusal)) as events:
             async for event in events:
-                # its last chunks may bring usage only: nothing but the end of the answer ends it
+                # The last chunks may hold only usage: only the end of the answer ends the stream.
                 answer = self._read(event)
                 self._check_said(answer, nothing_yet=not stream.has_begun)
                 if b"thoughtSignature" in event.data:
@@ -182,7 +183,8 @@ class GeminiUpstream:
         return parsed
 
     def _check_said(self, answer: Mapping[str, Any], *, nothing_yet: bool) -> None:
-        """Raises for an answer that is none: one that has failed, or was filtered before a word."""
+        """Raises an error for an answer that has failed, or that was filtered before any
+        content."""
         error: UpstreamError
         failed = failure_of(answer)
         filtered = filter_of(answer) if nothing_yet else None
@@ -245,7 +247,7 @@ class GeminiUpstream:
 
 
 def _nobodys(_: str) -> None:
-    """Takes no signature for the provider's own."""
+    """Accepts no signature as the provider's own."""
 
 
 def _event(chunk: dict[str, Any]) -> SseEvent:
@@ -258,7 +260,7 @@ def _details(error: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 
 def _retry_after_s(error: Mapping[str, Any], answer: Answer, now_s: float) -> float | None:
-    """Google says it in the body, as a duration such as "34.5s"."""
+    """The seconds to wait: Google states them in the body, as a duration such as "34.5s"."""
     for detail in _details(error):
         delay = str(detail.get("retryDelay", ""))
         if delay.endswith("s"):

@@ -1,4 +1,4 @@
-"""A conversation that other models have answered, as the model that is asked next takes it."""
+"""Repairs a conversation that other models have answered, so that the next provider accepts it."""
 
 from server.upstream.history.calls import called_names
 from server.upstream.history.mend import mended

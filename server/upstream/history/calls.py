@@ -1,4 +1,4 @@
-"""Tool calls of a conversation and their results: each call has an id of its own and one result."""
+"""Gives each tool call of a conversation a unique id and exactly one result."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from server.upstream.history.rules import Rules
 from server.upstream.signatures import is_foreign
 
 Message = Mapping[str, Any]
-# Of a call that does not say which tool it calls.
+# The name of a tool for a call that does not name one.
 _NAMELESS: Final = "unnamed_tool"
 
 
 class Calls:
-    """The calls of one conversation, in their order."""
+    """The calls of one conversation, in order."""
 
     def __init__(self, rules: Rules) -> None:
         self._rules = rules
@@ -26,15 +26,15 @@ class Calls:
         self._used: set[str] = set()
 
     def named(self, calls: Sequence[Any]) -> tuple[list[dict[str, Any]], list[str]]:
-        """(calls as the provider takes them, the ids that they had)."""
+        """Returns (calls as the provider accepts them, their previous ids)."""
         given = [str(call.get("id") or "") for call in calls]
         return [self._call(call, old) for call, old in zip(calls, given, strict=True)], given
 
     def paired(
         self, given: Sequence[str], behind: Sequence[Message]
     ) -> tuple[list[Message | None], list[Message]]:
-        """(the result of each call, None where it has none; what else stands there). given: the ids
-        that the calls had. behind: the messages after them."""
+        """Returns (the result of each call, None where it has none; the other messages there).
+        given: the previous ids of the calls. behind: the messages after the calls."""
         results: list[Message | None] = [None] * len(given)
         stray = []
         for message in behind:
@@ -60,7 +60,7 @@ class Calls:
         out["id"] = self._id(old)
         function, custom = call.get("function"), call.get("custom")
         if isinstance(custom, Mapping) and kept is not None and "custom" not in kept:
-            # a custom tool takes one text: to others it is a function that does
+            # A custom tool takes one text: for other providers it is a function with one string.
             arguments = orjson.dumps({"input": str(custom.get("input") or "")}).decode()
             function = {"name": custom.get("name"), "arguments": arguments}
         if isinstance(function, Mapping):
@@ -76,7 +76,7 @@ class Calls:
         return {"name": function.get("name") or _NAMELESS, "arguments": arguments}
 
     def _id(self, old: str) -> str:
-        """One that no call before has; the same for the same conversation."""
+        """An id that no earlier call has; the same for the same conversation."""
         say = self._rules.call_id or str
         while True:
             self._seen[old] += 1
@@ -95,12 +95,12 @@ def _is_object(text: str) -> bool:
 
 
 def _wrapped(text: str) -> str:
-    """Arguments that are no object, within one."""
+    """Wraps arguments that are not an object in one."""
     return orjson.dumps({"arguments": text}).decode()
 
 
 def called_names(messages: Sequence[Message]) -> list[str]:
-    """The tools that a conversation has called, each once, the first first."""
+    """The names of the tools that a conversation has called, each once, in order."""
     names: dict[str, None] = {}
     for message in messages:
         for call in message.get("tool_calls") or ():

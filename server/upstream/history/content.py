@@ -1,4 +1,4 @@
-"""The content of messages: what of it is text, and what of it a provider takes."""
+"""Reads and trims the content of messages."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _BETWEEN: Final = "\n\n"
 
 
 def text_in(content: object) -> str:
-    """All text of a content, whatever else there is."""
+    """The text in a content, without its other parts."""
     if isinstance(content, str):
         return content
     if not isinstance(content, list):
@@ -22,7 +22,7 @@ def text_in(content: object) -> str:
 
 
 def is_empty(content: object) -> bool:
-    """Whether it says and shows nothing."""
+    """Whether a content has neither text nor anything to show."""
     if isinstance(content, str):
         return not content.strip()
     if not isinstance(content, list):
@@ -31,7 +31,7 @@ def is_empty(content: object) -> bool:
 
 
 def joined(first: object, second: object) -> object:
-    """Two contents as one."""
+    """Joins two contents."""
     if is_empty(first):
         return second
     if is_empty(second):
@@ -42,7 +42,7 @@ def joined(first: object, second: object) -> object:
 
 
 def thoughts_and_rest(content: object) -> tuple[object, str]:
-    """Content of the assistant's without the parts that are thoughts, and the thoughts in words."""
+    """The assistant's content without parts that are thoughts, and the thoughts as text."""
     if not isinstance(content, list):
         return content, ""
     rest = [part for part in content if part.get("type") not in _THOUGHTS]
@@ -54,8 +54,8 @@ def thoughts_and_rest(content: object) -> tuple[object, str]:
 
 
 def trimmed_content(content: object, rules: Rules) -> object:
-    """Without empty texts and without fields of parts that the provider refuses; itself where there
-    are none. Parts that say nothing are an empty text."""
+    """The content without empty texts, and without fields of parts that the provider refuses; the
+    same object where there are none. If nothing is left, it is an empty text."""
     if not isinstance(content, list):
         return content
     if not rules.takes_refusals and any(part.get("type") == "refusal" for part in content):

@@ -1,7 +1,7 @@
 """Makes a conversation acceptable to one provider.
 
-Every rule looks only at what stands before a message, and at the results right behind a call, so
-that a conversation that grows keeps its beginning byte for byte: prompt caches go by that.
+Every rule looks only at what precedes a message, and at the results directly after a call. So a
+growing conversation keeps its prefix byte for byte, which prompt caches depend on.
 """
 
 from __future__ import annotations
@@ -35,14 +35,15 @@ _SYSTEM: Final = frozenset({"system", "developer"})
 _BEHIND_A_CALL: Final = _SYSTEM | {"tool"}
 _SPEAKERS: Final = frozenset({"user", "assistant"})
 _PLAIN: Final = frozenset({"role", "content"})
-# Where what is sealed or marked here stands, within the entries of a field.
+# The places of data that was sealed or marked here, within the entries of a field.
 _SEALED: Final = {"reasoning_details": ("data",), "thinking_blocks": ("signature", "data")}
-# Fields that say the same as leaving them out where they are empty.
+# Fields that, where empty, mean the same as leaving them out.
 _HOLLOW: Final = frozenset({"annotations", "audio", "function_call", "refusal", "tool_calls"})
 
 
 def mended(messages: Sequence[Message], rules: Rules) -> Sequence[Message]:
-    """The conversation as the provider takes it; itself where it does already."""
+    """The conversation as the provider accepts it; the same object where it is acceptable
+    already."""
     if _is_plain(messages, rules):
         return messages
     mender = _Mender(rules)
@@ -51,7 +52,7 @@ def mended(messages: Sequence[Message], rules: Rules) -> Sequence[Message]:
 
 
 def _is_plain(messages: Sequence[Message], rules: Rules) -> bool:
-    """Whether there is nothing but text in the order that every provider takes."""
+    """Whether there is only text, in an order that every provider accepts."""
     before = "system"
     for number, message in enumerate(messages):
         content = message.get("content")
@@ -147,7 +148,7 @@ class _Mender:
             self._add(one, one["role"])
 
     def _stray(self, message: Message) -> None:
-        """The result of a call that is not there."""
+        """Converts the result of a call that is missing."""
         content = message.get("content")
         if isinstance(content, list) and any(part.get("type") != "text" for part in content):
             named = {"type": "text", "text": stray_result("")}
@@ -170,7 +171,7 @@ class _Mender:
         self._out.append(message)
 
     def _own_words(self, message: Message) -> dict[str, Any]:
-        """The assistant's message without what is not this provider's."""
+        """The assistant's message without another provider's data."""
         rules = self._rules
         own = {n: v for n, v in message.items() if self._keeps(n, v)}
         content, thoughts = thoughts_and_rest(message.get("content"))
@@ -203,8 +204,8 @@ class _Mender:
 
 
 def thoughts_of(message: Message) -> str:
-    """What the assistant thought, in words, whoever it was; empty where nobody has written it
-    down."""
+    """The assistant's thoughts as text, whichever model it was; empty where they were not
+    recorded."""
     for name in ("reasoning_content", "reasoning"):
         text = message.get(name)
         if isinstance(text, str) and text:
@@ -222,12 +223,12 @@ def thoughts_of(message: Message) -> str:
 
 
 def _says_otherwise(said: Message) -> bool:
-    """Whether a message without content says something all the same."""
+    """Whether a message without content has something else in it."""
     return any(said.get(name) for name in ("audio", "function_call", "refusal"))
 
 
 def _without_sealed(own: dict[str, Any]) -> None:
-    """Takes out the thoughts that were sealed or marked here for another provider."""
+    """Removes thoughts that were sealed or marked here for another provider."""
     if "extra_content" in own and is_foreign(signature_of(own)):
         del own["extra_content"]
     for name, places in _SEALED.items():

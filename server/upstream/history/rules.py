@@ -1,4 +1,4 @@
-"""What a provider takes of a conversation in the form of chat completions, and what it refuses."""
+"""The rules that say what a provider accepts in a conversation, in the form of chat completions."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """What of a conversation goes out, and how.
+    """How a conversation must look for a provider.
 
     system: where system messages may stand: anywhere; leading (several at the beginning); first
-    (one, at the beginning). Others are said in the user's turns. kept: the fields of the
-    assistant's messages that are taken, None: all but `foreign`. foreign: see kept. kept_of_others:
-    the fields of all other messages, None: all. call_fields: those of tool calls, None: all.
-    part_fields_refused: fields of parts of content that go nowhere. call_id: an id in the
-    provider's alphabet. takes_refusals: the assistant's refusals may stand apart from its text.
-    user_first: the first message after those of the system has to be the user's. alternates: no two
-    messages of the user, or of the assistant, may follow each other. answers_tools: a user's
-    message may not follow a tool's result at once. takes_empty: a message of the user's may be
-    empty. json_arguments: the arguments of a call have to be a JSON object. plain_text: content
-    that is text alone has to be one string. reasoning: whether a message with tool calls has its
-    reasoning_content: has_to; where_known; as_given. opens_seals: the reasoning that was sealed
-    here may be the provider's own.
+    (one, at the beginning). Others become part of the user's turns. kept: the accepted fields of
+    the assistant's messages, None: all but `foreign`. foreign: see kept. kept_of_others: the
+    accepted fields of all other messages, None: all. call_fields: the accepted fields of tool
+    calls, None: all. part_fields_refused: fields of content parts that are removed. call_id:
+    converts an id to the provider's alphabet. takes_refusals: whether the assistant's refusals may
+    stand apart from its text. user_first: whether the first message after the system messages must
+    be the user's. alternates: whether two messages of the user, or of the assistant, may not follow
+    each other. answers_tools: whether a user's message may not directly follow a tool's result.
+    takes_empty: whether a user's message may be empty. json_arguments: whether the arguments of a
+    call must be a JSON object. plain_text: whether content of text alone must be one string.
+    reasoning: whether a message with tool calls has its reasoning_content: has_to; where_known;
+    as_given. opens_seals: whether reasoning that was sealed here may be the provider's own.
     """
 
     system: Literal["anywhere", "leading", "first"] = "first"

@@ -1,4 +1,4 @@
-"""What each provider takes of a conversation, as its reference and its refusals state it."""
+"""The rules for each provider, as its reference and its refusals state them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _OTHERS: Final = frozenset({"role", "content", "name", "tool_call_id"})
 _CALL: Final = frozenset({"id", "type", "function"})
 _MARKS: Final = frozenset({"cache_control", "prompt_cache_breakpoint"})
 
-# Takes the conversation in any order, and no field that is not its own.
+# Accepts any order, and only its own fields.
 OPENAI: Final = Rules(
     kept_of_others=_OTHERS,
     system="anywhere",
@@ -26,7 +26,7 @@ OPENAI: Final = Rules(
     takes_empty=True,
     json_arguments=False,
 )
-# Its own Responses API, which has another limit for ids and reads the sealed reasoning.
+# OpenAI's Responses API: it has another limit for ids, and reads the sealed reasoning.
 RESPONSES: Final = Rules(
     kept_of_others=_OTHERS,
     system="anywhere",
@@ -40,7 +40,7 @@ RESPONSES: Final = Rules(
     json_arguments=False,
     opens_seals=True,
 )
-# Passes conversations on to providers of all kinds, and marks and reasoning with them.
+# Forwards conversations to providers of all kinds, including cache marks and reasoning.
 OPENROUTER: Final = Rules(
     system="leading",
     foreign=frozenset({"extra_content", "provider_specific_fields", "thinking_blocks"}),
@@ -62,7 +62,7 @@ GROQ: Final = Rules(
     call_fields=_CALL,
     part_fields_refused=_MARKS,
 )
-# Wants the reasoning of turns with tool calls back, and text as one string.
+# Requires the reasoning of turns with tool calls, and text as one string.
 DEEPSEEK: Final = Rules(
     kept_of_others=_OTHERS,
     kept=_BASIC | {"name", "prefix", "reasoning_content"},
@@ -72,7 +72,7 @@ DEEPSEEK: Final = Rules(
     plain_text=True,
     reasoning="has_to",
 )
-# Answers 422 to a field that it does not know, and 400 to the user right behind a tool.
+# Answers 422 to an unknown field, and 400 to a user message directly after a tool's result.
 MISTRAL: Final = Rules(
     kept_of_others=_OTHERS,
     kept=_BASIC | {"prefix"},
@@ -82,7 +82,8 @@ MISTRAL: Final = Rules(
     alternates=True,
     answers_tools=True,
 )
-# Servers of open models: their chat templates want one system message, and the others in turns.
+# Servers of open models: their chat templates accept one system message, and then alternating
+# turns.
 VLLM: Final = Rules(
     kept_of_others=_OTHERS,
     reasoning="where_known",
@@ -101,11 +102,11 @@ OLLAMA: Final = Rules(
     plain_text=True,
     takes_empty=True,
 )
-# Servers of many kinds: what nobody here knows goes on as it is.
+# Servers of many kinds: unknown fields are passed on as they are.
 GENERIC: Final = Rules(
     alternates=True, takes_empty=True, foreign=frozenset({"provider_specific_fields"})
 )
-# The native dialects, which find places for the rest by themselves.
+# The native APIs, whose adapters place the rest themselves.
 ANTHROPIC: Final = Rules(
     opens_seals=True,
     system="leading",
@@ -122,6 +123,6 @@ GEMINI: Final = Rules(
 
 
 def with_reasoning(rules: Rules) -> Rules:
-    """The rules for a model that wants its reasoning back, whoever serves it."""
+    """The rules for a model that requires its reasoning back, whichever provider serves it."""
     kept = None if rules.kept is None else rules.kept | {"reasoning_content"}
     return replace(rules, reasoning="has_to", kept=kept)

@@ -1,2 +1,2 @@
-"""Chat completions as they should have been sent: what servers of open models say in ways of their
-own, whole and streamed, in the form of OpenAI's reference."""
+"""Repairs chat completions: converts deviations of servers of open models, whole and streamed, to
+the form of OpenAI's reference."""

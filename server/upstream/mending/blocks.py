@@ -1,5 +1,5 @@
-"""Messages of Anthropic's API, which other vendors' servers speak too: half a call is no answer,
-and stop_reason says what the content holds."""
+"""Repairs messages of Anthropic's API, which other vendors' servers offer too: an incomplete call
+is a failure, and stop_reason is set by the content."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ from server.upstream.errors import UpstreamUnavailableError
 from server.upstream.mending.calls import whole_arguments
 
 Event = dict[str, Any]
-# An answer that ends so was cut off, and says it.
+# Stop reasons of an answer that was cut off.
 _CUT: Final = frozenset({"max_tokens", "model_context_window_exceeded", "refusal"})
 _CALL: Final = "tool_use"
 
 
 def mend_message(message: Event) -> Event:
-    """A whole answer; the same object where nothing has to be mended."""
+    """Repairs a whole answer; returns the same object where nothing has to be changed."""
     kinds = {block.get("type") for block in message["content"] if isinstance(block, dict)}
     reason = _reason(message.get("stop_reason"), kinds)
     return message if reason == message.get("stop_reason") else {**message, "stop_reason": reason}
 
 
 class MessageBlocks:
-    """Follows one streamed answer."""
+    """Repairs one streamed answer."""
 
     def __init__(self, provider: str) -> None:
         self._provider = provider
         self._kinds: set[object] = set()
-        # of the calls that are open, by the block's index
+        # The arguments of the open calls, by the block's index.
         self._inputs: dict[object, list[str]] = {}
         self._has_half = False
         self._reason: object = None
 
     def take(self, event: Event) -> Event:
-        """What to send on for an event: itself, but for a stop_reason that the content belies.
-        Raises UpstreamError at the end of an answer that is none; what it used has been told."""
+        """The event to be sent: the same one, unless its stop_reason contradicts the content.
+        Raises UpstreamError at the end of a failed answer; its usage has been passed on by then."""
         kind = event.get("type")
         if kind == "content_block_start":
             self._begin(event)

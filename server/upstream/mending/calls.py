@@ -1,8 +1,8 @@
-"""The tool calls of a streamed answer, told apart and put one after the other.
+"""Separates the tool calls of a streamed answer, and sends them one after the other.
 
-Servers of open models send calls without an index or all with the same, without ids or with the
-same for all, with the name in every delta, with arguments that are an object, and deltas of several
-calls in turns. Which call a delta belongs to is told by all that it says.
+Servers of open models send calls without an index or all with the same one, without ids or with the
+same one for all, with the name in every delta, with arguments that are an object, and with
+interleaved deltas. The call of a delta is found by everything that it contains.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ _OWN: Final = frozenset({"index", "id", "type", "function", "custom"})
 
 
 def new_call_id() -> str:
-    """An id as OpenAI makes them."""
+    """A new id in OpenAI's form."""
     return f"call_{uuid.uuid4().hex[:24]}"
 
 
 def arguments_text(arguments: object) -> str:
-    """Arguments as the text that they should be."""
+    """Arguments as text."""
     if isinstance(arguments, str):
         return arguments
     return "" if arguments is None else orjson.dumps(arguments).decode()
 
 
 def whole_arguments(text: str) -> str | None:
-    """Arguments that have ended, as the text of a JSON object; None where they are cut off or are
-    something else. Nothing at all is an object without members; an object that was written as a
-    JSON string, as some models do, is taken out of it."""
+    """Complete arguments as the text of a JSON object; None where they are cut off or are something
+    else. An empty text is an empty object; an object written as a JSON string, as some models do,
+    is unwrapped."""
     bare = text.strip()
     if not bare or bare == _NO_OBJECT:
         return "{}"
@@ -54,12 +54,13 @@ def _parsed(text: str) -> object:
 
 
 def _read(given: Mapping[str, Any]) -> tuple[str, str, str, Delta]:
-    """The kind of a call or of a delta, the name, more of the arguments, and what else is said."""
+    """The type of a call or of a delta, its name, a piece of its arguments, and its other
+    fields."""
     kind = "custom" if isinstance(given.get("custom"), Mapping) else "function"
     function = given.get(kind)
     extra = {name: value for name, value in given.items() if name not in _OWN}
     if not isinstance(function, Mapping):
-        # the fields of the call itself, as in the Responses API
+        # The fields of the call itself, as in the Responses API.
         function, extra = given, {}
     name = function.get("name")
     piece = arguments_text(function.get(_INPUT[kind]))
@@ -67,9 +68,8 @@ def _read(given: Mapping[str, Any]) -> tuple[str, str, str, Delta]:
 
 
 class StreamedCall:
-    """One call, as far as it has come. number: its place in the answer. index: what the server
-    calls its place; given_id: the server's id for it. kind: function or custom, whose input is
-    text of any kind."""
+    """The state of one streamed call. number: its place in the answer. index: the server's number
+    for it; given_id: the server's id for it. kind: function or custom, whose input is any text."""
 
     def __init__(self, number: int, index: object, given_id: str, kind: str) -> None:
         self.number = number
@@ -88,19 +88,19 @@ class StreamedCall:
         return self.kind == "custom"
 
     def add(self, name: str, piece: str, extra: Delta) -> None:
-        """More of it."""
+        """Adds a further piece."""
         self.name = self.name or name
         self.text += piece
         self._extra |= extra
 
     @property
     def is_whole(self) -> bool:
-        """Whether the arguments that have come are a JSON object."""
+        """Whether the arguments so far are a JSON object."""
         return self.text.rstrip().endswith("}") and isinstance(_parsed(self.text), dict)
 
     def take(self) -> Delta | None:
-        """What has come and is not sent yet; None where that is nothing, or not to be sent yet:
-        what does not begin like an object is looked at when it has ended."""
+        """The part that has arrived and is not sent yet; None where there is none, or where it must
+        wait: arguments that do not begin like an object are checked at their end."""
         if not self.name:
             return None
         ready = self._is_text or self.text.lstrip()[:1] in ("{", "")
@@ -110,14 +110,14 @@ class StreamedCall:
         return self._sent(piece)
 
     def end(self) -> Delta | None:
-        """What is left to be sent of a call that has ended whole."""
+        """The rest of a complete call."""
         if not self._is_text and self._n_sent == 0:
             self.text = whole_arguments(self.text) or ""
         return self.take()
 
     @property
     def fault(self) -> str | None:
-        """What keeps it from being a whole call."""
+        """Why the call is not complete; None where it is."""
         if not self.name:
             return "a tool call without a name"
         if not self._is_text and whole_arguments(self.text) is None:
@@ -139,13 +139,13 @@ class StreamedCall:
 
 
 class StreamedCalls:
-    """The calls of one answer. Each is sent to its end before the next begins."""
+    """The calls of one answer. Each is sent to its end before the next one begins."""
 
     def __init__(self) -> None:
         self._calls: list[StreamedCall] = []
         self._by_index: dict[object, StreamedCall] = {}
         self._by_id: dict[str, StreamedCall] = {}
-        # the one that is being sent; those after it wait
+        # The index of the call that is being sent; those after it wait.
         self._current = 0
 
     def __bool__(self) -> bool:
@@ -153,23 +153,23 @@ class StreamedCalls:
 
     @property
     def is_within_one(self) -> bool:
-        """A call has been opened that is not whole yet."""
+        """Whether a call has been opened that is not complete yet."""
         return bool(self._calls) and not self._calls[self._current].is_whole
 
     @property
     def fault(self) -> str | None:
-        """What is wrong with the first call that is not whole at the end."""
+        """The fault of the first call that is not complete at the end."""
         return next((call.fault for call in self._calls if call.fault is not None), None)
 
     def take(self, given: object) -> list[Delta]:
-        """The deltas to be sent for those that came."""
+        """The deltas to be sent for those that arrived."""
         for delta in given if isinstance(given, list) else [given]:
             if isinstance(delta, Mapping):
                 self._add(delta)
         return list(self._ready())
 
     def end(self, *, cut: bool = False) -> list[Delta]:
-        """What is left to be sent. cut: the answer ended in the middle, and says so."""
+        """The rest to be sent. cut: the answer was cut off, and reports it."""
         rest = []
         while self._current < len(self._calls):
             call = self._calls[self._current]
@@ -180,7 +180,7 @@ class StreamedCalls:
         return rest
 
     def add_whole(self, given: object) -> None:
-        """A call of an answer that is not streamed: none goes on with another."""
+        """Adds a call of an answer that is not streamed: it never continues another call."""
         if isinstance(given, Mapping):
             kind, name, piece, extra = _read(given)
             call_id = given.get("id")
@@ -188,7 +188,7 @@ class StreamedCalls:
             call.add(name, piece, extra)
 
     def whole(self, *, cut: bool) -> list[Delta]:
-        """The calls that `add_whole` was given. cut: as in `end`."""
+        """The calls given to `add_whole`. cut: as in `end`."""
         return [
             {name: value for name, value in delta.items() if name != "index"}
             for delta in self.end(cut=cut)
@@ -212,11 +212,11 @@ class StreamedCalls:
         if call is None:
             call = self._new(index, call_id, kind)
         elif name and piece.strip() and piece == call.text and call.is_whole:
-            return  # said once more
+            return  # it was sent twice
         call.add(name, piece, extra)
 
     def _found(self, index: int | None, call_id: str, name: str, piece: str) -> StreamedCall | None:
-        """The call that a delta goes on with; None where it begins one."""
+        """The call that a delta continues; None where it begins one."""
         call = self._by_id.get(call_id)
         if call is None or (index is not None and call.index != index):
             last = self._calls[-1] if self._calls else None
@@ -241,7 +241,8 @@ class StreamedCalls:
 
 
 def _goes_on_under_another_id(call: StreamedCall, name: str, piece: str) -> bool:
-    """Some servers make up an id for every delta, or say it late."""
+    """Whether a delta continues a call in spite of its id: some servers make up an id for every
+    delta, or send it late."""
     if name != call.name:
         return False
     if not call.given_id and not call.text:

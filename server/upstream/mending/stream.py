@@ -1,4 +1,4 @@
-"""The chunks of a streamed chat completion, mended where they need it."""
+"""Repairs the chunks of a streamed chat completion where they need it."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ _SAID = ("content", "reasoning_content", "reasoning", "refusal")
 
 
 class ChatStream:
-    """Follows one streamed answer: what of it has to be mended, and whether it has come to its
-    proper end, which is a reason for every choice that has begun."""
+    """Repairs one streamed answer, and checks whether it has ended properly, with a finish reason
+    for every choice that has begun."""
 
     def __init__(self, provider: str) -> None:
         self._provider = provider
         self._ended: dict[object, bool] = {}
         self._mender: _Mender | None = None
-        # choices whose end went by before anything had to be mended
+        # Choices whose end was passed on before anything had to be repaired.
         self._gone_by: frozenset[object] = frozenset()
 
     @property
     def is_ended(self) -> bool:
-        """Every choice that has begun has said why it ended."""
+        """Whether every choice that has begun has a finish reason."""
         return bool(self._ended) and all(self._ended.values())
 
     def take(self, event: SseEvent) -> list[SseEvent] | None:
-        """What to send on for an event; None: the event as it is. Raises UpstreamError for an
-        answer that has failed."""
+        """The events to be sent for one event; None: the event as it is. Raises UpstreamError for
+        an answer that has failed."""
         parsed = event.parsed
         choices = None if parsed is None else parsed.get("choices")
         odd = self._mender is not None or type(choices) is not list
@@ -73,12 +73,12 @@ class ChatStream:
         return self._mend(event) if odd else None
 
     def end(self) -> list[SseEvent]:
-        """What is left to be sent when the provider sends no more."""
+        """The remaining events when the provider sends no more."""
         return [] if self._mender is None else list(self._mender.release())
 
     @property
     def failure(self) -> UpstreamError | None:
-        """Why the answer, which has come to its end, is none."""
+        """Why the finished answer is a failure; None where it is not."""
         return None if self._mender is None else self._mender.failure
 
     def _mend(self, event: SseEvent) -> list[SseEvent]:
@@ -90,7 +90,7 @@ class ChatStream:
         if self._mender.has_calls:
             for one in sent:
                 one.in_call = True
-        # by what was understood of it: an empty reason is none
+        # The finish reason as it was understood: an empty reason is none.
         self._ended = {n: e for n, e in self._ended.items() if type(n) is int}
         known = self._mender.choices.items()
         self._ended |= {n: c.word is not None or n in self._gone_by for n, c in known}
@@ -98,7 +98,7 @@ class ChatStream:
 
 
 def _reasons(event: SseEvent) -> Iterator[tuple[object, object]]:
-    """The index of each choice, and why it ended."""
+    """The index and the finish reason of each choice."""
     choices = (event.parsed or {}).get("choices")
     for choice in choices if isinstance(choices, list) else ():
         if isinstance(choice, dict):
@@ -108,7 +108,7 @@ def _reasons(event: SseEvent) -> Iterator[tuple[object, object]]:
 async def mended(
     chunks: AsyncGenerator[SseEvent, None], provider: str
 ) -> AsyncGenerator[list[SseEvent], None]:
-    """As `mended_batches`, of chunks that come one at a time."""
+    """As `mended_batches`, for chunks that arrive one at a time."""
     async with aclosing(mended_batches(_singly(chunks), provider)) as batches:
         async for batch in batches:
             yield batch
@@ -117,7 +117,7 @@ async def mended(
 async def mended_batches(
     batches: AsyncGenerator[list[SseEvent], None], provider: str
 ) -> AsyncGenerator[list[SseEvent], None]:
-    """A whole stream of chunks, mended; no batch is empty. Raises UpstreamError."""
+    """A whole stream of chunks, repaired; no batch is empty. Raises UpstreamError."""
     stream = ChatStream(provider)
     async with aclosing(batches):
         async for batch in batches:
@@ -145,14 +145,14 @@ async def _singly(
 
 
 def unfinished(provider: str) -> UpstreamError:
-    """For a stream that ends before the answer has."""
+    """The error for a stream that ends before the answer does."""
     message = f"{provider} ended the stream before the answer was finished"
     return UpstreamUnavailableError(message, status=200)
 
 
 class _Held:
-    """The end of a choice, until it is known that nothing more comes. event: the chunk as it came,
-    where it holds nothing else."""
+    """The end of a choice, held until it is known that nothing more follows. event: the chunk as it
+    arrived, where it holds nothing else."""
 
     def __init__(self, chunk: Chunk, choice: Chunk, event: SseEvent | None) -> None:
         self.chunk = chunk
@@ -161,8 +161,8 @@ class _Held:
 
 
 class _Mender:
-    """failure: what is wrong with an answer that has ended. It is raised at the very end, when what
-    the answer used has been told."""
+    """Repairs one answer. failure: the fault of an answer that has ended. It is raised at the very
+    end, once its usage has been passed on."""
 
     def __init__(self, provider: str) -> None:
         self.failure: UpstreamError | None = None
@@ -172,11 +172,12 @@ class _Mender:
 
     @property
     def has_calls(self) -> bool:
-        """A tool call has begun."""
+        """Whether a tool call has begun."""
         return any(not choice.ends_at_once for choice in self.choices.values())
 
     def mend(self, event: SseEvent) -> list[SseEvent]:
-        """What to send on for an event. Raises UpstreamError for an answer that has failed."""
+        """The events to be sent for one event. Raises UpstreamError for an answer that has
+        failed."""
         chunk = event.parsed or {}
         found = chunk.get("choices")
         choices = [c for c in found if isinstance(c, dict)] if isinstance(found, list) else []
@@ -214,7 +215,7 @@ class _Mender:
     def _choice(
         self, chunk: Chunk, number: int, choice: Chunk, event: SseEvent | None
     ) -> Chunk | None:
-        """What of a choice is sent now."""
+        """The part of a choice that is sent now."""
         given = choice.get("index")
         index = given if isinstance(given, int) else number
         known = self.choices.setdefault(index, _Choice())
@@ -256,27 +257,28 @@ class _Mender:
 
 
 class _Choice:
-    """One choice, as far as it has come. word: why it ended, in the provider's own word."""
+    """The state of one choice. word: its finish reason in the provider's own words."""
 
     def __init__(self) -> None:
         self.word: str | None = None
         self._calls = StreamedCalls()
         self._by_function = False
-        # what was said in the middle of a call, and goes out after it
+        # Text that arrived in the middle of a call, to be sent after it.
         self._waiting: Chunk = {}
 
     @property
     def ends_at_once(self) -> bool:
-        """Nothing of it can have to be put right at its end."""
+        """Whether nothing of it can need a repair at its end."""
         return not (self._calls or self._by_function)
 
     @property
     def fault(self) -> str | None:
-        """What keeps the answer, which has ended, from being one."""
+        """Why the finished choice is a failure; None where it is not."""
         return None if self._is_cut else self._calls.fault
 
     def delta(self, choice: Chunk) -> Chunk:
-        """What of a choice's delta is sent now; the same object where that is all of it."""
+        """The part of a choice's delta that is sent now; the same object where that is all of
+        it."""
         given = choice.get("delta")
         if not isinstance(given, dict):
             message = choice.get("message")
@@ -294,7 +296,7 @@ class _Choice:
         return {**rest, "tool_calls": calls} if calls else rest
 
     def last(self, choice: Chunk) -> list[Chunk]:
-        """What is sent at its end, the end itself last."""
+        """What is sent at the end of a choice; its finish reason comes last."""
         calls = self._calls.end(cut=self._is_cut)
         reason = finish_reason(
             self.word or "stop", called=bool(self._calls), by_function=self._by_function

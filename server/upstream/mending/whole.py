@@ -1,4 +1,4 @@
-"""A whole chat completion, mended where it needs it."""
+"""Repairs a whole chat completion where it needs it."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ Body = dict[str, Any]
 
 
 def mend_answer(provider: str, body: Body) -> Body:
-    """The same object where nothing has to be mended. Raises UpstreamError for an answer that has
-    failed, what it used with it."""
+    """Repairs an answer; returns the same object where nothing has to be changed. Raises
+    UpstreamError, with the usage, for an answer that has failed."""
     choices = body["choices"]
     fault = None if choices else "nothing in it"
     mended = []
@@ -38,7 +38,7 @@ def mend_answer(provider: str, body: Body) -> Body:
 
 
 def _choice(provider: str, body: Body, number: int, choice: object) -> tuple[Body, str | None]:
-    """The choice, and what is wrong with it."""
+    """Returns the choice, and its fault or None."""
     message = choice.get("message") if isinstance(choice, dict) else None
     if not isinstance(choice, dict) or not isinstance(message, dict):
         return {}, "a choice that says nothing"
@@ -67,7 +67,7 @@ def _mended(number: int, choice: Body, message: Body, word: str) -> tuple[Body, 
 
 
 def _calls(given: object, word: str) -> tuple[list[Body], str | None]:
-    """Whole calls, and what is wrong with one of them."""
+    """Returns complete calls, and the fault of one of them or None."""
     if not given:
         return [], None
     calls = StreamedCalls()

@@ -1,11 +1,11 @@
-"""What an answer says beside its calls: its text, its thoughts and why it ended."""
+"""Converts the parts of an answer besides its calls: text, thoughts and finish reason."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, Final
 
-# By a provider's word in lower case: OpenAI's word for why an answer ended.
+# OpenAI's finish reasons, by a provider's word in lower case.
 _FINISHES: Final[Mapping[str, str]] = {
     **dict.fromkeys(
         ("stop", "end_turn", "eos", "eos_token", "stop_sequence", "complete", "completed", "done"),
@@ -17,7 +17,7 @@ _FINISHES: Final[Mapping[str, str]] = {
     **dict.fromkeys(("tool_calls", "tool_call", "tool_use", "function_call"), "tool_calls"),
     **dict.fromkeys(("content_filter", "safety", "refusal", "sensitive"), "content_filter"),
 }
-# An answer that ends so is a failed try, however much of it has come.
+# An answer with such a finish reason has failed, however much of it has arrived.
 FAILED: Final = frozenset(
     {
         "abort",
@@ -29,31 +29,31 @@ FAILED: Final = frozenset(
         "network_error",
     }
 )
-# A chunk that ends so, before any call, is as it should be.
+# Finish reasons that need no repair where no call came before.
 PLAIN_FINISHES: Final = frozenset({"stop", "length", "content_filter"})
-# The same for what a delta's text and thoughts may be.
+# The types of a delta's text and thoughts that need no repair.
 PLAIN_TEXTS: Final = frozenset({str, type(None)})
 _THOUGHTS: Final = ("reasoning_content", "reasoning", "thinking")
 _MOST_DEEP: Final = 4
 
 
 def finish_word(reason: object) -> str | None:
-    """The provider's word for why it ended, in lower case; None where it has not ended."""
+    """The provider's finish reason in lower case; None where the answer has not ended."""
     if isinstance(reason, Mapping):
-        # SGLang's own form
+        # SGLang's own form.
         reason = reason.get("type")
     return reason.lower() if isinstance(reason, str) and reason else None
 
 
 def is_plain_finish(reason: object) -> bool:
-    """Whether it can go out as it is where nothing is called."""
+    """Whether a finish reason needs no repair, where no tool is called."""
     return isinstance(reason, str) and reason in PLAIN_FINISHES
 
 
 def finish_reason(word: str, *, called: bool, by_function: bool = False) -> str:
-    """OpenAI's word. What the answer holds decides: some servers end a turn of calls with "stop",
-    or say "tool_calls" where there is none. called: it calls a tool; by_function: it calls a
-    function in the older form."""
+    """OpenAI's finish reason. The content decides: some servers end a turn of calls with "stop", or
+    report "tool_calls" without a call. called: whether it calls a tool; by_function: whether it
+    calls a function in the older form."""
     found = _FINISHES.get(word)
     if by_function:
         return "function_call" if found in ("stop", "tool_calls", None) else found
@@ -65,7 +65,7 @@ def finish_reason(word: str, *, called: bool, by_function: bool = False) -> str:
 
 
 def text_in(value: object, depth: int = 0) -> str:
-    """The text in text, in a part or in a list of them."""
+    """The text in a text, in a part or in a list of them."""
     if isinstance(value, str):
         return value
     if depth >= _MOST_DEEP:
@@ -80,8 +80,8 @@ def text_in(value: object, depth: int = 0) -> str:
 
 
 def in_one_form(said: Mapping[str, Any]) -> dict[str, Any]:
-    """A message or delta with content that is text and thoughts that are text, under a name by
-    which clients know them. Mistral sends both as parts of the content."""
+    """A message or delta with content and thoughts as text, under the field names that clients
+    know. Mistral sends both as parts of the content."""
     out = dict(said)
     thoughts = _thoughts(out)
     content = said.get("content")
@@ -119,7 +119,7 @@ def _is_thought(part: object) -> bool:
 
 
 def _thoughts(out: dict[str, Any]) -> str:
-    """Of the first field that has any; what is no text is taken out."""
+    """The thoughts in the first field that has any; values that are not text are removed."""
     found = ""
     for name in _THOUGHTS:
         value = out.get(name)

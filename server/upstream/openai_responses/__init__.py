@@ -1,1 +1,1 @@
-"""Chat completions through OpenAI's Responses API, for models that take tools nowhere else."""
+"""Chat completions through OpenAI's Responses API, for models that accept tools only there."""

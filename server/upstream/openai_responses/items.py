@@ -1,7 +1,7 @@
-"""OpenAI's chat messages as input items of its Responses API.
+"""Converts OpenAI's chat messages to input items of its Responses API.
 
-Each message becomes the same items wherever it stands, so that a conversation that grows keeps its
-beginning byte for byte: the prompt cache goes by that.
+Each message is converted in the same way wherever it stands, so that a growing conversation keeps
+its prefix byte for byte, which the prompt cache depends on.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ from server.upstream.dialect import InexpressibleError, image_url, parts
 from server.upstream.history import mended, targets
 from server.upstream.openai_responses.thoughts import Item, Thought
 
-# The thought in an entry of reasoning_details; None for what is not this model's.
+# Opens the thought in an entry of reasoning_details; None for one that is not this model's.
 Open = Callable[[object], Thought | None]
-# Where a file has no name of its own: the API wants one.
+# The name of a file without one: the API requires it.
 _FILE_NAME: Final = "document.pdf"
 
 
 def input_items(given: Sequence[Mapping[str, Any]], opened: Open) -> list[Item]:
-    """The conversation. Raises InexpressibleError."""
+    """Converts the conversation. Raises InexpressibleError."""
     messages = mended(given, targets.RESPONSES)
     custom: set[str] = set()
     return [item for message in messages for item in _items(message, opened, custom)]
 
 
 def _items(message: Mapping[str, Any], opened: Open, custom: set[str]) -> Iterator[Item]:
-    """custom: ids of the calls of custom tools so far."""
+    """The items of a message. custom: ids of the calls of custom tools so far."""
     match message["role"]:
         case "assistant":
             yield from _said(message, opened, custom)
@@ -49,7 +49,7 @@ def _said(message: Mapping[str, Any], opened: Open, custom: set[str]) -> Iterato
     thoughts = [t for e in _details(message) if (t := opened(e.get("data"))) is not None]
     items = [*_message(message), *(_call(c, custom) for c in message.get("tool_calls") or ())]
     for item in items:
-        # one whose following item the caller has dropped would be refused without it
+        # A thought whose following item the caller has dropped would be refused.
         mine = [t for t in thoughts if t.before == item.get("call_id")]
         yield from (dict(thought.item) for thought in mine)
         phase = next((t.phase for t in mine if t.phase is not None), None)
@@ -116,7 +116,7 @@ def _output(message: Mapping[str, Any], custom: set[str]) -> Item:
 
 def _part(part: Mapping[str, Any]) -> Item:
     shown = _bare_part(part)
-    # where the caller marks the end of a prefix to be cached
+    # The caller marks the end of a prefix to be cached.
     mark = part.get("prompt_cache_breakpoint")
     return shown if mark is None else shown | {"prompt_cache_breakpoint": mark}
 

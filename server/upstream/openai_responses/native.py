@@ -1,5 +1,5 @@
-"""A Responses body, as its caller has it, with a history that other models may have answered; and
-the answer to it, in which what is encrypted is marked with the account that can read it."""
+"""Adapts a caller's own Responses body whose history other models may have answered. In the answer,
+encrypted content is marked with the account that can read it."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from server.upstream.tool_ids import responses_id
 from server.wire.sse import SseEvent
 
 Item = Mapping[str, Any]
-# Encrypted content as its provider made it; None for another's.
+# Restores encrypted content as its provider made it; None for another provider's content.
 Own = Callable[[str], str | None]
 _OUTPUTS: Final[Mapping[str, str]] = {
     "function_call": "function_call_output",
     "custom_tool_call": "custom_tool_call_output",
 }
 _CALLED: Final = frozenset(_OUTPUTS.values())
-# How the ids of items begin.
+# The prefixes of the ids of items.
 _PREFIXES: Final[Mapping[str, str]] = {
     "message": "msg",
     "function_call": "fc",
@@ -35,12 +35,12 @@ _MOST_ID_CHARACTERS: Final = 64
 _SPEAKERS: Final = frozenset({"user", "system", "developer"})
 _TEXTS: Final = frozenset({"input_text", "output_text", "text"})
 _CONTENT: Final = "encrypted_content"
-# Other providers' thoughts, and what Codex notes about items where it takes itself to be at home.
+# Other providers' thoughts, and notes that Codex adds to items for OpenAI's own backend.
 _NOT_OF_ITEMS: Final = frozenset({"extra_content", "internal_chat_message_metadata_passthrough"})
 
 
 def with_taken_items(body: Mapping[str, Any], own: Own) -> Mapping[str, Any]:
-    """The body with input that OpenAI takes; itself where it takes it as it is."""
+    """The body with input that OpenAI accepts; the same object where it is acceptable already."""
     items = body.get("input")
     if not isinstance(items, list):
         return body
@@ -51,7 +51,7 @@ def with_taken_items(body: Mapping[str, Any], own: Own) -> Mapping[str, Any]:
 
 
 def marked_response(response: Mapping[str, Any], signatures: Signatures) -> dict[str, Any]:
-    """A response whose encrypted content is marked."""
+    """A response with marks on its encrypted content."""
     output = response.get("output")
     if not isinstance(output, list):
         return dict(response)
@@ -59,7 +59,8 @@ def marked_response(response: Mapping[str, Any], signatures: Signatures) -> dict
 
 
 def marked_event(event: SseEvent, signatures: Signatures) -> SseEvent:
-    """An event of a streamed response; itself where nothing in it is encrypted."""
+    """An event of a streamed response with marks; the same object where it has no encrypted
+    content."""
     if b'"encrypted_content"' not in event.data:
         return event
     said = event.json()
@@ -83,7 +84,8 @@ class _Mender:
         self._out: list[Any] = []
         self._seen: Counter[str] = Counter()
         self._used: set[str] = set()
-        # calls whose result has not come, in their order: (the caller's id, ours, kind of output)
+        # The calls whose results have not come, in order: (the caller's id, our id, type of
+        # output).
         self._waiting: list[tuple[str, str, str]] = []
         self._has_lost_reasoning = False
         self._has_results = False
@@ -100,10 +102,10 @@ class _Mender:
     def _add(self, item: Item) -> None:
         kind = str(item.get("type", "message"))
         if self._has_results and kind not in _CALLED:
-            # whoever goes on after results has all that there are
+            # Messages after results show that there are no further results.
             self._answer_rest()
         if kind == "item_reference":
-            # nothing is kept at the provider
+            # Nothing is stored at the provider.
             self._has_lost_reasoning = True
         elif kind == "reasoning":
             self._reasoning(item)
@@ -124,7 +126,7 @@ class _Mender:
         secret = item.get(_CONTENT)
         if not isinstance(secret, str) or not secret:
             if item.get("content"):
-                # of a server that shows its reasoning and encrypts nothing
+                # It is an item of a server that shows its reasoning and encrypts nothing.
                 self._out.append(item)
             else:
                 self._has_lost_reasoning = True
@@ -146,8 +148,8 @@ class _Mender:
             self._put(item if own == item[_CONTENT] else {**item, _CONTENT: own}, kind)
 
     def _put(self, item: Item, kind: str) -> None:
-        """An id refers to what came with it: without its reasoning, or with a name that is not
-        OpenAI's, an item goes without."""
+        """Appends an item. An id refers to the response that it came with: without its reasoning,
+        or where the id is not OpenAI's, it is removed."""
         lost, self._has_lost_reasoning = self._has_lost_reasoning, False
         if "id" in item and kind in _PREFIXES:
             name = str(item["id"])
@@ -192,7 +194,7 @@ def _bare(item: Item) -> Item:
 
 
 def _message(item: Item) -> Item:
-    """A message whose parts are of the kinds that its role takes."""
+    """A message whose parts have the types that its role allows."""
     content = item.get("content")
     if not isinstance(content, list):
         return item if content is not None else {**item, "content": ""}

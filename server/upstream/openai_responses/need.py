@@ -1,4 +1,4 @@
-"""Which chat completions OpenAI answers on its Responses API alone."""
+"""Decides which chat completions OpenAI answers only on its Responses API."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from server.model_facts import ModelFacts
 
-# Models without Chat Completions, where nothing says which endpoints a model has.
+# Models without Chat Completions, for names whose endpoints are unknown.
 _RESPONSES_ONLY: Final = re.compile(
     r"(^|/)(gpt-[\d.]+(-\w+)?-(pro|codex)|o\d(-mini)?-(pro|deep-research)|codex-|"
     r"computer-use|gpt-daybreak)"
@@ -17,15 +17,15 @@ _RESPONSES_ONLY: Final = re.compile(
 
 
 class Need(Enum):
-    """Which requests a model takes on the Responses API alone."""
+    """Which of its requests a model accepts only on the Responses API."""
 
     NEVER = auto()
-    WITH_TOOLS = auto()  # some of those that have tools
+    WITH_TOOLS = auto()  # some of the requests with tools
     ALWAYS = auto()
 
 
 def need_of(facts: ModelFacts) -> Need:
-    """By what is known of the model."""
+    """The need by the facts about a model."""
     if facts.endpoints:
         only = "responses" in facts.endpoints and "chat_completions" not in facts.endpoints
     else:
@@ -36,30 +36,30 @@ def need_of(facts: ModelFacts) -> Need:
 
 
 def needs_responses(facts: ModelFacts, body: Mapping[str, Any]) -> bool:
-    """Whether OpenAI would refuse this body on Chat Completions, and takes it on Responses."""
+    """Whether OpenAI would refuse this body on Chat Completions, and accept it on Responses."""
     need = need_of(facts)
     if need is not Need.WITH_TOOLS or not has_tools(body):
         return need is Need.ALWAYS
     effort = body.get("reasoning_effort")
     if facts.tools.on_chat_completions == "not_with_effort":
-        # an effort by default counts as well as one that is named
+        # A default effort counts like one that the request names.
         return facts.thinking.thinks_at(effort)
     return not facts.tools.on_chat(effort)
 
 
 def has_tools(body: Mapping[str, Any]) -> bool:
-    """Whether a chat-completions body lets the model call anything."""
+    """Whether a chat-completions body lets the model call a tool."""
     return bool(body.get("tools"))
 
 
 def reasons(facts: ModelFacts) -> bool:
-    """Whether the model reasons at all; one that is not known is taken for a new one."""
+    """Whether the model reasons at all; an unknown model is treated as a new one."""
     return facts.thinking.use != "never"
 
 
 def takes(parameter: str, facts: ModelFacts, body: Mapping[str, Any]) -> bool:
-    """Whether the model takes a parameter of sampling, by the name of Sampling's field, in this
-    request: most take none while they reason."""
+    """Whether the model accepts a sampling parameter, by the name of Sampling's field, in this
+    request: most accept none while they reason."""
     effort = body.get("reasoning_effort")
     if facts.known == "nothing":
         return effort == "none"

@@ -1,4 +1,4 @@
-"""An answer of the Responses API as a chat completion."""
+"""Converts an answer of the Responses API to a chat completion."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from server.upstream.openai_responses.thoughts import Item, Thought, as_kept
 from server.wire.surface import Surface
 from server.wire.usage import openai_usage, parse_usage, stated
 
-# A thought as a string that a caller can keep.
+# Seals a thought as a string that a caller can keep.
 Seal = Callable[[Thought], str]
 _FINISHED: Final = frozenset({"completed", "incomplete"})
 _REASONS: Final = {"max_output_tokens": "length", "content_filter": "content_filter"}
@@ -19,7 +19,7 @@ CALLS: Final = frozenset({"function_call", "custom_tool_call"})
 
 
 def failure_of(provider: str, response: Mapping[str, Any]) -> UpstreamError | None:
-    """What a response that is not to be had failed of; None for an answer."""
+    """The error of a failed response; None for an answer."""
     if response.get("status") in _FINISHED and isinstance(response.get("output"), list):
         return None
     error = response.get("error")
@@ -29,7 +29,7 @@ def failure_of(provider: str, response: Mapping[str, Any]) -> UpstreamError | No
 
 
 def to_completion(response: Mapping[str, Any], seal: Seal) -> dict[str, Any]:
-    """A whole answer: a response that is completed or incomplete."""
+    """Converts a whole answer: a response that is completed or incomplete."""
     output = [item for item in response["output"] if isinstance(item, dict)]
     choice = {
         "index": 0,
@@ -45,7 +45,7 @@ def to_completion(response: Mapping[str, Any], seal: Seal) -> dict[str, Any]:
 
 
 def head_of(response: Mapping[str, Any]) -> dict[str, Any]:
-    """What a completion and each of its chunks say of themselves."""
+    """The fields that a completion and each of its chunks have in common."""
     created = response.get("created_at")
     head = {
         "id": response.get("id"),
@@ -57,13 +57,13 @@ def head_of(response: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def usage_of(usage: object) -> dict[str, Any] | None:
-    """OpenAI's usage object of chat completions; None where there are no counts."""
+    """The usage object of chat completions; None where there are no counts."""
     parsed = parse_usage(usage, Surface.RESPONSES)
     return None if parsed is None else openai_usage(parsed) | stated(usage)
 
 
 def finish_reason(response: Mapping[str, Any], *, called: bool) -> str:
-    """Why the answer ended, in the words of chat completions. called: whether it calls a tool."""
+    """The finish reason of chat completions. called: whether the answer calls a tool."""
     details = response.get("incomplete_details")
     if response.get("status") == "incomplete":
         reason = details.get("reason") if isinstance(details, Mapping) else None
@@ -72,7 +72,7 @@ def finish_reason(response: Mapping[str, Any], *, called: bool) -> str:
 
 
 def tool_call(item: Mapping[str, Any], text: str) -> Item:
-    """A call as in a chat completion. text: its arguments or its input, as far as they are said."""
+    """A call in the form of a chat completion. text: its arguments or its input so far."""
     if item.get("type") == "custom_tool_call":
         custom = {"name": item.get("name"), "input": text}
         return {"id": item.get("call_id"), "type": "custom", "custom": custom}
@@ -81,12 +81,12 @@ def tool_call(item: Mapping[str, Any], text: str) -> Item:
 
 
 def text_of_call(item: Mapping[str, Any]) -> str:
-    """Its arguments, or its input."""
+    """The arguments of a call, or its input."""
     return str(item.get("arguments", item.get("input", "")) or "")
 
 
 def content_of(item: Mapping[str, Any], kind: str, name: str) -> list[str]:
-    """The texts of an item's parts of one kind, which have them under this name."""
+    """The texts of an item's parts of one type, which have them in the field `name`."""
     content = item.get("content")
     return [
         str(part.get(name) or "")
@@ -96,7 +96,7 @@ def content_of(item: Mapping[str, Any], kind: str, name: str) -> list[str]:
 
 
 def summary_of(item: Mapping[str, Any]) -> str:
-    """What a reasoning item shows of itself."""
+    """The readable summary of a reasoning item."""
     summary = item.get("summary")
     texts = [str(p.get("text") or "") for p in summary or () if isinstance(p, Mapping)]
     texts = texts or content_of(item, "reasoning_text", "text")
@@ -115,7 +115,8 @@ def detail_of(data: str, item: Mapping[str, Any], index: int) -> Item:
 
 
 def thoughts_in(output: Sequence[Mapping[str, Any]]) -> Iterator[Thought]:
-    """The reasoning of an answer, each with what followed it; what nothing follows is of no use."""
+    """The reasoning items of an answer, each with the item that followed; those that nothing
+    follows are of no use."""
     waiting: list[Item] = []
     for item in output:
         if item.get("type") == "reasoning":
@@ -127,7 +128,7 @@ def thoughts_in(output: Sequence[Mapping[str, Any]]) -> Iterator[Thought]:
 
 
 def follower(kept: Item, item: Mapping[str, Any]) -> Thought:
-    """A reasoning item that is kept, followed by another item."""
+    """A stored reasoning item, followed by another item."""
     if item.get("type") in CALLS:
         return Thought(kept, before=str(item.get("call_id")))
     phase = item.get("phase")

@@ -1,4 +1,4 @@
-"""A chat-completions body in the words of OpenAI's Responses API."""
+"""Converts a chat-completions body to the form of OpenAI's Responses API."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from server.upstream.dialect import InexpressibleError, chosen_function, output_
 from server.upstream.openai_responses.items import Open, input_items
 from server.upstream.openai_responses.need import reasons, takes
 
-# Said there under the same name.
+# Fields with the same name in both.
 SAME: Final = frozenset(
     {
         "metadata",
@@ -24,7 +24,7 @@ SAME: Final = frozenset(
         "user",
     }
 )
-# Said there otherwise, or by us.
+# Fields that are expressed in another way, or set by us.
 OTHERWISE: Final = frozenset(
     {
         "max_completion_tokens",
@@ -40,7 +40,7 @@ OTHERWISE: Final = frozenset(
         "verbosity",
     }
 )
-# What a caller needs and the API has no words for.
+# Fields that are essential to a caller and that the API cannot express.
 INEXPRESSIBLE: Final[Mapping[str, str]] = {
     "audio": "it answers in text",
     "function_call": "use tool_choice",
@@ -66,8 +66,8 @@ def to_responses(
     summaries: bool,
     encrypted: bool,
 ) -> dict[str, Any]:
-    """The Responses body. facts: of the model. opened: see Open. summaries, encrypted: whether
-    the reasoning is asked for in words, and encrypted. Raises InexpressibleError."""
+    """The Responses body. facts: about the model. opened: see Open. summaries, encrypted: whether
+    the reasoning is requested as a summary, and encrypted. Raises InexpressibleError."""
     wanted = asked(body)
     _check(wanted, facts)
     out: dict[str, Any] = {"model": model, "input": input_items(body["messages"], opened)}
@@ -99,7 +99,7 @@ def _left_out(wanted: Mapping[str, Any], facts: ModelFacts) -> Iterator[str]:
     sent |= {name for name in _SAMPLING if name in wanted and takes(name, facts, wanted)}
     sent |= _LOGPROBS if wanted.get("logprobs") else frozenset()
     for name, value in wanted.items():
-        # the default of a reasoning model asks for nothing
+        # The default value of a reasoning model asks for nothing.
         if name not in sent and not (name in _SAMPLING and value == 1):
             yield name
 
@@ -116,7 +116,7 @@ def _reasoning(wanted: Mapping[str, Any], *, summaries: bool) -> dict[str, Any]:
     effort = wanted.get("reasoning_effort")
     reasoning = {} if effort is None else {"effort": effort}
     if summaries and effort != "none":
-        # for callers to see; and a stream that shows them is not silent for minutes
+        # Callers can see the summaries; and a stream that shows them is not silent for minutes.
         reasoning["summary"] = "auto"
     return {"reasoning": reasoning} if reasoning else {}
 
@@ -142,7 +142,7 @@ def _tool(tool: Mapping[str, Any]) -> dict[str, Any]:
     out: dict[str, Any] = {"type": "function", "name": function["name"]}
     if function.get("description") is not None:
         out["description"] = function["description"]
-    # left out it would mean true here, and false on Chat Completions
+    # Left out, it would mean true here, and false on Chat Completions.
     strict = function.get("strict") is True
     return out | {"parameters": function.get("parameters") or _EMPTY_SCHEMA, "strict": strict}
 

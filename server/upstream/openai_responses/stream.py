@@ -1,4 +1,4 @@
-"""The events of the Responses API as chat-completion chunks."""
+"""Converts the events of the Responses API to chat-completion chunks."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _BETWEEN: Final = "\n\n"
 
 
 class ResponseChunks:
-    """One streamed answer. `done` once its last event has come."""
+    """Converts one streamed response. `done` is true once its last event has come."""
 
     def __init__(self, provider: str, seal: Seal) -> None:
         self.done = False
@@ -35,19 +35,19 @@ class ResponseChunks:
         self._seal = seal
         self._head: Chunk = head_of({})
         self._begun = False
-        # by their place in the output
+        # The calls by their place in the output.
         self._calls: dict[object, _Call] = {}
-        # what has been said of each text, by its place
+        # How much of each text has been sent, by its place.
         self._said: dict[tuple[object, object, str], int] = {}
         self._waiting: list[Item] = []
         self._kept: set[object] = set()
         self._n_details = 0
-        # in which item or part the last words were, of the answer and of the reasoning
+        # The item or part of the last text, for the answer and for the reasoning.
         self._places: dict[str, object] = {}
 
     def chunks(self, event: Mapping[str, Any]) -> Iterator[Chunk]:
-        """The chunks for one event; none for one that is not known. Raises UpstreamError for one
-        that says that the answer has failed."""
+        """The chunks for one event; none for an unknown event. Raises UpstreamError for an event
+        which reports that the answer has failed."""
         match event.get("type"):
             case "response.created" | "response.in_progress" | "response.queued":
                 self._note(event.get("response"))
@@ -86,7 +86,7 @@ class ResponseChunks:
         yield self._delta({"tool_calls": [{"index": call.index, **tool_call(item, "")}]})
 
     def _finished(self, item: Item, place: object) -> Iterator[Chunk]:
-        """Whatever of the item no event before has said."""
+        """The parts of an item that no earlier event has contained."""
         kind = item.get("type")
         if kind == "reasoning":
             kept = as_kept(item)
@@ -124,7 +124,7 @@ class ResponseChunks:
             yield self._delta({"reasoning_content": self._apart("reasoning", place) + text})
 
     def _apart(self, name: str, place: object) -> str:
-        """What goes before words of this place: the words of two items do not run together."""
+        """The separator before text of this place: the texts of two items must not run together."""
         changed = name in self._places and self._places[name] != place
         self._places[name] = place
         return _BETWEEN if changed else ""
@@ -138,7 +138,7 @@ class ResponseChunks:
         yield self._delta({"tool_calls": [{"index": call.index, **field}]})
 
     def _thought(self, item: Item) -> Iterator[Chunk]:
-        """The reasoning before an item: what follows it is known only now."""
+        """The reasoning before an item, which can be sealed only now that the item is known."""
         waiting, self._waiting = self._waiting, []
         for kept in waiting:
             yield self._detail(follower(kept, item))
@@ -155,7 +155,7 @@ class ResponseChunks:
         ending = [] if usage is None else [{**self._chunk({}), "choices": [], "usage": usage}]
         failed = failure_of(self._provider, response)
         if failed is not None:
-            # it has been paid for all the same
+            # It has been paid for nevertheless.
             failed.reported = None if usage is None else {"usage": usage}
             yield from ending if self._begun else ()
             raise failed
@@ -167,18 +167,18 @@ class ResponseChunks:
         yield from ending
 
     def _unsaid(self, output: list[Item]) -> Iterator[Chunk]:
-        """What no event before the last has told."""
+        """The content that no event before the last has contained."""
         if not self._begun:
             for place, item in enumerate(output):
                 yield from self._finished(item, place)
         for thought in thoughts_in(output):
-            # some are encrypted at the very end only
+            # Some are encrypted only at the very end.
             if thought.item.get("id") not in self._kept:
                 yield self._detail(thought)
 
     def _delta(self, delta: Chunk, logprobs: object = None) -> Chunk:
         if not self._begun:
-            # not when the response is created: until something is said, another model can answer
+            # Not when the response is created: until there is content, another model can answer.
             self._begun = True
             delta = {"role": "assistant", **delta}
         return self._chunk(delta, logprobs=logprobs)
@@ -192,7 +192,7 @@ class ResponseChunks:
 
 
 class _Call:
-    """A call that is being streamed. index: among the calls of the answer."""
+    """A call that is being streamed. index: its place among the calls of the answer."""
 
     def __init__(self, index: int, item: Item) -> None:
         self.index = index

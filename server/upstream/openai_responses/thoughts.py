@@ -1,8 +1,8 @@
 """Reasoning items that a caller keeps for us between two turns.
 
-OpenAI keeps nothing (`store: false`); it gives each reasoning item with its content encrypted, to
-be sent back before the item that followed it. An item goes back only to the account and the model
-that made it, and only unchanged: what another account encrypted is refused.
+OpenAI stores nothing (`store: false`). It returns each reasoning item with encrypted content, to be
+sent back before the item that followed it. An item may go back only to the account and the model
+that made it, and only unchanged: content that another account encrypted is refused.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from server.upstream.seal import sealed, unsealed
 Item = dict[str, Any]
 _KIND: Final = "openai.reasoning"
 _TAG_BYTES: Final = 16
-# What of an item is sent back.
+# The fields of an item that are sent back.
 _KEPT: Final = ("type", "id", "summary", "encrypted_content")
 
 
@@ -36,7 +36,7 @@ class Thought:
 
 
 class Thoughts:
-    """Seals the thoughts of one account, so that they are known again when they come back."""
+    """Seals the thoughts of one account, so that they are recognised when they come back."""
 
     def __init__(self, base_url: str, api_key: Secret | None) -> None:
         key = "" if api_key is None else api_key.reveal()
@@ -44,7 +44,7 @@ class Thoughts:
         self._key = hashlib.sha256(account).digest()
 
     def sealed(self, model: str, thought: Thought) -> str:
-        """A thought as one string. model: the provider's name for the one that had it."""
+        """A thought as one string. model: the provider's name for the model that had it."""
         content: Item = {
             "type": _KIND,
             "item": dict(thought.item),
@@ -54,7 +54,8 @@ class Thoughts:
         return sealed([content | {"tag": self._tag(model, content)}])
 
     def opened(self, model: str, data: object) -> Thought | None:
-        """The thought; None for another account's or model's, and for what has been changed."""
+        """The thought; None for another account's or model's thought, and for one that has been
+        changed."""
         for content in unsealed(data):
             tag = content.pop("tag", None)
             if not isinstance(tag, str) or not tag.isascii() or content.get("type") != _KIND:
@@ -69,7 +70,8 @@ class Thoughts:
 
 
 def as_kept(item: Mapping[str, Any]) -> Item | None:
-    """A reasoning item of an answer as it is sent back; None where it cannot be."""
+    """A reasoning item of an answer in the form in which it is sent back; None where that is
+    impossible."""
     if not isinstance(item.get("encrypted_content"), str) or not item["encrypted_content"]:
         return None
     kept: Item = {name: item[name] for name in _KEPT if name in item}

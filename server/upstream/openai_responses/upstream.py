@@ -1,4 +1,4 @@
-"""A provider of OpenAI's dialect that is asked on its Responses API where its models want that."""
+"""An upstream for OpenAI's API that uses the Responses API where its models require it."""
 
 from __future__ import annotations
 
@@ -49,7 +49,8 @@ from server.wire.sse import SseEvent
 from server.wire.surface import Surface
 
 T = TypeVar("T")
-# How long to wait, after the last event, for the end that lets the connection be used again.
+# How long to wait, after the last event, for the end of the answer, so that the connection can be
+# reused.
 _DRAIN_S: Final = 0.1
 _NOT_HERE: Final = (
     "it takes tools on /v1/responses alone: set responses: true where its provider has that"
@@ -64,13 +65,13 @@ _ENCRYPTED: Final = "ncrypted content is not supported"
 
 
 class ResponsesBridge:
-    """An upstream of OpenAI's dialect. Chat completions that its models take on the Responses API
-    alone are translated; all else goes to `plain` as it is.
+    """An upstream for OpenAI's API. Chat completions that its models accept only on the Responses
+    API are translated; everything else goes to `plain` unchanged.
 
-    thoughts: seals the reasoning that callers keep. signatures: marks what is encrypted in answers
-    that are not translated. By the provider's name for a model: facts,
-    where its name does not tell; choices, whether it is asked on the Responses API, whatever is
-    known of it. is_openai: whether the provider refuses on Chat Completions what OpenAI does.
+    thoughts: seals the reasoning that callers keep. signatures: marks encrypted content in answers
+    that are not translated. facts: by the provider's name for a model, where the name itself does
+    not tell. choices: by the same name, whether the Responses API is used, whatever the facts say.
+    is_openai: whether the provider refuses on Chat Completions what OpenAI refuses there.
     """
 
     def __init__(
@@ -93,9 +94,10 @@ class ResponsesBridge:
         self._known = facts or {}
         self._choices = choices or {}
         self._needs: dict[str, Need] = {}
-        # models of which the provider has said that they take tools on the Responses API alone
+        # Models which the provider has said accept tools only on the Responses API.
         self._told: set[str] = set()
-        # whether this account may have summaries; models that give none, and that do not encrypt
+        # Whether this account may request summaries; models without summaries, and models that do
+        # not encrypt.
         self._verified = True
         self._silent: set[str] = set()
         self._bare: set[str] = set()
@@ -112,18 +114,18 @@ class ResponsesBridge:
         return self._plain.speaks(surface)
 
     def fields(self, surface: Surface, *, bounded: bool) -> Fields | None:
-        """What of a body of the surface, which it speaks itself, may go out; None: all of it."""
+        """The fields of this surface's bodies that may be sent; None: all of them."""
         return self._plain.fields(surface, bounded=bounded)
 
     def fit(self, body: Mapping[str, Any], model: str, *, bounded: bool) -> Fit:
-        """Whether a chat-completions body can be expressed, and what of it goes out. model: the
-        provider's name for it."""
+        """Whether a chat-completions body can be expressed, and what of it will be sent. model: the
+        provider's name for the model."""
         if not self._bridges(body, model):
             return self._fit_on_chat(body, model, bounded=bounded)
         found = fit_of(body, self._plain.fields(Surface.CHAT, bounded=bounded))
         kept = body_of(found, body)
         try:
-            # whatever reasoning it brings can be expressed: to open it would take the longest
+            # Any reasoning in the body can be expressed: opening it would take the longest.
             self._translated(kept, model, lambda _: None)
         except InexpressibleError as error:
             return Fit(f"its provider cannot express {error}")
@@ -133,8 +135,8 @@ class ResponsesBridge:
         )
 
     def kin(self, body: Mapping[str, Any], model: str) -> Hashable:
-        """Equal for models that this body fits alike: to find out can take as long as to translate
-        the body, and a provider has many models."""
+        """A key that is equal for models with the same fit for this body. Finding out the fit can
+        take as long as translating the body, and a provider has many models."""
         if self._bridges(body, model):
             facts = self._facts(model)
             return Surface.RESPONSES, facts.known, facts.sampling, facts.thinking
@@ -142,7 +144,7 @@ class ResponsesBridge:
         return Surface.CHAT, off, self._plain.kin(body, model)
 
     async def complete(self, request: UpstreamRequest) -> UpstreamReply:
-        """The whole answer."""
+        """Sends the request and returns the whole answer."""
         if request.surface in _NATIVE:
             reply = await self._as_it_is(request, self._plain.complete)
             return replace(reply, body=marked_response(reply.body, self._signatures))
@@ -187,7 +189,8 @@ class ResponsesBridge:
     async def _as_it_is(
         self, request: UpstreamRequest, send: Callable[[UpstreamRequest], Awaitable[T]]
     ) -> T:
-        """Sends a request of the Responses API, without what other accounts have encrypted."""
+        """Sends a request of the Responses API, without content that other accounts have
+        encrypted."""
         own: Own = self._signatures.own_text
         while True:
             make = partial(with_taken_items, request.body, own)
@@ -197,7 +200,7 @@ class ResponsesBridge:
             except UpstreamError as error:
                 if own is _nobodys or not _is_about_thoughts(error):
                     raise
-                # better without what it thought than not at all
+                # An answer without the earlier thoughts is better than no answer.
                 own = _nobodys
 
     async def _marked(self, stream: UpstreamStream) -> AsyncGenerator[list[SseEvent], None]:
@@ -212,7 +215,7 @@ class ResponsesBridge:
                 try:
                     events = await stream.read()
                 except UpstreamStreamBrokenError as error:
-                    # to the caller nothing may have been said yet: another model can answer
+                    # Nothing may have been sent to the caller yet: then another model can answer.
                     cause = error.__cause__
                     raise cause if isinstance(cause, UpstreamError) else error from None
                 if not events:
@@ -239,7 +242,7 @@ class ResponsesBridge:
                 if self._does_without(request.upstream_model, error):
                     continue
                 if with_thoughts and _is_about_thoughts(error):
-                    # better without what it thought than not at all
+                    # An answer without the earlier thoughts is better than no answer.
                     with_thoughts = False
                     continue
                 if error.reported is not None:
@@ -280,7 +283,7 @@ class ResponsesBridge:
             return self._plain.fit(body, model, bounded=bounded)
         if self._facts(model).thinking.off != "none":
             return Fit(_NOT_HERE)
-        # tools are needed, an effort is a wish
+        # The tools are needed; the effort is a preference.
         silent = {**body, "reasoning_effort": "none"}
         found = self._plain.fit(silent, model, bounded=bounded)
         wished = {"reasoning_effort"} if body.get("reasoning_effort") is not None else set()
@@ -288,7 +291,7 @@ class ResponsesBridge:
         return replace(found, left_out=names, body=body_of(found, silent))
 
     def _is_stuck(self, body: Mapping[str, Any], model: str) -> bool:
-        """Whether Chat Completions refuses the body and there is no other way."""
+        """Whether Chat Completions refuses the body and there is no alternative."""
         if not self._is_openai or not body.get("tools") or self._bridges(body, model):
             return False
         return needs_responses(self._facts(model), body)
@@ -320,7 +323,8 @@ class ResponsesBridge:
         return self._known.get(model) or facts_of(model)
 
     def _is_told(self, request: UpstreamRequest, error: UpstreamError) -> bool:
-        """Whether the provider refuses tools on Chat Completions, and says where it takes them."""
+        """Whether the provider refuses tools on Chat Completions, and says where it accepts
+        them."""
         model, said = request.upstream_model, _said(error)
         can = request.surface is Surface.CHAT and self._plain.speaks(Surface.RESPONSES)
         if not can or self._choices.get(model) is False or not has_tools(request.body):
@@ -332,8 +336,8 @@ class ResponsesBridge:
         return True
 
     def _does_without(self, model: str, error: UpstreamError) -> bool:
-        """Whether what was refused is something that only we have asked for, and not yet given
-        up: summaries are for verified organisations, and not every model encrypts."""
+        """Whether the provider refused something that only we have asked for and that has not been
+        dropped yet: summaries are for verified organisations, and not every model encrypts."""
         said = _said(error)
         message = str(said.get("message"))
         if said.get("param") == _SUMMARY and self._verified and model not in self._silent:
@@ -348,18 +352,18 @@ class ResponsesBridge:
 
 
 def _nobodys(_: str) -> None:
-    """Takes nothing that is encrypted for the provider's own."""
+    """Accepts no encrypted content as the provider's own."""
 
 
 def _said(error: UpstreamError) -> Mapping[str, Any]:
-    """The inside of the provider's error envelope; empty where it has none."""
+    """The object inside the provider's error envelope; empty where it has none."""
     body = getattr(error, "body", None)
     said = body.get("error") if isinstance(body, Mapping) else None
     return said if isinstance(said, Mapping) else {}
 
 
 def _is_about_thoughts(error: UpstreamError) -> bool:
-    """Whether reasoning of an earlier turn is refused: its key is gone, or its place is wrong."""
+    """Whether reasoning of an earlier turn is refused: its key is lost, or its place is wrong."""
     said = _said(error)
     refused = said.get("code") == "invalid_encrypted_content"
     return refused or _REASONING_ITEM.match(str(said.get("message"))) is not None
@@ -368,7 +372,7 @@ def _is_about_thoughts(error: UpstreamError) -> bool:
 def _read_chunks(
     answer: ResponseChunks, events: Any, chunks: list[SseEvent]
 ) -> UpstreamError | None:
-    """Appends to chunks. Returns what is wrong with the event after the last of them."""
+    """Appends to chunks. Returns the error of the event after the last of them."""
     try:
         for event in events:
             for chunk in answer.chunks(event.json()):
