@@ -132,3 +132,8 @@ def test_the_architecture_names_functions_that_there_are() -> None:
         source = (ROOT / path).read_text()
         for part in name.split("."):
             assert re.search(rf"(?:class|def) {part}\b", source), (path, name)
+
+
+def test_every_test_is_where_pytest_looks() -> None:
+    folders = ("server", "router", "p2l_model", "benchmarks", "studies", "fuzz", "soak", "examples")
+    assert [str(f) for name in folders for f in (ROOT / name).rglob("test_*.py")] == []
