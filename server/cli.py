@@ -1,5 +1,8 @@
-"""`p2l-router`: one command, a verb each. Imports stay inside the verbs: start-up is quick, and
-what numpy reads as it is imported is set before."""
+"""The command line `p2l-router`: one command with subcommands.
+
+Imports are local to the subcommands, so that start-up is quick and settings that numpy reads at its
+import can be made before.
+"""
 
 from __future__ import annotations
 
@@ -41,14 +44,15 @@ _VERBS: Final = {
     "export": "the CPU engine's artefact of a checkpoint, with what it changes measured",
     "import": "a reference (lmarena/p2l) checkpoint into ours",
 }
-# These compute for one prompt at a time.
+# These subcommands compute for one prompt at a time.
 _BY_THE_PROMPT: Final = frozenset({"serve", "model", "leaderboard", "route"})
-# A module cannot be named as this verb is.
+# A module cannot have the name of this subcommand.
 _MODULES: Final = {"import": "import_reference"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit status: 0, 1 for a job that failed, 2 for bad usage or input."""
+    """Runs a subcommand. Returns the exit status: 0, 1 for a job that failed, 2 for bad usage or
+    input."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     verb = arguments[0] if arguments else None
     if verb in _BY_THE_PROMPT:
@@ -71,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser(verb: str | None) -> argparse.ArgumentParser:
-    """Only the verb that is asked for is imported."""
+    """The parser. Only the module of the subcommand in use is imported."""
     parser = argparse.ArgumentParser(
         prog="p2l-router",
         description="Sends each prompt to the model most likely to win it, within your budget.",
@@ -90,9 +94,9 @@ def _parser(verb: str | None) -> argparse.ArgumentParser:
 
 
 def _keep_matrices_to_one_thread() -> None:
-    """The heads' products take a tenth of a millisecond; OpenBLAS's other threads then spin for
-    15 ms while they wait for more, and the event loop waits for them in turn. A variable that is
-    set already is kept."""
+    """Limits OpenBLAS to one thread. The heads' products take a tenth of a millisecond; its other
+    threads would then spin for 15 ms in wait of more work, and the event loop would wait for them.
+    A variable that is already set is kept."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 

@@ -1,1 +1,1 @@
-"""Which models there are today, and what they cost."""
+"""The catalogue: which models there are today, and what they cost."""

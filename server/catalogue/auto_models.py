@@ -1,4 +1,4 @@
-"""Models that nobody had to write down: those of a provider with `models: auto`."""
+"""The models of a provider with `models: auto`, which nobody has to configure."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from server.model_facts.names import canonical, undated
 from server.model_facts.rules import family_of
 from server.upstream.profiles import profile_for
 
-# Servers whose list is what somebody has installed there: all of it is taken.
+# Servers whose list holds what their operator has installed: all of it is used.
 _OWN_SERVERS: Final = frozenset({"ollama", "vllm"})
-# Models for one thing only, and names for whatever is new: no choice for any prompt that comes.
+# Models for a single purpose, and names that always mean the newest model: unsuitable for arbitrary
+# prompts.
 _SPECIAL: Final = re.compile(
     r"(^|[-_.])(audio|realtime|search|transcribe|tts|image|embed\w*|moderation|guard|ocr|live|"
     r"research|cyber|law|rosalind|robotics|computer|customtools|codex|coder?|codestral|devstral|"
@@ -25,7 +26,7 @@ _SPECIAL: Final = re.compile(
     r"math|instruct|highspeed|turbo|flashx|airx|[a-z]*v|build|build-\d.*)([-_.]|$)"
 )
 _NOT_CHAT: Final = re.compile(r"embed|rerank|whisper|bge-|tts|stable-diffusion", re.IGNORECASE)
-# No size ("120b") and no date ("2512").
+# A version, and neither a size ("120b") nor a date ("2512").
 _VERSION: Final = re.compile(r"(?<![\d.])\d{1,2}(?:[.-]\d{1,2}(?!\d))?(?![\db])")
 _CHAT: Final = frozenset({"chat_completions", "responses", "messages", "generate_content"})
 
@@ -45,9 +46,9 @@ def with_auto_models(
 ) -> Settings:
     """The settings with the models of every provider that has `models: auto`.
 
-    book: the facts. today: what is retired by then is left out. offered: provider -> the names that
-    its own list has for this key; a provider that is missing there has not been asked yet, and gets
-    what the facts have of it.
+    book: the facts. today: models retired by then are left out. offered: provider -> the names in
+    its own list for this key; a provider that is missing there has not been asked yet, and gets the
+    models in the facts.
     """
     lists = offered or {}
     models = dict(settings.configured_models)
@@ -76,7 +77,7 @@ def _models_of(
     seller = seller_of(provider.kind, provider.base_url)
     found = _in_book(book, seller, today) if offered is None else _in_list(book, seller, offered)
     alive = [one for one in found if not one.facts.is_retired(today) and _is_chat(one)]
-    # a vendor's own models come before those that it sells for others
+    # A vendor's own models come before those that it sells for others.
     alive.sort(key=lambda one: (not _is_anothers(one, seller), *_strength(one)), reverse=True)
     for one in alive[: provider.auto_models]:
         other = None if one.upstream_model == one.name else one.upstream_model
@@ -84,7 +85,7 @@ def _models_of(
 
 
 def takes_all(provider: ProviderSettings) -> bool:
-    """Whether the provider is a server of the operator's own, whose whole list is taken."""
+    """Whether the provider is a server of the operator's own, whose whole list is used."""
     if provider.kind != "openai" or provider.base_url is None:
         return False
     return profile_for(provider.profile, provider.base_url).name in _OWN_SERVERS
@@ -107,7 +108,7 @@ def _in_list(book: Book, seller: str | None, offered: Collection[str]) -> list[_
 
 
 def _once(found: list[_Candidate]) -> list[_Candidate]:
-    """One of each model: the name without a date, where there is one."""
+    """Keeps one candidate for each model: the name without a date, where there is one."""
     by_model: dict[str, _Candidate] = {}
     for one in sorted(found, key=lambda one: (len(one.name), one.name)):
         by_model.setdefault(undated(one.name), one)
@@ -122,13 +123,14 @@ def _is_chat(one: _Candidate) -> bool:
 
 
 def _is_anothers(one: _Candidate, seller: str | None) -> bool:
-    """Whether a vendor sells another vendor's model here."""
+    """Whether a vendor sells another vendor's model."""
     family = family_of(canonical(one.name))
     return family is not None and family.vendor != seller
 
 
 def _strength(one: _Candidate) -> tuple[float, Decimal, str]:
-    """The newer version first, of one version the dearer. To be replaced by placed strength."""
+    """A sort key: newer versions first, then more expensive models. To be replaced by placed
+    strength."""
     number = _VERSION.search(canonical(one.name))
     version = float(number[0].replace("-", ".")) if number else 0.0
     prices = one.facts.prices

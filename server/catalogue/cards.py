@@ -1,4 +1,5 @@
-"""From settings to the router's catalogue, and what is missing on either side."""
+"""Builds the router's catalogue from settings, and finds what is missing in it or on the
+leaderboard."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ from server.config.settings import ModelSettings, ProviderSettings, Settings
 from server.model_facts.book import BUNDLED, Book
 from server.model_facts.types import ModelFacts
 
-# What vendors charge for each web search where the table has no fee for the model: their price
+# The vendors' price for each web search, where the table has no fee for the model: from their price
 # pages, read on 2026-11-29.
 _SEARCH_USD: Final = {
     "anthropic": Decimal("0.01"),
@@ -28,7 +29,7 @@ _SEARCH_USD: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """Names that exist on one side only."""
+    """Names that exist only in the catalogue or only on the leaderboard."""
 
     without_coefficient: tuple[str, ...]
     without_model: tuple[str, ...]
@@ -38,11 +39,11 @@ class Coverage:
 def build_catalogue(
     settings: Settings, now: datetime | None = None, book: Book | None = None
 ) -> tuple[ModelCard, ...]:
-    """The cards of all configured models, in the order of the file. Raises ConfigError where the
-    file of facts that the configuration names cannot be read.
+    """The cards of all configured models, in the order of the file.
 
     now: decides which list price is in force (default: the current time). book: the table of facts
-    (default: the one that the configuration uses).
+    (default: the one that the configuration uses). Raises ConfigError where the file of facts that
+    the configuration names cannot be read.
     """
     moment = datetime.now(UTC) if now is None else now
     table = book_of(settings) if book is None else book
@@ -53,7 +54,7 @@ def build_catalogue(
 
 
 def coverage(catalogue: Sequence[ModelCard], leaderboard: Sequence[str]) -> Coverage:
-    """What the operator should know: models that cannot be routed and columns nobody serves."""
+    """What the operator should know: models that cannot be routed, and columns without a model."""
     known = set(leaderboard)
     served = {card.leaderboard_name for card in catalogue}
     return Coverage(
@@ -95,8 +96,9 @@ def _known(
     facts: ModelFacts,
     renewed: bool,
 ) -> ListedModel | None:
-    """Of the two lists: a table that the user has renewed, else genai-prices, which has start dates
-    and is kept current, else the bundled table; each fills the other's gaps where they agree."""
+    """The price and limits from the lists: a table that the user has renewed, else genai-prices,
+    which has start dates and is kept current, else the bundled table. Each fills the gaps of the
+    others where they agree."""
     tabled = None if facts.prices is None else _tabled(facts, now)
     if renewed and tabled is not None:
         return tabled
@@ -123,7 +125,7 @@ def _listed(
     if model.input_usd_per_mtok is not None and model.context_window is not None:
         return None
     url = provider.base_url
-    # a private host is on no price list; a look-up by its URL would only warn
+    # A private host is on no price list; a look-up by its URL would only cause a warning.
     public = url if url is not None and "." in (urlsplit(url).hostname or "") else None
     for candidate in dict.fromkeys((model.upstream_model or name, name)):
         found = look_up(candidate, public, now)
@@ -158,7 +160,8 @@ def _context_window(
 
 
 def _capabilities(model: ModelSettings, facts: ModelFacts) -> frozenset[str] | None:
-    """Facts rule out only what a model surely lacks. To reason is a wish: it rules out nothing."""
+    """The abilities; the facts rule out only what a model surely lacks. Reasoning is a preference
+    and rules out nothing."""
     if model.capabilities is not None:
         return model.capabilities
     known = facts.capabilities
@@ -168,7 +171,8 @@ def _capabilities(model: ModelSettings, facts: ModelFacts) -> frozenset[str] | N
 def _tier_prices(
     model: ModelSettings, prices: Prices | None, facts: ModelFacts, now: datetime
 ) -> dict[str, Prices]:
-    """The configuration's factors, and the table's prices beside list prices."""
+    """The prices by service tier: the configuration's factors, and the table's prices where list
+    prices are used."""
     if prices is None:
         return {}
     tiers = {} if model.input_usd_per_mtok is not None else _listed_tiers(facts, prices, now)
@@ -182,7 +186,7 @@ def _long_prompts(
     facts: ModelFacts,
     now: datetime,
 ) -> dict[str | None, tuple[LongPrompt, ...]]:
-    """The steps of the lists; a price of the configuration's own holds for every prompt."""
+    """The price steps of the lists; a price in the configuration holds for every prompt."""
     if prices is None or listed is None or model.input_usd_per_mtok is not None:
         return {}
     steps: dict[str | None, tuple[LongPrompt, ...]] = {None: listed.long_prompts}
@@ -194,7 +198,7 @@ def _long_prompts(
 
 
 def retired(model: ModelSettings, facts: ModelFacts, today: date) -> str | None:
-    """Why the model may no longer be asked where it is sold, None where it may."""
+    """Why the model may no longer be used where it is sold; None where it may."""
     ended = facts.retirement
     if ended is None or model.retired == "allow" or not facts.is_retired(today):
         return None
@@ -205,7 +209,7 @@ def retired(model: ModelSettings, facts: ModelFacts, today: date) -> str | None:
 
 
 def _search_usd(facts: ModelFacts) -> Decimal | None:
-    """The fee of a web search with the usual amount of context."""
+    """The fee for a web search with the usual amount of context."""
     known = {} if facts.prices is None else facts.prices.search_usd
     fee = known.get("medium")
     return _SEARCH_USD.get(facts.vendor or "") if fee is None else fee
@@ -225,7 +229,7 @@ def _listed_tiers(facts: ModelFacts, prices: Prices, now: datetime) -> dict[str,
 
 
 def _agree(first: Prices, second: Prices) -> bool:
-    """Another list's tiers are those of other prices."""
+    """Whether two lists agree; otherwise one list's tiers belong to other prices."""
     return (first.input_usd_per_mtok, first.output_usd_per_mtok) == (
         second.input_usd_per_mtok,
         second.output_usd_per_mtok,

@@ -1,4 +1,4 @@
-"""List prices of well-known models, from the price list that genai-prices ships with."""
+"""List prices of well-known models, from the list that genai-prices ships with."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from router.catalog import LongPrompt, Prices
 
 _OPENROUTER = "https://openrouter.ai/api/v1"
 _EMBEDDING = re.compile(r"embed", re.IGNORECASE)
-# The field names of genai-prices' ModelPrice and ours.
+# The field names of genai-prices' ModelPrice, and ours.
 _FIELDS = {
     "input_mtok": "input_usd_per_mtok",
     "output_mtok": "output_usd_per_mtok",
@@ -26,8 +26,8 @@ _FIELDS = {
 
 @dataclass(frozen=True, slots=True)
 class ListedModel:
-    """What the price list knows of a model. context_window: tokens, None where not known.
-    long_prompts: other prices of longer prompts, the longest last."""
+    """A model on the price list. context_window: tokens, None where unknown. long_prompts: prices
+    of longer prompts, the longest last."""
 
     prices: Prices
     context_window: int | None
@@ -36,15 +36,15 @@ class ListedModel:
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """A model by the list's own name. prices: None where the list has none that are complete."""
+    """A model by the list's own name. prices: None where the list has no complete ones."""
 
     name: str
     prices: Prices | None
 
 
 def look_up_named(bare: str, full: str, now: datetime) -> Named | None:
-    """A well-known model at its vendor's, or else at OpenRouter; None where the list has not got
-    it. bare: its name without the path; full: as it came."""
+    """Looks up a well-known model at its vendor's, or else at OpenRouter; None where the list does
+    not have it. bare: its name without the path; full: as it came."""
     from genai_prices.data_snapshot import get_snapshot
 
     snapshot = get_snapshot()
@@ -59,7 +59,7 @@ def look_up_named(bare: str, full: str, now: datetime) -> Named | None:
 
 
 def look_up(model: str, provider_url: str | None, now: datetime) -> ListedModel | None:
-    """The list price of a model, or None where the list does not know it.
+    """The list price of a model; None where the list does not have it.
 
     provider_url: the provider's base URL; a model has different prices at different hosts.
     """
@@ -85,14 +85,15 @@ def _listed(info: Any, now: datetime) -> ListedModel | None:
 
 
 def _prices(info: Any, listed: Any, above_tokens: int) -> Prices | None:
-    """The prices of a prompt that is just over so many tokens."""
+    """The prices of a prompt with just over above_tokens tokens."""
     values: dict[str, Decimal] = {}
     for theirs, ours in _FIELDS.items():
         price = getattr(listed, theirs, None)
         if price is not None:
             values[ours] = _price_above(price, above_tokens)
     if _EMBEDDING.search(info.id):
-        # it gives no text: the list has no output price, and no other model may go without
+        # The model writes no text: the list has no output price, and every other model must have
+        # one.
         values.setdefault("output_usd_per_mtok", Decimal(0))
     if "input_usd_per_mtok" not in values or "output_usd_per_mtok" not in values:
         return None

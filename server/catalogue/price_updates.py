@@ -1,4 +1,4 @@
-"""List prices kept current by genai-prices' own updater, where that is asked for."""
+"""Keeps list prices current by genai-prices' own updater, where that is configured."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 # A few fetches may fail: old prices are better than none.
 _STALE_S: Final = 600.0
-# The list is in memory: looking costs nothing, and no request waits for it.
+# The list is in memory: checking it costs nothing, and no request waits for it.
 _LOOK_S: Final = 1.0
 # While no list is fetched, a new configuration may ask for it.
 _IDLE_S: Final = 5.0
@@ -25,9 +25,9 @@ _IDLE_S: Final = 5.0
 async def prices_kept_current(
     settings: Callable[[], PricesSettings], background: Background, refresh: Callable[[], None]
 ) -> AsyncIterator[None]:
-    """While it is open, newer lists are fetched in a thread of genai-prices', as the settings in
-    force say, and refresh is called after each. A list that cannot be had leaves the prices as they
-    are."""
+    """Within this context, newer lists are fetched in a thread of genai-prices', as the current
+    settings say, and refresh is called after each. If a list cannot be fetched, the prices stay as
+    they are."""
     follow = _Follow(settings, refresh)
     job = Job(
         name="prices",
@@ -50,9 +50,9 @@ async def hours_followed(
     serve: Callable[[tuple[ModelCard, ...]], None],
     every_s: float = 60.0,
 ) -> AsyncIterator[None]:
-    """While it is open, prices of certain hours, and those that begin on a day, come into force
-    within every_s. read: the catalogue as it is now; it is read in a thread. serve: puts it in
-    force, where it differs from the one before."""
+    """Within this context, prices for certain hours, and those that begin on a day, come into force
+    within every_s seconds. read: returns the current catalogue; called in a thread. serve: puts a
+    catalogue into force, where it differs from the previous one."""
     known: list[tuple[ModelCard, ...]] = []
 
     async def follow() -> None:
@@ -71,7 +71,7 @@ def _pause_s(settings: PricesSettings) -> float:
 
 
 class _Follow:
-    """Puts a newer list in force. Raises what the last fetch failed with, as long as it stands."""
+    """Puts a newer list into force. Raises the error of the last fetch until a fetch succeeds."""
 
     def __init__(self, settings: Callable[[], PricesSettings], refresh: Callable[[], None]) -> None:
         self._settings = settings
@@ -91,7 +91,7 @@ class _Follow:
             self._look(self._updater)
 
     def stop(self) -> None:
-        """No more lists are fetched; the last one stays in force."""
+        """Stops fetching; the last list stays in force."""
         if self._updater is not None:
             self._updater.stop()  # type: ignore[no-untyped-call]
             self._updater = None
@@ -112,6 +112,6 @@ class _Follow:
         current = get_snapshot()
         if current is not self._known:
             self._refresh()
-            # only now: what could not be put in force is tried again
+            # Only now: a list that could not be put into force is tried again.
             self._known = current
         updater.wait(0)

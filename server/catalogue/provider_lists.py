@@ -1,4 +1,4 @@
-"""What a provider's own list offers this key, today."""
+"""Reads a provider's own list of the models that it offers this key."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ _KEPT_S: Final = 24 * 3600.0
 _LOOK_S: Final = 60.0
 _MOST_BYTES: Final = 16 * 1024 * 1024
 _MOST_PAGES: Final = 20
-# Where providers say the day from which a model is no longer served.
+# Fields in which providers state the day from which a model is no longer served.
 _ENDS: Final = ("shutdown_date", "retires_at", "deprecation_date")
 
 
 class ListError(Exception):
-    """A provider's list of models cannot be read; says why, without the key."""
+    """A provider's list of models cannot be read; the message says why, without the key."""
 
 
 async def offered_models(
@@ -50,7 +50,7 @@ async def offered_models(
     try:
         transport = build_transport(base_url, is_allowed=rule, environ=environ)
     except ValueError as error:
-        # a proxy or certificates of the environment that cannot be used
+        # A proxy or certificates of the environment cannot be used.
         raise ListError(f"{name}: its list of models cannot be read: {error}") from None
     names: list[str] = []
     query: dict[str, str] = {}
@@ -147,7 +147,7 @@ def _day(value: object) -> date | None:
 
 
 def _further(page: Mapping[str, Any]) -> dict[str, str]:
-    """The query of the next page; empty where there is none."""
+    """The query for the next page; empty where there is none."""
     if page.get("has_more") is True and isinstance(page.get("last_id"), str):
         return {"after_id": page["last_id"], "limit": "1000"}
     token = page.get("nextPageToken")
@@ -157,7 +157,7 @@ def _further(page: Mapping[str, Any]) -> dict[str, str]:
 class ModelLists:
     """Keeps the models of `models: auto` current: each provider is asked once a day.
 
-    settings: those in force. put: puts others in force. now: seconds since 1970.
+    settings: the current settings. put: puts new ones into force. now: seconds since 1970.
     """
 
     def __init__(
@@ -174,8 +174,9 @@ class ModelLists:
         self._offered: dict[str, tuple[str, list[str], float]] = {}
 
     async def follow(self) -> None:
-        """Asks providers whose list is older than a day, and puts what they offer in force. Raises
-        ListError where one could not be read; what the others said is in force all the same."""
+        """Asks providers whose list is older than a day, and puts their lists into force. Raises
+        ListError where one could not be read; the other providers' lists are in force all the
+        same."""
         settings = self._settings()
         due = [(n, p) for n, p in _asked(settings).items() if self._is_due(n, p)]
         said = await asyncio.gather(*(self._ask(n, p) for n, p in due), return_exceptions=True)
@@ -215,7 +216,7 @@ def _asked(settings: Settings) -> dict[str, ProviderSettings]:
 
 @asynccontextmanager
 async def lists_followed(background: Background, lists: ModelLists) -> AsyncIterator[None]:
-    """While it is open, providers' lists are read: at once, and then once a day."""
+    """Within this context, providers' lists are read: at once, and then once a day."""
     job = Job(
         name="model lists",
         work=lists.follow,

@@ -1,1 +1,1 @@
-"""The command line's verbs, one module each: `add_arguments(parser)` and `run(args) -> int`."""
+"""The subcommands, one module each: `add_arguments(parser)` and `run(args) -> int`."""

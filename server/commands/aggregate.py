@@ -81,7 +81,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> None:
-    """What can fail at once comes before what takes minutes. Raises DataError."""
+    """Checks at the start what can fail at once, before the work that takes minutes. Raises
+    DataError."""
     from p2l_model.analysis.plots import require_matplotlib
     from p2l_model.errors import DataError
 
@@ -98,7 +99,7 @@ def _check(args: argparse.Namespace) -> None:
 
 
 def _check_ray(args: argparse.Namespace) -> None:
-    """Raises DataError."""
+    """Checks that Ray can be used. Raises DataError."""
     from p2l_model.errors import DataError
 
     if args.replicas is None:
@@ -150,7 +151,7 @@ def _about(reader: PromptReader) -> dict[str, Any]:
 
 
 def _key(args: argparse.Namespace, reader: PromptReader) -> dict[str, Any]:
-    """What the sums depend on."""
+    """What the stored sums depend on."""
     file = Path(args.prompts).resolve()
     about = file.stat()
     return _about(reader) | {
@@ -161,7 +162,7 @@ def _key(args: argparse.Namespace, reader: PromptReader) -> dict[str, Any]:
 
 
 def _write(args: argparse.Namespace, result: Aggregation) -> None:
-    """Raises DataError."""
+    """Writes the results. Raises DataError."""
     from p2l_model.analysis.plots import draw_leaderboard
 
     if args.csv is not None:
@@ -171,7 +172,7 @@ def _write(args: argparse.Namespace, result: Aggregation) -> None:
 
 
 def _csv_rows(result: Aggregation) -> Iterable[tuple[object, ...]]:
-    """The overall leaderboard's group is empty."""
+    """The rows of the CSV file. The group of the overall leaderboard is empty."""
     for group, board in [("", result.overall), *result.groups.items()]:
         for row in board:
             ranks, interval = row.rank_range or ("", ""), row.ci95 or ("", "")

@@ -1,5 +1,5 @@
-"""What a newcomer needs to see when the gateway starts: where, what, what not, and a line that
-works."""
+"""What the gateway prints at its start: its address, its models, what is missing, and a command
+that works."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def announcement(
     missing_keys: Sequence[str] = (),
     ledger: str | None = None,
 ) -> str:
-    """address: host:port. missing_keys: variables that would bring more providers. ledger: where
-    it is, if the configuration does not say."""
+    """The text. address: host:port. missing_keys: variables that would add more providers. ledger:
+    its location, where the configuration does not set it."""
     url, where = _reached_at(address)
     lines = [f"p2l-router serves {url}/v1{where}", f"  dashboard: {url}/"]
     if ledger is not None:
@@ -56,7 +56,7 @@ def _models(catalogue: Sequence[ModelCard], leaderboard: Sequence[str]) -> Itera
 
 
 def _reached_at(address: str) -> tuple[str, str]:
-    """The URL on this machine, and a word where others reach it too."""
+    """Returns the URL on this machine, and a note where other machines can reach it too."""
     for unspecified in _UNSPECIFIED:
         if address.startswith(unspecified):
             return f"http://127.0.0.1:{address.removeprefix(unspecified)}", " (on every interface)"
@@ -78,7 +78,8 @@ def _example(url: str, settings: Settings) -> str:
 
 
 def _key(settings: Settings) -> str:
-    """By its variable, so that the line works where the gateway was started from."""
+    """The key in the form of its variable, so that the command works in the gateway's
+    environment."""
     keys = settings.auth.keys
     if not keys:
         return ""

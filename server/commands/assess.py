@@ -1,4 +1,4 @@
-"""`p2l-router assess`: what a new model is worth: its place, its prompts, what it would save."""
+"""`p2l-router assess`: assesses a new model: its place, its prompts, and what it would save."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`p2l-router check`: reads the configuration and says what would be routed, and whether the
+"""`p2l-router check`: reads the configuration and reports what would be routed, and whether the
 gateway would be ready."""
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Exit 1 where the first requests would fail. Raises ConfigError, CheckpointError."""
+    """Runs the command; returns 1 where the first requests would fail. Raises ConfigError,
+    CheckpointError."""
     settings = settings_from(args.config)
     book = book_of(settings)
     settings, unread = _with_lists_of_servers(settings, book)
@@ -74,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _with_lists_of_servers(settings: Settings, book: Book) -> tuple[Settings, list[str]]:
-    """The settings with the models that servers of one's own have now, and a sentence for each
+    """The settings with the current models of the operator's own servers, and a sentence for each
     such server that has none."""
     servers = {n: p for n, p in settings.providers.items() if p.models == "auto" and takes_all(p)}
     offered: dict[str, list[str]] = {}
@@ -130,7 +131,7 @@ def _model(card: ModelCard, place: Place | None, settings: Settings) -> dict[str
 
 
 def _keys(settings: Settings) -> dict[str, str]:
-    """Variable -> set or missing; never its value."""
+    """Maps each variable to `set` or `missing`, never to its value."""
     used = _used(settings)
     names = [p.api_key_env for n, p in settings.providers.items() if p.api_key_env and n in used]
     names += [key.key_env for key in settings.auth.keys if key.key_env]
@@ -158,7 +159,7 @@ def _used(settings: Settings) -> list[str]:
 
 
 def _hint(name: str, missing: Coverage) -> str | None:
-    """A leaderboard name that means the same model, or differs by case only."""
+    """A leaderboard name that means the same model, or that differs only in case."""
     for known in missing.without_model:
         if known == canonical(name) or known.lower() == name.lower():
             return f"set leaderboard_name: {known}"

@@ -1,4 +1,4 @@
-"""Which files a --data argument means."""
+"""Finds the files that a --data argument means."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from pathlib import Path
 
 from p2l_model.errors import DataError
 
-# Comparisons come first: where a set has both, its scores are the same answers once more.
+# Comparisons come first: where a dataset has both, its scores are the same answers again.
 _KINDS = ("comparisons", "scores")
 
 
 def data_files(paths: Sequence[str], split: str) -> list[Path]:
-    """Files as they are; a folder stands for its comparisons.SPLIT.parquet, else its scores.
+    """Files as they are; a folder stands for its comparisons.SPLIT.parquet, or else its scores.
     Raises DataError."""
     return [_in_folder(path, split) if path.is_dir() else _file(path) for path in map(Path, paths)]
 
 
 def validation_twins(paths: Sequence[str]) -> list[Path]:
-    """The validation files of the folders among the paths."""
+    """The validation files in the folders among the paths."""
     found = []
     for path in map(Path, paths):
         if path.is_dir() and any((path / f"{k}.validation.parquet").exists() for k in _KINDS):
@@ -27,7 +27,7 @@ def validation_twins(paths: Sequence[str]) -> list[Path]:
 
 
 def score_range(text: str | None) -> tuple[float, float]:
-    """`LO,HI` as numbers. Raises DataError."""
+    """Parses `LO,HI`. Raises DataError."""
     if text is None:
         return 0.0, 1.0
     try:

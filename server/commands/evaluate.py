@@ -1,5 +1,5 @@
-"""`p2l-router evaluate`: how much better than one leaderboard for all prompts, than one for each
-category, than another checkpoint?"""
+"""`p2l-router evaluate`: compares a checkpoint with one leaderboard for all prompts, with one for
+each category, and with another checkpoint."""
 
 from __future__ import annotations
 
@@ -53,7 +53,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _report(args: argparse.Namespace) -> dict[str, Any]:
-    """What can fail at once (files, names, flags) comes before what takes minutes."""
+    """The report. What can fail at once (files, names, flags) is checked before the work that takes
+    minutes."""
     from p2l_model.checkpoint.folder import load_checkpoint, resolve_checkpoint
     from p2l_model.evaluation.compare import common_votes, compare_checkpoints
     from p2l_model.evaluation.report import known_votes, report
@@ -106,7 +107,7 @@ def _score(
 
 
 def _prepare(out: Path) -> None:
-    """Raises DataError, ExtraMissingError."""
+    """Prepares the output folder. Raises DataError, ExtraMissingError."""
     from p2l_model.errors import DataError
     from p2l_model.evaluation.calibration import require_matplotlib
 
@@ -118,7 +119,7 @@ def _prepare(out: Path) -> None:
 
 
 def _write(report: dict[str, Any], out: Path, name: str) -> None:
-    """Raises DataError."""
+    """Writes the report. Raises DataError."""
     from p2l_model.errors import DataError
     from p2l_model.evaluation.calibration import draw_reliability
 

@@ -1,4 +1,4 @@
-"""The report of `p2l-router evaluate` for people."""
+"""The report of `p2l-router evaluate` as a table."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ _WIDTH = 18
 
 
 def table(report: dict[str, Any]) -> str:
-    """All votes and each source: against the marginal leaderboard and, where the report has them,
-    against a leaderboard per category and another checkpoint."""
+    """The table: all votes and each source, against the marginal leaderboard and, where the report
+    has them, against a leaderboard per category and another checkpoint."""
     lines = [f"{report['n']} votes, {report['n_skipped']} skipped (models not known)"]
     lines += _own(report)
     if "per_category_baseline" in report:

@@ -1,4 +1,5 @@
-"""`p2l-router export`: the CPU engine's artefact of a checkpoint, with what it changes measured."""
+"""`p2l-router export`: makes a checkpoint's artefact for the CPU engine, and measures what it
+changes."""
 
 from __future__ import annotations
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class ExportRefusedError(P2LError):
-    """The export would change decisions by more than was allowed."""
+    """The export would change decisions by more than is allowed."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,7 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Raises P2LError; nothing is written where the export is refused."""
+    """Runs the command; returns the exit status. Nothing is written where the export is refused.
+    Raises P2LError."""
     from p2l_model.checkpoint.folder import load_checkpoint, resolve_checkpoint
     from p2l_model.engine.export import export_checkpoint
 
@@ -76,7 +78,7 @@ def _prompts(path: str | None) -> list[Conversation]:
         return [Conversation(user_turns(messages)) for messages in read_file(path)]
     lines = files("server.commands").joinpath("export_prompts.txt").read_text("utf-8").splitlines()
     short = [Conversation((line.replace("\\n", "\n"),)) for line in lines if line]
-    # and long ones: conversations of several turns, and one that is cut
+    # Long prompts too: conversations of several turns, and one that is truncated.
     turns = [text for one in short for text in one.turns]
     return [
         *short,
@@ -122,7 +124,7 @@ def _leaderboards(
 
 
 def _check(effect: RoutingEffect, args: argparse.Namespace) -> None:
-    """Raises ExportRefusedError."""
+    """Checks the effect against the limits. Raises ExportRefusedError."""
     figures = (
         ("mean regret in win rate", effect.regret_mean, args.max_regret, "--max-regret"),
         ("share of decisions changed", effect.changed, args.max_changed, "--max-changed"),

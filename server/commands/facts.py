@@ -1,4 +1,4 @@
-"""`p2l-router facts`: what is known of models, and where it was read."""
+"""`p2l-router facts`: shows what is known about models, and the sources."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _settings(config: str | None) -> Settings | None:
-    """None: no configuration is named, and the table alone is shown."""
+    """The settings; None: no configuration is given, and only the table is shown."""
     named = config or os.environ.get("P2L_CONFIG")
     return None if named is None else settings_from(named)
 
@@ -125,7 +125,7 @@ def _update(args: argparse.Namespace, target: Path) -> int:
 
 
 def _book_before(target: Path) -> Book:
-    """A table that cannot be read is replaced, not an obstacle."""
+    """The previous table. One that cannot be read is replaced."""
     try:
         return book_in_force(target) if target.exists() else bundled_book()
     except ConfigError:

@@ -1,4 +1,4 @@
-"""`p2l-router feedback export`: stored feedback as files that `train` reads."""
+"""`p2l-router feedback export`: writes stored feedback as files that `train` reads."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from server.storage.migrate import migrate
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The flags of each action."""
+    """Adds the flags of each action."""
     export = add_action(actions_of(parser), "export", "comparisons as votes, ratings as scores")
     export.add_argument("--out", required=True, metavar="FILE", help="JSONL of votes")
     export.add_argument("--scores", metavar="FILE", help="JSONL of scores (default: left out)")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Only feedback whose prompt is known becomes a row: prompts are kept with
-    storage.keep_prompts, or come with the feedback.
+    """Runs the command; returns the exit status. Only feedback whose prompt is known becomes a row:
+    prompts are stored with storage.keep_prompts, or come with the feedback.
 
     Anybody with a key can vote: `user` is the key's name, so that a key whose votes disagree with
     all others' can be found and left out before training. Raises ConfigError, DataError,

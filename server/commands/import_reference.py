@@ -1,4 +1,4 @@
-"""`p2l-router import`: a reference (lmarena/p2l) checkpoint in, one of ours out."""
+"""`p2l-router import`: converts a reference (lmarena/p2l) checkpoint to one of ours."""
 
 from __future__ import annotations
 

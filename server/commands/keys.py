@@ -1,4 +1,4 @@
-"""`p2l-router keys`: API keys created, listed and revoked. Only their hashes are stored."""
+"""`p2l-router keys`: creates, lists and revokes API keys. Only their hashes are stored."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from server.storage.migrate import migrate
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The flags of each action."""
+    """Adds the flags of each action."""
     actions = actions_of(parser)
     create = add_action(actions, "create", "a new key, shown once")
     create.add_argument("name", help="whose it is; spend is counted under it")
@@ -39,7 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """A running gateway notices within a second. Raises ConfigError, DataError, StorageError."""
+    """Runs the command; returns the exit status. A running gateway notices a change within a
+    second. Raises ConfigError, DataError, StorageError."""
     settings = settings_from(args.config)
     database = database_of(settings.storage)
     try:

@@ -1,4 +1,4 @@
-"""`p2l-router leaderboard`: the leaderboard of a prompt."""
+"""`p2l-router leaderboard`: prints the leaderboard of a prompt."""
 
 from __future__ import annotations
 

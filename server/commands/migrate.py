@@ -1,4 +1,4 @@
-"""`p2l-router migrate`: the database's schema brought up to date, as serve does at its start."""
+"""`p2l-router migrate`: brings the database's schema up to date, as `serve` does at its start."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`p2l-router model`: the P2L service."""
+"""`p2l-router model`: serves a checkpoint's leaderboards over HTTP."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ from server.config.secret import Secret
 from server.process.tcp import AT_REST_S
 from server.wire.hosts import is_loopback
 
-# For what is being scored when it is told to stop: less than a container is given to end.
+# The seconds for prompts that are being scored when the service is stopped: less than a container
+# is given to end.
 _LAST_SCORES_S = 8
 ENGINES = ["auto", "onnx", "torch", "vllm"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The flags; those that a container sets have a twin in the environment."""
+    """Adds the flags; those that a container sets can also be set in the environment."""
     env = os.environ
     parser.add_argument("--checkpoint", default=env.get("P2L_CHECKPOINT", "bundled"),
                         help="a folder, or bundled (env: P2L_CHECKPOINT)")  # fmt: skip
@@ -67,7 +68,7 @@ def _add_engine_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Serves until it is told to stop. Raises ConfigError, P2LError."""
+    """Serves until it is told to stop; returns the exit status. Raises ConfigError, P2LError."""
     key = Secret(variable(args.api_key_env, os.environ))
     _check(args, key)
     options = engine_options(args)
@@ -122,7 +123,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def engine_options(args: argparse.Namespace) -> EngineOptions:
-    """Raises ConfigError."""
+    """The options of the engine. Raises ConfigError."""
     return EngineOptions(
         n_threads=args.threads,
         dtype=args.dtype,

@@ -1,4 +1,4 @@
-"""`p2l-router onboard`: a model that the checkpoint has never seen, from few votes or none."""
+"""`p2l-router onboard`: adds a model that the checkpoint has never seen, from few votes or none."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What several verbs write: tables for people, CSV files."""
+"""Output that several subcommands share: tables and CSV files."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _PIPE_WIDTH = 160
 
 
 def check_writable(paths: Iterable[str | None]) -> None:
-    """Before the work: whether the files' folders are there. Raises DataError."""
+    """Checks before the work that the files' folders exist. Raises DataError."""
     for path in paths:
         if path is not None and not Path(path).resolve().parent.is_dir():
             raise DataError(f"{path}: there is no such folder to write to")
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Raises DataError where it cannot be written."""
+    """Writes a CSV file. Raises DataError where it cannot be written."""
     try:
         with path.open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file)
@@ -38,7 +38,8 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]
 def print_table(
     title: str, columns: Sequence[Column], rows: Iterable[Sequence[str]], out: TextIO
 ) -> None:
-    """Numbers to the right; in a pipe as wide as it needs to be. No markup in what is shown."""
+    """Prints a table with numbers aligned right; in a pipe it is as wide as it needs to be. Cells
+    are shown without interpretation of markup."""
     table = Table(title=Text(title, style="bold"), title_justify="left", box=None)
     for column in columns:
         name, side = (column, "right") if isinstance(column, str) else column

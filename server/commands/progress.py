@@ -1,4 +1,4 @@
-"""Progress bars and tables on standard error: standard output is for results."""
+"""Progress bars and tables on standard error; standard output is for results."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from rich.progress import (
 
 
 class Bars:
-    """A bar per stage, with the time left and how it stands."""
+    """A bar for each stage, with the time left and the current state."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
@@ -32,7 +32,7 @@ class Bars:
 
 
 class Lines:
-    """A line per tenth of a stage, for logs and pipes, where a bar cannot move."""
+    """A line for each tenth of a stage, for logs and pipes."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
@@ -47,7 +47,7 @@ class Lines:
 
 @contextmanager
 def progress_bars() -> Iterator[Bars | Lines]:
-    """Bars while the work goes on; lines where standard error is not a terminal."""
+    """Bars during the work; lines where standard error is not a terminal."""
     if not sys.stderr.isatty():
         yield Lines(sys.stderr)
         return

@@ -1,4 +1,5 @@
-"""The prompts of commands that take very many: a file, standard input, or what the gateway kept."""
+"""The prompts of commands that process very many: a file, standard input, or those that the gateway
+stored."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ STORED: Final = "stored"
 
 
 def add_prompts_arguments(parser: argparse.ArgumentParser) -> None:
-    """What every command over many prompts takes."""
+    """Adds the arguments of every command over many prompts."""
     parser.add_argument("--prompts", required=True, metavar="F",
                         help=".parquet, .jsonl, .csv or .txt (a prompt a line), or - for standard "
                              "input; columns: prompt or messages, and weight if given; or stored: "
@@ -28,7 +29,7 @@ def add_prompts_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def load_reader(args: argparse.Namespace) -> PromptReader:
-    """The checkpoint and the models asked for. Raises CheckpointError, DataError."""
+    """Loads the checkpoint for the models asked for. Raises CheckpointError, DataError."""
     from p2l_model.analysis.scored import PromptReader
 
     names = None if args.models is None else [n.strip() for n in args.models.split(",")]
@@ -36,14 +37,15 @@ def load_reader(args: argparse.Namespace) -> PromptReader:
 
 
 def n_rows_of(args: argparse.Namespace) -> int:
-    """For progress; 0 where it is not known."""
+    """The number of rows for the progress display; 0 where it is unknown."""
     from p2l_model.analysis.prompts import count_rows
 
     return 0 if args.prompts == STORED else count_rows(args.prompts) or 0
 
 
 def chunks_of(args: argparse.Namespace, skip: int = 0) -> Iterator[PromptChunk]:
-    """skip: rows already done, of a file. Raises DataError, ConfigError, ExtraMissingError."""
+    """The prompts in chunks. skip: the number of rows of a file that are already done. Raises
+    DataError, ConfigError, ExtraMissingError."""
     from p2l_model.analysis.prompts import read_prompts
 
     if args.prompts == STORED:

@@ -14,14 +14,15 @@ from p2l_model.errors import DataError
 
 
 def add_prompt_arguments(parser: argparse.ArgumentParser) -> None:
-    """PROMPT, --file F, or - for standard input."""
+    """Adds the arguments: PROMPT, --file F, or - for standard input."""
     parser.add_argument("prompt", nargs="?", metavar="PROMPT", help="text, or - for standard input")
     parser.add_argument("--file", metavar="F",
                         help="JSONL with prompt or messages per line, or plain text")  # fmt: skip
 
 
 def read_prompts(args: argparse.Namespace) -> tuple[list[list[dict[str, Any]]], bool]:
-    """(the messages of each prompt, whether they came as many). Raises DataError."""
+    """Returns (the messages of each prompt, whether several prompts were given). Raises
+    DataError."""
     if (args.prompt is None) == (args.file is None):
         raise DataError("give a prompt, or --file F, or - to read standard input")
     if args.file is None and args.prompt != "-":
@@ -37,7 +38,7 @@ def read_prompts(args: argparse.Namespace) -> tuple[list[list[dict[str, Any]]], 
 
 
 def read_file(name: str) -> list[list[dict[str, Any]]]:
-    """The messages of each of a file's prompts. Raises DataError."""
+    """The messages of each prompt in a file. Raises DataError."""
     return read_prompts(argparse.Namespace(prompt=None, file=name))[0]
 
 
@@ -50,7 +51,8 @@ def _parsed(text: str, name: str) -> tuple[list[list[dict[str, Any]]], bool]:
 
 
 def _is_jsonl(lines: Sequence[str], name: str) -> bool:
-    """By the file's name, or because the first line is a prompt's; else all of it is one prompt."""
+    """Whether a file is JSONL, by its name or because its first line is a prompt; otherwise all of
+    it is one prompt."""
     if Path(name).suffix.lower() == ".jsonl":
         return True
     if all(line.lstrip().startswith("{") for line in lines):
@@ -77,5 +79,5 @@ def _user(text: str) -> list[dict[str, Any]]:
 
 
 def print_results(results: list[dict[str, Any]], many: bool) -> None:
-    """One object for one prompt, {"data": [...]} for many."""
+    """Prints one object for one prompt, {"data": [...]} for several."""
     print(json.dumps({"data": results} if many else results[0], ensure_ascii=False))

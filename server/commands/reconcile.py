@@ -1,4 +1,4 @@
-"""`p2l-router reconcile`: the ledger against a provider's usage export."""
+"""`p2l-router reconcile`: compares the ledger with a provider's usage export."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Exit 1 where they differ by more than the tolerance and nothing is corrected.
+    """Runs the command; returns 1 where they differ by more than the tolerance and nothing is
+    corrected.
 
     Raises ConfigError, DataError, StorageError.
     """

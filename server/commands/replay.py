@@ -23,7 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """0 where every attempt comes out the same, 1 where not. Raises DataError."""
+    """Runs the command; returns 0 where every attempt comes out the same, otherwise 1. Raises
+    DataError."""
     receipt = _read(args.receipt)
     try:
         models, differences = replay(receipt, _slow_lane(receipt))
@@ -45,7 +46,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _slow_lane(receipt: dict[str, Any]) -> GeneralLp | None:
-    """Only where an attempt took it: compiling takes a while. Raises ExtraMissingError."""
+    """The solver, loaded only where an attempt used it, since compiling takes a while. Raises
+    ExtraMissingError."""
     if "solver" not in _lanes(receipt.get("attempts")):
         return None
     try:
@@ -55,7 +57,7 @@ def _slow_lane(receipt: dict[str, Any]) -> GeneralLp | None:
 
 
 def _lanes(attempts: object) -> set[object]:
-    """How each attempt was decided; whether it is one is for `replay` to say."""
+    """How each attempt was decided; `replay` itself reports malformed attempts."""
     decisions = [a.get("decision") for a in _objects(attempts)]
     lanes = [decision.get("lane") for decision in _objects(decisions)]
     return {lane for lane in lanes if isinstance(lane, str)}

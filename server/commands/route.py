@@ -1,4 +1,4 @@
-"""`p2l-router route`: what would be chosen, without sending anything."""
+"""`p2l-router route`: shows what would be chosen, without sending anything."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def _headers(args: argparse.Namespace) -> Headers:
 async def _decide_all(
     settings: Settings, prompts: list[list[dict[str, Any]]], headers: Headers
 ) -> list[Exchange]:
-    """The same path as POST /v1/route, without HTTP."""
+    """Decides by the same path as POST /v1/route, without HTTP."""
     scorer = build_scorer(settings.scorer)
     planner = Planner(
         build_catalogue(settings),

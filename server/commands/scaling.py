@@ -1,4 +1,4 @@
-"""`p2l-router scaling`: would more votes, or a larger model, help?"""
+"""`p2l-router scaling`: estimates whether more votes, or a larger model, would help."""
 
 from __future__ import annotations
 

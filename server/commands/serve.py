@@ -1,4 +1,4 @@
-"""`p2l-router serve`: the gateway."""
+"""`p2l-router serve`: runs the gateway."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The flags, each with its twin in the environment."""
+    """Adds the flags; each can also be set in the environment."""
     env = os.environ
     parser.add_argument("--config", default=env.get("P2L_CONFIG"), help="YAML (env: P2L_CONFIG)")
     parser.add_argument("--host", default=env.get("P2L_HOST", "127.0.0.1"), help="env: P2L_HOST")
@@ -61,12 +61,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--log-format", default=env.get("P2L_LOG_FORMAT", "text"), choices=FORMATS,
         help="json: an object a line; env: P2L_LOG_FORMAT",
     )  # fmt: skip
-    # the socket that a parent process listens on
+    # The socket on which a parent process listens.
     parser.add_argument("--fd", type=int, help=argparse.SUPPRESS)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Serves until it is told to stop. Raises ConfigError, CheckpointError, StorageError."""
+    """Serves until it is told to stop; returns the exit status. Raises ConfigError,
+    CheckpointError, StorageError."""
     configure(args.log_level, args.log_format)
     settings = settings_from(args.config)
     try:
@@ -84,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
     with _listener(args) as listener:
         catalogue = build_catalogue(settings)
         check_objectives(settings, catalogue)
-        build_upstreams(settings, catalogue)  # a missing key is said once, not by every worker
+        build_upstreams(settings, catalogue)  # a missing key is reported once, not by every worker
         names = leaderboard_names(settings.scorer)
         _announce(args, settings, catalogue, names, listener)
         return Supervisor(_flags(args), listener, args.workers, settings.limits.drain_s).run()
@@ -142,7 +143,7 @@ def _listener(args: argparse.Namespace) -> socket.socket:
 
 
 def _flags(args: argparse.Namespace) -> list[str]:
-    """For a worker. The address is the parent's affair; it is checked here only."""
+    """The flags for a worker. The address is bound by the parent; here it is only checked."""
     flags = ["--host", args.host, "--log-level", args.log_level, "--log-format", args.log_format]
     return flags if args.config is None else [*flags, "--config", args.config]
 
@@ -166,7 +167,7 @@ def _announce(
 
 
 def check_shared(settings: Settings) -> None:
-    """Raises ConfigError for what several processes must count together and cannot."""
+    """Raises ConfigError for state that several processes would have to share and cannot."""
     keys = settings.auth.keys
     limited = [k for k in keys if k.budget_usd or k.requests_per_minute or k.tokens_per_minute]
     if (settings.routing.window_budgets or limited) and redis_url(settings.redis) is None:
@@ -177,7 +178,7 @@ def check_shared(settings: Settings) -> None:
 
 
 def _anything(_: Settings) -> None:
-    """One process counts for itself."""
+    """Accepts everything: a single process shares no state."""
 
 
 def _open_to_all(host: str) -> ConfigError:
@@ -189,7 +190,8 @@ def _open_to_all(host: str) -> ConfigError:
 
 
 def _has_keys(settings: Settings, authenticator: Authenticator) -> bool:
-    """In the configuration or stored; a stored key that was revoked counts: it stays closed."""
+    """Whether there are keys in the configuration or stored. A revoked stored key counts: the
+    gateway stays closed."""
     if not authenticator.is_open:
         return True
     database = database_of(settings.storage, say=None)

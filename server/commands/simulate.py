@@ -1,4 +1,4 @@
-"""`p2l-router simulate`: what the router would have scored and cost on answers already graded."""
+"""`p2l-router simulate`: computes what the router would have scored and cost on graded answers."""
 
 from __future__ import annotations
 

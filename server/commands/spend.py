@@ -1,4 +1,4 @@
-"""`p2l-router spend`: what was spent."""
+"""`p2l-router spend`: reports what was spent."""
 
 from __future__ import annotations
 

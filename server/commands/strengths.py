@@ -1,4 +1,4 @@
-"""`p2l-router strengths`: where each model is stronger or weaker than it is overall."""
+"""`p2l-router strengths`: finds where each model is stronger or weaker than it is overall."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> None:
-    """Raises DataError, ExtraMissingError."""
+    """Checks the arguments. Raises DataError, ExtraMissingError."""
     from p2l_model.analysis.report import require_jinja
     from p2l_model.errors import DataError
 

@@ -1,4 +1,4 @@
-"""`p2l-router train`: votes in, a checkpoint out."""
+"""`p2l-router train`: trains a checkpoint from votes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`p2l-router watch`: does live feedback still agree with what was predicted?"""
+"""`p2l-router watch`: checks whether live feedback still agrees with the predictions."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Exit 1 where an alarm is raised. Raises P2LError, ConfigError."""
+    """Runs the command; returns 1 where an alarm is raised. Raises P2LError, ConfigError."""
     from p2l_model.analysis.drift import Limits
     from p2l_model.errors import DataError
 
@@ -78,7 +78,7 @@ class Gauges:
         start_http_server(port, addr="127.0.0.1", registry=registry)
 
     def show(self, report: DriftReport, skipped: int) -> None:
-        """What is not known is NaN."""
+        """Shows a report. Unknown values are NaN."""
         for name, metric in self._numbers.items():
             value = getattr(report, name)
             metric.set(float("nan") if value is None else value)

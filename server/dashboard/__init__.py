@@ -1,1 +1,1 @@
-"""The dashboard: a page, its files, and what its numbers are made of."""
+"""The dashboard: its page, its files, and the computation of its numbers."""

@@ -1,4 +1,4 @@
-"""The page's files, read once: plain HTML, CSS and modules of JavaScript that need no build."""
+"""The page's files, read once: plain HTML, CSS and JavaScript modules that need no build."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _TYPES: Final = {
     "js": "text/javascript; charset=utf-8",
     "svg": "image/svg+xml",
 }
-# Nothing from elsewhere, nothing inline: what a model or a caller named can only ever be text.
+# Nothing from other origins and nothing inline: names from models or callers can only ever be text.
 _POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -32,7 +32,7 @@ SECURITY_HEADERS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Asset:
-    """etag: quoted, of the content."""
+    """A file. etag: the quoted hash of its content."""
 
     content: bytes
     media_type: str
@@ -41,7 +41,7 @@ class Asset:
 
 @cache
 def assets() -> Mapping[str, Asset]:
-    """By file name. What is not in the folder cannot be asked for."""
+    """The files by name. Only files in the folder can be requested."""
     folder = files("server.dashboard") / "static"
     return {file.name: _asset(file.name, file.read_bytes()) for file in folder.iterdir()}
 

@@ -1,4 +1,4 @@
-"""What routing saved against always asking the best model, from stored receipts."""
+"""Computes what routing saved against always asking the best model, from stored receipts."""
 
 from __future__ import annotations
 
@@ -27,16 +27,15 @@ class _Sums:
 @dataclass(slots=True)
 class _Study:
     spent_usd: Decimal = Decimal(0)
-    # what each prompt's leaderboard and prices say of each model that could have answered it
+    # What each prompt's leaderboard and prices say about each model that could have answered it.
     models: defaultdict[str, _Sums] = field(default_factory=lambda: defaultdict(_Sums))
     compared: list[tuple[Mapping[str, tuple[Decimal, float]], str]] = field(default_factory=list)
 
 
 def savings(sent: Iterable[Sent]) -> dict[str, Any]:
-    """The best model is the one with the highest mean win rate among those that could have answered
-    most requests. Both sides are expected values for the same prompts, so that an answer's length
-    by chance is on neither; what was really spent stands beside them.
-    """
+    """The savings. The best model is the one with the highest mean win rate among those that could
+    have answered most requests. Both sides are expected values for the same prompts, so that the
+    chance length of an answer affects neither; the real cost is reported beside them."""
     study = _Study()
     for one in sent:
         _note(study, one)
@@ -62,7 +61,7 @@ def _note(study: _Study, one: Sent) -> None:
     seen = _candidates(one.attempts[0])
     chosen = one.attempts[-1]["decision"]["model"]
     study.spent_usd += usd(one.cost_pico)
-    if chosen not in seen:  # its price or its win rate is not known: there is nothing to compare
+    if chosen not in seen:  # its price or its win rate is unknown: there is nothing to compare
         return
     study.compared.append((seen, chosen))
     for model, (cost_usd, win_rate) in seen.items():
@@ -70,8 +69,8 @@ def _note(study: _Study, one: Sent) -> None:
 
 
 def _candidates(attempt: Mapping[str, Any]) -> dict[str, tuple[Decimal, float]]:
-    """Model -> (expected cost, win rate), as it was before anything failed. A model is out where
-    the request asks for what it cannot do; one beyond the budget is not out."""
+    """Maps each model to (expected cost, win rate), before any attempt failed. A model is excluded
+    where it cannot do what the request asks for; a model beyond the budget is included."""
     rows = attempt["decision"]["alternatives"]
     return {
         row["model"]: (Decimal(row["expected_cost_usd"]), row["win_rate"])
@@ -81,7 +80,7 @@ def _candidates(attempt: Mapping[str, Any]) -> dict[str, tuple[Decimal, float]]:
 
 
 def _best(study: _Study) -> str:
-    """Empty where nothing can be compared."""
+    """The best model; empty where nothing can be compared."""
     often = [
         (sums.win_rate / sums.requests, model)
         for model, sums in study.models.items()

@@ -1,4 +1,4 @@
-"""What is stored and what is in force, as the dashboard's JSON. Amounts are USD."""
+"""The dashboard's JSON for stored records and for the current state. Amounts are in USD."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from server.storage.activity import provider_outcomes
 from server.storage.rows import MICRO, decoded_tags, micros
 
 HEALTH_SPAN_S: Final = 3600.0
-# Each window is a sum over the ledger: a gateway with thousands of keys shows the first.
+# Each window is a sum over the ledger: a gateway with thousands of keys shows only the first ones.
 MOST_WINDOWS: Final = 50
 
 
 def overview(state: State) -> dict[str, Any]:
-    """The gateway as it is now. Reads memory only."""
+    """The current state of the gateway. Reads memory only."""
     gateway = state.gateway
     cards = list(gateway.planner.catalogue.values())
     unknown = set(coverage(cards, gateway.planner.scorer.models).without_coefficient)
@@ -53,8 +53,8 @@ def overview(state: State) -> dict[str, Any]:
 
 
 def providers(state: State) -> list[dict[str, Any]]:
-    """How each has done in the last hour, by the ledger of all gateways, and this one's breaker.
-    Blocks. Raises StorageError."""
+    """Each provider's record of the last hour, from the ledger of all gateways, and its breaker in
+    this one. Blocks. Raises StorageError."""
     now = time.time()
     lately = provider_outcomes(state.store.database, now - HEALTH_SPAN_S)
     breakers = state.gateway.health.states()["provider"]
@@ -76,8 +76,7 @@ def providers(state: State) -> list[dict[str, Any]]:
 
 
 def windows(state: State) -> list[dict[str, Any]]:
-    """Every budget over time, with what is spent of it by the ledger. Blocks. Raises
-    StorageError."""
+    """Every window with its spend by the ledger. Blocks. Raises StorageError."""
     return [
         {
             "key": spec.key_name,
@@ -114,7 +113,7 @@ def attempt_json(row: Row[Any]) -> dict[str, Any]:
 
 
 def receipt_json(document: dict[str, Any]) -> dict[str, Any]:
-    """A receipt in a line."""
+    """A summary of a receipt."""
     decision = document["attempts"][-1]["decision"]
     return {
         "request_id": document["request_id"],

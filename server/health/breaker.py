@@ -1,10 +1,6 @@
-"""A circuit breaker: after too many failures nothing is sent for a while, then one probe is.
+"""A circuit breaker: after too many failures nothing is sent for a while, then one probe.
 
-A pure state machine: time comes in with every call (monotonic seconds), so does chance.
-
-CLOSED     requests go out and are counted; too many failures open it
-OPEN       nothing goes out; each failed probe doubles how long
-HALF_OPEN  one request at a time goes out as a probe: its success closes, its failure opens
+A pure state machine: the time (monotonic seconds) and random numbers are passed in.
 """
 
 from __future__ import annotations
@@ -18,12 +14,14 @@ from router.record import record
 from server.config.settings.breaker_rules import BreakerRules
 
 _BUCKETS = 6
-# Probes of several gateways are spread around the time that the rules say, by a fifth.
+# The probes of several gateways are spread by up to a fifth beyond the time in the rules.
 _LATEST: Final = 1.2
 
 
 class BreakerState(Enum):
-    """See the module."""
+    """The state of a breaker. CLOSED: requests are sent and counted; too many failures open it.
+    OPEN: nothing is sent; each failed probe doubles the time. HALF_OPEN: one request at a time is
+    sent as a probe; its success closes the breaker, its failure opens it."""
 
     CLOSED = "closed"
     OPEN = "open"
@@ -32,7 +30,7 @@ class BreakerState(Enum):
 
 @record(frozen=True, slots=True)
 class Permit:
-    """A request that was let out. era: the breaker's at that time; later eras ignore it."""
+    """A request that was allowed. era: the breaker's era at that time; later eras ignore it."""
 
     era: int
     probe: bool
@@ -42,8 +40,8 @@ _OF_NO_ERA: Final = Permit(-1, probe=False)
 
 
 class Breaker:
-    """One per model and one per provider. chance: uniform in [0, 1), spreads the probes of
-    several gateways."""
+    """There is one breaker for each model and for each provider. chance: returns a uniform number
+    in [0, 1), which spreads the probes of several gateways."""
 
     def __init__(self, rules: BreakerRules, chance: Callable[[], float]) -> None:
         self._rules = rules
@@ -58,25 +56,25 @@ class Breaker:
         self._probing = False
 
     def follow(self, rules: BreakerRules, now: float) -> None:
-        """Other rules from now on. One that is open stays open, no longer than they allow."""
+        """Applies new rules. An open breaker stays open, but no longer than they allow."""
         if rules.window_s != self._rules.window_s:
             self._window = _Window(rules.window_s)
         self._open_until = min(self._open_until, now + _LATEST * rules.max_open_s)
         self._rules = rules
 
     def state(self, now: float) -> BreakerState:
-        """An open breaker whose time is over is half open."""
+        """The current state. An open breaker whose time has passed is half open."""
         if self._state is BreakerState.OPEN and now >= self._open_until:
             return BreakerState.HALF_OPEN
         return self._state
 
     @property
     def is_closed(self) -> bool:
-        """Requests go out; only a failure can change that."""
+        """Whether requests are sent; only a failure can change that."""
         return self._state is BreakerState.CLOSED
 
     def wait_s(self, now: float) -> float:
-        """Seconds to leave it alone; 0 where a request may go out now."""
+        """The seconds for which nothing may be sent; 0 where a request may be sent now."""
         if self._state is BreakerState.CLOSED:
             return 0.0
         state = self.state(now)
@@ -87,7 +85,8 @@ class Breaker:
         return 0.0
 
     def begin(self, now: float) -> Permit:
-        """A request goes out. One that goes out while another probes is counted as nothing."""
+        """Records that a request is sent. One that is sent during another's probe is not
+        counted."""
         state = self.state(now)
         if state is BreakerState.HALF_OPEN and not self._probing:
             self._probing = True
@@ -95,7 +94,7 @@ class Breaker:
         return self._permit if state is BreakerState.CLOSED else _OF_NO_ERA
 
     def succeed(self, permit: Permit, now: float) -> None:
-        """The request was answered."""
+        """Records that the request was answered."""
         if permit.era != self._era:
             return
         if permit.probe:
@@ -104,7 +103,7 @@ class Breaker:
         self._window.add(now, failed=False)
 
     def fail(self, permit: Permit, now: float) -> None:
-        """The request failed for a reason that is not the caller's."""
+        """Records that the request failed for a reason that is not the caller's."""
         if permit.era != self._era:
             return
         self._in_a_row += 1
@@ -113,7 +112,7 @@ class Breaker:
             self._open(now)
 
     def abandon(self, permit: Permit) -> None:
-        """Nobody waited for the outcome: it says nothing."""
+        """Records that nobody waited for the outcome: it is not counted."""
         if permit.probe and permit.era == self._era:
             self._probing = False
 
@@ -161,7 +160,7 @@ class _Window:
         self._buckets[-1][2] += failed
 
     def totals(self, now: float) -> tuple[int, int]:
-        """(requests, failures)"""
+        """Returns (requests, failures)."""
         oldest = int(now // self._bucket_s) - _BUCKETS
         recent = [bucket for bucket in self._buckets if bucket[0] > oldest]
         return sum(bucket[1] for bucket in recent), sum(bucket[2] for bucket in recent)

@@ -1,4 +1,4 @@
-"""What the gateway knows of its upstreams: which models to leave alone, why and for how long."""
+"""Records the health of models and providers: which models to leave alone, why and for how long."""
 
 from __future__ import annotations
 
@@ -24,14 +24,15 @@ from server.upstream.errors import (
     UpstreamTimeoutError,
 )
 
-# What a caller is told to wait for a model that only another configuration can bring back.
+# The longest wait that a caller is told, for a model that only another configuration can bring
+# back.
 _LONGEST_WAIT_S: Final = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
 class Resting:
-    """A model that is left alone. wait_s: for how long. rate_limited: it said so itself (429).
-    timed_out: what it failed by last."""
+    """A model that rests. wait_s: for how long, in seconds. rate_limited: its provider asked for it
+    (429). timed_out: its last failure was a timeout."""
 
     reason: str
     wait_s: float
@@ -40,7 +41,7 @@ class Resting:
 
 
 class _Watch:
-    """Tells how the block ended: by what error, or by none."""
+    """A context that records how its block ended: with which error, or with none."""
 
     __slots__ = ("_ended",)
 
@@ -48,14 +49,15 @@ class _Watch:
         self._ended = ended
 
     def __enter__(self) -> None:
-        """Nothing is to be done."""
+        """Does nothing: only the end counts."""
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         self._ended(error)
 
 
 class Health:
-    """clock: monotonic seconds. chance: uniform in [0, 1)."""
+    """The health of all models and providers. clock: monotonic seconds. chance: returns a uniform
+    number in [0, 1)."""
 
     def __init__(
         self, rules: BreakerRules, clock: Callable[[], float], chance: Callable[[], float]
@@ -67,15 +69,16 @@ class Health:
         self._rules = rules
         self._models: defaultdict[str, Breaker] = defaultdict(self._new_breaker)
         self._providers: defaultdict[str, Breaker] = defaultdict(self._new_breaker)
-        # by model: what its last failure was
+        # By model: its last failure.
         self._last: dict[str, UpstreamError] = {}
-        # by model: what its provider refused it for, and until when it is not asked again
+        # By model: what its provider refused it for, and the time until which it is not asked
+        # again.
         self._refused: dict[str, tuple[str, float]] = {}
-        # nothing has failed since somebody last looked and found nothing wrong
+        # Nothing has failed since the last check, which found no fault.
         self._all_well = True
 
     def resting(self, cards: Iterable[ModelCard]) -> dict[str, Resting]:
-        """The models among cards to leave alone now, by name."""
+        """The models among the cards that rest now, by name."""
         if self._all_well:
             return {}
         now = self.clock()
@@ -89,7 +92,7 @@ class Health:
         return found
 
     def watching(self, card: ModelCard) -> AbstractContextManager[None]:
-        """Around one attempt: its outcome is noted, whichever it is."""
+        """A context around one attempt, which records its outcome."""
         now = self.clock()
         model = self._models[card.name].begin(now)
         provider = self._providers[card.provider].begin(now)
@@ -99,7 +102,7 @@ class Health:
         self, card: ModelCard, model: Permit, provider: Permit, error: BaseException | None
     ) -> None:
         if error is None or isinstance(error, UpstreamRejectedError):
-            # what is the caller's fault is none of the provider's: it is well
+            # A fault of the caller's is no failure of the provider.
             self._succeeded(card, model, provider)
         elif isinstance(error, UpstreamModelRefusedError):
             self._succeeded(card, model, provider)
@@ -111,7 +114,7 @@ class Health:
             self._providers[card.provider].abandon(provider)
 
     def _rest_refused(self, card: ModelCard, error: UpstreamModelRefusedError) -> None:
-        """The provider is well; this model may have to be left alone all the same."""
+        """The provider is healthy; this model may have to rest nevertheless."""
         if error.lasts:
             self._refused[card.name] = f"{error.message}: change the configuration", math.inf
         elif error.retry_after_s is not None:
@@ -123,12 +126,12 @@ class Health:
 
     @property
     def rules(self) -> BreakerRules:
-        """Those in force."""
+        """The current rules."""
         return self._rules
 
     def configured_anew(self, rules: BreakerRules | None = None) -> None:
-        """The configuration has changed: what was refused for good is tried again. rules: those of
-        the breakers from now on, the same where none are given."""
+        """Applies a new configuration: permanent refusals are tried again. rules: the new rules of
+        the breakers; None: unchanged."""
         self._refused.clear()
         if rules is not None:
             self._rules = rules
@@ -136,14 +139,15 @@ class Health:
                 breaker.follow(rules, self.clock())
 
     def broke(self, card: ModelCard) -> None:
-        """A stream of the model failed after it had begun."""
+        """Records that a stream of the model failed after it had begun."""
         now = self.clock()
         self._all_well = False
         breaker = self._models[card.name]
         breaker.fail(breaker.begin(now), now)
 
     def states(self) -> dict[str, dict[str, str]]:
-        """Every breaker that ever counted anything, for metrics: kind -> name -> state."""
+        """The state of every breaker that has counted anything, for metrics: kind -> name ->
+        state."""
         now = self.clock()
         kinds = {"model": self._models, "provider": self._providers}
         return {
@@ -192,7 +196,7 @@ class Health:
         if limited or error.retry_after_s is not None:
             self._cooldowns.start(card.name, error.retry_after_s)
         if limited or error.stage is Stage.WAITING:
-            # it lives, or was never asked: neither well nor ill
+            # The model answered, or was never asked: this is neither a success nor a failure.
             self._models[card.name].abandon(model)
             self._providers[card.provider].abandon(provider)
             return

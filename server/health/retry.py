@@ -1,4 +1,4 @@
-"""When to ask the same model once more: full jitter, and a budget that stops a stampede."""
+"""When to retry the same model: full jitter, and a budget that prevents retry storms."""
 
 from __future__ import annotations
 
@@ -12,17 +12,19 @@ _CAP_S = 2.0
 def full_jitter_s(n_retries: int, chance: Callable[[], float]) -> float:
     """Seconds before the next try: uniform between 0 and an exponential bound (100 ms to 2 s).
 
-    n_retries: those made so far. "Full jitter" of Brooker, Exponential Backoff And Jitter, 2015.
+    n_retries: the retries made so far. "Full jitter" of Brooker, Exponential Backoff And Jitter,
+    2015.
     """
     return chance() * min(_CAP_S, _BASE_S * 2.0 ** min(n_retries, 32))
 
 
 @dataclass(slots=True)
 class RetryBudget:
-    """Retries may be a share of the requests, and a few per second besides.
+    """A limit on retries: a share of the requests, and a few per second in addition.
 
-    Where everything fails, each request would otherwise be sent several times, to providers that
-    are failing already. ratio: retries per request; per_s: the floor for a quiet gateway.
+    Where everything fails, each request would otherwise be sent several times to providers that are
+    failing already. ratio: retries per request; per_s: the minimum rate for a gateway with few
+    requests.
     """
 
     ratio: float = 0.2
@@ -32,11 +34,11 @@ class RetryBudget:
     _at: float | None = None
 
     def request(self, now: float) -> None:
-        """A request came in. now: monotonic seconds."""
+        """Counts a request. now: monotonic seconds."""
         self._refill(now, self.ratio)
 
     def take(self, now: float) -> bool:
-        """Whether one retry may be made; it is then taken off."""
+        """Whether one retry may be made; it is then deducted."""
         self._refill(now, 0.0)
         if self._balance < 1.0:
             return False

@@ -1,1 +1,1 @@
-"""Around the application: connections, signals, several processes on one port."""
+"""Runs the application: connections, signals, several processes on one port."""

@@ -1,7 +1,7 @@
-"""uvicorn's HTTP protocol, with the limits and manners that it leaves to a proxy.
+"""uvicorn's HTTP protocol, with the limits that uvicorn leaves to a proxy.
 
-A caller has so long to send a request's head, may send only so much of it, and may not stop
-reading for ever. What is no HTTP is answered in OpenAI's envelope, like every other error.
+The time and the size of a request's head are limited, and a caller may not stop reading for ever.
+Data that is not HTTP is answered in OpenAI's envelope, like every other error.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _END_OF_HOST = re.compile(rb"[/?#]")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionLimits:
-    """Times in seconds."""
+    """The limits of a connection, times in seconds."""
 
     max_connections: int
     max_header_bytes: int
@@ -42,7 +42,7 @@ class ConnectionLimits:
 
     @classmethod
     def of(cls, limits: LimitsSettings) -> ConnectionLimits:
-        """Those of a configuration."""
+        """The limits in a configuration."""
         return cls(
             max_connections=limits.max_connections,
             max_header_bytes=limits.max_header_bytes,
@@ -52,7 +52,7 @@ class ConnectionLimits:
 
 
 class GuardedProtocol(HttpToolsProtocol):
-    """One connection."""
+    """One connection of a caller."""
 
     def __init__(
         self,
@@ -90,7 +90,7 @@ class GuardedProtocol(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         super().data_received(data)
-        # one whose head has come as a whole needs no timer
+        # A connection whose head has arrived as a whole needs no timer.
         if self._head_timer is None and self._is_idle() and not self.transport.is_closing():
             self._await_head()
         if self._in_head:
@@ -112,15 +112,15 @@ class GuardedProtocol(HttpToolsProtocol):
             self._name_target_host()
         super().on_headers_complete()
         if self.cycle is None or self.cycle.scope is not self.scope:
-            return  # it was none, but the wish for another protocol
+            return  # it was not a request, but an upgrade to another protocol
         turn = Turn(self, self.cycle)
         introduce(self.scope, turn)
         if self.scope["method"] == "POST":
             self.cycle.transport = turn  # type: ignore[assignment]
 
     def _name_target_host(self) -> None:
-        """The host of an absolute request target (RFC 9112, 3.2.2) is one that the request is sent
-        to, as much as that of its Host header."""
+        """Treats the host in an absolute request target (RFC 9112, 3.2.2) as a host that the
+        request is sent to, like that of its Host header."""
         scheme, found, rest = self.url.partition(b"://")
         if found and scheme.isalpha():
             host = _END_OF_HOST.split(rest, 1)[0]
@@ -144,7 +144,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._refuse(400, "This is not a valid HTTP request.", "invalid_request")
 
     def _unsupported_upgrade_warning(self) -> None:
-        # nothing is wrong with us; the request is answered as if it had asked for no upgrade
+        # This is no fault: the request is answered as if it had asked for no upgrade.
         pass
 
     def _is_idle(self) -> bool:
@@ -157,7 +157,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def _head_is_late(self) -> None:
         self._head_timer = None
         if self._head_bytes == 0:
-            # it never said a word: there is nothing to answer
+            # The caller never sent anything: there is nothing to answer.
             self.transport.abort()
         else:
             self._refuse(408, "The request did not arrive in time.", "request_timeout")
@@ -175,12 +175,12 @@ class GuardedProtocol(HttpToolsProtocol):
         self._in_head = False
         if self._is_idle():
             self.transport.write(_response(status, message, code))
-        # a caller that is being answered gets no second answer into the middle of the first
+        # A caller that is being answered gets no second answer in the middle of the first.
         self.transport.close()
 
 
 def protocol_factory(limits: ConnectionLimits) -> Callable[..., GuardedProtocol]:
-    """What uvicorn calls for every connection."""
+    """The factory that uvicorn calls for every connection."""
     return partial(GuardedProtocol, limits)
 
 

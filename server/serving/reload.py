@@ -1,4 +1,4 @@
-"""A new configuration for a running gateway. What is under way ends by the old one."""
+"""Applies a new configuration to a running gateway. Requests in progress end under the old one."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from server.readiness.objectives import check_objectives
 from server.state import State
 
 _LOG = logging.getLogger("p2l_router")
-# Settings that a running process does not change: by them something was opened, bound or connected.
-# All others are followed (a test goes through every one of them).
+# Settings that a running process cannot change, since something was opened, bound or connected with
+# them. All others are applied (a test goes through every one of them).
 NEEDS_RESTART: Final = frozenset(
     {
         "limits.drain_s",
@@ -48,14 +48,15 @@ NEEDS_RESTART: Final = frozenset(
     }
 )
 _POLL_S = 0.2
-# A log line names so many settings.
+# A log line names at most this many settings.
 _MOST_NAMED: Final = 50
 
 
 @dataclass
 class Reloader:
-    """config: the path of the file; None: the default configuration, by the environment. check:
-    raises ConfigError for settings that this process could not have been started with."""
+    """Reloads the configuration. config: the path of the file; None: the default configuration, by
+    the environment. check: raises ConfigError for settings with which this process could not have
+    been started."""
 
     state: State
     config: str | None
@@ -68,7 +69,7 @@ class Reloader:
         self._checkpoint = checkpoint_version(self.state.settings.scorer)
 
     async def __call__(self) -> None:
-        """Reads the file again. Where it cannot be used, says why and changes nothing."""
+        """Reads the file again. Where it cannot be used, logs the reason and changes nothing."""
         try:
             wanted = settings_from(self.config, self.environ)
             self.check(wanted)
@@ -76,7 +77,7 @@ class Reloader:
         except (ConfigError, MissingKeyError, P2LError) as error:
             _LOG.error("the configuration stays as it was: %s", error)
         except Exception as error:
-            # nobody waits for this task: its failure would be silence
+            # Nobody awaits this task: without a log line its failure would go unnoticed.
             _LOG.error("the configuration stays as it was: %s", kind_and_place(error))
 
     async def _apply(self, wanted: Settings) -> None:
@@ -90,7 +91,7 @@ class Reloader:
         has_new_scorer = settings.scorer != old.scorer or checkpoint != self._checkpoint
         replaced = self.state.gateway
         gateway = await self._built(settings, replaced, with_new_scorer=has_new_scorer)
-        # once more: a key may have been revoked since, and this was awaited
+        # Once more: a key may have been revoked during the await.
         authenticator.with_stored_of(self.state.authenticator)
         self.state.replace(settings, gateway, authenticator)
         self._checkpoint = checkpoint
@@ -105,8 +106,8 @@ class Reloader:
     async def _built(
         self, settings: Settings, previous: Gateway, *, with_new_scorer: bool
     ) -> Gateway:
-        """The gateway in place of the previous one. Where it cannot be built, nothing is left of
-        it."""
+        """Builds the gateway that replaces the previous one. Where that fails, nothing of it
+        remains."""
         catalogue = build_catalogue(settings)
         await asyncio.to_thread(check_objectives, settings, catalogue, self.environ)
         upstreams = build_upstreams(settings, catalogue, self.environ)
@@ -130,7 +131,8 @@ class Reloader:
     def _check_ready(
         self, settings: Settings, catalogue: Sequence[ModelCard], scorer: Scorer
     ) -> None:
-        """Raises ConfigError naming what requests would fail by and do not fail by now."""
+        """Raises ConfigError, which names what requests would fail by although they do not fail
+        now."""
         old, columns_now = self.state.settings, self.state.gateway.planner.scorer.models
         if not scorer.models:
             return  # no model service has answered yet: requests will tell
@@ -154,7 +156,7 @@ def _told(names: Sequence[str]) -> str:
 
 
 async def _retire(gateway: Gateway, scorer: Scorer | None) -> None:
-    """Closes what is no longer used, once nobody uses it."""
+    """Closes the previous gateway's parts once nobody uses them."""
     while gateway.under_way > 0:  # noqa: ASYNC110 - rare, and nothing waits for it
         await asyncio.sleep(_POLL_S)
     async with Closing() as closing:

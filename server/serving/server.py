@@ -1,4 +1,4 @@
-"""uvicorn's server with our way to stop and to change: SIGTERM drains, SIGHUP reloads."""
+"""uvicorn's server with our own stop and reload: SIGTERM drains, SIGHUP reloads."""
 
 from __future__ import annotations
 
@@ -16,16 +16,17 @@ import uvicorn
 from server.gateway.admission import Admission
 from server.process.tcp import AT_REST_S
 
-# For what is already written to reach its caller, once nothing is under way.
+# The seconds in which the data already written may reach its callers, once no request is in
+# progress.
 _LAST_WORDS_S = 2
 
 
 class GatewayServer(uvicorn.Server):
-    """The first SIGTERM or SIGINT lets nobody in any more (503 with Retry-After, /readyz too) and
-    waits until nothing is under way, drain_s at most; what is still going then is ended with an
-    error event. A second signal does not wait.
+    """The first SIGTERM or SIGINT refuses new requests (503 with Retry-After, /readyz too) and
+    waits, for at most drain_s, until no request is in progress; the remaining ones are ended with
+    an error event. A second signal does not wait.
 
-    reload: called on SIGHUP, one at a time.
+    reload: called on SIGHUP, one call at a time.
     """
 
     def __init__(
@@ -83,7 +84,8 @@ class GatewayServer(uvicorn.Server):
 
 
 def server_config(app: object, protocol: Callable[..., asyncio.Protocol]) -> uvicorn.Config:
-    """What no caller may say about himself (X-Forwarded-*) is not believed."""
+    """uvicorn's configuration. Headers by which a caller could claim another address
+    (X-Forwarded-*) are not trusted."""
     return uvicorn.Config(
         app,  # type: ignore[arg-type]
         http=protocol,  # type: ignore[arg-type]

@@ -1,4 +1,5 @@
-"""Several processes on one port: they share the listening socket, one parent looks after them."""
+"""Runs several processes on one port: they share the listening socket, and a parent supervises
+them."""
 
 from __future__ import annotations
 
@@ -11,18 +12,19 @@ import time
 from collections.abc import Sequence
 from types import FrameType
 
-# A worker that dies at once would otherwise be started in a tight loop.
+# A worker that dies at once would otherwise be restarted in a tight loop.
 _RESTART_PAUSE_S = 1.0
 _POLL_S = 0.2
-# Beyond its own drain limit a worker is given this long.
+# The seconds that a worker is given beyond its own drain limit.
 _GRACE_S = 10.0
 _BAD_INPUT = 2
 
 
 class Supervisor:
-    """Starts n workers, starts those again that die, passes SIGHUP on, stops all on SIGTERM.
+    """Starts n workers, restarts those that die, passes SIGHUP on, and stops all of them on
+    SIGTERM.
 
-    arguments: of `p2l-router serve`, for a worker; the socket's number is added.
+    arguments: those of `p2l-router serve` for a worker; the socket's number is added.
     """
 
     def __init__(
@@ -37,7 +39,7 @@ class Supervisor:
         self._started_at = 0.0
 
     def run(self) -> int:
-        """Until it is told to stop, or a worker finds the configuration at fault (2)."""
+        """Runs until it is told to stop, or until a worker finds the configuration at fault (2)."""
         for sig in (signal.SIGTERM, signal.SIGINT):
             signal.signal(sig, self._on_stop)
         signal.signal(signal.SIGHUP, self._on_reload)
@@ -62,12 +64,12 @@ class Supervisor:
             self._workers.append(self._spawn())
 
     def _spawn(self) -> subprocess.Popen[bytes]:
-        # -P: a folder named "server" in the working directory must not shadow ours
+        # -P: a folder named "server" in the working directory must not shadow this package.
         code = "from server.cli import main; raise SystemExit(main())"
         return subprocess.Popen(  # noqa: S603
             [sys.executable, "-P", "-c", code, "serve", *self._arguments],
             pass_fds=[self._listener.fileno()],
-            # a Ctrl-C in the terminal is ours to pass on
+            # A Ctrl-C in the terminal is passed on by the parent.
             start_new_session=True,
         )
 
@@ -83,7 +85,7 @@ class Supervisor:
 
     def _on_stop(self, _: int, __: FrameType | None) -> None:
         if self._stopping.is_set():
-            # the second time, nobody waits
+            # At the second signal nobody waits.
             self._signal(signal.SIGTERM)
         self._stopping.set()
 

@@ -1,4 +1,4 @@
-"""One request on a connection: the caller's end of it, and the way its answer goes back."""
+"""One request on a connection: the caller's side of it, and the path of its answer."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCy
 if TYPE_CHECKING:
     from server.serving.protocol import GuardedProtocol
 
-# An answer that says "go on", before the answer.
+# The beginning of an interim answer, which precedes the answer.
 _INTERIM: Final = b"HTTP/1.1 1"
 _LINE_END: Final = b"\r\n"
 
 
 class JoinedWrites:
-    """A transport that holds the head of an answer until its first bytes of body are there too,
-    the end of the event loop's round at the latest: one system call and one packet for both."""
+    """A transport that holds the head of an answer until the first bytes of its body are there,
+    or at the latest until the end of the event loop's round: one system call and one packet for
+    both."""
 
     __slots__ = ("_head", "_is_past", "_loop", "_transport")
 
@@ -55,15 +56,15 @@ class JoinedWrites:
 
 
 class Turn(JoinedWrites):
-    """See server.http.disconnect.Peer; also the transport of the answer."""
+    """Implements server.http.disconnect.Peer; it is also the transport of the answer."""
 
     __slots__ = ("_cycle", "_protocol")
 
     def __init__(self, protocol: GuardedProtocol, cycle: RequestResponseCycle) -> None:
         super().__init__(protocol.transport, protocol.loop)
         self._protocol = protocol
-        # the cycle holds this, by its scope and as its transport: it would be garbage to be looked
-        # for, with the headers of its request
+        # The cycle refers to this object, by its scope and as its transport: a strong reference
+        # would leave both, with the request's headers, to the garbage collector.
         self._cycle: RequestResponseCycle = weakref.proxy(cycle)
 
     @property
@@ -75,7 +76,7 @@ class Turn(JoinedWrites):
         return self._protocol.is_lost
 
     def when_gone(self, callback: Callable[[], None] | None) -> None:
-        """One request of a connection is served at a time."""
+        """Sets the callback; one request of a connection is served at a time."""
         self._protocol.on_gone = callback
 
     @property
@@ -83,7 +84,7 @@ class Turn(JoinedWrites):
         return bool(self._cycle.response_started)
 
     def break_off(self) -> None:
-        # what uvicorn knows it by that the answer is not to be ended, and that nobody is to blame
+        # This tells uvicorn that the answer will not be ended, and that this is no fault.
         self._cycle.disconnected = True
         self.close()
 
@@ -104,7 +105,7 @@ class Turn(JoinedWrites):
         head = b"".join(lines)
         n_lines = len(lines) // 4 + 1
         if head.count(b"\n") != n_lines or head.count(b"\r") != n_lines or b"\0" in head:
-            return False  # a header holds what none may: uvicorn has a word for it
+            return False  # a header holds a forbidden character: uvicorn reports it
         if b"\r\nconnection: " in head:
             return False  # it may say that this is the last answer
         cycle.response_started = cycle.response_complete = True

@@ -1,9 +1,9 @@
-"""Providers that speak OpenAI's dialect, each with its deviations, as its reference states them.
+"""Providers with OpenAI's API, each with its deviations, as its reference states them.
 
-A field that would change the answer and that a provider does not honour makes its models
-ineligible for the request; one that is not on the provider's list is left out and named in
-x-p2l-left-out-fields. Profiles without a list of their own are for servers of many kinds: they are
-sent what nobody here knows, as long as nothing bounds the request.
+If a provider does not honour a field that would change the answer, its models cannot serve the
+request; a field that is not on the provider's list is left out and named in x-p2l-left-out-fields.
+Profiles without a list of their own are for servers of many kinds: unknown fields are sent to them,
+as long as nothing bounds the request.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from server.upstream.fields import Fields
 from server.upstream.history import Rules, targets
 from server.wire.surface import Surface
 
-# Fields of OpenAI's that are about OpenAI's own service, or of models that only OpenAI has.
+# Fields that concern OpenAI's own service, or models that only OpenAI has.
 _OPENAI_ONLY: Final = frozenset(
     {
         "audio",
@@ -31,9 +31,9 @@ _OPENAI_ONLY: Final = frozenset(
         "web_search_options",
     }
 )
-# How long an answer is to be, and how soon it comes, are wishes.
+# The wished length and speed of an answer are preferences.
 _NOT_SENT: Final = ADVISORY | {"service_tier", "store", "verbosity"}
-# What all of them document.
+# The fields that all of them document.
 _BASIC: Final = frozenset(
     {
         *("frequency_penalty", "max_completion_tokens", "max_tokens", "messages", "model"),
@@ -41,7 +41,7 @@ _BASIC: Final = frozenset(
         *("stream_options", "temperature", "tool_choice", "tools", "top_p"),
     }
 )
-# What stands in `refused` for something deeper than a field of the body.
+# An entry of `refused` for something deeper than a field of the body.
 JSON_SCHEMA: Final = "response_format json_schema"
 MESSAGE_NAMES: Final = "names of messages"
 FORCED_TOOL: Final = "a forced tool_choice"
@@ -51,17 +51,17 @@ FORCED_TOOL: Final = "a forced tool_choice"
 class Profile:
     """How a provider deviates from OpenAI.
 
-    hosts: suffixes by which it is recognised. cap: its name for the output cap, None where both
-    names are heeded. listed: the fields that it documents and that may go out; passes_unknown:
-    others go out too where nothing bounds the request, except unknown, advisory fields it would
-    refuse. refused: what it does not honour. with_files: what goes out beside files where the
-    request is bounded: how to read them without a fee. renamed: our name -> its name.
-    bills: the cost in its answers is what it charges. stream_options: whether a stream's usage
-    must be asked for. fields: see Upstream.fields, by surface and whether the request is bounded.
-    auth: the header that takes the key, where it is no bearer token. history: what it takes of a
-    conversation. strict: whether it refuses fields of tools that are not OpenAI's.
-    user_characters: the most in `user`.
-    client_metadata: whether it knows what Codex says of itself in a Responses body.
+    hosts: suffixes of host names by which it is recognised. cap: its name for the output cap, None
+    where both names are heeded. listed: the fields that it documents and that may be sent;
+    passes_unknown: whether other fields are sent too where nothing bounds the request, except
+    `unknown`, advisory fields that it would refuse. refused: what it does not honour. with_files:
+    fields sent with files where the request is bounded: how to read them without a fee. renamed:
+    our field name -> its field name. bills: whether the cost in its answers is what it charges.
+    stream_options: whether a stream's usage must be requested. fields: see Upstream.fields, by
+    surface and whether the request is bounded. auth: the header that carries the key, where it is
+    not a bearer token. history: the rules for conversations. strict: whether it refuses fields of
+    tools that are not OpenAI's. user_characters: the longest `user`. client_metadata: whether it
+    knows the metadata that Codex adds to a Responses body.
     """
 
     name: str
@@ -88,12 +88,12 @@ class Profile:
     def __post_init__(self) -> None:
         deviates = self.refused or self.unknown or self.renamed or self.cap or self.strict
         nothing = self.developer_role and self.passes_unknown and not deviates
-        # whether a body of chat completions goes out as it is, or as it fits
+        # Whether a chat-completions body is sent without any change, or as its Fit says.
         object.__setattr__(self, "changes_nothing", nothing)
         object.__setattr__(self, "fields", {**self._open(), **self._bounded()})
 
     def sends(self, name: str) -> bool:
-        """Whether a field of chat completions ever goes out."""
+        """Whether a field of chat completions is ever sent."""
         if self.passes_unknown:
             return name not in self.refused and name not in self.unknown
         return name in self.listed or name in self.with_files
@@ -129,7 +129,7 @@ GENERIC: Final = Profile(
 )
 _ALL: Final = (
     GENERIC,
-    # the o-series refuses max_tokens, and every current chat model takes the newer name
+    # The o-series refuses max_tokens, and every current chat model accepts the newer name.
     Profile(
         name="openai",
         history=targets.OPENAI,
@@ -155,14 +155,15 @@ _ALL: Final = (
         name="openrouter",
         history=targets.OPENROUTER,
         user_characters=128,
-        # not models, route, provider, plugins, transforms, preset: they choose another model
+        # Without models, route, provider, plugins, transforms and preset: they choose another
+        # model.
         listed=(OPENAI_CHAT | SAMPLING)
         - {"n", "functions", "function_call", "moderation", "prompt_cache_options", "store"}
         | {"cache_control", "include_reasoning", "reasoning", "structured_outputs", "usage"},
         hosts=("openrouter.ai",),
         cap="max_tokens",
         refused=frozenset({"n", "functions", "function_call", "moderation"}),
-        # without it, files that a model cannot read go to a reader with a fee for each page
+        # Without it, files that a model cannot read go to a reader with a fee for each page.
         with_files={"plugins": [{"id": "file-parser", "pdf": {"engine": "native"}}]},
         bills=True,
     ),
@@ -175,7 +176,7 @@ _ALL: Final = (
         | {"reasoning", "reasoning_effort", "repetition_penalty", "top_k"},
         hosts=("api.together.xyz", "api.together.ai"),
         cap="max_tokens",
-        # its logprobs is a number and its answer has another shape
+        # Its logprobs is a number, and its answer has another form.
         refused=_OPENAI_ONLY | {"logprobs", "top_logprobs", "functions", "function_call"},
         developer_role=False,
     ),
@@ -183,7 +184,7 @@ _ALL: Final = (
         name="groq",
         history=targets.GROQ,
         strict=True,
-        # not search_settings, compound_custom, documents: they search at a price
+        # Without search_settings, compound_custom and documents: they search for a fee.
         listed=_BASIC
         | {"function_call", "functions", "include_reasoning", "metadata", "reasoning_effort"}
         | {"reasoning_format", "service_tier", "user"},
@@ -203,7 +204,7 @@ _ALL: Final = (
         | {"n", "seed", "logit_bias", "functions", "function_call", JSON_SCHEMA},
         developer_role=False,
     ),
-    # answers 422 to a field that it does not know; a stream's last chunk has usage unasked
+    # Answers 422 to an unknown field; a stream's last chunk always has the usage.
     Profile(
         name="mistral",
         history=targets.MISTRAL,
@@ -218,11 +219,11 @@ _ALL: Final = (
         developer_role=False,
         stream_options=False,
     ),
-    # reads over fields that it does not know: what it would not honour must not be sent to it
+    # Ignores unknown fields: a field that it would not honour must not be sent to it.
     Profile(
         name="vllm",
         history=targets.VLLM,
-        # not best_of, min_tokens, ignore_eos, logits_processors, chat_template
+        # Without best_of, min_tokens, ignore_eos, logits_processors and chat_template.
         listed=(
             (OPENAI_CHAT | SAMPLING) - _OPENAI_ONLY - _NOT_SENT - {"functions", "function_call"}
         )
@@ -251,7 +252,7 @@ PROFILES: Final[Mapping[str, Profile]] = {profile.name: profile for profile in _
 
 
 def profile_for(name: str | None, base_url: str) -> Profile:
-    """The named profile, or the one of the address. Raises KeyError for an unknown name."""
+    """The named profile, or the one for the address. Raises KeyError for an unknown name."""
     if name is not None:
         return PROFILES[name]
     host = urlsplit(base_url).netloc.rpartition("@")[2].lower()

@@ -1,8 +1,8 @@
 """The proxies that the environment names, by the rules of the standard library and of curl.
 
-`https_proxy`, `http_proxy` and `all_proxy`, in lower case or capitals; `no_proxy` for what is
-reached directly: `*`, names (with all under them), addresses, networks (10.0.0.0/8), each with a
-port or without. This machine itself is always reached directly.
+`https_proxy`, `http_proxy` and `all_proxy`, in lower or upper case; `no_proxy` for what is reached
+directly: `*`, names (including all names under them), addresses, networks (10.0.0.0/8), each with
+or without a port. This machine itself is always reached directly.
 """
 
 from __future__ import annotations
@@ -21,13 +21,14 @@ _HAS_PORT: Final = re.compile(r"(\[[^\]]+\]|[^:]+):(\d+)")
 
 
 class ProxyUnusableError(ValueError):
-    """The environment names a proxy that cannot be used; the message says which and why."""
+    """The environment names a proxy that cannot be used; the message says which one and why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """scheme: how the proxy itself is spoken to. authorization: the value of Proxy-Authorization.
-    variable: where it is named. url: as it is written there, perhaps with a login in it."""
+    """A proxy. scheme: the protocol of the proxy itself. authorization: the value of
+    Proxy-Authorization. variable: the variable that names it. url: as written there, perhaps with a
+    login."""
 
     variable: str
     scheme: str
@@ -37,14 +38,14 @@ class Proxy:
     url: str = field(default="", repr=False)
 
     def __str__(self) -> str:
-        """Its URL without the login in it."""
+        """Its URL without the login."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.scheme}://{host}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)
 class _Exception:
-    """What one item of no_proxy means. where: a name, an address or a network."""
+    """One item of no_proxy. where: a name, an address or a network."""
 
     where: str | IPv4Address | IPv6Address | IPv4Network | IPv6Network
     port: int | None = None
@@ -61,7 +62,7 @@ class _Exception:
 
 
 class Proxies:
-    """Which proxy, if any, stands between us and a host."""
+    """Finds the proxy, if any, for a host."""
 
     def __init__(
         self,
@@ -71,13 +72,15 @@ class Proxies:
         for_none: bool = False,
         no_proxy: str = "",
     ) -> None:
-        """by_scheme: of the target. for_none: no host is reached by one. no_proxy: as written."""
+        """by_scheme: proxies by the scheme of the target. for_none: whether no host is reached
+        through a proxy. no_proxy: as written."""
         self._by_scheme = {} if for_none else dict(by_scheme)
         self._exceptions = exceptions
         self.no_proxy = no_proxy
 
     def of(self, scheme: str, host: str, port: int) -> Proxy | None:
-        """Raises ProxyUnusableError. host: a name or an address, without brackets."""
+        """The proxy for a target. host: a name or an address, without brackets. Raises
+        ProxyUnusableError."""
         proxy = self._by_scheme.get(scheme)
         if proxy is None or self._is_direct(host.rstrip(".").lower(), port):
             return None
@@ -92,7 +95,7 @@ class Proxies:
         return self.of(parts.scheme, parts.hostname or "", port)
 
     def in_force(self) -> Iterator[tuple[str, Proxy | ProxyUnusableError]]:
-        """(scheme of the target, proxy or what is wrong with it)."""
+        """Yields (scheme of the target, proxy or what is wrong with it)."""
         yield from self._by_scheme.items()
 
     def _is_direct(self, host: str, port: int) -> bool:
@@ -105,7 +108,7 @@ NO_PROXIES: Final = Proxies({})
 
 
 def proxies_of(environ: Mapping[str, str]) -> Proxies:
-    """Those that the environment names."""
+    """The proxies that the environment names."""
     by_scheme: dict[str, Proxy | ProxyUnusableError] = {}
     for scheme in _SCHEMES:
         for name in (f"{scheme}_proxy", "all_proxy"):
@@ -120,13 +123,14 @@ def proxies_of(environ: Mapping[str, str]) -> Proxies:
 
 
 def _variable(environ: Mapping[str, str], name: str) -> tuple[str, str]:
-    """Its name as it is written and its value; lower case counts, even where it is empty."""
+    """Returns a variable's name as written and its value; lower case takes precedence, even where
+    it is empty."""
     name = name if name in environ else name.upper()
     return name, environ.get(name, "").strip()
 
 
 def _proxy(variable: str, value: str) -> Proxy | ProxyUnusableError:
-    # no message quotes the value: there may be a password in it
+    # No message quotes the value: it may hold a password.
     url = value if "://" in value else f"http://{value}"
     parts = urlsplit(url)
     if parts.scheme.startswith("socks"):

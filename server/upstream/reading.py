@@ -1,5 +1,5 @@
-"""The events of one streamed answer in OpenAI's dialect: whether it is whole, and mended where it
-is a chat completion that needs it."""
+"""Reads the events of one streamed answer in OpenAI's form: checks whether it is complete, and
+repairs a chat completion that needs it."""
 
 from __future__ import annotations
 
@@ -15,39 +15,39 @@ from server.upstream.wire import json_object, without_key
 from server.wire.sse import SseEvent
 from server.wire.surface import Surface
 
-# What ends a stream of responses.
+# The events that end a stream of responses.
 _LAST_EVENTS: Final = frozenset({"response.completed", "response.incomplete", "response.failed"})
 
 
 class Reading:
-    """One answer. is_over: [DONE] or the last event of a response has come, and nothing after it
-    is waited for. api_key: is taken out of what a failure says.
+    """Reads one answer. is_over: [DONE] or the last event of a response has come, and nothing more
+    is waited for. api_key: is removed from error messages.
 
-    take: what to send on for an event; None: the event as it is. Raises UpstreamError for one that
-    says that the answer has failed.
+    take: returns the events to be sent for one event; None: the event as it is. Raises
+    UpstreamError for an event which reports that the answer has failed.
     """
 
     def __init__(self, provider: str, surface: Surface, api_key: Secret | None) -> None:
         self._provider = provider
         self._api_key = api_key
         self._chat = ChatStream(provider) if surface is Surface.CHAT else None
-        # itself, where a method around it would be one more call for every chunk
+        # An attribute: a method around it would be one more call for every chunk.
         self.take: Callable[[SseEvent], list[SseEvent] | None]
         self.take = self._watch if self._chat is None else self._chat.take
         self.is_over = False
-        # known of the events of responses alone
+        # Used for the events of responses only.
         self._has_begun = False
         self._has_half = False
         self._finished: dict[object, bool] = {}
 
     def end(self) -> list[SseEvent]:
-        """What is left to be sent when the provider sends no more."""
+        """The remaining events when the provider sends no more."""
         return [] if self._chat is None else self._chat.end()
 
     @property
     def failure(self) -> UpstreamError | None:
-        """Why what has come to an end is no whole answer. A chat completion says for every choice
-        why it ended: [DONE] without it can stand behind half a call."""
+        """Why the finished answer is not complete; None where it is. A chat completion gives a
+        finish reason for every choice: without one, [DONE] may follow an incomplete call."""
         if self._chat is not None:
             if self._chat.failure is not None:
                 return self._chat.failure
@@ -75,7 +75,7 @@ class Reading:
         if event.get("type") == "response.failed" and not self._has_begun:
             raise self._failed(came.data)
         if event.get("type") == "response.output_item.done" and _is_half(event.get("item")):
-            # clients run a call as soon as its item is done
+            # Clients run a call as soon as its item is done.
             self._has_half = True
         if self._has_half and not self.is_over:
             return []
@@ -91,7 +91,8 @@ class Reading:
         return error
 
     def _failed(self, data: bytes) -> UpstreamError:
-        """A response that failed before it said anything: another model can still answer."""
+        """The error of a response that failed before it had content: another model can still
+        answer."""
         response = (json_object(without_key(data, self._api_key)) or {}).get("response")
         said = response if isinstance(response, dict) else {}
         error = said.get("error")
@@ -101,7 +102,7 @@ class Reading:
 
 
 def _is_half(item: object) -> bool:
-    """Whether it is half a call that says that it is a whole one."""
+    """Whether an item is an incomplete call that is reported as complete."""
     if not isinstance(item, dict) or item.get("type") != "function_call":
         return False
     is_whole = whole_arguments(str(item.get("arguments") or "")) is not None
@@ -109,7 +110,7 @@ def _is_half(item: object) -> bool:
 
 
 def check_choices(provider: str, answer: Mapping[str, Any]) -> None:
-    """Raises for a choice that ended in an error, as OpenRouter and Mistral say it."""
+    """Raises an error for a choice that ended in one, as OpenRouter and Mistral report it."""
     choices = answer.get("choices")
     for choice in choices if isinstance(choices, list) else ():
         if isinstance(choice, dict) and choice.get("finish_reason") == "error":

@@ -1,10 +1,10 @@
-"""Which refusals are about the model and not about what the caller asked.
+"""Finds out which refusals concern the model, and not the caller's request.
 
-A routed caller cannot know which model will get the request. Where a provider refuses it because
-of the model (it does not exist, the account may not use it, it does not take a parameter, the
-prompt is too long for it, the provider filters the content), another model can still answer.
+A routed caller cannot know which model will receive the request. Where a provider refuses it
+because of the model (it does not exist, the account may not use it, it does not accept a parameter,
+the prompt is too long for it, the provider filters the content), another model can still answer.
 
-The words are those of the providers' references and of what their servers are seen to send.
+The patterns come from the providers' references and from observed messages of their servers.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from typing import Any, Final
 
 
 class Refusal(StrEnum):
-    """What about the model stands in the way.
+    """The reason for which a model cannot serve a request.
 
     MODEL: it does not exist here, or no more. ACCESS: this account may not use it. QUOTA: the
-    account is out of credit. PARAMETER: it does not take a field, a value or a kind of tool.
+    account has no credit. PARAMETER: it does not accept a field, a value or a kind of tool.
     CONTEXT: the prompt is too long for it. CONTENT: the provider's filter stops the content.
     """
 
@@ -31,9 +31,10 @@ class Refusal(StrEnum):
     CONTENT = "content"
 
 
-# Refusals that the next request to the model would meet as well, until somebody changes something.
+# Refusals that the next request to the model would meet as well, until an operator changes
+# something.
 LASTING: Final = frozenset({Refusal.MODEL, Refusal.ACCESS})
-# How long a model rests whose account is out of credit: somebody has to pay first.
+# The seconds for which a model rests whose account has no credit: somebody has to pay first.
 QUOTA_REST_S: Final = 300.0
 
 _CODES: Final[Mapping[str, Refusal]] = {
@@ -64,8 +65,8 @@ _CODES: Final[Mapping[str, Refusal]] = {
     "bio_policy": Refusal.CONTENT,
     "misalignment_policy_violation": Refusal.CONTENT,
 }
-# The first that is found in the message counts: what a message says of credit or of a filter may
-# use the words of the others as well.
+# The first pattern that matches the message counts: a message about credit or about a filter may
+# contain words of the other reasons as well.
 _WORDS: Final[tuple[tuple[Refusal, re.Pattern[str]], ...]] = tuple(
     (refusal, re.compile(pattern, re.IGNORECASE))
     for refusal, pattern in (
@@ -121,8 +122,8 @@ _CLIENT_ERRORS: Final = frozenset({400, 402, 403, 404, 413, 422})
 
 
 def refusal_of(status: int, error: Mapping[str, Any]) -> Refusal | None:
-    """What a provider's refusal says of the model; None where the request itself is at fault, or
-    nothing is known. error: the inside of OpenAI's envelope."""
+    """The reason of a provider's refusal; None where the request itself is at fault, or where the
+    reason is unknown. error: the object inside OpenAI's envelope."""
     if status not in _CLIENT_ERRORS and status != 429:
         return None
     told = _by_code(error)
@@ -156,5 +157,5 @@ def _by_words(message: str) -> Refusal | None:
 
 
 def _message(error: Mapping[str, Any]) -> str:
-    # the beginning says it; what follows can quote the prompt at any length
+    # The beginning is sufficient; the rest can quote the prompt at any length.
     return str(error.get("message") or "")[:2000]

@@ -1,5 +1,5 @@
-"""A provider's own words in an error, whichever shape they have: its API's, that of the framework
-it is written in, or that of a proxy before it."""
+"""Extracts a provider's own message from an error, whichever form it has: that of its API, of its
+web framework, or of a proxy before it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import orjson
 
 from server.wire.sse import SseParser
 
-# Where words are found, the most telling place first.
+# The places of messages, the most informative first.
 _PLACES: Final = (
     "error",
     "message",
@@ -31,16 +31,16 @@ _MOST_WORDS: Final = 8
 _DEEPEST: Final = 5
 _TITLE: Final = re.compile(r"<title[^>]*>(.*?)</title", re.IGNORECASE | re.DOTALL)
 _NOT_PRINTED: Final = re.compile(r"[\x00-\x1f\x7f]+")
-# What stands in for the words of the provider behind OpenRouter, which are in its metadata.
+# OpenRouter's placeholder for the provider's message, which is in the metadata.
 _NO_WORDS: Final = "Provider returned error"
 _OVERLOADED: Final = frozenset({"overloaded", "overloaded_error", "UNAVAILABLE", "529", "503"})
 
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """What a provider said of a failure. It may quote the prompt: for the caller, not for logs.
+    """A provider's message about a failure. It may quote the prompt: for the caller, not for logs.
 
-    overloaded: that it has more to do than it can, which a caller may wait for.
+    overloaded: the provider reports that it is overloaded, so that a caller may wait.
     """
 
     words: str = field(repr=False)
@@ -48,7 +48,7 @@ class Said:
 
 
 def said_of(error: Mapping[str, Any]) -> Said | None:
-    """Of what `error_in` found; None where that is nothing."""
+    """The message in the result of `error_in`; None where there is none."""
     words = error.get("message")
     if not isinstance(words, str):
         return None
@@ -57,8 +57,8 @@ def said_of(error: Mapping[str, Any]) -> Said | None:
 
 
 def error_in(content: bytes) -> dict[str, Any]:
-    """The inside of OpenAI's envelope: what the provider sent where it has one, made from its words
-    where it says them another way; empty where there are none. content: what it answered."""
+    """The object inside OpenAI's envelope: the provider's own where it has one, otherwise made from
+    its message; empty where there is none. content: the body of the answer."""
     answer = answer_in(content)
     if answer is None:
         words = _plain_words(content)
@@ -77,7 +77,7 @@ def error_in(content: bytes) -> dict[str, Any]:
 
 
 def answer_in(content: bytes) -> dict[str, Any] | None:
-    """The JSON object of an answer that is no success: alone, in a list (Google's way) or in an
+    """The JSON object of an unsuccessful answer: alone, in a list (as Google sends it) or in an
     event of a stream. None where there is none."""
     if content.startswith((b"data:", b"event:")):
         parser = SseParser()
@@ -94,13 +94,13 @@ def answer_in(content: bytes) -> dict[str, Any] | None:
 
 
 def is_from_an_api(content: bytes) -> bool:
-    """Whether it has the form of an API's error, and is not the page of a server at a wrong
-    base_url."""
+    """Whether the content has the form of an API's error, and is not the page of a server at a
+    wrong base_url."""
     return isinstance((answer_in(content) or {}).get("error"), dict)
 
 
 def words_of(value: object, depth: int = 0) -> str:
-    """The words in a value of JSON; empty where there are none."""
+    """The text in a JSON value; empty where there is none."""
     if isinstance(value, str):
         return _NOT_PRINTED.sub(" ", value).strip()[:_MOST_CHARACTERS]
     if depth >= _DEEPEST:
@@ -117,7 +117,7 @@ def _words_in(value: Mapping[str, Any], depth: int) -> Iterator[str]:
     for place in _PLACES:
         words = words_of(value.get(place), depth + 1)
         if words:
-            # pydantic's way to say where in the request the fault is
+            # pydantic names the faulty part of the request here.
             where = value.get("loc")
             path = ".".join(map(str, where)) if isinstance(where, list) else ""
             yield f"{path}: {words}" if path else words
@@ -133,7 +133,7 @@ def _with_cause(message: str, error: Mapping[str, Any]) -> str:
 
 
 def _plain_words(content: bytes) -> str | None:
-    """Of an answer that is no JSON: the text, or the title of a page."""
+    """The message in an answer that is not JSON: the text, or the title of a page."""
     text = content[: 4 * _MOST_CHARACTERS].decode("utf-8", "replace").strip()
     if text in ("null", "[]"):
         return None

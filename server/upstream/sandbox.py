@@ -1,7 +1,7 @@
-"""The built-in sandbox provider: speaks like a provider, has no model and needs no network.
+"""The built-in sandbox provider: it behaves like a provider, without a model and without network.
 
-It lets the whole gateway be tried without a key. Every answer says what it is, and none of them
-repeats anything of the prompt.
+The whole gateway can be tried without a key. Every answer says what it is, and none repeats
+anything of the prompt.
 """
 
 from __future__ import annotations
@@ -54,11 +54,11 @@ class _Choice:
 
 
 class SandboxUpstream:
-    """Answers without any network or model, the same text for the same model and request.
+    """Answers without network or model; the same model and request always get the same text.
 
-    expected_output_tokens: upstream model -> length of its answers; a model it does not name
-    (or has NaN for) gets a length of its own, made from its name. The delays, in seconds, come
-    before the first chunk and before each further one.
+    expected_output_tokens: upstream model -> length of its answers; a model that is missing there
+    (or has NaN) gets a length computed from its name. The delays, in seconds, come before the first
+    chunk and before each further one.
     """
 
     bills = False
@@ -94,7 +94,7 @@ class SandboxUpstream:
         return None
 
     def fit(self, body: Mapping[str, Any], model: str, *, bounded: bool) -> Fit:  # noqa: ARG002
-        """Everything fits where nothing is read."""
+        """Every request fits, since it is not read."""
         return Fit()
 
     def kin(self, body: Mapping[str, Any], model: str) -> Hashable:  # noqa: ARG002
@@ -103,7 +103,7 @@ class SandboxUpstream:
         return None
 
     async def complete(self, request: UpstreamRequest) -> UpstreamReply:
-        """The whole answer. Takes as long as the stream of the same answer."""
+        """Returns a whole answer, after the same time as the stream of that answer."""
         choices = self._choices(request)
         n_deltas = sum(1 for choice in choices for _ in _deltas(choice))
         await anyio.sleep(self._first_delay_s + n_deltas * self._delta_delay_s)
@@ -118,7 +118,7 @@ class SandboxUpstream:
         return await UpstreamStream.start(self._events(request, self._choices(request)))
 
     async def close(self) -> None:
-        """Nothing to give back."""
+        """Does nothing: there are no connections."""
 
     async def _events(
         self, request: UpstreamRequest, choices: Sequence[_Choice]
@@ -285,7 +285,7 @@ def _stops(body: Mapping[str, Any]) -> list[str]:
 
 
 def _forced_tool(body: Mapping[str, Any]) -> str | None:
-    """The function the caller insists on: the named one, or the first where any will do."""
+    """The function that the caller forces: the named one, or the first where any is allowed."""
     choice = body.get("tool_choice")
     if isinstance(choice, Mapping) and choice.get("type") == "function":
         return _function_name(choice)

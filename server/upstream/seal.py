@@ -1,7 +1,7 @@
-"""Thoughts on their way through a caller: sealed, so that they come back as they were given.
+"""Seals thoughts for their way through a caller, so that they come back as they were given.
 
-A caller sends them back and cannot read them: as `encrypted_content` of a Responses item, as the
-`signature` of a thinking block, as `data` in `reasoning_details`.
+A caller sends them back without being able to read them: as `encrypted_content` of a Responses
+item, as the `signature` of a thinking block, or as `data` in `reasoning_details`.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import Any, Final
 
 import orjson
 
-# What is sealed here begins with it: it is ours to read back, and no provider's.
+# The prefix of what is sealed here: only this gateway can read it, and no provider.
 SEAL: Final = "p2l1."
-# The signature of thoughts that nobody signed.
+# The signature of unsigned thoughts.
 UNSIGNED: Final = "p2l-unsigned"
 
 
@@ -24,12 +24,12 @@ def sealed(thoughts: list[Any]) -> str:
 
 
 def is_sealed(content: object) -> bool:
-    """Whether it was sealed here, as far as its beginning tells."""
+    """Whether the content was sealed here, judged by its prefix."""
     return isinstance(content, str) and content.startswith(SEAL)
 
 
 def unsealed(content: object) -> list[dict[str, Any]]:
-    """The thoughts that were sealed here; none of anybody else's, and none of garbage."""
+    """The thoughts that were sealed here; an empty list for anything else."""
     if not isinstance(content, str) or not content.startswith(SEAL):
         return []
     try:

@@ -1,7 +1,7 @@
-"""Whose a signed or encrypted thought is: providers take back none but their own.
+"""Marks signed or encrypted thoughts with their origin: a provider accepts only its own.
 
-What one signs, redacts or encrypts is marked on its way to the caller with the account that made
-it, and the mark is taken off on the way back. What bears another's mark is left out there.
+What a provider signs, redacts or encrypts is marked, on its way to the caller, with the account
+that made it; the mark is removed on the way back. Content with another account's mark is left out.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from server.upstream.seal import UNSIGNED, is_sealed
 Block = Mapping[str, Any]
 _MARK: Final = "p2ls."
 _TAG_CHARACTERS: Final = 12
-# Where each kind of thought has what its provider made.
+# The field of each kind of thought that holds the provider's data.
 _PLACES: Final = {"thinking": "signature", "redacted_thinking": "data"}
 
 
-# How a refusal of thoughts is told from any other.
+# Recognises a refusal of thoughts.
 _REFUSED: Final = re.compile(rb"ignature|(thinking|redacted_thinking)`? blocks?|found `tool_use`")
 
 
 class Signatures:
-    """Those of one account."""
+    """The marks of one account."""
 
     def __init__(self, base_url: str, api_key: Secret | None) -> None:
         key = "" if api_key is None else api_key.reveal()
@@ -34,17 +34,17 @@ class Signatures:
         self._mark = f"{_MARK}{digest[:_TAG_CHARACTERS]}."
 
     def marked_text(self, made: str) -> str:
-        """What the account has made, marked."""
+        """The account's data with its mark."""
         return self._mark + made
 
     def own_text(self, made: str) -> str | None:
-        """As the account made it, or as nobody here has marked it; None for another's."""
+        """The data as the account made it, or data without any mark; None for another account's."""
         if made.startswith(self._mark):
             return made.removeprefix(self._mark)
         return None if is_foreign(made) else made
 
     def marked(self, block: Block) -> Block:
-        """A block of an answer, marked where it is a thought that is signed."""
+        """A block of an answer, marked where it is a signed thought."""
         place = _PLACES.get(str(block.get("type")))
         made = None if place is None else block.get(place)
         if place is None or not isinstance(made, str) or not made:
@@ -52,7 +52,7 @@ class Signatures:
         return {**block, place: self._mark + made}
 
     def marked_event(self, event: Mapping[str, Any]) -> Mapping[str, Any]:
-        """An event of a streamed answer; itself where nothing in it is signed."""
+        """An event of a streamed answer, marked; the same object where nothing in it is signed."""
         delta, block = event.get("delta"), event.get("content_block")
         if isinstance(delta, Mapping) and isinstance(delta.get("signature"), str):
             signature = delta["signature"]
@@ -63,8 +63,9 @@ class Signatures:
         return event
 
     def own(self, block: Block, *, unsigned: bool) -> Block | None:
-        """A thought as this account made it, or as nobody here has marked it: a conversation may
-        have begun elsewhere. None for another's. unsigned: whether it takes what nobody signed."""
+        """A thought as this account made it, or one without any mark, since a conversation may have
+        begun elsewhere. None for another account's. unsigned: whether the provider accepts unsigned
+        thoughts."""
         place = _PLACES.get(str(block.get("type")), "")
         made = block.get(place)
         if not isinstance(made, str) or not made:
@@ -76,7 +77,7 @@ class Signatures:
 
 
 def is_foreign(made: object) -> bool:
-    """Whether it was marked or sealed here, and is no signature that a provider would know."""
+    """Whether it was marked or sealed here, so that no provider would accept it as a signature."""
     return made == UNSIGNED or is_sealed(made) or (isinstance(made, str) and made.startswith(_MARK))
 
 
@@ -86,5 +87,6 @@ def is_thought(block: Any) -> bool:
 
 
 def is_about_thoughts(refusal: bytes) -> bool:
-    """Whether thoughts of earlier turns are refused, or missed. refusal: what was answered."""
+    """Whether a refusal concerns thoughts of earlier turns, refused or missing. refusal: the body
+    of the answer."""
     return _REFUSED.search(refusal) is not None

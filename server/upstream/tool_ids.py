@@ -1,4 +1,4 @@
-"""Ids of tool calls in a provider's own alphabet: another provider's calls have ids in its own."""
+"""Converts ids of tool calls to a provider's own alphabet: other providers' ids have another."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _CARRIERS: Final[Mapping[str, str]] = {"tool_use": "id", "tool_result": "tool_us
 
 
 def anthropic_id(given: object) -> str:
-    """The id as Anthropic takes it; the same for a call and its result, in every turn."""
+    """The id as Anthropic accepts it; the same for a call and its result, in every turn."""
     name = str(given or "")
     if _ANTHROPIC.fullmatch(name):
         return name
@@ -24,7 +24,7 @@ def anthropic_id(given: object) -> str:
 
 
 def mistral_id(given: object) -> str:
-    """Nine letters and digits."""
+    """An id of nine letters and digits."""
     name = str(given or "")
     if _MISTRAL.fullmatch(name):
         return name
@@ -33,12 +33,12 @@ def mistral_id(given: object) -> str:
 
 
 def openai_id(given: object) -> str:
-    """As OpenAI's Chat Completions take it: not too long."""
+    """The id as OpenAI's Chat Completions accept it: its length is limited."""
     return _no_longer(str(given or ""), _MOST_IN_CHAT)
 
 
 def responses_id(given: object) -> str:
-    """The same, of the Responses API."""
+    """The id as OpenAI's Responses API accepts it."""
     return _no_longer(str(given or ""), _MOST_IN_RESPONSES)
 
 
@@ -49,7 +49,8 @@ def _no_longer(name: str, most: int) -> str:
 
 
 def with_anthropic_ids(body: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A Messages body whose ids are all taken; itself where they are."""
+    """A Messages body with acceptable ids only; the same object where they are acceptable
+    already."""
     turns = body.get("messages")
     if not isinstance(turns, list):
         return body

@@ -1,4 +1,5 @@
-"""Images in the results of tools, for providers whose tool messages hold text alone."""
+"""Moves images out of the results of tools, for providers whose tool messages can hold only
+text."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ _BELOW: Final = "(shown below)"
 
 
 def shows_something(message: Message) -> bool:
-    """Whether it is a tool's result that is more than text."""
+    """Whether a message is a tool's result with more than text."""
     content = message.get("content")
     if message.get("role") != "tool" or not isinstance(content, list):
         return False
@@ -20,8 +21,8 @@ def shows_something(message: Message) -> bool:
 
 
 def with_images_after(messages: Sequence[Message]) -> list[Message]:
-    """The text stays with the results; what they show follows them in a message of the user's,
-    after all results of a turn. Equal beginnings stay equal, so that a provider's cache holds."""
+    """The messages with text-only results; the images follow in a user message, after all results
+    of a turn. Equal prefixes stay equal, so that a provider's cache holds."""
     return list(_moved(messages))
 
 

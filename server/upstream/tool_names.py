@@ -1,5 +1,6 @@
-"""Names of tools that a provider does not take: said shorter on the way out, and put back in the
-answer. Tools of MCP servers have names of up to 128 characters, and most providers take 64.
+"""Shortens names of tools that a provider does not accept, and restores them in the answer.
+
+Tools of MCP servers have names of up to 128 characters, and most providers accept 64.
 """
 
 from __future__ import annotations
@@ -17,20 +18,20 @@ import orjson
 from server.upstream.base import Upstream, UpstreamReply, UpstreamRequest, UpstreamStream
 from server.wire.sse import SseEvent
 
-# What a provider takes, and in which characters.
+# The length and the characters that a provider accepts.
 OPENAI_NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 GEMINI_NAME: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_.:-]{0,63}")
 ANTHROPIC_NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,128}")
 _NOT_TAKEN: Final = re.compile(r"[^a-zA-Z0-9_-]")
 _DIGEST_CHARACTERS: Final = 8
-# An alias begins with a letter, and is as long as the shortest limit allows.
+# An alias begins with a letter, and has the length that the shortest limit allows.
 _KEPT_CHARACTERS: Final = 64 - len("t_") - _DIGEST_CHARACTERS - len("_")
 _KEYS: Final = frozenset({"name", "tool_name"})
-# Where the caller's own words are, which are nobody's names.
+# Fields with the caller's own text, which holds no names.
 _WORDS: Final = frozenset(
     {"args", "arguments", "input_schema", "output", "parameters", "response", "text", "thinking"}
 )
-# Tools that the caller names, and calls of them; the names of others are the provider's.
+# Tools that the caller names, and calls of them; the names of other tools are the provider's.
 _NAMED: Final = (
     *(None, "custom", "custom_tool_call", "function", "function_call", "namespace", "tool_use"),
 )
@@ -39,7 +40,7 @@ _TURNS: Final = ("messages", "input")
 
 
 async def complete(upstream: Upstream, request: UpstreamRequest) -> UpstreamReply:
-    """Upstream.complete, with names that the provider takes."""
+    """Upstream.complete, with names that the provider accepts."""
     aliases = await _aliases(upstream, request)
     if not aliases:
         return await upstream.complete(request)
@@ -49,7 +50,7 @@ async def complete(upstream: Upstream, request: UpstreamRequest) -> UpstreamRepl
 
 
 async def open_stream(upstream: Upstream, request: UpstreamRequest) -> UpstreamStream:
-    """Upstream.open_stream, with names that the provider takes."""
+    """Upstream.open_stream, with names that the provider accepts."""
     aliases = await _aliases(upstream, request)
     if not aliases:
         return await upstream.open_stream(request)
@@ -64,8 +65,8 @@ async def _aliases(upstream: Upstream, request: UpstreamRequest) -> dict[str, st
 
 
 def aliases_of(body: Mapping[str, Any], taken: re.Pattern[str]) -> dict[str, str]:
-    """By the caller's name for a tool, the one that it goes out under; of those alone that the
-    provider would refuse. The same names always have the same aliases."""
+    """The alias of each tool name that the provider would refuse, by the caller's name. The same
+    names always have the same aliases."""
     names = dict.fromkeys(_names(body))
     refused = [name for name in names if not taken.fullmatch(name)]
     aliases: dict[str, str] = {}
@@ -75,13 +76,13 @@ def aliases_of(body: Mapping[str, Any], taken: re.Pattern[str]) -> dict[str, str
 
 
 def with_aliases(body: Mapping[str, Any], aliases: Mapping[str, str]) -> dict[str, Any]:
-    """A body of any surface in which tools go by their aliases."""
+    """A body of any surface with tools under their aliases."""
     places = ("tools", "tool_choice", *_TURNS)
     return {**body, **{place: _renamed(body[place], aliases) for place in places if place in body}}
 
 
 def _names(body: Mapping[str, Any]) -> list[str]:
-    """Every name of a tool in the body, in its order."""
+    """Every name of a tool in the body, in order."""
     names: list[str] = []
     for tool in _list(body.get("tools")):
         _take(tool, names)
@@ -93,7 +94,7 @@ def _names(body: Mapping[str, Any]) -> list[str]:
 
 
 def _take_called(turn: Mapping[str, Any], names: list[str]) -> None:
-    """Of a message, a turn or an item."""
+    """Collects the names of called tools in a message, a turn or an item."""
     calls, content = turn.get("tool_calls"), turn.get("content")
     for call in calls if calls.__class__ is list else ():
         _take(call, names)
@@ -108,7 +109,7 @@ def _take_called(turn: Mapping[str, Any], names: list[str]) -> None:
 
 
 def _take(tool: Any, names: list[str]) -> None:
-    """The name of a tool, or of a call of one, as any surface has it."""
+    """Collects the name of a tool, or of a call of one, in the form of any surface."""
     if not isinstance(tool, Mapping) or tool.get("type") not in _NAMED:
         return
     for holder in (tool, tool.get("function"), tool.get("custom")):
@@ -124,7 +125,7 @@ def _list(value: Any) -> list[Any]:
 
 
 def _alias(name: str, taken: set[str]) -> str:
-    """Most of the name, and what tells it from others that begin alike."""
+    """The beginning of the name, with a suffix that keeps it unique."""
     said = _NOT_TAKEN.sub("_", name)[:_KEPT_CHARACTERS]
     times = 0
     while True:
@@ -161,7 +162,7 @@ async def _restored(
 
 
 class _Restorer:
-    """Puts the caller's names back. An alias stands nowhere but for its name."""
+    """Restores the caller's names. An alias occurs only where a name stands."""
 
     def __init__(self, aliases: Mapping[str, str]) -> None:
         self._pairs = [

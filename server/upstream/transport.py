@@ -1,4 +1,4 @@
-"""The one seam between us and the network: what carries the requests to a provider."""
+"""Creates the transports that carry all requests to the network."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from server.upstream.network import NetworkTransport
 from server.upstream.proxies import proxies_of
 from server.upstream.trust import ssl_context, trust_of
 
-# Kept-alive connections are dropped before a typical load balancer's 60 s does it for us.
+# Idle connections are closed before a typical load balancer closes them after 60 s.
 _KEEPALIVE_EXPIRY_S: Final = 30.0
 
 
 def shared_ssl_context(environ: Mapping[str, str] = os.environ) -> ssl.SSLContext:
-    """The process's one SSL context. Raises TrustUnusableError."""
+    """The process' single SSL context. Raises TrustUnusableError."""
     return ssl_context(trust_of(environ))
 
 
@@ -29,15 +29,17 @@ def build_transport(
     is_allowed: Callable[[str], bool] = lambda _: True,
     environ: Mapping[str, str] = os.environ,
 ) -> NetworkTransport:
-    """For one provider. base_url: where it is known, so that what it needs is ready before the
-    first request. is_allowed: whether an IP address may be connected to. environ: may name proxies
-    and certificates.
+    """A transport for one provider.
+
+    base_url: where it is known, so that the transport is prepared before the first request.
+    is_allowed: whether an IP address may be connected to. environ: may name proxies and
+    certificates.
 
     Exchanges call it directly: what httpx's client would add to a request (redirects, cookies,
-    authentication) must not be, and costs more than the sending.
+    authentication) is unwanted, and costs more than the sending.
 
     Raises ProxyUnusableError and TrustUnusableError, both of them ValueErrors, where base_url needs
-    what the environment names and it cannot be used.
+    something that the environment names and that cannot be used.
     """
     proxies = proxies_of(environ)
     proxy = proxies.of_url(base_url) if base_url else None
@@ -56,8 +58,8 @@ def build_client(
     max_concurrency: int,  # noqa: ARG001
     environ: Mapping[str, str] = os.environ,
 ) -> httpx.AsyncClient:
-    """A client for services of our own, over the same transport. Redirects are not followed: they
-    would send a key to a host nobody configured."""
+    """A client for our own services, over the same transport. Redirects are not followed: they
+    would send a key to a host that nobody configured."""
     return httpx.AsyncClient(
         transport=build_transport(environ=environ),
         timeout=None,  # noqa: S113 - every request sets its own
@@ -75,8 +77,9 @@ def blocking_client(
     timeout: float,
     environ: Mapping[str, str] = os.environ,
 ) -> httpx.Client:
-    """The same for one service, before there is an event loop. timeout: in seconds. Raises
-    ProxyUnusableError and TrustUnusableError where base_url needs what cannot be used."""
+    """A blocking client for one service, for use before there is an event loop. timeout: in
+    seconds. Raises ProxyUnusableError and TrustUnusableError where base_url needs something that
+    cannot be used."""
     proxy = proxies_of(environ).of_url(base_url)
     return httpx.Client(
         verify=shared_ssl_context(environ),

@@ -1,5 +1,5 @@
-"""Whose certificates are believed: the public authorities' and this machine's, or, where the
-environment says so as for OpenSSL, those of SSL_CERT_FILE and SSL_CERT_DIR alone."""
+"""Determines the trusted certificates: those of the public authorities and of this machine, or,
+where the environment says so as for OpenSSL, only those of SSL_CERT_FILE and SSL_CERT_DIR."""
 
 from __future__ import annotations
 
@@ -21,28 +21,30 @@ _SUFFIXES: Final = frozenset({".pem", ".crt", ".cer"})
 
 
 class TrustUnusableError(ValueError):
-    """What the environment names cannot be read; the message says which variable and why."""
+    """The certificates that the environment names cannot be read; the message says which variable
+    and why."""
 
 
 class Trust(NamedTuple):
-    """file: of certificates (PEM). folders: of such, by OpenSSL's hashed names. None: not set."""
+    """The trusted certificates. file: a file of certificates (PEM). folders: folders of such files,
+    by OpenSSL's hashed names. None: not set."""
 
     file: str | None
     folders: str | None
 
 
 def trust_of(environ: Mapping[str, str]) -> Trust:
-    """What the environment names."""
+    """The certificates that the environment names."""
     return Trust(environ.get(FILE) or None, environ.get(FOLDER) or None)
 
 
 @cache
 def ssl_context(trust: Trust) -> ssl.SSLContext:
-    """One for the process: reading the certificates takes tens of milliseconds, and they take
+    """The SSL context, one for the process: reading the certificates takes tens of milliseconds and
     4 MB. Raises TrustUnusableError."""
     if trust == Trust(None, None):
         context = httpx.create_ssl_context(trust_env=False)
-        # where a company's own authority is added to the machine's store
+        # A company's own authority is added to the machine's store.
         context.load_default_certs()
     else:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -68,17 +70,17 @@ def _load_folders(context: ssl.SSLContext, paths: str) -> None:
     if not folders:
         raise TrustUnusableError(f"{FOLDER}: {paths} is no folder")
     for folder in folders:
-        # they are read when a certificate asks for one of them
+        # They are read when a certificate asks for one of them.
         context.load_verify_locations(capath=folder)
         names = [path.name for path in Path(folder).iterdir()]
         if not any(_HASHED.fullmatch(name) for name in names):
-            # nobody has run `openssl rehash`: they would not be found
+            # `openssl rehash` was not run: they would not be found.
             _load_all(context, Path(folder))
 
 
 def _load_all(context: ssl.SSLContext, folder: Path) -> None:
     for path in sorted(folder.iterdir()):
         if path.suffix.lower() in _SUFFIXES:
-            # other things lie there too, keys say
+            # The folder may hold other files, such as keys.
             with suppress(OSError):
                 context.load_verify_locations(cafile=path)

@@ -1,4 +1,4 @@
-"""A way through a proxy: HTTP's CONNECT."""
+"""Opens a tunnel through a proxy with HTTP's CONNECT."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _HEAD_END: Final = b"\r\n\r\n"
 async def open_tunnel(
     raw: socket.socket, proxy: Proxy, authority: bytes, tls: ssl.SSLContext | None
 ) -> asyncio.Transport:
-    """Over a socket that is connected to the proxy. authority: HOST:PORT of the target. tls: for a
-    proxy that is itself spoken to by TLS.
+    """Opens a tunnel over a socket that is connected to the proxy. authority: HOST:PORT of the
+    target. tls: for a proxy that is itself reached by TLS.
 
     Raises UnreachableError, OSError.
     """
@@ -58,7 +58,7 @@ def _check(proxy: Proxy, head: bytes) -> None:
 
 
 def login_wanted(proxy: Proxy) -> str:
-    """What to do about a 407."""
+    """Advice about a 407."""
     wants = "does not accept the login in it" if proxy.authorization else "wants a login"
     return (
         f"the proxy that {proxy.variable} names {wants} (status 407): set it to "
@@ -68,7 +68,7 @@ def login_wanted(proxy: Proxy) -> str:
 
 class _Tunnel(asyncio.Protocol):
     """Waits for the head of the proxy's answer. After it the connection is the target's, which
-    says nothing before it is asked."""
+    sends nothing before it is asked."""
 
     def __init__(self) -> None:
         self.head: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()

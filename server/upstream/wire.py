@@ -1,4 +1,4 @@
-"""What every dialect does with bytes and headers alike."""
+"""What all adapters share for bytes and headers."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from server.upstream.said import error_in
 from server.wire.json_pieces import NotJsonError, loads_in_pieces
 from server.wire.json_size import JsonSize, TooManyError, size_of
 
-# What an event of a stream may hold, and a whole answer: embeddings and log probabilities are long.
+# Limits for an event of a stream and for a whole answer: embeddings and log probabilities are long.
 _MOST: Final = JsonSize(values=500_000, containers=100_000, keys=100_000, backslashes=4_000_000)
 _MOST_OF_ALL: Final = JsonSize(
     values=8_000_000, containers=1_000_000, keys=2_000_000, backslashes=16_000_000
 )
-# What holds more values is parsed a piece at a time.
+# Answers with more values are parsed piece by piece.
 _MANY_VALUES: Final = 100_000
 
 
 def json_object(content: bytes) -> dict[str, Any] | None:
-    """The JSON object in content, None where there is none, or none that anybody should hold."""
+    """The JSON object in the content; None where there is none, or where it exceeds the limits."""
     try:
         if len(content) > LARGE_BYTES:
             size_of(content, _MOST)
@@ -38,7 +38,7 @@ def json_object(content: bytes) -> dict[str, Any] | None:
 
 
 def long_object(content: bytes) -> dict[str, Any] | None:
-    """The same of a long answer, which may hold more. For a thread."""
+    """The JSON object in a long answer, which has higher limits. To be called in a thread."""
     try:
         if size_of(content, _MOST_OF_ALL).values <= _MANY_VALUES:
             parsed = orjson.loads(content)
@@ -51,14 +51,14 @@ def long_object(content: bytes) -> dict[str, Any] | None:
 
 
 async def whole_object(heavy: Heavy, answer: Answer) -> dict[str, Any] | None:
-    """The JSON object that a whole answer is, read in a thread where it is large."""
+    """The JSON object of a whole answer, read in a thread where it is large."""
     if not answer.is_large:
         return json_object(answer.content)
     return await heavy.run(partial(long_object, answer.content))
 
 
 def json_bytes(body: Mapping[str, Any]) -> bytes:
-    """A body on the wire. Raises UpstreamRejectedError for what no provider could read either,
+    """A body as bytes. Raises UpstreamRejectedError for content that no provider could read either,
     such as half a surrogate pair."""
     try:
         return orjson.dumps(body)
@@ -88,11 +88,11 @@ def headers_for(stream: bool) -> dict[str, str]:
 
 
 def bare_key(name: str, api_key: Secret | None) -> str:
-    """The key as it stands in a header, empty where there is none.
+    """The key as it stands in a header; empty where there is none.
 
     Raises ValueError for a key that cannot be an HTTP header.
     """
-    # a key read from a file often ends in a newline
+    # A key read from a file often ends in a newline.
     key = api_key.reveal().strip() if api_key is not None else ""
     if not (key.isascii() and (key.isprintable())):
         raise ValueError(f"the API key of provider {name} holds characters no HTTP header may")
@@ -100,19 +100,19 @@ def bare_key(name: str, api_key: Secret | None) -> str:
 
 
 def without_key(content: bytes, api_key: Secret | None) -> bytes:
-    """Content that is passed on to a caller: a provider may quote what it was sent."""
+    """Content for a caller, without the key: a provider may quote what it was sent."""
     key = api_key.reveal().strip().encode() if api_key else b""
     return content.replace(key, b"**********") if key else content
 
 
 def told(content: bytes, api_key: Secret | None) -> dict[str, Any]:
-    """The inside of OpenAI's envelope for what a provider said of a failure, without the key;
-    empty where it said nothing."""
+    """The object inside OpenAI's envelope for a provider's error, without the key; empty where it
+    said nothing."""
     return error_in(without_key(content, api_key))
 
 
 def refusal_envelope(error: dict[str, Any], status: int) -> dict[str, Any]:
-    """For the caller. error: as `told` found it."""
+    """The envelope for the caller. error: as `told` found it."""
     if error:
         return {"error": error}
     return envelope(f"The model's provider refused the request with status {status}.")
