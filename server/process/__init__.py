@@ -1,1 +1,1 @@
-"""What belongs to the process as a whole: work in the background, threads, its end."""
+"""The process as a whole: background work, threads, shutdown."""

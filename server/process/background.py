@@ -1,4 +1,4 @@
-"""Work that goes on beside the requests, and does not end because it failed once."""
+"""Runs background work, which continues after a failure."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ T = TypeVar("T")
 _LOG: Final = logging.getLogger("p2l_router")
 _FIRST_RETRY_S: Final = 1.0
 _LAST_RETRY_S: Final = 60.0
-# What is done every second is tried again every five at the latest.
+# Work that is done every second is retried at least every five seconds.
 _SHORTEST_LAST_RETRY_S: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """Work that is done again and again.
+    """Work that is done repeatedly.
 
-    name: a word, for the log, the metrics and whoever asks whether the gateway is ready. every_s:
-    the pause after it. stale_after_s: so much longer than that pause without a success, and what it
-    keeps is stale. Either may be a function, which is asked anew each time. guards: requests must
-    not be served by something stale of this kind, so the gateway is then not ready. at_once: there
-    is no pause before the first time.
+    name: a word, for the log, the metrics and readiness. every_s: the pause after each run.
+    stale_after_s: without a success for this much longer than the pause, its results are stale.
+    Either may be a function, which is called each time. guards: requests must not be served with
+    stale results, so the gateway is then not ready. at_once: whether the first run comes without a
+    pause.
     """
 
     name: str
@@ -50,7 +50,8 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class JobState:
-    """failures: in all. age_s: since the last success, or since the start."""
+    """The state of a job. failures: in total. age_s: seconds since the last success, or since the
+    start."""
 
     name: str
     failures: int
@@ -60,8 +61,8 @@ class JobState:
 
 
 class Background:
-    """The jobs of one process. A job that fails is logged, counted and tried again, after pauses
-    that grow; no Exception ends it."""
+    """The jobs of one process. A job that fails is logged, counted and tried again, after growing
+    pauses; no Exception ends it."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -69,27 +70,27 @@ class Background:
 
     @asynccontextmanager
     async def doing(self, job: Job) -> AsyncIterator[None]:
-        """While the context lasts, the job is done again and again. At the end it is cancelled, and
-        has ended."""
+        """Within this context, the job runs repeatedly. At its end the job is cancelled and has
+        ended."""
         running = self._running[job.name] = _Running(job, self._clock)
         async with beside(running.repeat()):
             yield
 
     def states(self) -> list[JobState]:
-        """Of all jobs, by name."""
+        """The states of all jobs, sorted by name."""
         return [running.state() for _, running in sorted(self._running.items())]
 
 
 @runtime_checkable
 class HasBackground(Protocol):
-    """Something with jobs of its own."""
+    """An object with jobs of its own."""
 
     @property
     def background(self) -> Background: ...
 
 
 def why_not_ready(jobs: Iterable[JobState]) -> str | None:
-    """Which work that guards requests has not been done for too long; None where all was."""
+    """Which work that guards requests has not succeeded for too long; None where none is stale."""
     late = [
         f"{job.name} (last done {job.age_s:.0f} s ago)"
         for job in jobs
@@ -118,7 +119,7 @@ class _Running:
                 task = asyncio.current_task()
                 if task is None or task.cancelling() > 0:
                     raise
-                # something within the work was cancelled, not the work
+                # Something within the work was cancelled, not the work itself.
                 wait_s = self._failed(error)
             except Exception as error:
                 wait_s = self._failed(error)
@@ -137,10 +138,10 @@ class _Running:
         return self._pause_s
 
     def _failed(self, error: BaseException) -> float:
-        """How long to wait before the next try."""
+        """The seconds until the next try."""
         self._failures += 1
         self._in_a_row += 1
-        if self._in_a_row.bit_count() == 1:  # the 1st, 2nd, 4th, 8th in a row
+        if self._in_a_row.bit_count() == 1:  # at the 1st, 2nd, 4th, 8th failure in a row
             _LOG.error(
                 "background: %s: failed %d times in a row: %s; it is tried again",
                 self._job.name,
@@ -153,13 +154,14 @@ class _Running:
 
 
 def _reason(error: BaseException) -> str:
-    """Our own errors' words hold no secret; what others' quote is not known."""
+    """The reason for the log: our own errors' messages hold no secret; others' may quote
+    anything."""
     return str(error) if isinstance(error, P2LError) else kind_and_place(error)
 
 
 @asynccontextmanager
 async def beside(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
-    """While the context lasts, work is under way; it is cancelled, and has ended, at the end."""
+    """Within this context, the work runs; at the end it is cancelled and has ended."""
     task = asyncio.create_task(work)
     try:
         yield
@@ -170,8 +172,8 @@ async def beside(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
 
 
 async def in_thread(work: Callable[[], T]) -> T:
-    """What work() returns, in a thread. Whoever is cancelled meanwhile waits for its end: what it
-    reads, the database say, may be closed next."""
+    """The result of work(), run in a thread. A cancelled caller waits for its end: an object that
+    it uses, such as the database, may be closed next."""
     running = asyncio.ensure_future(asyncio.to_thread(work))
     try:
         return await asyncio.shield(running)

@@ -1,4 +1,4 @@
-"""The garbage collector, where it would look in vain through much that nobody has let go of."""
+"""Pauses the garbage collector, where it would search many live objects in vain."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from contextlib import contextmanager
 
 @contextmanager
 def without_collecting() -> Iterator[None]:
-    """It does not run, and what is made meanwhile it leaves alone for good: that is freed when
-    nobody holds it any more, as nearly everything is.
+    """Pauses the collector; objects created meanwhile are exempt from it for good: they are freed
+    when nobody refers to them any more, as nearly all objects are.
 
-    For what makes a great deal at once: to look through it for garbage, again and again as it
-    grows, holds up every thread, for a tenth of a second and more.
+    For code that creates very many objects at once: searching them for garbage, again and again
+    while they grow, stops every thread for a tenth of a second and more.
     """
     gc.disable()
     try:

@@ -1,4 +1,4 @@
-"""Work on large bodies, off the event loop: nobody else's request waits for it."""
+"""Processes large bodies outside the event loop, so that no other request waits for them."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Final, TypeVar
 
 T = TypeVar("T")
 
-# A body of more bytes is large, and so is one of fewer that holds more values, about: to read a
-# thousand messages takes as long as to read megabytes of text.
+# A body of more bytes is large, and so is a smaller one with more values: reading a thousand
+# messages takes as long as reading megabytes of text.
 LARGE_BYTES: Final = 256 * 1024
 _MANY_VALUES: Final = 2_000
 
@@ -25,21 +25,21 @@ def is_large(raw: bytes) -> bool:
 
 
 class Heavy:
-    """Threads for it, few at a time: they share the interpreter with the event loop, and each that
-    computes makes it wait."""
+    """A few threads for large bodies: they share the interpreter with the event loop, and each of
+    them slows it down."""
 
     def __init__(self, n_threads: int = 1) -> None:
-        # it starts a thread when one is needed, not before
+        # It starts a thread only when one is needed.
         self._threads = ThreadPoolExecutor(n_threads, thread_name_prefix="p2l-heavy")
 
     async def run(self, work: Callable[[], T]) -> T:
-        """What work() returns, or raises. Whoever is cancelled does not wait for its end."""
+        """Returns or raises what work() does. A cancelled caller does not wait for its end."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
     async def run_where(self, large: bool, work: Callable[[], T]) -> T:
-        """The same where it is about something large, else at once."""
+        """Runs the work in a thread where it concerns something large, else at once."""
         return await self.run(work) if large else work()
 
     def close(self) -> None:
-        """Takes no more work. What is under way ends by itself."""
+        """Accepts no more work. Work in progress ends by itself."""
         self._threads.shutdown(wait=False, cancel_futures=True)

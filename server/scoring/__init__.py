@@ -1,1 +1,1 @@
-"""Leaderboards from a model service: the client of one, and the service itself."""
+"""Leaderboards from a model service: its client, and the service itself."""

@@ -1,1 +1,1 @@
-"""What is kept: attempts, receipts, feedback and keys, in SQLite or PostgreSQL."""
+"""The storage: attempts, receipts, feedback and keys, in SQLite or PostgreSQL."""

@@ -1,4 +1,4 @@
-"""What has happened lately, for a person who looks: attempts, outcomes, receipts. No prompts."""
+"""Reads recent attempts, outcomes and receipts for the dashboard. No prompts."""
 
 from __future__ import annotations
 
@@ -48,7 +48,8 @@ class _Outcome(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ProviderOutcomes:
-    """Of one provider since some time. mean_latency_ms: of its answers, None where none came."""
+    """The outcomes of one provider since some time. mean_latency_ms: of its answers, None where
+    there are none."""
 
     attempts: int
     answered: int
@@ -58,16 +59,15 @@ class ProviderOutcomes:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """The attempts in the receipt of a request that a provider answered, and what all of them
-    cost."""
+    """The attempts in the receipt of a request that a provider answered, and their total cost."""
 
     attempts: list[dict[str, Any]]
     cost_pico: int
 
 
 def recent_attempts(database: Database, limit: int) -> list[Row[Any]]:
-    """Those under way, then those settled last. Blocks. Raises StorageError."""
-    # two queries, each along an index: by started_at alone the whole ledger would be read
+    """The attempts in progress, then those settled last. Blocks. Raises StorageError."""
+    # Two queries, each along an index: sorted by started_at alone the whole ledger would be read.
     under_way = select(*_SHOWN).where(attempts.c.settled_at.is_(None)).limit(limit)
     settled = (
         select(*_SHOWN)
@@ -81,8 +81,8 @@ def recent_attempts(database: Database, limit: int) -> list[Row[Any]]:
 
 
 def provider_outcomes(database: Database, since: float) -> dict[str, ProviderOutcomes]:
-    """By provider; what its callers gave up or got wrong counts for neither. Blocks. Raises
-    StorageError."""
+    """The outcomes by provider; attempts that callers gave up or got wrong are not counted. Blocks.
+    Raises StorageError."""
     query = (
         select(
             attempts.c.provider,
@@ -101,7 +101,7 @@ def provider_outcomes(database: Database, since: float) -> dict[str, ProviderOut
 
 
 def recent_receipts(database: Database, before_us: int | None, limit: int) -> list[dict[str, Any]]:
-    """Documents but for their leaderboards, with key and time, newest first. Blocks. Raises
+    """The documents without their leaderboards, with key and time, newest first. Blocks. Raises
     StorageError."""
     query = select(receipts.c.document, receipts.c.key_name, receipts.c.created_at)
     if before_us is not None:
@@ -114,7 +114,7 @@ def recent_receipts(database: Database, before_us: int | None, limit: int) -> li
 
 
 def _receipt(text: str, key: str, created_us: int) -> dict[str, Any] | None:
-    """None where it cannot be read."""
+    """A receipt; None where it cannot be read."""
     try:
         document = orjson.loads(text)
         attempts_of = unfold_attempts(document)
@@ -124,8 +124,8 @@ def _receipt(text: str, key: str, created_us: int) -> dict[str, Any] | None:
 
 
 def answered_receipts(database: Database, since: float, limit: int) -> Iterator[Sent]:
-    """The last ones since then that a provider answered, newest first. Blocks. Raises
-    StorageError."""
+    """The latest receipts since then of requests that a provider answered, newest first. Blocks.
+    Raises StorageError."""
     with database.begin() as connection:
         for row in connection.execute(_answered(micros(since), limit)):
             sent = _receipt(row[0], "", 0)

@@ -1,4 +1,4 @@
-"""Records into the database, many in a transaction."""
+"""Writes records to the database, many in one transaction."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from server.storage.spool import Record
 from server.storage.statements import Kind, Row, Statement
 
 _LOG: Final = logging.getLogger(__name__)
-# What the driver or our own code makes of a record that cannot be written, now or ever.
+# Errors of the driver or of our own code for a record that can never be written.
 _OF_THE_RECORD: Final = (
     DataError,
     IntegrityError,
@@ -24,15 +24,15 @@ _OF_THE_RECORD: Final = (
     LookupError,
     OverflowError,
 )
-# SQLite's driver says so of a value of a type that it does not know.
+# The message of SQLite's driver for a value of an unsupported type.
 _UNBINDABLE: Final = "Error binding parameter"
 
 
 def write(
     database: Database, known: Mapping[Kind, Statement], records: Sequence[Record]
 ) -> list[Record]:
-    """Writes all of them, in one transaction where that goes; returns those that no database
-    takes. Raises StorageError where the database is down: then none is written."""
+    """Writes all records, in one transaction where possible; returns those that no database
+    accepts. Raises StorageError where the database is down: then none is written."""
     try:
         with database.engine.begin() as connection:
             _execute(connection, known, records)
@@ -45,7 +45,7 @@ def write(
 def _one_by_one(
     database: Database, known: Mapping[Kind, Statement], records: Sequence[Record]
 ) -> list[Record]:
-    """One record at fault must not hold up all others."""
+    """Writes records one by one: a faulty one must not hold up all the others."""
     refused = []
     for record in records:
         try:
@@ -67,7 +67,7 @@ def _execute(
 
 
 def _by_kind(records: Sequence[Record]) -> dict[Kind, list[Row]]:
-    """Rows by statement; an attempt that was also settled in this batch is written once."""
+    """Groups rows by statement; an attempt that was also settled in this batch is written once."""
     rows: dict[Kind, list[Row]] = {}
     settled = {_identity(row) for kind, row in records if kind is Kind.SETTLE}
     for kind, row in records:
@@ -81,8 +81,8 @@ def _identity(row: Row) -> tuple[str, int]:
 
 
 def _raise_where_down(database: Database, error: Exception) -> None:
-    """Where it is not the record that is at fault: no memory, a disk that fails, anything else that
-    was not foreseen may pass, and the record must not be given up for it."""
+    """Raises StorageError where the record is not at fault: a lack of memory, a failing disk or
+    anything else unforeseen may pass, and the record must not be given up for it."""
     unbindable = isinstance(error, DBAPIError) and _UNBINDABLE in str(error.orig)
     if not unbindable and not isinstance(error, _OF_THE_RECORD):
         raise StorageError(database.reason(error)) from None

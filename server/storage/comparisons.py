@@ -1,4 +1,4 @@
-"""What keys said of two models, beside what was predicted for the prompt."""
+"""Reads the comparisons of two models in keys' feedback, with the predictions for the prompt."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from server.storage.database import Database
 from server.storage.receipts import DAMAGED, leaderboard_names, stored_leaderboard
 from server.storage.schema import feedback, receipts
 
-# The latest: older opinions are of older models, and of a person who may have changed.
+# Only this many of the latest: older opinions concern older models, and a person may have changed.
 _MOST: Final = 20_000
-# Rows in memory at a time: a receipt is kilobytes, what is taken of it is not.
+# Rows in memory at a time: a receipt has kilobytes, the part of it that is kept has not.
 _BATCH: Final = 500
 _FIELDS: Final = {"family", "models", "coefficients", "eta", "gamma"}
-# Of a time in microseconds so much is summed that the sum of any number of rows fits.
+# A time in microseconds is reduced modulo this, so that the sum of any number of rows fits.
 _MARK: Final = 1_000_003
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """winner: an Outcome's name. leaderboard: of the receipt, as it was decided by; taste: what
-    that had been moved by, None where by nothing."""
+    """A comparison. winner: an Outcome's name. leaderboard: that of the receipt, by which it was
+    decided; taste: the taste that had moved it, None where there was none."""
 
     key_name: str
     model_a: str
@@ -36,8 +36,8 @@ class Comparison:
 
 
 def feedback_version(database: Database) -> tuple[int, ...]:
-    """Changes whenever there is new feedback, from a gateway whose clock is behind too, or less of
-    it. Blocks. Raises StorageError."""
+    """A value that changes whenever there is more or less feedback, also from a gateway whose clock
+    is behind. Blocks. Raises StorageError."""
     created = feedback.c.created_at
     marks = func.max(created), func.min(created), func.sum(created % _MARK)
     with database.begin() as connection:
@@ -46,7 +46,8 @@ def feedback_version(database: Database) -> tuple[int, ...]:
 
 
 def comparisons(database: Database) -> list[Comparison]:
-    """The latest whose receipt is still kept, oldest first. Blocks. Raises StorageError."""
+    """The latest comparisons whose receipt is still stored, oldest first. Blocks. Raises
+    StorageError."""
     query = (
         select(
             feedback.c.key_name,
@@ -69,7 +70,7 @@ def comparisons(database: Database) -> list[Comparison]:
 
 
 def _comparison(row: Any, names: Mapping[str, Sequence[str] | None]) -> Comparison | None:
-    """None where the receipt cannot be read (any more)."""
+    """A comparison; None where the receipt cannot be read (any more)."""
     try:
         document = orjson.loads(row.document)
         board = stored_leaderboard(document, names.get(row.catalogue_version))

@@ -23,10 +23,10 @@ _POSTGRES: Final = "postgresql+psycopg"
 
 
 class Database:
-    """Connections of one database. Safe to use from several threads."""
+    """A pool of connections to one database. Safe to use from several threads."""
 
     def __init__(self, url: str | URL, password: Secret | None = None) -> None:
-        """Raises ConfigError for a URL of an unknown kind, or a file that cannot be written."""
+        """Raises ConfigError for a URL of an unknown kind, or for a file that cannot be written."""
         self.url = _checked(url)
         if password is not None:
             self.url = self.url.set(password=password.reveal())
@@ -41,7 +41,7 @@ class Database:
 
     @property
     def shown(self) -> str:
-        """The URL with stars for its password."""
+        """The URL with stars in place of its password."""
         return self.url.render_as_string(hide_password=True)
 
     @contextmanager
@@ -59,7 +59,7 @@ class Database:
             raise StorageError(self.reason(error)) from None
 
     def reason(self, error: BaseException) -> str:
-        """What the driver says in its first line: without the statement, and so without values."""
+        """The first line of the driver's message: without the statement, and so without values."""
         origin = getattr(error, "orig", None) or error
         lines = str(origin).strip().splitlines()
         return f"{self.shown}: {type(origin).__name__}: {lines[0][:200] if lines else ''}"
@@ -130,6 +130,6 @@ def _set_pragmas(connection: Any, _: object) -> None:
     cursor = connection.cursor()
     cursor.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
     cursor.execute("PRAGMA journal_mode=WAL")
-    # the writer commits in batches and off the request path: each may wait for the disk
+    # The writer commits in batches and outside requests: each commit may wait for the disk.
     cursor.execute("PRAGMA synchronous=FULL")
     cursor.close()

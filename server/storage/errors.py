@@ -1,4 +1,4 @@
-"""What can go wrong with the storage."""
+"""The errors of the storage."""
 
 from __future__ import annotations
 
@@ -10,4 +10,5 @@ class StorageError(P2LError):
 
 
 class StorageRefusedError(StorageError):
-    """A record would not survive the death of the process, and the configuration says to refuse."""
+    """A record would not survive the death of the process, and the configuration says to refuse
+    requests then."""

@@ -1,4 +1,4 @@
-"""What callers say of the answers they got, and its export as training data."""
+"""Stores callers' feedback on answers, and reads it as training data."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from server.storage.schema import attempts, feedback, prompts, receipts
 
 
 class FeedbackExistsError(Exception):
-    """This request has its feedback: the first stands."""
+    """This request has its feedback already: the first one stands."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opinion:
-    """winner with model_a and model_b, or rating in [0, 1] of the answer of model.
+    """An opinion: winner with model_a and model_b, or rating in [0, 1] of the answer of model.
 
-    messages: JSON, the user's turns; None where nobody gave them. Names are leaderboard names.
+    messages: JSON, the user's turns; None where they were not given. Names are leaderboard names.
     """
 
     model: str | None = None
@@ -39,14 +39,15 @@ class Opinion:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """Who made a request and which model (catalogue name) answered it, None where none did."""
+    """The key that made a request, and the model (catalogue name) that answered it; None where none
+    did."""
 
     key_name: str
     model: str | None
 
 
 def who_asked(database: Database, request_id: str) -> Asked | None:
-    """None where there is no such request. Blocks. Raises StorageError."""
+    """Who made a request; None where there is no such request. Blocks. Raises StorageError."""
     answered = (
         select(attempts.c.key_name, attempts.c.model, attempts.c.outcome)
         .where(attempts.c.request_id == request_id)
@@ -68,7 +69,7 @@ def who_asked(database: Database, request_id: str) -> Asked | None:
 
 
 def add_feedback(database: Database, request_id: str, key_name: str, opinion: Opinion) -> None:
-    """Blocks. Raises FeedbackExistsError, StorageError."""
+    """Stores an opinion. Blocks. Raises FeedbackExistsError, StorageError."""
     row = {
         "request_id": request_id,
         "created_at": micros(time.time()),
@@ -89,7 +90,7 @@ def add_feedback(database: Database, request_id: str, key_name: str, opinion: Op
 
 
 def _answerer(receipt: Any) -> str | None:
-    """The model that answered, where the attempts are not kept any more."""
+    """The model that answered, where the attempts are no longer stored."""
     try:
         model: str = orjson.loads(receipt.document)["attempts"][-1]["decision"]["model"]
     except DAMAGED:
@@ -98,7 +99,8 @@ def _answerer(receipt: Any) -> str | None:
 
 
 def votes(database: Database) -> Iterator[dict[str, Any]]:
-    """Feedback that compares two models, as `train` reads it: only where the prompt is known."""
+    """Feedback that compares two models, in the form that `train` reads; only where the prompt is
+    known."""
     for row in _with_prompts(database, feedback.c.winner.is_not(None)):
         yield {
             "prompt": orjson.loads(row["prompt"]),
@@ -110,7 +112,7 @@ def votes(database: Database) -> Iterator[dict[str, Any]]:
 
 
 def scores(database: Database) -> Iterator[dict[str, Any]]:
-    """Ratings, as score files have them: only where the prompt and the model are known."""
+    """Ratings in the form of score files; only where the prompt and the model are known."""
     known = feedback.c.rating.is_not(None) & feedback.c.model.is_not(None)
     for row in _with_prompts(database, known):
         yield {
@@ -122,7 +124,7 @@ def scores(database: Database) -> Iterator[dict[str, Any]]:
 
 
 def count_feedback(database: Database) -> int:
-    """All of it, with a prompt or without. Blocks. Raises StorageError."""
+    """The number of all opinions, with or without a prompt. Blocks. Raises StorageError."""
     with database.begin() as connection:
         return int(connection.execute(select(func.count()).select_from(feedback)).scalar() or 0)
 

@@ -1,4 +1,4 @@
-"""What is done about the storage every now and then."""
+"""The periodic work of the storage."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from server.storage.store import Store
 from server.storage.totals import fold_attempts
 
 _BEAT_S: Final = 10.0
-# Others take a process that they have not seen for LOST_AFTER_S, a minute, for dead: before they
-# do, it should get no more requests.
+# Other gateways take a process that they have not seen for LOST_AFTER_S, a minute, for dead: before
+# that, it should get no more requests.
 _BEAT_STALE_S: Final = 30.0
 _SWEEP_S: Final = 30.0
 _SWEEP_STALE_S: Final = 600.0
-# A gateway that is restarted every hour must come to it.
+# A gateway that is restarted every hour must reach it too.
 _PRUNE_S: Final = 600.0
 _PRUNE_STALE_S: Final = 6 * 3600.0
 
@@ -30,9 +30,9 @@ _PRUNE_STALE_S: Final = 6 * 3600.0
 async def kept_alive(
     store: Store, background: Background, on_lost: Callable[[list[Lost]], None]
 ) -> AsyncIterator[None]:
-    """While the context lasts, the store's housekeeping is done in the background.
+    """Within this context, the store's housekeeping runs in the background.
 
-    on_lost: told of the attempts of processes that died, those found at the start first.
+    on_lost: called with the attempts of processes that died, first with those found at the start.
     """
     on_lost(store.lost)
     async with AsyncExitStack() as stack:
@@ -65,7 +65,7 @@ def _jobs(store: Store, on_lost: Callable[[list[Lost]], None]) -> tuple[Job, ...
 
 
 async def prune_all(store: Store) -> None:
-    """Deletes what is older than the configuration keeps. Raises StorageError."""
+    """Deletes records that are older than the configuration allows. Raises StorageError."""
     now, kept, database = time.time(), store.settings, store.database
     for table, days in (
         (receipts, kept.receipts_days),

@@ -1,4 +1,4 @@
-"""API keys that were created by command or by an admin: their SHA-256 only, never themselves."""
+"""API keys that were created by a command or by an admin. Only their SHA-256 is stored."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ _COLUMNS: Final = tuple(column.name for column in api_keys.columns)
 
 
 class KeyExistsError(Exception):
-    """The name is taken, perhaps by a key that was revoked: spend is counted by name."""
+    """The name is taken, perhaps by a revoked key: spend is counted by name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredKey:
-    """A key's terms. Times in seconds since 1970. It holds no key."""
+    """The terms of a stored key, without the key itself. Times in seconds since 1970."""
 
     caller: Caller
     sha256: str
@@ -43,12 +43,12 @@ class StoredKey:
 
     @property
     def is_live(self) -> bool:
-        """Neither revoked nor expired."""
+        """Whether the key is neither revoked nor expired."""
         expires = self.caller.expires_at
         return self.revoked_at is None and (expires is None or expires > time.time())
 
     def to_json(self) -> dict[str, Any]:
-        """As it is listed."""
+        """The key's terms as they are listed."""
         caller, limits = self.caller, self.caller.limits
         return {
             "object": "api_key",
@@ -67,7 +67,7 @@ class StoredKey:
 
 
 def create_key(database: Database, caller: Caller) -> tuple[Secret, StoredKey]:
-    """A new key with these terms; the key itself is known only now. Blocks.
+    """Creates a key with these terms; the secret key is known only now. Blocks.
 
     Raises KeyExistsError, StorageError.
     """
@@ -85,7 +85,8 @@ def create_key(database: Database, caller: Caller) -> tuple[Secret, StoredKey]:
 
 
 def revoke_key(database: Database, name: str) -> bool:
-    """Whether there was one that was not revoked yet. Blocks. Raises StorageError."""
+    """Revokes a key; returns whether there was one that was not revoked yet. Blocks. Raises
+    StorageError."""
     statement = (
         update(api_keys)
         .where(api_keys.c.name == name, api_keys.c.revoked_at.is_(None))
@@ -97,28 +98,28 @@ def revoke_key(database: Database, name: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class KeyRing:
-    """keys: all that can be read, the revoked too, oldest first. unreadable: the names of the rows
-    that cannot be read; their keys are not good."""
+    """The stored keys. keys: all that can be read, including revoked ones, oldest first.
+    unreadable: the names of the rows that cannot be read; their keys are invalid."""
 
     keys: tuple[StoredKey, ...]
     unreadable: tuple[str, ...] = ()
 
     @property
     def is_empty(self) -> bool:
-        """No key was ever stored, readable or not."""
+        """Whether no key was ever stored, readable or not."""
         return not self.keys and not self.unreadable
 
 
 def read_keys(database: Database) -> list[StoredKey]:
-    """All that can be read, oldest first. Blocks. Raises StorageError."""
+    """All keys that can be read, oldest first. Blocks. Raises StorageError."""
     return list(read_key_ring(database).keys)
 
 
 def read_key_ring(database: Database) -> KeyRing:
-    """A row that somebody has damaged takes no other with it. Blocks. Raises StorageError."""
+    """The stored keys; a damaged row does not affect the others. Blocks. Raises StorageError."""
     query = f"SELECT {', '.join(_COLUMNS)} FROM api_keys ORDER BY created_at, name"  # noqa: S608
     with database.begin() as connection, _any_bytes(connection):
-        # as the driver gives it: a row that does not fit its types must not end the reading
+        # Raw values of the driver: a row that does not fit its types must not end the reading.
         rows = connection.exec_driver_sql(query).all()
     keys, unreadable = [], []
     for row in rows:
@@ -136,15 +137,15 @@ def read_key_ring(database: Database) -> KeyRing:
 
 
 def keys_version(database: Database) -> str:
-    """Differs after any change of any stored key, whatever the clocks say and whoever made it: a
-    digest of all rows. Blocks. Raises StorageError."""
+    """A digest of all rows: it differs after any change of any stored key, whatever the clocks say
+    and whoever made the change. Blocks. Raises StorageError."""
     with database.begin() as connection:
         rows = connection.exec_driver_sql(_all_rows(database)).scalar()
     return hashlib.sha256(str(rows or "").encode()).hexdigest()
 
 
 def _all_rows(database: Database) -> str:
-    """A statement for all rows as one text; the database puts it together, not the interpreter."""
+    """A statement for all rows as one text; the database joins them, not the interpreter."""
     if not database.is_sqlite:
         rows = "string_agg(k::text, E'\\n' ORDER BY k.name)"
         return f"SELECT encode(sha256(convert_to({rows}, 'UTF8')), 'hex') FROM api_keys k"  # noqa: S608
@@ -154,7 +155,8 @@ def _all_rows(database: Database) -> str:
 
 @contextmanager
 def _any_bytes(connection: Connection) -> Iterator[None]:
-    """SQLite keeps text that is no UTF-8, and would end the reading of all rows at it."""
+    """Reads text as bytes: SQLite can hold text that is not UTF-8, which would end the reading of
+    all rows."""
     if connection.dialect.name != "sqlite":
         yield
         return
@@ -187,7 +189,7 @@ def _row(key: StoredKey) -> dict[str, Any]:
 
 
 def _key(row: Mapping[str, Any]) -> StoredKey:
-    """Raises ValueError, TypeError or ArithmeticError for a row that is none of ours."""
+    """A key of a row. Raises ValueError, TypeError or ArithmeticError for an invalid row."""
     models = row["models"]
     limits = KeyLimits(
         _amount(row["budget_usd"]),
@@ -217,7 +219,7 @@ def _key(row: Mapping[str, Any]) -> StoredKey:
 def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError
-    value.encode()  # what was no UTF-8 raises UnicodeEncodeError, a ValueError
+    value.encode()  # text that was not UTF-8 raises UnicodeEncodeError, a ValueError
     return value
 
 

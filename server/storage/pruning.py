@@ -1,7 +1,7 @@
-"""Deletes what is older than it is kept, a little at a time: who writes meanwhile hardly waits.
+"""Deletes old records in small batches, so that other writers hardly wait.
 
-SQLite has one lock for all who write. A batch is as large as fits into a small part of the time
-that a writer may be kept waiting, and after each the lock is free for as long as it was held.
+SQLite has one lock for all writers. A batch takes a small part of the time that a writer may be
+kept waiting, and after each batch the lock is free for as long as it was held.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ DAY_US: Final = DAY_S * MICRO
 MOST_AT_ONCE: Final = 10_000
 _FIRST_BATCH: Final = 100
 _SMALLEST_BATCH: Final = 10
-# What a batch should take. Until it is over, no other can write to SQLite.
+# The seconds that a batch should take. Until it is over, nobody else can write to SQLite.
 _TARGET_S: Final = 0.03
 _PAUSE_S: Final = 0.01
 
-# Deletes so many rows at most, and says how many it found.
+# Deletes at most this many rows, and returns how many it found.
 Step = Callable[[int], int]
 
 
@@ -36,8 +36,8 @@ async def in_batches(
     clock: Callable[[], float] = time.perf_counter,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> int:
-    """Takes steps, each in a thread, until nothing is left; how many rows there were. Cancelled, it
-    ends after the step that is under way."""
+    """Takes steps, each in a thread, until nothing is left; returns the number of rows. If
+    cancelled, it ends after the step in progress."""
     size, n_rows = _FIRST_BATCH, 0
     while True:
         began = clock()
@@ -51,8 +51,8 @@ async def in_batches(
 
 
 def next_size(size: int, took_s: float) -> int:
-    """Of a batch, after one of this size took so long. It grows by steps: the first rows may be
-    short ones."""
+    """The size of the next batch, after one of this size took this long. It grows gradually: the
+    first rows may be short ones."""
     fitting = int(size * _TARGET_S / took_s) if took_s > 0 else MOST_AT_ONCE
     return max(_SMALLEST_BATCH, min(MOST_AT_ONCE, 2 * size, fitting))
 
@@ -60,8 +60,8 @@ def next_size(size: int, took_s: float) -> int:
 def delete_older(
     database: Database, table: Table, days: int | None, now: float, most: int = MOST_AT_ONCE
 ) -> int:
-    """Deletes rows of a table that were created more than so many days ago (None: none), and says
-    how many. Blocks. Raises StorageError."""
+    """Deletes rows of a table that were created more than this many days ago (None: none), and
+    returns their number. Blocks. Raises StorageError."""
     if days is None:
         return 0
     statement = delete(table).where(key_of(table).in_(_older(table, days, now, most)))
@@ -70,13 +70,13 @@ def delete_older(
 
 
 def key_of(table: Table) -> Any:
-    """The one column that tells the rows of a table apart."""
+    """The primary key column of the table."""
     (key,) = table.primary_key.columns
     return key
 
 
 def _older(table: Table, days: int, now: float, most: int) -> Any:
-    # in PostgreSQL another gateway may be at the same rows: those are left to it
+    # In PostgreSQL another gateway may be deleting the same rows: those are left to it.
     return (
         select(key_of(table))
         .where(table.c.created_at < micros(now) - days * DAY_US)

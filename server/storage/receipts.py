@@ -1,4 +1,4 @@
-"""Receipts, and the prompts that are kept where the configuration says so."""
+"""Reads receipts, and the prompts that are stored where the configuration says so."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from router.receipt_form import models_of, unfold, unfold_leaderboard
 from server.storage.database import Database
 from server.storage.schema import catalogues, receipts
 
-# What reading a document raises that is not whole: one such row must not hide all others.
+# The errors of reading a damaged document: one such row must not hide all the others.
 DAMAGED: Final = (ValueError, TypeError, LookupError, AttributeError)
 
 
 @dataclass(frozen=True, slots=True)
 class StoredReceipt:
-    """document: JSON, whole again with what many receipts share."""
+    """A stored receipt. document: JSON, with the parts that receipts share put back."""
 
     key_name: str
     document: bytes
 
 
 def find_receipt(database: Database, request_id: str) -> StoredReceipt | None:
-    """Blocks. Raises StorageError."""
+    """A request's receipt; None where there is none. Blocks. Raises StorageError."""
     query = (
         select(receipts.c.key_name, receipts.c.document, catalogues.c.document)
         .join_from(receipts, catalogues, receipts.c.catalogue_version == catalogues.c.version)
@@ -40,8 +40,8 @@ def find_receipt(database: Database, request_id: str) -> StoredReceipt | None:
 
 
 def leaderboard_names(connection: Connection) -> dict[str, list[str] | None]:
-    """By what receipts call what they share: the names of their leaderboards' models. Once for
-    thousands of receipts, and without the catalogues, which are longer than a receipt."""
+    """The model names of leaderboards, by the key of the part that receipts share. They are read
+    once for thousands of receipts, and without the catalogues, which are longer than a receipt."""
     rows = connection.execute(select(catalogues.c.version, catalogues.c.document))
     return {version: _models(document) for version, document in rows}
 
@@ -56,8 +56,8 @@ def _models(document: str) -> list[str] | None:
 def stored_leaderboard(
     document: Mapping[str, Any], models: Sequence[str] | None
 ) -> dict[str, Any] | None:
-    """Of a stored receipt; models: see leaderboard_names. None where they are not stored any
-    more."""
+    """The leaderboard of a stored receipt. models: see leaderboard_names. None where they are no
+    longer stored."""
     try:
         return unfold_leaderboard(document, models)
     except DAMAGED:

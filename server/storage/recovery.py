@@ -1,4 +1,5 @@
-"""What dead processes left behind: spooled records are written, open attempts closed as lost."""
+"""Recovers what dead processes left: writes their spooled records, and closes their open attempts
+as lost."""
 
 from __future__ import annotations
 
@@ -22,13 +23,13 @@ from server.storage.statements import statements
 
 _LOG: Final = logging.getLogger(__name__)
 _BATCH: Final = 2_000
-# A process that has not said for this long that it lives is taken for dead.
+# A process that has given no sign of life for this many seconds is taken for dead.
 LOST_AFTER_S: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """An attempt whose process died. cost_pico: what it is taken to have cost."""
+    """An attempt whose process died. cost_pico: the cost that is assumed, in picodollars."""
 
     request_id: str
     attempt: int
@@ -38,16 +39,17 @@ class Lost:
 
 @dataclass(slots=True)
 class Adopted:
-    """What dead processes left. n_rejected: records that no database takes or nobody can read."""
+    """The records of dead processes. n_rejected: records that no database accepts or that cannot be
+    read."""
 
     lost: list[Lost] = field(default_factory=list)
     n_rejected: int = 0
 
 
 def adopt(database: Database, folder: Path, policy: UnknownCost, now: float) -> Adopted:
-    """Writes what dead processes have spooled here and closes what they had open.
+    """Writes the records that dead processes have spooled here, and closes their open attempts.
 
-    Raises StorageError, OSError; what is not written then is left for the next try.
+    Raises StorageError, OSError; unwritten records are left for the next try.
     """
     adopted = Adopted()
     for orphan in orphans(folder):
@@ -71,7 +73,8 @@ def adopt(database: Database, folder: Path, policy: UnknownCost, now: float) -> 
 
 
 def close_stale(database: Database, policy: UnknownCost, now: float) -> list[Lost]:
-    """Closes what belongs to processes not seen for a while, wherever they ran."""
+    """Closes the attempts of processes that have not been seen for a while, on whichever
+    machine."""
     cutoff = micros(now - LOST_AFTER_S)
     alive = select(instances.c.instance).where(instances.c.seen_at >= cutoff)
     stale = and_(attempts.c.instance.not_in(alive), attempts.c.started_at < cutoff)
@@ -108,7 +111,7 @@ def _lose(
 
 
 def _replay(database: Database, orphan: Orphan) -> tuple[int, int]:
-    """How many records there were, and how many more or of them were rejected."""
+    """Returns the number of records, and the number of those that were rejected."""
     known = statements(database.engine.dialect)
     n_records = n_refused = 0
     for batch in _batches(orphan.records()):

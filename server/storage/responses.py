@@ -1,7 +1,6 @@
-"""Responses that callers asked to be kept, each for the key that made it.
+"""Responses that callers asked to be stored, each for the key that made it.
 
-They are written to the database and nowhere else: a spool would have them long after they are
-deleted.
+They are written only to the database: a spool would still have them long after they are deleted.
 """
 
 from __future__ import annotations
@@ -21,17 +20,17 @@ Item = dict[str, Any]
 
 
 class PreviousResponseError(Exception):
-    """A response of the conversation is not there (any more); the message is its id."""
+    """A response of the conversation does not exist (any more); the message is its id."""
 
 
 class ConversationTooLongError(Exception):
-    """What came before has more bytes than may be."""
+    """The conversation so far is larger than allowed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeptResponse:
-    """document: the response object as it was answered; input: its own items alone, as they were
-    sent. created_at: seconds since 1970. The repr hides what was said."""
+    """A stored response. document: the response object as it was sent; input: its own items only,
+    as they were received. created_at: seconds since 1970. The repr hides the content."""
 
     id: str
     key_name: str
@@ -42,7 +41,7 @@ class KeptResponse:
 
 
 def keep_response(database: Database, kept: KeptResponse) -> None:
-    """Blocks. Raises StorageError."""
+    """Stores a response. Blocks. Raises StorageError."""
     said, document = orjson.dumps(kept.input), orjson.dumps(kept.document)
     row = {
         "id": kept.id,
@@ -69,7 +68,7 @@ def find_response(database: Database, response_id: str, key_name: str) -> bytes 
 
 
 def delete_response(database: Database, response_id: str, key_name: str) -> bool:
-    """Whether this key had such a response. Blocks. Raises StorageError."""
+    """Deletes a response; returns whether this key had it. Blocks. Raises StorageError."""
     statement = delete(responses).where(
         responses.c.id == response_id, responses.c.key_name == key_name
     )
@@ -82,7 +81,7 @@ def read_conversation(
 ) -> list[KeptResponse]:
     """The response and all that it continues, oldest first. Blocks.
 
-    Raises PreviousResponseError where one of them is not there, ConversationTooLongError,
+    Raises PreviousResponseError where one of them does not exist, ConversationTooLongError,
     StorageError.
     """
     chain = _chain(response_id, key_name)
@@ -104,7 +103,8 @@ def read_conversation(
 
 
 def _chain(response_id: str, key_name: str) -> CTE:
-    """(id, previous_id, n_bytes, age) of a response and of those before it, age 0 the first."""
+    """The columns (id, previous_id, n_bytes, age) of a response and of its predecessors; the
+    response itself has age 0."""
     columns = (responses.c.id, responses.c.previous_id, responses.c.n_bytes)
     chain = (
         select(*columns, literal(0).label("age"))

@@ -1,4 +1,4 @@
-"""Attempts as rows and back."""
+"""Converts attempts to rows and back."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _tokens(usage: Usage) -> dict[str, Any]:
 
 
 def encoded_tags(tags: tuple[str, ...]) -> str | None:
-    """Tags as they are stored: a JSON array; None where there are none."""
+    """Tags in their stored form: a JSON array; None where there are none."""
     return orjson.dumps(tags).decode() if tags else None
 
 

@@ -1,4 +1,4 @@
-"""The tables. Amounts are whole picodollars, times whole microseconds since 1970 (UTC)."""
+"""The tables. Amounts are whole picodollars, times are whole microseconds since 1970 (UTC)."""
 
 from __future__ import annotations
 
@@ -57,12 +57,12 @@ attempts: Final = Table(
 )
 Index("attempts_settled", attempts.c.settled_at)
 Index("attempts_key_settled", attempts.c.key_name, attempts.c.settled_at)
-# Of what is not settled alone, in PostgreSQL too: the migration says so. To say it here would load
-# that dialect, four megabytes of code, beside SQLite as well.
+# An index of unsettled attempts only, in PostgreSQL too: the migration creates it so. Stating it
+# here would load that dialect, four megabytes of code, with SQLite as well.
 Index("attempts_open", attempts.c.instance, sqlite_where=attempts.c.settled_at.is_(None))
 
-# Attempts that are not kept any more, by the day of their settlement (since 1970, UTC). Columns
-# that are none of the key are sums.
+# Attempts that are no longer stored, by the day of their settlement (since 1970, UTC). Columns
+# outside the key are sums.
 totals: Final = Table(
     "totals",
     metadata,
@@ -84,7 +84,7 @@ totals: Final = Table(
 )
 Index("totals_key", totals.c.key_name)
 
-# Of the attempts in totals, those with tags, by all the tags that they had together.
+# The tagged attempts among those in `totals`, by the combination of their tags.
 tag_totals: Final = Table(
     "tag_totals",
     metadata,
@@ -98,7 +98,7 @@ tag_totals: Final = Table(
     PrimaryKeyConstraint("day", "tags", name="tag_totals_pkey"),
 )
 
-# What reconciling with a provider's export found that belongs to no single attempt.
+# Adjustments from reconciling with a provider's export that belong to no single attempt.
 adjustments: Final = Table(
     "adjustments",
     metadata,
@@ -111,7 +111,7 @@ adjustments: Final = Table(
     Column("note", Text, nullable=False),
 )
 
-# What receipts have in common, once for all that share it: router.receipt_form.Common.
+# The parts that receipts share, stored once for all of them: router.receipt_form.Common.
 catalogues: Final = Table(
     "catalogues",
     metadata,
@@ -128,7 +128,7 @@ receipts: Final = Table(
     Column("key_name", Text, nullable=False),
     Column("catalogue_version", String(64), nullable=False),
     Column("document", Text, nullable=False),
-    # of its attempts that are in the totals: what they cost, and whether one was answered
+    # The request's attempts that are in the totals: their cost, and whether one was answered.
     Column("folded_pico", BigInteger),
     Column("folded_answered", Boolean),
 )
@@ -144,8 +144,8 @@ prompts: Final = Table(
 )
 Index("prompts_created", prompts.c.created_at)
 
-# Filled only where storage.keep_responses is on and the caller asks for it. A response has its own
-# input alone: what came before is at the response that it continues.
+# Filled only where storage.keep_responses is on and the caller asks for it. A response has only its
+# own input: the earlier input is stored with the response that it continues.
 responses: Final = Table(
     "responses",
     metadata,
@@ -200,7 +200,7 @@ instances: Final = Table(
     Column("seen_at", BigInteger, nullable=False),
 )
 
-# Small states that outlive a process, by name: the shadow price of a window, say.
+# Small states that outlive a process, by name, such as the shadow price of a window.
 states: Final = Table(
     "states",
     metadata,

@@ -1,4 +1,4 @@
-"""What was spent, summed from the ledger: attempts, and the adjustments of reconciling."""
+"""Computes spend from the ledger: attempts, and the adjustments from reconciling."""
 
 from __future__ import annotations
 
@@ -43,7 +43,8 @@ TAGS_OVERLAP: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Spend:
-    """Of one group. estimated_usd: the part of cost_usd that no provider has confirmed."""
+    """The spend of one group. estimated_usd: the part of cost_usd that no provider has
+    confirmed."""
 
     group: str
     attempts: int
@@ -55,7 +56,7 @@ class Spend:
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """What the ledger has of one upstream model on one day (UTC, by settlement)."""
+    """The ledger's totals for one upstream model on one day (UTC, by settlement)."""
 
     requests: int = 0
     prompt_tokens: int = 0
@@ -64,9 +65,9 @@ class Day:
 
 
 def spend(database: Database, by: str, since: float, until: float) -> list[Spend]:
-    """Settled in [since, until), by one of GROUPS, dearest first; of days whose attempts are not
-    kept any more, those that the time touches. By tag, an attempt is in several groups.
-    Blocks. Raises StorageError."""
+    """What was settled in [since, until) by one of GROUPS, most expensive first. Days whose
+    attempts are no longer stored are included where the interval touches them. By tag, an attempt
+    may be in several groups. Blocks. Raises StorageError."""
     since_us, until_us = micros(since), micros(until)
     if by == "tag":
         found = sums_by_tag(database, since_us, until_us).items()
@@ -83,7 +84,7 @@ def spend(database: Database, by: str, since: float, until: float) -> list[Spend
 
 
 def spent_usd(database: Database, since: float, until: float) -> Decimal:
-    """All that was settled in this time, each attempt once. Blocks. Raises StorageError."""
+    """Everything that was settled in this time, each attempt once. Blocks. Raises StorageError."""
     return sum((row.cost_usd for row in spend(database, "provider", since, until)), Decimal(0))
 
 
@@ -98,8 +99,8 @@ def _of_tag(tag: str | None, sums: tuple[int, ...]) -> Spend:
 
 
 def _sums(table: Table, by: str) -> Select[Any]:
-    """Of attempts or totals: the group, how many, what they cost, the part of it that is estimated,
-    and tokens."""
+    """Sums over attempts or totals: the group, the number, the cost, its estimated part, and
+    tokens."""
     group: Any = table.c[_BY[by]] if by in _BY else _day(table)
     is_estimate = table.c.cost_source == CostSource.ESTIMATE.value
     return select(
@@ -114,7 +115,7 @@ def _sums(table: Table, by: str) -> Select[Any]:
 
 def _together(parts: Sequence[Select[Any]], n_keys: int) -> Select[Any]:
     """Sums of sums, in one statement: an attempt that becomes part of a total meanwhile is counted
-    once. The first n_keys columns tell the groups apart."""
+    once. The first n_keys columns identify the groups."""
     all_of_them = union_all(*parts).subquery()
     keys, sums = list(all_of_them.c)[:n_keys], list(all_of_them.c)[n_keys:]
     return select(*keys, *(func.sum(column) for column in sums)).group_by(*keys)
@@ -126,7 +127,7 @@ def _count(table: Table) -> ColumnElement[Any]:
 
 
 def _day(table: Table) -> ColumnElement[Any]:
-    """Since 1970. Exact whole-number division in both databases."""
+    """The day since 1970. Exact whole-number division in both databases."""
     day: ColumnElement[Any] = (
         table.c.settled_at.op("/")(DAY_US) if table is attempts else table.c.day
     )
@@ -134,12 +135,12 @@ def _day(table: Table) -> ColumnElement[Any]:
 
 
 def _touched(since_us: int, until_us: int) -> tuple[ColumnElement[bool], ...]:
-    """Totals of days that are in this time, or partly so."""
+    """Selects the totals of days that are in this time, or partly so."""
     return totals.c.day >= since_us // DAY_US, totals.c.day * DAY_US < until_us
 
 
 def key_balance(database: Database, key_name: str, since: float) -> tuple[Decimal, Decimal]:
-    """What a key has spent since then, and what is reserved for its requests under way, in USD.
+    """What a key has spent since then, and what is reserved for its requests in progress, in USD.
     Blocks. Raises StorageError."""
     of_key = attempts.c.key_name == key_name
     settled = select(func.sum(attempts.c.cost_pico)).where(
@@ -154,7 +155,7 @@ def key_balance(database: Database, key_name: str, since: float) -> tuple[Decima
 
 
 def adjusted_usd(database: Database, since: float, until: float) -> Decimal:
-    """What reconciling added to or took from these days' spend."""
+    """The amount by which reconciling changed these days' spend."""
     first, last = day_of(micros(since)), day_of(micros(until))
     query = select(func.sum(adjustments.c.cost_pico)).where(
         adjustments.c.day >= first, adjustments.c.day <= last
@@ -164,7 +165,7 @@ def adjusted_usd(database: Database, since: float, until: float) -> Decimal:
 
 
 def days(database: Database, provider: str, since_us: int, until_us: int) -> dict[Any, Day]:
-    """(day, upstream model) -> what the ledger has of it."""
+    """The ledger's totals by (day, upstream model)."""
     parts = (
         _of_day(attempts, provider).where(
             attempts.c.settled_at >= since_us, attempts.c.settled_at < until_us
@@ -196,7 +197,7 @@ def _of_day(table: Table, provider: str) -> Select[Any]:
 
 
 def last_total_day(database: Database, provider: str) -> str:
-    """The last day (UTC) of which attempts are not kept any more; empty where all are. Blocks.
+    """The last day (UTC) whose attempts are no longer stored; empty where all are stored. Blocks.
     Raises StorageError."""
     query = select(func.max(totals.c.day)).where(totals.c.provider == provider)
     with database.begin() as connection:
@@ -205,7 +206,7 @@ def last_total_day(database: Database, provider: str) -> str:
 
 
 def known_ids(database: Database, provider: str, ids: list[str]) -> Iterator[tuple[str, int]]:
-    """(the provider's own id of an answer, what the ledger has for it in picodollars)."""
+    """Yields (the provider's own id of an answer, its cost in the ledger in picodollars)."""
     for start in range(0, len(ids), 500):
         query = select(attempts.c.upstream_id, attempts.c.cost_pico).where(
             _of(provider), attempts.c.upstream_id.in_(ids[start : start + 500])
@@ -215,7 +216,8 @@ def known_ids(database: Database, provider: str, ids: list[str]) -> Iterator[tup
 
 
 def set_costs(database: Database, provider: str, costs: dict[str, int]) -> None:
-    """The provider's word for single answers, by its id. Blocks. Raises StorageError."""
+    """Sets the costs of single answers to the provider's, by its ids. Blocks. Raises
+    StorageError."""
     with database.begin() as connection:
         for upstream_id, cost in costs.items():
             connection.execute(
@@ -227,7 +229,8 @@ def set_costs(database: Database, provider: str, costs: dict[str, int]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Adjustment:
-    """What reconciling put in, in picodollars, for one answer or for one model on one day."""
+    """An adjustment from reconciling, in picodollars, for one answer or for one model on one
+    day."""
 
     day: str
     model: str
@@ -235,7 +238,7 @@ class Adjustment:
 
 
 def known_adjustments(database: Database, provider: str) -> dict[str, Adjustment]:
-    """By id. Blocks. Raises StorageError."""
+    """The adjustments by id. Blocks. Raises StorageError."""
     query = select(
         adjustments.c.id, adjustments.c.day, adjustments.c.model, adjustments.c.cost_pico
     ).where(adjustments.c.provider == provider)
@@ -244,7 +247,8 @@ def known_adjustments(database: Database, provider: str) -> dict[str, Adjustment
 
 
 def set_adjustments(database: Database, rows: list[dict[str, Any]]) -> None:
-    """In place of earlier ones with the same id. Blocks. Raises StorageError."""
+    """Stores adjustments; they replace earlier ones with the same ids. Blocks. Raises
+    StorageError."""
     with database.begin() as connection:
         for row in rows:
             connection.execute(delete(adjustments).where(adjustments.c.id == row["id"]))

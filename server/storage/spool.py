@@ -1,10 +1,11 @@
-"""Records on disk before they are in the database, so that the death of the process loses none.
+"""Stores records on disk before they are in the database, so that the death of the process loses
+none.
 
 A folder holds, for each process that writes, a lock file and numbered segments of JSON lines. A
-record is written by one `write` to the segment: from then on it is the kernel's, and `kill -9`
-cannot lose it (a power cut can lose the last moments, as much as the database has not committed).
-A segment is deleted once all of it is in the database. While a process lives it holds its lock;
-the segments of a lock that can be had belong to a process that is dead, and are adopted.
+record is written by one `write` to the segment: from then on the kernel has it, and `kill -9`
+cannot lose it (a power cut can lose the last moments that the database has not committed). A
+segment is deleted once all of it is in the database. A process holds its lock while it lives;
+segments whose lock is free belong to a dead process, and are adopted.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ _LINES: Final = ".jsonl"
 
 @dataclass(slots=True)
 class _Segment:
-    """n_bytes: of whole lines. is_whole: there is nothing behind them."""
+    """A segment. n_bytes: of its complete lines. is_whole: whether it ends with a complete line."""
 
     path: Path
     last: int = 0
@@ -40,7 +41,7 @@ class _Segment:
 
 
 class Spool:
-    """The segments of one process. `append` belongs to one thread, `committed` to another."""
+    """The segments of one process. `append` is called in one thread, `committed` in another."""
 
     def __init__(self, folder: Path, instance: str, segment_bytes: int = _SEGMENT_BYTES) -> None:
         """Raises OSError where the folder cannot be written."""
@@ -60,22 +61,23 @@ class Spool:
 
     @property
     def n_bytes(self) -> int:
-        """What is on disk and not known to be in the database."""
+        """The bytes on disk that are not known to be in the database."""
         open_bytes = 0 if self._current is None else self._current.n_bytes
         return open_bytes + sum(segment.n_bytes for segment in self._full)
 
     def append(self, record: Record, number: int) -> None:
-        """number: increasing; `committed` speaks of it. Raises OSError, for a full disk say."""
+        """Writes a record. number: increasing; `committed` refers to it. Raises OSError, for
+        example for a full disk."""
         self.hold(record, number)
         self.write_held()
 
     def hold(self, record: Record, number: int) -> None:
-        """A record that is written with the next one that is appended, or by write_held."""
+        """Holds a record, to be written with the next one that is appended, or by write_held."""
         self._held.append(orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE))
         self._held_number = number
 
     def write_held(self) -> None:
-        """Raises OSError; what is held is then in the spool as a whole or not at all."""
+        """Writes the held records, all or none of them. Raises OSError."""
         if not self._held:
             return
         lines, number = b"".join(self._held), self._held_number
@@ -83,19 +85,19 @@ class Spool:
         self._write(lines).last = number
 
     def probe(self) -> None:
-        """Raises OSError where nothing can be written."""
+        """Raises OSError where the spool cannot be written."""
         self._write(b"\n")
 
     def committed(self, number: int) -> None:
-        """Everything up to this number is in the database. Raises OSError where a segment cannot be
-        removed: the next call tries it again."""
+        """Records that everything up to this number is in the database. Raises OSError where a
+        segment cannot be removed: the next call tries it again."""
         while self._full and self._full[0].last <= number:
             self._full[0].path.unlink(missing_ok=True)
             del self._full[0]
 
     def close(self, number: int) -> None:
-        """Everything up to this number is in the database, and nothing follows. Raises OSError
-        where something cannot be removed: the next process adopts it."""
+        """Records that everything up to this number is in the database, and that nothing follows.
+        Raises OSError where something cannot be removed: the next process adopts it."""
         try:
             with contextlib.suppress(OSError):
                 self.write_held()
@@ -109,7 +111,7 @@ class Spool:
                 self._lock = None
 
     def _write(self, lines: bytes) -> _Segment:
-        """Where they have been written."""
+        """Writes lines; returns their segment."""
         current = self._writable()
         try:
             written = os.write(self._file, lines)
@@ -122,8 +124,8 @@ class Spool:
         return current
 
     def _cut(self, segment: _Segment) -> None:
-        """Takes off what was written of a line that did not get in: the next one must not continue
-        it. Where even that fails, no line is written behind it."""
+        """Removes an incomplete line: the next one must not continue it. Where even that fails, no
+        line is written after it."""
         try:
             os.ftruncate(self._file, segment.n_bytes)
         except OSError:
@@ -134,7 +136,8 @@ class Spool:
         if current is None or not current.is_whole:
             return self._next_segment()
         if current.n_bytes >= self._segment_bytes:
-            with contextlib.suppress(OSError):  # too many files are open, say: this one still is
+            # for example too many files are open: this one is still open
+            with contextlib.suppress(OSError):
                 return self._next_segment()
         return current
 
@@ -152,12 +155,12 @@ class Spool:
             return
         self._full.append(self._current)
         self._current = None
-        with contextlib.suppress(OSError):  # it is closed all the same
+        with contextlib.suppress(OSError):  # it is closed nevertheless
             os.close(self._file)
 
 
 class Orphan:
-    """What a dead process left: to be written to the database, then removed."""
+    """The records of a dead process: to be written to the database, then removed."""
 
     def __init__(self, folder: Path, instance: str, lock: int) -> None:
         self.instance = instance
@@ -166,8 +169,8 @@ class Orphan:
         self._lock = lock
 
     def records(self) -> Iterator[Record]:
-        """In the order in which they were appended; n_damaged counts the lines that are no records,
-        but not a last one cut short: it was never said to be written. Raises OSError."""
+        """The records in the order in which they were appended. n_damaged counts invalid lines,
+        except a truncated last one, which was never confirmed as written. Raises OSError."""
         for path in self._segments():
             content = path.read_bytes()
             for line in content[: content.rfind(b"\n") + 1].splitlines():
@@ -186,7 +189,7 @@ class Orphan:
         os.close(self._lock)
 
     def release(self) -> None:
-        """Leaves it all to be adopted later."""
+        """Leaves everything to be adopted later."""
         os.close(self._lock)
 
     def _segments(self) -> list[Path]:
@@ -194,7 +197,8 @@ class Orphan:
 
 
 def orphans(folder: Path) -> Iterator[Orphan]:
-    """What dead processes have left in the folder; each is held until removed or released."""
+    """The records of dead processes in the folder; each is locked until it is removed or
+    released."""
     for path in sorted(folder.glob(f"*{_LOCK}")):
         lock = _locked(path)
         if lock is not None:
@@ -210,7 +214,7 @@ def _record(line: bytes) -> Record | None:
 
 
 def _locked(path: Path) -> int | None:
-    """A descriptor that holds the lock, None where another process holds it."""
+    """A descriptor that holds the lock; None where another process holds it."""
     file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
-"""The statements that the writer knows, each safe to run twice with the same row."""
+"""The statements of the writer; each may run twice with the same row."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from server.storage.schema import attempts, catalogues, instances, prompts, rece
 
 
 class Kind(StrEnum):
-    """What a record is, and so which statement writes it."""
+    """The kind of a record, which selects the statement that writes it."""
 
     OPEN = "open"
     SETTLE = "settle"
@@ -28,7 +28,8 @@ class Kind(StrEnum):
 
 
 Row = dict[str, Any]
-# Rows in a statement, for SQLite. It takes 32,766 parameters, but keeps a program for each size.
+# Rows in one statement, for SQLite. It accepts 32,766 parameters, but caches a program for each
+# size.
 _MOST_AT_ONCE: Final = 32
 _KEYS: Final = {
     Kind.OPEN: attempts,
@@ -41,8 +42,9 @@ _KEYS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """SQL for the driver as it is: building it, and each row's parameters, anew would cost several
-    times the writing. columns: in the order of its places, where it has places and no names."""
+    """SQL in the driver's form: building it, and each row's parameters, each time would cost
+    several times the writing. columns: in the order of its parameters, where these are
+    positional."""
 
     sql: str
     columns: tuple[str, ...]
@@ -50,13 +52,14 @@ class Statement:
 
     @classmethod
     def of(cls, statement: Executable, dialect: Dialect) -> Statement:
-        """Of a statement whose only parameters are columns."""
+        """The form of a statement whose only parameters are columns."""
         compiled: Any = statement.compile(dialect=dialect)  # type: ignore[attr-defined]
         places = compiled.positiontup if dialect.positional else compiled.params
         return cls(compiled.string, tuple(places), dialect.positional)
 
     def execute(self, connection: Connection, rows: Sequence[Row]) -> None:
-        """A column that a row does not have (an older process spooled it, say) is null."""
+        """Executes the statement. A column that a row lacks (for example one spooled by an older
+        process) is null."""
         names = self.columns
         if self.has_places:
             self._execute_at_once(connection, rows)
@@ -65,9 +68,9 @@ class Statement:
             connection.exec_driver_sql(self.sql, given)
 
     def _execute_at_once(self, connection: Connection, rows: Sequence[Row]) -> None:
-        """Many rows in each statement: SQLite's driver hands the interpreter's lock over for every
-        statement, and takes it back from the event loop. Sizes are powers of two, so that the
-        driver knows the statements again."""
+        """Executes with many rows in each statement: SQLite's driver releases the interpreter's
+        lock for every statement, and takes it back from the event loop. Sizes are powers of two, so
+        that the driver finds the statements in its cache."""
         places = f"({', '.join('?' * len(self.columns))})"
         done = 0
         while done < len(rows):
@@ -80,7 +83,7 @@ class Statement:
 
 
 def statements(dialect: Dialect) -> dict[Kind, Statement]:
-    """By kind, for one database."""
+    """The statements by kind, for one database."""
     return {kind: Statement.of(made, dialect) for kind, made in _executables(dialect).items()}
 
 
@@ -96,7 +99,7 @@ def _executables(dialect: Dialect) -> dict[Kind, Executable]:
 
 
 def insert_of(dialect: Dialect) -> Any:
-    """The insert of a table that can say what to do where the row is there already."""
+    """An insert that can say what to do where the row exists already."""
     if dialect.name == "sqlite":
         from sqlalchemy.dialects import sqlite
 
@@ -107,7 +110,7 @@ def insert_of(dialect: Dialect) -> Any:
 
 
 def _settle(insert: Any) -> Executable:
-    """The first settlement stands, except that the truth replaces a guess made for a process
+    """The first settlement stands, except that a real one replaces the guess made for a process
     that was taken for dead."""
     statement = insert(attempts)
     settled = {c.name: statement.excluded[c.name] for c in attempts.c if not c.primary_key}

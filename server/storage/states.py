@@ -14,7 +14,7 @@ _IDENTITY = "database id"
 
 
 def read_state(database: Database, name: str) -> str | None:
-    """Blocks. Raises StorageError."""
+    """A state by its name; None where there is none. Blocks. Raises StorageError."""
     with database.begin() as connection:
         found: str | None = connection.execute(
             select(states.c.document).where(states.c.name == name)
@@ -23,7 +23,7 @@ def read_state(database: Database, name: str) -> str | None:
 
 
 def database_id(database: Database) -> str:
-    """What tells this database from every other; made when first asked for. Blocks."""
+    """An id of this database, created when it is first asked for. Blocks."""
     known = read_state(database, _IDENTITY)
     if known is None:
         first = {"name": _IDENTITY, "updated_at": 0, "document": uuid.uuid4().hex}

@@ -1,20 +1,20 @@
-"""What the gateway writes, and how surely.
+"""The store: writes the gateway's records, so that failures lose as little as possible.
 
-A record (an attempt opened or settled, a receipt) is first one line in the spool and then, within
-milliseconds, a row in the database. So, in the order of what can go wrong:
+A record (an attempt opened or settled, a receipt) is first a line in the spool and then, within
+milliseconds, a row in the database. The possible failures:
 
-- `kill -9` at any moment: an attempt is spooled before it is sent and settled before its answer's
-  end is passed on (a receipt goes with the next of them, in the same write); the next process on
-  this disk writes what the database lacks and closes what was left open as `lost`, billed by
-  `storage.unknown_cost`. No settled row is lost, none is counted twice (a row's identity is its
-  request and attempt), no reservation stays open.
-- the machine is gone: open attempts are in the database too; any other gateway closes them once
-  their process has not been seen for a minute. If it had only slept, its own settlement wins.
-- the database is down: requests are refused (503), or served with `storage.on_failure: spool`
-  until the spool is full; it is written when the database is back.
-- without a spool (PostgreSQL, read-only disk): a request waits for the commit of its reservation;
-  a settlement of the last milliseconds before a `kill -9` becomes an estimate.
-- a power cut: what the disk has not been given, the last moments, may be lost.
+- `kill -9` at any moment: an attempt is spooled before it is sent, and settled before the end of
+  its answer is passed on (a receipt is written together with the next of them). The next process
+  on this disk writes the records that the database lacks, and closes open attempts as `lost`,
+  billed by `storage.unknown_cost`. No settled row is lost, none is counted twice (request and
+  attempt identify a row), and no reservation stays open.
+- The machine is lost: open attempts are in the database too; another gateway closes them once
+  their process has not been seen for a minute. If it was only suspended, its own settlement wins.
+- The database is down: requests are refused (503), or served with `storage.on_failure: spool`
+  until the spool is full; the spool is written when the database is back.
+- There is no spool (PostgreSQL, read-only disk): a request waits for the commit of its
+  reservation; a settlement in the last milliseconds before a `kill -9` becomes an estimate.
+- A power cut: the last moments, which the disk has not received, may be lost.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _FLUSH_S: Final = 10.0
 class Store:
     """The database, its spool and its writer. One per process; used from one event loop.
 
-    settings: may be replaced; where the database and the spool are is left as it was.
+    settings: may be replaced; the locations of the database and the spool stay the same.
     """
 
     def __init__(
@@ -79,21 +79,22 @@ class Store:
 
     @property
     def failure(self) -> str | None:
-        """Why the database or the spool cannot be written just now; None where both can."""
+        """Why the database or the spool cannot be written at present; None where both can."""
         return self._writer.failure or self._not_spooled or self._not_removed
 
     @property
     def n_rejected(self) -> int:
-        """Records that no database took: what was spent on them is not in the ledger."""
+        """The number of records that no database accepted: their spend is not in the ledger."""
         return self._n_rejected + self._writer.n_rejected
 
     @property
     def n_pending(self) -> int:
-        """Records that wait for the database."""
+        """The number of records that wait for the database."""
         return self._writer.n_pending
 
     def start(self) -> None:
-        """Migrates, recovers what dead processes left, starts writing. Blocks; once is enough.
+        """Migrates the database, recovers what dead processes left, and starts writing. Blocks;
+        further calls do nothing.
 
         Raises StorageError where the database cannot be used. `lost` then holds the attempts that
         were closed.
@@ -141,8 +142,8 @@ class Store:
         self._put(Kind.SETTLE, attempt_row(row, self.instance))
 
     def put(self, kind: Kind, row: Row) -> None:
-        """Keeps a record of another kind. Does not wait; it is spooled with the next attempt's, at
-        the latest when the event loop comes round."""
+        """Queues a record of another kind. Does not wait; it is spooled with the next attempt's
+        record, at the latest in the event loop's next round."""
         self._last = number = next(self._numbers)
         record = (kind, row)
         if self._spool is not None:
@@ -151,7 +152,7 @@ class Store:
         self._writer.submit(number, record)
 
     async def flush(self) -> bool:
-        """Waits until all records so far are in the database; false where it is down."""
+        """Waits until all records so far are in the database; returns False where it is down."""
         if self._writer.failure is not None:
             return False
         loop = asyncio.get_running_loop()
@@ -172,18 +173,18 @@ class Store:
             return False
 
     def beat(self) -> None:
-        """Says that this process lives, and looks whether a spool that could not be written can be
-        again; to be called every few seconds."""
+        """Records that this process lives, and checks whether a failed spool can be written again;
+        to be called every few seconds."""
         if self._spool is not None and self._not_spooled is not None:
             self._spooled(self._spool.probe)
         self._writer.submit(self._last, (Kind.SEEN, self._seen()))
 
     def close_stale(self) -> list[Lost]:
-        """Closes what dead processes elsewhere had open. Blocks. Raises StorageError."""
+        """Closes open attempts of dead processes elsewhere. Blocks. Raises StorageError."""
         return close_stale(self.database, self.settings.unknown_cost, self._clock())
 
     def close(self) -> None:
-        """Writes what there is. Blocks, for some seconds at most."""
+        """Writes the remaining records. Blocks, for some seconds at most."""
         try:
             if self._started:
                 self._writer.stop(_STOP_S)
@@ -216,8 +217,8 @@ class Store:
             self._spooled(self._spool.write_held)
 
     def _spooled(self, write: Callable[[], None]) -> bool:
-        """Whether it could be written. What could not is on its way to the database all the same,
-        and is lost where the process dies before it is there."""
+        """Whether the records could be spooled. Otherwise they are written to the database only,
+        and are lost where the process dies before that."""
         try:
             write()
         except OSError as error:
@@ -231,7 +232,7 @@ class Store:
         return True
 
     def _committed(self, number: int) -> None:
-        """In the writer's thread."""
+        """Called in the writer's thread."""
         if self._spool is None:
             return
         try:
@@ -252,7 +253,7 @@ class Store:
 
 
 def spool_folder(settings: StorageSettings, database: Database) -> Path | None:
-    """Where records are on disk first; None: nowhere."""
+    """The spool's folder; None: records are not spooled."""
     if settings.spool_dir is not None or database.path is None:
         return settings.spool_dir
     return database.path.with_name(f"{database.path.name}.spool")

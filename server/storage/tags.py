@@ -1,4 +1,4 @@
-"""Spend by the tags that callers give their requests."""
+"""Computes spend by the tags that callers give their requests."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ Sums = tuple[int, ...]
 
 
 def sums_by_tag(database: Database, since_us: int, until_us: int) -> dict[str | None, Sums]:
-    """Tag -> attempts, picodollars, estimated picodollars, prompt tokens and completion tokens of
-    what was settled in this time; an attempt counts under each of its tags, and under None where
-    it has none. Blocks. Raises StorageError."""
+    """For each tag: attempts, picodollars, estimated picodollars, prompt tokens and completion
+    tokens of what was settled in this time. An attempt counts under each of its tags, and under
+    None where it has none. Blocks. Raises StorageError."""
     during = attempts.c.settled_at >= since_us, attempts.c.settled_at < until_us
     days = since_us // DAY_US, until_us
-    # in one statement: an attempt that becomes part of a total meanwhile is counted once
+    # One statement: an attempt that becomes part of a total meanwhile is counted once.
     parts = union_all(
         _kept().where(*during).group_by(attempts.c.tags),
         _folded(1).where(*_touched(tag_totals, *days)).group_by(tag_totals.c.tags),
-        # all totals without those of tagged attempts are those of attempts without a tag
+        # All totals without those of tagged attempts are those of untagged attempts.
         _all_folded().where(*_touched(totals, *days)),
         _folded(-1, tags=null()).where(*_touched(tag_totals, *days)),
     )
@@ -45,7 +45,7 @@ def sums_by_tag(database: Database, since_us: int, until_us: int) -> dict[str | 
 
 
 def add_tag_totals(connection: Connection, found: Iterable[Row[Any]]) -> None:
-    """Adds deleted attempts that have tags to their totals, in the caller's transaction."""
+    """Adds deleted attempts with tags to their totals, in the caller's transaction."""
     sums: defaultdict[tuple[int, str], list[int]] = defaultdict(lambda: [0] * len(_SUMS))
     for row in found:
         if row.tags is not None:
@@ -59,7 +59,7 @@ def add_tag_totals(connection: Connection, found: Iterable[Row[Any]]) -> None:
         return
     made = insert_of(connection.dialect)(tag_totals)
     more = {name: tag_totals.c[name] + made.excluded[name] for name in _SUMS}
-    # in order: two gateways that add to the same totals must not wait for each other
+    # Sorted: two gateways that add to the same totals must not deadlock.
     rows = [dict(zip((*_KEY, *_SUMS), (*key, *sums[key]), strict=True)) for key in sorted(sums)]
     connection.execute(made.on_conflict_do_update(index_elements=_KEY, set_=more), rows)
 
@@ -94,5 +94,5 @@ def _all_folded() -> Select[Any]:
 
 
 def _touched(table: Any, first_day: int, until_us: int) -> tuple[Any, Any]:
-    """Totals of days that are in this time, or partly so."""
+    """Selects the totals of days that are in this time, or partly so."""
     return table.c.day >= first_day, table.c.day * DAY_US < until_us

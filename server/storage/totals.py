@@ -1,4 +1,4 @@
-"""Attempts that are too old to be kept become totals by day: what was spent is never forgotten."""
+"""Replaces attempts that are too old to be kept by daily totals: spend is never forgotten."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ _DELETED: Final = (
 def fold_attempts(
     database: Database, days: int | None, now: float, most: int = MOST_AT_ONCE
 ) -> int:
-    """Deletes attempts that were settled more than so many days ago (None: none), whole days (UTC)
-    of them, and adds them to their totals, in one transaction; says how many. Blocks. Raises
-    StorageError."""
+    """Deletes attempts that were settled more than this many days ago (None: none), whole days
+    (UTC) only, and adds them to their totals, in one transaction; returns their number. Blocks.
+    Raises StorageError."""
     if days is None:
         return 0
     before_us = int(now // DAY_S - days) * DAY_US
@@ -40,12 +40,12 @@ def fold_attempts(
         select(attempts.c.request_id, attempts.c.attempt)
         .where(attempts.c.settled_at < before_us)
         .limit(most)
-        # in PostgreSQL another gateway may be at the same rows: those are left to it
+        # In PostgreSQL another gateway may be folding the same rows: those are left to it.
         .with_for_update(skip_locked=True)
     )
     statement = delete(attempts).where(identity.in_(old)).returning(*_DELETED)
     with database.begin() as connection:
-        # what is added is what was deleted, whoever else is at it
+        # Exactly the deleted rows are added, whoever else works on them.
         found = connection.execute(statement).all()
         if found:
             _add(connection, found)
@@ -66,13 +66,13 @@ def _add(connection: Connection, found: Iterable[Row[Any]]) -> None:
     made = insert_of(connection.dialect)(totals)
     more = {name: totals.c[name] + made.excluded[name] for name in _SUMS}
     statement = made.on_conflict_do_update(index_elements=_KEY, set_=more)
-    # in order: two gateways that add to the same totals must not wait for each other
+    # Sorted: two gateways that add to the same totals must not deadlock.
     rows = [dict(zip((*_KEY, *_SUMS), (*key, *sums[key]), strict=True)) for key in sorted(sums)]
     connection.execute(statement, rows)
 
 
 def _note_at_receipts(connection: Connection, found: Iterable[Row[Any]]) -> None:
-    """A receipt that is still kept knows what its attempts cost and whether one was answered."""
+    """Adds to each stored receipt the cost of its attempts and whether one was answered."""
     cost: defaultdict[str, int] = defaultdict(int)
     answered: set[str] = set()
     for row in found:

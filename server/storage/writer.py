@@ -1,4 +1,4 @@
-"""The one thread that writes: it gathers records and commits them in batches."""
+"""The single thread that writes: it collects records and commits them in batches."""
 
 from __future__ import annotations
 
@@ -20,15 +20,14 @@ _MAX_BATCH: Final = 5_000
 _FIRST_RETRY_S: Final = 0.1
 _LAST_RETRY_S: Final = 5.0
 
-# A record, or what is called after the commit of all that came before it.
+# A record, or a function that is called after the commit of everything before it.
 _Item = tuple[int, Record | Callable[[bool], None]]
 
 
 class Writer:
-    """linger_s: how long a batch is gathered while nobody waits for it.
+    """The writer. linger_s: how long a batch is collected while nobody waits for it.
 
-    on_commit: called in the writer's thread with the number of the last record that is in the
-    database.
+    on_commit: called in the writer's thread with the number of the last record in the database.
     """
 
     def __init__(
@@ -49,35 +48,35 @@ class Writer:
 
     @property
     def failure(self) -> str | None:
-        """Why nothing can be written just now; None where it can."""
+        """Why nothing can be written at present; None where it can."""
         if self._has_ended and not self._stopping.is_set():
             return "the thread that writes has ended"
         return self._failure
 
     @property
     def n_pending(self) -> int:
-        """Records not yet taken up by the writer."""
+        """The number of records that the writer has not taken yet."""
         return self._queue.qsize()
 
     def start(self) -> None:
         self._thread.start()
 
     def statement(self, kind: Kind) -> Statement:
-        """What writes a record of this kind."""
+        """The statement that writes a record of this kind."""
         return self._statements[kind]
 
     def submit(self, number: int, record: Record) -> None:
-        """Does not wait."""
+        """Queues a record. Does not wait."""
         self._queue.put((number, record))
 
     def when_committed(self, number: int, done: Callable[[bool], None]) -> None:
-        """Calls done(True), in the writer's thread, once all records so far are in the database;
+        """Calls done(True), in the writer's thread, once all records so far are in the database, or
         done(False) as soon as the database is found to be down."""
         self._queue.put((number, done))
         self._hurry.set()
 
     def stop(self, timeout_s: float) -> None:
-        """Writes what there is; gives up after the timeout."""
+        """Writes the remaining records; gives up after the timeout."""
         self._queue.put(None)
         self._stopping.set()
         self._hurry.set()
@@ -88,7 +87,7 @@ class Writer:
         try:
             while not stopped:
                 batch, stopped = self._gather()
-                # neither may raise: the thread would end
+                # Neither may raise: the thread would end.
                 self._write_until_done(batch)
         finally:
             self._has_ended = True
@@ -116,7 +115,7 @@ class Writer:
             _tell(waiting, written=False)
             waiting = []
             if self._stopping.wait(wait_s):
-                return  # what is in the spool is written by the next process
+                return  # the next process writes the records in the spool
             wait_s = min(_LAST_RETRY_S, wait_s * 2)
         if batch:
             self.committed = batch[-1][0]
@@ -127,7 +126,7 @@ class Writer:
         try:
             self._on_commit(self.committed)
         except Exception as error:
-            # what is written is written, and the next commit says so again
+            # The records are written, and the next commit reports its number again.
             _LOG.error("storage: after a commit: %s", kind_and_place(error))
 
     def _written(self, records: Sequence[Record]) -> bool:
@@ -150,5 +149,5 @@ def _tell(waiting: Sequence[Callable[[bool], None]], *, written: bool) -> None:
         try:
             done(written)
         except RuntimeError:
-            # the event loop of the one who waited is closed
+            # The event loop of the waiting task is closed.
             _LOG.info("storage: nobody waits any more")

@@ -1,1 +1,1 @@
-"""Work that goes on beside the requests."""
+"""Background work of the gateway."""

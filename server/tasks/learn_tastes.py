@@ -1,4 +1,4 @@
-"""Learns keys' tastes from their feedback, now and then, in a thread of its own."""
+"""Learns keys' tastes from their feedback, periodically, in a thread."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ if TYPE_CHECKING:
     from p2l_model.analysis.personal import TastePrior, UserVotes
 
 _LOG: Final = logging.getLogger(__name__)
-# While it is off: a new configuration may turn it on.
+# The pause while it is off: a new configuration may turn it on.
 _IDLE_S: Final = 5.0
 _STALE_S: Final = 900.0
-# How people differ is learnt from those who said most; that is enough, and keeps it short.
+# How people differ is learnt from the keys with the most votes; that is sufficient and fast.
 _MOST_KEYS: Final = 200
 _MOST_PROMPTS: Final = 2000
-# A taste that was added and taken off again leaves the last bits different.
+# Adding and subtracting a taste leaves different last bits.
 _SAME_DIGITS: Final = 6
 _CODES: Final = {outcome.value: code for code, outcome in enumerate(Outcome)}
 
 
 @asynccontextmanager
 async def tastes_kept_current(state: State) -> AsyncIterator[None]:
-    """While the context lasts, the planner's tastes follow the feedback, where that is wanted."""
+    """Within this context, the planner's tastes follow the feedback, where that is configured."""
     job = Job(
         name="tastes",
         work=_Learner(state),
@@ -53,8 +53,8 @@ def _pause_s(rules: PersonaliseSettings | None) -> float:
 
 
 class _Learner:
-    """Learns where the feedback, the rules or the models have changed. What was learnt so far stays
-    good where it fails."""
+    """Learns where the feedback, the rules or the models have changed. If it fails, the previous
+    tastes stay in force."""
 
     def __init__(self, state: State) -> None:
         self._state = state
@@ -85,7 +85,8 @@ def learn(
     rules: PersonaliseSettings,
     names: Mapping[str, str],
 ) -> Tastes:
-    """Blocks. names: leaderboard names by the catalogue's. Raises StorageError."""
+    """Learns the tastes. Blocks. names: leaderboard names by catalogue name. Raises
+    StorageError."""
     return tastes_of(comparisons(database), models, rules, names)
 
 
@@ -95,10 +96,10 @@ def tastes_of(
     rules: PersonaliseSettings,
     names: Mapping[str, str],
 ) -> Tastes:
-    """What moves each key's leaderboards away from those of all keys.
+    """The tastes, by which each key's leaderboards differ from those of all keys.
 
-    What all of them say alike against the model moves nobody's: one key could otherwise change the
-    answers of another. Where there is one key alone, all that it says is its own.
+    An opinion that all keys share moves no leaderboard: otherwise one key could change the answers
+    of another. Where there is only one key, all of its opinions are its own.
     """
     place = {name: index for index, name in enumerate(models)}
     known_as = {name: names.get(name, name) for name in (*models, *names)}
@@ -120,8 +121,8 @@ def tastes_of(
 
 
 class _Vote(NamedTuple):
-    """A comparison as it is learnt from. a, b: columns of board (M,), the model's own coefficients;
-    winner: the place among Outcome. eta: the model's own too."""
+    """A comparison in the form for learning. a, b: columns of board (M,), the model's own
+    coefficients; winner: the index of the Outcome. eta: the model's own as well."""
 
     key_name: str
     a: int
@@ -133,7 +134,7 @@ class _Vote(NamedTuple):
 
 
 def _vote(one: Comparison, column: Mapping[str, int]) -> _Vote:
-    """What had moved its leaderboard at that time is taken off."""
+    """Subtracts the taste that had moved the leaderboard at that time."""
     board = np.array(one.leaderboard["coefficients"], dtype=np.float64)
     eta = float(one.leaderboard["eta"] or 0.0)
     if one.taste is not None:
@@ -167,7 +168,7 @@ def _prior(
 
 
 def _is_usable(one: Comparison, models: tuple[str, ...], column: Mapping[str, int]) -> bool:
-    """Of the checkpoint that is served now, and of two models that it knows."""
+    """Whether it concerns the current checkpoint, and two models that it knows."""
     board = one.leaderboard
     if tuple(board["models"]) != models or None in board["coefficients"]:
         return False
@@ -178,7 +179,7 @@ def _is_usable(one: Comparison, models: tuple[str, ...], column: Mapping[str, in
 def _by_key(votes: Sequence[_Vote], family: PreferenceFamily) -> dict[str, UserVotes]:
     from p2l_model.data.soft_labels import outcome_targets
 
-    # a constant leaderboard says nothing of which votes are on one prompt
+    # A constant leaderboard does not show which votes concern the same prompt.
     varied = len({float(vote.board[0].round(_SAME_DIGITS)) for vote in votes}) > 1
     targets = outcome_targets(family)
     said: dict[str, list[_Vote]] = defaultdict(list)
@@ -207,7 +208,8 @@ def _user_votes(own: Sequence[_Vote], targets: FloatArray, *, varied: bool) -> U
 
 
 def _weights(boards: FloatArray) -> FloatArray:
-    """Votes on one leaderboard, which is one prompt asked again, weigh one together."""
+    """The weights: votes on one leaderboard, which means one prompt asked again, have weight one
+    together."""
     marks = [board.tobytes() for board in boards.round(_SAME_DIGITS)]
     often = Counter(marks)
     return np.array([1.0 / often[mark] for mark in marks])

@@ -1,4 +1,4 @@
-"""Keeps the running gateway's knowledge of stored keys up to date."""
+"""Keeps the gateway's stored keys up to date."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from server.state import State
 from server.storage.keys import keys_version, read_key_ring
 
 _POLL_S: Final = 1.0
-# Ten polls in a row were missed: a key that was revoked may still be taken for good.
+# Ten polls in a row were missed: a revoked key may still be accepted.
 _STALE_S: Final = 10.0
 
 
 @asynccontextmanager
 async def keys_kept_current(state: State) -> AsyncIterator[None]:
-    """Reads the stored keys now and, while the context lasts, within a second of each change.
-    Raises StorageError."""
+    """Reads the stored keys now and, within this context, within a second of each change. Raises
+    StorageError."""
     poll = _Poll(state)
     await poll()
     job = Job(name="keys", work=poll, every_s=_POLL_S, stale_after_s=_STALE_S, guards=True)
@@ -30,7 +30,7 @@ async def keys_kept_current(state: State) -> AsyncIterator[None]:
 
 async def refresh(state: State) -> None:
     """Reads the stored keys. Raises StorageError."""
-    # one after the other: what was read first must not replace what was read last
+    # One after the other: an older reading must not replace a newer one.
     async with state.reading_keys:
         ring = await in_thread(partial(read_key_ring, state.store.database))
         live = [(bytes.fromhex(key.sha256), key.caller) for key in ring.keys if key.is_live]
@@ -38,8 +38,8 @@ async def refresh(state: State) -> None:
 
 
 class _Poll:
-    """Reads the keys anew where their rows have changed, or a new configuration has brought an
-    authenticator that was given the keys of an earlier moment."""
+    """Reads the keys again where their rows have changed, or where a new configuration has brought
+    an authenticator with older keys."""
 
     def __init__(self, state: State) -> None:
         self._state = state

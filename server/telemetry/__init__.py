@@ -1,1 +1,1 @@
-"""What an operator sees: metrics, traces and the log."""
+"""Telemetry for operators: metrics, traces and the log."""

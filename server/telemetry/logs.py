@@ -1,4 +1,4 @@
-"""What is logged and how: lines for people, or JSON objects for machines. No content, no keys."""
+"""The log: lines for people, or JSON objects for machines. No content, no keys."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _ATTEMPTS: Final = logging.getLogger("p2l_router.attempts")
 
 
 class JsonFormatter(logging.Formatter):
-    """One object a line: time (RFC 3339), level, logger, message, request_id, and what a record
-    brings as `fields`."""
+    """One object per line: time (RFC 3339), level, logger, message, request_id, and the record's
+    `fields`."""
 
     def format(self, record: logging.LogRecord) -> str:
         at = datetime.fromtimestamp(record.created, UTC)
@@ -32,13 +32,13 @@ class JsonFormatter(logging.Formatter):
             line["request_id"] = request_id
         line |= getattr(record, "fields", {})
         if record.exc_info and record.exc_info[0] is not None:
-            # its message and its frames' lines may quote a request
+            # The exception's message and the source lines of its frames may quote a request.
             line["error"] = record.exc_info[0].__name__
         return json.dumps(line, ensure_ascii=False)
 
 
 def configure(level: str, form: LogFormat) -> None:
-    """For the whole process, to standard error."""
+    """Configures the log of the whole process, on standard error."""
     handler = logging.StreamHandler()
     text = logging.Formatter("%(levelname)s %(name)s: %(message)s")
     handler.setFormatter(JsonFormatter() if form == "json" else text)
@@ -47,13 +47,13 @@ def configure(level: str, form: LogFormat) -> None:
 
 
 def say_always(message: str) -> None:
-    """A line of level info, whichever level is asked for."""
+    """Writes a line of level info, whatever the configured level is."""
     log = logging.getLogger("p2l_router")
     log.handle(log.makeRecord(log.name, logging.INFO, "", 0, message, (), None))
 
 
 def log_attempt(row: Attempt) -> None:
-    """A line for each attempt at a provider, at level info."""
+    """Writes a line for each attempt at a provider, at level info."""
     if not _ATTEMPTS.isEnabledFor(logging.INFO):
         return
     cost = None if row.cost_pico is None else format(usd(row.cost_pico), "f")

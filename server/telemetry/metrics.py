@@ -1,5 +1,5 @@
-"""The gateway's metrics. A registry per app; labels are names of the configuration, never what a
-caller typed, no prompt, no key and no key's name."""
+"""The gateway's metrics. Each app has a registry. Labels are names in the configuration, never a
+caller's input, a prompt, a key or a key's name."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _TOKEN_KINDS: Final = (
 
 
 class GatewayMetrics:
-    """Counts as things happen; what is a state is read when somebody asks."""
+    """Counts events as they happen; states are read when the metrics are requested."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
@@ -55,16 +55,16 @@ class GatewayMetrics:
         self._cost = self._counter(
             "cost_usd", "Spend, by what it rests on: usage, estimate, none.", "model", "source"
         )
-        # (counter, labels) -> what was counted since somebody last asked: a counter's own lock and
-        # checks cost several times as much
+        # (counter, labels) -> the count since the last scrape: a counter's own lock and checks cost
+        # several times as much.
         self._counted: defaultdict[tuple[Counter, tuple[str, ...]], float] = defaultdict(float)
 
     def answered(self, route: str, status: int) -> None:
-        """route: one of ours."""
+        """Counts an answer. route: one of ours."""
         self._counted[self._requests, (route, str(status))] += 1
 
     def decided(self, exchange: Exchange) -> None:
-        """An exchange is over, as far as deciding goes."""
+        """Counts the decisions of an exchange, once the last one is made."""
         timings = exchange.timings
         self._hops.observe("decide", timings.decide_ms / 1000.0)
         if exchange.plan.routed:
@@ -74,7 +74,7 @@ class GatewayMetrics:
             self._hops.observe("upstream", timings.upstream_ms / 1000.0)
 
     def settled(self, row: Attempt) -> None:
-        """An attempt is over."""
+        """Counts a settled attempt."""
         counted = self._counted
         counted[self._attempts, (row.model, row.provider, str(row.outcome))] += 1
         if row.latency_ms is not None:
@@ -88,11 +88,11 @@ class GatewayMetrics:
                     counted[self._tokens, (row.model, kind)] += n_tokens
 
     def read(self, states: Callable[[], Iterable[Metric]]) -> None:
-        """states: read at each scrape."""
+        """Sets the source of the states. states: called at each scrape."""
         self._registry.register(_States(states))
 
     def text(self) -> bytes:
-        """Prometheus' text format."""
+        """The metrics in Prometheus' text format."""
         for (counter, labels), n in self._counted.items():
             counter.labels(*labels).inc(n)
         self._counted.clear()
@@ -108,7 +108,7 @@ class GatewayMetrics:
 
 
 class _Times:
-    """Observed times of one label."""
+    """The observed times of one label."""
 
     __slots__ = ("counts", "sum_s")
 
@@ -118,9 +118,9 @@ class _Times:
 
 
 class _Histogram(Collector):
-    """Times in seconds, by one label. The library's own, with a lock for each bucket and checks for
-    each observation, takes several times as long; all of this is done by the event loop's thread.
-    """
+    """Times in seconds, by one label. The library's own histogram, with a lock for each bucket and
+    checks for each observation, takes several times as long; this one is used only by the event
+    loop's thread."""
 
     def __init__(self, name: str, what: str, label: str) -> None:
         self._name, self._what, self._label = name, what, label
@@ -148,14 +148,14 @@ class _States(Collector):
         yield from self._states()
 
     def describe(self) -> Iterator[Metric]:
-        """Nothing before the app runs."""
+        """Yields nothing: there are no metrics before the app runs."""
         yield from ()
 
 
 def gauge(
     name: str, what: str, values: Iterable[tuple[tuple[str, ...], float]], *labels: str
 ) -> Metric:
-    """A state as it is now, for each set of labels."""
+    """A current state, for each set of labels."""
     family = GaugeMetricFamily(f"p2l_gateway_{name}", what, labels=labels)
     for labelled, value in values:
         family.add_metric(labelled, value)
@@ -165,7 +165,7 @@ def gauge(
 def total(
     name: str, what: str, values: Iterable[tuple[tuple[str, ...], float]], *labels: str
 ) -> Metric:
-    """What somebody else has counted up, for each set of labels."""
+    """A counter that is kept elsewhere, for each set of labels."""
     family = CounterMetricFamily(f"p2l_gateway_{name}", what, labels=labels)
     for labelled, value in values:
         family.add_metric(labelled, value)

@@ -1,4 +1,4 @@
-"""Who is told what happens to requests: metrics, traces, the log."""
+"""Passes on what happens to requests: to metrics, traces and the log."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from server.telemetry.tracing import Traces
 
 @dataclass(frozen=True, slots=True)
 class Observer:
-    """One per app; it outlives a reload."""
+    """The observer of one app; it outlives a reload."""
 
     metrics: GatewayMetrics
     traces: Traces
 
     def decided(self, exchange: Exchange) -> None:
-        """An exchange is over, as far as deciding goes."""
+        """Called when the last decision on an exchange has been made."""
         self.metrics.decided(exchange)
         self.traces.decided(exchange)
 
     def settled(self, row: Attempt) -> None:
-        """An attempt is over."""
+        """Called when an attempt is settled."""
         self.metrics.settled(row)
         self.traces.settled(row)
         log_attempt(row)

@@ -1,4 +1,4 @@
-"""The way of traces to their receiver: by the proxy and with the certificates that are in force."""
+"""Sends traces to their receiver, with the proxy and the certificates that are in force."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from server.upstream.trust import FILE, FOLDER
 if TYPE_CHECKING:
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
-# with retries, and so also how long stopping may take where the receiver is away
+# including retries; it also limits how long stopping takes where the receiver is away
 _SEND_S: Final = 2
-# OpenTelemetry's own, which count first.
+# OpenTelemetry's own variables, which take precedence.
 _THEIRS: Final = (
     "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE",
     "OTEL_EXPORTER_OTLP_CERTIFICATE",
@@ -23,7 +23,7 @@ _THEIRS: Final = (
 
 
 def build_exporter(url: str, environ: Mapping[str, str] = os.environ) -> OTLPSpanExporter:
-    """url: of the receiver, with its path. Raises ImportError, ConfigError."""
+    """Builds the exporter. url: the receiver's, with its path. Raises ImportError, ConfigError."""
     import requests
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
@@ -32,7 +32,7 @@ def build_exporter(url: str, environ: Mapping[str, str] = os.environ) -> OTLPSpa
     except ProxyUnusableError as error:
         raise ConfigError(f"telemetry.otlp_endpoint: {error}") from error
     session = requests.Session()
-    # its own reading of the environment would send what is for this machine to a proxy
+    # The library's own reading of the environment would send requests for this machine to a proxy.
     session.trust_env = False
     if proxy is not None:
         session.proxies = {"http": proxy.url, "https": proxy.url}

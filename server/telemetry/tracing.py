@@ -1,6 +1,6 @@
-"""OTLP traces, where telemetry.otlp_endpoint is set: a request's hops as spans, without content.
+"""OTLP traces, where telemetry.otlp_endpoint is set: a request's steps as spans, without content.
 
-A request is a SERVER span; under it `read` (admission, the key and the body), `plan`, `score`,
+A request is a SERVER span. Under it are `read` (admission, the key and the body), `plan`, `score`,
 `decide`, one CLIENT span per attempt named `chat MODEL` with the attributes of OpenTelemetry's
 semantic conventions for generative AI, and `answer` (from the provider's first byte to the last one
 that the caller was sent).
@@ -30,59 +30,61 @@ _OPERATIONS: Final = {
 
 
 class Trace(Protocol):
-    """Of one request. Hops end where they are named; the first begins with the request."""
+    """The trace of one request. A step ends where it is named; the first begins with the
+    request."""
 
     def hop(self, name: str) -> None:
-        """What has been done since the last hop."""
+        """Ends the step of this name, which began at the end of the previous one."""
 
     def planned(self, request_id: str) -> None:
-        """From now on attempts of this request belong here."""
+        """From now on, attempts of this request belong to this trace."""
 
     def decided(self, exchange: Exchange) -> None:
-        """The exchange is over, as far as deciding goes: score and decide become hops."""
+        """Called when the last decision is made: score and decide become steps."""
 
     def end(self, status: int) -> None:
-        """The last byte is sent."""
+        """Called when the last byte is sent."""
 
 
 class NoTrace:
-    """Where tracing is off."""
+    """Does nothing, where tracing is off."""
 
     def hop(self, name: str) -> None:
-        """What has been done since the last hop."""
+        """Does nothing."""
 
     def planned(self, request_id: str) -> None:
-        """From now on attempts of this request belong here."""
+        """Does nothing."""
 
     def decided(self, exchange: Exchange) -> None:
-        """The exchange is over, as far as deciding goes: score and decide become hops."""
+        """Does nothing."""
 
     def end(self, status: int) -> None:
-        """The last byte is sent."""
+        """Does nothing."""
 
 
 NO_TRACE: Final = NoTrace()
 
 
 class Traces:
-    """Begins traces, and gives them what the ledger settles."""
+    """Begins traces, and adds the attempts that the ledger settles."""
 
     def begin(self, path: str, headers: Mapping[str, str]) -> Trace:  # noqa: ARG002
-        """Of a request that has just come. headers: may hold the caller's traceparent."""
+        """The trace of a new request. headers: may hold the caller's traceparent."""
         return NO_TRACE
 
     def decided(self, exchange: Exchange) -> None:
-        """An exchange is over, as far as deciding goes."""
+        """Called when the last decision on an exchange has been made."""
 
     def settled(self, row: Attempt) -> None:
-        """An attempt is over."""
+        """Called when an attempt is settled."""
 
     def close(self) -> None:
-        """Sends what waits. Blocks, for some seconds at most."""
+        """Sends the spans that wait. Blocks, for some seconds at most."""
 
 
 class OtlpTraces(Traces):
-    """Sent in the background; what cannot be sent is dropped, requests never wait for it."""
+    """Traces that are sent in the background; those that cannot be sent are dropped, and requests
+    never wait."""
 
     def __init__(self, provider: TracerProvider) -> None:
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
@@ -115,7 +117,7 @@ class OtlpTraces(Traces):
 
 
 class _Spans:
-    """Of one request. active: those that attempts may belong to, by request."""
+    """The spans of one request. active: the traces that attempts may belong to, by request."""
 
     def __init__(self, tracer: Any, root: Span, path: str, active: dict[str, _Spans]) -> None:
         from opentelemetry.trace import set_span_in_context
@@ -189,8 +191,8 @@ class _Spans:
 
 
 def build_traces(endpoint: str | None) -> Traces:
-    """endpoint: the base URL of an OTLP/HTTP receiver; None: no traces. Raises
-    ExtraMissingError, ConfigError for a proxy on the way that cannot be used."""
+    """The traces. endpoint: the base URL of an OTLP/HTTP receiver; None: no traces. Raises
+    ExtraMissingError, or ConfigError for an unusable proxy."""
     if endpoint is None:
         return Traces()
     try:

@@ -1,1 +1,1 @@
-"""What goes over connections, without any I/O: events, usage, service tiers, sizes."""
+"""Data formats on connections, without any I/O: events, usage, service tiers, sizes."""

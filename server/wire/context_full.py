@@ -1,5 +1,5 @@
-"""A conversation that is too long for its model, in the words by which clients know it: they
-shorten the conversation and go on."""
+"""The error for a conversation that is too long for its model, in the words by which clients
+recognise it: they shorten the conversation and go on."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-# What providers say, with the tokens that there are (n) and that there may be (most).
+# Providers' messages, with the number of tokens (n) and the limit (most).
 _SAID: Final = tuple(
     re.compile(pattern, re.IGNORECASE | re.DOTALL)
     for pattern in (
@@ -25,7 +25,7 @@ CODE: Final = "context_length_exceeded"
 
 
 def for_openais(needed: int, window: int) -> str:
-    """As OpenAI's servers say it."""
+    """The message of OpenAI's servers."""
     return (
         f"This model's maximum context length is {window} tokens. However, your messages resulted "
         f"in {needed} tokens. Please reduce the length of the messages."
@@ -33,12 +33,12 @@ def for_openais(needed: int, window: int) -> str:
 
 
 def for_anthropics(needed: int, window: int) -> str:
-    """As Anthropic's servers say it."""
+    """The message of Anthropic's servers."""
     return f"prompt is too long: {needed} tokens > {window} maximum"
 
 
 def said_for_openais(error: Mapping[str, Any]) -> dict[str, Any]:
-    """A provider's refusal, the inside of OpenAI's envelope, as OpenAI says it."""
+    """A provider's refusal, the object inside OpenAI's envelope, in OpenAI's words."""
     message = str(error.get("message") or "")
     if not _KNOWN_BY_OPENAIS.search(message):
         counts = _counts(message)
@@ -49,7 +49,7 @@ def said_for_openais(error: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def said_for_anthropics(error: Mapping[str, Any]) -> dict[str, Any]:
-    """The same as Anthropic says it."""
+    """A provider's refusal in Anthropic's words."""
     message = str(error.get("message") or "")
     if not _KNOWN_BY_ANTHROPICS.search(message):
         counts = _counts(message)
@@ -59,7 +59,7 @@ def said_for_anthropics(error: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _counts(message: str) -> tuple[int, int] | None:
-    """What there is and what there may be, where a message tells both."""
+    """The number of tokens and the limit, where a message states both."""
     for pattern in _SAID:
         found = pattern.search(message.replace(",", ""))
         if found is not None:

@@ -1,4 +1,4 @@
-"""Headers as they come from the network: pairs of bytes."""
+"""Reads headers in their network form: pairs of bytes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 
 def find_header(raw: Iterable[tuple[bytes, bytes]], name: bytes) -> bytes | None:
-    """The first of a request's headers by that name, in lower case."""
+    """The value of the first header of that name; the name must be in lower case."""
     for known, value in raw:
         if known == name:
             return value

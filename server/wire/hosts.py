@@ -1,4 +1,4 @@
-"""What a host is: this machine, the public Internet or a network of somebody's own."""
+"""Classifies hosts: this machine, the public Internet or a private network."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from typing import Final
 
 Address = IPv4Address | IPv6Address
 
-# A host and a port as RFC 9112 has them in Host, and nothing else: no user before an @, no path,
-# no second name after a comma, no zone of an IPv6 address.
+# A host and a port as RFC 9112 allows them in Host: no user before an @, no path, no second name
+# after a comma, no zone of an IPv6 address.
 _AUTHORITY: Final = re.compile(
     r"(?:\[(?P<ipv6>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9.-]+))(?::[0-9]{1,5})?"
 )
-# What a resolver takes for an IPv4 address besides four decimal numbers: 0xa000007, 10.7, 012.0.0.7
+# Other forms that a resolver accepts as an IPv4 address: 0xa000007, 10.7, 012.0.0.7
 _PART: Final = "(?:0[xX][0-9A-Fa-f]*|[0-9]+)"
 _NUMBER: Final = re.compile(rf"{_PART}(?:\.{_PART}){{0,3}}\.?")
-# IPv4 behind IPv6: RFC 6052's prefix, and the form that RFC 4291 has withdrawn.
+# IPv4 within IPv6: RFC 6052's prefix, and the form that RFC 4291 has deprecated.
 _NAT64: Final = IPv6Network("64:ff9b::/96")
 _COMPATIBLE: Final = IPv6Network("::/96")
 _LOW_32_BITS: Final = (1 << 32) - 1
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches it: an address of the loopback network as it is normally
-    written, or the name localhost. IPv6 comes without brackets."""
+    """Whether only this machine can reach the host: an address of the loopback network in its
+    normal form, or the name localhost. IPv6 comes without brackets."""
     try:
         address = ip_address(host)
     except ValueError:
-        # with a final dot it is the same name; names below it may be resolved by others
+        # A final dot does not change the name; names below it may be resolved by others.
         return host.lower() in ("localhost", "localhost.")
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
     return (mapped or address).is_loopback
@@ -53,8 +53,8 @@ def is_loopback_origin(origin: str) -> bool:
 
 
 def literal_address(host: str) -> Address | None:
-    """The address that a host of a URL is, in any form that a resolver takes for one; None for a
-    name. IPv6 comes without brackets. Raises ValueError for numbers that are no address."""
+    """The address that a URL's host denotes, in any form that a resolver accepts; None for a name.
+    IPv6 comes without brackets. Raises ValueError for numbers that are not an address."""
     try:
         return ip_address(host.partition("%")[0])
     except ValueError:
@@ -67,7 +67,7 @@ def literal_address(host: str) -> Address | None:
 
 
 def true_address(address: Address) -> Address:
-    """The IPv4 address that an IPv6 address stands for, else itself."""
+    """The IPv4 address within an IPv6 address, else the address itself."""
     if isinstance(address, IPv4Address):
         return address
     teredo = address.teredo
@@ -78,5 +78,5 @@ def true_address(address: Address) -> Address:
 
 
 def is_public(address: Address) -> bool:
-    """Whether it is on the public Internet, and one machine's."""
+    """Whether the address is on the public Internet and belongs to a single machine."""
     return address.is_global and not address.is_multicast

@@ -1,4 +1,4 @@
-"""Long JSON, read and written a piece at a time: while orjson works, no other thread runs."""
+"""Reads and writes long JSON piece by piece: while orjson works, no other thread runs."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from typing import Any, Final
 
 import orjson
 
-# A list that is longer is parsed in groups of elements, each about so long.
+# A longer list is parsed in groups of elements, each of about this many bytes.
 _LONG_BYTES: Final = 256 * 1024
 _GROUP_BYTES: Final = 64 * 1024
 _GROUP_ELEMENTS: Final = 64
 _STRUCTURE: Final = re.compile(rb'"(?:[^"\\]+|\\.)*+"|[\[\]{}]', re.DOTALL)
 _SPACE: Final = b" \t\r\n"
-# What stands for a long list while the rest is parsed: no text of a provider begins so by chance.
+# Stands for a long list while the rest is parsed: no provider's text begins like this by chance.
 _MARK: Final = "\x00p2l-list-"
 
 
 class NotJsonError(ValueError):
-    """The bytes are no JSON."""
+    """The bytes are not JSON."""
 
 
 @dataclass(slots=True)
 class _Open:
-    """A list or object that has begun. ends: where each element that is one itself ends."""
+    """A list or object that has begun. ends: the ends of its elements that are lists or objects."""
 
     start: int
     is_list: bool
@@ -34,9 +34,9 @@ class _Open:
 
 
 def loads_in_pieces(raw: bytes) -> Any:
-    """What orjson.loads(raw) returns. Raises NotJsonError.
+    """Returns what orjson.loads(raw) returns. Raises NotJsonError.
 
-    Long lists of lists and objects are cut out, the innermost ones, and parsed by themselves.
+    The innermost long lists of lists and objects are cut out and parsed separately.
     """
     try:
         lists = [*_long_lists(raw)]
@@ -52,7 +52,7 @@ def loads_in_pieces(raw: bytes) -> Any:
 
 
 def dumps_in_pieces(body: dict[str, Any]) -> bytes:
-    """What orjson.dumps(body) returns."""
+    """Returns what orjson.dumps(body) returns."""
     pieces = [
         b"%b:%b"
         % (orjson.dumps(key), _dumped(value) if isinstance(value, list) else orjson.dumps(value))
@@ -68,7 +68,7 @@ def _dumped(elements: list[Any]) -> bytes:
 
 
 def _long_lists(raw: bytes) -> Iterator[tuple[_Open, int]]:
-    """Each with where it ends, in their order."""
+    """The long lists, each with its end, in order."""
     stack: list[_Open] = []
     for found in _STRUCTURE.finditer(raw):
         match raw[found.start()]:
@@ -106,7 +106,7 @@ def _elements(raw: bytes, one: _Open, end: int) -> list[Any]:
 
 
 def _with_lists(value: Any, lists: list[list[Any]]) -> Any:
-    """The value with every mark in it replaced by the list that it stands for."""
+    """The value with each mark replaced by its list."""
     if isinstance(value, str) and value.startswith(_MARK):
         return lists[int(value.removeprefix(_MARK))]
     if isinstance(value, list):

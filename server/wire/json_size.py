@@ -1,4 +1,4 @@
-"""How much JSON holds, told before it is parsed: by the piece, at the speed of the C library."""
+"""Estimates the size of JSON before it is parsed, piece by piece, at the speed of the C library."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ PIECE_BYTES: Final = 64 * 1024
 
 
 class JsonSize(NamedTuple):
-    """Counts, or limits on them. values: of all kinds, about; containers: lists and objects."""
+    """Counts, or limits on them. values: approximate, of all kinds; containers: lists and
+    objects."""
 
     values: int
     containers: int
@@ -16,18 +17,18 @@ class JsonSize(NamedTuple):
     backslashes: int
 
 
-# In words, for JsonSize's fields.
+# Words for JsonSize's fields.
 _NAMES: Final = ("values", "lists and objects", "keys", "backslashes")
 
 
 class TooManyError(Exception):
-    """The message says of what, as in "more than 100000 keys"."""
+    """The JSON exceeds a limit; the message says which, as in "more than 100000 keys"."""
 
 
 def size_of(raw: bytes, most: JsonSize) -> JsonSize:
-    """What is counted is right where raw is JSON; where it is none, its parser will say so.
+    """The counts, which are correct where raw is JSON; otherwise its parser will report it.
 
-    Raises TooManyError, as soon as it is found, for more than there may be.
+    Raises TooManyError for the first limit that is exceeded.
     """
     n_commas = n_containers = n_keys = n_backslashes = start = 0
     within_string = False
@@ -37,7 +38,7 @@ def size_of(raw: bytes, most: JsonSize) -> JsonSize:
         piece = raw[start:end]
         if b"\\" in piece:
             if (len(piece) - len(piece.rstrip(b"\\"))) % 2 == 1:
-                # an escape is not cut in two
+                # An escape must not be cut in two.
                 end += 1
                 piece = raw[start:end]
             n_backslashes += piece.count(b"\\")
@@ -57,7 +58,7 @@ def size_of(raw: bytes, most: JsonSize) -> JsonSize:
 
 
 def keys_of_small(raw: bytes) -> int:
-    """The keys alone, of a text that is gone through as one piece."""
+    """The number of keys in a text that is read as one piece."""
     if b"\\" in raw:
         raw = raw.replace(b"\\\\", b"").replace(b'\\"', b"")
     return b"".join(raw.split(b'"')[::2]).count(b":")

@@ -1,15 +1,15 @@
-"""Service tiers: what of a request changes the price of every token."""
+"""Service tiers: the parts of a request that change the price of every token."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, Final, Literal, Protocol, get_args
 
-# How requests are served at other prices: OpenAI's, Groq's and Anthropic's names for it.
+# Tiers with other prices, by OpenAI's, Groq's and Anthropic's names.
 Tier = Literal[
     "priority", "flex", "scale", "performance", "batch", "fast", "ultrafast", "us", "fast+us"
 ]
-# Served at the normal price, in the words of OpenAI, Groq and Anthropic.
+# Tiers with the normal price, by OpenAI's, Groq's and Anthropic's names.
 _NORMAL: Final[Mapping[str, frozenset[str]]] = {
     "service_tier": frozenset({"auto", "default", "on_demand", "standard", "standard_only"}),
     "speed": frozenset({"standard"}),
@@ -20,14 +20,14 @@ _OTHER: Final = "other"
 
 
 class _Leaves(Protocol):
-    """What of a body goes out: left_out has the names of the fields that do not."""
+    """The fit of a body: left_out has the names of the fields that are not sent."""
 
     @property
     def left_out(self) -> tuple[str, ...]: ...
 
 
 def tier_of(body: Mapping[str, Any]) -> str | None:
-    """The tier that a body asks for, None for the normal one. What callers make up is "other"."""
+    """The tier that a body asks for; None for the normal one. Unknown tiers are "other"."""
     if _NORMAL.keys().isdisjoint(body):
         return None
     asked = [name for name in (_dear(body.get(n), normal) for n, normal in _NORMAL.items()) if name]
@@ -37,8 +37,8 @@ def tier_of(body: Mapping[str, Any]) -> str | None:
 def other_tiers(
     body: Mapping[str, Any], tier: str | None, fits: Mapping[str, _Leaves]
 ) -> dict[str, str | None]:
-    """By catalogue name, where a provider is not sent what makes the tier: what is left of it.
-    tier: that of the body. fits: by catalogue name."""
+    """The remaining tier by catalogue name, where the provider is not sent a field that sets the
+    tier. tier: that of the body. fits: by catalogue name."""
     if tier is None:
         return {}
     return {
@@ -49,8 +49,7 @@ def other_tiers(
 
 
 def reported_tier(answer: Mapping[str, Any], before: str | None) -> str | None:
-    """The tier in which an answer, or a chunk of one, says it is served; before: what was known
-    until then."""
+    """The tier that an answer, or a chunk of one, reports. before: the tier known until then."""
     said = answer.get("service_tier")
     if not isinstance(said, str) or said == "auto":
         return before

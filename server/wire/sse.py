@@ -1,4 +1,4 @@
-"""Server-sent events, both directions. Pure: bytes in, events out, and back."""
+"""Parses and encodes server-sent events. Pure: bytes in, events out, and back."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
 
 class SseTooLargeError(ValueError):
-    """One event is larger than the parser was told to hold."""
+    """One event is larger than the parser's limit."""
 
 
 @dataclass(slots=True)
 class SseEvent:
-    """One event. data: its payload, lines joined by LF. name: its `event:` field, or empty.
+    """One event. data: its payload, with lines joined by LF. name: its `event:` field, or empty.
 
-    parsed: the payload as JSON where whoever produced the event had to read it anyway. in_call: it
-    is part of a tool call of a chat completion, or comes after one has begun.
+    parsed: the payload as JSON, where the producer of the event had to parse it anyway. in_call:
+    whether it is part of a tool call of a chat completion, or comes after one has begun.
     """
 
     data: bytes = field(repr=False)
@@ -35,13 +35,13 @@ class SseEvent:
     in_call: bool = field(default=False, compare=False)
 
     def json(self) -> dict[str, Any]:
-        """The payload as a JSON object of the caller's own to change."""
+        """The payload as a JSON object that the caller may change."""
         parsed: dict[str, Any] = orjson.loads(self.data) if self.parsed is None else self.parsed
         return dict(parsed)
 
 
 class SseParser:
-    """Bytes as they come off the wire, cut anywhere, into events."""
+    """Parses bytes from the network, cut anywhere, into events."""
 
     def __init__(self, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
         self._max_event_bytes = max_event_bytes
@@ -68,8 +68,8 @@ class SseParser:
         return self._after_cr or self._held_bytes > 0 or bool(self._name)
 
     def _take_block(self, block: bytes, events: list[SseEvent]) -> None:
-        """The lines of one event without the empty one that ends it. Nearly all events are a
-        single line of data, which is read without looking at it more than once."""
+        """Reads the lines of one event, without the empty line that ends it. Nearly all events are
+        a single line of data, which is read in one pass."""
         if block.startswith(b"data: ") and b"\n" not in block:
             self._at_start = False
             if len(block) > self._max_event_bytes:
@@ -80,7 +80,7 @@ class SseParser:
 
     def _feed_lines(self, chunk: bytes, events: list[SseEvent]) -> None:
         if self._after_cr and chunk.startswith(b"\n"):
-            # the second half of a CRLF that was cut in two: its CR has ended the line already
+            # The second half of a CRLF that was cut in two: its CR has already ended the line.
             chunk = chunk[1:]
             self._after_cr = False
         if chunk:
@@ -120,7 +120,7 @@ class SseParser:
 
     def _take_field(self, line: bytes) -> None:
         if line.startswith(b":"):
-            # keep-alives may come for hours; they are not part of what is held
+            # Keep-alives may come for hours; they do not count as held bytes.
             self._held_bytes = sum(map(len, self._data))
             return
         name, _, value = line.partition(b":")
@@ -139,7 +139,7 @@ class SseParser:
 
 
 def encode_event(payload: bytes, name: bytes = b"") -> bytes:
-    """One event on the wire. A payload with line ends becomes several `data:` lines."""
+    """Encodes one event. A payload with line ends becomes several `data:` lines."""
     named = b"event: " + name + b"\n" if name else b""
     if b"\n" not in payload and b"\r" not in payload:
         return named + b"data: " + payload + b"\n\n"
@@ -150,6 +150,6 @@ def encode_event(payload: bytes, name: bytes = b"") -> bytes:
 def error_event(error: Mapping[str, Any]) -> bytes:
     """The event that ends a failed stream, as OpenAI sends it; its SDKs raise APIError on it.
 
-    error: the inside of the envelope, {"message", "type", "param", "code"}.
+    error: the object inside the envelope, {"message", "type", "param", "code"}.
     """
     return encode_event(orjson.dumps({"error": dict(error)}))

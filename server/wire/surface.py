@@ -1,4 +1,4 @@
-"""The APIs that are spoken."""
+"""The surfaces: APIs that callers and providers speak."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from enum import StrEnum
 
 
 class Surface(StrEnum):
-    """The APIs that are spoken, by their path under /v1: by callers to us, by us to providers.
+    """The APIs of callers and providers, by their path under /v1.
 
-    CHAT is the one that every provider is made to speak; the others go out only where the
-    provider has them itself.
+    CHAT is available for every provider, by translation where needed; the others are sent only to
+    providers that have them.
     """
 
     CHAT = "chat/completions"

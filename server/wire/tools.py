@@ -1,4 +1,4 @@
-"""Who runs a tool: the caller, or the provider itself at a price that nothing bounds."""
+"""Determines who runs a tool: the caller, or the provider at a price that nothing bounds."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any, Final
 
 _CHAT: Final = frozenset({"function", "custom"})
 _RESPONSES: Final = _CHAT | {"apply_patch", "computer", "computer_use_preview", "local_shell"}
-# Anthropic's own tools that it has no hands for: each with the date of its version.
+# Anthropic's own tools that the caller runs: each has the date of its version.
 _MESSAGES: Final = re.compile(r"(bash|computer|memory|text_editor)_[0-9]{8}")
 
-# Its search among tools that are not loaded: it reads what the request holds, and has no fee.
+# Anthropic's search among tools that are not loaded: it reads only the request, and has no fee.
 _SEARCH: Final = "tool_search_tool_"
 
 Runs = Callable[[Any], bool]
@@ -23,7 +23,8 @@ def runs_in_chat(tool: Any) -> bool:
 
 
 def runs_in_responses(tool: Any) -> bool:
-    """The same, of the Responses API. A namespace is as good as the tools in it."""
+    """Whether the caller runs a tool of the Responses API. A namespace counts like the tools in
+    it."""
     if not isinstance(tool, dict):
         return False
     match tool.get("type"):
@@ -40,7 +41,7 @@ def runs_in_responses(tool: Any) -> bool:
 
 
 def runs_in_messages(tool: Any) -> bool:
-    """The same, of the Messages API."""
+    """Whether the caller runs a tool of the Messages API."""
     if not isinstance(tool, dict):
         return False
     kind = tool.get("type")
@@ -50,14 +51,14 @@ def runs_in_messages(tool: Any) -> bool:
 
 
 def searches_tools(tool: Any) -> bool:
-    """Whether a tool of the Messages API is its search among tools that are not loaded."""
+    """Whether a tool of the Messages API is Anthropic's search among tools that are not loaded."""
     kind = tool.get("type") if isinstance(tool, dict) else None
     return isinstance(kind, str) and kind.startswith(_SEARCH)
 
 
 def only_provider_runs(tools: Any, runs: Runs) -> bool:
-    """Whether the provider runs all of the tools there are: then they are the point of the request.
-    Beside a caller's own they are an offer, and the model can do without. runs: see above."""
+    """Whether the provider runs all of the tools: then the request depends on them. Beside a
+    caller's own tools they are optional. runs: see above."""
     return isinstance(tools, list) and len(tools) > 0 and not any(map(runs, tools))
 
 

@@ -1,4 +1,4 @@
-"""What an upstream reports it used, read with suspicion."""
+"""Reads the usage that an upstream reports, with checks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Final
 from router.cost import Usage
 from server.wire.surface import Surface
 
-# Our own name, in a usage object, for the searches that an answer's items tell of.
+# Our own field in a usage object, for the number of searches in an answer's items.
 WEB_SEARCHES: Final = "p2l_web_searches"
 _LONG: Final = "ephemeral_1h_input_tokens"
 _SUMMED: Final = (
@@ -18,7 +18,7 @@ _SUMMED: Final = (
     "cache_read_input_tokens",
     "cache_creation_input_tokens",
 )
-# From here on a float does not tell one number from the next.
+# From here on, a float does not distinguish one number from the next.
 _MOST: Final = 2**53
 _STATED: Final = ("cost", "cost_details", "is_byok")
 
@@ -35,10 +35,10 @@ def parse_usage(usage: object, surface: Surface = Surface.CHAT) -> Usage | None:
 
 
 def reported_cost(usage: object) -> Decimal | None:
-    """USD that a usage object itself states; None where it states none, or nonsense.
+    """The cost in USD that a usage object states; None where it states none, or an impossible one.
 
-    With a key of the operator's own at the vendor, OpenRouter charges its fee and states beside it
-    what the vendor charges: both are paid.
+    With the operator's own key at the vendor, OpenRouter charges a fee and also states what the
+    vendor charges: both are paid.
     """
     if not isinstance(usage, dict) or "cost" not in usage:
         return None
@@ -49,21 +49,21 @@ def reported_cost(usage: object) -> Decimal | None:
 
 
 def stated(usage: object) -> dict[str, Any]:
-    """The fields by which a usage object states its cost, for the same in another form."""
+    """The fields by which a usage object states its cost, for the same usage in another form."""
     if not isinstance(usage, dict):
         return {}
     return {name: usage[name] for name in _STATED if name in usage}
 
 
 def _amount(value: object) -> Decimal | None:
-    """A JSON number that can be an amount."""
+    """A JSON number that can be an amount of money."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < _MOST:
         return None
     return Decimal(repr(value))
 
 
 def openai_usage(usage: Usage) -> dict[str, Any]:
-    """As OpenAI's chat completions report it, for answers of other dialects."""
+    """The usage in the form of OpenAI's chat completions, for answers in other forms."""
     prompt = {
         "cached_tokens": usage.cached_tokens,
         "cache_write_tokens": usage.cache_write_tokens,
@@ -91,7 +91,8 @@ def _openai(usage: Mapping[str, Any], taken: str, given: str) -> Usage | None:
     completion = _details(usage, f"{given}_details")
     cached = count(prompt, "cached_tokens")
     if cached == 0:
-        # DeepSeek's own name for it came first; Moonshot has OpenAI's name outside the details
+        # DeepSeek's own name for it came first; Moonshot has OpenAI's name, but outside the
+        # details.
         cached = count(usage, "prompt_cache_hit_tokens") or count(usage, "cached_tokens")
     searches = count(usage, WEB_SEARCHES)
     if not prompt and not completion:
@@ -104,7 +105,7 @@ def _openai(usage: Mapping[str, Any], taken: str, given: str) -> Usage | None:
     thoughts = count(completion, "reasoning_tokens")
     beside = prompt_tokens + completion_tokens + thoughts
     if thoughts > 0 and count(usage, "total_tokens") == beside:
-        # xAI counts thoughts beside the completion, and not in it
+        # xAI counts thoughts in addition to the completion.
         completion_tokens += thoughts
     return Usage(
         prompt_tokens=prompt_tokens,
@@ -120,8 +121,8 @@ def _openai(usage: Mapping[str, Any], taken: str, given: str) -> Usage | None:
 
 
 def _messages(usage: Mapping[str, Any]) -> Usage | None:
-    """Anthropic's: its input_tokens are those that were neither read from the cache nor written.
-    What it read to compact the conversation is counted apart, in `iterations`."""
+    """Anthropic's usage: its input_tokens exclude tokens read from the cache or written to it. The
+    tokens read for compacting the conversation are counted separately, in `iterations`."""
     usage = _with_iterations(usage)
     fresh, output = count(usage, "input_tokens"), count(usage, "output_tokens")
     read = count(usage, "cache_read_input_tokens")
@@ -141,8 +142,8 @@ def _messages(usage: Mapping[str, Any]) -> Usage | None:
 
 
 def _with_iterations(usage: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The sum of all passes of the model, where there was more than one; never less than what
-    stands beside them."""
+    """The sum of all passes of the model, where there were several; never less than the counts
+    beside them."""
     found = usage.get("iterations")
     passes = [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
     if len(passes) < 2:
@@ -155,7 +156,7 @@ def _with_iterations(usage: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def searches_in(output: object) -> int:
-    """Web searches among the items of a Responses answer: each has a fee."""
+    """The number of web searches among the items of a Responses answer: each has a fee."""
     items = output if isinstance(output, list) else []
     return sum(isinstance(one, dict) and one.get("type") == "web_search_call" for one in items)
 

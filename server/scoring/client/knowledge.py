@@ -1,4 +1,4 @@
-"""What a gateway knows of its model services: the names, and what to route on without a score."""
+"""What a gateway knows about its model services: the model names, and the fallback leaderboard."""
 
 from __future__ import annotations
 
@@ -21,14 +21,15 @@ _NOT_FOUND: Final = 404
 _CHECKPOINT: Final = "/v1/checkpoint"
 _SCORE: Final = "/v1/score"
 _EMPTY: Final = orjson.dumps({"conversations": [[{"role": "user", "content": ""}]]})
-# At the start of a gateway: services that are up answer in milliseconds.
+# At the start of a gateway: available services answer within milliseconds.
 _START_S: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class Knowledge:
-    """models: the leaderboard's names. marginal: the leaderboard of no prompt in particular.
-    scored: of which models it predicts graded scores; None where the service does not say."""
+    """The knowledge about a service. models: the leaderboard's names. marginal: the leaderboard of
+    no prompt in particular. scored: the models for which it predicts graded scores; None where the
+    service does not say."""
 
     models: tuple[str, ...]
     marginal: PromptLeaderboard
@@ -36,7 +37,8 @@ class Knowledge:
 
 
 async def knowledge_of(client: httpx.AsyncClient, url: str, headers: dict[str, str]) -> Knowledge:
-    """From a service; one that has no /v1/checkpoint is asked for the empty prompt's leaderboard.
+    """Reads it from a service; a service without /v1/checkpoint is asked for the empty prompt's
+    leaderboard.
 
     Raises ScoringError, httpx.HTTPError.
     """
@@ -47,7 +49,7 @@ async def knowledge_of(client: httpx.AsyncClient, url: str, headers: dict[str, s
 
 
 def ask_once(urls: Sequence[str], headers: dict[str, str]) -> Knowledge | None:
-    """`knowledge_of` the first service that answers, before there is an event loop."""
+    """`knowledge_of` the first service that answers, for use before there is an event loop."""
     for url in urls:
         base = url.rstrip("/")
         try:
@@ -62,7 +64,7 @@ def ask_once(urls: Sequence[str], headers: dict[str, str]) -> Knowledge | None:
 
 
 def knowledge_from_checkpoint(path: Path) -> Knowledge:
-    """From the folder that the services serve as well. Raises CheckpointError."""
+    """Reads it from the folder that the services also serve. Raises CheckpointError."""
     from p2l_model.checkpoint.folder import load_checkpoint
 
     checkpoint = load_checkpoint(path)

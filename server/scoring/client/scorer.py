@@ -1,4 +1,5 @@
-"""A scorer that asks model services over HTTP: the least loaded first, another where one fails."""
+"""A scorer that asks model services over HTTP: the least loaded one first, another where it
+fails."""
 
 from __future__ import annotations
 
@@ -26,7 +27,7 @@ from server.scoring.service.wire import board_from_wire, names_from_wire
 from server.upstream.transport import build_client
 
 _LOG: Final = logging.getLogger(__name__)
-# Of the caller's patience, so that a replica that hangs is known as such before it ends.
+# The share of the caller's time limit for one replica, so that a hanging one is detected in time.
 _SHARE: Final = 0.9
 _REFRESH_S: Final = 30.0
 _STALE_S: Final = 300.0
@@ -36,12 +37,13 @@ _CALLERS: Final = frozenset({400, 413, 422})
 
 
 class _ReplicaError(Exception):
-    """A replica gave no answer; another may."""
+    """A replica gave no answer; another one may."""
 
 
 class RemoteScorer:
-    """Used on one event loop. What a gateway must know before the first score (the names and the
-    marginal leaderboard) is asked for at start and again until somebody answers."""
+    """Scores prompts by model services; used on one event loop. The names and the marginal
+    leaderboard, which a gateway needs before the first score, are requested at the start and again
+    until a service answers."""
 
     def __init__(
         self,
@@ -52,7 +54,8 @@ class RemoteScorer:
         known: Knowledge | None = None,
         client: httpx.AsyncClient | None = None,
     ) -> None:
-        """timeout_s: the caller's patience. known: from elsewhere, if it is."""
+        """timeout_s: the caller's time limit. known: the knowledge from elsewhere, where there is
+        some."""
         self._replicas = Replicas(urls, time.monotonic)
         self._timeout_s = timeout_s * _SHARE
         self._key = key
@@ -63,7 +66,7 @@ class RemoteScorer:
 
     @property
     def models(self) -> tuple[str, ...]:
-        """Empty until a service was reached."""
+        """The names; empty until a service has been reached."""
         return () if self._known is None else self._known.models
 
     @property
@@ -71,12 +74,12 @@ class RemoteScorer:
         return None if self._known is None else self._known.marginal
 
     async def start(self) -> None:
-        """Keeps what is known of the services fresh from now on."""
+        """Keeps the knowledge about the services up to date from now on."""
         job = Job(
             name="leaderboards",
             work=self._keep_fresh,
             every_s=_REFRESH_S,
-            # requests are served all the same, by what was known
+            # Requests are served nevertheless, by the previous knowledge.
             stale_after_s=_STALE_S,
             at_once=True,
         )
@@ -87,7 +90,7 @@ class RemoteScorer:
             raise ScoringError("no model service says what it serves")
 
     async def learn(self) -> bool:
-        """Asks the services what they serve; false where none answers."""
+        """Asks the services what they serve; returns False where none answers."""
         for replica in self._replicas:
             try:
                 async with asyncio.timeout(self._timeout_s):
@@ -95,14 +98,14 @@ class RemoteScorer:
             except (ScoringError, httpx.HTTPError, TimeoutError):
                 continue
             except Exception as error:
-                # whatever one of them says, the others are asked
+                # Whatever one of them answers, the others are asked.
                 _LOG.error("a model service's leaderboard: %s", kind_and_place(error))
                 continue
             return True
         return False
 
     async def score(self, conversation: Conversation) -> ScoredPrompt:
-        """Raises ScorerOverloadedError, ScoringError."""
+        """Scores a conversation. Raises ScorerOverloadedError, ScoringError."""
         if sum(map(len, conversation.turns)) > LARGE_BYTES:
             body = await asyncio.to_thread(_request_body, conversation)
         else:
@@ -116,7 +119,7 @@ class RemoteScorer:
             tried.append(replica)
             try:
                 with self._replicas.asking(replica):
-                    # what one that hangs may take leaves as much for each of the others
+                    # The time for a hanging replica leaves as much for each of the others.
                     return await self._ask(replica, body, left_s / len(usable))
             except _ReplicaError as error:
                 failure = error
@@ -162,13 +165,13 @@ class RemoteScorer:
         return request_headers(self._key)
 
     def _http(self) -> httpx.AsyncClient:
-        # made at first use: its connections belong to the event loop
+        # Created at first use: its connections belong to the event loop.
         if self._client is None:
             self._client = build_client(max_concurrency=1024)
         return self._client
 
     async def count_tokens(self, text: str) -> int:
-        """Without a tokenizer: four bytes are a token, about."""
+        """An estimate without a tokenizer: one token for four bytes."""
         return -(-len(text.encode("utf-8", "surrogatepass")) // _BYTES_PER_TOKEN)
 
     async def close(self) -> None:
@@ -179,13 +182,13 @@ class RemoteScorer:
 
 
 def request_headers(key: Secret | None) -> dict[str, str]:
-    """Of a request to a model service."""
+    """The headers of a request to a model service."""
     headers = {"content-type": "application/json"}
     return headers if key is None else headers | {"api-key": key.reveal()}
 
 
 def warn_unreached(urls: Sequence[str]) -> None:
-    """On standard error: the gateway starts all the same, and is not ready yet."""
+    """Warns on standard error: the gateway starts nevertheless, but is not ready yet."""
     print(
         f"p2l-router: scorer.url: no model service answers at {', '.join(urls)} yet; asking again "
         "until one does (is `p2l-router model` running there, and the key right?)",
@@ -195,7 +198,7 @@ def warn_unreached(urls: Sequence[str]) -> None:
 
 
 def _request_body(conversation: Conversation) -> bytes:
-    # a lone surrogate has no UTF-8; the tokenizer would see the same replacement
+    # A lone surrogate has no UTF-8 form; the tokenizer would see the same replacement.
     turns = [turn.encode("utf-8", "replace").decode() for turn in conversation.turns] or [""]
     messages = [{"role": "user", "content": turn} for turn in turns]
     return orjson.dumps({"conversations": [messages]})

@@ -1,1 +1,1 @@
-"""`p2l-router model`: leaderboards over HTTP, for many gateways."""
+"""`p2l-router model`: serves leaderboards over HTTP, for many gateways."""

@@ -16,7 +16,7 @@ from server.scoring.service.service import ModelService
 
 
 def create_model_app(service: ModelService) -> FastAPI:
-    """It starts the service and stops it."""
+    """The ASGI app, which starts and stops the service."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -55,5 +55,5 @@ class _Counting:
         try:
             await self._app(scope, receive, noting)
         finally:
-            # the route, not the path: what callers type must not become labels
+            # The route and not the path: callers' input must not become labels.
             self._metrics.answered(getattr(scope.get("route"), "path", "none"), status)

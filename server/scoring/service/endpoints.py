@@ -32,7 +32,8 @@ ServiceDep = Annotated[ModelService, Depends(service_of)]
 
 
 async def authenticated(request: Request, service: ServiceDep) -> None:
-    """The key may come as the reference's api-key header too. Raises AuthenticationError."""
+    """Checks the key, which may also be in the reference's api-key header. Raises
+    AuthenticationError."""
     key = request.headers.get("api-key")
     if key is None:
         service.authenticator.caller(request.headers)
@@ -55,7 +56,7 @@ async def score(request: Request, service: ServiceDep) -> Response:
 
 @router.post("/predict", dependencies=[KeyDep])
 async def predict(request: Request, service: ServiceDep) -> Response:
-    """As the reference's endpoint: the user's turns in, coefficients and eta out."""
+    """The reference's endpoint: takes the user's turns, returns coefficients and eta."""
     turns = await _read(request, service, lambda body: body.get("prompt"))
     turns = [turns] if isinstance(turns, str) else turns
     if not isinstance(turns, list) or not all(isinstance(turn, str) for turn in turns):
@@ -70,13 +71,13 @@ async def predict(request: Request, service: ServiceDep) -> Response:
 
 @router.get("/models", dependencies=[KeyDep])
 async def models(service: ServiceDep) -> Response:
-    """The order of the coefficients."""
+    """The models, in the order of the coefficients."""
     return json_response({"models": service.checkpoint.manifest.models})
 
 
 @router.get("/v1/checkpoint", dependencies=[KeyDep])
 async def checkpoint(service: ServiceDep) -> Response:
-    """What a gateway needs to know beside scores: above all what to route on without one."""
+    """What a gateway needs besides scores, especially the leaderboard to fall back on."""
     manifest = service.checkpoint.manifest
     return json_response(
         {
@@ -92,13 +93,14 @@ async def checkpoint(service: ServiceDep) -> Response:
 
 @router.get("/healthz")
 async def healthz() -> Response:
-    """The process answers."""
+    """Answers as long as the process runs."""
     return json_response({"status": "ok"})
 
 
 @router.get("/readyz")
 async def readyz(service: ServiceDep) -> Response:
-    """The engine is warm. Raises OverloadedError before that, and while draining."""
+    """Answers 200 once the engine is warm. Raises OverloadedError before that, and while
+    draining."""
     if not service.is_ready:
         raise OverloadedError("The model is not ready.", 2.0)
     return json_response({"status": "ready"})
@@ -106,7 +108,7 @@ async def readyz(service: ServiceDep) -> Response:
 
 @router.get("/metrics", dependencies=[KeyDep])
 async def metrics(service: ServiceDep) -> Response:
-    """For Prometheus."""
+    """The metrics in Prometheus' text format."""
     return Response(service.metrics.text(), headers={"content-type": CONTENT_TYPE})
 
 
@@ -116,13 +118,13 @@ def _names(service: ModelService) -> dict[str, Any]:
 
 
 async def _read(request: Request, service: ModelService, parse: Callable[[dict[str, Any]], T]) -> T:
-    """What parse makes of the body, in a thread where it is large."""
+    """The parsed body; parsed in a thread where it is large."""
     raw = await read_body(request, service.limits.max_body_bytes)
     return await service.heavy.run_where(is_large(raw), lambda: parse(parse_body(raw)))
 
 
 def _conversations(body: dict[str, Any], most: int) -> list[Conversation]:
-    """Raises InvalidRequestError naming the conversation."""
+    """The conversations of a body. Raises InvalidRequestError, which names the conversation."""
     given = body.get("conversations")
     if not isinstance(given, list) or not given:
         raise InvalidRequestError(

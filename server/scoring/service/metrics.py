@@ -1,4 +1,4 @@
-"""The service's metrics. A registry per app: two apps in a process do not mix."""
+"""The service's metrics. Each app has a registry: two apps in a process do not mix."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _TOKENS: Final = (8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384)
 
 
 class ServiceMetrics:
-    """An Observer of the scorer, and the HTTP side's counters."""
+    """An Observer of the scorer, and the counters of HTTP requests."""
 
     def __init__(self, n_waiting: Callable[[], float]) -> None:
         """n_waiting: read at each scrape."""
@@ -35,35 +35,36 @@ class ServiceMetrics:
         gauge.set_function(n_waiting)
 
     def tokenised(self, seconds: float, n_tokens: int) -> None:
-        """A prompt became n_tokens ids."""
+        """Records that a prompt became n_tokens ids."""
         self._tokenise.observe(seconds)
         self._prompt.observe(n_tokens)
 
     def waited(self, seconds: float) -> None:
-        """A prompt left the queue."""
+        """Records that a prompt left the queue."""
         self._queue.observe(seconds)
 
     def inferred(self, seconds: float, n_prompts: int, n_tokens: int) -> None:
-        """The engine scored a batch."""
+        """Records that the engine scored a batch."""
         self._inference.observe(seconds)
         self._batch.observe(n_prompts)
         self._tokens.observe(n_tokens)
 
     def spared(self, how: str) -> None:
-        """A prompt was not scored: it was `cached`, `joined` an equal one on its way, or its
-        callers `left`."""
+        """Records that a prompt was not scored: it was `cached`, it `joined` an equal one in
+        progress, or its callers `left`."""
         self._spared.labels(how).inc()
 
     def refused(self) -> None:
-        """A prompt found the queue full."""
+        """Records that a prompt found the queue full."""
         self._refused.inc()
 
     def answered(self, route: str, status: int) -> None:
-        """route: one of ours, never what the caller typed: labels must stay few."""
+        """Counts an answer. route: one of ours, never a caller's input: the number of labels must
+        stay small."""
         self._requests.labels(route, str(status)).inc()
 
     def text(self) -> bytes:
-        """Prometheus' text format."""
+        """The metrics in Prometheus' text format."""
         return generate_latest(self._registry)
 
     def _histogram(self, name: str, what: str, buckets: tuple[float, ...]) -> Histogram:

@@ -1,4 +1,4 @@
-"""The model service's state: an engine that is loaded while the process already answers."""
+"""The model service's state: the engine is loaded while the process already answers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from server.scoring.service.metrics import ServiceMetrics
 
 @dataclass(frozen=True, slots=True)
 class ServiceLimits:
-    """max_body_bytes of a request; max_conversations of one /v1/score."""
+    """Limits: max_body_bytes of a request; max_conversations of one /v1/score."""
 
     max_body_bytes: int = 20_000_000
     max_conversations: int = 1024
@@ -29,8 +29,8 @@ class ServiceLimits:
 
 @dataclass(slots=True)
 class ModelService:
-    """checkpoint: what is served. load: makes its scorer and warms it up, in a thread, for as long
-    as that takes. failed: called where that fails, with the reason."""
+    """The model service. checkpoint: the checkpoint that it serves. load: makes its scorer and
+    warms it up, in a thread. failed: called with the reason where that fails."""
 
     checkpoint: Checkpoint
     load: Callable[[ServiceMetrics], LocalScorer]
@@ -47,11 +47,12 @@ class ModelService:
 
     @property
     def is_ready(self) -> bool:
-        """The engine is warm, and the service is not on its way out."""
+        """Whether the engine is warm and the service is not stopping."""
         return self._scorer is not None and not self._draining
 
     def start(self) -> None:
-        """Begins to load, in a daemon thread: a stop must not wait minutes for a GPU to fill."""
+        """Begins to load, in a daemon thread: a stop must not wait minutes for a GPU to be
+        filled."""
         loop = asyncio.get_running_loop()
 
         def work() -> None:
@@ -66,7 +67,7 @@ class ModelService:
             return self.load(self.metrics)
         except P2LError as error:
             return error
-        except Exception as error:  # what a driver or vLLM raises has no base of its own
+        except Exception as error:  # errors of a driver or of vLLM have no common base class
             return P2LError(f"the engine could not be loaded: {type(error).__name__}: {error}")
 
     def _accept(self, outcome: LocalScorer | P2LError) -> None:
@@ -76,13 +77,13 @@ class ModelService:
             self._scorer = outcome
 
     async def stop(self) -> None:
-        """Waits for what is under way."""
+        """Waits for prompts in progress."""
         self._draining = True
         if self._scorer is not None:
             await self._scorer.close()
 
     async def score(self, conversations: Sequence[Conversation]) -> list[ScoredPrompt]:
-        """In order. All or none: a queue that cannot take all of them takes none.
+        """Scores conversations, in order. A queue that cannot take all of them takes none.
 
         Raises OverloadedError.
         """
@@ -105,7 +106,7 @@ def _too_many(error: ScorerOverloadedError) -> OverloadedError:
 
 
 def _first(failures: ExceptionGroup[Exception]) -> Exception:
-    """One of the failures, the queue's refusal before others."""
+    """One of the failures; the queue's refusal takes precedence."""
     for failure in failures.exceptions:
         if isinstance(failure, ScorerOverloadedError):
             return _too_many(failure)

@@ -1,4 +1,4 @@
-"""Leaderboards as JSON and back: what the model service sends and the gateway's scorer reads."""
+"""Converts leaderboards to JSON and back, for the model service and the gateway's scorer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from p2l_model.types import FloatArray, PreferenceFamily, PromptLeaderboard
 
 
 def board_to_wire(board: PromptLeaderboard) -> dict[str, Any]:
-    """Without names and family, which are the same for all prompts; null where unknown."""
+    """A leaderboard without names and family, which are the same for all prompts; null where
+    unknown."""
     return {
         "coefficients": board.coefficients.tolist(),
         "eta": board.eta,
@@ -27,7 +28,8 @@ def board_to_wire(board: PromptLeaderboard) -> dict[str, Any]:
 def board_from_wire(
     item: object, models: Sequence[str], family: PreferenceFamily
 ) -> PromptLeaderboard:
-    """Raises ScoringError where it is not what board_to_wire makes of these models."""
+    """The leaderboard of a JSON object. Raises ScoringError where it is not what board_to_wire
+    makes for these models."""
     if not isinstance(item, Mapping):
         raise ScoringError("the model service sent something that is no leaderboard")
     coefficients = _row(item, "coefficients", len(models))
@@ -46,7 +48,7 @@ def board_from_wire(
 
 
 def names_from_wire(body: Mapping[str, Any]) -> tuple[tuple[str, ...], PreferenceFamily]:
-    """Models and family of an answer. Raises ScoringError."""
+    """The models and the family in an answer. Raises ScoringError."""
     models = body.get("models")
     if not isinstance(models, list) or not all(isinstance(name, str) for name in models):
         raise ScoringError("the model service named no models")
@@ -63,7 +65,7 @@ def _nullable(values: FloatArray | None) -> list[float | None] | None:
 
 
 def _row(item: Mapping[str, Any], field: str, size: int) -> FloatArray | None:
-    """(M,), NaN for null."""
+    """A row of numbers, shape (M,), with NaN for null."""
     values = item.get(field)
     if values is None:
         return None

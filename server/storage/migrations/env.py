@@ -1,4 +1,4 @@
-"""Alembic's entry: the connection comes from server.storage.migrate, never from a file."""
+"""Alembic's entry point: the connection comes from server.storage.migrate, never from a file."""
 
 from __future__ import annotations
 

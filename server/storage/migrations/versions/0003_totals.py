@@ -1,4 +1,4 @@
-"""Totals by day of attempts that are not kept any more."""
+"""Daily totals of attempts that are no longer stored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one request of a key may cost at most."""
+"""The limit on the cost of one request of a key."""
 
 from __future__ import annotations
 

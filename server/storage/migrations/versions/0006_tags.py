@@ -1,4 +1,4 @@
-"""Tags of attempts, and totals by day of tagged attempts that are not kept any more."""
+"""Tags of attempts, and daily totals of tagged attempts that are no longer stored."""
 
 from __future__ import annotations
 
