@@ -18,6 +18,8 @@ _NANO: Final = Decimal("1E-9")
 DEFAULT_EXPECTED_OUTPUT_TOKENS: Final = 300
 # An answer cut at fewer tokens than this is of little use.
 MIN_HARD_OUTPUT_TOKENS: Final = 256
+# A caller's cap is lowered no further than to this where the model's thoughts count towards it.
+LEAST_OF_THINKERS: Final = 4_096
 # The output cap under a hard budget where nothing else limits the output: 2^20 tokens.
 _NO_LIMIT: Final = 1 << 20
 
@@ -31,6 +33,8 @@ class RequestShape:
     required. tier: the service tier asked for, None for the normal one. other_tiers: catalogue name
     -> the tier that its provider is asked for instead. thinking_tokens: catalogue name -> the part
     of the output cap that the model spends on thinking before it answers; the cap must be above it.
+    thinkers: the models that think unasked, where the caller's own cap may be lowered to what can
+    be paid; None: the cap is kept.
     """
 
     input_tokens: int
@@ -41,6 +45,7 @@ class RequestShape:
     tier: str | None = None
     other_tiers: Mapping[str, str | None] = field(default_factory=dict, hash=False)
     thinking_tokens: Mapping[str, int] = field(default_factory=dict, hash=False)
+    thinkers: tuple[str, ...] | None = None
 
     def tier_at(self, model: str) -> str | None:
         """The tier that the model's provider is asked for. model: its name in the catalogue."""
@@ -169,8 +174,9 @@ def unbounded_cap(card: ModelCard, shape: RequestShape) -> int:
 def largest_output_cap(card: ModelCard, shape: RequestShape, budget_usd: Decimal) -> int | None:
     """The largest output cap in tokens whose worst case fits the budget; None: not eligible.
 
-    A cap of the caller's own is kept. Otherwise the cap is at least MIN_HARD_OUTPUT_TOKENS after
-    any thinking, or the model's own maximum where that is smaller.
+    A cap of the caller's own is kept, unless shape.thinkers says that it may be lowered. Otherwise
+    the cap is at least MIN_HARD_OUTPUT_TOKENS after any thinking, or the model's own maximum where
+    that is smaller.
     """
     worst = worst_case(card, shape)
     if worst is None:
@@ -180,9 +186,12 @@ def largest_output_cap(card: ModelCard, shape: RequestShape, budget_usd: Decimal
     left = budget_usd - worst.input_usd
     if floor * per_token > left:
         return None
-    if shape.max_output_tokens is not None:
+    if shape.max_output_tokens is None:
+        ceiling = card.max_output_tokens or card.context_window or _NO_LIMIT
+    elif shape.thinkers is None:
         return floor
-    ceiling = card.max_output_tokens or card.context_window or _NO_LIMIT
+    else:
+        ceiling = unbounded_cap(card, shape)
     if ceiling * per_token <= left:
         return max(floor, ceiling)
     return max(floor, int(left // per_token))
@@ -191,10 +200,14 @@ def largest_output_cap(card: ModelCard, shape: RequestShape, budget_usd: Decimal
 def least_hard_cap(card: ModelCard, shape: RequestShape) -> int:
     """The smallest output cap in tokens with which a request may be sent under a hard budget."""
     ceiling = card.max_output_tokens
-    if shape.max_output_tokens is not None:
-        wanted = shape.max_output_tokens
-    else:
-        wanted = MIN_HARD_OUTPUT_TOKENS + shape.thinking_tokens.get(card.name, 0)
+    own, thinks = shape.max_output_tokens, shape.thinking_tokens.get(card.name, 0)
+    wanted = MIN_HARD_OUTPUT_TOKENS + thinks
+    if own is not None and shape.thinkers is None:
+        wanted = own
+    elif own is not None and shape.thinkers is not None:
+        if thinks > 0 or card.name in shape.thinkers:
+            wanted = max(wanted, LEAST_OF_THINKERS)
+        wanted = min(own, wanted)
     return wanted if ceiling is None else min(wanted, ceiling)
 
 

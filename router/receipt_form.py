@@ -250,6 +250,7 @@ def _shape_json(shape: RequestShape) -> dict[str, Any]:
         "tier": shape.tier,
         "other_tiers": dict(shape.other_tiers),
         "thinking_tokens": dict(shape.thinking_tokens),
+        "thinkers": None if shape.thinkers is None else list(shape.thinkers),
     }
 
 

@@ -185,6 +185,7 @@ def build_gateway(
             facts_of_models(settings),
             [name for name, provider in settings.providers.items() if provider.private],
             None if previous is None else previous.planner,
+            accounts.purses,
         ),
         upstreams,
         admission=admission,
@@ -200,6 +201,8 @@ def build_gateway(
     if previous is not None:
         accounts.budgets = Budgets(routing.window_budgets, accounts.budgets)
         accounts.policy = settings.storage.unknown_cost
+        if accounts.purses is not None:
+            accounts.purses.default_usd = routing.sessions.budget_usd
         store.settings = settings.storage
         health.configured_anew(routing.breaker.rules)
     return gateway

@@ -16,6 +16,7 @@ from router.catalog import ModelCard
 from server.accounts.accounts import Accounts
 from server.accounts.budgets import Budgets
 from server.accounts.pacer import Pacer
+from server.accounts.purses import Purses
 from server.accounts.rates import Limiter, MemoryRates, Rates
 from server.accounts.windows import MemoryWindows, Windows
 from server.catalogue.auto_models import with_auto_models
@@ -203,6 +204,7 @@ def build_accounts(
         budgets=Budgets(settings.routing.window_budgets),
         windows=windows,
         pacer=pacer,
+        purses=Purses(store, windows, settings.routing.sessions.budget_usd),
         limiter=Limiter(rates),
         on_settled=on_settled,
         policy=settings.storage.unknown_cost,

@@ -11,6 +11,7 @@ ApiError
 ├── RequestTooLargeError  413
 ├── RateLimitedError      429  with Retry-After
 ├── BudgetExhaustedError  429  with Retry-After
+│   └── SessionSpentError      without it, where the money is gone for good
 ├── OverloadedError       503  with Retry-After
 ├── UpstreamFailedError   502 or 504
 └── PassedThroughError    an upstream's own verdict on the caller's request
@@ -19,6 +20,7 @@ ApiError
 from __future__ import annotations
 
 import math
+from decimal import Decimal
 from typing import Any, Final
 
 from router.errors import (
@@ -215,6 +217,31 @@ class BudgetExhaustedError(ApiError):
             if retry_after_s > _SOON_S:
                 # Clients do not wait that long; they would retry at once instead.
                 self.headers["x-should-retry"] = "false"
+
+
+class SessionSpentError(BudgetExhaustedError):
+    """What a request can cost does not fit what is left of its session's budget. cost: in words.
+    is_soon: other requests under way hold what would do."""
+
+    def __init__(
+        self, spent_usd: Decimal, budget_usd: Decimal, cost: str, *, is_soon: bool
+    ) -> None:
+        spent, budget = f"{spent_usd.normalize():f}", f"{budget_usd.normalize():f}"
+        left = f"{max(Decimal(0), budget_usd - spent_usd).normalize():f}"
+        said = (
+            "Other requests of it hold the rest. Try again soon."
+            if is_soon
+            else ("Raise X-Session-Budget, lower the output limit or begin another session.")
+        )
+        super().__init__(
+            f"This session has spent {spent} USD of its budget of {budget} USD; this request "
+            f"could cost {cost}. {said}",
+            1.0 if is_soon else None,
+        )
+        self.headers |= {"x-p2l-session-cost-usd": spent, "x-p2l-session-left-usd": left}
+        if not is_soon:
+            # a session does not get its money back: to send the same again is of no use
+            self.headers["x-should-retry"] = "false"
 
 
 class OverloadedError(ApiError):

@@ -17,6 +17,7 @@ from router.cost import (
 )
 from server.accounts.budgets import Budgets
 from server.accounts.pacer import Pacer
+from server.accounts.purses import Purses
 from server.accounts.rates import Limiter, MemoryRates
 from server.accounts.windows import Windows
 from server.auth.authenticator import Caller
@@ -26,6 +27,7 @@ from server.ledger.attempt import Attempt, pico, usd
 from server.ledger.billing import Known
 from server.ledger.entry import Entry
 from server.ledger.order import Order
+from server.ledger.purse import Purse
 from server.ledger.window import Balance, Short, Wanted, WindowSpec, from_nano, to_nano
 from server.process.closing import Closing
 from server.storage.errors import StorageError
@@ -82,7 +84,7 @@ class WindowShortError(Exception):
 class Accounts:
     """Opens entries and takes them back settled.
 
-    budgets, policy: may be replaced, for requests from then on.
+    budgets, policy: may be replaced, for requests from then on. purses: the money of sessions.
     """
 
     def __init__(
@@ -93,6 +95,7 @@ class Accounts:
         windows: Windows | None = None,
         pacer: Pacer | None = None,
         limiter: Limiter | None = None,
+        purses: Purses | None = None,
         on_settled: Callable[[Attempt], None] | None = None,
         policy: UnknownCost = UnknownCost.EXPECTED,
         clock: Callable[[], float] = time.time,
@@ -101,6 +104,7 @@ class Accounts:
         self.budgets = budgets
         self._windows = windows
         self._pacer = pacer
+        self.purses = purses
         self._on_settled = on_settled
         self.limiter = limiter or Limiter(MemoryRates())
         self.policy = policy
@@ -112,12 +116,23 @@ class Accounts:
             return configured
         return self._pacer.usd_per_win(self._specs(caller), configured)
 
+    async def purse(
+        self, caller: Caller, name: str | None, seed: int | None, given_usd: Decimal | None
+    ) -> Purse | None:
+        """See Purses.of."""
+        return None if self.purses is None else await self.purses.of(caller, name, seed, given_usd)
+
     async def reserve(self, order: Order, decision: Decision, attempt: int) -> Entry:
         """An open entry for the attempt, counted from 1. Nothing may be sent without one.
 
         Raises WindowShortError, OverloadedError.
         """
-        specs = self._specs(order.caller)
+        specs, purse = self._specs(order.caller), order.purse
+        if purse is not None and purse.spec is not None:
+            # last: nothing is waited for between looking at it and holding its money
+            specs = (*specs, purse.spec)
+            if self.purses is not None:
+                self.purses.opened(purse)
         worst = worst_case(decision.card, order.routing.shape)
         hold = f"{order.request_id}:{attempt}"
         try:
@@ -144,6 +159,17 @@ class Accounts:
             self._windows.settle(f"{row.request_id}:{row.attempt}", entry.specs, cost)
         if self.budgets is not None and self.budgets.have_changed:
             self._book_elsewhere(entry)
+        if row.session is not None and not entry.in_session:
+            self._book_in_session(entry, row.session)
+
+    def _book_in_session(self, entry: Entry, session: str) -> None:
+        """Of a session that has been given a budget since the entry was opened."""
+        if self._windows is None or self.purses is None or not self.purses.has_budget(session):
+            return
+        if entry.cost_usd is not None and entry.cost_usd > 0:
+            name, key = f"{entry.row.request_id}:{entry.row.attempt}", entry.row.key_name
+            spec = WindowSpec(key, 0, None, session)
+            self._windows.book(name, [spec], to_nano(entry.cost_usd))
 
     def _book_elsewhere(self, entry: Entry) -> None:
         """In windows that were configured only before the entry was opened, or only since."""
@@ -164,7 +190,12 @@ class Accounts:
         for attempt in lost:
             specs = self._specs(callers.get(attempt.key_name) or Caller(attempt.key_name))
             cost = to_nano(usd(attempt.cost_pico))
-            self._windows.settle_lost(f"{attempt.request_id}:{attempt.attempt}", specs, cost)
+            hold = f"{attempt.request_id}:{attempt.attempt}"
+            self._windows.settle_lost(hold, specs, cost)
+            if attempt.session is not None:
+                most = to_nano(usd(max(attempt.cost_pico, attempt.reserved_pico)))
+                spec = WindowSpec(attempt.key_name, 0, None, attempt.session)
+                self._windows.settle_lost(hold, [spec], most)
 
     async def balances(self, caller: Caller) -> list[tuple[WindowSpec, Balance]]:
         """Every window that the caller's spend counts in, with what is spent of it and reserved.
@@ -172,6 +203,15 @@ class Accounts:
         if self._windows is None:
             return []
         return [(spec, await self._windows.balance(spec)) for spec in self._specs(caller)]
+
+    async def session_balance(self, spec: WindowSpec, entry: Entry | None = None) -> Balance:
+        """What a session has spent and what is reserved of its money. entry: whose cost, if it is
+        settled, is to be in it. Raises StorageError."""
+        if self._windows is None:
+            return Balance(0, 0)
+        if entry is not None and not entry.is_open:
+            await self._windows.booked(f"{entry.row.request_id}:{entry.row.attempt}", spec)
+        return await self._windows.balance(spec)
 
     def global_windows(self) -> Iterator[tuple[str, float, float]]:
         """(name, amount, spent) in USD, of the windows that all keys share."""
@@ -242,7 +282,8 @@ class Accounts:
         self, order: Order, decision: Decision, attempt: int, reserved: Decimal | None
     ) -> Attempt:
         card, budget = decision.card, decision.budget_usd
-        expected = decision.expected_cost_usd
+        expected, purse = decision.expected_cost_usd, order.purse
+        given = None if purse is None else purse.given_usd
         return Attempt(
             request_id=order.request_id,
             attempt=attempt,
@@ -258,6 +299,8 @@ class Accounts:
             expected_pico=None if expected is None else pico(expected),
             budget_pico=None if budget is None else pico(budget),
             budget_mode=None if budget is None else str(decision.budget_mode),
+            session=None if purse is None else purse.session,
+            session_budget_pico=None if given is None else pico(given),
         )
 
 
@@ -271,7 +314,8 @@ def _wanted(order: Order, decision: Decision, worst: WorstCase | None) -> Wanted
         return Wanted(_UNPAYABLE, _UNPAYABLE, _UNPAYABLE)
     most = to_nano(worst.at(_cap(order, decision)))
     if shape.max_output_tokens is not None:
-        return Wanted(most, most, most)
+        least = to_nano(worst.at(least_hard_cap(card, shape)))
+        return Wanted(min(least, most), most, most)
     likely = _COMFORT * (decision.expected_cost_usd or Decimal(0))
     comfort = to_nano(max(likely, worst.at(_COMFORT_TOKENS)))
     least = to_nano(worst.at(least_hard_cap(card, shape)))

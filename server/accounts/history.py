@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import BigInteger, Select, cast, func, select, union_all
+from sqlalchemy import BigInteger, Select, and_, case, cast, func, select, union_all
 
+from server.ledger.attempt import Outcome
 from server.ledger.window import WindowSpec
 from server.storage.database import Database
 from server.storage.pruning import DAY_US
@@ -18,6 +19,8 @@ def spent_slices(database: Database, spec: WindowSpec, now_us: int) -> list[tupl
     """(number of the slice, nanodollars), in order. A day whose attempts are not kept any more
     counts as spent at its end: it leaves the window too late, never too early. Blocks. Raises
     StorageError."""
+    if spec.session is not None:
+        return _of_session(database, spec.session)
     # one statement: an attempt that becomes part of a total meanwhile is counted once
     both = union_all(_of_attempts(spec, now_us), _of_totals(spec, now_us)).subquery()
     query = (
@@ -26,6 +29,19 @@ def spent_slices(database: Database, spec: WindowSpec, now_us: int) -> list[tupl
     with database.begin() as connection:
         rows = connection.execute(query).all()
     return [(int(row[0]), -(-int(row[1]) // _PICO_PER_NANO)) for row in rows]
+
+
+def _of_session(database: Database, session: str) -> list[tuple[int, int]]:
+    """What a process was about to spend when it died is counted in full."""
+    lost = attempts.c.outcome == Outcome.LOST.value
+    reserved, cost = attempts.c.reserved_pico, func.coalesce(attempts.c.cost_pico, 0)
+    taken = case((and_(lost, reserved > cost), reserved), else_=cost)
+    query = select(func.sum(taken)).where(
+        attempts.c.session == session, attempts.c.settled_at.is_not(None)
+    )
+    with database.begin() as connection:
+        spent = connection.execute(query).scalar()
+    return [(0, -(-int(spent) // _PICO_PER_NANO))] if spent else []
 
 
 def _of_attempts(spec: WindowSpec, now_us: int) -> Select[Any]:

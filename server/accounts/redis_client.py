@@ -50,6 +50,13 @@ class RedisClient:
         """The scripts of these names, one after the other, as one."""
         return self.redis.register_script("\n".join(_source(name) for name in names))
 
+    async def first(self, name: str, own: str) -> bytes:
+        """The value of the name: this one where there is none yet, from now on."""
+        key = self.key("value", name)
+        await self.redis.set(key, own, nx=True)
+        found: bytes | None = await self.redis.get(key)
+        return own.encode() if found is None else found
+
     @asynccontextmanager
     async def naming(self) -> AsyncIterator[None]:
         """Turns the library's errors into StorageError."""

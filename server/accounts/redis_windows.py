@@ -15,11 +15,13 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, TypeVar
 
 from server.accounts.history import spent_slices
 from server.accounts.pacer import Pacer
 from server.accounts.redis_client import RedisClient
+from server.accounts.windows import OnSession
 from server.ledger.window import NEVER_S, SHARE, SOON_S, Balance, Short, Wanted, WindowSpec
 from server.storage.errors import StorageError
 from server.storage.rows import micros
@@ -32,6 +34,9 @@ _LEASE_US: Final = 2 * 3600 * 1_000_000
 _LOADS: Final = 5
 _RETRY_S: Final = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0)
 _CLOSE_S: Final = 10.0
+# A caller waits so long for its cost to be counted, and a session that nobody uses is kept so long.
+_BOOKED_S: Final = 1.0
+_SESSION_S: Final = 3 * 86_400
 _MOST_UNSURE: Final = 10_000
 
 T = TypeVar("T")
@@ -50,6 +55,7 @@ class RedisWindows:
     """Where windows are counted. store: where the history of a window is read."""
 
     def __init__(self, client: RedisClient, store: Store, pacer: Pacer) -> None:
+        self.on_session: OnSession | None = None
         self._client = client
         self._store = store
         self._pacer = pacer
@@ -60,6 +66,8 @@ class RedisWindows:
         self._database_id: str | None = None
         self._held: dict[str, dict[str, int]] = {}
         self._spent: dict[str, int] = {}
+        # of sessions: by name and window
+        self._settling: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._loading = asyncio.Lock()
         self._tasks: set[asyncio.Task[Any]] = set()
         # hold -> its windows, where Redis failed while it was asked: it may have reserved them
@@ -78,7 +86,11 @@ class RedisWindows:
     def settle(self, hold: str, specs: Sequence[WindowSpec], cost: int) -> None:
         """Gives the hold back and books its cost in nanodollars."""
         for spec in specs:
-            self._spawn(_Settlement(hold, spec, cost))
+            task = self._spawn(_Settlement(hold, spec, cost))
+            if spec.session is not None:
+                name = hold, spec.name
+                self._settling[name] = task
+                task.add_done_callback(partial(self._forget, name))
 
     def book(self, name: str, specs: Sequence[WindowSpec], cost: int) -> None:
         """Books the cost of an attempt, in nanodollars, in windows that held nothing for it."""
@@ -105,6 +117,18 @@ class RedisWindows:
         """For an attempt of a process that died, if it still has its reservation."""
         for spec in specs:
             self._spawn(_Settlement(hold, spec, cost, only_if_held=True))
+
+    async def agreed(self, name: str, own: str) -> str:
+        """One value for all gateways that share this Redis."""
+        async with self._client.naming():
+            found = await self._client.first(name, own)
+        return found.decode()
+
+    async def booked(self, hold: str, spec: WindowSpec) -> None:
+        """Waits, for a moment at most, until what was settled under the name is counted."""
+        task = self._settling.get((hold, spec.name))
+        if task is not None:
+            await asyncio.wait([task], timeout=_BOOKED_S)
 
     async def close(self) -> None:
         """Finishes what is under way."""
@@ -162,8 +186,8 @@ class RedisWindows:
             hold, specs = self._unsure.popitem()
             self.settle_lost(hold, specs, 0)
 
-    def _spawn(self, settlement: _Settlement) -> None:
-        self._kept(asyncio.create_task(self._settled(settlement)))
+    def _spawn(self, settlement: _Settlement) -> asyncio.Task[None]:
+        return self._kept(asyncio.create_task(self._settled(settlement)))
 
     def _kept(self, task: asyncio.Task[T]) -> asyncio.Task[T]:
         self._tasks.add(task)
@@ -182,15 +206,30 @@ class RedisWindows:
                 _LOG.error("redis: a settlement is tried again: %s", type(error).__name__)
                 await asyncio.sleep(pause_s)
             else:
-                self._held.get(settlement.spec.name, {}).pop(settlement.hold, None)
+                self._let_go(settlement)
                 if spent is None:
+                    return
+                if settlement.spec.session is not None:
+                    if self.on_session is not None:
+                        self.on_session(settlement.spec.session, spent)
                     return
                 self._spent[settlement.spec.name] = spent
                 self._pacer.settled(settlement.spec, spent)
                 return
         # its reservation stands until the lease ends, and then counts in full
         _LOG.error("redis: a settlement could not be booked")
-        self._held.get(settlement.spec.name, {}).pop(settlement.hold, None)
+        self._let_go(settlement)
+
+    def _forget(self, name: tuple[str, str], _: asyncio.Task[None]) -> None:
+        self._settling.pop(name, None)
+
+    def _let_go(self, settlement: _Settlement) -> None:
+        name = settlement.spec.name
+        held = self._held.get(name, {})
+        held.pop(settlement.hold, None)
+        if not held and settlement.spec.session is not None:
+            # there is no end of sessions
+            self._held.pop(name, None)
 
     async def _settle_once(self, settlement: _Settlement) -> int | None:
         """What is spent in the window by now; None where it need not be loaded for this."""
@@ -246,4 +285,6 @@ def _wait_s(spec: WindowSpec, wait_us: int, wanted: Wanted) -> float:
 
 def _ttl_s(spec: WindowSpec) -> int:
     """How long a window that nobody uses is kept; 0: for ever."""
+    if spec.session is not None:
+        return _SESSION_S
     return 0 if spec.window_s is None else 2 * spec.window_s + 3600

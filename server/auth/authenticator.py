@@ -32,19 +32,21 @@ class MissingKeyError(Exception):
 @dataclass(frozen=True, slots=True)
 class KeyLimits:
     """The limits of a key; None: no limit. budget_usd counts in any window_s, or for ever where
-    window_s is None. max_request_usd: what one request may cost at most, whatever its headers
-    say."""
+    window_s is None. max_request_usd, session_budget_usd: what one request, or one session, may
+    cost at most, whatever its headers say."""
 
     budget_usd: Decimal | None = None
     window_s: int | None = None
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
     max_request_usd: Decimal | None = None
+    session_budget_usd: Decimal | None = None
 
     @property
     def bounds_money(self) -> bool:
         """Whether a limit on spending is set."""
-        return self.budget_usd is not None or self.max_request_usd is not None
+        limits = (self.budget_usd, self.max_request_usd, self.session_budget_usd)
+        return any(limit is not None for limit in limits)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -198,6 +200,7 @@ def _limits(key: KeySettings) -> KeyLimits:
         key.requests_per_minute,
         key.tokens_per_minute,
         key.max_request_usd,
+        key.session_budget_usd,
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from decimal import Decimal
 from typing import Any
 
+from server.accounts.accounts import Accounts
 from server.endpoints.decision_json import (
     decision_headers,
     decision_json,
@@ -20,6 +21,8 @@ from server.gateway.routed_request import Exchange
 from server.http.anthropic_error import error_body
 from server.http.disconnect import BrokenOffError
 from server.http.guard import log_bug
+from server.ledger.window import from_nano
+from server.storage.errors import StorageError
 from server.surfaces.base import GatewayRequest
 from server.surfaces.messages.reply import MessageEvents, to_message
 from server.surfaces.presenters import (
@@ -210,6 +213,23 @@ def failure_event(surface: Surface, request_id: str, error: ApiError) -> bytes:
 def cost_header(cost_usd: Decimal | None) -> Mapping[str, str]:
     """The x-p2l-cost-usd header, where the cost is known."""
     return {} if cost_usd is None else {"x-p2l-cost-usd": plain(cost_usd)}
+
+
+async def session_headers(accounts: Accounts, exchange: Exchange) -> Mapping[str, str]:
+    """What the session has spent, with this answer where it is whole, and what is left of its
+    budget; nothing where it has none, or where nobody can say just now."""
+    purse = exchange.plan.purse
+    if purse is None or purse.spec is None:
+        return {}
+    try:
+        balance = await accounts.session_balance(purse.spec, exchange.entry)
+    except StorageError:
+        return {}
+    spent, left = balance.spent, max(0, purse.spec.amount_nano - balance.spent)
+    return {
+        "x-p2l-session-cost-usd": plain(from_nano(spent)),
+        "x-p2l-session-left-usd": plain(from_nano(left)),
+    }
 
 
 def _is_overloaded(error: UpstreamError) -> bool:

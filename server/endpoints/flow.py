@@ -16,6 +16,7 @@ from server.endpoints.answer import (
     cost_header,
     failure_event,
     response_headers,
+    session_headers,
     streamed_answer,
     whole_answer,
 )
@@ -130,6 +131,8 @@ async def _streamed(
         raise
     try:
         headers = response_headers(exchange) | {"x-request-id": plan.request_id}
+        if plan.purse is not None:
+            headers |= await session_headers(gateway.accounts, exchange)
         events = streamed_answer(exchange, wanted, stream, plan.request_id, _keep(wanted, kept))
         return EventStreamResponse(events, stream.aclose, place.leave, headers, alive, failure)
     except BaseException:
@@ -176,6 +179,8 @@ async def _whole(
         answer["store"] = await keep(answer)
     headers = {**response_headers(exchange), **cost_header(cost_usd)}
     headers["x-request-id"] = plan.request_id
+    if plan.purse is not None:
+        headers |= await session_headers(gateway.accounts, exchange)
     written = await heavy.run(partial(dumps_in_pieces, answer)) if large else answer
     return json_response(written, headers)
 

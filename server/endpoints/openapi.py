@@ -40,6 +40,7 @@ _ROUTING: Final[Schema] = {
         },
         "explain": _FLAG,
         "session": {"type": "string", "minLength": 1, "maxLength": 128},
+        "session_budget_usd": _USD | {"description": "USD for all requests of the session"},
     },
 }
 _PARTS: Final[Schema] = {
@@ -147,6 +148,7 @@ _BUDGETS: Final = [
     ("X-Route-Private", "true: only providers that are marked private may answer"),
     ("X-Route-Seed", "an integer that makes the draw repeatable"),
     ("X-Session-Id", "a name of the job that the request belongs to, 1 to 128 characters"),
+    ("X-Session-Budget", "USD for all requests of the job, a finite decimal of at least 0"),
 ]
 
 

@@ -7,6 +7,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from decimal import Decimal
 
 from router.catalog import ModelCard
+from server.auth.authenticator import Caller
+from server.config.settings import RoutingRules
 from server.errors import InvalidRequestError
 from server.surfaces.base import GatewayRequest
 from server.surfaces.routing_options import RoutingOptions
@@ -43,6 +45,19 @@ def excluded_by(
             if card.provider not in private
         }
     return out
+
+
+def allowed_by(
+    options: RoutingOptions, rules: RoutingRules, caller: Caller, catalogue: Collection[str]
+) -> tuple[str, ...] | None:
+    """The models that the request, the rules and the key all allow; None where none of them says.
+    catalogue: all names. Raises InvalidRequestError."""
+    check_known(catalogue, options.models or (), options.named.get("models", "models"))
+    allowed: set[str] | None = None
+    for names in (options.models, rules.models, caller.models):
+        if names is not None:
+            allowed = set(names) if allowed is None else allowed & set(names)
+    return None if allowed is None else tuple(sorted(allowed))
 
 
 def check_known(catalogue: Collection[str], names: Iterable[str], param: str) -> None:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Final, TypeVar
+from typing import TypeVar
 
 import anyio
 
@@ -26,6 +26,7 @@ from server.gateway.failures import from_upstreams
 from server.gateway.hedge import Leg, race
 from server.gateway.plan import Plan
 from server.gateway.planner import Planner
+from server.gateway.reserving import Reserving
 from server.gateway.routed_request import Exchange, Opening, forget
 from server.health import BreakerRules, Health, full_jitter_s
 from server.ledger.attempt import Outcome
@@ -39,8 +40,6 @@ from server.upstream.errors import Stage, UpstreamError, UpstreamRejectedError
 
 T = TypeVar("T", UpstreamReply, UpstreamStream)
 Sender = Callable[[Upstream, UpstreamRequest], Awaitable[T]]
-# How often a reservation is tried for one attempt: other requests may take the money in between.
-_RESERVATIONS: Final = 4
 
 
 class Gateway:
@@ -249,40 +248,12 @@ class Gateway:
         return entry
 
     async def _reserve(self, exchange: Exchange, leaderboard: PromptLeaderboard) -> Entry:
-        """Reserves money for the current decision; where a window is short, for a model that fits.
-
-        Raises BudgetExhaustedError.
-        """
-        exchange.attempts += 1
-        exchange.reservations += 1
-        for _ in range(_RESERVATIONS):
-            try:
-                entry = await self.accounts.reserve(
-                    exchange.plan, exchange.decision, exchange.reservations
-                )
-            except WindowShortError as short:
-                last = short
-                self._decide_within(exchange, leaderboard, short)
-            else:
-                exchange.take(entry)
-                entry.on_usage = self._learns_from(exchange)
-                return entry
-        raise exchange.exhausted(last)
-
-    def _decide_within(
-        self, exchange: Exchange, leaderboard: PromptLeaderboard, short: WindowShortError
-    ) -> None:
-        plan = exchange.plan
-        routing = replace(plan.routing, available_usd=short.available_usd)
-        exchange.plan = replace(plan, routing=routing)
-        out = dict.fromkeys(exchange.failures, "failed for this request")
-        try:
-            again = self._decide(exchange.plan, leaderboard, exchange.rng, out)
-        except ApiError as error:
-            raise exchange.exhausted(short) from error
-        exchange.history[-1] = exchange.history[-1]._replace(failure="window_short")
-        exchange.history.append(Attempt(again))
-        exchange.decision = replace(again, budget_usd=exchange.decision.budget_usd)
+        """Raises BudgetExhaustedError."""
+        reserving = Reserving(self.accounts, self._decide, exchange, leaderboard)
+        entry = await reserving.reserve()
+        exchange.take(entry)
+        entry.on_usage = self._learns_from(exchange)
+        return entry
 
     def _outgoing(
         self, request: GatewayRequest, exchange: Exchange

@@ -11,12 +11,18 @@ from functools import partial
 from typing import Any, Final, NamedTuple
 
 from p2l_model.types import PromptLeaderboard
+from server.accounts.purses import Purses
+from server.auth.authenticator import Caller
 from server.config.settings.routing import SessionSettings
 from server.gateway.plan import Plan
+from server.gateway.prompt_cache import Prefixes
 from server.gateway.routed_request import Exchange
 from server.ledger.entry import Entry
+from server.ledger.purse import Purse
+from server.process.heavy import Heavy
 from server.sessions.sessions import Sessions, Task, Visit
 from server.surfaces.base import GatewayRequest
+from server.surfaces.routing_options import RoutingOptions
 
 # What x-p2l-kept says: the model that made the calls, the draw of an earlier request, or a new one.
 TOOL_LOOP: Final = "tool_loop"
@@ -37,19 +43,21 @@ class Terms(NamedTuple):
 
 
 class Jobs:
-    """rules: as they are configured; previous: whose sessions go on. clock: seconds, of which none
-    are ever lost."""
+    """rules: as they are configured; previous: whose sessions go on. purses: their money.
+    clock: seconds, of which none are ever lost."""
 
     def __init__(
         self,
         rules: SessionSettings,
         entropy: random.Random,
         previous: Jobs | None = None,
+        purses: Purses | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.is_on = rules.enabled
         self._rules = rules
         self._clock = clock
+        self._purses = purses
         self._sessions: Sessions = Sessions(entropy) if previous is None else previous._sessions
 
     def visit(
@@ -76,9 +84,48 @@ class Jobs:
             follows=None if request.turn is None else request.turn.previous_id,
         )
 
-    def terms(self, visit: Visit | None, seed: int | None, budget_usd: Decimal | None) -> Terms:
+    async def found(
+        self,
+        request: GatewayRequest,
+        body: Mapping[str, Any],
+        options: RoutingOptions,
+        caller: Caller,
+        *,
+        tell: Callable[[], Prefixes],
+        heavy: Heavy | None,
+        is_routed: bool,
+    ) -> tuple[Prefixes | None, Visit | None, Purse | None]:
+        """What tells a conversation again, by `tell`, its session and the money of that. heavy: in
+        whose threads, for a large body. A model that is asked for by name has no session but where
+        its money counts and nothing else names it. Raises OverloadedError."""
+        name, purses, given_usd = options.session, self._purses, options.session_budget_usd
+        is_wanted = self.is_on and (
+            is_routed
+            or (name is None and purses is not None and purses.limit(caller, given_usd) is not None)
+        )
+        prefixes = visit = None
+        look = partial(self.visit, caller.name, name, request, body)
+        if heavy is not None:
+            prefixes = await heavy.run(tell)
+            if is_wanted:
+                visit = await heavy.run(partial(look, prefixes.messages))
+        elif is_wanted:
+            prefixes = tell()
+            visit = look(prefixes.messages)
+        if purses is None:
+            return prefixes, visit, None
+        seed = None if visit is None else visit.session.seed
+        return prefixes, visit, await purses.of(caller, name, seed, given_usd)
+
+    def terms(
+        self,
+        visit: Visit | None,
+        seed: int | None,
+        budget_usd: Decimal | None,
+        purse: Purse | None = None,
+    ) -> Terms:
         """What the session says of a decision. seed: that the request brings; budget_usd: that it
-        is to be decided within."""
+        is to be decided within. purse: where its money is short, what a request may cost of it."""
         if visit is None:
             return Terms(None, None, (), seed, None)
         branch = visit.calling if self._rules.tool_loop == "stay" else None
@@ -87,6 +134,10 @@ class Jobs:
             model, before_usd = branch.model, branch.budget_usd
             if budget_usd is not None and (before_usd is None or budget_usd < before_usd):
                 limit_usd = budget_usd
+            if purse is not None and purse.request_usd is not None:
+                # the end of a job is cheap before it is refused
+                short_usd = purse.request_usd
+                limit_usd = short_usd if limit_usd is None else min(limit_usd, short_usd)
         if seed is not None:
             return Terms(model, limit_usd, (), seed, NEW)
         session = visit.session

@@ -13,6 +13,7 @@ from server.auth.authenticator import Caller
 from server.gateway.prompt_cache import Prefixes
 from server.gateway.served_model import ServedModels
 from server.gateway.tastes import OwnTaste
+from server.ledger.purse import Purse
 from server.sessions.sessions import Visit
 from server.upstream.base import Fit
 
@@ -30,6 +31,7 @@ class Plan:
     Learned.prefixes; None: not computed yet. visit: the request's visit to its session; None where
     it has none. kept: the part of the session that decides the request, see x-p2l-kept.
     is_scored_before: the leaderboard was scored for another request of the same tool loop.
+    purse: the money of the session; None where it has none.
     """
 
     request_id: str
@@ -56,6 +58,7 @@ class Plan:
     visit: Visit | None = field(default=None, repr=False)
     kept: str | None = None
     is_scored_before: bool = False
+    purse: Purse | None = None
 
     @property
     def scoring(self) -> str:

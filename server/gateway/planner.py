@@ -20,14 +20,16 @@ from router.choice import BudgetMode, Objective, RoutingRequest
 from router.constraints import Constraints
 from router.cost import RequestShape
 from router.objective import is_known
+from router.pacing import combined_usd_per_win
+from server.accounts.purses import Purses
 from server.adapting.alike import alike
 from server.auth.authenticator import Caller
 from server.config.aliases import Aliases, is_routing
 from server.config.settings import RoutingRules, RoutingSettings, ScorerSettings
 from server.errors import NotFoundError
 from server.gateway.exclusions import (
+    allowed_by,
     cannot,
-    check_known,
     check_payable,
     check_routable,
     excluded_by,
@@ -41,6 +43,7 @@ from server.gateway.places import Places
 from server.gateway.plan import Plan
 from server.gateway.served_model import ServedModels
 from server.gateway.tastes import Tastes
+from server.ledger.purse import Purse
 from server.model_facts import ModelFacts
 from server.process.heavy import Heavy
 from server.process.request_id import Entropy
@@ -71,7 +74,7 @@ class Planner:
     names, and patterns of names, for models and profiles. worth: what a win is worth to a caller,
     given what is configured and what is left of its budgets. facts: what is known about each model,
     by catalogue name. private: names of the providers marked private. previous: the planner that
-    this one replaces, whose learnt state it takes over."""
+    this one replaces, whose learnt state it takes over. purses: the money of sessions."""
 
     def __init__(
         self,
@@ -85,6 +88,7 @@ class Planner:
         facts: Mapping[str, ModelFacts] | None = None,
         private: Collection[str] = (),
         previous: Planner | None = None,
+        purses: Purses | None = None,
     ) -> None:
         self.catalogue: Mapping[str, ModelCard] = {}
         self._cards: tuple[ModelCard, ...] = ()
@@ -106,7 +110,7 @@ class Planner:
         self.learned: Learned = Learned() if previous is None else previous.learned
         self.tastes: Tastes = Tastes() if previous is None else previous.tastes
         self.jobs: Jobs = Jobs(
-            routing.sessions, self._entropy, None if previous is None else previous.jobs
+            routing.sessions, self._entropy, None if previous is None else previous.jobs, purses
         )
         self._worth = worth
 
@@ -159,7 +163,15 @@ class Planner:
         check_payable(request, budget, named)
         catalogue = (direct,) if direct else self._cards
         ceiling = caller.limits.max_request_usd
-        in_window = self._has_windows or caller.limits.budget_usd is not None
+        body = _chat_body(request)
+        prefixes, visit, purse = await self.jobs.found(
+            *(request, body, options, caller),
+            tell=partial(self.learned.prefixes, caller.name, body),
+            heavy=self.heavy if is_large else None,
+            is_routed=direct is None,
+        )
+        has_purse = purse is not None and purse.spec is not None
+        in_window = self._has_windows or caller.limits.budget_usd is not None or has_purse
         hard = mode is BudgetMode.HARD and budget is not None
         pays_for_cap = hard or in_window or ceiling is not None
         bounded = in_window or budget is not None or mode is BudgetMode.HARD
@@ -167,18 +179,11 @@ class Planner:
         fits, counted, conversation = await self.heavy.run(weigh) if is_large else weigh()
         is_exact = counted.is_plain and len(counted.text) <= _EXACT_COUNT_CHARS
         shape = await self._shape(request, fits, counted)
-        body, prefixes = _chat_body(request), None
-        if is_large:
-            prefixes = await self.heavy.run(partial(self.learned.prefixes, caller.name, body))
-        elif direct is None and self.jobs.is_on:
-            prefixes = self.learned.prefixes(caller.name, body)
-        visit = None
-        if direct is None and prefixes is not None:
-            known = prefixes.messages
-            look = partial(self.jobs.visit, caller.name, options.session, request, body, known)
-            visit = await self.heavy.run(look) if is_large else look()
-        session = self.jobs.terms(visit, options.seed, budget)
+        session = self.jobs.terms(None if direct else visit, options.seed, budget, purse)
+        allowed = None if direct else allowed_by(options, rules, caller, self.catalogue)
         effort = effort_asked(request.native or request.body)
+        if has_purse and shape.max_output_tokens is not None:
+            shape = replace(shape, thinkers=tuple(self._thoughts_at(effort)))
         routing = RoutingRequest(
             shape=shape,
             input_tokens=self.learned.input_tokens(catalogue, shape.input_tokens, caller.name),
@@ -187,11 +192,11 @@ class Planner:
             length_factors=self.learned.lengths.factors(effort, caller.name),
             budget_usd=budget,
             budget_mode=mode,
-            allowed=(direct.name,) if direct else self._allowed(options, rules, caller),
+            allowed=(direct.name,) if direct else allowed,
             opponents=None if direct else rules.opponent_weights,
             excluded=excluded_by(options, catalogue, fits, self.catalogue, self._private)
             | cannot(fits, request, pays_for_cap=pays_for_cap),
-            usd_per_win=None if direct else self._worth_of_a_win(rules, caller),
+            usd_per_win=None if direct else self._worth_of_a_win(rules, caller, purse),
             objective=rules.objective,
             ceiling_usd=ceiling,
             in_window=in_window,
@@ -222,6 +227,7 @@ class Planner:
             tags=options.tags,
             visit=visit,
             kept=session.said,
+            purse=purse,
         )
 
     def meant(self, name: str) -> str:
@@ -289,10 +295,13 @@ class Planner:
             return None
         return rules.constraints.rows(self.latencies.of(streamed=streamed))
 
-    def _worth_of_a_win(self, rules: RoutingRules, caller: Caller) -> Decimal | None:
+    def _worth_of_a_win(
+        self, rules: RoutingRules, caller: Caller, purse: Purse | None
+    ) -> Decimal | None:
         """The key's own value in USD, else that of `routing`; less where budgets run short."""
         own = rules.usd_per_win if caller.usd_per_win is None else caller.usd_per_win
-        return self._worth(caller, own)
+        worth = self._worth(caller, own)
+        return worth if purse is None else combined_usd_per_win(worth, [purse.price])
 
     def _direct(self, model: str, caller: Caller) -> ModelCard | None:
         if is_routing(model):
@@ -318,16 +327,6 @@ class Planner:
                 code="model_not_found",
                 param="model",
             ) from None
-
-    def _allowed(
-        self, options: RoutingOptions, rules: RoutingRules, caller: Caller
-    ) -> tuple[str, ...] | None:
-        check_known(self.catalogue, options.models or (), options.named.get("models", "models"))
-        allowed: set[str] | None = None
-        for names in (options.models, rules.models, caller.models):
-            if names is not None:
-                allowed = set(names) if allowed is None else allowed & set(names)
-        return None if allowed is None else tuple(sorted(allowed))
 
     def _weighed(
         self, request: GatewayRequest, cards: Sequence[ModelCard], bounded: bool

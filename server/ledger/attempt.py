@@ -48,7 +48,8 @@ class Attempt:
     (request_id, attempt) identifies the row: written twice, it is one row. It holds no prompt, no
     completion and no key, only the key's name. cost_pico: None where the price is unknown.
     served_model: the provider's name for the model that answered, where it is not the one asked
-    for. tags: the labels that the caller gave the request.
+    for. tags: the labels that the caller gave the request. session: a keyed hash of the session's
+    name. session_budget_pico: the budget that the caller gave the session.
     """
 
     request_id: str
@@ -73,6 +74,8 @@ class Attempt:
     served_model: str | None = None
     usage: Usage | None = None
     tags: tuple[str, ...] = ()
+    session: str | None = None
+    session_budget_pico: int | None = None
 
 
 def pico(amount_usd: Decimal) -> int:

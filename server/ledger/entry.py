@@ -113,6 +113,11 @@ class Entry:
         self.on_usage = None
 
     @property
+    def in_session(self) -> bool:
+        """Whether money of its session is held for it."""
+        return any(spec.session is not None for spec in self.specs)
+
+    @property
     def is_open(self) -> bool:
         """Whether the entry is not settled yet."""
         return self.row.outcome is Outcome.OPEN

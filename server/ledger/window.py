@@ -31,20 +31,26 @@ class WindowSpec:
 
     name: the name under which spend is counted. It does not depend on the amount, so that a changed
     amount keeps what was spent. key_name: the key whose spend counts; None: all keys.
+    session: a session of the key; only its spend counts.
     """
 
     key_name: str | None
     amount_nano: int
     window_s: int | None
+    session: str | None = None
 
     @cached_property
     def name(self) -> str:
+        if self.session is not None:
+            return f"session:{self.session}"
         whose = "global" if self.key_name is None else f"key:{self.key_name}"
         return f"{whose}:{'total' if self.window_s is None else self.window_s}"
 
     @property
     def shown(self) -> str:
         """The window as the caller may see it, without the names of other keys."""
+        if self.session is not None:
+            return "this session"
         whose = "this gateway" if self.key_name is None else "this key"
         return whose if self.window_s is None else f"{whose} for {self.window_s} s"
 

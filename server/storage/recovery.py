@@ -29,12 +29,15 @@ LOST_AFTER_S: Final = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """An attempt whose process died. cost_pico: the cost that is assumed, in picodollars."""
+    """An attempt whose process died. cost_pico: the cost that is assumed, in picodollars.
+    reserved_pico: what was reserved for it. session: see Attempt."""
 
     request_id: str
     attempt: int
     key_name: str
     cost_pico: int
+    reserved_pico: int = 0
+    session: str | None = None
 
 
 @dataclass(slots=True)
@@ -101,10 +104,11 @@ def _lose(
             cost_source=CostSource.ESTIMATE.value,
         )
         .returning(
-            attempts.c.request_id, attempts.c.attempt, attempts.c.key_name, attempts.c.cost_pico
+            *(attempts.c.request_id, attempts.c.attempt, attempts.c.key_name),
+            *(attempts.c.cost_pico, attempts.c.reserved_pico, attempts.c.session),
         )
     )
-    lost = [Lost(row[0], row[1], row[2], row[3] or 0) for row in found]
+    lost = [Lost(row[0], row[1], row[2], row[3] or 0, row[4], row[5]) for row in found]
     if lost:
         _LOG.warning("storage: %d attempts of dead processes are billed by estimate", len(lost))
     return lost

@@ -35,6 +35,8 @@ def attempt_row(attempt: Attempt, instance: str) -> Row:
         "upstream_id": attempt.upstream_id,
         "served_model": attempt.served_model,
         "tags": encoded_tags(attempt.tags),
+        "session": attempt.session,
+        "session_budget_pico": attempt.session_budget_pico,
         "routed": attempt.routed,
         "streamed": attempt.streamed,
         "started_at": micros(attempt.started_at),

@@ -53,6 +53,8 @@ attempts: Final = Table(
     Column("audio_output_tokens", BigInteger),
     Column("served_model", Text),
     Column("tags", Text),
+    Column("session", String(32)),
+    Column("session_budget_pico", BigInteger),
     PrimaryKeyConstraint("request_id", "attempt", name="attempts_pkey"),
 )
 Index("attempts_settled", attempts.c.settled_at)
@@ -60,6 +62,13 @@ Index("attempts_key_settled", attempts.c.key_name, attempts.c.settled_at)
 # An index of unsettled attempts only, in PostgreSQL too: the migration creates it so. Stating it
 # here would load that dialect, four megabytes of code, with SQLite as well.
 Index("attempts_open", attempts.c.instance, sqlite_where=attempts.c.settled_at.is_(None))
+# The same holds of these two: of attempts that have a session, and of those that gave it a budget.
+Index("attempts_session", attempts.c.session, sqlite_where=attempts.c.session.is_not(None))
+Index(
+    "attempts_session_budget",
+    *(attempts.c.started_at, attempts.c.session),
+    sqlite_where=attempts.c.session_budget_pico.is_not(None),
+)
 
 # Attempts that are no longer stored, by the day of their settlement (since 1970, UTC). Columns
 # outside the key are sums.

@@ -24,10 +24,16 @@ def read_state(database: Database, name: str) -> str | None:
 
 def database_id(database: Database) -> str:
     """An id of this database, created when it is first asked for. Blocks."""
-    known = read_state(database, _IDENTITY)
+    return first_state(database, _IDENTITY, uuid.uuid4().hex)
+
+
+def first_state(database: Database, name: str, document: str) -> str:
+    """The state of this name; from now on the document, where there is no state yet. Blocks.
+    Raises StorageError."""
+    known = read_state(database, name)
     if known is None:
-        first = {"name": _IDENTITY, "updated_at": 0, "document": uuid.uuid4().hex}
+        first = {"name": name, "updated_at": 0, "document": document}
         with database.begin() as connection:
             statements(connection.dialect)[Kind.IDENTITY].execute(connection, [first])
-        known = read_state(database, _IDENTITY)
+        known = read_state(database, name)
     return known or ""

@@ -33,6 +33,7 @@ _HEADERS: Final = {
         "X-Route-Exclude",
         "X-Route-Private",
         "X-Route-Seed",
+        "X-Session-Budget",
     )
 }
 _BODY_FIELDS: Final = frozenset(
@@ -47,6 +48,7 @@ _BODY_FIELDS: Final = frozenset(
         "strict_params",
         "tags",
         "session",
+        "session_budget_usd",
     }
 )
 _MAX_TAGS: Final = 8
@@ -62,7 +64,8 @@ class RoutingOptions:
     exclude: models that may not answer. private: only providers marked private may answer.
     strict_params: a model to which not all parameters would be sent may not answer. tags: the
     labels by which spend is told apart. session: the name of the job that the request belongs to,
-    which its client may have sent by itself. named: the header or field of each option, for errors
+    which its client may have sent by itself. session_budget_usd: what all requests of the session
+    may cost together. named: the header or field of each option, for errors
     about it.
     """
 
@@ -76,6 +79,7 @@ class RoutingOptions:
     strict_params: bool = False
     tags: tuple[str, ...] = ()
     session: str | None = None
+    session_budget_usd: Decimal | None = None
     named: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -118,6 +122,7 @@ def _parsed(ours: Iterable[tuple[bytes, bytes]], body: Mapping[str, Any]) -> Rou
         "seed": _places(sent, "X-Route-Seed", twin, "seed", _seed_header, _seed_json),
         "exclude": _places(sent, "X-Route-Exclude", twin, "exclude", _names_header, _names_list),
         "private": _places(sent, "X-Route-Private", twin, "private", _flag_header, _flag_json),
+        "session_budget_usd": _session_budget(sent, twin),
     }
     values = {option: _agreed(found) for option, found in places.items()}
     return RoutingOptions(
@@ -236,6 +241,14 @@ def _budget(sent: Mapping[str, list[str]], body: Mapping[str, Any]) -> dict[str,
         if inside.get(key) is not None:
             found[param] = parse_budget(inside[key], param)
     return found
+
+
+def _session_budget(sent: Mapping[str, list[str]], twin: Mapping[str, Any]) -> dict[str, Decimal]:
+    """By the header or field that says so."""
+    header, key = "X-Session-Budget", "session_budget_usd"
+    if len(sent.get(header, ())) > 1:
+        raise _bad_budget(header)
+    return _places(sent, header, twin, key, parse_budget, parse_budget)
 
 
 def _places(

@@ -19,8 +19,9 @@ class KeySettings(Section):
     routing and of the profiles. budget_usd: what the key may spend in any window_s seconds; without
     window_s, in total. window_s: the length of the budget's window in seconds. max_request_usd:
     what one request may cost at most, including retries and fallbacks, whatever its headers say; a
-    lower budget in the request still holds. requests_per_minute: how many requests the key may
-    send. tokens_per_minute: how many tokens the key may use, input and output together. expires_at:
+    lower budget in the request still holds. session_budget_usd: what one session of the key may
+    cost at most, whatever its headers say. requests_per_minute: how many requests the key may send.
+    tokens_per_minute: how many tokens the key may use, input and output together. expires_at:
     when the key becomes invalid.
     """
 
@@ -33,6 +34,7 @@ class KeySettings(Section):
     budget_usd: Usd | None = None
     window_s: PositiveInt | None = None
     max_request_usd: Usd | None = None
+    session_budget_usd: Usd | None = None
     requests_per_minute: PositiveInt | None = None
     tokens_per_minute: PositiveInt | None = None
     expires_at: AwareDatetime | None = None

@@ -104,12 +104,14 @@ class SessionSettings(Section):
     tool go to the model that called it.
 
     enabled: whether there are sessions. ttl_s: how many seconds an unused session lasts. tool_loop:
-    stay: the model that called a tool gets its result; free: another model may get it.
+    stay: the model that called a tool gets its result; free: another model may get it. budget_usd:
+    what all requests of a session may cost together, where neither they nor their key set it.
     """
 
     enabled: bool = True
     ttl_s: PositiveSeconds = 86_400.0
     tool_loop: Literal["stay", "free"] = "stay"
+    budget_usd: Usd | None = None
 
 
 class RoutingSettings(RoutingRules):

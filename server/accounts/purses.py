@@ -1,0 +1,161 @@
+"""The money of sessions: which one a request spends from, and how much may be spent there."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Final
+
+from server.accounts.windows import Windows
+from server.auth.authenticator import Caller
+from server.errors import OverloadedError
+from server.ledger.attempt import usd
+from server.ledger.purse import Purse
+from server.ledger.window import WindowSpec, from_nano, limit_nano
+from server.storage.errors import StorageError
+from server.storage.rows import micros
+from server.storage.session_rows import SESSION_KEY, given_budgets, session_key
+from server.storage.statements import Kind
+from server.storage.store import Store
+
+# Sessions whose budgets and requests are known without asking the ledger.
+_MOST: Final = 50_000
+_HASH_BYTES: Final = 16
+# Budgets that were given longer ago than this have to be given again.
+_GIVEN_S: Final = 7 * 86_400
+# A win must be worth the more, the more of the money is gone. Where half of it is, a request that
+# takes a hundredth of the budget must gain so many hundredths of a win.
+_PRICE: Final = 4.0
+
+
+@dataclass(slots=True)
+class _Known:
+    """given_usd: the last value that a caller gave. spent: nanodollars settled, requests: how many
+    settled, both as far as this process knows."""
+
+    given_usd: Decimal | None = None
+    spent: int = 0
+    requests: int = 0
+
+
+class Purses:
+    """One for each process. default_usd: of a session for which neither its requests nor its key
+    say anything; it may be replaced. windows: where the money is counted."""
+
+    def __init__(
+        self,
+        store: Store,
+        windows: Windows,
+        default_usd: Decimal | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.default_usd = default_usd
+        self._store = store
+        self._windows = windows
+        self._clock = clock
+        self._key: bytes | None = None
+        self._known: OrderedDict[str, _Known] = OrderedDict()
+        self._loading = asyncio.Lock()
+        windows.on_session = self.settled
+
+    def limit(self, caller: Caller, given_usd: Decimal | None) -> Decimal | None:
+        """USD for a session of the caller; None: as much as it likes."""
+        ceiling = caller.limits.session_budget_usd
+        if given_usd is None:
+            return self.default_usd if ceiling is None else ceiling
+        return given_usd if ceiling is None else min(given_usd, ceiling)
+
+    async def of(
+        self, caller: Caller, name: str | None, seed: int | None, given_usd: Decimal | None
+    ) -> Purse | None:
+        """What a request spends from. name: of its session, where it has one; seed: of the session
+        that it was found to belong to without a name. None where there is nothing to be counted.
+        Raises OverloadedError."""
+        if name is None and self.limit(caller, given_usd) is None and not self._known:
+            return None
+        if self._key is None and not await self._load(caller, given_usd):
+            return None
+        if name is None:
+            name = f"\0{secrets.randbits(63) if seed is None else seed}"
+        session = self._hash(caller.name, name)
+        known = self._known.get(session)
+        last_usd = given_usd
+        if last_usd is None and known is not None:
+            last_usd = known.given_usd
+        limit_usd = self.limit(caller, last_usd)
+        if limit_usd is None:
+            return None if name[0] == "\0" else Purse(session, None)
+        spec = WindowSpec(caller.name, limit_nano(limit_usd), None, session)
+        price, request_usd = (0.0, None) if known is None else _pace(spec, known)
+        return Purse(session, spec, given_usd, price, request_usd)
+
+    def opened(self, purse: Purse) -> None:
+        """A request of the session is sent: what it says of the budget holds from now on."""
+        if purse.spec is None:
+            return
+        known = self._known.get(purse.session)
+        if known is None:
+            known = self._known[purse.session] = _Known()
+            if len(self._known) > _MOST:
+                self._known.popitem(last=False)
+        self._known.move_to_end(purse.session)
+        if purse.given_usd is not None:
+            known.given_usd = purse.given_usd
+
+    def settled(self, session: str, spent: int) -> None:
+        """An attempt has ended. spent: nanodollars settled in the session until now."""
+        known = self._known.get(session)
+        if known is not None:
+            known.spent = spent
+            known.requests += 1
+
+    def has_budget(self, session: str) -> bool:
+        """Whether a request of the session has had one."""
+        return session in self._known
+
+    async def _load(self, caller: Caller, given_usd: Decimal | None) -> bool:
+        """Whether sessions can be told by now. Raises OverloadedError where they must."""
+        async with self._loading:
+            if self._key is not None:
+                return True
+            try:
+                own = await asyncio.to_thread(session_key, self._store.database)
+                shared = await self._windows.agreed(SESSION_KEY, own)
+                since_us = micros(self._clock() - _GIVEN_S)
+                given = await asyncio.to_thread(given_budgets, self._store.database, since_us)
+            except StorageError:
+                if self.limit(caller, given_usd) is None:
+                    return False
+                raise OverloadedError("The money of sessions cannot be counted now.") from None
+            if shared != own:
+                now_us = micros(self._clock())
+                row = {"name": SESSION_KEY, "updated_at": now_us, "document": shared}
+                self._store.put(Kind.STATE, row)
+            for session, budget_pico in list(given.items())[-_MOST:]:
+                self._known[session] = _Known(usd(budget_pico))
+            self._key = bytes.fromhex(shared)
+            return True
+
+    def _hash(self, *said: str) -> str:
+        text = "\0".join(said).encode("utf-8", "surrogatepass")
+        key = self._key or b""
+        return hashlib.blake2b(text, key=key, digest_size=_HASH_BYTES).hexdigest()
+
+
+def _pace(spec: WindowSpec, known: _Known) -> tuple[float, Decimal | None]:
+    """The price of the session's money, and what is left for each request that is still expected:
+    as many as there have been, since nobody knows better how long a job will last."""
+    left = spec.amount_nano - known.spent
+    if known.spent <= 0 or spec.amount_nano <= 0:
+        return 0.0, None
+    if left <= 0:
+        return 1e9, Decimal(0)
+    price = _PRICE * (known.spent / left) ** 2 / (spec.amount_nano / 1e9)
+    is_short = left < known.spent
+    return price, from_nano(left // max(1, known.requests)) if is_short else None
