@@ -1,5 +1,5 @@
-"""A request is adapted to the model that is chosen: what that model refuses is translated or left
-out by its facts, so that a caller need not know which model will answer."""
+"""Adapts a request to the chosen model: by the facts about that model, what it refuses is
+translated or left out, so that a caller need not know which model will answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Models whose requests are adapted alike, so that it is done once for all of them."""
+"""Groups models whose requests are adapted in the same way, so that it is done once for each
+group."""
 
 from __future__ import annotations
 
@@ -8,7 +9,8 @@ from server.model_facts import ModelFacts
 
 
 def alike(facts: Mapping[str, ModelFacts]) -> dict[str, int]:
-    """Catalogue name -> a number that is the same for models whose requests are adapted alike."""
+    """Catalogue name -> a number that is equal for models whose requests are adapted in the same
+    way."""
     numbers: dict[Hashable, int] = {}
     return {name: numbers.setdefault(_rules(one), len(numbers)) for name, one in facts.items()}
 

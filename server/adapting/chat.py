@@ -1,4 +1,4 @@
-"""A chat-completions body for one model, whichever dialect its provider speaks."""
+"""Adapts a chat-completions body to one model, whichever API its provider speaks."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ CAPS: Final = ("max_completion_tokens", "max_tokens")
 
 
 def adapt_chat(body: Mapping[str, Any], facts: ModelFacts) -> Adapted:
-    """What of a chat-completions body the model takes, in its words.
+    """The body as the model accepts it.
 
-    A wish that it does not take (an effort, sampling, strictness) is translated or left out; what
-    the caller truly needs (tools, a schema, a forced call) makes a reason.
+    Preferences that the model does not accept (an effort, sampling, strictness) are translated or
+    left out; for essential fields (tools, a schema, a forced call) it gives a reason why the model
+    cannot serve the request.
     """
     draft = Draft(body)
     if facts.known == "nothing":
@@ -57,7 +58,7 @@ def output_cap(body: Mapping[str, Any]) -> int | None:
 
 
 def _goes_to_responses(draft: Draft, facts: ModelFacts) -> bool:
-    """Whether OpenAI takes the request on its Responses API alone."""
+    """Whether OpenAI accepts the request only on its Responses API."""
     if facts.endpoints and "chat_completions" not in facts.endpoints:
         return True
     effort = effort_named(draft.get("reasoning_effort"))
@@ -65,7 +66,7 @@ def _goes_to_responses(draft: Draft, facts: ModelFacts) -> bool:
 
 
 def _effort_of_openrouter(draft: Draft, facts: ModelFacts) -> None:
-    """OpenRouter's own way to say an effort, where somebody else serves the model."""
+    """Converts OpenRouter's own field for an effort, where another provider serves the model."""
     asked = draft.get("reasoning")
     if not isinstance(asked, Mapping) or facts.seller == "openrouter":
         return

@@ -1,7 +1,7 @@
-"""What clients write into the system prompt for Anthropic's servers alone.
+"""Removes text that clients write into the system prompt for Anthropic's servers alone.
 
-Claude Code begins it with a line that counts usage, and that changes from request to request. It
-says nothing to a model, and elsewhere it would keep every cache from knowing the prompt again.
+Claude Code begins it with a line that counts usage and changes from request to request. It means
+nothing to a model, and with other providers it would make every prompt cache useless.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def without_note(text: str) -> str:
 
 
 def system_without_note(system: Any) -> Any:
-    """The system prompt of a Messages body without that line; itself where it has none."""
+    """The system prompt of a Messages body without that line; unchanged where it has none."""
     if isinstance(system, str):
         return without_note(system)
     if not isinstance(system, list):

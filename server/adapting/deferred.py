@@ -1,4 +1,4 @@
-"""Tools that are not loaded at first, for models of the Messages API that know no such tools."""
+"""Converts tools that are loaded later, for models of the Messages API that do not support them."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ _SEARCHES: Final = ("server_tool_use", "tool_search_tool_result")
 
 
 def fit_deferred_tools(draft: Draft, facts: ModelFacts | None) -> None:
-    """Loads all tools at once, leaves the search among them out, and says in words which were
-    found. facts: None for a model that is none of Anthropic's."""
+    """Loads all tools at once, removes the tool search, and describes its results as text. facts:
+    None for a model that is not Anthropic's."""
     if facts is not None and facts.vendor == "anthropic" and facts.tools.deferred:
         return
     tools = draft.get("tools")
@@ -31,7 +31,7 @@ def fit_deferred_tools(draft: Draft, facts: ModelFacts | None) -> None:
 
 
 def tool_found(name: object) -> str:
-    """A reference to a tool, in words."""
+    """A reference to a tool, as text."""
     return f"The tool {name} is loaded."
 
 
@@ -46,7 +46,7 @@ def _turn(turn: Mapping[str, Any]) -> Mapping[str, Any]:
     said = [_block(block) for block in blocks if not _is_search(block)]
     if len(said) == len(blocks) and all(map(_same, said, blocks)):
         return turn
-    # an answer that did nothing but search is left in its place
+    # An answer that only searched keeps its place.
     return {**turn, "content": said or [{"type": "text", "text": "(searched for tools)"}]}
 
 

@@ -1,4 +1,4 @@
-"""A body on its way to one model."""
+"""A body that is being adapted to one model."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-# Absent and null ask for nothing.
+# Values that ask for nothing: the field is absent or null.
 _NOTHING: Final = (None,)
 
 
 @dataclass(frozen=True, slots=True)
 class Adapted:
-    """A body that the model takes. left_out: the names of what it is not sent, in order.
-    reason: why it cannot take the request at all, None where it can."""
+    """An adapted body. left_out: the names of what is not sent, in order. reason: why the model
+    cannot serve the request at all; None where it can."""
 
     body: Mapping[str, Any] = field(repr=False)
     left_out: tuple[str, ...] = ()
@@ -21,7 +21,7 @@ class Adapted:
 
 
 class Draft:
-    """Copies the body once something changes, and remembers what is left out."""
+    """Copies the body once something changes, and records what is left out."""
 
     def __init__(self, body: Mapping[str, Any]) -> None:
         self._body = body
@@ -31,15 +31,15 @@ class Draft:
 
     @property
     def body(self) -> Mapping[str, Any]:
-        """As it is so far."""
+        """The body so far."""
         return self._body if self._copy is None else self._copy
 
     def get(self, name: str) -> Any:
-        """A field's value, None where it asks for nothing."""
+        """A field's value; None where it asks for nothing."""
         return self.body.get(name)
 
     def put(self, name: str, value: Any) -> None:
-        """Says it in other words."""
+        """Sets a field to an equivalent value."""
         if self._copy is None:
             self._copy = dict(self._body)
         self._copy[name] = value
@@ -49,7 +49,8 @@ class Draft:
         return self.body.get(name) != self._body.get(name)
 
     def drop(self, name: str, *, named: bool = True) -> None:
-        """Leaves a field out. named: the caller learns of it; False for what asked for nothing."""
+        """Removes a field. named: whether the caller is told; False for a field that asked for
+        nothing."""
         if name not in self.body:
             return
         if named and self.body[name] not in _NOTHING:
@@ -59,14 +60,14 @@ class Draft:
         del self._copy[name]
 
     def name(self, what: str) -> None:
-        """Something within a field is left out."""
+        """Records that something within a field is left out."""
         self._left_out[what] = None
 
     def refuse(self, reason: str) -> None:
-        """The model cannot take what the caller truly needs; the first reason counts."""
+        """Records that the model cannot serve something essential; the first reason counts."""
         if self.reason is None:
             self.reason = reason
 
     def done(self) -> Adapted:
-        """What has become of it."""
+        """The result."""
         return Adapted(self.body, tuple(self._left_out), self.reason)

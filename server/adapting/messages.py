@@ -1,4 +1,4 @@
-"""A Messages body, as Anthropic's API has it, for one model."""
+"""Adapts a Messages body, in the form of Anthropic's API, to one model."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _THINKING: Final = ("enabled", "adaptive")
 
 
 def adapt_unknown_messages(body: Mapping[str, Any], model: str) -> Adapted:
-    """The same, for a model of which nothing is known but its name: only a Claude is taken to know
-    system turns within the messages."""
+    """Adapts a body for a model of which only the name is known: only a Claude is assumed to
+    support system turns within the messages."""
     draft = Draft(body)
     if "claude" not in model:
         _leave_notes_out(draft)
@@ -34,7 +34,7 @@ def adapt_unknown_messages(body: Mapping[str, Any], model: str) -> Adapted:
 
 
 def with_all_tools_loaded(body: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A Messages body whose search among tools was left out: nothing else would load them."""
+    """A Messages body whose tool search was removed: nothing else would load the tools."""
     tools = body.get("tools")
     if not isinstance(tools, list):
         return body
@@ -42,7 +42,7 @@ def with_all_tools_loaded(body: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def adapt_messages(body: Mapping[str, Any], facts: ModelFacts) -> Adapted:
-    """What of a Messages body the model takes, in its words. See adapt_chat for the rules."""
+    """The body as the model accepts it. See adapt_chat for the rules."""
     draft = Draft(body)
     if facts.known == "nothing":
         return draft.done()
@@ -83,7 +83,8 @@ def _leave_notes_out(draft: Draft) -> None:
 
 
 def _effort(draft: Draft) -> Effort | None:
-    """The effort at which the model thinks, "none" where it is told not to or thinks when asked."""
+    """The effort at which the model thinks; "none" where it is told not to, or thinks only when
+    asked."""
     thinking = draft.get("thinking")
     kind = thinking.get("type") if isinstance(thinking, Mapping) else None
     if kind in ("disabled", "between_tools"):
@@ -96,7 +97,7 @@ def _effort(draft: Draft) -> Effort | None:
 
 
 def _fit_budget(draft: Draft) -> None:
-    """A budget of thoughts stays below a cap that was lowered to the model's own."""
+    """Keeps a thinking budget below a cap that was lowered to the model's own."""
     thinking, cap = draft.get("thinking"), draft.get("max_tokens")
     budget = thinking.get("budget_tokens") if isinstance(thinking, Mapping) else None
     if not isinstance(budget, int) or not isinstance(cap, int) or "max_tokens" not in draft.body:
@@ -106,8 +107,8 @@ def _fit_budget(draft: Draft) -> None:
 
 
 def _fit_context_management(draft: Draft) -> None:
-    """Thoughts are cleared only where the request asks for some: where they were left out, the
-    edit that clears them would be refused."""
+    """Clears thoughts only where the request asks for some: without them, the edit that clears them
+    would be refused."""
     managed, thinking = draft.get("context_management"), draft.get("thinking")
     edits = managed.get("edits") if isinstance(managed, Mapping) else None
     if not isinstance(managed, Mapping) or not isinstance(edits, list):

@@ -1,4 +1,5 @@
-"""docs/adapting.md, by the functions that adapt: `python -m server.adapting.page`."""
+"""Generates docs/adapting.md by running the functions that adapt: `python -m
+server.adapting.page`."""
 
 from __future__ import annotations
 
@@ -41,7 +42,7 @@ _FORMAT: Final[Mapping[str, Any]] = {
     "json_schema": {"name": "n", "strict": True, "schema": _SCHEMA},
 }
 _CAP_TOKENS: Final = 128_000
-# Columns: the head, and what the request asks for.
+# The columns: the title, and the fields of the request.
 _WISHES: Final[tuple[tuple[str, Mapping[str, Any]], ...]] = (
     ("`temperature: 0.2`", {"temperature": 0.2}),
     ("and `top_p: 0.9`", {"temperature": 0.2, "top_p": 0.9}),
@@ -152,7 +153,7 @@ def _needs(facts: ModelFacts) -> Iterator[str]:
 
 
 def _words(adapted: Adapted, before: str) -> str:
-    """What of a schema is left out, by its own name."""
+    """The left-out keywords of a schema, by name."""
     gone = [name.removeprefix(before).removeprefix("schema.") for name in adapted.left_out]
     wanted = adapted.body.get("response_format")
     is_closed = isinstance(wanted, Mapping) and _closed(wanted)

@@ -1,6 +1,6 @@
-"""System messages in the middle of a conversation, for models that have no place for them.
+"""Converts system messages in the middle of a conversation, for models that do not support them.
 
-They become words of the user's turn, in the tag in which coding agents write what is not the
+They become text of the user's turn, in the tag that coding agents use for text which is not the
 user's own; models are used to it.
 """
 
@@ -13,7 +13,7 @@ _CLOSE: Final = "</system-reminder>"
 
 
 def reminder(text: str) -> str:
-    """The text in its tag; itself where it is in one already."""
+    """The text in its tag; unchanged where it is in one already."""
     bare = text.strip()
     if bare.startswith(_OPEN) and bare.endswith(_CLOSE):
         return bare

@@ -1,4 +1,4 @@
-"""A Responses body, as OpenAI's API has it, for one model."""
+"""Adapts a Responses body, in the form of OpenAI's API, to one model."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _THOUGHTS: Final = "reasoning.encrypted_content"
 
 
 def adapt_responses(body: Mapping[str, Any], facts: ModelFacts) -> Adapted:
-    """What of a Responses body the model takes, in its words. See adapt_chat for the rules."""
+    """The body as the model accepts it. See adapt_chat for the rules."""
     draft = Draft(body)
     if facts.known == "nothing":
         return draft.done()
@@ -66,7 +66,7 @@ def _fit_verbosity(draft: Draft, facts: ModelFacts) -> None:
 
 
 def _without_thoughts(draft: Draft) -> None:
-    """A model that never reasons has none to give, and refuses to be asked for them."""
+    """Removes requests for thoughts: a model that never reasons refuses them."""
     include = draft.get("include")
     if isinstance(include, list) and _THOUGHTS in include:
         draft.put("include", [name for name in include if name != _THOUGHTS])

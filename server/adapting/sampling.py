@@ -1,4 +1,4 @@
-"""Parameters of sampling that a model refuses."""
+"""Removes sampling parameters that a model refuses."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ _FIELDS: Final = frozenset(_CELLS)
 
 
 def adapt_sampling(draft: Draft, facts: ModelFacts, effort: Effort | None) -> None:
-    """Leaves out what the model refuses at this effort (None: at its own); one of temperature and
-    top_p where it does not take both; and lowers a temperature that is too high for it."""
+    """Removes what the model refuses at this effort (None: at its default), and one of temperature
+    and top_p where it does not accept both; lowers a temperature that is too high."""
     if facts.known == "nothing" or _FIELDS.isdisjoint(draft.body):
         return
     for name, (cell, default) in _CELLS.items():

@@ -1,5 +1,5 @@
-"""JSON schemas in the words that a model takes: keywords that it refuses are left out, which lets
-more through than the caller's schema and never less."""
+"""Adapts JSON schemas to a model: refused keywords are removed, which makes a schema more
+permissive and never stricter."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any, Final
 
 from server.model_facts import Schemas
 
-# Where a schema holds further ones: by name, in a list, or alone.
+# Keywords that hold further schemas: by name, in a list, or alone.
 _BY_NAME: Final = frozenset({"properties", "$defs", "definitions", "patternProperties"})
 _IN_LISTS: Final = frozenset({"anyOf", "oneOf", "allOf", "prefixItems"})
 _ALONE: Final = frozenset({"items", "additionalProperties", "not", "contains"})
 
 
 def without_refused(schema: Mapping[str, Any], rules: Schemas, gone: set[str]) -> dict[str, Any]:
-    """The schema without refused keywords, itself equal where it has none. gone: those that were
-    there are added."""
+    """The schema without refused keywords; unchanged where it has none. gone: receives the removed
+    ones."""
     kept: dict[str, Any] = {}
     for name, value in schema.items():
         if name in rules.refused_keywords or (
@@ -29,7 +29,7 @@ def without_refused(schema: Mapping[str, Any], rules: Schemas, gone: set[str]) -
 
 
 def closed(schema: Any) -> Any:
-    """The schema with every object that names its properties closed to others."""
+    """The schema, in which every object that names its properties forbids others."""
     if isinstance(schema, list):
         return [closed(item) for item in schema]
     if not isinstance(schema, Mapping):
@@ -48,7 +48,7 @@ def closed(schema: Any) -> Any:
 
 
 def meets_strict(schema: object, rules: Schemas) -> bool:
-    """Whether a schema fulfils what the model wants of a strict one."""
+    """Whether a schema satisfies the model's requirements for a strict one."""
     if isinstance(schema, list):
         return all(meets_strict(item, rules) for item in schema)
     if not isinstance(schema, Mapping):

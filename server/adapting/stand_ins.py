@@ -1,21 +1,21 @@
-"""What is said where a provider wants words and the conversation has none."""
+"""Placeholder texts where a provider requires text and the conversation has none."""
 
 from __future__ import annotations
 
 from typing import Final
 
-# A first turn of the user's, where the conversation begins with the assistant or has no turn.
+# A first user turn, where the conversation begins with the assistant or has no turn.
 BEGIN: Final = "Begin."
 # An empty message.
 EMPTY: Final = "(empty)"
-# Of a call whose result is missing.
+# The result of a call whose result is missing.
 NO_RESULT: Final = "(no result)"
-# Between a tool's result and the user's next words.
+# An answer between a tool's result and the user's next text.
 NOTED: Final = "Noted."
-# In place of reasoning that was never written down.
+# Replaces reasoning that was not recorded.
 NO_REASONING: Final = "(no reasoning recorded)"
 
 
 def stray_result(text: str) -> str:
-    """A tool's result whose call is not in the conversation."""
+    """The result of a tool whose call is not in the conversation."""
     return f"Result of an earlier tool call:\n{text}"

@@ -1,8 +1,9 @@
-"""System turns within the messages of a Messages body, for the model that is to read them.
+"""Adapts system turns within the messages of a Messages body to the model.
 
-A model that knows them takes one after a user turn, and before an answer or at the end. Wherever
-else, and for models that do not know them, it becomes a reminder in the user's turn. What comes
-of a turn depends on its neighbours alone, so that the beginning of a conversation stays as it was.
+A model that supports them accepts one after a user turn, and before an answer or at the end.
+Anywhere else, and for models that do not support them, it becomes a reminder in the user's turn.
+The result for a turn depends only on its neighbours, so that the beginning of a conversation never
+changes.
 """
 
 from __future__ import annotations
@@ -22,12 +23,13 @@ _UNTIL_NEXT: Final = "next_user_message"
 
 
 def fit_system_turns(draft: Draft, facts: ModelFacts | None) -> None:
-    """Puts them where the model takes them. facts: None for a model that knows none."""
+    """Moves system turns to where the model accepts them. facts: None for a model that supports
+    none."""
     turns = draft.get("messages")
     if not isinstance(turns, list) or "system" not in [turn["role"] for turn in turns]:
         return
     takes = facts is not None and facts.messages.system_later == "ok"
-    # an answer that says nothing is not sent, and so it is nobody's neighbour
+    # An empty answer is not sent, so it does not count as a neighbour.
     placed = _Placed([turn for turn in turns if not _is_silent(turn)], takes=takes)
     if facts is None or facts.caching.kept_at_other_effort != "marker":
         placed.drop_efforts()
@@ -65,7 +67,7 @@ class _Placed:
             self.turns = [{"role": "user", "content": BEGIN}]
 
     def drop_efforts(self) -> None:
-        """Leaves out how much to think from a turn on, where that is said once for all turns."""
+        """Removes efforts that apply from a turn on, where one effort is set for all turns."""
         for index, turn in enumerate(self.turns):
             if turn["role"] == "system" and "output_config" in turn:
                 self.turns[index] = {k: v for k, v in turn.items() if k != "output_config"}
@@ -80,7 +82,7 @@ class _Placed:
             return
         blocks = _blocks(turn.get("content")) if turn["role"] == "user" else []
         n_results = sum(block.get("type") == "tool_result" for block in blocks)
-        # the results of a call come before everything else that is said after it
+        # The results of a call come before everything else that follows it.
         content = [*blocks[:n_results], *self._waiting, *blocks[n_results:]]
         self._waiting = []
         self.turns.append({"role": "user", "content": content})
@@ -92,7 +94,7 @@ class _Placed:
         if last["role"] != "system":
             self.turns.append(turn)
             return
-        # the API takes one of them, not two side by side
+        # The API accepts one of them, not two side by side.
         content = [*_blocks(last.get("content")), *_blocks(turn.get("content"))]
         self.turns[-1] = {**last, **turn, "content": content}
 
@@ -123,7 +125,7 @@ class _Placed:
         text = "\n\n".join(texts).strip()
         if not text:
             return []
-        # nothing else is said there yet, so that it needs no tag
+        # There is no other text there yet, so that no tag is needed.
         said = text if not self.turns else reminder(text)
         return [{"type": "text", "text": said, **marks}]
 
@@ -136,7 +138,8 @@ def _is_silent(turn: Turn) -> bool:
 
 
 def _followers(turns: Sequence[Turn]) -> list[str | None]:
-    """Of each turn, the role of the next that is no system turn; None where there is none."""
+    """For each turn, the role of the next turn that is not a system turn; None where there is
+    none."""
     found: list[str | None] = [None] * len(turns)
     for index in range(len(turns) - 2, -1, -1):
         role = turns[index + 1]["role"]
@@ -151,7 +154,7 @@ def _blocks(content: object) -> list[Block]:
 
 
 def effort_at_the_end(turns: Sequence[Turn]) -> Any:
-    """The effort that the last system turn which names one asks for, None where none does."""
+    """The effort in the last system turn that names one; None where none does."""
     for turn in reversed(turns):
         config = turn.get("output_config")
         if isinstance(config, Mapping) and config.get("effort") is not None:

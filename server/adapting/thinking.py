@@ -1,5 +1,8 @@
-"""How much a model is asked to think, in the words that it takes. An effort is a wish: a model that
-does not take it is asked for the nearest one, or for none in particular."""
+"""Adapts the amount of thinking to what the model accepts.
+
+An effort is a preference: a model that does not accept it is asked for the nearest one, or for none
+in particular.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from typing import Any, Final
 from server.adapting.draft import Draft
 from server.model_facts import EFFORTS, Effort, ModelFacts
 
-# What a budget of thoughts comes to, in tokens: the least effort whose bound is not below it.
+# The effort of a thinking budget in tokens: the lowest effort whose bound is at least the budget.
 _EFFORT_UP_TO: Final[tuple[tuple[int, Effort], ...]] = (
     (2_048, "low"),
     (8_192, "medium"),
@@ -26,7 +29,7 @@ _BUDGETS: Final[Mapping[Effort, int]] = {
 }
 _LEAST_BUDGET_TOKENS: Final = 1_024
 _DEFAULT_EFFORT: Final[Effort] = "medium"
-# Models of these vendors are told by an effort; a `thinking` object is none of their words.
+# Vendors whose models are controlled by an effort and do not accept a `thinking` object.
 _BY_EFFORT: Final = frozenset({"openai", "google", "xai", "mistral"})
 # Thinking.off -> the field of a chat completion, and its value.
 _SWITCHES: Final[Mapping[str, tuple[str, Any]]] = {
@@ -36,13 +39,13 @@ _SWITCHES: Final[Mapping[str, tuple[str, Any]]] = {
 
 
 def effort_named(value: object) -> Effort | None:
-    """The effort of that name; None for anything else."""
+    """The effort of that name; None for any other value."""
     return next((effort for effort in EFFORTS if effort == value), None)
 
 
 def adapt_effort(draft: Draft, facts: ModelFacts, name: str, *, chat: bool) -> Effort | None:
-    """Fits the effort in the field `name` to the model. Returns the effort that the request now
-    asks for, None where it asks for none in particular. chat: on OpenAI's Chat Completions."""
+    """Adapts the effort in the field `name`. Returns the effort that the request now asks for; None
+    where it asks for none in particular. chat: whether it is for OpenAI's Chat Completions."""
     wanted = effort_named(draft.get(name))
     if wanted is None:
         return None
@@ -55,7 +58,7 @@ def adapt_effort(draft: Draft, facts: ModelFacts, name: str, *, chat: bool) -> E
 
 
 def fitted_effort(wanted: Effort, facts: ModelFacts, *, chat: bool = False) -> Effort | None:
-    """The effort to ask for in place of the one that is wanted; None: none in particular."""
+    """The effort to ask for in place of the wanted one; None: none in particular."""
     thinking = facts.thinking
     if thinking.use == "never":
         return None
@@ -65,7 +68,7 @@ def fitted_effort(wanted: Effort, facts: ModelFacts, *, chat: bool = False) -> E
     if thinking.efforts is None:
         return wanted
     if not thinking.efforts:
-        # by a budget of tokens, which the provider's dialect makes of it
+        # By a token budget, into which the provider's adapter converts the effort.
         return wanted if "budget" in thinking.kinds else None
     if wanted == "none" and thinking.off not in ("cannot", "none", "unknown"):
         return "none"
@@ -76,8 +79,8 @@ def fitted_effort(wanted: Effort, facts: ModelFacts, *, chat: bool = False) -> E
 
 
 def adapt_thinking(draft: Draft, facts: ModelFacts, max_tokens: int | None) -> None:
-    """Fits `thinking` and `output_config.effort`, as the Messages API has them, to the model.
-    max_tokens: the output cap, which a budget of thoughts has to leave room under."""
+    """Adapts `thinking` and `output_config.effort` of the Messages API. max_tokens: the output cap,
+    which must exceed a thinking budget."""
     _fit_config(draft, facts)
     asked = draft.get("thinking")
     if not isinstance(asked, Mapping) or facts.thinking.use == "unknown":
@@ -94,7 +97,8 @@ def adapt_thinking(draft: Draft, facts: ModelFacts, max_tokens: int | None) -> N
 
 
 def thinking_as_effort(draft: Draft, facts: ModelFacts) -> None:
-    """Says an Anthropic caller's `thinking` in an effort, to a model that is told by one."""
+    """Converts an Anthropic caller's `thinking` to an effort, for a model that is controlled by
+    one."""
     asked = draft.get("thinking")
     if not isinstance(asked, Mapping) or facts.vendor not in _BY_EFFORT:
         return
@@ -109,7 +113,7 @@ def thinking_as_effort(draft: Draft, facts: ModelFacts) -> None:
 
 
 def switch_as_effort(draft: Draft, facts: ModelFacts) -> None:
-    """Says an effort of none in place of the vendor's own switch, until say_off."""
+    """Converts the vendor's own off switch to an effort of none, until say_off."""
     switch = _switch_of(facts)
     if switch is not None and draft.get(switch[0]) == switch[1]:
         draft.drop(switch[0], named=False)
@@ -117,7 +121,8 @@ def switch_as_effort(draft: Draft, facts: ModelFacts) -> None:
 
 
 def say_off(draft: Draft, facts: ModelFacts) -> None:
-    """Says an effort of none by the vendor's own switch, where it takes no such effort."""
+    """Converts an effort of none to the vendor's own off switch, where the model has no such
+    effort."""
     switch = _switch_of(facts)
     if switch is not None and draft.get("reasoning_effort") == "none":
         draft.drop("reasoning_effort", named=False)
@@ -125,8 +130,8 @@ def say_off(draft: Draft, facts: ModelFacts) -> None:
 
 
 def _switch_of(facts: ModelFacts) -> tuple[str, Any] | None:
-    """The field and the value by which thinking is turned off; None: there is none on chat
-    completions, or an effort says it. A reseller has words of its own."""
+    """The field and the value that turn thinking off; None: there is none on chat completions, or
+    an effort does it. A reseller has fields of its own."""
     thinking = facts.thinking
     elsewhere = facts.vendor == "anthropic" or facts.seller not in (None, facts.vendor)
     if elsewhere or "none" in (thinking.efforts or ()):
@@ -135,7 +140,7 @@ def _switch_of(facts: ModelFacts) -> tuple[str, Any] | None:
 
 
 def effort_of_budget(tokens: object) -> Effort:
-    """The effort that a budget of thoughts comes to."""
+    """The effort that corresponds to a thinking budget."""
     if not isinstance(tokens, int) or isinstance(tokens, bool):
         return _DEFAULT_EFFORT
     return next((effort for most, effort in _EFFORT_UP_TO if tokens <= most), "max")
@@ -171,7 +176,7 @@ def _turn_off(draft: Draft, facts: ModelFacts) -> None:
 
 
 def _lower_effort(draft: Draft, facts: ModelFacts) -> None:
-    """Beside thinking that is turned off, a high effort is refused."""
+    """Lowers an effort that is refused while thinking is turned off."""
     most, config = facts.thinking.most_effort_when_off, draft.get("output_config")
     effort = effort_named(config.get("effort")) if isinstance(config, Mapping) else None
     if most is None or effort is None or EFFORTS.index(effort) <= EFFORTS.index(most):

@@ -1,5 +1,5 @@
-"""Tools that come and go within a conversation of the Messages API: in words, and as the list of
-tools that is left, for models that know no such changes."""
+"""Converts tools that are added and removed within a conversation of the Messages API to text and
+to the final list of tools, for models that do not support such changes."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 Tool = Mapping[str, Any]
-# Blocks of a system turn that change what tools there are.
+# Blocks of a system turn that change the available tools.
 CHANGES: Final = frozenset({"tool_addition", "tool_removal"})
 _ADDED: Final = "The tool {} is available from here on."
 _REMOVED: Final = "The tool {} is no longer available."
 
 
 class ToolChanges:
-    """What has become of the tools by the end of a conversation."""
+    """The state of the tools at the end of a conversation."""
 
     def __init__(self) -> None:
         self._offered: dict[str, bool] = {}
@@ -26,7 +26,7 @@ class ToolChanges:
         return list(self._defined.values())
 
     def take(self, block: Mapping[str, Any]) -> str | None:
-        """Heeds a block of CHANGES. Returns it in words, None where it names no tool."""
+        """Applies a block of CHANGES. Returns its description; None where it names no tool."""
         tool = block.get("tool")
         tool = tool if isinstance(tool, Mapping) else {}
         definition = tool.get("definition")
@@ -40,13 +40,13 @@ class ToolChanges:
         return (_ADDED if adds else _REMOVED).format(name)
 
     def load(self, name: object) -> None:
-        """Heeds a reference to a tool, which loads it."""
+        """Applies a reference to a tool, which loads it."""
         if isinstance(name, str) and name:
             self._offered.setdefault(name, True)
 
     def applied(self, tools: Iterable[Any]) -> list[Any]:
-        """The tools that are offered at the end, of those at the beginning and those defined on
-        the way. One that was added has been loaded."""
+        """The tools offered at the end: from those at the beginning and those defined on the way. A
+        tool that was added counts as loaded."""
         told = {_name(tool) for tool in tools}
         further = [tool for name, tool in self._defined.items() if name not in told]
         return [self._loaded(tool) for tool in (*tools, *further) if self._is_offered(tool)]
@@ -59,13 +59,13 @@ class ToolChanges:
 
 
 def _name(tool: Any) -> str:
-    """The tool's name; one that no tool has where it has none."""
+    """The tool's name; where it has none, a name that no tool has."""
     name = tool.get("name") if isinstance(tool, Mapping) else None
     return name if isinstance(name, str) else ""
 
 
 def without_deferral(tool: Any) -> Any:
-    """A tool that is loaded at once; itself where it is."""
+    """A tool that is loaded at once; unchanged where it is already."""
     if not isinstance(tool, Mapping) or "defer_loading" not in tool:
         return tool
     return {name: value for name, value in tool.items() if name != "defer_loading"}

@@ -1,4 +1,4 @@
-"""Tools and formats of answers in the words that a model takes."""
+"""Adapts tools and response formats to a model."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from server.model_facts import Effort, ModelFacts, Schemas
 
 
 def adapt_chat_tools(draft: Draft, facts: ModelFacts, effort: Effort | None) -> Effort | None:
-    """Fits tools, their choice and the format of the answer. Returns the effort as it is then:
-    where a forced call goes before thinking, the model is asked not to think."""
+    """Adapts tools, their choice and the response format. Returns the resulting effort: where a
+    forced call excludes thinking, the model is asked not to think."""
     if draft.get("parallel_tool_calls") is not None and not facts.tools.parallel_field:
         draft.drop("parallel_tool_calls", named=draft.get("parallel_tool_calls") is not True)
     tools = draft.get("tools")
@@ -48,8 +48,8 @@ def _tool(draft: Draft, rules: Schemas, tool: Any) -> Any:
 def fitted_function(
     draft: Draft, rules: Schemas, function: Mapping[str, Any], place: str
 ) -> Mapping[str, Any]:
-    """A function whose schema the model takes, itself where it does. place: the field that holds
-    its schema."""
+    """A function whose schema the model accepts; unchanged where it is acceptable. place: the field
+    that holds its schema."""
     schema = function.get(place)
     if not isinstance(schema, Mapping):
         return function
@@ -69,7 +69,7 @@ def _fit_strict(draft: Draft, rules: Schemas, out: dict[str, Any], place: str) -
     schema = without_refused(out[place], rules, removed)
     if not removed and meets_strict(schema, rules):
         return
-    # held to the letter it would be refused: a function that is not strict takes any schema
+    # As a strict function it would be refused; one that is not strict accepts any schema.
     out["strict"] = False
     draft.name("tools.strict")
 
@@ -78,7 +78,7 @@ def _fit_choice(draft: Draft, facts: ModelFacts, effort: Effort | None) -> Effor
     choice = draft.get("tool_choice")
     if choice in (None, "auto", "none"):
         return effort
-    # the Messages API has no words for an effort beside a forced call
+    # The Messages API cannot combine an effort with a forced call.
     beside = facts.vendor != "anthropic" or effort is None
     if facts.tools.forced == "ok" and beside:
         return effort
@@ -111,16 +111,16 @@ def _fit_format(draft: Draft, facts: ModelFacts) -> None:
 def fitted_format(
     draft: Draft, facts: ModelFacts, format_: dict[str, Any], named: str
 ) -> dict[str, Any]:
-    """A format with a `schema`, and perhaps `strict`, that the model takes. named: the field for
-    what is left out."""
+    """A format with a `schema`, and perhaps `strict`, that the model accepts. named: the field
+    under which removals are reported."""
     rules, schema = facts.schemas, format_["schema"]
     gone: set[str] = set()
     fitted = without_refused(schema, rules, gone)
     if facts.vendor == "anthropic":
-        # every answer that fits the closed schema fits the open one as well
+        # Every answer that fits the closed schema fits the open one as well.
         fitted = closed(fitted)
     elif not format_.get("strict"):
-        # whoever does not hold the model to the letter may say what he likes
+        # Without strictness, the answer need not follow the schema exactly.
         return format_
     elif not meets_strict(fitted, rules):
         draft.name(f"{named}.strict")

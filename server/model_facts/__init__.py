@@ -1,4 +1,4 @@
-"""What is known of models: abilities, limits, prices, what they refuse, when they retire."""
+"""Facts about models: abilities, limits, prices, refused parameters, retirement."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table of facts: rows of a file, joined with the rules for families of models."""
+"""The table of facts: rows of a file, combined with the rules for families of models."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from server.model_facts.rules import family_of
 from server.model_facts.rules.family import Family
 from server.model_facts.types import Caching, Limits, ModelFacts, Source
 
-# Who sells its own models, in the order in which a name without a seller is looked for.
+# Vendors that sell their own models, in the order in which a name without a seller is looked up.
 VENDORS: Final = (
     "openai",
     "anthropic",
@@ -37,18 +37,19 @@ VENDORS: Final = (
 BUNDLED: Final = "bundled"
 
 
-# Of a model, by its name at a provider.
+# The facts about a model, by its name at a provider.
 Known = Callable[[str], ModelFacts]
 
 
 class Book:
     """Rows by seller and name.
 
-    as_of: the day its sources were read. where: the file it came from.
+    as_of: the day on which its sources were read. where: the file that it came from.
     """
 
     def __init__(self, document: Mapping[str, Any], where: str) -> None:
-        """document: the file's content. Raises KeyError, TypeError, ValueError for another form."""
+        """document: the file's content. Raises KeyError, TypeError, ValueError for an invalid
+        one."""
         self.as_of = date.fromisoformat(document["as_of"])
         self.where = where
         self._rows: dict[str, dict[str, Row]] = {}
@@ -64,11 +65,11 @@ class Book:
     def facts_of(
         self, name: str, seller: str | None = None, overrides: Overrides | None = None
     ) -> ModelFacts:
-        """What is known of a model. Never fails: a model that the table has not gets the rules for
-        names like its own, and one of no known family gets facts that refuse nothing.
+        """The facts about a model. It never fails: a model that is not in the table gets the rules
+        for similar names, and one of no known family gets facts that refuse nothing.
 
-        name: in any spelling. seller: of sellers.seller_of, None where it is nobody in particular.
-        overrides: part of the record -> cells that the configuration says.
+        name: in any spelling. seller: from sellers.seller_of, None where it is unknown. overrides:
+        part of the record -> cells from the configuration.
         """
         key = (name, seller)
         if key not in self._made:
@@ -76,13 +77,13 @@ class Book:
         return overridden(self._made[key], overrides or {})
 
     def models(self) -> Iterator[tuple[str, str]]:
-        """All rows: (seller, name)."""
+        """Yields (seller, name) for all rows."""
         for seller, rows in self._rows.items():
             for name in rows:
                 yield seller, name
 
     def row(self, seller: str, name: str) -> Row | None:
-        """A row as it lies in the file."""
+        """A row as it is in the file."""
         return self._rows.get(seller, {}).get(name)
 
     def _make(self, name: str, seller: str | None) -> ModelFacts:
@@ -148,8 +149,8 @@ def _of_family(name: str, seller: str | None, family: Family | None) -> ModelFac
 
 
 def _with_row(facts: ModelFacts, row: RowFacts) -> ModelFacts:
-    """A row's cells over what is known already; rules say more surely than a price list what a
-    model lacks and can."""
+    """A row's cells on top of the facts so far. The rules are more reliable than a price list about
+    what a model lacks and can do."""
     said = {
         "limits": row.limits != Limits(),
         "capabilities": bool(row.can or row.cannot),
@@ -185,13 +186,13 @@ def _cached(caching: Caching, row: RowFacts) -> Caching:
 
 
 def _at_reseller(facts: ModelFacts) -> ModelFacts:
-    """What OpenAI's own Chat Completions refuses is a reseller's business."""
+    """Refusals of OpenAI's own Chat Completions do not apply at a reseller."""
     return replace(facts, tools=replace(facts.tools, on_chat_completions="ok"))
 
 
 @cache
 def bundled_book() -> Book:
-    """The table that this version came with."""
+    """The table that this version contains."""
     path = Path(__file__).with_name("facts.json")
     return Book(orjson.loads(path.read_bytes()), BUNDLED)
 
@@ -199,6 +200,6 @@ def bundled_book() -> Book:
 def facts_of(
     name: str, seller: str | None = None, overrides: Overrides | None = None
 ) -> ModelFacts:
-    """Book.facts_of of the bundled table. Where a configuration is at hand,
-    configured.facts_of_models gives those that are in force."""
+    """Book.facts_of the bundled table. Where there is a configuration,
+    configured_facts.facts_of_models gives the facts in force."""
     return bundled_book().facts_of(name, seller, overrides)

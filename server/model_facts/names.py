@@ -1,4 +1,4 @@
-"""One model, many names: prefixes of resellers, dates, cases."""
+"""Maps the many names of one model: prefixes of resellers, dates, cases."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _TAIL: Final = re.compile(
 _REWRITES: Final = (
     (re.compile(r"^zai-(?=glm)"), ""),
     (re.compile(r"^gpt-35-"), "gpt-3.5-"),
-    # a point where the vendor writes none, and none where it writes one
+    # Adds a point that the vendor omits, or removes one that it does not write.
     (re.compile(r"^(claude-[a-z]+-\d+)\.(?=\d)"), r"\1-"),
     (re.compile(r"^claude-([4-9])[-.](\d{1,2})-(opus|sonnet|haiku|fable)"), r"claude-\3-\1-\2"),
     (re.compile(r"^claude-([4-9])-(opus|sonnet|haiku)"), r"claude-\2-\1"),
@@ -37,8 +37,8 @@ _LATEST: Final = "-latest"
 
 @lru_cache(maxsize=4096)
 def canonical(name: str) -> str:
-    """The vendor's own spelling, in small letters: without the path, the reseller's prefix and
-    the host's ending. A date stays."""
+    """The vendor's own spelling in lower case: without the path, the reseller's prefix and the
+    host's suffix. A date is kept."""
     bare = _TAIL.sub("", name.strip().lower().rpartition("/")[2])
     bare = _TAIL.sub("", _RESELLER.sub("", bare))
     for pattern, replacement in _REWRITES:
@@ -47,7 +47,7 @@ def canonical(name: str) -> str:
 
 
 def spellings(name: str) -> Iterator[str]:
-    """What a table may have a model under, the likeliest first: as it is asked for, canonical,
+    """The names under which a table may have a model, most likely first: as given, canonical,
     without its date, without `-latest`."""
     seen = set[str]()
     exact = name.strip().lower()

@@ -1,4 +1,4 @@
-"""What a configuration says of a model in place of the table: `models.NAME.facts`."""
+"""Overrides of facts in a configuration: `models.NAME.facts`."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any, Final
 
 from server.model_facts.types import ModelFacts, Source
 
-# Part of the record -> its cells and their values, by their names there.
+# Part of the record -> its cells and their values, by name.
 Overrides = Mapping[str, Mapping[str, Any]]
 CONFIGURED: Final = "the configuration"
 
 
 def overridden(facts: ModelFacts, overrides: Overrides) -> ModelFacts:
-    """The same facts with other cells. Raises TypeError for a cell that there is not."""
+    """The facts with some cells replaced. Raises TypeError for an unknown cell."""
     given = {part: cells for part, cells in overrides.items() if cells}
     if not given:
         return facts

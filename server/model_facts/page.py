@@ -1,4 +1,4 @@
-"""docs/models.md, from the table: `python -m server.model_facts.page > docs/models.md`."""
+"""Generates docs/models.md from the table: `python -m server.model_facts.page > docs/models.md`."""
 
 from __future__ import annotations
 
@@ -195,7 +195,7 @@ def _said(cell: str) -> str:
 
 
 def _sampling(facts: ModelFacts) -> str:
-    """In words: what is refused, and when."""
+    """The refused parameters in words, and when they are refused."""
     sampling = facts.sampling
     if sampling.temperature == "always":
         return "refused"

@@ -31,7 +31,8 @@ Cell = Mapping[str, Any]
 
 
 def price_table(cell: Cell) -> PriceTable:
-    """Raises KeyError, TypeError, ValueError, ArithmeticError for what is no table of prices."""
+    """Reads a price table. Raises KeyError, TypeError, ValueError, ArithmeticError for an invalid
+    one."""
     hours = cell.get("hours")
     later = sorted(cell.get("from", {}).items())
     twelve = cell.get("write_12h")

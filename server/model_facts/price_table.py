@@ -1,4 +1,4 @@
-"""What a model costs where: by service tier, length of the prompt, age of the cache and hour."""
+"""A model's prices: by service tier, length of the prompt, lifetime of the cache and hour."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MINUTES_A_DAY = 24 * 60
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Hours of the week, UTC. weekdays: 1 is Monday. from_minute to to_minute of a day: half-open,
+    """Hours of the week, UTC. weekdays: 1 is Monday. from_minute and to_minute of a day: half-open,
     never past midnight."""
 
     weekdays: frozenset[int]
@@ -24,7 +24,7 @@ class Window:
     to_minute: int
 
     def holds(self, moment: datetime) -> bool:
-        """Whether a moment, with a time zone, lies in it."""
+        """Whether a moment, given with a time zone, lies in it."""
         utc = moment.astimezone(UTC)
         minute = utc.hour * 60 + utc.minute
         return utc.isoweekday() in self.weekdays and self.from_minute <= minute < self.to_minute
@@ -32,7 +32,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class OffPeak:
-    """Other prices in some hours of the week."""
+    """Different prices in some hours of the week."""
 
     windows: tuple[Window, ...]
     prices: Prices
@@ -40,13 +40,14 @@ class OffPeak:
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """What tokens cost, the dearest steps by length of the prompt last."""
+    """Prices of tokens, with steps by length of the prompt, the highest last."""
 
     base: Prices
     long_prompts: tuple[LongPrompt, ...] = ()
 
     def at(self, prompt_tokens: int) -> Prices:
-        """For a request with so many tokens of input of any kind, cached ones included."""
+        """The prices for a request with this many input tokens of any kind, including cached
+        ones."""
         prices = self.base
         for step in self.long_prompts:
             if prompt_tokens > step.above_tokens:
@@ -60,10 +61,10 @@ class PriceTable:
 
     normal: without a service tier. tiers: flex, priority, fast, ultrafast, batch, where known.
     off_peak: cheaper hours of the normal tier. from_day: later prices of the normal tier, by the
-    day they begin, in order. search_usd: of one web search, by size of its context: low, medium,
-    high. search_per: whether each query is billed, or each prompt that searches.
-    cache_write_12h_usd_per_mtok: for a cache that is kept twelve hours. region_factors: what a
-    request that is kept in a region costs more: region -> factor.
+    day on which they begin, in order. search_usd: for one web search, by size of its context: low,
+    medium, high. search_per: whether each query is billed, or each prompt that searches.
+    cache_write_12h_usd_per_mtok: for a cache lifetime of twelve hours. region_factors: the factor
+    for a request that is kept in a region: region -> factor.
     """
 
     normal: Rates
@@ -76,8 +77,8 @@ class PriceTable:
     region_factors: Mapping[str, Decimal] = field(default_factory=dict, hash=False)
 
     def rates(self, moment: datetime, tier: str | None = None) -> Rates | None:
-        """What is in force at a moment, with a time zone. tier: None for the normal one; None is
-        returned for a tier of unknown price."""
+        """The rates in force at a moment, given with a time zone. tier: None for the normal one.
+        Returns None for a tier of unknown price."""
         if tier not in (None, "default", "auto", "standard"):
             return self.tiers.get(tier or "")
         rates = self.normal
@@ -91,6 +92,6 @@ class PriceTable:
     def prices(
         self, moment: datetime, *, tier: str | None = None, prompt_tokens: int = 0
     ) -> Prices | None:
-        """USD per million tokens for one request; None for a tier of unknown price."""
+        """The prices of one request in USD per million tokens; None for a tier of unknown price."""
         rates = self.rates(moment, tier)
         return None if rates is None else rates.at(prompt_tokens)

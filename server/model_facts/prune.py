@@ -1,4 +1,4 @@
-"""Rows without their empty cells."""
+"""Removes empty cells from rows."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def pruned(cells: Mapping[str, Any]) -> dict[str, Any]:
-    """Without what is None or an empty collection."""
+    """The cells without None and empty collections."""
     return {
         key: value for key, value in cells.items() if value is not None and value not in ([], {})
     }

@@ -1,9 +1,9 @@
-"""A row of the table: one model at one seller, as it lies in the file.
+"""A row of the table: one model at one seller, as it is in the file.
 
-Keys are left out where nothing is known: `window`, `max_in`, `max_out` (tokens), `can`, `cannot`
-(abilities), `endpoints`, `price` (price_row), `retires` ({on, successor, source, redirected}),
-`least` (tokens of the shortest prefix that is cached), `released`, `tokens` (effort -> expected
-output), `source`, `read`.
+Unknown keys are left out: `window`, `max_in`, `max_out` (tokens), `can`, `cannot` (abilities),
+`endpoints`, `price` (price_row), `retires` ({on, successor, source, redirected}), `least` (tokens
+of the shortest prefix that is cached), `released`, `tokens` (effort -> expected output), `source`,
+`read`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowFacts:
-    """What a row says."""
+    """The facts in a row."""
 
     source: Source
     limits: Limits = field(default_factory=Limits)
@@ -37,7 +37,7 @@ class RowFacts:
 
 
 def read_row(row: Row) -> RowFacts:
-    """Raises KeyError, TypeError, ValueError where a cell is not what it should be."""
+    """Reads a row. Raises KeyError, TypeError, ValueError for an invalid cell."""
     source = Source(str(row["source"]), date.fromisoformat(row["read"]))
     price, released = row.get("price"), row.get("released")
     return RowFacts(

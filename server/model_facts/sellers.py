@@ -1,11 +1,11 @@
-"""Who serves a model: told by the address that requests go to."""
+"""Determines who serves a model, by the address that requests go to."""
 
 from __future__ import annotations
 
 from typing import Final
 from urllib.parse import urlsplit
 
-# A host or the end of one -> the seller.
+# A host, or the end of one -> the seller.
 _HOSTS: Final = {
     "api.openai.com": "openai",
     "openai.azure.com": "azure",
@@ -42,9 +42,9 @@ _DEFAULTS: Final = {"anthropic": "anthropic", "gemini": "google"}
 
 
 def seller_of(kind: str, base_url: str | None) -> str | None:
-    """The seller at a provider's address; None for a host that is nobody's in particular.
+    """The seller at a provider's address; None for an unknown host.
 
-    kind: of the provider, which has an address of its own where base_url is None.
+    kind: the provider's kind, which has a default address where base_url is None.
     """
     if base_url is None:
         return _DEFAULTS.get(kind)

@@ -1,4 +1,4 @@
-"""A record of facts as a document and as lines for people."""
+"""Shows a record of facts as a document and as lines of text."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PARTS: Final = ("limits", "thinking", "sampling", "tools", "schemas", "messages
 
 
 def as_document(facts: ModelFacts) -> dict[str, Any]:
-    """For JSON: every cell, money as decimal strings, with the sources of its parts."""
+    """A document for JSON: every cell, money as decimal strings, with the sources of its parts."""
     document = {one.name: _plain(getattr(facts, one.name)) for one in fields(facts)}
     capabilities = facts.capabilities
     known = None if capabilities is None else sorted(capabilities)
@@ -24,7 +24,7 @@ def as_document(facts: ModelFacts) -> dict[str, Any]:
 
 
 def as_lines(facts: ModelFacts) -> Iterator[str]:
-    """For a terminal: parts with their cells that say something, then where each was read."""
+    """Lines for a terminal: the parts with their informative cells, then the sources."""
     sources: list[Source] = []
     yield f"{facts.name}: {_headline(facts)}"
     for title, cells, source in _parts(facts):
@@ -39,7 +39,7 @@ def as_lines(facts: ModelFacts) -> Iterator[str]:
 
 
 def _parts(facts: ModelFacts) -> Iterator[tuple[str, Mapping[str, str], Source | None]]:
-    """(title, cells, where they were read)."""
+    """Yields (title, cells, source)."""
     told = {"can": ", ".join(sorted(facts.can)), "cannot": ", ".join(sorted(facts.lacks))}
     parts: dict[str, Mapping[str, str]] = {"capabilities": {k: v for k, v in told.items() if v}}
     parts |= {part: dict(_told(getattr(facts, part))) for part in _PARTS}
@@ -60,7 +60,7 @@ def _parts(facts: ModelFacts) -> Iterator[tuple[str, Mapping[str, str], Source |
 
 
 def price_lines(table: PriceTable) -> Iterator[tuple[str, str]]:
-    """(when, what): every price, a line for each case."""
+    """Yields (when, what) for every price, one line for each case."""
     yield from _rate_lines("normal", table.normal)
     for day, rates in table.from_day:
         yield from _rate_lines(f"from {day}", rates)
@@ -126,7 +126,7 @@ def _headline(facts: ModelFacts) -> str:
 
 
 def _told(part: Any) -> Iterator[tuple[str, str]]:
-    """Cells that are not the neutral value."""
+    """The cells with other than the neutral value."""
     for one in fields(part):
         value = getattr(part, one.name)
         if value is not None and value != one.default:

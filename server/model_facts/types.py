@@ -1,6 +1,6 @@
-"""What is known of a model, cell by cell: the shapes.
+"""The record of facts about a model, cell by cell.
 
-A cell that nobody has sourced has a neutral value, which refuses nothing and rules nothing out.
+A cell without a source has a neutral value, which refuses nothing and excludes nothing.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Capability = Literal["tools", "vision", "json_schema", "audio", "files", "reason
 CAPABILITIES: Final[frozenset[Capability]] = frozenset(get_args(Capability))
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 EFFORTS: Final[tuple[Effort, ...]] = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
-# When a parameter is answered with a 400: at an effort of `none` "thinking" refuses nothing.
+# When a parameter is answered with a 400; "thinking" refuses nothing at an effort of `none`.
 Refused = Literal["never", "thinking", "always"]
 Endpoint = Literal["chat_completions", "responses", "messages", "generate_content"]
 
@@ -31,12 +31,12 @@ class Source:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampling:
-    """When the model refuses a parameter of sampling with another value than its default (1 for
-    temperature and top_p, 0 for penalties), which every model takes or does not miss.
+    """When the model refuses a sampling parameter with another value than its default (1 for
+    temperature and top_p, 0 for penalties); every model accepts the default or does not need it.
 
-    penalties: frequency_penalty and presence_penalty. logprobs: top_logprobs too.
-    both: whether it takes temperature and top_p in one request.
-    most_temperature: a higher one is refused.
+    penalties: frequency_penalty and presence_penalty. logprobs: top_logprobs too. both: whether it
+    accepts temperature and top_p in one request. most_temperature: the highest temperature that it
+    accepts.
     """
 
     temperature: Refused = "never"
@@ -90,8 +90,8 @@ class Thinking:
     bound_to_prefix: bool = False
 
     def thinks_at(self, effort: Effort | None) -> bool:
-        """Whether it thinks when asked for this effort, None: when asked for none in particular.
-        A model of which nothing is known is taken not to."""
+        """Whether it thinks when asked for this effort; None: when asked for none in particular. An
+        unknown model is assumed not to think."""
         if self.use in ("never", "unknown"):
             return False
         if self.use == "always":
@@ -99,8 +99,8 @@ class Thinking:
         return self.use == "by_default" if effort is None else effort != "none"
 
     def nearest(self, effort: Effort) -> Effort | None:
-        """The effort that it takes in place of another: the least one that is at least as high,
-        else its highest. None: it takes none, or which it takes is unknown."""
+        """The effort that it accepts in place of another: the lowest one that is at least as high,
+        else its highest. None: it accepts none, or its efforts are unknown."""
         if not self.efforts:
             return None
         wanted = EFFORTS.index(effort)
@@ -136,7 +136,8 @@ class Tools:
     deferred: bool = True
 
     def on_chat(self, effort: Effort | None) -> bool:
-        """Whether Chat Completions takes tools in a request that names this effort, None: none."""
+        """Whether Chat Completions accepts tools in a request that names this effort; None:
+        none."""
         if self.on_chat_completions == "not_with_effort":
             return effort in (None, "none")
         if self.on_chat_completions == "only_at_none":
@@ -201,11 +202,11 @@ class Caching:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Tokens; None where not known.
+    """Limits in tokens; None where unknown.
 
     context_window: of input and output together. max_input_tokens: of input alone.
-    max_output_tokens: a higher cap is refused. default_output_tokens: what the provider stops at
-    where the request has no cap; None: at its most.
+    max_output_tokens: the highest output cap. default_output_tokens: where the provider stops when
+    the request has no cap; None: at the highest.
     """
 
     context_window: int | None = None
@@ -216,8 +217,8 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Retirement:
-    """The day from which a seller no longer serves a model, and what it names in its place.
-    redirected: from then on the successor answers to the name, at its own price."""
+    """The day from which a seller no longer serves a model, and the successor that it names.
+    redirected: from that day on, the successor answers under the old name, at its own price."""
 
     on: date
     successor: str | None
@@ -263,12 +264,12 @@ class ModelFacts:
 
     @property
     def capabilities(self) -> frozenset[Capability] | None:
-        """What a request may ask of it: all that it is not known to lack. None: nobody knows."""
+        """What a request may ask of it: everything that it is not known to lack. None: unknown."""
         return CAPABILITIES - self.lacks if self.can or self.lacks else None
 
     def refuses(self, parameter: str, effort: Effort | None) -> bool:
-        """Whether a parameter of sampling, by the name of Sampling's field, is answered with a 400
-        in a request for this effort, None: for none in particular."""
+        """Whether a sampling parameter, by the name of Sampling's field, is refused with a 400 in a
+        request for this effort; None: for none in particular."""
         when: Any = getattr(self.sampling, parameter)
         return bool(when == "always" or (when == "thinking" and self.thinking.thinks_at(effort)))
 

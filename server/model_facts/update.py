@@ -1,4 +1,4 @@
-"""Renews the user's table of facts from a file, and says what that changes."""
+"""Renews the user's table of facts from a file, and reports the changes."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from server.model_facts.build import document_of, written
 from server.model_facts.litellm_map import MapError, read_map
 from server.model_facts.row import read_row
 
-# Cells that say nothing of the model.
+# Cells that are not facts about the model.
 _UNTOLD: Final = frozenset({"read", "source"})
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A cell that differs: its path in the row, and its content before and after; None where it
-    was or is not there."""
+    """A cell that differs: its path in the row, and its content before and after; None where it did
+    not or does not exist."""
 
     seller: str
     model: str
@@ -33,7 +33,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """What another table says differently. added, removed: (seller, model)."""
+    """The differences between two tables. added, removed: (seller, model)."""
 
     added: tuple[tuple[str, str], ...]
     removed: tuple[tuple[str, str], ...]
@@ -41,10 +41,10 @@ class Difference:
 
 
 def table_from(path: Path, sha256: str | None, today: date) -> dict[str, Any]:
-    """The document that a file gives: LiteLLM's map, its wheel, or a table of facts of ours.
+    """The document from a file: LiteLLM's map, its wheel, or a table of facts of ours.
 
-    today: the day that its rows are said to be read on. sha256: of the file, checked where given.
-    Raises MapError where it is none of these, OSError.
+    today: the day on which its rows count as read. sha256: of the file, checked where it is given.
+    Raises OSError, or MapError where the file is none of these.
     """
     ours = None if path.suffix == ".whl" else _table_of_ours(path)
     document = document_of(read_map(path, sha256), today) if ours is None else ours
@@ -69,7 +69,7 @@ def difference(before: Book, after: Mapping[str, Any]) -> Difference:
 
 
 def write(document: Mapping[str, Any], path: Path) -> None:
-    """As a whole or not at all. Raises OSError."""
+    """Writes the file as a whole or not at all. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
     half = path.with_name(path.name + ".new")
     half.write_bytes(written(document))
@@ -86,7 +86,7 @@ def _table_of_ours(path: Path) -> dict[str, Any] | None:
 
 
 def _check(document: Mapping[str, Any], path: Path) -> None:
-    """Every row can be read. Raises MapError."""
+    """Checks that every row can be read. Raises MapError."""
     try:
         book = Book(document, str(path))
     except (ValueError, KeyError, TypeError, AttributeError) as error:

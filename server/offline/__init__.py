@@ -1,1 +1,1 @@
-"""Programs that work on what has been stored, not on live requests."""
+"""Programs that process stored records, not live requests."""

@@ -1,4 +1,4 @@
-"""The ledger against a provider's own count: where they differ, and the ledger corrected."""
+"""Compares the ledger with a provider's own records, and corrects it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _DAY_US = 86_400 * MICRO
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """What both say of one model on one day, or (with upstream_id) of one answer."""
+    """The two figures for one model on one day, or (with upstream_id) for one answer."""
 
     day: str
     model: str
@@ -43,12 +43,13 @@ class Difference:
 
     @property
     def usd(self) -> Decimal:
-        """What the ledger lacks; negative: has too much."""
+        """The amount in USD that the ledger lacks; negative where it has too much."""
         return self.provider_usd - self.ledger_usd
 
 
 class Reconciliation:
-    """Of one provider. catalogue: gives the prices where the export has only tokens."""
+    """The reconciliation with one provider. catalogue: gives the prices where the export has only
+    tokens."""
 
     def __init__(self, database: Database, provider: str, catalogue: Sequence[ModelCard]) -> None:
         self._database = database
@@ -59,19 +60,21 @@ class Reconciliation:
         }
 
     def differences(self, rows: Sequence[Exported]) -> list[Difference]:
-        """All answers that have an id, and all days of rows without. Raises StorageError."""
+        """The differences for all answers that have an id, and for all days of rows without one.
+        Raises StorageError."""
         self._adjusted = known_adjustments(self._database, self._provider)
         ids = [row.upstream_id for row in rows if row.upstream_id is not None]
         known = dict(known_ids(self._database, self._provider, ids))
         last = last_total_day(self._database, self._provider)
-        # of a day whose attempts are totals by now, an answer is in them, though nobody knows it
+        # On a day whose attempts have become totals, an answer is part of them although its id is
+        # unknown.
         single = [row for row in rows if row.upstream_id in known or _is_kept(row, last)]
         rest = [row for row in rows if not (row.upstream_id in known or _is_kept(row, last))]
         found = [self._of_answer(row, known.get(row.upstream_id or "")) for row in single]
         return found + self._of_days(rest, {self._name(row.upstream_id or "") for row in single})
 
     def apply(self, found: Sequence[Difference]) -> None:
-        """The provider's word replaces the ledger's; applying the same export again changes
+        """Replaces the ledger's figures by the provider's; applying the same export again changes
         nothing. Raises StorageError."""
         answers = {
             d.upstream_id: pico(d.provider_usd)
@@ -106,7 +109,7 @@ class Reconciliation:
         )
 
     def _of_days(self, rows: Sequence[Exported], others: set[str]) -> list[Difference]:
-        """others: adjustments that belong to answers which are looked at by themselves."""
+        """The differences by day. others: adjustments for answers that are compared one by one."""
         if not rows:
             return []
         told: dict[tuple[str, str], tuple[int, Decimal]] = {}
@@ -133,12 +136,12 @@ class Reconciliation:
         return hashlib.sha256(f"{self._provider}\n{what}".encode()).hexdigest()
 
     def _of_name(self, name: str) -> int:
-        """Picodollars that were put in before."""
+        """The adjustment so far, in picodollars."""
         adjusted = self._adjusted.get(name)
         return 0 if adjusted is None else adjusted.cost_pico
 
     def _of_day(self, day: str, model: str, others: set[str]) -> int:
-        """Picodollars that were put in before, for the day as a whole or an answer of it."""
+        """The adjustments so far, in picodollars, for the day as a whole or for its answers."""
         return sum(
             adjusted.cost_pico
             for name, adjusted in self._adjusted.items()
@@ -159,11 +162,11 @@ class Reconciliation:
 
 
 def _is_kept(row: Exported, last_total_day: str) -> bool:
-    """Whether the answer has an id and is of a day whose attempts are all kept."""
+    """Whether the answer has an id, and all attempts of its day are still stored."""
     return row.upstream_id is not None and row.day > last_total_day
 
 
 def _span(told: Sequence[str]) -> tuple[int, int]:
-    """From the first day's beginning to the last day's end, in microseconds."""
+    """From the beginning of the first day to the end of the last, in microseconds."""
     first, last = (datetime.fromisoformat(day).replace(tzinfo=UTC) for day in (told[0], told[-1]))
     return micros(first.timestamp()), micros(last.timestamp()) + _DAY_US

@@ -1,4 +1,5 @@
-"""What another way to compute leaderboards does to them and to the decisions made on them."""
+"""Measures how another way to compute leaderboards changes them, and the decisions based on
+them."""
 
 from __future__ import annotations
 
@@ -15,17 +16,21 @@ from router.cost import RequestShape, expected_cost_usd
 from router.hull import InfeasibleError, solve
 from router.objective import opponent_weights, win_rates
 
-# Budgets, as shares of the way from the cheapest to the dearest model's cost, on a log scale.
+# Budgets, as shares of the way from the cheapest to the most expensive model's cost, on a log
+# scale.
 _BUDGETS: Final = (0.1, 0.3, 0.5, 0.7, 0.9)
 
 
 @dataclass(frozen=True, slots=True)
 class RoutingEffect:
-    """coefficient_error_*: absolute, over prompts and models; coefficient_spread: the standard
-    deviation over models, for comparison. Decisions: without a budget among all models of the
-    leaderboard, and under five budgets among the priced ones. changed: the share of decisions
-    that differ, where both draw from their mixes with the same random number. regret_*: how much
-    lower the expected win rate is, judged by the exact leaderboard."""
+    """The effect on leaderboards and decisions.
+
+    coefficient_error_*: absolute errors over prompts and models; coefficient_spread: the standard
+    deviation over models, for comparison. Decisions are made without a budget among all models of
+    the leaderboard, and under five budgets among the priced ones. changed: the share of decisions
+    that differ, where both draw from their mixes with the same random number. regret_*: by how much
+    the expected win rate is lower, judged by the exact leaderboard.
+    """
 
     n_prompts: int
     n_decisions: int
@@ -38,7 +43,7 @@ class RoutingEffect:
     regret_max: float
 
     def json(self) -> dict[str, Any]:
-        """As it is printed and stored."""
+        """The effect in the form in which it is printed and stored."""
         return asdict(self)
 
 
@@ -48,7 +53,8 @@ def routing_effect(
     n_tokens: Sequence[int],
     catalogue: Sequence[ModelCard],
 ) -> RoutingEffect:
-    """exact, other: of the same prompts. n_tokens: of each prompt, for costs."""
+    """The effect. exact, other: leaderboards of the same prompts. n_tokens: the length of each
+    prompt, for costs."""
     errors = np.stack(
         [np.abs(a.coefficients - b.coefficients) for a, b in zip(exact, other, strict=True)]
     )
@@ -74,7 +80,7 @@ def routing_effect(
 def _decisions(
     true: PromptLeaderboard, found: PromptLeaderboard, tokens: int, catalogue: Sequence[ModelCard]
 ) -> Iterator[tuple[float, float]]:
-    """(how much of the mix differs, regret) of each decision on one prompt."""
+    """For each decision on one prompt: (the share of the mix that differs, regret)."""
     rates, others = _rates(true), _rates(found)
     free = [Decimal(0)] * len(rates)
     yield _compared(_mix(free, rates, None), _mix(free, others, None), rates)
@@ -96,7 +102,8 @@ def _rates(board: PromptLeaderboard) -> FloatArray:
 
 
 def _mix(costs: Sequence[Decimal], rates: FloatArray, budget: Decimal | None) -> FloatArray:
-    """(M,) probabilities; under a budget that nothing fits, the cheapest."""
+    """The probabilities of the models, shape (M,); where nothing fits the budget, the cheapest
+    model's is 1."""
     shares = np.zeros(len(costs))
     try:
         for index, share in solve(costs, rates, budget).parts:

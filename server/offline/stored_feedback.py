@@ -1,4 +1,4 @@
-"""What the gateway has kept, read back: prompts where the operator allowed it, and feedback."""
+"""Reads the gateway's stored prompts, where the operator allowed storing them, and its feedback."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ _OUTCOMES: Final = {"model_a": 1.0, "model_b": 0.0, "tie": 0.5, "tie_bothbad": 0
 
 
 def open_database(storage: StorageSettings) -> Database:
-    """The configured one. Raises ConfigError, DataError where nothing has been stored yet."""
+    """The configured database. Raises ConfigError, or DataError where nothing has been stored
+    yet."""
     place = ledger_place(storage, os.environ)
     if place is not None and not place.path.exists():
         raise _nothing_stored(str(place.path))
@@ -47,8 +48,8 @@ def _nothing_stored(where: str) -> DataError:
 
 @contextmanager
 def stored_prompts(database: Database) -> Iterator[Iterator[tuple[int, Mapping[str, Any]]]]:
-    """Rows for `p2l_model.analysis.prompts`, oldest first, with the columns `key` and `day`.
-    Raises DataError where the database cannot be read."""
+    """Rows for `p2l_model.analysis.prompts`, oldest first, with the columns `key` and `day`. Raises
+    DataError where the database cannot be read."""
     query = (
         select(prompts.c.created_at, prompts.c.messages, receipts.c.key_name)
         .join(receipts, receipts.c.request_id == prompts.c.request_id, isouter=True)
@@ -64,9 +65,10 @@ def judged_feedback(
     names: Mapping[str, str],
     since_s: float,
 ) -> tuple[list[Judged], int]:
-    """(comparisons since then whose receipt has both models, how many others there were).
+    """Returns (comparisons since then whose receipt has both models, the number of others).
 
-    names: leaderboard names by the catalogue's. Raises DataError."""
+    names: leaderboard names by catalogue name. Raises DataError.
+    """
     query = (
         select(
             feedback.c.created_at,
@@ -90,7 +92,7 @@ def judged_feedback(
 
 @contextmanager
 def _streamed(database: Database, query: Select[Any]) -> Iterator[Iterator[Row[Any]]]:
-    """Never all rows at once."""
+    """Reads rows in parts, never all at once."""
     with _reading(database) as connection:
         yield iter(connection.execution_options(yield_per=_BATCH).execute(query))
 
@@ -115,7 +117,7 @@ def _judged(
     names: Mapping[str, str],
     of_boards: Mapping[str, Sequence[str] | None],
 ) -> Judged | None:
-    """None for ratings, and where the receipt is gone or lacks a model."""
+    """A comparison; None for ratings, and where the receipt is gone or lacks a model."""
     if row.document is None or row.winner not in _OUTCOMES:
         return None
     board = stored_leaderboard(json.loads(row.document), of_boards.get(row.catalogue_version))
@@ -130,7 +132,7 @@ def _judged(
 
 
 def _chance(board: Mapping[str, Any], model_a: str, model_b: str) -> float | None:
-    """P(a beats b) where one of them does, as the receipt's leaderboard has it."""
+    """P(a beats b), given that one of them wins, by the receipt's leaderboard."""
     place = {name: index for index, name in enumerate(board["models"])}
     if model_a not in place or model_b not in place:
         return None

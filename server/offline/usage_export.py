@@ -1,4 +1,4 @@
-"""A provider's usage export, CSV or JSONL, by whichever of the usual names its columns have."""
+"""Reads a provider's usage export, CSV or JSONL, whichever of the usual names its columns have."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _NAMES: Final[Mapping[str, tuple[str, ...]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """One row. upstream_id None: a sum over a day. cost_usd None: only tokens are told."""
+    """One row. upstream_id None: a sum over a day. cost_usd None: only tokens are given."""
 
     upstream_id: str | None
     day: str
@@ -41,7 +41,7 @@ class Exported:
 
 
 def read_export(path: Path) -> list[Exported]:
-    """Raises DataError naming file and row."""
+    """Reads an export. Raises DataError, which names the file and the row."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             as_json = path.suffix in (".jsonl", ".json")

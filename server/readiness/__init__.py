@@ -1,4 +1,5 @@
-"""What a gateway's first requests would fail by, and what its operator should know."""
+"""Checks a configuration: what the first requests would fail by, and what the operator should
+know."""
 
 from __future__ import annotations
 
@@ -21,8 +22,8 @@ __all__ = ["Readiness", "is_routed", "readiness"]
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """Sentences, each with its fix. problems: what requests would fail by, so that the gateway is
-    not ready. warnings: what they would not fail by, or not yet."""
+    """Sentences, each with its fix. problems: faults by which requests would fail, so that the
+    gateway is not ready. warnings: other faults."""
 
     problems: tuple[str, ...]
     warnings: tuple[str, ...]
@@ -35,11 +36,11 @@ def readiness(
     today: date | None = None,
     book: Book | None = None,
 ) -> Readiness:
-    """Of a gateway with this catalogue. Looks at nothing outside this machine. Raises ConfigError
-    where the file of facts that the configuration names cannot be read.
+    """The readiness of a gateway with this catalogue. Uses only this machine.
 
     columns: the names of the leaderboard; empty where it has none. today: UTC (default: today).
-    book: the table of facts (default: the one that the configuration uses).
+    book: the table of facts (default: the one that the configuration uses). Raises ConfigError
+    where the file of facts that the configuration names cannot be read.
     """
     day = datetime.now(UTC).date() if today is None else today
     table = book_of(settings) if book is None else book

@@ -1,4 +1,4 @@
-"""Addresses of providers at which nothing would be found."""
+"""Finds wrong base URLs of providers."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from urllib.parse import urlsplit
 
 from server.config.settings import ProviderSettings, Settings
 
-# They speak OpenAI's dialect without a path, by their own references.
+# Hosts that offer OpenAI's API without a path, by their own references.
 _WITHOUT_PATH: Final = frozenset({"api.deepseek.com", "api.perplexity.ai"})
 _DOUBLED: Final = re.compile(r"(/v\d+(?:alpha|beta)?)\1+(?=/|$)")
-# What the gateway puts behind the base_url of kind openai itself.
+# What the gateway itself appends to the base_url of kind openai.
 _ENDPOINT: Final = re.compile(r"/(chat/completions|completions|responses|models)/?$")
 
 
 def address_problems(settings: Settings) -> Iterator[str]:
-    """One for each provider in use whose base_url is surely wrong."""
+    """A sentence for each provider in use whose base_url is certainly wrong."""
     used = {model.provider for model in settings.models.values()}
     for name, provider in settings.providers.items():
         is_used = name in used or provider.models == "auto"

@@ -1,4 +1,4 @@
-"""Can what the configuration names be reached from here? No key is sent and nothing is spent."""
+"""Checks whether the configured services can be reached. No key is sent and nothing is spent."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ _PORTS: Final = {"http": 80, "https": 443}
 
 
 def connections(settings: Settings, environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """(what, ok or why not), one after the other. The model service is asked when the leaderboard's
-    names are."""
+    """Yields (service, ok or the reason), one after the other. The model service is asked when the
+    leaderboard's names are read."""
     yield "storage", _storage(settings, environ)
     url = redis_url(settings.redis, environ)
     if url is not None:
@@ -48,7 +48,7 @@ def _storage(settings: Settings, environ: Mapping[str, str]) -> str:
             return _can_be_made(place.path.parent)
         database = database_of(settings.storage, environ)
         try:
-            # a file that is not there yet is made by serve, not by looking
+            # A missing file is created by `serve`, not by this check.
             if database.path is None or database.path.exists():
                 with database.begin() as connection:
                     connection.execute(text("SELECT 1"))
@@ -60,7 +60,7 @@ def _storage(settings: Settings, environ: Mapping[str, str]) -> str:
 
 
 def _can_be_made(folder: Path) -> str:
-    """serve makes it, not looking."""
+    """Whether the folder can be created; `serve` creates it, this check does not."""
     there = next(above for above in folder.parents if above.exists())
     if there.is_dir() and os.access(there, os.W_OK):
         return OK
@@ -92,8 +92,8 @@ def _provider(provider: ProviderSettings, environ: Mapping[str, str]) -> str:
 def _host(
     url: str, environ: Mapping[str, str], is_allowed: Callable[[str], bool] = lambda _: True
 ) -> str:
-    """A connection as a request would make it: by way of the proxy that is in force, and for https
-    with a handshake and a certificate that is good."""
+    """Connects as a request would: through the proxy in force, and for https with a handshake and a
+    valid certificate."""
     parts = urlsplit(url)
     try:
         transport = build_transport(url, is_allowed=is_allowed, environ=environ)

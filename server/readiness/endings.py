@@ -1,4 +1,4 @@
-"""Models that are no longer sold, or soon will not be."""
+"""Finds models that are no longer sold, or soon will not be."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _AHEAD: Final = timedelta(days=60)
 
 
 def endings(settings: Settings, today: date, book: Book) -> Iterator[str]:
-    """A sentence for each model that has been ended, or will be within 60 days: where it is sold,
-    or by its vendor, which other sellers often follow."""
+    """A sentence for each model that has ended, or will end within 60 days: where it is sold, or at
+    its vendor, which other sellers often follow."""
     for name, model in settings.models.items():
         provider = settings.providers[model.provider]
         if provider.kind == "sandbox":

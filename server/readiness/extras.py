@@ -1,4 +1,4 @@
-"""Parts of the configuration that need a package which is not installed."""
+"""Finds parts of the configuration that need a package which is not installed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def missing_extras(settings: Settings) -> Iterator[str]:
 
 
 def _needed(settings: Settings) -> Iterator[tuple[str, str, str]]:
-    """(field, package, extra)."""
+    """Yields (field, package, extra)."""
     constrained = _constrained(settings.routing)
     if constrained is not None:
         yield constrained, "cvxpy", "lp"
@@ -48,5 +48,5 @@ def _is_installed(package: str) -> bool:
     try:
         return find_spec(package) is not None
     except ImportError:
-        # the package that it is a part of is missing
+        # The package that contains it is missing.
         return False

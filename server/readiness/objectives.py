@@ -1,4 +1,4 @@
-"""Whether what the configuration wants maximised is there to be predicted: asked before serving."""
+"""Checks before serving whether the configured objectives can be predicted."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from server.config.settings import RoutingRules, RoutingSettings, Settings
 if TYPE_CHECKING:
     from server.scoring.client.knowledge import Knowledge
 
-# every leaderboard has it
+# Every leaderboard has this one.
 _ALWAYS: Final = Objective.WIN_RATE
 
 
 def check_objectives(
     settings: Settings, catalogue: Sequence[ModelCard], environ: Mapping[str, str] = os.environ
 ) -> None:
-    """Raises ConfigError naming the field whose objective the scorer cannot serve. Where no model
-    service answers yet, or it does not say, requests are what will tell."""
+    """Raises ConfigError, which names the field whose objective the scorer cannot predict. Where no
+    model service answers yet, or it does not say, only requests will show it."""
     asked = [place for place in _places(settings.routing) if place[1].objective != _ALWAYS]
     known = known_to(settings.scorer, environ) if asked else None
     if known is None:
@@ -41,7 +41,7 @@ def _places(routing: RoutingSettings) -> Iterator[tuple[str, RoutingRules]]:
 
 
 def _lacking(rules: RoutingRules, known: Knowledge, catalogue: Sequence[ModelCard]) -> str | None:
-    """What is missing and how to mend it; None where nothing is."""
+    """What is missing and how to fix it; None where nothing is missing."""
     if rules.objective is Objective.P_GOOD:
         if is_known(Objective.P_GOOD, known.marginal):
             return None

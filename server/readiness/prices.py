@@ -1,4 +1,4 @@
-"""Models without a price: a request that may only cost so much never goes to one."""
+"""Finds models without a price: a request with a cost limit is never sent to one."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from server.config.settings import Settings
 
 
 def price_problems(settings: Settings, catalogue: Sequence[ModelCard]) -> Iterator[str]:
-    """A sentence for each model without a price that something in the configuration bounds the
-    cost of; one for all where no model has a price."""
+    """A sentence for each model without a price whose cost something in the configuration limits; a
+    single one where no model has a price."""
     unpriced = [card.name for card in catalogue if card.prices is None]
     if unpriced and len(unpriced) == len(catalogue) and not _are_ones_own(settings, unpriced):
         yield (
@@ -29,7 +29,7 @@ def price_problems(settings: Settings, catalogue: Sequence[ModelCard]) -> Iterat
 
 
 def price_warnings(settings: Settings, catalogue: Sequence[ModelCard]) -> Iterator[str]:
-    """A sentence for each model without a price that nothing in the configuration bounds."""
+    """A sentence for each model without a price whose cost nothing in the configuration limits."""
     unpriced = [card.name for card in catalogue if card.prices is None]
     if unpriced and len(unpriced) == len(catalogue) and not _are_ones_own(settings, unpriced):
         return
@@ -49,12 +49,12 @@ def _fix(name: str) -> str:
 
 
 def _are_ones_own(settings: Settings, names: Sequence[str]) -> bool:
-    """Whether they are what a server of one's own has: it has no price list."""
+    """Whether they are models of the operator's own servers, which have no price list."""
     return all(takes_all(settings.providers[settings.models[name].provider]) for name in names)
 
 
 def _bounding(settings: Settings, name: str) -> str | None:
-    """The first field that bounds what requests to this model may cost."""
+    """The first field that limits the cost of requests to this model."""
     for field, models in _bounds(settings):
         if models is None or name in models:
             return field
@@ -62,7 +62,7 @@ def _bounding(settings: Settings, name: str) -> str | None:
 
 
 def _bounds(settings: Settings) -> Iterator[tuple[str, Sequence[str] | None]]:
-    """(field, the models that it is about, None: all)."""
+    """Yields (field, the models that it concerns; None: all)."""
     routing = settings.routing
     if routing.window_budgets:
         yield "routing.window_budgets", None

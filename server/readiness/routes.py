@@ -1,4 +1,4 @@
-"""Whether there is a model to choose."""
+"""Checks whether there is a model to choose."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ from server.config.settings import Settings
 
 
 def is_routed(card: ModelCard, columns: Sequence[str]) -> bool:
-    """Whether it can be chosen: every model has a place on a leaderboard that has any."""
+    """Whether a model can be chosen: every model has a place on a leaderboard that has any
+    columns."""
     return bool(columns) and card.retired is None
 
 
 def route_problems(
     settings: Settings, catalogue: Sequence[ModelCard], columns: Sequence[str]
 ) -> Iterator[str]:
-    """A sentence where no model can be chosen, by all or by a profile or a key."""
+    """A sentence for each group (all requests, a profile or a key) for which no model can be
+    chosen."""
     if not catalogue:
         if not awaits_lists(settings):
             yield "no model can be routed: name at least one under models"
@@ -37,7 +39,7 @@ def route_problems(
 
 
 def awaits_lists(settings: Settings) -> bool:
-    """Whether there will be models once the list of a server of one's own has been read."""
+    """Whether there will be models once the list of the operator's own server has been read."""
     return any(p.models == "auto" and takes_all(p) for p in settings.providers.values())
 
 

@@ -1,4 +1,4 @@
-"""The rules, table by table: which parameters a family of models refuses, how it thinks."""
+"""The rules by family of models: which parameters they refuse, how they think."""
 
 from __future__ import annotations
 
@@ -24,5 +24,5 @@ FAMILIES: Final[tuple[Family, ...]] = (
 
 
 def family_of(name: str) -> Family | None:
-    """The rules for a canonical name, None where none are known."""
+    """The rules for a canonical name; None where none are known."""
     return next((family for family in FAMILIES if family.matches(name)), None)

@@ -1,4 +1,4 @@
-"""Anthropic's models."""
+"""The rules for Anthropic's models."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SOURCE: Final = read(
     "anthropic-sdk-python 2.13.0; pydantic-ai 2.68.0 profiles/anthropic.py; LiteLLM 1.110.2"
 )
 
-# A schema of its output may not bound numbers, lengths or counts; the SDK moves such keywords into
+# A schema of the output may not limit numbers, lengths or counts; the SDK moves such keywords into
 # the description.
 _SCHEMAS: Final = Schemas(
     refused_keywords=frozenset(
@@ -59,7 +59,7 @@ _TOOLS: Final = Tools(
 )
 _FORCED_NEVER: Final = replace(_TOOLS, forced="refused")
 _FORCED_WITHOUT_THINKING: Final = replace(_TOOLS, forced="not_when_thinking")
-# The list of models in Anthropic's page on its search among tools begins with 4.5.
+# The list of models on Anthropic's page about tool search begins with 4.5.
 _ALL_LOADED: Final = replace(_FORCED_WITHOUT_THINKING, deferred=False)
 
 _NO_SAMPLING: Final = Sampling(
@@ -136,7 +136,7 @@ def _claude(
 def _earlier(
     *beginnings: str, thinking: Thinking = _BUDGET, sampling: Sampling = _SAMPLING
 ) -> Family:
-    """Those that cannot be held to a JSON schema."""
+    """Models that cannot be forced to follow a JSON schema."""
     return Family(
         beginnings=beginnings,
         vendor="anthropic",
@@ -163,7 +163,7 @@ ANTHROPIC: Final = (
         caching=_WITH_MARKER,
     ),
     _claude("claude-mythos-5-1", thinking=_ALWAYS, tools=_FORCED_NEVER, caching=_WITH_MARKER),
-    # a price list has their forced calls refused; the profiles' authors saw them answered
+    # A price list says that forced calls are refused; the profiles' authors saw them answered.
     _claude("claude-fable-5", "claude-mythos-5", thinking=_ALWAYS),
     _claude("claude-mythos-preview", thinking=_ALWAYS, messages=_NO_PREFILL),
     _claude(
@@ -184,7 +184,7 @@ ANTHROPIC: Final = (
         thinking=replace(_BY_DEFAULT, most_effort_when_off="high"),
         caching=_WITH_MARKER,
     ),
-    # answers 200 to a later system message and does not heed it
+    # Answers 200 to a later system message and ignores it.
     _claude("claude-sonnet-5", thinking=_BY_DEFAULT, messages=_IGNORED),
     _claude("claude-opus-4-8", thinking=_OPTIONAL),
     _claude("claude-opus-4-7", thinking=_OPTIONAL, messages=_NO_PREFILL),

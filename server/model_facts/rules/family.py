@@ -1,4 +1,4 @@
-"""Rules by the beginning of a model's name: the form of the tables."""
+"""The form of rules, which apply by the beginning of a model's name."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ CHECKED_ON: Final = date(2026, 11, 29)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
-    """What models have in common whose canonical names begin alike. Of a table the first that
-    matches wins: a longer beginning stands before a shorter one.
+    """The common properties of models whose canonical names have the same beginning. The first
+    match in a table wins: longer prefixes come first.
 
-    capabilities, lacks: what it surely can and cannot do, whatever a price list says.
+    capabilities, lacks: what these models certainly can and cannot do, whatever a price list says.
     """
 
     beginnings: tuple[str, ...]
@@ -41,7 +41,7 @@ class Family:
     lacks: frozenset[Capability] = frozenset()
 
     def matches(self, name: str) -> bool:
-        """name: a canonical one."""
+        """Whether a canonical name belongs to the family."""
         return name.startswith(self.beginnings)
 
 

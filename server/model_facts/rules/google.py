@@ -1,4 +1,4 @@
-"""Google's models."""
+"""The rules for Google's models."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SOURCE: Final = read(
     "google-genai 3.6.1; pydantic-ai 2.68.0 profiles/google.py; LiteLLM 1.110.2; "
     "github.com/vercel/ai/issues/8943 and github.com/google-gemini/cookbook/issues/1290"
 )
-# its SDK says 128 characters for a name; the API has refused more than 64
+# Google's SDK allows 128 characters for a name; the API has refused more than 64.
 _TOOLS: Final = Tools(
     name_pattern="^[a-zA-Z_][a-zA-Z0-9_.:-]{0,63}$", name_most_characters=64, most=128
 )
@@ -31,7 +31,7 @@ _OLD_SAMPLING: Final = Sampling(logit_bias="always")
 _MESSAGES: Final = Messages(system_later="refused")
 _CACHING: Final = Caching(kind="automatic")
 _SCHEMAS: Final = Schemas()
-# tools and an answer as JSON in one request are a 400
+# Tools and a JSON answer in one request are refused with a 400.
 _APART: Final = Schemas(with_tools=False)
 
 

@@ -1,4 +1,4 @@
-"""OpenAI's models."""
+"""The rules for OpenAI's models."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ _ONLY_AT_NONE: Final = replace(_TOOLS, on_chat_completions="only_at_none")
 _NOT_ON_CHAT: Final = replace(_TOOLS, on_chat_completions="refused")
 _O_TOOLS: Final = replace(_TOOLS, parallel_field=False)
 
-# temperature and the like are of no use to it while it reasons
+# Temperature and similar parameters have no use while it reasons.
 _SAMPLING: Final = Sampling(
     temperature="thinking",
     top_p="thinking",
@@ -70,14 +70,14 @@ _MESSAGES: Final = Messages(
 )
 _ONE_LENGTH: Final = replace(_MESSAGES, verbosity=False)
 _OLD_MESSAGES: Final = replace(_ONE_LENGTH, cap_field=None)
-# the least that is kept without a word: longer where the account allows it
+# The shortest lifetime without a setting; it is longer where the account allows it.
 _AUTOMATIC: Final = Caching(kind="automatic", lifetimes_s=(300,), least_tokens=1024)
 _BOTH: Final = Caching(kind="both", lifetimes_s=(1800, 43200), least_tokens=1024, most_marks=4)
 _WITH_MARKER: Final = replace(_BOTH, kept_at_other_effort="marker")
 
 
 def _thinks(*efforts: Effort, default: Effort = "medium", only_responses: bool = False) -> Thinking:
-    """use and off follow from what it takes."""
+    """The settings for thinking; use and off follow from the efforts."""
     can_stop = "none" in efforts
     return Thinking(
         use="optional" if default == "none" else "by_default" if can_stop else "always",
@@ -136,7 +136,7 @@ def _plain(*beginnings: str) -> Family:
 
 
 OPENAI: Final = (
-    # they take no effort of none: Chat Completions has no way to give them tools
+    # These models have no effort of none: Chat Completions cannot give them tools.
     _reasons(
         "gpt-6.1-sol",
         "gpt-6-astra",

@@ -1,4 +1,4 @@
-"""The models of xAI, DeepSeek, Moonshot, Mistral, Z.ai and Alibaba."""
+"""The rules for models of xAI, DeepSeek, Moonshot, Mistral, Z.ai and Alibaba."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _efforts(*efforts: Effort, default: Effort | None = None) -> Thinking:
     )
 
 
-# -- xAI: what reasons takes no penalties and no stop sequences
+# -- xAI: reasoning models refuse penalties and stop sequences
 _XAI_SAMPLING: Final = Sampling(penalties="thinking", stop="thinking")
 
 
@@ -82,7 +82,7 @@ XAI: Final = (
     _grok("grok-3", "grok-2", thinking=_NEVER),
 )
 
-# -- DeepSeek: the tool calls of a turn that thinks go back with their thoughts
+# -- DeepSeek: the tool calls of a thinking turn are sent back with their thoughts
 _DEEPSEEK: Final = Thinking(
     use="by_default",
     kinds=frozenset({"effort"}),
@@ -136,7 +136,7 @@ MOONSHOT: Final = (
     _kimi("kimi", "moonshot", thinking=_NEVER, sampling=Sampling()),
 )
 
-# -- Mistral: ids of nine characters, each once
+# -- Mistral: ids of nine characters, each used once
 _NINE: Final = replace(_TOOLS, id_pattern="^[a-zA-Z0-9]{9}$", id_most_characters=9, ids_unique=True)
 
 
@@ -208,7 +208,7 @@ ZAI: Final = (
     _glm("glm-5", "glm-4.7", "glm-4.6", "glm-4.5", thinking=replace(_OFF, efforts=())),
 )
 
-# -- Alibaba: while it thinks no call can be forced
+# -- Alibaba: no call can be forced while the model thinks
 _QWEN_TOOLS: Final = Tools(forced="not_when_thinking")
 _TOGGLE: Final = Thinking(use="by_default", kinds=frozenset({"budget"}), off="toggle")
 ALIBABA: Final = (

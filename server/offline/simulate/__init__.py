@@ -1,1 +1,1 @@
-"""Replays graded answers against a router: cost-performance curves and streams under a budget."""
+"""Replays graded answers through a router: cost-performance curves, and streams under a budget."""

@@ -1,5 +1,5 @@
-"""What an answer is expected to cost: by prices and predicted lengths, as the gateway has it, else
-learnt from what answers did cost."""
+"""Expected costs of answers: by prices and predicted lengths, as in the gateway, or else learnt
+from the costs of graded answers."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from p2l_model.types import FloatArray
 from server.offline.simulate.predict import Predicted, read_hidden
 from server.offline.simulate.table import ScoreTable, TokenPrices
 
-# Beyond what was ever seen, a line in the logarithm is a guess.
+# Beyond the observed range, a straight line in the logarithm is only a guess.
 _BEYOND: Final = np.log(2.0)
 
 
 class ReadPrompts(NamedTuple):
-    """A table, and what the checkpoint's heads read of its prompts: hidden (P, H)."""
+    """A table, and the hidden features that the checkpoint's heads read of its prompts: hidden (P,
+    H)."""
 
     table: ScoreTable
     hidden: FloatArray
@@ -33,8 +34,8 @@ def expected_costs(
     train: ScoreTable | None = None,
     on_progress: Callable[[str, int, int], None] = lambda _stage, _done, _of: None,
 ) -> tuple[FloatArray, str]:
-    """(P, M) USD and where they come from: as the gateway has them wherever that can be had, and
-    never from the answers that are being judged, except where nothing else is known."""
+    """Expected costs in USD, shape (P, M), and their source: as in the gateway where possible. The
+    costs of the answers that are being judged are used only where nothing else is known."""
     priced = priced_costs(table, predicted, prices)
     if priced is not None:
         return priced, "prices and predicted lengths"
@@ -52,8 +53,8 @@ def expected_costs(
 def priced_costs(
     table: ScoreTable, predicted: Predicted, prices: Mapping[str, TokenPrices]
 ) -> FloatArray | None:
-    """(P, M) USD as the gateway expects them: prices and predicted lengths. None where a model
-    lacks one."""
+    """The costs in USD that the gateway expects, shape (P, M): prices and predicted lengths. None
+    where a model lacks one of them."""
     lengths = predicted.output_tokens
     if not all(name in prices for name in table.models) or not np.isfinite(lengths).all():
         return None
@@ -65,16 +66,17 @@ def priced_costs(
 
 
 def mean_costs(table: ScoreTable) -> FloatArray:
-    """(P, M) USD: each model's mean, where nothing else is known."""
+    """Each model's mean cost in USD, shape (P, M), where nothing else is known."""
     return np.tile(table.cost_usd.mean(axis=0), (table.score.shape[0], 1))
 
 
 def learnt_costs(train: ReadPrompts, asked: ReadPrompts) -> FloatArray:
-    """(P, M) USD of the asked table's models, each graded and priced in training.
+    """Learnt costs in USD of the asked table's models, shape (P, M).
 
-    log(cost of model m on prompt z) by ridge on what the heads read of z, and on how long z is:
-    what a length head and prices come to, where the data have costs and no lengths. On average over
-    the training prompts, each left out in turn, it is what was paid.
+    Each model must be graded and priced in training. log(cost of model m on prompt z) is fitted by
+    ridge regression on the hidden features of z and on the length of z: it replaces a length head
+    and prices where the data have costs and no lengths. On average over the training prompts, each
+    left out in turn, it equals what was paid.
     """
     columns = [train.table.models.index(name) for name in asked.table.models]
     cost = train.table.cost_usd[:, columns]

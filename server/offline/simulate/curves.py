@@ -1,4 +1,4 @@
-"""Cost-performance curves (the paper's Figure 5) and what lies between them."""
+"""Cost-performance curves (the paper's Figure 5), and comparisons of them."""
 
 from __future__ import annotations
 
@@ -21,18 +21,19 @@ _LEVELS: Final = (0.025, 0.975)
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """J points by rising cost. cost, score: (J, P), what each prompt cost and scored there."""
+    """J points by rising cost. cost, score: (J, P), the cost and the score of each prompt at each
+    point."""
 
     cost: FloatArray
     score: FloatArray
 
     @property
     def n_prompts(self) -> int:
-        """P."""
+        """P, the number of prompts."""
         return int(self.cost.shape[1])
 
     def means(self, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """(J,) mean cost and score with prompts weighted (P,)."""
+        """Mean cost and score, shape (J,), with prompts weighted (P,)."""
         total = weights.sum()
         return self.cost @ weights / total, self.score @ weights / total
 
@@ -46,8 +47,8 @@ class Interval(NamedTuple):
 
 
 def curve_of(table: ScoreTable, belief: Belief) -> Curve:
-    """One cost weight over all prompts: argmax of value - weight * cost, for weights from none to
-    cheapest only."""
+    """The curve of one cost weight for all prompts: argmax of value - weight * cost, for weights
+    from zero to those at which only the cheapest models remain."""
     rows = np.arange(table.score.shape[0])
     picks = {}
     for price in _prices(belief.cost_usd):
@@ -60,7 +61,7 @@ def curve_of(table: ScoreTable, belief: Belief) -> Curve:
 
 
 def pick(belief: Belief, price: float) -> NDArray[np.intp]:
-    """(P,) the model of each prompt; among equals the cheaper."""
+    """The model of each prompt, shape (P,); among equal ones the cheapest."""
     cheapest = belief.cost_usd
     if np.isinf(price):
         return np.asarray(np.argmin(cheapest, axis=1))
@@ -71,28 +72,28 @@ def pick(belief: Belief, price: float) -> NDArray[np.intp]:
 
 
 def single_models(table: ScoreTable) -> Curve:
-    """A point per model, in the table's order."""
+    """One point for each model, in the table's order."""
     return Curve(table.cost_usd.T, table.score.T)
 
 
 def envelope(cost: FloatArray, score: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """The best random mix of the points: the upper concave hull, scores rising."""
+    """The best random mix of the points: the upper concave hull, with rising scores."""
     hull = hull_of(cost.tolist(), score.tolist())
     return cost[hull], score[hull]
 
 
 def height(cost: FloatArray, score: FloatArray, at: FloatArray) -> FloatArray:
-    """The curve's best score at no more than the cost `at`: linear between neighbours (a mix of
-    two weights), never falling with more money."""
+    """The curve's best score at a cost of at most `at`: linear between neighbours (a mix of two
+    weights), never falling with more money."""
     best = np.maximum.accumulate(score)
     found: FloatArray = np.interp(at, cost, best)
     return found
 
 
 def gain_over(curve: Curve, singles: Curve, weights: FloatArray) -> float:
-    """Mean score above the best random mix, over costs from the cheapest model's to that of the
-    mix's top. The mix is the hull on these very prompts, the curve is taken as it is: what bias
-    there is is against it."""
+    """The mean score above the best random mix, over costs from the cheapest model's to that of the
+    mix's best. The mix is the hull on these very prompts, the curve is taken as it is: any bias is
+    against the curve."""
     low, top = envelope(*singles.means(weights))
     grid = np.linspace(low[0], low[-1], _GRID)
     ours = height(*_sorted(*curve.means(weights)), grid)
@@ -100,8 +101,8 @@ def gain_over(curve: Curve, singles: Curve, weights: FloatArray) -> float:
 
 
 def saving_of(curve: Curve, singles: Curve, best: int, weights: FloatArray) -> float:
-    """Share of the best single model's cost saved at its score; 0 where the curve does not reach
-    it: then one asks that model."""
+    """The share of the best single model's cost that is saved at its score; 0 where the curve does
+    not reach it: then that model would be asked."""
     cost, score = singles.means(weights)
     ours_cost, ours = _sorted(*curve.means(weights))
     reached = _cost_at(ours_cost, np.maximum.accumulate(ours), float(score[best]))
@@ -109,20 +110,20 @@ def saving_of(curve: Curve, singles: Curve, best: int, weights: FloatArray) -> f
 
 
 def bootstrap_weights(n_prompts: int, seed: int, n: int = N_RESAMPLES) -> FloatArray:
-    """(n, P): how often each prompt is drawn."""
+    """Bootstrap weights, shape (n, P): how often each prompt is drawn."""
     chance = np.random.default_rng(seed)
     shares = np.full(n_prompts, 1.0 / n_prompts)
     return chance.multinomial(n_prompts, shares, size=n).astype(np.float64)
 
 
 def interval(value: float | None, draws: list[float]) -> Interval:
-    """Percentiles."""
+    """The interval by percentiles."""
     low, high = np.quantile(draws, _LEVELS)
     return Interval(value, float(low), float(high))
 
 
 def points(curve: Curve, weights: FloatArray) -> list[dict[str, Any]]:
-    """pareto.json's: mean cost and score of each point, with the score's interval."""
+    """The entries of pareto.json: mean cost and score of each point, with the score's interval."""
     flat = np.ones(curve.n_prompts)
     cost, score = curve.means(flat)
     draws = (curve.score @ weights.T) / weights.sum(axis=1)  # (J, n)
@@ -134,7 +135,7 @@ def points(curve: Curve, weights: FloatArray) -> list[dict[str, Any]]:
 
 
 def _prices(cost: FloatArray) -> list[float]:
-    """Value per USD: from none through all that matter to infinite."""
+    """Values per USD: from zero through all that matter to infinity."""
     typical = cost.mean(axis=0)
     least, most = 1e-4 / typical.max(), 100.0 / typical[typical > 0].min()
     return [0.0, *np.geomspace(least, most, _N_PRICES).tolist(), np.inf]
@@ -146,7 +147,7 @@ def _sorted(cost: FloatArray, score: FloatArray) -> tuple[FloatArray, FloatArray
 
 
 def _cost_at(cost: FloatArray, best: FloatArray, wanted: float) -> float:
-    """The least cost at which the rising curve is that high; infinite where it never is."""
+    """The lowest cost at which the rising curve reaches the score; infinite where it never does."""
     k = int(np.searchsorted(best, wanted))
     if k == best.size:
         return float("inf")

@@ -1,5 +1,5 @@
-"""How much a model saves: the router's curve with it against the curve without it, on prompts that
-all models have been graded on."""
+"""Measures how much a model saves: the router's curve with it against the curve without it, on
+prompts on which all models have been graded."""
 
 from __future__ import annotations
 
@@ -32,8 +32,9 @@ def saving_of_model(
     seed: int = 0,
     n_resamples: int = 1000,
 ) -> dict[str, Any]:
-    """Shares of the cost of the best single other model, saved at its score by routing without the
-    model and with it, and the difference, on the same prompts with the same draws.
+    """The shares of the cost of the best single other model that are saved, at its score, by
+    routing without the model and with it, and their difference, on the same prompts with the same
+    draws.
 
     Raises DataError where the scores lack the model, or two others that the checkpoint knows.
     """

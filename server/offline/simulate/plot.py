@@ -1,4 +1,4 @@
-"""The curves as a picture (PNG)."""
+"""Draws the curves as a picture (PNG)."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _STYLES: Final[dict[str, dict[str, Any]]] = {
 
 
 def draw_study(study: Study, path: Path) -> None:
-    """Score by cost on a logarithmic axis. Raises ExtraMissingError without matplotlib."""
+    """Draws score by cost on a logarithmic axis. Raises ExtraMissingError without matplotlib."""
     require_matplotlib()
-    # not pyplot, which keeps figures, and a choice of display, in global state
+    # Not pyplot, which keeps figures and the choice of a display in global state.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8.0, 5.5), dpi=_DPI, layout="constrained")
-    canvas: Any = FigureCanvasAgg(figure)  # without types in part
+    canvas: Any = FigureCanvasAgg(figure)  # partly untyped
     axes: Any = figure.subplots()
     flat = np.ones(study.weights.shape[1])
     for name, curve in study.curves.items():

@@ -1,4 +1,4 @@
-"""What the router believes before it sends: each model's value and cost on each prompt."""
+"""What the router predicts before it sends: each model's value and cost on each prompt."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from server.offline.simulate.table import ScoreTable
 Labels = NDArray[np.str_]
 
 _CHUNK: Final = 64
-# How many answers the prior mean of a category counts as.
+# The number of answers that the prior mean of a category counts as.
 _PRIOR: Final = 5.0
 _FOLDS: Final = 5
 
 
 class Belief(NamedTuple):
-    """value (P, M) in [0, 1], cost_usd (P, M)."""
+    """Predicted value (P, M) in [0, 1] and cost_usd (P, M)."""
 
     value: FloatArray
     cost_usd: FloatArray
@@ -38,8 +38,8 @@ class Belief(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Predicted:
-    """Of a checkpoint, for the table's models. value (P, M); output_tokens (P, M), NaN where not
-    predicted; hidden (P, H), what its heads read."""
+    """A checkpoint's predictions for the table's models. value (P, M); output_tokens (P, M), NaN
+    where not predicted; hidden (P, H), the features that its heads read."""
 
     objective: Objective
     value: FloatArray
@@ -48,8 +48,8 @@ class Predicted:
 
 
 def choose_objective(board: PromptLeaderboard, models: tuple[str, ...]) -> Objective:
-    """The one that says most of graded answers: scores where the checkpoint predicts them for
-    these models, else the chance of a good answer, else the win rate."""
+    """The objective that says most about graded answers: scores where the checkpoint predicts them
+    for these models, else the probability of a good answer, else the win rate."""
     scores = board.expected_scores
     if scores is not None:
         columns = [board.models.index(name) for name in models if name in board.models]
@@ -64,7 +64,8 @@ def predict(
     objective: Objective | None,
     on_progress: Callable[[int], None],
 ) -> Predicted:
-    """objective: None for choose_objective's. Raises DataError where it is not to be had."""
+    """The predictions. objective: None for choose_objective's. Raises DataError where it cannot be
+    predicted."""
     values, lengths, hidden = [], [], []
     for chunk in _chunks(reader, table, on_progress):
         hidden.append(reader.checkpoint.heads.hidden(chunk))
@@ -83,7 +84,8 @@ def predict(
 def read_hidden(
     reader: PromptReader, table: ScoreTable, on_progress: Callable[[int], None]
 ) -> FloatArray:
-    """(P, H): what the checkpoint's heads read of the table's prompts."""
+    """The hidden features of the table's prompts, shape (P, H), which the checkpoint's heads
+    read."""
     heads = reader.checkpoint.heads
     return np.concatenate([heads.hidden(chunk) for chunk in _chunks(reader, table, on_progress)])
 
@@ -91,8 +93,8 @@ def read_hidden(
 def marginal_values(
     predicted: Predicted, train: ScoreTable | None, table: ScoreTable
 ) -> FloatArray:
-    """(P, M): one leaderboard for all prompts: mean scores in training, else the checkpoint's
-    mean prediction."""
+    """One leaderboard for all prompts, shape (P, M): mean scores in training, or else the
+    checkpoint's mean prediction."""
     row = predicted.value.mean(axis=0)
     if train is not None:
         row = np.nanmean(train.of_models(table.models, "").score, axis=0)
@@ -100,9 +102,9 @@ def marginal_values(
 
 
 def category_values(table: ScoreTable, train: ScoreTable | None) -> FloatArray | None:
-    """(P, M): a leaderboard per category, told the category: mean scores in training shrunk to
-    the overall mean; without training scores, of the other folds of the table itself. None where
-    there are no categories."""
+    """A leaderboard for each category, where the category is known, shape (P, M): mean scores in
+    training, shrunk towards the overall mean; without training scores, those of the other folds of
+    the table itself. None where there are no categories."""
     if len(set(table.category.tolist())) < 2:
         return None
     if train is not None:
@@ -122,7 +124,7 @@ def category_values(table: ScoreTable, train: ScoreTable | None) -> FloatArray |
 def _chunks(
     reader: PromptReader, table: ScoreTable, on_progress: Callable[[int], None]
 ) -> Iterator[FloatArray]:
-    """(up to _CHUNK, F) features at a time."""
+    """Chunks of up to _CHUNK feature rows, shape (n, F)."""
     n = len(table.conversations)
     for start in range(0, n, _CHUNK):
         yield reader.features(table.conversations[start : start + _CHUNK])

@@ -1,4 +1,5 @@
-"""Prompts one after another under a window budget: the shadow price adapts, the stop is hard."""
+"""Simulates a stream of prompts under a window budget: the shadow price adapts, the limit is
+hard."""
 
 from __future__ import annotations
 
@@ -23,9 +24,9 @@ _BISECTIONS: Final = 60
 @dataclass(frozen=True, slots=True)
 class StreamResult:
     """Means over the seeds, and their spread. utilisation: of the budget; refused: share of
-    requests; score: of all requests, a refused one scoring 0. random_mix: of single models at
-    the budget; clairvoyant: the one weight that hindsight picks for the same predictions;
-    regret: the score lost against it."""
+    requests; score: of all requests, a refused one scoring 0. random_mix: the score of single
+    models at the budget; clairvoyant: that of the single weight chosen in hindsight for the same
+    predictions; regret: the score lost against it."""
 
     budget_usd: float
     cost_usd: float
@@ -40,14 +41,14 @@ class StreamResult:
     regret: float
 
     def to_json(self) -> dict[str, Any]:
-        """For stream.json. Costs are per request."""
+        """The entry for stream.json. Costs are per request."""
         return asdict(self)
 
 
 def run_streams(
     table: ScoreTable, belief: Belief, seed: int = 0, n_seeds: int = N_SEEDS
 ) -> list[StreamResult]:
-    """One result per budget, each over n_seeds orders of the prompts."""
+    """One result for each budget, over n_seeds orders of the prompts."""
     flat = np.ones(table.score.shape[0])
     cost, score = single_models(table).means(flat)
     low, high = float(cost.min()), float(cost[int(np.argmax(score))])
@@ -84,9 +85,9 @@ def _at_budget(
 def _run(
     table: ScoreTable, belief: Belief, amount_usd: float, seed: int
 ) -> tuple[float, float, float]:
-    """(USD spent, mean score, share refused) of one order of the prompts, evenly spread over one
-    window. What an answer really costs is only known when it is settled; a model whose answer
-    would break the budget cannot be asked."""
+    """Returns (USD spent, mean score, share refused) for one order of the prompts, evenly spread
+    over one window. The real cost of an answer is known only when it is settled; a model whose
+    answer would exceed the budget cannot be asked."""
     chance = np.random.default_rng(seed)
     order = chance.permutation(table.score.shape[0])
     plan, state = PacingPlan(amount_usd=amount_usd, window_s=1.0), start(0.0)

@@ -1,4 +1,4 @@
-"""All curves of one set of scores, and what they come to."""
+"""All curves of one set of scores, and their summary."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ OURS = "p2l"
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """curves: by name, `p2l` first. area: mean score above the best random mix of single models,
-    by curve; saving: share of the best single model's cost at its score, by curve."""
+    """A study. curves: by name, `p2l` first. area: mean score above the best random mix of single
+    models, by curve; saving: share of the best single model's cost at its score, by curve."""
 
     table: ScoreTable
     objective: Objective
@@ -53,7 +53,7 @@ class Study:
     weights: FloatArray
 
     def pareto(self) -> dict[str, Any]:
-        """What `simulate` writes as pareto.json."""
+        """The content of pareto.json."""
         curves = {name: points(curve, self.weights) for name, curve in self.curves.items()}
         curves["random_mix"] = self._random_mix()
         singles = points(single_models(self.table), self.weights)
@@ -71,7 +71,7 @@ class Study:
         }
 
     def report(self) -> dict[str, Any]:
-        """All the rest: what was compared with what, and the streams."""
+        """Everything else: what was compared with what, and the streams."""
         return {
             "n_prompts": len(self.table.conversations),
             "models": list(self.table.models),
@@ -109,7 +109,8 @@ def run_study(
     n_seeds: int = N_SEEDS,
     on_progress: Callable[[str, int, int], None] = lambda _stage, _done, _of: None,
 ) -> Study:
-    """Raises DataError where the checkpoint and the scores have less than two models in common."""
+    """Runs the study. Raises DataError where the checkpoint and the scores have less than two
+    models in common."""
     table = _common(table, reader, train)
     n = len(table.conversations)
     predicted = predict(reader, table, objective, lambda done: on_progress("prompts", done, n))

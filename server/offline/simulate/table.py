@@ -1,4 +1,4 @@
-"""Graded answers with their costs as arrays: every model on every prompt."""
+"""Graded answers with their costs as arrays, for every model on every prompt."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from p2l_model.data.tables import Columns, numbers, read_columns, require, texts
 from p2l_model.errors import DataError
 from p2l_model.types import Conversation, FloatArray
 
-# A model that answered less of the prompts than this is left out; then prompts that lack one are.
+# A model that answered a smaller share of the prompts is left out; then prompts that lack an answer
+# are.
 MIN_COVERAGE: Final = 0.95
 CHARS_PER_TOKEN: Final = 4.0
 _MANY: Final = 1e9
@@ -23,21 +24,21 @@ _MANY: Final = 1e9
 
 @dataclass(frozen=True, slots=True)
 class TokenPrices:
-    """USD per million tokens."""
+    """Prices in USD per million tokens."""
 
     input_usd_per_mtok: float
     output_usd_per_mtok: float
 
     def cost_usd(self, n_input: FloatArray, n_output: FloatArray) -> FloatArray:
-        """Of a request, in USD."""
+        """The cost of requests in USD."""
         usd: FloatArray = n_input * self.input_usd_per_mtok + n_output * self.output_usd_per_mtok
         return usd / 1e6
 
 
 @dataclass(frozen=True, slots=True)
 class ScoreTable:
-    """P prompts, M models. score, cost_usd: (P, M), NaN where not known; input_tokens, category:
-    (P,). notes: what was left out and why."""
+    """A table of P prompts and M models. score, cost_usd: (P, M), NaN where unknown; input_tokens,
+    category: (P,). notes: what was left out and why."""
 
     conversations: tuple[Conversation, ...] = field(repr=False)
     models: tuple[str, ...]
@@ -48,7 +49,8 @@ class ScoreTable:
     notes: tuple[str, ...] = ()
 
     def of_models(self, names: Sequence[str], note: str) -> ScoreTable:
-        """Only those models, in that order. note: said of the others, where there are any."""
+        """The table with only those models, in that order. note: the reason for leaving out the
+        others."""
         kept = [self.models.index(name) for name in names]
         lost = [name for name in self.models if name not in set(names)]
         notes = (*self.notes, f"{note}: {', '.join(lost)}") if lost else self.notes
@@ -63,7 +65,8 @@ class ScoreTable:
         )
 
     def complete(self) -> ScoreTable:
-        """Every model graded and priced on every prompt. Raises DataError where nothing is left."""
+        """The table with every model graded and priced on every prompt. Raises DataError where
+        nothing is left."""
         known = np.isfinite(self.score) & np.isfinite(self.cost_usd)
         well = [m for m, c in zip(self.models, known.mean(axis=0), strict=True) if c > MIN_COVERAGE]
         if len(well) < 2:
@@ -92,10 +95,11 @@ def load_scores(
     prices: Mapping[str, TokenPrices],
     score_range: tuple[float, float] = (0.0, 1.0),
 ) -> ScoreTable:
-    """The same prompt and the same model are one across files; the last row counts.
+    """Loads graded answers. The same prompt and the same model are identified across files; the
+    last row counts.
 
-    Costs: the column cost_usd where there is one, else prices times prompt_tokens and
-    output_tokens (a quarter of the characters where those are not given). Raises DataError.
+    Costs: the column cost_usd where there is one, else prices times prompt_tokens and output_tokens
+    (a quarter of the characters where those are not given). Raises DataError.
     """
     rows: dict[tuple[str, ...], dict[str, tuple[float, float]]] = {}
     about: dict[tuple[str, ...], tuple[float, str]] = {}
@@ -118,14 +122,14 @@ def load_scores(
 
 
 def load_prices(path: Path) -> dict[str, TokenPrices]:
-    """By canonical model name. Raises DataError."""
+    """Loads prices by canonical model name. Raises DataError."""
     columns = read_columns(path)
     names = ("model", "input_usd_per_mtok", "output_usd_per_mtok")
     require(columns, names, path)
     dear = [numbers(columns, name, path, 0.0, _MANY) for name in names[1:]]
     found: dict[str, TokenPrices] = {}
     for name, n_input, n_output in zip(columns["model"], *dear, strict=True):
-        # hosts of the same weights are one model here: the first price stands
+        # Hosts of the same weights are one model here: the first price counts.
         found.setdefault(canonical(str(name)), TokenPrices(n_input, n_output))
         found.setdefault(str(name), TokenPrices(n_input, n_output))
     return found
@@ -154,7 +158,7 @@ def _read(
 def _costs(
     columns: Columns, path: Path, prices: Mapping[str, TokenPrices]
 ) -> tuple[list[float], list[float]]:
-    """(input tokens, USD) per row, NaN where nothing says."""
+    """Returns (input tokens, USD) for each row, NaN where unknown."""
     given = numbers(columns, "cost_usd", path, 0.0, _MANY)
     n_input = numbers(columns, "prompt_tokens", path, 0.0, _MANY)
     n_output = numbers(columns, "output_tokens", path, 0.0, _MANY)
@@ -166,7 +170,7 @@ def _costs(
         if np.isnan(n_output[row]):
             n_output[row] = chars[row] / CHARS_PER_TOKEN
         name = str(columns["model"][row])
-        # what hosts of the same weights ask for is one price here, as it is where it is expected
+        # Hosts of the same weights have one price here, as in the expected costs.
         price = prices.get(canonical(name)) or prices.get(name)
         if not np.isnan(given[row]) or price is None:
             costs.append(given[row])
