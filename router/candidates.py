@@ -32,7 +32,7 @@ from router.request import RoutingRequest
 _OVER_BUDGET: Final = "its worst case is over the hard budget"
 _OVER_CEILING: Final = "it could cost more than the key's max_request_usd"
 _OVER_CONTEXT: Final = "its context of "
-# Allowance in tokens for an undercount of the input: no two tokenizers count exactly alike.
+# The count of the input may be short by one part in this many: no two tokenizers count alike.
 _UNCOUNTED: Final = 32
 _OVER_WINDOW: Final = "its worst case is over what is left of a window's budget"
 
