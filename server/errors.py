@@ -1,4 +1,4 @@
-"""What a caller can be told, in OpenAI's envelope, and the one place that maps errors to HTTP.
+"""The errors that callers receive, in OpenAI's envelope, with their HTTP statuses.
 
 ApiError
 ├── InvalidRequestError   400  param names the field; also conflicting_routing_options and others
@@ -11,10 +11,10 @@ ApiError
 ├── RequestTooLargeError  413
 ├── RateLimitedError      429  with Retry-After
 ├── BudgetExhaustedError  429  with Retry-After
-│   └── SessionSpentError      without it, where the money is gone for good
+│   └── SessionSpentError      without Retry-After where the money is spent for good
 ├── OverloadedError       503  with Retry-After
 ├── UpstreamFailedError   502 or 504
-└── PassedThroughError    an upstream's own verdict on the caller's request
+└── PassedThroughError    a provider's own refusal of the caller's request
 """
 
 from __future__ import annotations
@@ -220,8 +220,8 @@ class BudgetExhaustedError(ApiError):
 
 
 class SessionSpentError(BudgetExhaustedError):
-    """What a request can cost does not fit what is left of its session's budget. cost: in words.
-    is_soon: other requests under way hold what would do."""
+    """The possible cost of a request exceeds what is left of its session's budget. cost: in words.
+    is_soon: whether other requests in progress hold enough money."""
 
     def __init__(
         self, spent_usd: Decimal, budget_usd: Decimal, cost: str, *, is_soon: bool
@@ -240,7 +240,7 @@ class SessionSpentError(BudgetExhaustedError):
         )
         self.headers |= {"x-p2l-session-cost-usd": spent, "x-p2l-session-left-usd": left}
         if not is_soon:
-            # a session does not get its money back: to send the same again is of no use
+            # A session does not get its money back: sending the same request again is of no use.
             self.headers["x-should-retry"] = "false"
 
 

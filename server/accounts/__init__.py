@@ -1,1 +1,1 @@
-"""How much a caller may use: dollars in a window, requests and tokens in a minute, places."""
+"""The limits on callers: money in a window, requests and tokens in a minute, places."""

@@ -1,4 +1,4 @@
-"""The gateway's one way to money: an entry for each attempt, reserved before it is sent."""
+"""The accounts: every attempt gets an entry, whose cost is reserved before it is sent."""
 
 from __future__ import annotations
 
@@ -34,43 +34,43 @@ from server.storage.errors import StorageError
 from server.storage.recovery import Lost
 from server.upstream.errors import Progress
 
-# What an answer without a cap is let have, money allowing, before the windows are shared: this
-# many times its expected cost, and room for so many tokens.
+# The amount that an answer without a cap may reserve before the windows are shared: this many times
+# its expected cost, and room for this many tokens, if there is enough money.
 _COMFORT: Final = 4
 _COMFORT_TOKENS: Final = 1024
 _UNPAYABLE: Final = 2**62
 
-# What the windows have granted: in which, USD, and whether it is the worst case, so that no cap
-# need be sent.
+# What the windows have granted: the windows, the amount in USD, and whether it is the worst case,
+# so that no cap need be sent.
 _Held = tuple[Sequence[WindowSpec], Decimal, bool]
 
 
 class Ledger(Protocol):
-    """Keeps attempts. A row is written when it is opened and again when it is settled."""
+    """Stores attempts. A row is written when it is opened and again when it is settled."""
 
     async def open(self, row: Attempt) -> None:
-        """Returns once the row would survive the death of the process.
+        """Stores an open attempt; returns once the row would survive the death of the process.
 
-        Raises StorageRefusedError where it would not. Where it raises anything, or is cancelled,
-        the row is settled as an attempt that was never sent.
+        Raises StorageRefusedError where it would not. If it raises or is cancelled, the row is
+        settled as an attempt that was never sent.
         """
 
     def settle(self, row: Attempt) -> None:
-        """Does not wait."""
+        """Stores a settled attempt. Does not wait."""
 
 
 class NoLedger:
-    """Keeps nothing: for the command line's dry runs."""
+    """Stores nothing: for the command line's dry runs."""
 
     async def open(self, row: Attempt) -> None:
-        """Returns once the row would survive the death of the process."""
+        """Does nothing."""
 
     def settle(self, row: Attempt) -> None:
-        """Does not wait."""
+        """Does nothing."""
 
 
 class WindowShortError(Exception):
-    """The attempt does not fit what is left of a window. cost: what it could cost, in words."""
+    """The attempt does not fit what is left of a window. cost: its possible cost, in words."""
 
     def __init__(self, short: Short, wanted: Wanted) -> None:
         super().__init__(short)
@@ -82,9 +82,10 @@ class WindowShortError(Exception):
 
 
 class Accounts:
-    """Opens entries and takes them back settled.
+    """Opens entries, and books them when they are settled.
 
-    budgets, policy: may be replaced, for requests from then on. purses: the money of sessions.
+    budgets, policy: may be replaced; requests from then on use the new ones. purses: the money of
+    sessions.
     """
 
     def __init__(
@@ -111,7 +112,8 @@ class Accounts:
         self._clock = clock
 
     def usd_per_win(self, caller: Caller, configured: Decimal | None) -> Decimal | None:
-        """What a certain win is worth to the caller, with the price of the windows in it."""
+        """What a certain win is worth to the caller in USD, with the shadow price of the windows in
+        it."""
         if self._pacer is None:
             return configured
         return self._pacer.usd_per_win(self._specs(caller), configured)
@@ -119,17 +121,17 @@ class Accounts:
     async def purse(
         self, caller: Caller, name: str | None, seed: int | None, given_usd: Decimal | None
     ) -> Purse | None:
-        """See Purses.of."""
+        """The money of a request's session; see Purses.of."""
         return None if self.purses is None else await self.purses.of(caller, name, seed, given_usd)
 
     async def reserve(self, order: Order, decision: Decision, attempt: int) -> Entry:
-        """An open entry for the attempt, counted from 1. Nothing may be sent without one.
+        """Opens an entry for an attempt, counted from 1. Nothing may be sent without one.
 
         Raises WindowShortError, OverloadedError.
         """
         specs, purse = self._specs(order.caller), order.purse
         if purse is not None and purse.spec is not None:
-            # last: nothing is waited for between looking at it and holding its money
+            # Last: there must be no await between reading it and reserving its money.
             specs = (*specs, purse.spec)
             if self.purses is not None:
                 self.purses.opened(purse)
@@ -163,7 +165,7 @@ class Accounts:
             self._book_in_session(entry, row.session)
 
     def _book_in_session(self, entry: Entry, session: str) -> None:
-        """Of a session that has been given a budget since the entry was opened."""
+        """Books an entry in a session that was given a budget after the entry was opened."""
         if self._windows is None or self.purses is None or not self.purses.has_budget(session):
             return
         if entry.cost_usd is not None and entry.cost_usd > 0:
@@ -172,7 +174,8 @@ class Accounts:
             self._windows.book(name, [spec], to_nano(entry.cost_usd))
 
     def _book_elsewhere(self, entry: Entry) -> None:
-        """In windows that were configured only before the entry was opened, or only since."""
+        """Books an entry in windows that were configured only before it was opened, or only
+        since."""
         if self._windows is None or self.budgets is None or entry.caller is None:
             return
         others = self.budgets.others(entry.caller, entry.specs)
@@ -181,7 +184,7 @@ class Accounts:
             self._windows.book(name, others, to_nano(entry.cost_usd))
 
     def release_lost(self, lost: Sequence[Lost], callers: Mapping[str, Caller]) -> None:
-        """What processes that died had reserved becomes what they are taken to have spent.
+        """Replaces the reservations of processes that died by their assumed costs.
 
         callers: by the names of their keys.
         """
@@ -198,15 +201,15 @@ class Accounts:
                 self._windows.settle_lost(hold, [spec], most)
 
     async def balances(self, caller: Caller) -> list[tuple[WindowSpec, Balance]]:
-        """Every window that the caller's spend counts in, with what is spent of it and reserved.
+        """Every window in which the caller's spend counts, with its spent and reserved amounts.
         Raises StorageError."""
         if self._windows is None:
             return []
         return [(spec, await self._windows.balance(spec)) for spec in self._specs(caller)]
 
     async def session_balance(self, spec: WindowSpec, entry: Entry | None = None) -> Balance:
-        """What a session has spent and what is reserved of its money. entry: whose cost, if it is
-        settled, is to be in it. Raises StorageError."""
+        """The spent and the reserved amount of a session. entry: an entry whose cost, if it is
+        settled, must be included. Raises StorageError."""
         if self._windows is None:
             return Balance(0, 0)
         if entry is not None and not entry.is_open:
@@ -214,14 +217,14 @@ class Accounts:
         return await self._windows.balance(spec)
 
     def global_windows(self) -> Iterator[tuple[str, float, float]]:
-        """(name, amount, spent) in USD, of the windows that all keys share."""
+        """Yields (name, amount, spent) in USD for the windows that all keys share."""
         if self._windows is None or self.budgets is None:
             return
         for spec in self.budgets.shared:
             yield spec.name, spec.amount_nano / 1e9, self._windows.spent(spec) / 1e9
 
     async def close(self) -> None:
-        """Finishes what is under way."""
+        """Finishes the work in progress."""
         async with Closing() as closing:
             if self._windows is not None:
                 closing.at_the_end("windows", self._windows.close)
@@ -231,7 +234,7 @@ class Accounts:
         return () if self.budgets is None else self.budgets.of(caller)
 
     async def _held(self, hold: str, specs: Sequence[WindowSpec], wanted: Wanted) -> _Held:
-        """What is reserved in all windows. Raises WindowShortError, OverloadedError."""
+        """Reserves in all windows. Raises WindowShortError, OverloadedError."""
         if self._windows is None:
             raise OverloadedError("Window budgets cannot be counted.")
         granted = await self._windows.reserve(hold, specs, wanted)
@@ -247,7 +250,7 @@ class Accounts:
         worst: WorstCase | None,
         held: _Held | None,
     ) -> Entry:
-        """Raises StorageError."""
+        """Opens an entry in the ledger. Raises StorageError."""
         shape, cap = order.routing.shape, None
         specs: Sequence[WindowSpec] = ()
         if held is None:
@@ -305,9 +308,10 @@ class Accounts:
 
 
 def _wanted(order: Order, decision: Decision, worst: WorstCase | None) -> Wanted:
-    """The worst case; where the caller set no cap, less will do: a cap is sent that fits it.
+    """The amount to reserve: the worst case, or less where the caller set no cap: then a cap is
+    sent that fits the amount.
 
-    A model of unknown price asks for more than there is, so that another is taken.
+    A model of unknown price asks for more than there is, so that another one is chosen.
     """
     card, shape = decision.card, order.routing.shape
     if worst is None:

@@ -1,4 +1,4 @@
-"""Which windows a caller's spend counts in."""
+"""Determines the windows in which a caller's spend counts."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from server.ledger.window import WindowSpec, limit_nano
 class Budgets:
     """The configured windows, and those of the keys themselves.
 
-    previous: those that these take over from. What is spent goes on being counted in windows that
-    are configured no more: they may come back.
+    previous: the budgets that these replace. Spend still counts in windows that are no longer
+    configured, because they may come back.
     """
 
     def __init__(self, windows: Sequence[WindowBudget], previous: Budgets | None = None) -> None:
         self._windows = tuple(windows)
         self._known: dict[Caller, tuple[WindowSpec, ...]] = {}
-        # owner -> name -> window, of all that anybody asked for
+        # Owner -> name -> window, for all windows that were ever asked for.
         self._used: dict[str | None, dict[str, WindowSpec]] = {}
         if previous is not None:
             self._used = {owner: dict(used) for owner, used in previous._used.items()}
-        # whether an entry under way may know fewer windows than its cost counts in
+        # Whether an entry in progress may know fewer windows than its cost counts in.
         self.have_changed = previous is not None
 
     @property
     def shared(self) -> tuple[WindowSpec, ...]:
-        """The windows of all keys together."""
+        """The windows that all keys share."""
         return _tightest(
             WindowSpec(None, limit_nano(window.amount_usd), window.window_s)
             for window in self._windows
@@ -36,7 +36,7 @@ class Budgets:
         )
 
     def of(self, caller: Caller) -> tuple[WindowSpec, ...]:
-        """Each window once, at its smallest amount."""
+        """The caller's windows, each once, with its smallest amount."""
         known = self._known.get(caller)
         if known is None:
             if len(self._known) > 10_000:
@@ -47,7 +47,7 @@ class Budgets:
         return known
 
     def others(self, caller: Caller, specs: Sequence[WindowSpec]) -> tuple[WindowSpec, ...]:
-        """The windows beside these that the caller's spend counts in, or may again."""
+        """The other windows in which the caller's spend counts, or may count again."""
         known = {spec.name for spec in specs}
         current = {spec.name: spec for spec in self.of(caller)}
         found = self._used.get(None, {}) | self._used.get(caller.name, {}) | current

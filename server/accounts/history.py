@@ -1,4 +1,4 @@
-"""What the ledger says was spent in a window before this process began to count."""
+"""Reads from the ledger what was spent in a window before this process began to count."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _PICO_PER_NANO = 1_000
 
 
 def spent_slices(database: Database, spec: WindowSpec, now_us: int) -> list[tuple[int, int]]:
-    """(number of the slice, nanodollars), in order. A day whose attempts are not kept any more
-    counts as spent at its end: it leaves the window too late, never too early. Blocks. Raises
-    StorageError."""
+    """Returns (number of the slice, nanodollars), in order. A day whose attempts are no longer
+    stored counts as spent at its end: it leaves the window too late, never too early. Blocks.
+    Raises StorageError."""
     if spec.session is not None:
         return _of_session(database, spec.session)
-    # one statement: an attempt that becomes part of a total meanwhile is counted once
+    # One statement: an attempt that becomes part of a total meanwhile is counted once.
     both = union_all(_of_attempts(spec, now_us), _of_totals(spec, now_us)).subquery()
     query = (
         select(both.c.slice, func.sum(both.c.cost)).group_by(both.c.slice).order_by(both.c.slice)
@@ -32,7 +32,7 @@ def spent_slices(database: Database, spec: WindowSpec, now_us: int) -> list[tupl
 
 
 def _of_session(database: Database, session: str) -> list[tuple[int, int]]:
-    """What a process was about to spend when it died is counted in full."""
+    """The spend of a session. A reservation of a process that died is counted in full."""
     lost = attempts.c.outcome == Outcome.LOST.value
     reserved, cost = attempts.c.reserved_pico, func.coalesce(attempts.c.cost_pico, 0)
     taken = case((and_(lost, reserved > cost), reserved), else_=cost)
@@ -62,7 +62,7 @@ def _of_totals(spec: WindowSpec, now_us: int) -> Select[Any]:
 
 
 def _by_slice(spec: WindowSpec, moment_us: Any, cost: Any) -> Select[Any]:
-    # exact whole-number division in both databases
+    # Exact whole-number division in both databases.
     index = moment_us.op("/")(spec.slice_us) if spec.slice_us else cast(0, BigInteger)
     return select(index.label("slice"), func.sum(cost).label("cost")).group_by("slice")
 

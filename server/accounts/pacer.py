@@ -1,4 +1,4 @@
-"""Each window's shadow price, kept beside it: what a dollar of it would earn elsewhere."""
+"""Maintains each window's shadow price: what a dollar of it would earn elsewhere."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _SAVE_S: Final = 1.0
 
 
 class Pacer:
-    """States by window, stepped at each settlement and stored every second or so."""
+    """The states by window, updated at each settlement and stored about once a second."""
 
     def __init__(self, store: Store, clock: Callable[[], float] = time.time) -> None:
         self._store = store
@@ -38,18 +38,18 @@ class Pacer:
         self._saved: dict[str, float] = {}
 
     def load(self, spec: WindowSpec) -> None:
-        """Takes up the stored state. Blocks. Raises StorageError."""
+        """Loads the stored state. Blocks. Raises StorageError."""
         document = read_state(self._store.database, _name(spec))
         if document is None or spec.name in self._states:
             return
         try:
             self._states[spec.name] = PacingState.from_dict(orjson.loads(document))
         except DAMAGED:
-            # it is learnt again; money is counted by the ledger
+            # The price is learnt again; money is counted by the ledger.
             _LOG.error("the stored state %s cannot be read: it begins anew", _name(spec))
 
     def settled(self, spec: WindowSpec, spent: int) -> None:
-        """spent: nanodollars settled in the window that ends now."""
+        """Updates the price. spent: nanodollars settled in the window that ends now."""
         plan = spec.pacing
         if plan is None:
             return
@@ -63,7 +63,7 @@ class Pacer:
     def usd_per_win(
         self, specs: Sequence[WindowSpec], configured: Decimal | None
     ) -> Decimal | None:
-        """What a certain win is worth under these windows; None: cost does not count."""
+        """What a certain win is worth in USD under these windows; None: cost does not count."""
         prices = []
         for spec in specs:
             plan, state = spec.pacing, self._states.get(spec.name)

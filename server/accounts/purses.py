@@ -1,4 +1,4 @@
-"""The money of sessions: which one a request spends from, and how much may be spent there."""
+"""The money of sessions: what a request belongs to, and how much may be spent there."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from server.storage.session_rows import SESSION_KEY, given_budgets, session_key
 from server.storage.statements import Kind
 from server.storage.store import Store
 
-# Sessions whose budgets and requests are known without asking the ledger.
+# The number of sessions whose budgets and requests are known without reading the ledger.
 _MOST: Final = 50_000
 _HASH_BYTES: Final = 16
-# Budgets that were given longer ago than this have to be given again.
+# Budgets that were given more than this many seconds ago must be given again.
 _GIVEN_S: Final = 7 * 86_400
-# A win must be worth the more, the more of the money is gone. Where half of it is, a request that
-# takes a hundredth of the budget must gain so many hundredths of a win.
+# The more of the money is spent, the more a win must be worth. Once half of it is spent, a request
+# that takes one hundredth of the budget must gain this many hundredths of a win.
 _PRICE: Final = 4.0
 
 
 @dataclass(slots=True)
 class _Known:
-    """given_usd: the last value that a caller gave. spent: nanodollars settled, requests: how many
-    settled, both as far as this process knows."""
+    """What is known of a session. given_usd: the last budget that a caller gave. spent: nanodollars
+    settled, requests: the number of settled ones, both as far as this process knows."""
 
     given_usd: Decimal | None = None
     spent: int = 0
@@ -45,8 +45,11 @@ class _Known:
 
 
 class Purses:
-    """One for each process. default_usd: of a session for which neither its requests nor its key
-    say anything; it may be replaced. windows: where the money is counted."""
+    """The money of all sessions of a process.
+
+    default_usd: the budget of a session for which neither its requests nor its key set one; it may
+    be replaced. windows: where the money is counted.
+    """
 
     def __init__(
         self,
@@ -65,7 +68,7 @@ class Purses:
         windows.on_session = self.settled
 
     def limit(self, caller: Caller, given_usd: Decimal | None) -> Decimal | None:
-        """USD for a session of the caller; None: as much as it likes."""
+        """The budget in USD of a session of the caller; None: no limit."""
         ceiling = caller.limits.session_budget_usd
         if given_usd is None:
             return self.default_usd if ceiling is None else ceiling
@@ -74,9 +77,9 @@ class Purses:
     async def of(
         self, caller: Caller, name: str | None, seed: int | None, given_usd: Decimal | None
     ) -> Purse | None:
-        """What a request spends from. name: of its session, where it has one; seed: of the session
-        that it was found to belong to without a name. None where there is nothing to be counted.
-        Raises OverloadedError."""
+        """The purse that a request spends from; None where nothing has to be counted. name: the
+        name of its session, where it has one; seed: that of the session it was assigned to without
+        a name. Raises OverloadedError."""
         if name is None and self.limit(caller, given_usd) is None and not self._known:
             return None
         if self._key is None and not await self._load(caller, given_usd):
@@ -96,7 +99,8 @@ class Purses:
         return Purse(session, spec, given_usd, price, request_usd)
 
     def opened(self, purse: Purse) -> None:
-        """A request of the session is sent: what it says of the budget holds from now on."""
+        """Records that a request of the session is sent: the budget that it states holds from now
+        on."""
         if purse.spec is None:
             return
         known = self._known.get(purse.session)
@@ -109,18 +113,19 @@ class Purses:
             known.given_usd = purse.given_usd
 
     def settled(self, session: str, spent: int) -> None:
-        """An attempt has ended. spent: nanodollars settled in the session until now."""
+        """Records that an attempt has ended. spent: nanodollars settled in the session so far."""
         known = self._known.get(session)
         if known is not None:
             known.spent = spent
             known.requests += 1
 
     def has_budget(self, session: str) -> bool:
-        """Whether a request of the session has had one."""
+        """Whether a request of the session has had a budget."""
         return session in self._known
 
     async def _load(self, caller: Caller, given_usd: Decimal | None) -> bool:
-        """Whether sessions can be told by now. Raises OverloadedError where they must."""
+        """Whether sessions can be identified already. Raises OverloadedError where they must be and
+        cannot."""
         async with self._loading:
             if self._key is not None:
                 return True
@@ -149,8 +154,8 @@ class Purses:
 
 
 def _pace(spec: WindowSpec, known: _Known) -> tuple[float, Decimal | None]:
-    """The price of the session's money, and what is left for each request that is still expected:
-    as many as there have been, since nobody knows better how long a job will last."""
+    """Returns the price of the session's money, and what is left for each request still expected:
+    as many as there have been, since the length of a job is unknown."""
     left = spec.amount_nano - known.spent
     if known.spent <= 0 or spec.amount_nano <= 0:
         return 0.0, None

@@ -1,4 +1,4 @@
-"""Requests and tokens in a minute, by token buckets: a minute's worth at once, then evenly."""
+"""Limits requests and tokens per minute by token buckets: a minute's worth at once, then evenly."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ _SWEEP: Final = 10_000
 
 
 class Rates(Protocol):
-    """Where rates are counted."""
+    """The store in which rates are counted."""
 
     async def take(self, name: str, per_minute: int, amount: int) -> float:
-        """0.0 where the bucket gives the amount, else the seconds until it would.
+        """Takes an amount. Returns 0.0 where the bucket has it, else the seconds until it will.
 
-        amount 0: only whether there is anything left.
+        amount 0: only checks whether anything is left.
         """
 
     def owe(self, name: str, per_minute: int, amount: int) -> None:
-        """Takes the amount whether it is there or not. Does not wait."""
+        """Takes the amount even where the bucket does not have it. Does not wait."""
 
     async def close(self) -> None:
-        """Finishes what is under way."""
+        """Finishes the work in progress."""
 
 
 class Bucket:
-    """Pure; time comes in. It starts full."""
+    """A token bucket, which starts full. Pure: the time is an argument."""
 
     __slots__ = ("at", "level")
 
@@ -40,7 +40,7 @@ class Bucket:
         self.at = now
 
     def take(self, per_minute: int, amount: int, now: float) -> float:
-        """0.0 where the bucket gives the amount, else the seconds until it would."""
+        """Takes an amount. Returns 0.0 where the bucket has it, else the seconds until it will."""
         self._refill(per_minute, now)
         needed = max(1, amount)
         if self.level < needed:
@@ -49,7 +49,7 @@ class Bucket:
         return 0.0
 
     def owe(self, per_minute: int, amount: int, now: float) -> None:
-        """Takes the amount whether it is there or not."""
+        """Takes the amount even where the bucket does not have it."""
         self._refill(per_minute, now)
         self.level -= amount
 
@@ -60,24 +60,24 @@ class Bucket:
 
 
 class MemoryRates:
-    """Buckets of one process; they start full."""
+    """The buckets of one process; they start full."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._buckets: dict[str, Bucket] = {}
 
     async def take(self, name: str, per_minute: int, amount: int) -> float:
-        """0.0 where the bucket gives the amount, else the seconds until it would."""
+        """Takes an amount. Returns 0.0 where the bucket has it, else the seconds until it will."""
         now = self._clock()
         return self._bucket(name, per_minute, now).take(per_minute, amount, now)
 
     def owe(self, name: str, per_minute: int, amount: int) -> None:
-        """Takes the amount whether it is there or not."""
+        """Takes the amount even where the bucket does not have it."""
         now = self._clock()
         self._bucket(name, per_minute, now).owe(per_minute, amount, now)
 
     async def close(self) -> None:
-        """Nothing is under way."""
+        """Does nothing: there is no work in progress."""
 
     def _bucket(self, name: str, per_minute: int, now: float) -> Bucket:
         bucket = self._buckets.get(name)
@@ -87,7 +87,7 @@ class MemoryRates:
         return bucket
 
     def _sweep(self, now: float) -> None:
-        # a bucket without debt is full again after a minute, and a full one need not be kept
+        # A bucket without debt is full again after a minute, and a full one need not be stored.
         if len(self._buckets) >= _SWEEP:
             full = [
                 name
@@ -99,7 +99,7 @@ class MemoryRates:
 
 
 class Limiter:
-    """A key's requests and tokens in a minute."""
+    """Limits each key's requests and tokens per minute."""
 
     def __init__(self, rates: Rates) -> None:
         self._rates = rates
@@ -108,7 +108,7 @@ class Limiter:
         """Counts a request. Raises RateLimitedError.
 
         Tokens are counted when they are known, at the end of a request: a key that has used more
-        than its own waits until they have come back.
+        than its limit waits until the bucket has refilled.
         """
         limits = caller.limits
         if limits.tokens_per_minute is not None:
@@ -119,11 +119,11 @@ class Limiter:
             await self._request(f"requests:{caller.name}", limits.requests_per_minute)
 
     async def admit_feedback(self, caller: Caller, per_minute: int) -> None:
-        """Counts a feedback. Raises RateLimitedError."""
+        """Counts an opinion. Raises RateLimitedError."""
         await self._request(f"feedback:{caller.name}", per_minute)
 
     def used(self, caller: Caller, n_tokens: int) -> None:
-        """Counts tokens that were used. Does not wait."""
+        """Counts used tokens. Does not wait."""
         per_minute = caller.limits.tokens_per_minute
         if per_minute is not None and n_tokens > 0:
             self._rates.owe(f"tokens:{caller.name}", per_minute, n_tokens)

@@ -18,10 +18,11 @@ _CONNECTIONS: Final = 32
 
 
 class RedisClient:
-    """prefix: of every key. All keys have one hash tag, so that a cluster keeps them together."""
+    """A connection to Redis. prefix: of every key. All keys have one hash tag, so that a cluster
+    keeps them together."""
 
     def __init__(self, url: str, prefix: str) -> None:
-        """Raises ConfigError where the URL or the library is not usable. Does not connect."""
+        """Does not connect. Raises ConfigError where the URL or the library cannot be used."""
         try:
             from redis.asyncio import BlockingConnectionPool, Redis
             from redis.backoff import NoBackoff
@@ -35,7 +36,7 @@ class RedisClient:
                 timeout=_TIMEOUT_S,
                 socket_timeout=_TIMEOUT_S,
                 socket_connect_timeout=_TIMEOUT_S,
-                # tokens that are taken twice would count twice
+                # Tokens that are taken twice would count twice.
                 retry=Retry(NoBackoff(), 0),
             )
         except ValueError:
@@ -47,11 +48,11 @@ class RedisClient:
         return f"{self._prefix}:{kind}:{name}"
 
     def script(self, *names: str) -> Any:
-        """The scripts of these names, one after the other, as one."""
+        """The scripts of these names, concatenated into one."""
         return self.redis.register_script("\n".join(_source(name) for name in names))
 
     async def first(self, name: str, own: str) -> bytes:
-        """The value of the name: this one where there is none yet, from now on."""
+        """The value of a name; where it has none yet, it is set to `own`."""
         key = self.key("value", name)
         await self.redis.set(key, own, nx=True)
         found: bytes | None = await self.redis.get(key)

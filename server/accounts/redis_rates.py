@@ -13,7 +13,7 @@ _LOG: Final = logging.getLogger(__name__)
 
 
 class RedisRates:
-    """Where rates are counted. The clock is Redis' own."""
+    """Counts rates in Redis, by Redis' own clock."""
 
     def __init__(self, client: RedisClient) -> None:
         self._client = client
@@ -21,19 +21,19 @@ class RedisRates:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def take(self, name: str, per_minute: int, amount: int) -> float:
-        """0.0 where the bucket gives the amount, else the seconds until it would. Raises
-        StorageError."""
+        """Takes an amount. Returns 0.0 where the bucket has it, else the seconds until it will.
+        Raises StorageError."""
         return await self._run(name, per_minute, amount, owe=False)
 
     def owe(self, name: str, per_minute: int, amount: int) -> None:
-        """Takes the amount whether it is there or not. Where Redis is away just then, the amount is
-        forgotten."""
+        """Takes the amount even where the bucket does not have it. If Redis cannot be reached at
+        that moment, the amount is forgotten."""
         task = asyncio.create_task(self._owe(name, per_minute, amount))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def close(self) -> None:
-        """Finishes what is under way."""
+        """Finishes the work in progress."""
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _owe(self, name: str, per_minute: int, amount: int) -> None:

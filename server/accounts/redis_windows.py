@@ -1,10 +1,10 @@
-"""Windows that several gateways share, in Redis: every step is one script, and so atomic.
+"""Windows that several gateways share, in Redis. Every step is one script, and so atomic.
 
-What Redis has it may lose: each window remembers which database's history and which gateway's
-reservations it holds, and whoever finds them missing puts them back, from its ledger and from what
-it has under way. Spend that is booked while that happens may count twice for as long as the window
-is, never not at all. Redis must not evict (maxmemory-policy noeviction). While it is away,
-requests that a window bounds are refused.
+Redis may lose its data. Each window records which database's history and which gateways'
+reservations it holds; a gateway that finds its own missing restores them, from its ledger and from
+its entries in progress. Spend that is booked meanwhile may count twice for the length of the
+window, but is never lost. Redis must not evict (maxmemory-policy noeviction). While it cannot be
+reached, requests that a window bounds are refused.
 """
 
 from __future__ import annotations
@@ -29,12 +29,13 @@ from server.storage.states import database_id
 from server.storage.store import Store
 
 _LOG: Final = logging.getLogger(__name__)
-# Longer than any request; whoever holds money longer than this has died with it.
+# Longer than any request; a process that holds money longer than this has died.
 _LEASE_US: Final = 2 * 3600 * 1_000_000
 _LOADS: Final = 5
 _RETRY_S: Final = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0)
 _CLOSE_S: Final = 10.0
-# A caller waits so long for its cost to be counted, and a session that nobody uses is kept so long.
+# The seconds for which a caller waits for its cost to be counted, and the seconds for which an
+# unused session is kept.
 _BOOKED_S: Final = 1.0
 _SESSION_S: Final = 3 * 86_400
 _MOST_UNSURE: Final = 10_000
@@ -52,7 +53,7 @@ class _Settlement:
 
 
 class RedisWindows:
-    """Where windows are counted. store: where the history of a window is read."""
+    """Counts windows in Redis. store: the store from which the history of a window is read."""
 
     def __init__(self, client: RedisClient, store: Store, pacer: Pacer) -> None:
         self.on_session: OnSession | None = None
@@ -66,16 +67,17 @@ class RedisWindows:
         self._database_id: str | None = None
         self._held: dict[str, dict[str, int]] = {}
         self._spent: dict[str, int] = {}
-        # of sessions: by name and window
+        # The settlements of sessions in progress, by name and window.
         self._settling: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._loading = asyncio.Lock()
         self._tasks: set[asyncio.Task[Any]] = set()
-        # hold -> its windows, where Redis failed while it was asked: it may have reserved them
+        # Hold -> its windows, where Redis failed during the call: the money may be reserved.
         self._unsure: dict[str, Sequence[WindowSpec]] = {}
 
     async def reserve(self, hold: str, specs: Sequence[WindowSpec], wanted: Wanted) -> int | Short:
-        """Nanodollars reserved in every window, or why nothing was."""
-        # not cut off half-way: whoever gives up settles, which must come after
+        """Reserves. Returns the nanodollars reserved in every window, or why nothing was
+        reserved."""
+        # This must not be interrupted: a caller that gives up settles, which must come afterwards.
         task = self._kept(asyncio.create_task(self._reserved(hold, specs, wanted)))
         try:
             return await asyncio.shield(task)
@@ -84,7 +86,7 @@ class RedisWindows:
             raise
 
     def settle(self, hold: str, specs: Sequence[WindowSpec], cost: int) -> None:
-        """Gives the hold back and books its cost in nanodollars."""
+        """Releases the hold and books its cost in nanodollars."""
         for spec in specs:
             task = self._spawn(_Settlement(hold, spec, cost))
             if spec.session is not None:
@@ -98,12 +100,11 @@ class RedisWindows:
             self._spawn(_Settlement(name, spec, cost, only_if_loaded=True))
 
     def spent(self, spec: WindowSpec) -> int:
-        """Nanodollars settled in the window, as far as this process knows. As of this process' last
-        settlement."""
+        """Nanodollars settled in the window, as of this process' last settlement."""
         return self._spent.get(spec.name, 0)
 
     async def balance(self, spec: WindowSpec) -> Balance:
-        """As all processes know it."""
+        """The balance as all processes know it."""
         args = [await self._database(), self._store.instance, spec.slice_us]
         for _ in range(_LOADS):
             async with self._client.naming():
@@ -114,25 +115,25 @@ class RedisWindows:
         raise StorageError("redis: a window could not be loaded")
 
     def settle_lost(self, hold: str, specs: Sequence[WindowSpec], cost: int) -> None:
-        """For an attempt of a process that died, if it still has its reservation."""
+        """Settles an attempt of a process that died, if its reservation still exists."""
         for spec in specs:
             self._spawn(_Settlement(hold, spec, cost, only_if_held=True))
 
     async def agreed(self, name: str, own: str) -> str:
-        """One value for all gateways that share this Redis."""
+        """A value on which all gateways that share this Redis agree."""
         async with self._client.naming():
             found = await self._client.first(name, own)
         return found.decode()
 
     async def booked(self, hold: str, spec: WindowSpec) -> None:
-        """Waits, for a moment at most, until what was settled under the name is counted."""
+        """Waits briefly until what was settled under the name is counted."""
         task = self._settling.get((hold, spec.name))
         if task is not None:
             await asyncio.wait([task], timeout=_BOOKED_S)
 
     async def close(self) -> None:
-        """Finishes what is under way."""
-        # a reservation that was given up is given back by a task of its own
+        """Finishes the work in progress."""
+        # An abandoned reservation is released by a task of its own.
         with suppress(TimeoutError):
             async with asyncio.timeout(_CLOSE_S):
                 while self._tasks:
@@ -181,7 +182,7 @@ class RedisWindows:
             self._unsure[hold] = specs
 
     def _give_back_unsure(self) -> None:
-        """Redis answers again: nothing was sent for what it failed to answer."""
+        """Releases uncertain holds once Redis answers again: nothing was sent for them."""
         while self._unsure:
             hold, specs = self._unsure.popitem()
             self.settle_lost(hold, specs, 0)
@@ -202,7 +203,7 @@ class RedisWindows:
                 _LOG.warning("%s; a settlement is tried again", error)
                 await asyncio.sleep(pause_s)
             except Exception as error:
-                # nobody waits for this task: its failure would be silence
+                # Nobody awaits this task: without a log line its failure would go unnoticed.
                 _LOG.error("redis: a settlement is tried again: %s", type(error).__name__)
                 await asyncio.sleep(pause_s)
             else:
@@ -216,7 +217,7 @@ class RedisWindows:
                 self._spent[settlement.spec.name] = spent
                 self._pacer.settled(settlement.spec, spent)
                 return
-        # its reservation stands until the lease ends, and then counts in full
+        # Its reservation stands until the lease ends, and then counts in full.
         _LOG.error("redis: a settlement could not be booked")
         self._let_go(settlement)
 
@@ -228,11 +229,12 @@ class RedisWindows:
         held = self._held.get(name, {})
         held.pop(settlement.hold, None)
         if not held and settlement.spec.session is not None:
-            # there is no end of sessions
+            # The number of sessions has no bound.
             self._held.pop(name, None)
 
     async def _settle_once(self, settlement: _Settlement) -> int | None:
-        """What is spent in the window by now; None where it need not be loaded for this."""
+        """Books a settlement; returns the window's spend, or None where it need not be loaded for
+        this."""
         spec = settlement.spec
         args = [
             settlement.hold, settlement.cost, await self._database(),
@@ -249,7 +251,7 @@ class RedisWindows:
         raise StorageError("redis: a window could not be loaded")
 
     async def _put_back(self, spec: WindowSpec) -> None:
-        """What Redis does not have: the ledger's history, and this gateway's reservations."""
+        """Restores what Redis has lost: the ledger's history, and this gateway's reservations."""
         async with self._loading:
             if not await self._store.flush():
                 raise StorageError("the history of a window cannot be read")
@@ -284,7 +286,7 @@ def _wait_s(spec: WindowSpec, wait_us: int, wanted: Wanted) -> float:
 
 
 def _ttl_s(spec: WindowSpec) -> int:
-    """How long a window that nobody uses is kept; 0: for ever."""
+    """The seconds for which an unused window is kept; 0: for ever."""
     if spec.session is not None:
         return _SESSION_S
     return 0 if spec.window_s is None else 2 * spec.window_s + 3600

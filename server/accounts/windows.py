@@ -1,4 +1,4 @@
-"""Window budgets as the gateway uses them, and the store for one process."""
+"""Window budgets: their interface, and the implementation for one process."""
 
 from __future__ import annotations
 
@@ -14,53 +14,56 @@ from server.ledger.window import Balance, Short, Wanted, Window, WindowSpec
 from server.storage.rows import micros
 from server.storage.store import Store
 
-# Sessions whose money is counted in memory.
+# The number of sessions whose money is counted in memory.
 MOST_SESSIONS: Final = 50_000
 
-# Told of a session, and of the nanodollars settled in it.
+# Receives a session, and the nanodollars settled in it.
 OnSession = Callable[[str, int], None]
 
 
 class Windows(Protocol):
-    """Where windows are counted. A hold is known by the name of its attempt. on_session: is told
-    after each settlement in a session."""
+    """Counts windows. A hold is identified by the name of its attempt. on_session: called after
+    each settlement in a session."""
 
     on_session: OnSession | None
 
     async def reserve(self, hold: str, specs: Sequence[WindowSpec], wanted: Wanted) -> int | Short:
-        """Nanodollars reserved in every window, or why nothing was. Raises StorageError."""
+        """Reserves. Returns the nanodollars reserved in every window, or why nothing was reserved.
+        Raises StorageError."""
 
     def settle(self, hold: str, specs: Sequence[WindowSpec], cost: int) -> None:
-        """Gives the hold back and books its cost in nanodollars. Does not wait."""
+        """Releases the hold and books its cost in nanodollars. Does not wait."""
 
     def book(self, name: str, specs: Sequence[WindowSpec], cost: int) -> None:
-        """Books the cost of an attempt, in nanodollars, in windows that held nothing for it. One
-        that is not counted yet is left out: its history will have it. Does not wait."""
+        """Books the cost of an attempt, in nanodollars, in windows that held nothing for it. A
+        window that is not loaded yet is skipped: its history will contain the cost. Does not
+        wait."""
 
     def spent(self, spec: WindowSpec) -> int:
         """Nanodollars settled in the window, as far as this process knows."""
 
     async def balance(self, spec: WindowSpec) -> Balance:
-        """As all processes know it. Raises StorageError."""
+        """The balance as all processes know it. Raises StorageError."""
 
     def settle_lost(self, hold: str, specs: Sequence[WindowSpec], cost: int) -> None:
-        """For an attempt of a process that died, where its reservation outlived it."""
+        """Settles an attempt of a process that died, where its reservation outlived the process."""
 
     async def agreed(self, name: str, own: str) -> str:
-        """One value for all gateways that share the windows: the first that one of them has
-        brought. Raises StorageError."""
+        """A value on which all gateways that share the windows agree: the first one that any of
+        them has proposed. Raises StorageError."""
 
     async def booked(self, hold: str, spec: WindowSpec) -> None:
-        """Waits, for a moment at most, until what was settled under the name is counted."""
+        """Waits briefly until what was settled under the name is counted."""
 
     async def close(self) -> None:
-        """Finishes what is under way."""
+        """Finishes the work in progress."""
 
 
 class MemoryWindows:
-    """Windows of one process, taken up from the ledger at their first use: they survive a restart.
+    """The windows of one process. They are loaded from the ledger at their first use, and so
+    survive a restart.
 
-    Several gateways that share a budget need Redis: each of these knows of its own requests only.
+    Several gateways that share a budget need Redis: each of these knows only its own requests.
     """
 
     def __init__(self, store: Store, pacer: Pacer, clock: Callable[[], float] = time.time) -> None:
@@ -69,14 +72,15 @@ class MemoryWindows:
         self._pacer = pacer
         self._clock = clock
         self._windows: dict[str, Window] = {}
-        # names of windows of sessions, what was used last at the end
+        # The names of sessions' windows, the most recently used last.
         self._sessions: OrderedDict[str, None] = OrderedDict()
-        # by window: what is booked while its history is read, which may not have it
+        # By window: what is booked while its history is read, which may not contain it.
         self._meanwhile: dict[str, int] = {}
         self._loading = asyncio.Lock()
 
     async def reserve(self, hold: str, specs: Sequence[WindowSpec], wanted: Wanted) -> int | Short:
-        """Nanodollars reserved in every window, or why nothing was."""
+        """Reserves. Returns the nanodollars reserved in every window, or why nothing was
+        reserved."""
         for spec in specs:
             if spec.name not in self._windows:
                 await self._load(spec)
@@ -94,11 +98,11 @@ class MemoryWindows:
         return granted
 
     def settle(self, hold: str, specs: Sequence[WindowSpec], cost: int) -> None:
-        """Gives the hold back and books its cost in nanodollars."""
+        """Releases the hold and books its cost in nanodollars."""
         now_us = micros(self._clock())
         for spec in specs:
             window = self._windows.get(spec.name)
-            if window is not None:  # else it could not be loaded, and nothing is held in it
+            if window is not None:  # otherwise it could not be loaded, and nothing is held in it
                 window.settle(hold, cost, now_us)
                 self._pacer.settled(spec, window.spent)
                 if spec.session is not None and self.on_session is not None:
@@ -116,30 +120,31 @@ class MemoryWindows:
         window = self._windows.get(spec.name)
         if window is None:
             return 0
-        window.available(spec.amount_nano, micros(self._clock()))  # lets go of what is past
+        window.available(spec.amount_nano, micros(self._clock()))  # drops what has left the window
         return window.spent
 
     async def balance(self, spec: WindowSpec) -> Balance:
-        """As all processes know it."""
+        """The balance as all processes know it."""
         if spec.name not in self._windows:
             await self._load(spec)
         return Balance(self.spent(spec), self._windows[spec.name].reserved)
 
     def settle_lost(self, hold: str, specs: Sequence[WindowSpec], cost: int) -> None:
-        """No reservation outlives the process: the cost is in the ledger, which is read."""
+        """Does nothing: no reservation outlives the process, and the cost is read from the
+        ledger."""
 
     async def agreed(self, name: str, own: str) -> str:  # noqa: ARG002
-        """There are no others."""
+        """Returns `own`: there are no other gateways."""
         return own
 
     async def booked(self, hold: str, spec: WindowSpec) -> None:
-        """It is counted at once."""
+        """Does nothing: a settlement is counted at once."""
 
     async def close(self) -> None:
-        """Nothing is under way."""
+        """Does nothing: there is no work in progress."""
 
     def _used(self, specs: Sequence[WindowSpec]) -> None:
-        """Forgets sessions that were not used for longest: the ledger knows what they spent."""
+        """Drops the least recently used sessions: the ledger knows what they spent."""
         for spec in specs:
             if spec.session is not None:
                 self._sessions[spec.name] = None
@@ -162,7 +167,7 @@ class MemoryWindows:
                 window.load(await asyncio.to_thread(self._history, spec))
             finally:
                 meanwhile = self._meanwhile.pop(spec.name)
-            # perhaps twice, never not at all
+            # It may count twice, but is never lost.
             window.settle("", meanwhile, micros(self._clock()))
             self._windows[spec.name] = window
 

@@ -216,8 +216,8 @@ def cost_header(cost_usd: Decimal | None) -> Mapping[str, str]:
 
 
 async def session_headers(accounts: Accounts, exchange: Exchange) -> Mapping[str, str]:
-    """What the session has spent, with this answer where it is whole, and what is left of its
-    budget; nothing where it has none, or where nobody can say just now."""
+    """The headers with the session's spend, including this answer where it is whole, and what is
+    left of its budget; none where it has no budget, or where the amounts are not available."""
     purse = exchange.plan.purse
     if purse is None or purse.spec is None:
         return {}

@@ -50,8 +50,8 @@ def excluded_by(
 def allowed_by(
     options: RoutingOptions, rules: RoutingRules, caller: Caller, catalogue: Collection[str]
 ) -> tuple[str, ...] | None:
-    """The models that the request, the rules and the key all allow; None where none of them says.
-    catalogue: all names. Raises InvalidRequestError."""
+    """The models that the request, the rules and the key all allow; None where none of them limits
+    the models. catalogue: all names. Raises InvalidRequestError."""
     check_known(catalogue, options.models or (), options.named.get("models", "models"))
     allowed: set[str] | None = None
     for names in (options.models, rules.models, caller.models):

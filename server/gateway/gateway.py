@@ -248,7 +248,7 @@ class Gateway:
         return entry
 
     async def _reserve(self, exchange: Exchange, leaderboard: PromptLeaderboard) -> Entry:
-        """Raises BudgetExhaustedError."""
+        """Reserves the money of an attempt. Raises BudgetExhaustedError."""
         reserving = Reserving(self.accounts, self._decide, exchange, leaderboard)
         entry = await reserving.reserve()
         exchange.take(entry)

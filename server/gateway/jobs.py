@@ -1,4 +1,4 @@
-"""Sessions as requests meet them: on the way to a decision, and when a model has answered."""
+"""Connects requests with their sessions: before a decision, and when a model has answered."""
 
 from __future__ import annotations
 
@@ -24,16 +24,17 @@ from server.sessions.sessions import Sessions, Task, Visit
 from server.surfaces.base import GatewayRequest
 from server.surfaces.routing_options import RoutingOptions
 
-# What x-p2l-kept says: the model that made the calls, the draw of an earlier request, or a new one.
+# The values of x-p2l-kept: the model that made the calls, the draw of an earlier request, or a new
+# one.
 TOOL_LOOP: Final = "tool_loop"
 DRAW: Final = "draw"
 NEW: Final = "new"
 
 
 class Terms(NamedTuple):
-    """What a decision takes from its session. kept, kept_limit_usd, order: see RoutingRequest.
-    seed: of the draw, None where there is none yet. said: what x-p2l-kept says where no model is
-    kept, None where there are no sessions."""
+    """What a session contributes to a decision. kept, kept_limit_usd, order: see RoutingRequest.
+    seed: that of the draw, None where there is none yet. said: the value of x-p2l-kept where no
+    model is kept, None where there are no sessions."""
 
     kept: str | None
     kept_limit_usd: Decimal | None
@@ -43,8 +44,8 @@ class Terms(NamedTuple):
 
 
 class Jobs:
-    """rules: as they are configured; previous: whose sessions go on. purses: their money.
-    clock: seconds, of which none are ever lost."""
+    """The sessions of the gateway. rules: as configured; previous: the object whose sessions are
+    continued. purses: the money of sessions. clock: monotonic seconds."""
 
     def __init__(
         self,
@@ -68,9 +69,9 @@ class Jobs:
         body: Mapping[str, Any],
         prefixes: Sequence[bytes],
     ) -> Visit | None:
-        """Where a request belongs, which changes nothing. name: of its session, where it has one.
-        body: as chat completions; prefixes: of its messages. None where it has no messages, or
-        nobody wants sessions."""
+        """Finds the session of a request; changes nothing. name: of its session, where it has one.
+        body: in the form of chat completions; prefixes: of its messages. None where it has no
+        messages, or where sessions are turned off."""
         messages = body.get("messages")
         if not self.is_on or messages is None:
             return None
@@ -95,9 +96,10 @@ class Jobs:
         heavy: Heavy | None,
         is_routed: bool,
     ) -> tuple[Prefixes | None, Visit | None, Purse | None]:
-        """What tells a conversation again, by `tell`, its session and the money of that. heavy: in
-        whose threads, for a large body. A model that is asked for by name has no session but where
-        its money counts and nothing else names it. Raises OverloadedError."""
+        """Returns the hashes of the conversation (computed by `tell`), its session and the
+        session's money. heavy: its threads are used for a large body. A model that is asked for by
+        name has a session only where its money counts and nothing else names it. Raises
+        OverloadedError."""
         name, purses, given_usd = options.session, self._purses, options.session_budget_usd
         is_wanted = self.is_on and (
             is_routed
@@ -124,8 +126,9 @@ class Jobs:
         budget_usd: Decimal | None,
         purse: Purse | None = None,
     ) -> Terms:
-        """What the session says of a decision. seed: that the request brings; budget_usd: that it
-        is to be decided within. purse: where its money is short, what a request may cost of it."""
+        """What the session contributes to the decision. seed: the one in the request; budget_usd:
+        the budget of the decision. purse: limits the cost of a request where the session's money is
+        short."""
         if visit is None:
             return Terms(None, None, (), seed, None)
         branch = visit.calling if self._rules.tool_loop == "stay" else None
@@ -135,7 +138,7 @@ class Jobs:
             if budget_usd is not None and (before_usd is None or budget_usd < before_usd):
                 limit_usd = budget_usd
             if purse is not None and purse.request_usd is not None:
-                # the end of a job is cheap before it is refused
+                # At the end of its budget a job gets cheap models before it is refused.
                 short_usd = purse.request_usd
                 limit_usd = short_usd if limit_usd is None else min(limit_usd, short_usd)
         if seed is not None:
@@ -144,8 +147,8 @@ class Jobs:
         return Terms(model, limit_usd, session.order, session.seed, NEW if visit.is_new else DRAW)
 
     def known(self, plan: Plan, models: Sequence[str]) -> PromptLeaderboard | None:
-        """The leaderboard of what is asked for, where it was scored for an earlier request of the
-        same tool loop. models: those that a leaderboard now has."""
+        """The leaderboard of the task, where it was scored for an earlier request of the same tool
+        loop. models: the current names of leaderboards."""
         visit = plan.visit
         task = None if visit is None or visit.results is None else visit.kept_task
         if visit is None or task is None or task.board is None or task.board.models != models:
@@ -154,13 +157,13 @@ class Jobs:
         return task.board
 
     def scored(self, plan: Plan, board: PromptLeaderboard) -> PromptLeaderboard:
-        """The same leaderboard, which is kept if the answer calls tools."""
+        """Returns the leaderboard, which is stored if the answer calls tools."""
         if plan.visit is not None:
             plan.visit.task = Task(board, plan.marginal)
         return board
 
     def enter(self, plan: Plan) -> None:
-        """The request is decided now, and what is decided will count for its session."""
+        """Records that the request is decided now; the decision will count for its session."""
         visit = plan.visit
         if visit is None:
             return
@@ -171,12 +174,12 @@ class Jobs:
             plan.routing = replace(plan.routing, order=session.order)
 
     def decided(self, exchange: Exchange) -> None:
-        """What a request that has entered was drawn from."""
+        """Records the mix from which an entered request was drawn."""
         if exchange.plan.visit is not None:
             self._sessions.drawn(exchange.plan.visit, exchange.decision.mix)
 
     def answered(self, exchange: Exchange, request: GatewayRequest, entry: Entry) -> None:
-        """A model has begun to answer: the calls that it makes will be known by their ids."""
+        """Records that a model has begun to answer; its calls will be recognised by their ids."""
         visit = exchange.plan.visit
         if visit is None:
             return

@@ -1,4 +1,4 @@
-"""The money of an attempt: reserved for the model that was chosen, else for one that fits."""
+"""Reserves the money of an attempt: for the chosen model, or else for one that fits."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from server.ledger.entry import Entry
 from server.ledger.window import Balance, WindowSpec, from_nano
 from server.storage.errors import StorageError
 
-# How often a reservation is tried for one attempt: others may take the money in between.
+# How often a reservation is tried for one attempt: other requests may take the money in between.
 _RESERVATIONS: Final = 4
-# How long a request waits for what other requests of its session have reserved, and how often it
-# looks.
+# How long a request waits for money that other requests of its session have reserved, and the pause
+# between checks.
 _WAIT_S: Final = 5.0
 _LOOK_S: Final = (0.02, 0.05, 0.1, 0.2)
 
@@ -40,7 +40,7 @@ class _NothingFitsError(Exception):
 
 
 class Reserving:
-    """For one attempt of an exchange, whose decision it may replace."""
+    """Reserves for one attempt of an exchange, whose decision it may replace."""
 
     def __init__(
         self,
@@ -56,7 +56,8 @@ class Reserving:
         self._rng_state: tuple[Any, ...] | None = None
 
     async def reserve(self) -> Entry:
-        """Raises BudgetExhaustedError, and what else has failed before."""
+        """Reserves; returns the open entry. Raises BudgetExhaustedError, or the failure of an
+        earlier attempt."""
         exchange = self._exchange
         exchange.attempts += 1
         exchange.reservations += 1
@@ -77,7 +78,7 @@ class Reserving:
             n_looks += 1
             exchange.plan, exchange.decision, exchange.history = *asked[:2], list(asked[2])
             if self._rng_state is not None:
-                # a receipt is replayed by its seed
+                # A receipt is replayed by its seed.
                 exchange.rng.setstate(self._rng_state)
 
     async def _tried(self) -> Entry:
@@ -95,7 +96,7 @@ class Reserving:
         raise _NothingFitsError(last)
 
     def _decide_within(self, short: WindowShortError) -> None:
-        """Raises _NothingFitsError."""
+        """Decides again within what is left. Raises _NothingFitsError."""
         exchange = self._exchange
         try:
             again = self._decided(short.available_usd, exchange.rng)
@@ -106,7 +107,7 @@ class Reserving:
         exchange.decision = replace(again, budget_usd=exchange.decision.budget_usd)
 
     def _decided(self, available_usd: Decimal, rng: random.Random) -> Decision:
-        """Raises ApiError where no model fits."""
+        """A decision within what is available. Raises ApiError where no model fits."""
         exchange = self._exchange
         routing = replace(exchange.plan.routing, available_usd=available_usd)
         exchange.plan = replace(exchange.plan, routing=routing)
@@ -114,7 +115,7 @@ class Reserving:
         return self._decide(exchange.plan, self._leaderboard, rng, out)
 
     async def _check_worth_waiting(self, short: WindowShortError) -> None:
-        """Raises BudgetExhaustedError where even all that is reserved would not do."""
+        """Raises BudgetExhaustedError where even the released reservations would not suffice."""
         balance = await self._balance(short.spec)
         left_usd = max(Decimal(0), from_nano(short.spec.amount_nano - balance.spent))
         try:

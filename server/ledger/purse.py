@@ -1,4 +1,4 @@
-"""What a request's session may spend."""
+"""The money that a request's session may spend."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from server.ledger.window import WindowSpec
 
 @record(frozen=True, slots=True)
 class Purse:
-    """What a request's session may spend. session: a keyed hash of its name. spec: None where
-    nothing limits it. given_usd: what this request says. price: win rate for a USD, 0.0 while there
-    is plenty. request_usd: what is left for each request that is still expected, None while there
-    is plenty."""
+    """The money that a request's session may spend. session: a keyed hash of its name. spec: its
+    window; None where nothing limits it. given_usd: the budget that this request states. price: win
+    rate per USD, 0.0 while there is plenty. request_usd: what is left for each request that is
+    still expected, None while there is plenty."""
 
     session: str
     spec: WindowSpec | None

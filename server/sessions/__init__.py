@@ -1,2 +1,2 @@
-"""What belongs to one job: which requests do, which model answers its tool calls, and the one draw
-that all of it is decided by. Pure: the time comes in, and nothing of a text or a name is kept."""
+"""Sessions: which requests belong to one job, which model answers its tool calls, and the one draw
+that decides all of them. Pure: the time is an argument, and neither texts nor names are stored."""

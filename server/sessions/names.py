@@ -1,4 +1,5 @@
-"""What a request says of its session: by our own header, or by what its client sends anyway."""
+"""Finds the session that a request names: in our own header, or in data that its client sends
+anyway."""
 
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ from server.errors import InvalidRequestError
 HEADER: Final = "X-Session-Id"
 FIELD: Final = "p2l.session"
 _OURS: Final = b"x-session-id"
-# Of Claude Code, of Codex in several versions, of opencode: the first that is there.
+# The headers of Claude Code, of Codex in several versions, and of opencode: the first one present
+# counts.
 _OF_CLIENTS: Final = (
     b"x-claude-code-session-id",
     b"session-id",
@@ -24,10 +26,10 @@ _OF_CLIENTS: Final = (
 _WHO: Final = (b"user-agent", b"originator")
 _TELLING: Final = frozenset({_OURS, *_OF_CLIENTS})
 _TELLING_FIELDS: Final = frozenset({"p2l", "metadata", "prompt_cache_key"})
-# They make a key for the prompt cache of each conversation; others use one for an application.
+# These clients make a prompt cache key for each conversation; others use one for an application.
 _ONE_KEY_EACH: Final = (b"codex", b"opencode")
 _MOST_CHARS: Final = 128
-# A client's own name for a session only has to be bounded: it is hashed, and may be a document.
+# A client's own name for a session only needs a limit: it is hashed, and may be a document.
 _MOST_OF_CLIENTS: Final = 2_000
 _IN_USER_ID: Final = re.compile(r"_session_([0-9a-zA-Z-]{8,64})$")
 
@@ -35,8 +37,8 @@ RawHeaders = Iterable[tuple[bytes, bytes]]
 
 
 def session_named(headers: RawHeaders, body: Mapping[str, Any]) -> str | None:
-    """The name of the session, None where the request has none. Raises InvalidRequestError for one
-    that was meant for us and cannot be one."""
+    """The name of the session; None where the request has none. Raises InvalidRequestError for an
+    invalid name in our own header or field."""
     told = [header for header in headers if header[0] in _TELLING]
     if not told and _TELLING_FIELDS.isdisjoint(body):
         return None
@@ -81,14 +83,14 @@ def _checked(value: object, param: str) -> str:
 
 
 def _plain(value: object) -> str | None:
-    """What a client sends, where it can be a name; else it is passed over."""
+    """A client's value, where it can be a name; otherwise it is ignored."""
     if isinstance(value, str) and 0 < len(value) <= _MOST_OF_CLIENTS:
         return value
     return None
 
 
 def _in_metadata(metadata: object) -> str | None:
-    """The session in Claude Code's name for its user: at its end, or in a document."""
+    """The session in Claude Code's user id: at its end, or in a document."""
     user = metadata.get("user_id") if isinstance(metadata, dict) else None
     if not isinstance(user, str) or "session" not in user:
         return None

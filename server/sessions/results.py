@@ -1,4 +1,4 @@
-"""Whether a request stands in the middle of a tool loop: it brings the results of calls."""
+"""Detects whether a request is part of a tool loop: then it brings the results of calls."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ _RESULTS: Final = ("tool", "function")
 
 
 class Results(NamedTuple):
-    """What came after the last answer. calls: the ids of the calls whose results are brought, the
-    latest first. has_words: a person says something beside them."""
+    """The messages after the last answer. calls: the ids of the calls whose results they bring, the
+    latest first. has_words: whether they also hold a person's text."""
 
     calls: tuple[str, ...]
     has_words: bool
 
 
 def results_at_end(messages: Sequence[Mapping[str, Any]]) -> Results | None:
-    """messages: in the form of chat completions. None where no result of a call follows the last
-    answer. Clients send reminders after results: those are no words of a person."""
+    """The results at the end; None where no result of a call follows the last answer. messages: in
+    the form of chat completions. Reminders that clients send after results do not count as text."""
     calls = []
     said = []
     has_result = False
@@ -38,7 +38,7 @@ def results_at_end(messages: Sequence[Mapping[str, Any]]) -> Results | None:
 
 
 def has_answer(messages: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether some model has answered already."""
+    """Whether a model has already answered."""
     return any(message["role"] == "assistant" for message in messages)
 
 

@@ -1,7 +1,7 @@
-"""The sessions of a process: where a request belongs, and what was decided before it.
+"""The sessions of a process: the session of a request, and what was decided in it before.
 
-Names, calls and conversations are told again by keyed hashes, which cover the caller's name: one
-caller's session is never another's. All of it is bounded; what was not used for longest goes.
+Names, calls and conversations are recognised by keyed hashes, which cover the caller's name:
+callers never share a session. The memory is bounded; the least recently used entries are dropped.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ from typing import Any, Final, NamedTuple, TypeVar
 from p2l_model.types import PromptLeaderboard
 from server.sessions.results import Results, has_answer, results_at_end
 
-# Sessions that are kept, and requests that later ones may go on with. Full, all take some 70 MB.
+# The number of sessions, and of requests that later ones may continue. At this limit, all of them
+# take about 70 MB.
 MOST_KEPT: Final = 50_000
 _CALLS_EACH: Final = 2
-# A leaderboard takes some thousand bytes.
+# The number of leaderboards for each session; a leaderboard takes some thousand bytes.
 _BOARDS_EACH: Final = 0.2
-# A shorter hash could be met by chance.
+# A shorter hash could collide by chance.
 _HASH_BYTES: Final = 16
 
 T = TypeVar("T")
@@ -31,8 +32,8 @@ T = TypeVar("T")
 
 @dataclass(slots=True, eq=False)
 class Task:
-    """What a person asked for, as it was scored. board: None once it is forgotten. is_marginal: it
-    stood in for the prompt's own."""
+    """The task that a person set, as it was scored. board: None once it has been dropped.
+    is_marginal: whether the marginal leaderboard stood in for the prompt's own."""
 
     board: PromptLeaderboard | None
     is_marginal: bool = False
@@ -41,7 +42,7 @@ class Task:
 
 @dataclass(slots=True, eq=False)
 class Session:
-    """One job. seed: of the draw that all its requests are decided by. order: the models in the
+    """One job. seed: that of the draw which decides all its requests. order: the models in the
     order in which they were first drawn from, see RoutingRequest. used_s: when it was last used."""
 
     seed: int
@@ -51,9 +52,9 @@ class Session:
 
 @dataclass(slots=True, eq=False)
 class Branch:
-    """Where a session stood at one request. model: who answered it, by its catalogue name.
-    budget_usd: that it was chosen within, None without one. task: None where the answer has called
-    no tool."""
+    """The state of a session at one request. model: the catalogue name of the model that answered
+    it. budget_usd: the budget within which it was chosen, None without one. task: None where the
+    answer has called no tool."""
 
     session: Session
     model: str
@@ -63,10 +64,13 @@ class Branch:
 
 @dataclass(slots=True, eq=False)
 class Visit:
-    """A request, and what was found of its session. is_new: nothing was, and the session is one of
-    its own. branch: what it goes on with, where that was looked for. results: what it brings in a
-    tool loop. task: what is asked for, once it is known. name, whole: hashes of the session's name
-    and of the conversation, where there is one."""
+    """A request, and what was found about its session.
+
+    is_new: nothing was found, and the session is a new one. branch: the branch that it continues,
+    where one was looked for. results: the results that it brings in a tool loop. task: what is
+    asked for, once it is known. name, whole: hashes of the session's name and of the conversation,
+    where they exist.
+    """
 
     caller: str
     session: Session
@@ -79,13 +83,13 @@ class Visit:
 
     @property
     def calling(self) -> Branch | None:
-        """The answer that made the calls whose results are brought, where it is known."""
+        """The answer whose calls' results the request brings, where it is known."""
         return None if self.results is None else self.branch
 
     @property
     def kept_task(self) -> Task | None:
-        """What is asked for, where it is what was asked for before: in a tool loop in which nobody
-        has said anything new."""
+        """The earlier task, where it still applies: in a tool loop in which nobody has said
+        anything new."""
         if self.results is None or self.results.has_words or self.branch is None:
             return None
         task = self.branch.task
@@ -93,14 +97,16 @@ class Visit:
 
 
 class _Made(NamedTuple):
-    """Which answer made a call. is_unsure: another one has made a call of the same id."""
+    """The answer that made a call. is_unsure: whether another answer has made a call with the same
+    id."""
 
     branch: Branch
     is_unsure: bool
 
 
 class Sessions:
-    """One for each process; it outlives a reload. entropy: of the seeds. most: see MOST_KEPT."""
+    """The sessions of one process; they outlive a reload. entropy: the source of the seeds. most:
+    see MOST_KEPT."""
 
     def __init__(self, entropy: random.Random, most: int = MOST_KEPT) -> None:
         self._entropy = entropy
@@ -122,10 +128,13 @@ class Sessions:
         ttl_s: float,
         follows: str | None = None,
     ) -> Visit:
-        """Changes nothing. name: see session_named. messages: in the form of chat completions.
-        prefixes: a hash of each beginning of them, the whole last, which covers the caller.
-        follows: an answer that the request names as the one before it, see `answered`. ttl_s: how
-        long a session lasts that is not used."""
+        """Finds the session of a request; changes nothing.
+
+        name: see session_named. messages: in the form of chat completions. prefixes: a hash of each
+        prefix of them, the last one for all messages; they cover the caller. follows: the answer
+        that the request names as its predecessor, see `answered`. ttl_s: how many seconds an unused
+        session lasts.
+        """
         oldest_s = now_s - ttl_s
         results = results_at_end(messages)
         branch = key = session = None
@@ -145,8 +154,8 @@ class Sessions:
         return Visit(caller, session, is_new, branch, results, key, whole)
 
     def enter(self, visit: Visit, now_s: float) -> bool:
-        """The request counts, and is decided now. True where another has opened its session since
-        it was looked for: it belongs to that one."""
+        """Records that the request is decided now. Returns True where another request has opened
+        its session since the visit: then it belongs to that session."""
         joins = False
         if visit.name is not None:
             met = self._named.get(visit.name)
@@ -157,8 +166,8 @@ class Sessions:
         return joins
 
     def drawn(self, visit: Visit, models: Iterable[str]) -> None:
-        """models: those of the mix, in the order in which they share the draw. What the session has
-        not seen before comes last, and stays there."""
+        """Records a draw. models: those of the mix, in the order in which they share the draw.
+        Models that are new to the session are appended."""
         for name in models:
             if name not in visit.session.order:
                 visit.session.order += (name,)
@@ -170,8 +179,8 @@ class Sessions:
         answer: str | None = None,
         budget_usd: Decimal | None = None,
     ) -> Branch:
-        """A model has begun to answer. answer: a name by which later requests may mean this.
-        budget_usd: see Branch."""
+        """Records that a model has begun to answer. answer: a name by which later requests may
+        refer to this answer. budget_usd: see Branch."""
         branch = Branch(visit.session, model, budget_usd)
         if visit.whole is not None:
             _put(self._branches, visit.whole, branch, self._most)
@@ -180,7 +189,8 @@ class Sessions:
         return branch
 
     def called(self, visit: Visit, branch: Branch, call: str) -> None:
-        """The answer of a branch has called a tool, by this id. May be called in a thread."""
+        """Records that the answer of a branch has called a tool, by this id. May be called in a
+        thread."""
         if branch.task is None and visit.task is not None:
             branch.task = visit.task
             self._hold(visit.task)
@@ -208,8 +218,8 @@ class Sessions:
         messages: Sequence[Mapping[str, Any]],
         prefixes: Sequence[bytes],
     ) -> Branch | None:
-        """By a call whose result is brought, where its id is of one call alone; by the answer that
-        is named; by the longest beginning that was asked before."""
+        """The branch that a request continues: by a call whose result it brings, where the id
+        belongs to one call only; by the answer that it names; by the longest known prefix."""
         links = [] if results is None else [("call", call) for call in results.calls]
         if follows is not None:
             links.append(("answer", follows))

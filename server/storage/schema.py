@@ -62,7 +62,8 @@ Index("attempts_key_settled", attempts.c.key_name, attempts.c.settled_at)
 # An index of unsettled attempts only, in PostgreSQL too: the migration creates it so. Stating it
 # here would load that dialect, four megabytes of code, with SQLite as well.
 Index("attempts_open", attempts.c.instance, sqlite_where=attempts.c.settled_at.is_(None))
-# The same holds of these two: of attempts that have a session, and of those that gave it a budget.
+# The same applies to these two indexes: of attempts with a session, and of those that gave it a
+# budget.
 Index("attempts_session", attempts.c.session, sqlite_where=attempts.c.session.is_not(None))
 Index(
     "attempts_session_budget",

@@ -1,4 +1,4 @@
-"""What the ledger knows of sessions: the key of their hashes, and the budgets that were given."""
+"""Reads the ledger's data on sessions: the key of their hashes, and the budgets that were given."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from server.storage.schema import attempts
 from server.storage.states import first_state
 
 SESSION_KEY: Final = "session key"
-# Attempts that are looked through.
+# The number of attempts that are searched.
 _MOST: Final = 200_000
 
 
 def session_key(database: Database) -> str:
-    """Hexadecimal; made when first asked for. Blocks. Raises StorageError."""
+    """The key in hexadecimal; it is created when first asked for. Blocks. Raises StorageError."""
     return first_state(database, SESSION_KEY, secrets.token_hex(32))
 
 
 def given_budgets(database: Database, since_us: int) -> dict[str, int]:
-    """By the hash of a session, the picodollars that its caller last gave it, the latest last.
-    Blocks. Raises StorageError."""
+    """The budget in picodollars that a caller last gave each session, by the session's hash, the
+    latest last. Blocks. Raises StorageError."""
     given = attempts.c.session_budget_pico
     query = (
         select(attempts.c.session, given)

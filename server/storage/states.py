@@ -28,8 +28,8 @@ def database_id(database: Database) -> str:
 
 
 def first_state(database: Database, name: str, document: str) -> str:
-    """The state of this name; from now on the document, where there is no state yet. Blocks.
-    Raises StorageError."""
+    """The state of this name; where there is none, the document becomes its state. Blocks. Raises
+    StorageError."""
     known = read_state(database, name)
     if known is None:
         first = {"name": name, "updated_at": 0, "document": document}

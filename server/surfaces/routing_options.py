@@ -244,7 +244,7 @@ def _budget(sent: Mapping[str, list[str]], body: Mapping[str, Any]) -> dict[str,
 
 
 def _session_budget(sent: Mapping[str, list[str]], twin: Mapping[str, Any]) -> dict[str, Decimal]:
-    """By the header or field that says so."""
+    """The session's budget, by the header or field that states it."""
     header, key = "X-Session-Budget", "session_budget_usd"
     if len(sent.get(header, ())) > 1:
         raise _bad_budget(header)

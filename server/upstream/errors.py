@@ -1,16 +1,16 @@
-"""What can go wrong at a provider. Each leaf is something the gateway treats differently.
+"""The errors of providers. The gateway treats each leaf class differently.
 
 UpstreamError
 ├── UpstreamRejectedError      the caller's request is at fault: pass the answer through
-├── UpstreamModelRefusedError  the model does not take this request: try another
+├── UpstreamModelRefusedError  the model does not accept this request: try another
 ├── UpstreamRateLimitedError   429: leave the model alone for retry_after_s, try another
-├── UpstreamUnavailableError   ours or the provider's fault: try another
-├── UpstreamBusyError          as many requests are with it as it may have: try another
+├── UpstreamUnavailableError   our fault or the provider's: try another
+├── UpstreamBusyError          the provider has as many requests as are allowed: try another
 ├── UpstreamTimeoutError       no connection, no first byte or silence for too long: try another
 └── UpstreamStreamBrokenError  failed after the first event: too late for another
 
-No message holds a key, a prompt or text of the provider's that might quote one; its own words
-stand in `said`, which is for the caller alone.
+No message holds a key, a prompt or a provider's text that might quote one; the provider's own
+words are in `said`, which is for the caller alone.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The session of an attempt, by a keyed hash, and the budget that its caller gave it."""
+"""The session of an attempt, as a keyed hash, and the budget that its caller gave it."""
 
 from __future__ import annotations
 
