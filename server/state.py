@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from server.auth.authenticator import Authenticator
 from server.config.settings import Settings
 from server.gateway.gateway import Gateway
+from server.http.joining import Joining
 from server.http.keepalive import KEEPALIVE_S
 from server.process.background import Background, HasBackground, JobState
 from server.storage.store import Store
@@ -29,6 +30,7 @@ class State:
     background: Background = field(default_factory=Background)
     reading_keys: asyncio.Lock = field(default_factory=asyncio.Lock)
     keepalive_s: float = KEEPALIVE_S
+    joining: Joining = field(default_factory=Joining)
 
     @property
     def jobs(self) -> list[JobState]:

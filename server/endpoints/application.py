@@ -17,13 +17,16 @@ from starlette.types import Message, Receive, Scope, Send
 
 from server.auth.authenticator import Caller
 from server.errors import ApiError
+from server.gateway.routed_request import Exchange
 from server.http.body import JsonResponse
 from server.http.disconnect import peer_of
 from server.http.error_handlers import CLIENT_CLOSED, on_api_error
 from server.http.guard import Guard
+from server.http.joining import RECORDED
 from server.http.origins import ADDS_HEADERS, judge
 from server.http.plain_paths import plain_path
 from server.http.upgrades import no_websocket, wants_websocket
+from server.ledger.attempt import Outcome
 from server.state import State
 
 # Answers a request of an authenticated caller. Raises ApiError, ClientDisconnect.
@@ -99,9 +102,13 @@ class GatewayApp(FastAPI):
             status = response.status_code
             state.observer.metrics.answered(scope["path"], status)
             if not _answered_at_once(scope, response):
-                await response(scope, receive, send)
+                # the request's own: an answer that others may join is recorded
+                await response(scope, receive, request._send)
         finally:
             trace.end(status)
+            noted = scope["state"]
+            if RECORDED in noted:
+                state.joining.end(noted[RECORDED], is_good=_ended_well(noted))
 
     async def _answered(self, request: Request, state: State) -> Response:
         try:
@@ -111,6 +118,13 @@ class GatewayApp(FastAPI):
             return await on_api_error(request, error)
         except ClientDisconnect:
             return Response(status_code=CLIENT_CLOSED)
+
+
+def _ended_well(noted: Mapping[str, Any]) -> bool:
+    """Not where a stream has ended with an error; other errors are known by their status."""
+    exchange: Exchange | None = noted.get("exchange")
+    entry = None if exchange is None else exchange.entry
+    return entry is None or entry.row.outcome is Outcome.ANSWERED
 
 
 def _as_meant(scope: Scope) -> Scope:

@@ -22,7 +22,9 @@ __all__ = [
     "StateDep",
     "check_dashboard",
     "json_response",
+    "parse_json",
     "read_json",
+    "read_raw",
     "read_request",
 ]
 
@@ -78,9 +80,18 @@ async def read_json(request: Request, state: State) -> tuple[dict[str, Any], boo
     Raises RequestTooLargeError, RequestTimeoutError, InvalidRequestError, ClientDisconnect,
     OverloadedError.
     """
+    return await parse_json(await read_raw(request, state), state)
+
+
+async def read_raw(request: Request, state: State) -> bytes:
+    """The body's bytes. Raises what read_json does, but for InvalidRequestError."""
     limits = state.settings.limits
     arrivals = state.gateway.admission.arrivals
-    raw = await read_body(request, limits.max_body_bytes, limits.body_timeout_s, arrivals)
+    return await read_body(request, limits.max_body_bytes, limits.body_timeout_s, arrivals)
+
+
+async def parse_json(raw: bytes, state: State) -> tuple[dict[str, Any], bool]:
+    """The rest of read_json. Raises InvalidRequestError."""
     if not is_large(raw):
         return parse_body(raw), False
     return await state.gateway.heavy.run(partial(parse_body, raw)), True

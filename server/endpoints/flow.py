@@ -20,7 +20,7 @@ from server.endpoints.answer import (
     streamed_answer,
     whole_answer,
 )
-from server.endpoints.common import json_response, read_json
+from server.endpoints.common import json_response, parse_json, read_raw
 from server.errors import ApiError
 from server.gateway.admission import Place
 from server.gateway.gateway import Gateway
@@ -33,7 +33,9 @@ from server.http.disconnect import (
     run_while_connected,
 )
 from server.http.guard import log_bug
+from server.http.joining import followed, may_be_repeated
 from server.http.keepalive import KeepAlive, RawHeaders, beat_of
+from server.http.recording import Recording
 from server.process.request_id import CURRENT_REQUEST
 from server.state import State
 from server.storage.responses import KeptResponse
@@ -65,21 +67,27 @@ class Parser:
 async def forward(request: Request, caller: Caller, state: State, parser: Parser) -> Response:
     """Parses, routes, forwards and answers, streamed or not. Raises ApiError."""
     place = await state.gateway.admit(caller)
-    response: Response | None = None
+    response: Response | Recording | None = None
     try:
         response = await _answer(request, caller, state, parser, place)
-        return response
     finally:
         # a stream counts as under way until its last event is sent
         if not isinstance(response, EventStreamResponse):
             place.leave()
+    # one that joins another needs no place
+    return await followed(request, response) if isinstance(response, Recording) else response
 
 
 async def _answer(
     request: Request, caller: Caller, state: State, parser: Parser, place: Place
-) -> Response:
+) -> Response | Recording:
     gateway, headers = state.gateway, request.headers
-    body, large = await read_json(request, state)
+    raw = await read_raw(request, state)
+    if may_be_repeated(request):
+        first = await state.joining.join(request, caller.name, raw, gateway.heavy)
+        if first is not None:
+            return first
+    body, large = await parse_json(raw, state)
     noted = request.scope.setdefault("state", {})
     trace: Trace = noted.get("trace", NO_TRACE)
     trace.hop("read")
@@ -117,6 +125,7 @@ async def _streamed(
         exchange, stream = await run_while_connected(
             request, lambda: gateway.stream(wanted, plan, opening)
         )
+        request.scope["state"]["exchange"] = exchange
     except Exception as error:
         # hanging up is no failure, and where nothing was sent there is a better way to say it
         if isinstance(error, ClientDisconnect) or not await alive.cease():

@@ -117,6 +117,7 @@ EMBEDDINGS: Final = Parser(_parse_embeddings)
 FORWARDING: Final[Mapping[str, Endpoint]] = {
     f"/v1/{Surface.CHAT}": chat_completions,
     f"/v1/{Surface.RESPONSES}": responses,
+    f"/v1/{Surface.COMPACT}": compact,
     f"/v1/{Surface.MESSAGES}": messages,
     f"/v1/{Surface.COMPLETIONS}": completions,
     f"/v1/{Surface.EMBEDDINGS}": embeddings,
