@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 import sqlite3
+import time
+import uuid
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
@@ -12,6 +16,8 @@ import httpx
 import pytest
 from fake_provider import Behaviour, FakeProvider
 from live_gateway import LiveGateway, config_for
+from serve_process import ServeProcess
+from services import PostgresServer, RedisServer
 
 HELLO = {"model": "dear", "messages": [{"role": "user", "content": "Hello there"}]}
 CAPPED = HELLO | {"max_tokens": 110}
@@ -21,7 +27,7 @@ ENVIRON = {"MAIN_KEY": "sk-provider-canary", "A": "key-a", "B": "key-b"}
 
 
 def post(
-    live: LiveGateway,
+    live: LiveGateway | ServeProcess,
     body: dict[str, Any] = CAPPED,
     session: str | None = "job-1",
     budget: str | None = "0.0045",
@@ -212,3 +218,84 @@ def test_the_end_of_a_job_is_cheap_before_it_is_refused(provider: FakeProvider) 
     until = models.index("refused") if "refused" in models else len(models)
     assert models[until - 1] != "dear"
     assert models[:until] == sorted(models[:until], key=["dear", "middle", "cheap"].index)
+
+
+# In several processes.
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.services)])
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f'storage: {{url: "sqlite:///{tmp_path}/p2l.db"}}\n'
+    server: PostgresServer = request.getfixturevalue("postgres")
+    return f'storage: {{url: "{server.database()}", spool_dir: "{tmp_path}/spool"}}\n'
+
+
+@pytest.mark.services
+@pytest.mark.parametrize("shares_database", [True, False])
+def test_gateways_that_share_a_redis_do_not_overspend(
+    provider: FakeProvider, redis: RedisServer, tmp_path: Path, shares_database: bool
+) -> None:
+    provider.script("up-dear", Behaviour(usage=USAGE, first_delay_s=0.05))
+    prefix = f"redis: {{url: '{redis.url}', prefix: t{uuid.uuid4().hex[:8]}}}\n"
+    first, second = (
+        config_for(provider.base_url, f'{prefix}storage: {{url: "sqlite:///{tmp_path}/{name}.db"}}')
+        for name in ("one", "one" if shares_database else "other")
+    )
+    with (
+        LiveGateway(first, ENVIRON) as one,
+        LiveGateway(second, ENVIRON) as other,
+        ThreadPoolExecutor(12) as pool,
+    ):
+        lives = [one, other] * 12
+        answers = list(pool.map(lambda live: post(live, budget="0.016"), lives))
+        last = post(other, CAPPED | {"max_tokens": 1}, budget="0.02")
+    good = [a for a in answers if a.status_code == 200]
+    assert len(good) == 10
+    assert {code(a) for a in answers if a.status_code != 200} == {"budget_exhausted"}
+    told = [Decimal(a.headers["x-p2l-session-cost-usd"]) for a in good]
+    # each whole answer counts itself
+    assert all(COST <= one <= 10 * COST for one in told)
+    assert Decimal(last.headers["x-p2l-session-cost-usd"]) == 11 * COST
+
+
+@pytest.mark.parametrize("with_redis", [False, pytest.param(True, marks=pytest.mark.services)])
+def test_what_a_killed_process_had_reserved_counts(
+    provider: FakeProvider,
+    tmp_path: Path,
+    storage: str,
+    with_redis: bool,
+    request: pytest.FixtureRequest,
+) -> None:
+    provider.script(
+        "up-dear",
+        Behaviour(usage=USAGE),
+        Behaviour(usage=USAGE, first_delay_s=0.9),
+        Behaviour(usage=USAGE),
+    )
+    if with_redis:
+        server: RedisServer = request.getfixturevalue("redis")
+        storage += f"redis: {{url: '{server.url}', prefix: t{uuid.uuid4().hex[:8]}}}\n"
+    config = config_for(provider.base_url, storage)
+    gateway = ServeProcess(tmp_path, config, environ=ENVIRON)
+    with gateway, ThreadPoolExecutor(1) as pool:
+        assert post(gateway).status_code == 200
+        lost = pool.submit(post, gateway)
+        wait_until(lambda: len(provider.chats) == 2)
+        gateway.signal(signal.SIGKILL)
+        gateway.wait()
+        assert isinstance(lost.exception(), httpx.TransportError)
+    with ServeProcess(tmp_path, config, environ=ENVIRON) as again:
+        # COST, and about 0.00175 reserved, of 0.0045
+        refused = post(again, budget=None)
+        assert refused.status_code == 429
+        assert refused.headers["x-should-retry"] == "false"
+        spent = Decimal(refused.headers["x-p2l-session-cost-usd"])
+        assert Decimal("0.0031") < spent < Decimal("0.0036")
+
+
+def wait_until(condition: Callable[[], bool], timeout_s: float = 15.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
