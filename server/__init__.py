@@ -1,1 +1,1 @@
-"""Speaks HTTP, to callers and to providers."""
+"""The HTTP server: it speaks HTTP to callers and to providers."""

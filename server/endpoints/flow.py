@@ -1,4 +1,5 @@
-"""What all endpoints that forward a request do, from its body to the response."""
+"""The path of a forwarded request, from its body to the response, for all endpoints that
+forward."""
 
 from __future__ import annotations
 
@@ -47,7 +48,7 @@ from server.wire.json_pieces import dumps_in_pieces
 
 
 class Reading(NamedTuple):
-    """What reading a body may need besides: the headers, what the key has kept, and the responses
+    """Further input for parsing a body: the headers, the key's stored responses, and the responses
     that the request continues."""
 
     headers: Headers
@@ -57,8 +58,9 @@ class Reading(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Parser:
-    """read: raises InvalidRequestError; may be called in a thread. continues: a request of this
-    surface may continue earlier responses."""
+    """Parses the bodies of one surface. read: parses a body; raises InvalidRequestError; may be
+    called in a thread. continues: whether a request of this surface may continue earlier
+    responses."""
 
     read: Callable[[dict[str, Any], Reading], GatewayRequest]
     continues: bool = False
@@ -127,7 +129,8 @@ async def _streamed(
         )
         request.scope["state"]["exchange"] = exchange
     except Exception as error:
-        # hanging up is no failure, and where nothing was sent there is a better way to say it
+        # Hanging up is not a failure, and where nothing was sent, an ordinary error response is
+        # better.
         if isinstance(error, ClientDisconnect) or not await alive.cease():
             alive.stop()
             raise
@@ -135,7 +138,7 @@ async def _streamed(
     except BaseException:
         alive.stop()
         if alive.has_begun:
-            # a process that stops; the caller would take the silence for the end
+            # The process is stopping; the caller would take silence for the end of the answer.
             await EventStreamResponse.send_last(request.scope, request._send, alive, failure)
         raise
     try:
@@ -151,7 +154,8 @@ async def _streamed(
 
 
 def _early_head(opening: Opening, request_id: str) -> RawHeaders:
-    """Where a caller has waited long: who is being asked; the body will say who answered."""
+    """The headers for a caller who has waited long: the model that is being asked; the body will
+    name the model that answered."""
     exchange = opening.exchange
     told = {} if exchange is None else response_headers(exchange)
     return StreamHead(told | {"x-request-id": request_id}).raw_headers
@@ -160,7 +164,7 @@ def _early_head(opening: Opening, request_id: str) -> RawHeaders:
 def _failed_late(
     error: Exception, failure: Callable[[ApiError], bytes], alive: KeepAlive, place: Place
 ) -> EventStreamResponse:
-    """For a caller who has been told 200 already."""
+    """The response to a failure, for a caller who has already received status 200."""
     if not isinstance(error, ApiError):
         log_bug(error)
         error = ApiError("Internal error.", code="internal_error")
@@ -171,7 +175,7 @@ def _failed_late(
         raise BrokenOffError
 
     async def nothing() -> None:
-        """There is nothing to be closed."""
+        """Does nothing: there is nothing to close."""
 
     return EventStreamResponse(events(), nothing, place.leave, {}, alive, failure)
 
@@ -197,7 +201,7 @@ async def _whole(
 def _keep(
     wanted: GatewayRequest, kept: KeptResponses
 ) -> Callable[[dict[str, Any]], Awaitable[bool]] | None:
-    """None where the answer is not to be kept."""
+    """A function that stores the answer; None where it is not to be stored."""
     turn = wanted.turn
     if turn is None or turn.kept_as is None:
         return None

@@ -1,4 +1,4 @@
-"""Which models are worth asking now: breakers, Retry-After, the retry budget. No I/O."""
+"""The health of models and providers: breakers, Retry-After, the retry budget. No I/O."""
 
 from server.config.settings.breaker_rules import BreakerRules
 from server.health.breaker import BreakerState

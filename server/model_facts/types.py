@@ -52,19 +52,18 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Thinking:
-    """Whether and how the model thinks, and how that is said to it.
+    """Whether and how the model thinks, and how it is told to.
 
-    use: never; optional (only when asked); by_default (unless turned off); always; unknown.
-    kinds: how it is asked to think: effort (a level: reasoning_effort, output_config.effort or
-    thinkingLevel), adaptive (Anthropic's type), budget (a number of tokens).
-    off: how it is told not to think: none (an effort of that name), disabled (thinking.type),
-    between_tools (thinking.type), zero_budget (thinkingBudget 0), toggle (enable_thinking: false),
-    omitted (by not asking), cannot; unknown.
-    efforts: those that it takes, the least first; empty: it refuses the parameter; None: unknown.
-    on_responses_only: efforts that OpenAI's Chat Completions refuses.
-    most_effort_when_off: a higher one beside thinking that is turned off is refused.
+    use: never; optional (only when asked); by_default (unless turned off); always; unknown. kinds:
+    how it is asked to think: effort (a level: reasoning_effort, output_config.effort or
+    thinkingLevel), adaptive (Anthropic's type), budget (a number of tokens). off: how it is told
+    not to think: none (an effort of that name), disabled (thinking.type), between_tools
+    (thinking.type), zero_budget (thinkingBudget 0), toggle (enable_thinking: false), omitted (by
+    not asking), cannot; unknown. efforts: the accepted efforts, lowest first; empty: it refuses the
+    parameter; None: unknown. on_responses_only: efforts that OpenAI's Chat Completions refuses.
+    most_effort_when_off: the highest effort that is accepted while thinking is turned off.
     tool_turns_need_thoughts: while it thinks, a last turn with tool calls but without its own
-    thoughts is refused. bound_to_prefix: a thought is refused after the conversation before it has
+    thoughts is refused. bound_to_prefix: a thought is refused once the conversation before it has
     changed.
     """
 
@@ -112,16 +111,14 @@ class Thinking:
 class Tools:
     """What the model refuses about tools.
 
-    on_chat_completions: whether OpenAI's Chat Completions takes function tools for it: ok;
+    on_chat_completions: whether OpenAI's Chat Completions accepts function tools for it: ok;
     not_with_effort (not beside a reasoning_effort other than none); only_at_none (only beside a
-    reasoning_effort of none); refused. Where it is refused, /v1/responses takes them.
-    forced: whether tool_choice may force a call: ok; not_when_thinking; refused.
-    id_pattern: a regular expression for the ids of calls. ids_unique: no id twice in a
-    conversation.
-    name_pattern: one for the names of tools. most: tools in a request.
-    parallel_field: whether it takes parallel_tool_calls.
-    deferred: whether it knows tools that are not loaded at first, and references to them, where
-    its API has them.
+    reasoning_effort of none); refused. Where it is refused, /v1/responses accepts them. forced:
+    whether tool_choice may force a call: ok; not_when_thinking; refused. id_pattern: a regular
+    expression for the ids of calls. ids_unique: whether an id must be unique in a conversation.
+    name_pattern: a regular expression for the names of tools. most: the largest number of tools in
+    a request. parallel_field: whether it accepts parallel_tool_calls. deferred: whether it supports
+    tools that are loaded later, and references to them, where its API has them.
     """
 
     on_chat_completions: Literal["ok", "not_with_effort", "only_at_none", "refused"] = "ok"
@@ -149,11 +146,12 @@ class Tools:
 class Schemas:
     """What the model refuses in JSON schemas.
 
-    refused_keywords: in schemas of its output and of strict tools. most_min_items: a higher
-    minItems is refused there. refused_at_tool_root: keywords at the root of a tool's parameters.
-    strict_needs_all_required, strict_needs_closed: a strict schema must require every property,
-    must forbid others (additionalProperties: false). with_tools: whether one request may ask for
-    tools and for JSON output. inline_references: it misreads arguments whose schema is a $ref.
+    refused_keywords: keywords refused in schemas of its output and of strict tools. most_min_items:
+    the highest minItems in them. refused_at_tool_root: keywords refused at the root of a tool's
+    parameters. strict_needs_all_required, strict_needs_closed: whether a strict schema must require
+    every property, and must forbid others (additionalProperties: false). with_tools: whether one
+    request may ask for both tools and JSON output. inline_references: whether it misreads arguments
+    whose schema is a $ref.
     """
 
     refused_keywords: frozenset[str] = frozenset()
@@ -169,11 +167,11 @@ class Schemas:
 class Messages:
     """What the model refuses about messages.
 
-    system_later: what becomes of a system message in the middle of a conversation: ok; ignored
-    (a 200, and no effect); refused; unknown. prefill: whether the last message may be the
-    assistant's beginning. user_most_characters: of the field `user`.
-    cap_field: the only name that it takes for the output cap, None: both of OpenAI's.
-    verbosity: whether it takes another than the usual one.
+    system_later: how it treats a system message in the middle of a conversation: ok; ignored (a
+    200, and no effect); refused; unknown. prefill: whether the last message may be the beginning of
+    the assistant's answer. user_most_characters: the longest value of the field `user`. cap_field:
+    the only name that it accepts for the output cap; None: both of OpenAI's. verbosity: whether it
+    accepts a verbosity other than the usual one.
     """
 
     system_later: Literal["ok", "ignored", "refused", "unknown"] = "unknown"
@@ -185,12 +183,13 @@ class Messages:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caching:
-    """How the provider keeps the beginnings of prompts. What it costs is among the prices.
+    """How the provider caches prefixes of prompts. The prices are in the price table.
 
-    kind: automatic; marked (only what the request marks); both; none; unknown.
-    lifetimes_s: what can be had, the default first. least_tokens: no shorter prefix is kept.
-    most_marks: in a request. kept_at_other_effort: whether a change of effort keeps the cache: yes;
-    marker (only by a message in the conversation that says so); no, which stands for unknown too.
+    kind: automatic; marked (only what the request marks); both; none; unknown. lifetimes_s: the
+    available lifetimes in seconds, the default first. least_tokens: the shortest prefix that is
+    cached. most_marks: the largest number of marks in a request. kept_at_other_effort: whether a
+    change of effort keeps the cache: yes; marker (only through a message in the conversation that
+    changes it); no, which also stands for unknown.
     """
 
     kind: Literal["automatic", "marked", "both", "none", "unknown"] = "unknown"
@@ -228,16 +227,15 @@ class Retirement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFacts:
-    """Everything that is known of a model where it is sold.
+    """All facts about a model where it is sold.
 
-    known: model (the table has it), family (only rules for names like it), nothing.
-    name: as the table has it, else as it was asked for. vendor: who made it. seller: who serves it
-    here. can, lacks: what it surely can and surely cannot do; the rest is not known. endpoints:
-    empty where not known. prices: None where not known. retirement: at the seller.
-    vendor_retirement: at its vendor, which says nothing of other sellers. aliases: other names of
-    the same model. released: None where not known.
-    expected_output_tokens: of a usual answer with its thoughts, by effort.
-    sources: part of this record -> where it was read.
+    known: model (it is in the table), family (only rules for similar names), nothing. name: as in
+    the table, else as it was asked for. vendor: who made it. seller: who serves it here. can,
+    lacks: what it certainly can and cannot do; the rest is unknown. endpoints: empty where unknown.
+    prices: None where unknown. retirement: at the seller. vendor_retirement: at its vendor, which
+    says nothing about other sellers. aliases: other names of the same model. released: None where
+    unknown. expected_output_tokens: of a usual answer including thoughts, by effort. sources: part
+    of this record -> where it was read.
     """
 
     name: str

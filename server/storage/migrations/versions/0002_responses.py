@@ -1,4 +1,4 @@
-"""Responses that callers ask to be kept."""
+"""Responses that callers asked to be stored."""
 
 from __future__ import annotations
 
