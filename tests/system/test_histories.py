@@ -41,11 +41,6 @@ def test_what_a_prompt_cache_keeps_stays_as_it_was(surface: str, target: str, se
     assert asyncio.run(problems()) == []
 
 
-@pytest.mark.slow
-def test_ten_thousand_histories_are_taken() -> None:
-    assert asyncio.run(run(range(10_000))) == []
-
-
 USER = {"role": "user", "content": "x"}
 CALL = {"id": "abcdefgh1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
 RAW: dict[str, dict[str, object]] = {
