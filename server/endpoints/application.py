@@ -102,7 +102,7 @@ class GatewayApp(FastAPI):
             status = response.status_code
             state.observer.metrics.answered(scope["path"], status)
             if not _answered_at_once(scope, response):
-                # the request's own: an answer that others may join is recorded
+                # The request's own send function, which records an answer that others may join.
                 await response(scope, receive, request._send)
         finally:
             trace.end(status)
@@ -121,7 +121,8 @@ class GatewayApp(FastAPI):
 
 
 def _ended_well(noted: Mapping[str, Any]) -> bool:
-    """Not where a stream has ended with an error; other errors are known by their status."""
+    """Whether the answer is a success: false for a stream that ended with an error; other failures
+    have another status."""
     exchange: Exchange | None = noted.get("exchange")
     entry = None if exchange is None else exchange.entry
     return entry is None or entry.row.outcome is Outcome.ANSWERED

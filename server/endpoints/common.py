@@ -84,14 +84,14 @@ async def read_json(request: Request, state: State) -> tuple[dict[str, Any], boo
 
 
 async def read_raw(request: Request, state: State) -> bytes:
-    """The body's bytes. Raises what read_json does, but for InvalidRequestError."""
+    """The bytes of the body. Raises the errors of read_json except InvalidRequestError."""
     limits = state.settings.limits
     arrivals = state.gateway.admission.arrivals
     return await read_body(request, limits.max_body_bytes, limits.body_timeout_s, arrivals)
 
 
 async def parse_json(raw: bytes, state: State) -> tuple[dict[str, Any], bool]:
-    """The rest of read_json. Raises InvalidRequestError."""
+    """Parses the bytes; the second part of read_json. Raises InvalidRequestError."""
     if not is_large(raw):
         return parse_body(raw), False
     return await state.gateway.heavy.run(partial(parse_body, raw)), True

@@ -73,10 +73,10 @@ async def forward(request: Request, caller: Caller, state: State, parser: Parser
     try:
         response = await _answer(request, caller, state, parser, place)
     finally:
-        # a stream counts as under way until its last event is sent
+        # A stream counts as in progress until its last event is sent.
         if not isinstance(response, EventStreamResponse):
             place.leave()
-    # one that joins another needs no place
+    # A request that joins another needs no place.
     return await followed(request, response) if isinstance(response, Recording) else response
 
 

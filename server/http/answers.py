@@ -1,5 +1,5 @@
-"""Answers that another request of the same may join: while they are under way, and for a while
-after. Pure: the time comes in, and what was asked comes as hashes."""
+"""Stores answers that repeated requests may join, while they are in progress and for a while after.
+Pure: the time is an argument, and requests are known only by hashes."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ HEADER: Final = "Idempotency-Key"
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """body: a hash of the caller, the path and the body as it was sent. key: one of the caller and
-    its Idempotency-Key, None without. meaning: of the caller, the path and what the body means,
-    where there is a key. is_retry: the client says that it has sent this before."""
+    """What a request asks for. body: a hash of the caller, the path and the body as it was sent.
+    key: a hash of the caller and its Idempotency-Key, None without one. meaning: a hash of the
+    caller, the path and the normalised body, where there is a key. is_retry: whether the client
+    says that it has sent this before."""
 
     body: bytes
     key: bytes | None = None
@@ -33,8 +34,8 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """How many answers are held, of how many bytes together and each, and how long after they
-    have ended."""
+    """Limits: how many answers are held, their bytes in total and each, and the seconds for which
+    they are held after their end."""
 
     answers: int = 4_096
     bytes: int = 32_000_000
@@ -43,15 +44,15 @@ class Bounds:
 
 
 class Answers:
-    """What was not used for longest goes first. clock: seconds that only grow."""
+    """The stored answers; the least recently used are dropped first. clock: monotonic seconds."""
 
     def __init__(self, clock: Callable[[], float], bounds: Bounds | None = None) -> None:
         self.clock = clock
         self.bounds = Bounds() if bounds is None else bounds
         self._by_key: dict[bytes, Recording] = {}
-        # body, and whether there was a key -> the latest
+        # (body, whether there was a key) -> the latest answer.
         self._by_body: dict[tuple[bytes, bool], Recording] = {}
-        # the one that was used last is the last
+        # The most recently used answer is last.
         self._held: OrderedDict[Recording, Asked] = OrderedDict()
         self._bytes = 0
 
@@ -60,12 +61,12 @@ class Answers:
 
     @property
     def size(self) -> int:
-        """Bytes that are held."""
+        """The bytes that are held."""
         return self._bytes
 
     def find(self, asked: Asked) -> Recording | None:
-        """The answer to be joined. Raises InvalidRequestError where the key was used for another
-        request."""
+        """The answer to be joined; None where there is none. Raises InvalidRequestError where the
+        key was used for another request."""
         found = None if asked.key is None else self._live(self._by_key.get(asked.key))
         if found is not None and self._held[found].meaning != asked.meaning:
             raise InvalidRequestError(
@@ -79,7 +80,7 @@ class Answers:
         return found
 
     def begin(self, asked: Asked) -> Recording:
-        """An answer that others may join from now on."""
+        """Begins an answer that others may join from now on."""
         recording = Recording(self._grew)
         self._held[recording] = asked
         self._bytes += recording.size
@@ -90,7 +91,7 @@ class Answers:
         return recording
 
     def end(self, recording: Recording, *, is_good: bool) -> None:
-        """It is over, and where it is no good one, nobody joins it any more."""
+        """Records the end of an answer; a failed one can no longer be joined."""
         is_whole = recording.end()
         if not is_good or not is_whole:
             self.forget(recording)
@@ -99,7 +100,7 @@ class Answers:
             self._held.move_to_end(recording)
 
     def forget(self, recording: Recording) -> None:
-        """Nobody joins it from now on; safe to call twice."""
+        """Removes an answer, which can no longer be joined; safe to call twice."""
         asked = self._held.pop(recording, None)
         if asked is None:
             return
@@ -111,12 +112,13 @@ class Answers:
             del self._by_key[asked.key]
 
     def sweep(self) -> None:
-        """Forgets what has been held long enough."""
+        """Removes answers whose time has passed."""
         for recording in list(self._held):
             self._live(recording)
 
     def _retried(self, asked: Asked) -> Recording | None:
-        """Two keys are two requests, whatever else a client says."""
+        """The answer of the first attempt, by its body. Two keys mean two requests, whatever else a
+        client says."""
         found = self._live(self._by_body.get((asked.body, False)))
         if found is None and not asked.has_key:
             found = self._live(self._by_body.get((asked.body, True)))

@@ -1,5 +1,5 @@
-"""A request that is sent again joins the first: it is given the same answer, and nothing is sent or
-paid a second time."""
+"""Repeated requests: one that is sent again joins the first. It receives the same answer, and
+nothing is sent to a provider or paid for a second time."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ _KEY: Final = b"idempotency-key"
 _RETRIES: Final = b"x-stainless-retry-count"
 _MOST_CHARS: Final = 255
 _HASH_BYTES: Final = 16
-# Where the state of a request has what it is recorded by.
+# The key in a request's state under which its recorder is found.
 RECORDED: Final = "recorded"
 
 
 def may_be_repeated(request: Request) -> bool:
-    """Whether the client says by a header that it sends requests again."""
+    """Whether a header of the client's says that it repeats requests."""
     raw = request.scope["headers"]
     return find_header(raw, _RETRIES) is not None or find_header(raw, _KEY) is not None
 
 
 class Joining:
-    """What this process has answered lately, for requests that are sent again. outlives_s: how long
-    a request with an Idempotency-Key goes on when everybody who wants its answer has hung up."""
+    """The recent answers of this process, for repeated requests. outlives_s: how many seconds a
+    request with an Idempotency-Key goes on when everybody who waits for its answer has hung up."""
 
     def __init__(self, answers: Answers | None = None, outlives_s: float = 10.0) -> None:
         self.answers = Answers(time.monotonic) if answers is None else answers
@@ -51,8 +51,9 @@ class Joining:
     async def join(
         self, request: Request, caller: str, body: bytes, heavy: Heavy
     ) -> Recording | None:
-        """The answer that the request joins: to be followed at once. None where it is a first one:
-        its own answer is recorded, if others may join it. Raises InvalidRequestError."""
+        """The answer that the request joins, which must be followed at once. None for the first
+        request of its kind: its own answer is recorded, if others may join it. Raises
+        InvalidRequestError."""
         key = _key_in(request.scope["headers"])
         peer = peer_of(request.scope)
         if peer is None:
@@ -60,7 +61,7 @@ class Joining:
         is_retry = _is_retry(request.scope["headers"])
         asking = partial(self._asked, caller, request.scope["path"], body, key, is_retry=is_retry)
         asked = await heavy.run_where(len(body) > LARGE_BYTES, asking)
-        # from here on without a pause: of two requests at once, one is the first
+        # There must be no await from here on: of two simultaneous requests, one is the first.
         found = self.answers.find(asked)
         if found is not None:
             return found
@@ -73,7 +74,7 @@ class Joining:
         return None
 
     def end(self, recording: Recording, *, is_good: bool) -> None:
-        """The first request is over: its answer is kept for a while, where it is a good one."""
+        """Records the end of the first request; a good answer is kept for a while."""
         self.answers.end(recording, is_good=is_good and (recording.status or 500) < 400)
         if self._sweeper is None and len(self.answers) > 0:
             self._sweep_later()
@@ -83,7 +84,7 @@ class Joining:
         self._sweeper = loop.call_later(self.answers.bounds.kept_s, self._sweep)
 
     def _sweep(self) -> None:
-        """Nothing is held for long because nothing else comes."""
+        """Removes expired answers, also where no further request comes."""
         self._sweeper = None
         self.answers.sweep()
         if len(self.answers) > 0:
@@ -107,8 +108,8 @@ class Joining:
 
 
 class First:
-    """The caller's end of a request that others may join, as a Peer: it has hung up when nobody
-    waits for the answer any more. It passes on, and records, what is sent."""
+    """The caller's side of a request that others may join, as a Peer. It counts as hung up when
+    nobody waits for the answer any more. It passes on and records what is sent."""
 
     def __init__(
         self, peer: Peer, send: Send, recording: Recording, answers: Answers, outlives_s: float
@@ -164,7 +165,7 @@ class First:
         return True
 
     async def send(self, message: Message) -> None:
-        """In place of the send that it was made with."""
+        """Sends and records a message; replaces the send function that it was created with."""
         recording = self._recording
         if message["type"] == "http.response.start":
             recording.begin(message["status"], list(message["headers"]))
@@ -179,7 +180,7 @@ class First:
         await self._send(message)
 
     def _over(self) -> None:
-        """The connection is the next request's from now on."""
+        """From now on, the connection belongs to the next request."""
         if not self._has_left:
             self._peer.when_gone(None)
         if self._timer is not None:
@@ -210,7 +211,7 @@ class First:
 
 
 class JoinedResponse(Response):
-    """The answer of a request that was joined, from its first byte."""
+    """The answer of a joined request, from its first byte."""
 
     def __init__(self, recording: Recording, listener: Listener) -> None:
         self.status_code = recording.status or 500
@@ -240,8 +241,8 @@ class JoinedResponse(Response):
 
 
 async def followed(request: Request, recording: Recording) -> Response:
-    """The answer that was joined, once its head is known. Raises ClientDisconnect,
-    OverloadedError where the first request has come to no answer."""
+    """The joined answer, once its head is known. Raises ClientDisconnect, or OverloadedError where
+    the first request came to no answer."""
     listener = recording.enter()
     try:
         await run_while_connected(request, recording.begun)
@@ -268,7 +269,8 @@ def _key_in(raw: RawHeaders) -> str | None:
 
 
 def _as_meant(body: bytes) -> bytes:
-    """The same for two bodies that differ in spaces, escapes or the order of fields alone."""
+    """A normal form of the body: equal for bodies that differ only in spaces, escapes or the order
+    of fields."""
     try:
         return orjson.dumps(orjson.loads(body), option=orjson.OPT_SORT_KEYS)
     except (orjson.JSONDecodeError, orjson.JSONEncodeError):

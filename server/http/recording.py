@@ -1,4 +1,4 @@
-"""An answer as it is sent, for those who join it."""
+"""Records an answer while it is sent, for requests that join it."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import AsyncIterator, Callable
 from typing import Final
 
 RawHeaders = list[tuple[bytes, bytes]]
-# What a piece, and what a recording takes besides its bytes, roughly.
+# The approximate memory of a piece, and of a recording, besides its bytes.
 _PIECE_BYTES: Final = 64
 _OWN_BYTES: Final = 1_000
 
 
 class Listener:
-    """One who has joined. position: how many pieces it has been given."""
+    """A request that has joined. position: how many pieces it has received."""
 
     __slots__ = ("position",)
 
@@ -22,10 +22,11 @@ class Listener:
 
 
 class Recording:
-    """is_open: others may join. Once it is not, no more of it is held than its listeners still
-    have to read. is_broken: it has ended in the middle. ended_s: when it ended well.
+    """A recorded answer. is_open: whether others may join. Once it is closed, only the part that
+    its listeners still have to read is held. is_broken: whether it ended in the middle. ended_s:
+    when it ended properly.
 
-    grew: is told by how many bytes an open one has grown.
+    grew: called with the number of bytes by which an open recording has grown.
     """
 
     __slots__ = (
@@ -60,33 +61,33 @@ class Recording:
         self._waiting: list[asyncio.Future[None]] = []
 
     def begin(self, status: int, headers: RawHeaders) -> None:
-        """The head of the answer."""
+        """Records the head of the answer."""
         self.status, self.headers = status, headers
         self._wake()
         self._add(sum(len(name) + len(value) for name, value in headers))
 
     def add(self, piece: bytes) -> None:
-        """The next of the body."""
+        """Records the next piece of the body."""
         if self.is_open or self.listeners:
             self._pieces.append(piece)
             self._wake()
             self._add(len(piece) + _PIECE_BYTES)
 
     def complete(self) -> None:
-        """Nothing more comes."""
+        """Records that the body is complete."""
         self.is_over = True
         self._wake()
 
     def end(self) -> bool:
-        """Nothing more comes; whether it is a whole answer."""
+        """Records the end of the request; returns whether the answer is complete."""
         if not self.is_over:
             self.is_broken = True
             self.complete()
         return not self.is_broken
 
     async def pace(self) -> None:
-        """What is held no longer is read by everybody who has joined before more of it comes: a
-        slow one would else have all of it pile up here."""
+        """Waits, once the recording is closed, until all listeners have read what is held:
+        otherwise all of it would accumulate for a slow one."""
         while not self.is_open and any(who.position < self._n_pieces for who in self.listeners):
             await self._change()
         if not self.is_open:
@@ -94,13 +95,13 @@ class Recording:
             self._pieces.clear()
 
     def enter(self) -> Listener:
-        """To be called while it is open."""
+        """Adds a listener; may be called only while the recording is open."""
         listener = Listener()
         self.listeners.add(listener)
         return listener
 
     def leave(self, listener: Listener) -> None:
-        """Safe to call twice."""
+        """Removes a listener; safe to call twice."""
         if listener in self.listeners:
             self.listeners.discard(listener)
             self._wake()
@@ -112,7 +113,7 @@ class Recording:
             await self._change()
 
     async def pieces(self, listener: Listener) -> AsyncIterator[bytes]:
-        """The body from its first byte, as it comes."""
+        """The body from its first byte, as it arrives."""
         while True:
             while listener.position < self._n_pieces:
                 piece = self._pieces[listener.position - self._dropped]
@@ -146,4 +147,4 @@ class Recording:
 
 
 def _nothing() -> None:
-    """Nobody is to be told."""
+    """Does nothing: nobody has to be told."""
