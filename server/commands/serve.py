@@ -170,7 +170,9 @@ def check_shared(settings: Settings) -> None:
     """Raises ConfigError for state that several processes would have to share and cannot."""
     keys = settings.auth.keys
     limited = [k for k in keys if k.budget_usd or k.requests_per_minute or k.tokens_per_minute]
-    if (settings.routing.window_budgets or limited) and redis_url(settings.redis) is None:
+    limited += [k for k in keys if k.session_budget_usd is not None]
+    shared = settings.routing.window_budgets or settings.routing.sessions.budget_usd is not None
+    if (shared or limited) and redis_url(settings.redis) is None:
         raise ConfigError(
             "--workers: each worker would keep budgets and rates of its own, and together they "
             "would spend several times as much: set redis.url, or use one worker"

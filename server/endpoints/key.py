@@ -33,7 +33,8 @@ async def key(caller: CallerDep, state: StateDep) -> Response:
     budget_usd: the key's budget, in any window_s or, without it, in total; spent_usd and
     reserved_usd are the parts in use. Without a budget, spent_usd is the spend of the last 30 days.
     left_usd: what the next requests may cost together, counting all windows; null where nothing
-    limits it. max_request_usd: what one request may cost. windows: all windows that count this key
+    limits it. max_request_usd, session_budget_usd: what one request, or one session, may cost.
+    windows: all windows that count this key
     alone.
     """
     try:
@@ -48,6 +49,7 @@ async def key(caller: CallerDep, state: StateDep) -> Response:
         "admin": caller.admin,
         "models": None if caller.models is None else sorted(caller.models),
         "max_request_usd": _money(limits.max_request_usd),
+        "session_budget_usd": _money(limits.session_budget_usd),
         "budget_usd": _money(limits.budget_usd),
         "window_s": limits.window_s,
         "spent_usd": _money(spent),

@@ -182,7 +182,7 @@ class Planner:
         session = self.jobs.terms(None if direct else visit, options.seed, budget, purse)
         allowed = None if direct else allowed_by(options, rules, caller, self.catalogue)
         effort = effort_asked(request.native or request.body)
-        if has_purse and shape.max_output_tokens is not None:
+        if (has_purse or hard) and shape.max_output_tokens is not None:
             shape = replace(shape, thinkers=tuple(self._thoughts_at(effort)))
         routing = RoutingRequest(
             shape=shape,

@@ -66,6 +66,8 @@ def _bounds(settings: Settings) -> Iterator[tuple[str, Sequence[str] | None]]:
     routing = settings.routing
     if routing.window_budgets:
         yield "routing.window_budgets", None
+    if routing.sessions.budget_usd is not None:
+        yield "routing.sessions.budget_usd", None
     places = {"routing": (routing, routing.models)} | {
         f"routing.profiles.{name}": (own, routing.rules(name).models)
         for name, own in routing.profiles.items()
@@ -75,6 +77,6 @@ def _bounds(settings: Settings) -> Iterator[tuple[str, Sequence[str] | None]]:
             if getattr(rules, key) is not None:
                 yield f"{place}.{key}", models
     for caller in settings.auth.keys:
-        for key in ("budget_usd", "usd_per_win", "max_request_usd"):
+        for key in ("budget_usd", "usd_per_win", "max_request_usd", "session_budget_usd"):
             if getattr(caller, key) is not None:
                 yield f"auth.keys.{caller.name}.{key}", caller.models

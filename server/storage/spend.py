@@ -12,10 +12,12 @@ from sqlalchemy import (
     ColumnElement,
     Select,
     Table,
+    Text,
     case,
     delete,
     func,
     insert,
+    literal_column,
     select,
     union_all,
     update,
@@ -34,8 +36,10 @@ _BY: Final = {
     "provider": "provider",
     "outcome": "outcome",
 }
-GROUPS: Final = (*_BY, "day", "tag")
+GROUPS: Final = (*_BY, "day", "tag", "session")
 UNTAGGED: Final = "(no tag)"
+# Sessions are named by a keyed hash, and only where they have a name or a budget.
+NO_SESSION: Final = "(no session)"
 TAGS_OVERLAP: Final = (
     "a request with several tags is counted under each of them, and once in the total"
 )
@@ -102,6 +106,9 @@ def _sums(table: Table, by: str) -> Select[Any]:
     """Sums over attempts or totals: the group, the number, the cost, its estimated part, and
     tokens."""
     group: Any = table.c[_BY[by]] if by in _BY else _day(table)
+    if by == "session":
+        none: Any = literal_column(f"'{NO_SESSION}'", Text)
+        group = func.coalesce(table.c.session, none) if table is attempts else none
     is_estimate = table.c.cost_source == CostSource.ESTIMATE.value
     return select(
         group.label("spent_by"),

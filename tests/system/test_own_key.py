@@ -28,6 +28,7 @@ KEYS = """
 auth:
   keys:
     - {name: a, key_env: A, budget_usd: 0.05, window_s: 3600, max_request_usd: 0.03, models: [dear],
+       session_budget_usd: 0.04,
        requests_per_minute: 600, tokens_per_minute: 90000, expires_at: "2999-01-01T00:00:00Z"}
     - {name: b, key_env: B, admin: true}
 """
@@ -76,6 +77,7 @@ def test_limits_spend_and_what_is_left(provider: FakeProvider, counted_in: str) 
         "admin": False,
         "models": ["dear"],
         "max_request_usd": Decimal("0.03"),
+        "session_budget_usd": Decimal("0.04"),
         "budget_usd": Decimal("0.05"),
         "window_s": 3600,
         "spent_usd": 3 * COST,

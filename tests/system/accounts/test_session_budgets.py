@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import sqlite3
 import time
@@ -18,6 +19,8 @@ from fake_provider import Behaviour, FakeProvider
 from live_gateway import LiveGateway, config_for
 from serve_process import ServeProcess
 from services import PostgresServer, RedisServer
+
+from server.cli import main
 
 HELLO = {"model": "dear", "messages": [{"role": "user", "content": "Hello there"}]}
 CAPPED = HELLO | {"max_tokens": 110}
@@ -218,6 +221,46 @@ def test_the_end_of_a_job_is_cheap_before_it_is_refused(provider: FakeProvider) 
     until = models.index("refused") if "refused" in models else len(models)
     assert models[until - 1] != "dear"
     assert models[:until] == sorted(models[:until], key=["dear", "middle", "cheap"].index)
+
+
+def test_spend_is_told_by_session(
+    provider: FakeProvider, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    provider.script("up-dear", Behaviour(usage=USAGE))
+    config = config_for(provider.base_url, f'storage: {{url: "sqlite:///{tmp_path}/p2l.db"}}')
+    (tmp_path / "config.yaml").write_text(config)
+    with LiveGateway(config, ENVIRON) as live:
+        for session in ("one", "one", "two", None):
+            post(live, session=session, budget=None)
+    assert main(["spend", "--by", "session", "--json", "--config", f"{tmp_path}/config.yaml"]) == 0
+    told = json.loads(capsys.readouterr().out)["data"]
+    assert sorted(row["attempts"] for row in told) == [1, 1, 2]
+    assert [row["attempts"] for row in told if row["group"] == "(no session)"] == [1]
+
+
+def test_a_hard_budget_lowers_a_larger_cap_too(provider: FakeProvider) -> None:
+    hard = {"x-cost-budget": "0.05", "x-cost-budget-mode": "hard"}
+    with LiveGateway(config_for(provider.base_url), ENVIRON) as live:
+        answer = post(live, HELLO | {"max_tokens": 128_000}, budget=None, **hard)
+    cap = int(answer.headers["x-p2l-max-output-tokens"])
+    assert 3_000 <= cap <= 0.05 / 15e-6
+    assert provider.chats[0].body["max_tokens"] == cap
+
+
+@pytest.mark.parametrize("path", ["messages", "responses"])
+def test_the_other_surfaces_have_budgets_too(provider: FakeProvider, path: str) -> None:
+    provider.script("up-dear", Behaviour(usage=USAGE))
+    bodies = {
+        "messages": {"model": "dear", "max_tokens": 110, "messages": HELLO["messages"]},
+        "responses": {"model": "dear", "max_output_tokens": 110, "input": "Hello there"},
+    }
+    headers = {"x-session-id": "job", "x-session-budget": "0.003"}
+    config = config_for(provider.base_url)
+    with LiveGateway(config, ENVIRON) as live, httpx.Client(trust_env=False, timeout=20) as http:
+        url = f"{live.url}/v1/{path}"
+        first, refused = (http.post(url, json=bodies[path], headers=headers) for _ in range(2))
+    assert first.headers["x-p2l-session-left-usd"] == "0.0015"
+    assert (refused.status_code, refused.headers["x-should-retry"]) == (429, "false")
 
 
 # In several processes.
