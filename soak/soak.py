@@ -103,15 +103,25 @@ class Load:
     async def one(self) -> None:
         body, headers = self._request()
         try:
-            answer = await self._http.post(
-                f"{self._url}/v1/chat/completions", json=body, headers=headers
-            )
-            outcome = _outcome(answer, body["stream"])
+            outcome = await self._asked(body, headers)
         except httpx.HTTPError as error:
             outcome = f"broken promise: {type(error).__name__}"
         self._soak.outcomes[outcome] += 1
         if outcome.startswith("broken"):
             self._soak.broken_promises.append(outcome)
+
+    async def _asked(self, body: dict[str, Any], headers: dict[str, str]) -> str:
+        """A stream that fails ends with an error event, after which the connection is broken."""
+        url, content, broke = f"{self._url}/v1/chat/completions", bytearray(), False
+        async with self._http.stream("POST", url, json=body, headers=headers) as answer:
+            try:
+                async for chunk in answer.aiter_bytes():
+                    content += chunk
+            except httpx.RemoteProtocolError:
+                if not body["stream"]:
+                    raise
+                broke = True
+        return _outcome(answer.status_code, content.decode(), body["stream"], broke)
 
     async def closed(self, seconds: float, workers: int) -> float:
         """Requests per second with so many always under way."""
@@ -159,19 +169,19 @@ class Load:
         return body, dict(rng.choice(budgets))
 
 
-def _outcome(answer: httpx.Response, stream: bool) -> str:
-    if answer.status_code in PROMISED:
-        return f"{answer.status_code} {answer.json()['error']['code']}"
-    if answer.status_code != 200:
-        return f"broken promise: {answer.status_code}"
+def _outcome(status: int, text: str, stream: bool, broke: bool) -> str:
+    if status in PROMISED:
+        return f"{status} {json.loads(text)['error']['code']}"
+    if status != 200:
+        return f"broken promise: {status}"
     if not stream:
-        whole = answer.json()["choices"][0]["message"]["content"] == "".join(TEXTS)
+        whole = json.loads(text)["choices"][0]["message"]["content"] == "".join(TEXTS)
         return "200" if whole else "broken promise: another text"
-    events = [line[6:] for line in answer.text.split("\n") if line.startswith("data: ")]
-    if events[-1] == "[DONE]":
-        return "200 streamed"
-    last = json.loads(events[-1])
-    return "200 with an error event" if "error" in last else "broken promise: a silent end"
+    events = [line[6:] for line in text.split("\n") if line.startswith("data: ")]
+    if events and events[-1] == "[DONE]":
+        return "broken promise: a break after the end" if broke else "200 streamed"
+    has_error = bool(events) and "error" in json.loads(events[-1])
+    return "200 with an error event" if has_error else "broken promise: a silent end"
 
 
 def run(minutes: float, folder: Path, *, share: float = 0.8, faults: float = 0.05) -> Soak:
