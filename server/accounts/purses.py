@@ -63,7 +63,7 @@ class Purses:
         self._windows = windows
         self._clock = clock
         self._key: bytes | None = None
-        self._known: OrderedDict[str, _Known] = OrderedDict()
+        self.known: OrderedDict[str, _Known] = OrderedDict()
         self._loading = asyncio.Lock()
         windows.on_session = self.settled
 
@@ -80,14 +80,14 @@ class Purses:
         """The purse that a request spends from; None where nothing has to be counted. name: the
         name of its session, where it has one; seed: that of the session it was assigned to without
         a name. Raises OverloadedError."""
-        if name is None and self.limit(caller, given_usd) is None and not self._known:
+        if name is None and self.limit(caller, given_usd) is None and not self.known:
             return None
         if self._key is None and not await self._load(caller, given_usd):
             return None
         if name is None:
             name = f"\0{secrets.randbits(63) if seed is None else seed}"
         session = self._hash(caller.name, name)
-        known = self._known.get(session)
+        known = self.known.get(session)
         last_usd = given_usd
         if last_usd is None and known is not None:
             last_usd = known.given_usd
@@ -103,25 +103,25 @@ class Purses:
         on."""
         if purse.spec is None:
             return
-        known = self._known.get(purse.session)
+        known = self.known.get(purse.session)
         if known is None:
-            known = self._known[purse.session] = _Known()
-            if len(self._known) > _MOST:
-                self._known.popitem(last=False)
-        self._known.move_to_end(purse.session)
+            known = self.known[purse.session] = _Known()
+            if len(self.known) > _MOST:
+                self.known.popitem(last=False)
+        self.known.move_to_end(purse.session)
         if purse.given_usd is not None:
             known.given_usd = purse.given_usd
 
     def settled(self, session: str, spent: int) -> None:
         """Records that an attempt has ended. spent: nanodollars settled in the session so far."""
-        known = self._known.get(session)
+        known = self.known.get(session)
         if known is not None:
             known.spent = spent
             known.requests += 1
 
     def has_budget(self, session: str) -> bool:
         """Whether a request of the session has had a budget."""
-        return session in self._known
+        return session in self.known
 
     async def _load(self, caller: Caller, given_usd: Decimal | None) -> bool:
         """Whether sessions can be identified already. Raises OverloadedError where they must be and
@@ -143,7 +143,7 @@ class Purses:
                 row = {"name": SESSION_KEY, "updated_at": now_us, "document": shared}
                 self._store.put(Kind.STATE, row)
             for session, budget_pico in list(given.items())[-_MOST:]:
-                self._known[session] = _Known(usd(budget_pico))
+                self.known[session] = _Known(usd(budget_pico))
             self._key = bytes.fromhex(shared)
             return True
 

@@ -114,7 +114,11 @@ class Jobs:
         elif is_wanted:
             prefixes = tell()
             visit = look(prefixes.messages)
-        if purses is None:
+        own_usd = caller.limits.session_budget_usd if given_usd is None else given_usd
+        # most requests have no session's money: nothing more is called for them
+        if purses is None or (
+            name is None and own_usd is None and purses.default_usd is None and not purses.known
+        ):
             return prefixes, visit, None
         seed = None if visit is None else visit.session.seed
         return prefixes, visit, await purses.of(caller, name, seed, given_usd)
