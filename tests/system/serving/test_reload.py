@@ -108,6 +108,10 @@ def in_jobs(name: str) -> Callable[[State], object]:
     return lambda state: getattr(state.gateway.planner.jobs._rules, name)
 
 
+def session_budget(state: State) -> object:
+    return state.gateway.accounts.purses.default_usd  # type: ignore[union-attr]
+
+
 def breaker(name: str) -> Callable[[State], object]:
     return lambda state: getattr(state.gateway.health.rules, name)
 
@@ -174,6 +178,7 @@ FOLLOWED: dict[str, tuple[str, object, Callable[[State], object], object]] = {
             (f"routing.sessions.{name}", "", value, in_jobs(name), value)
             for name, value in (("enabled", False), ("ttl_s", 60.0), ("tool_loop", "free"))
         ),
+        ("routing.sessions.budget_usd", "", 2.5, session_budget, Decimal("2.5")),
         *(
             (f"routing.constraints.{name}", "routing.constraints", ROWS, found, expected)
             for name, found, expected in (
