@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi.routing import APIRoute
 
 from server.endpoints import inference
+from server.wire.surface import Surface
 
 
 def test_what_is_documented_is_what_runs() -> None:
@@ -14,4 +15,4 @@ def test_what_is_documented_is_what_runs() -> None:
         if isinstance(route, APIRoute)
     }
     assert inference.FORWARDING.items() <= documented.items()
-    assert len(inference.FORWARDING) == 5
+    assert len(inference.FORWARDING) == len(Surface)
