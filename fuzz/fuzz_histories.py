@@ -165,6 +165,9 @@ def goes_on(before: Sequence[Any], now: Sequence[Any]) -> bool:
     old, new = _parts(last), _parts(again)
     if old[-1:] == [EMPTY]:
         old = old[:-1]
+    elif old and isinstance(old[-1], str):
+        # the empty message was joined to the words before it
+        old[-1] = old[-1].removesuffix(f"\n\n{EMPTY}")
     if all(isinstance(part, str) for part in old):
         # the words of two messages in one, as one text or as several
         texts = "\n\n".join(part for part in new if isinstance(part, str))
