@@ -62,7 +62,8 @@ def output_items() -> st.SearchStrategy[list[dict[str, Any]]]:
             "content": [{"type": "output_text", "text": text, "annotations": [], "logprobs": []}],
             **({} if phase is None else {"phase": phase}),
         },
-        WORDS.filter(bool),
+        # blank messages say nothing, and are left out of what is sent
+        WORDS.filter(str.strip),
         st.sampled_from([None, "commentary"]),
     )
     called = st.builds(
