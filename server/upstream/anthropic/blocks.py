@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from server.adapting.stand_ins import EMPTY
 from server.upstream.anthropic.native import Own
 from server.upstream.dialect import (
     InexpressibleError,
@@ -40,7 +41,10 @@ def system_and_turns(
             turns[-1]["content"] += blocks
         elif blocks:
             turns.append({"role": role, "content": blocks})
-    if turns[-1]["role"] != "user":
+        elif role == "user":
+            # spaces alone are no text that the provider takes
+            turns.append({"role": role, "content": [{"type": "text", "text": EMPTY}]})
+    if not turns or turns[-1]["role"] != "user":
         # The model would continue the assistant's text instead of answering it.
         raise InexpressibleError("a conversation that ends with the assistant")
     return system, turns

@@ -45,9 +45,10 @@ def without_lost_thinking(body: Mapping[str, Any], facts: Thinking) -> Mapping[s
     """The body without thinking, for this request only, where the model would refuse it: the last
     turn called tools, and the thoughts before the calls are missing."""
     thinking = body.get("thinking")
-    if not isinstance(thinking, Mapping) or thinking.get("type") not in _THINKING:
+    kind = thinking.get("type") if isinstance(thinking, Mapping) else None
+    if not isinstance(kind, str) or kind not in _THINKING:
         return body
-    if not facts.tool_turns_need_thoughts and thinking["type"] == "adaptive":
+    if not facts.tool_turns_need_thoughts and kind == "adaptive":
         return body
     if facts.off == "cannot" or not _lacks_its_thoughts(body["messages"]):
         return body
