@@ -15,7 +15,7 @@ from services import PostgresServer, RedisServer, postgres_server, redis_server
 
 @pytest.fixture(scope="session", autouse=True)
 def data_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """What lies in the user's own data folder is no part of a test."""
+    """No test reads the data folder of whoever runs it, or writes into the ledger there."""
     home = tmp_path_factory.mktemp("data-home")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_DATA_HOME", str(home))
@@ -25,14 +25,6 @@ def data_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     return "asyncio"
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _own_ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """No test writes into the ledger of whoever runs it."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data_home")))
-        yield
 
 
 @pytest.fixture(scope="session")

@@ -121,8 +121,8 @@ class Store:
         self._started = True
 
     async def open(self, row: Attempt) -> None:
-        """Returns once the row would survive the death of the process. Raises StorageRefusedError.
-        Returns once the row would survive the death of the process. Raises StorageRefusedError."""
+        """Returns once the row would survive the death of the process. Raises
+        StorageRefusedError."""
         self._check()
         self._put(Kind.OPEN, attempt_row(row, self.instance), must_spool=True)
         if self._spool is not None:

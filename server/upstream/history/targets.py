@@ -9,6 +9,7 @@ from server.upstream.history.rules import Rules
 from server.upstream.tool_ids import anthropic_id, mistral_id, openai_id, responses_id
 
 _BASIC: Final = frozenset({"role", "content", "tool_calls"})
+_OPENAI: Final = _BASIC | {"audio", "function_call", "name", "refusal"}
 _OTHERS: Final = frozenset({"role", "content", "name", "tool_call_id"})
 _CALL: Final = frozenset({"id", "type", "function"})
 _MARKS: Final = frozenset({"cache_control", "prompt_cache_breakpoint"})
@@ -17,7 +18,7 @@ _MARKS: Final = frozenset({"cache_control", "prompt_cache_breakpoint"})
 OPENAI: Final = Rules(
     kept_of_others=_OTHERS,
     system="anywhere",
-    kept=_BASIC | {"audio", "function_call", "name", "refusal"},
+    kept=_OPENAI,
     call_fields=_CALL | {"custom"},
     part_fields_refused=frozenset({"cache_control"}),
     call_id=openai_id,
@@ -27,17 +28,10 @@ OPENAI: Final = Rules(
     json_arguments=False,
 )
 # OpenAI's Responses API: it has another limit for ids, and reads the sealed reasoning.
-RESPONSES: Final = Rules(
-    kept_of_others=_OTHERS,
-    system="anywhere",
-    kept=_BASIC | {"audio", "function_call", "name", "reasoning_details", "refusal"},
-    call_fields=OPENAI.call_fields,
-    part_fields_refused=OPENAI.part_fields_refused,
+RESPONSES: Final = replace(
+    OPENAI,
+    kept=_OPENAI | {"reasoning_details"},
     call_id=responses_id,
-    takes_refusals=True,
-    user_first=False,
-    takes_empty=True,
-    json_arguments=False,
     opens_seals=True,
 )
 # Forwards conversations to providers of all kinds, including cache marks and reasoning.
