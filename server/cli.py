@@ -15,35 +15,11 @@ from importlib.metadata import version
 from typing import Final
 
 from p2l_model.errors import CheckpointError, DataError, ExtraMissingError, P2LError
+from server.commands.verbs import VERBS
 
 FAILED: Final = 1
 BAD_INPUT: Final = 2
 
-_VERBS: Final = {
-    "serve": "the gateway",
-    "model": "the P2L service: leaderboards over HTTP",
-    "check": "read the configuration and say what would be routed",
-    "leaderboard": "the leaderboard of a prompt",
-    "route": "the decision for a prompt, dry",
-    "train": "train a checkpoint on votes and scores",
-    "evaluate": "compare a checkpoint with one leaderboard for all prompts",
-    "aggregate": "the leaderboard of a distribution of prompts, with intervals",
-    "assess": "what a new model is worth: its place, its prompts, what it would save",
-    "watch": "does live feedback still agree with what was predicted?",
-    "strengths": "where each model is stronger or weaker than it is overall",
-    "scaling": "how the loss falls with votes and with the size of the model",
-    "onboard": "add a model to a checkpoint from few votes",
-    "simulate": "what the router would have scored and cost on graded answers",
-    "spend": "what was spent, by key, model, provider or day",
-    "reconcile": "compare the ledger with a provider's usage export, and correct it",
-    "facts": "what is known of models: limits, prices, what they refuse; renew it from a file",
-    "keys": "API keys: create, list, revoke",
-    "feedback": "export feedback as training data",
-    "migrate": "bring the database's schema up to date",
-    "replay": "compute a decision again from its receipt",
-    "export": "the CPU engine's artefact of a checkpoint, with what it changes measured",
-    "import": "a reference (lmarena/p2l) checkpoint into ours",
-}
 # These subcommands compute for one prompt at a time.
 _BY_THE_PROMPT: Final = frozenset({"serve", "model", "leaderboard", "route"})
 # A module cannot have the name of this subcommand.
@@ -71,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except P2LError as error:
         return _say(error, FAILED)
     except KeyboardInterrupt:
-        return _say("stopped; a run of train goes on where it stopped", FAILED)
+        return _say("stopped; the same train command goes on where it stopped", FAILED)
 
 
 def _parser(verb: str | None) -> argparse.ArgumentParser:
@@ -82,13 +58,20 @@ def _parser(verb: str | None) -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {version('p2l-router')}")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB")
-    for name, summary in _VERBS.items():
-        sub = verbs.add_parser(name, help=summary, description=summary)
+    for name, (summary, example) in VERBS.items():
+        sub = verbs.add_parser(
+            name,
+            help=summary,
+            description=summary,
+            epilog=f"Example:\n  p2l-router {example}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
         if name != verb:
             continue
         module = importlib.import_module(f"server.commands.{_MODULES.get(name, name)}")
         module.add_arguments(sub)
-        sub.add_argument("--json", action="store_true", help="one JSON document on standard output")
+        sub.add_argument("--json", action="store_true",
+                         help="Print one JSON document on standard output.")  # fmt: skip
         sub.set_defaults(run=module.run)
     return parser
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from server.commands.flags import add_config
+
 Actions = Any
 
 
 def actions_of(parser: argparse.ArgumentParser) -> Actions:
     """Adds a place for actions to a subcommand."""
-    parser.add_argument("--config", help="YAML (env: P2L_CONFIG)")
+    add_config(parser)
     return parser.add_subparsers(dest="action", metavar="ACTION", required=True)
 
 
@@ -18,6 +20,7 @@ def add_action(actions: Actions, name: str, summary: str) -> argparse.ArgumentPa
     """Adds an action; the subcommand's own flags may also follow it."""
     parser: argparse.ArgumentParser = actions.add_parser(name, help=summary, description=summary)
     absent = argparse.SUPPRESS
-    parser.add_argument("--config", default=absent, help="YAML (env: P2L_CONFIG)")
-    parser.add_argument("--json", action="store_true", default=absent, help="one JSON document")
+    add_config(parser, default=absent)
+    parser.add_argument("--json", action="store_true", default=absent,
+                        help="Print one JSON document.")  # fmt: skip
     return parser

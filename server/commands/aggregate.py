@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from server.commands.flags import add_resamples
 from server.commands.outputs import check_writable, print_table, write_csv
 from server.commands.progress import progress_bars
 from server.commands.prompt_source import (
@@ -31,29 +32,39 @@ _COLUMNS = ("group", "rank", "rank_low", "rank_high", "model", "coefficient", "c
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags."""
     add_prompts_arguments(parser)
-    parser.add_argument("--by", metavar="COLUMN", help="a leaderboard for each of its values too")
+    parser.add_argument("--by", metavar="COLUMN",
+                        help="Also compute a leaderboard for each value of "
+                             "this column.")  # fmt: skip
     parser.add_argument("--user", metavar="COLUMN",
-                        help="a leaderboard for each user too, drawn to all users' as far as so "
-                             "few prompts ask for")  # fmt: skip
-    parser.add_argument("--top", type=int, metavar="N", help="only the best N in the table")
-    parser.add_argument("--csv", metavar="FILE", help="all rows, one per group and model")
-    parser.add_argument("--png", metavar="FILE", help="a picture (needs the extra analysis)")
-    parser.add_argument("--resamples", type=int, default=500, metavar="N",
-                        help="of the bootstrap; 0: no intervals (default: 500)")  # fmt: skip
+                        help="Also compute a leaderboard for each user in this column. The fewer "
+                             "prompts a user has, the closer it stays to the leaderboard of "
+                             "all.")  # fmt: skip
+    parser.add_argument("--top", type=int, metavar="N", help="Show only the N best models.")
+    parser.add_argument("--csv", metavar="FILE",
+                        help="Write all rows there, one for each group and model.")  # fmt: skip
+    parser.add_argument("--png", metavar="FILE",
+                        help="Draw a picture there. It needs the extra named "
+                             "analysis.")  # fmt: skip
+    add_resamples(parser, 500, "0 leaves the intervals out.")
     parser.add_argument("--blocks", type=int, default=100, metavar="N",
-                        help="of prompts, which are resampled (default: 100)")  # fmt: skip
+                        help="How many blocks of prompts are resampled "
+                             "(default: 100).")  # fmt: skip
     _add_ray_arguments(parser)
     parser.add_argument("--work", metavar="DIR",
-                        help="keep what is done there; the same command then goes on")  # fmt: skip
+                        help="Keep intermediate results in this folder, so that the same command "
+                             "can go on after a stop.")  # fmt: skip
 
 
 def _add_ray_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--replicas", type=int, metavar="N",
-                        help="score on a Ray cluster (RAY_ADDRESS, else this machine) with N "
-                             "processes; --prompts may be a folder; needs --work")  # fmt: skip
-    parser.add_argument("--gpus", type=float, default=0.0, metavar="G", help="of each replica")
+                        help="Compute with N processes of a Ray cluster (the one at RAY_ADDRESS, "
+                             "or else this machine). --prompts may then be a folder. It needs "
+                             "--work.")  # fmt: skip
+    parser.add_argument("--gpus", type=float, default=0.0, metavar="G",
+                        help="How many GPUs each replica gets (default: 0).")  # fmt: skip
     parser.add_argument("--part-rows", type=int, default=65_536, metavar="N",
-                        help="that a replica takes at a time (default: 65536)")  # fmt: skip
+                        help="How many rows a replica takes at a time "
+                             "(default: 65536).")  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> int:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from server.commands.flags import add_resamples, add_score_range
 from server.commands.outputs import print_table
 from server.commands.progress import progress_bars
 from server.commands.prompt_source import (
@@ -26,18 +27,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags."""
     add_prompts_arguments(parser)
     parser.add_argument("--model", required=True, metavar="M",
-                        help="on the checkpoint's leaderboard (see onboard)")  # fmt: skip
+                        help="The model to assess. It must be on the checkpoint's leaderboard; "
+                             "onboard adds it.")  # fmt: skip
     parser.add_argument("--by", metavar="COLUMN",
-                        help="the prompts' categories (default: found by clustering)")  # fmt: skip
-    parser.add_argument("--clusters", type=int, metavar="N", help="how many to find")
+                        help="The column with the category of each prompt (default: categories "
+                             "are found by clustering).")  # fmt: skip
+    parser.add_argument("--clusters", type=int, metavar="N",
+                        help="How many clusters to find (default: 8, or fewer for few "
+                             "prompts).")  # fmt: skip
     parser.add_argument("--examples", type=int, default=2, metavar="N",
-                        help="prompts shown of each category in JSON (default: 2)")  # fmt: skip
-    parser.add_argument("--resamples", type=int, default=300, metavar="N", help="(default: 300)")
+                        help="How many prompts of each category to show in the JSON "
+                             "(default: 2).")  # fmt: skip
+    add_resamples(parser, 300)
     parser.add_argument("--scores", nargs="+", metavar="PATH",
-                        help="graded answers of the model and of others on the same prompts: adds "
-                             "what it would save (see simulate)")  # fmt: skip
-    parser.add_argument("--prices", metavar="F", help="CSV, where the scores have no cost_usd")
-    parser.add_argument("--score-range", metavar="LO,HI", help="of score files (default: 0,1)")
+                        help="Graded answers of this model and of others to the same prompts. "
+                             "With them, also say what the model would save.")  # fmt: skip
+    parser.add_argument("--prices", metavar="F",
+                        help="A CSV file of prices, which is needed where the scores have no "
+                             "cost_usd (see simulate).")  # fmt: skip
+    add_score_range(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -17,6 +17,7 @@ from server.build import settings_from, surely_known_to
 from server.catalogue.auto_models import takes_all, with_auto_models
 from server.catalogue.cards import Coverage, build_catalogue, coverage
 from server.catalogue.provider_lists import ListError, offered_models
+from server.commands.flags import add_config
 from server.config.configured_facts import book_of
 from server.config.environment import variable
 from server.config.file import ConfigError
@@ -32,10 +33,11 @@ from server.upstream.networks import network_lines, network_report
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags."""
-    parser.add_argument("--config", help="YAML (env: P2L_CONFIG)")
+    add_config(parser)
     parser.add_argument(
         "--connect", action="store_true",
-        help="also try storage, Redis and providers' hosts; no key is sent",
+        help="Also connect to the storage, to Redis and to the hosts of the providers. No key is "
+             "sent.",
     )  # fmt: skip
 
 

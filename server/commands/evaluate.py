@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from server.commands.datasets import data_files, score_range
 from server.commands.evaluate_table import table
+from server.commands.flags import add_checkpoint, add_engine, add_score_range, add_seed
 from server.commands.progress import progress_bars
 
 if TYPE_CHECKING:
@@ -22,19 +23,23 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags."""
-    parser.add_argument("--checkpoint", default="bundled")
+    add_checkpoint(parser)
     parser.add_argument("--data", nargs="+", required=True, metavar="PATH",
-                        help="files, or folders with *.validation.parquet")  # fmt: skip
+                        help="Files of votes or graded answers, or folders with "
+                             "*.validation.parquet.")  # fmt: skip
     parser.add_argument("--train-data", nargs="+", metavar="PATH",
-                        help="files, or folders with *.train.parquet: adds a leaderboard per "
-                             "category, fitted on them, to compare with")  # fmt: skip
+                        help="Training files, or folders with *.train.parquet. With them, also "
+                             "compare with one leaderboard per category, fitted on "
+                             "them.")  # fmt: skip
     parser.add_argument("--compare", metavar="CHECKPOINT",
-                        help="another checkpoint, on the votes that both know")  # fmt: skip
+                        help="Also compare with another checkpoint, on the votes that both can "
+                             "predict.")  # fmt: skip
     parser.add_argument("--out", metavar="DIR",
-                        help="where to write evaluation.json and reliability.png")  # fmt: skip
-    parser.add_argument("--engine", default="auto", choices=["auto", "onnx", "torch"])
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--score-range", metavar="LO,HI", help="of score files (default: 0,1)")
+                        help="Write evaluation.json and reliability.png to this "
+                             "folder.")  # fmt: skip
+    add_engine(parser)
+    add_seed(parser)
+    add_score_range(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from p2l_model.errors import CheckpointError, P2LError
+from server.commands.flags import add_config
 from server.commands.progress import progress_bars
 from server.commands.prompts import read_file
 
@@ -27,20 +28,23 @@ class ExportRefusedError(P2LError):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags."""
-    parser.add_argument("--checkpoint", required=True, help="a folder, or bundled")
-    parser.add_argument("--out", required=True, help="the checkpoint folder to write")
+    parser.add_argument("--checkpoint", required=True, metavar="DIR",
+                        help="A checkpoint folder, or the word bundled.")  # fmt: skip
+    parser.add_argument("--out", required=True, metavar="DIR",
+                        help="The checkpoint folder to write.")  # fmt: skip
     parser.add_argument("--precision", default="int8", choices=["int8", "fp32"],
-                        help="of the arithmetic (default: int8)")  # fmt: skip
+                        help="The precision of the arithmetic (default: int8).")  # fmt: skip
     parser.add_argument("--prompts", metavar="F",
-                        help="what to measure on: JSONL with prompt or messages per line "
-                             "(default: 60 of many kinds that come with us)")  # fmt: skip
-    parser.add_argument("--config", metavar="F",
-                        help="whose models and prices the decisions are made with (default: as "
-                             "serve without one)")  # fmt: skip
+                        help="The prompts to measure on: JSONL with prompt or messages in each "
+                             "line (default: 60 prompts of many kinds that are part of "
+                             "p2l-router).")  # fmt: skip
+    add_config(parser, more="Decisions are measured with its models and prices.")
     parser.add_argument("--max-regret", type=float, default=0.002, metavar="R",
-                        help="the most that the win rate may fall (default: 0.002)")  # fmt: skip
+                        help="How far the mean win rate may fall before the result is refused "
+                             "(default: 0.002).")  # fmt: skip
     parser.add_argument("--max-changed", type=float, default=0.1, metavar="S",
-                        help="the most of the decisions to differ (default: 0.1)")  # fmt: skip
+                        help="Which share of decisions may change before the result is refused "
+                             "(default: 0.1).")  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> int:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from server.build import settings_from
+from server.commands.flags import add_config
 from server.config.configured_facts import facts_of_model
 from server.config.facts_file import book_in_force, default_path
 from server.config.file import ConfigError
@@ -28,16 +29,22 @@ _COLUMNS: Final = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags."""
-    parser.add_argument("model", nargs="?", metavar="MODEL", help="in any spelling (default: all)")
-    parser.add_argument("--seller", metavar="NAME", help="who serves it: openai, azure, groq ...")
-    parser.add_argument("--config", help="YAML (env: P2L_CONFIG): shows a model as it says")
+    parser.add_argument("model", nargs="?", metavar="MODEL",
+                        help="A model's name, in any spelling (default: all models).")  # fmt: skip
+    parser.add_argument("--seller", metavar="NAME",
+                        help="Only models as this company serves them, for example openai, azure "
+                             "or groq.")  # fmt: skip
+    add_config(parser, more="A model is shown as it is configured there.")
     parser.add_argument(
         "--update",
         type=Path,
         metavar="FILE",
-        help="renew the table from a wheel of LiteLLM, its map of models or a table of facts",
+        help="Renew the table from this file (a wheel of LiteLLM, LiteLLM's map of models or a "
+        "table of facts), and show what changed.",
     )
-    parser.add_argument("--sha256", metavar="HEX", help="of that file: another one is refused")
+    parser.add_argument("--sha256", metavar="HEX",
+                        help="Refuse the file of --update unless it has this SHA-256 "
+                             "checksum.")  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> int:

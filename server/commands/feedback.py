@@ -20,9 +20,14 @@ from server.storage.migrate import migrate
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of each action."""
-    export = add_action(actions_of(parser), "export", "comparisons as votes, ratings as scores")
-    export.add_argument("--out", required=True, metavar="FILE", help="JSONL of votes")
-    export.add_argument("--scores", metavar="FILE", help="JSONL of scores (default: left out)")
+    export = add_action(
+        actions_of(parser), "export", "Write comparisons as votes, and ratings as scores."
+    )
+    export.add_argument("--out", required=True, metavar="FILE",
+                        help="Write the votes there, as JSONL.")  # fmt: skip
+    export.add_argument("--scores", metavar="FILE",
+                        help="Write the scores there, as JSONL (default: scores are left "
+                             "out).")  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""Parsers for flags and for the environment variables of the same meaning."""
+"""Flags that several subcommands share, and the parser of ports."""
 
 from __future__ import annotations
 
@@ -10,3 +10,41 @@ def port(text: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text) > 65535:
         raise argparse.ArgumentTypeError(f"must be a port from 0 to 65535, got {text[:40]!r}")
     return int(text)
+
+
+def add_config(parser: argparse.ArgumentParser, default: str | None = None, more: str = "") -> None:
+    """Adds --config. more: a further sentence of its help."""
+    help_ = f"The gateway's configuration, a YAML file (environment: P2L_CONFIG). {more}"
+    parser.add_argument("--config", metavar="FILE", default=default, help=help_.strip())
+
+
+def add_checkpoint(parser: argparse.ArgumentParser) -> None:
+    """Adds --checkpoint."""
+    parser.add_argument("--checkpoint", default="bundled", metavar="DIR",
+                        help="A checkpoint folder, or the word bundled (the default).")  # fmt: skip
+
+
+def add_engine(parser: argparse.ArgumentParser) -> None:
+    """Adds --engine."""
+    parser.add_argument("--engine", default="auto", choices=["auto", "onnx", "torch"],
+                        help="What computes the predictions. The default, auto, takes onnx where "
+                             "the checkpoint has a graph for the CPU.")  # fmt: skip
+
+
+def add_score_range(parser: argparse.ArgumentParser) -> None:
+    """Adds --score-range."""
+    parser.add_argument("--score-range", metavar="LO,HI",
+                        help="The lowest and the highest score in the files, for example 1,10 "
+                             "(default: 0,1).")  # fmt: skip
+
+
+def add_seed(parser: argparse.ArgumentParser) -> None:
+    """Adds --seed."""
+    parser.add_argument("--seed", type=int, default=0, metavar="N",
+                        help="The seed of all random numbers (default: 0).")  # fmt: skip
+
+
+def add_resamples(parser: argparse.ArgumentParser, default: int, more: str = "") -> None:
+    """Adds --resamples. more: a further sentence."""
+    help_ = f"How many resamples the confidence intervals rest on (default: {default}). {more}"
+    parser.add_argument("--resamples", type=int, default=default, metavar="N", help=help_.strip())

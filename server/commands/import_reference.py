@@ -12,12 +12,17 @@ from server.commands.progress import progress_bars
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags."""
     parser.add_argument("--from", required=True, dest="source", metavar="DIR",
-                        help="the reference's folder: config.json, *.safetensors, "
-                             "model_list.json, tokenizer, training_config.json")  # fmt: skip
-    parser.add_argument("--out", required=True, help="the checkpoint folder to write")
-    parser.add_argument("--family", help="where training_config.json is absent: bt, bt-tie, rk, "
-                                         "rk-reparam, grk or ba")  # fmt: skip
-    parser.add_argument("--max-tokens", type=int, help="where training_config.json is absent")
+                        help="The folder of the reference checkpoint: config.json, *.safetensors, "
+                             "model_list.json, the tokenizer and "
+                             "training_config.json.")  # fmt: skip
+    parser.add_argument("--out", required=True, metavar="DIR",
+                        help="The checkpoint folder to write.")  # fmt: skip
+    parser.add_argument("--family",
+                        help="The family of the heads: bt, bt-tie, rk, rk-reparam, grk or ba. It "
+                             "is needed where training_config.json is missing.")  # fmt: skip
+    parser.add_argument("--max-tokens", type=int, metavar="N",
+                        help="How many tokens of a prompt the model reads. It is needed where "
+                             "training_config.json is missing.")  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> int:

@@ -22,20 +22,38 @@ from server.storage.migrate import migrate
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of each action."""
     actions = actions_of(parser)
-    create = add_action(actions, "create", "a new key, shown once")
-    create.add_argument("name", help="whose it is; spend is counted under it")
-    create.add_argument("--models", metavar="NAME,NAME", help="the only models it may use")
-    create.add_argument("--budget-usd", metavar="USD", help="in any --window-s; without it in all")
-    create.add_argument("--window-s", type=int, metavar="SECONDS")
-    create.add_argument("--max-request-usd", metavar="USD", help="the most that a request may cost")
-    create.add_argument("--requests-per-minute", type=int, metavar="N")
-    create.add_argument("--tokens-per-minute", type=int, metavar="N")
-    create.add_argument("--expires-in-days", type=int, metavar="N")
-    create.add_argument("--expires-at", metavar="TIME", help="for example 2027-01-31T00:00:00Z")
-    create.add_argument("--admin", action="store_true", help="may administer and see everything")
-    add_action(actions, "list", "all stored keys, without the keys themselves")
-    revoke = add_action(actions, "revoke", "the key is not known any more")
-    revoke.add_argument("name")
+    create = add_action(actions, "create", "Create a key. It is shown only once.")
+    create.add_argument("name", help="A name for the key. Spend is counted under it.")
+    create.add_argument("--models", metavar="NAME,NAME",
+                        help="The only models that the key may use (default: all).")  # fmt: skip
+    _add_limits(create)
+    create.add_argument("--expires-in-days", type=int, metavar="N",
+                        help="The key stops working after N days.")  # fmt: skip
+    create.add_argument("--expires-at", metavar="TIME",
+                        help="The key stops working at this time, for example "
+                             "2027-01-31T00:00:00Z.")  # fmt: skip
+    create.add_argument("--admin", action="store_true",
+                        help="The key may see everything and manage other keys.")  # fmt: skip
+    add_action(actions, "list", "List the stored keys, without the secrets.")
+    revoke = add_action(actions, "revoke", "Revoke a key. It stops working within a second.")
+    revoke.add_argument("name", help="The name of the key.")
+
+
+def _add_limits(create: argparse.ArgumentParser) -> None:
+    create.add_argument("--budget-usd", metavar="USD",
+                        help="How much the key may spend in any --window-s, or in all where no "
+                             "window is given (default: no limit).")  # fmt: skip
+    create.add_argument("--window-s", type=int, metavar="SECONDS",
+                        help="The period of --budget-usd, for example 86400 for a "
+                             "day.")  # fmt: skip
+    create.add_argument("--max-request-usd", metavar="USD",
+                        help="The most that one request may cost (default: no limit).")  # fmt: skip
+    create.add_argument("--requests-per-minute", type=int, metavar="N",
+                        help="How many requests the key may send per minute (default: no "
+                             "limit).")  # fmt: skip
+    create.add_argument("--tokens-per-minute", type=int, metavar="N",
+                        help="How many tokens the key may use per minute (default: no "
+                             "limit).")  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> int:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from server.commands.flags import add_checkpoint, add_engine
 from server.commands.prompts import add_prompt_arguments, print_results, read_prompts
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags."""
     add_prompt_arguments(parser)
-    parser.add_argument("--checkpoint", default="bundled")
-    parser.add_argument("--engine", default="auto", choices=["auto", "onnx", "torch"])
-    parser.add_argument("--top", type=int, metavar="N", help="only the best N")
+    add_checkpoint(parser)
+    add_engine(parser)
+    parser.add_argument("--top", type=int, metavar="N", help="Show only the N best models.")
 
 
 def run(args: argparse.Namespace) -> int:

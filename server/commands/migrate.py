@@ -6,12 +6,13 @@ import argparse
 import json
 
 from server.build import database_of, settings_from
+from server.commands.flags import add_config
 from server.storage.migrate import HEAD, migrate
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags."""
-    parser.add_argument("--config", help="YAML (env: P2L_CONFIG)")
+    add_config(parser)
 
 
 def run(args: argparse.Namespace) -> int:

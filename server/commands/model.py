@@ -26,45 +26,60 @@ ENGINES = ["auto", "onnx", "torch", "vllm"]
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags; those that a container sets can also be set in the environment."""
     env = os.environ
-    parser.add_argument("--checkpoint", default=env.get("P2L_CHECKPOINT", "bundled"),
-                        help="a folder, or bundled (env: P2L_CHECKPOINT)")  # fmt: skip
+    parser.add_argument("--checkpoint", default=env.get("P2L_CHECKPOINT", "bundled"), metavar="DIR",
+                        help="A checkpoint folder, or the word bundled, which is the default "
+                             "(environment: P2L_CHECKPOINT).")  # fmt: skip
     parser.add_argument("--engine", default=env.get("P2L_ENGINE", "auto"), choices=ENGINES,
-                        help="env: P2L_ENGINE")  # fmt: skip
-    parser.add_argument("--host", default=env.get("P2L_HOST", "127.0.0.1"), help="env: P2L_HOST")
+                        help="What computes the predictions. The default, auto, takes onnx where "
+                             "the checkpoint has a graph for the CPU, or else torch "
+                             "(environment: P2L_ENGINE).")  # fmt: skip
+    parser.add_argument("--host", default=env.get("P2L_HOST", "127.0.0.1"),
+                        help="The address to listen on (default: 127.0.0.1; environment: "
+                             "P2L_HOST).")  # fmt: skip
     parser.add_argument("--port", type=port, default=env.get("P2L_PORT", "8001"),
-                        help="env: P2L_PORT")  # fmt: skip
+                        help="The port to listen on (default: 8001; environment: "
+                             "P2L_PORT).")  # fmt: skip
     parser.add_argument("--api-key-env", default="P2L_MODEL_API_KEY", metavar="NAME",
-                        help="the variable with the key that callers send, as api-key or "
-                             "Authorization: Bearer (default: P2L_MODEL_API_KEY; not set: open, "
-                             "and then only loopback is bound)")  # fmt: skip
+                        help="The environment variable with the key that callers must send, as "
+                             "api-key or as Authorization: Bearer (default: P2L_MODEL_API_KEY). "
+                             "Without a key, only loopback addresses can be listened "
+                             "on.")  # fmt: skip
     _add_bounds(parser)
     _add_engine_options(parser)
 
 
 def _add_bounds(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max-tokens", type=int, metavar="N",
-                        help="read only the last N tokens of a prompt")  # fmt: skip
+                        help="Read only the last N tokens of each prompt.")  # fmt: skip
     parser.add_argument("--max-waiting", type=int, default=1024, metavar="N",
-                        help="prompts let in at a time; more get 503 (default: 1024)")  # fmt: skip
+                        help="How many prompts may wait at a time; further ones are answered "
+                             "with status 503 (default: 1024).")  # fmt: skip
     parser.add_argument("--cache-size", type=int, default=4096, metavar="N",
-                        help="leaderboards remembered; 0: none (default: 4096)")  # fmt: skip
-    parser.add_argument("--max-body-bytes", type=int, default=20_000_000, metavar="N")
+                        help="How many leaderboards to remember; 0 turns the cache off "
+                             "(default: 4096).")  # fmt: skip
+    parser.add_argument("--max-body-bytes", type=int, default=20_000_000, metavar="N",
+                        help="The largest request that is accepted (default: "
+                             "20000000).")  # fmt: skip
 
 
 def _add_engine_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, default=0, metavar="N",
-                        help="on a CPU, for each prompt, one at a time; 0: one for each, and "
-                             "a prompt for each core but one (torch: every core)")  # fmt: skip
+                        help="How many CPU threads compute one prompt, one prompt at a time. The "
+                             "default, 0, computes several prompts at once with one thread each "
+                             "(torch: one prompt with all cores).")  # fmt: skip
     parser.add_argument("--dtype", default="auto", choices=DTYPES,
-                        help="of the backbone (torch, vllm)")  # fmt: skip
-    parser.add_argument("--compile", action="store_true", help="torch.compile")
-    parser.add_argument("--batch-tokens", type=int, metavar="N", help="the most of a batch")
+                        help="The number format of the backbone, for torch and vllm.")  # fmt: skip
+    parser.add_argument("--compile", action="store_true",
+                        help="Compile the backbone with torch.compile.")  # fmt: skip
+    parser.add_argument("--batch-tokens", type=int, metavar="N",
+                        help="The most tokens in one batch.")  # fmt: skip
     parser.add_argument("--vllm-url", action="append", default=[], metavar="URL",
-                        help="a vLLM server with this checkpoint, instead of vLLM in this "
-                             "process; may be repeated")  # fmt: skip
+                        help="Use a vLLM server that has this checkpoint, in place of vLLM inside "
+                             "this process. The flag can be given several times.")  # fmt: skip
     parser.add_argument("--vllm-arg", action="append", default=[], metavar="KEY=JSON",
-                        help="an argument of vLLM's LLM class, e.g. tensor_parallel_size=2; "
-                             "may be repeated")  # fmt: skip
+                        help="An argument of vLLM's LLM class, for example "
+                             "tensor_parallel_size=2. The flag can be given several "
+                             "times.")  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> int:

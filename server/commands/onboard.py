@@ -7,20 +7,25 @@ import json
 from pathlib import Path
 
 from server.commands.datasets import data_files, score_range
+from server.commands.flags import add_checkpoint, add_engine, add_score_range
 from server.commands.progress import progress_bars
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags."""
-    parser.add_argument("--checkpoint", default="bundled")
-    parser.add_argument("--model", required=True, help="the new model's name, as in the data")
+    add_checkpoint(parser)
+    parser.add_argument("--model", required=True, metavar="NAME",
+                        help="The new model's name, as it is spelt in the data.")  # fmt: skip
     parser.add_argument("--data", nargs="+", metavar="PATH",
-                        help="votes or scores with the new model and known ones; without, the row "
-                             "is what the other models' rows suggest")  # fmt: skip
-    parser.add_argument("--out", required=True, help="the checkpoint folder to write")
-    parser.add_argument("--like", metavar="MODEL", help="a known model that it resembles")
-    parser.add_argument("--engine", default="auto", choices=["auto", "onnx", "torch"])
-    parser.add_argument("--score-range", metavar="LO,HI", help="of score files (default: 0,1)")
+                        help="Votes or graded answers of the new model and of known ones. Without "
+                             "data, the new model is placed by the other models "
+                             "alone.")  # fmt: skip
+    parser.add_argument("--out", required=True, metavar="DIR",
+                        help="The checkpoint folder to write.")  # fmt: skip
+    parser.add_argument("--like", metavar="MODEL",
+                        help="A known model that the new one resembles.")  # fmt: skip
+    add_engine(parser)
+    add_score_range(parser)
 
 
 def run(args: argparse.Namespace) -> int:

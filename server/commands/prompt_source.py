@@ -7,6 +7,8 @@ import argparse
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
+from server.commands.flags import add_checkpoint, add_config, add_engine, add_seed
+
 if TYPE_CHECKING:
     from p2l_model.analysis.prompts import PromptChunk
     from p2l_model.analysis.scored import PromptReader
@@ -17,15 +19,16 @@ STORED: Final = "stored"
 def add_prompts_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of every command over many prompts."""
     parser.add_argument("--prompts", required=True, metavar="F",
-                        help=".parquet, .jsonl, .csv or .txt (a prompt a line), or - for standard "
-                             "input; columns: prompt or messages, and weight if given; or stored: "
-                             "what the gateway kept (columns key, day)")  # fmt: skip
-    parser.add_argument("--config", help="with --prompts stored: the gateway's YAML")
-    parser.add_argument("--checkpoint", default="bundled")
-    parser.add_argument("--engine", default="auto", choices=["auto", "onnx", "torch"])
+                        help="A .parquet, .jsonl or .csv file with a column prompt or messages "
+                             "and, if wanted, weight; a .txt file with one prompt per line; - for "
+                             "standard input; or the word stored, for the prompts that the "
+                             "gateway kept (with columns key and day).")  # fmt: skip
+    add_config(parser, more="It is needed for --prompts stored alone.")
+    add_checkpoint(parser)
+    add_engine(parser)
     parser.add_argument("--models", metavar="NAMES",
-                        help="comma-separated: only these (default: all)")  # fmt: skip
-    parser.add_argument("--seed", type=int, default=0)
+                        help="Only these models, separated by commas (default: all).")  # fmt: skip
+    add_seed(parser)
 
 
 def load_reader(args: argparse.Namespace) -> PromptReader:

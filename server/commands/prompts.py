@@ -15,9 +15,12 @@ from p2l_model.errors import DataError
 
 def add_prompt_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments: PROMPT, --file F, or - for standard input."""
-    parser.add_argument("prompt", nargs="?", metavar="PROMPT", help="text, or - for standard input")
+    parser.add_argument("prompt", nargs="?", metavar="PROMPT",
+                        help="The text of the prompt, or - to read it from standard "
+                             "input.")  # fmt: skip
     parser.add_argument("--file", metavar="F",
-                        help="JSONL with prompt or messages per line, or plain text")  # fmt: skip
+                        help="Read prompts from this file: JSONL with prompt or messages in each "
+                             "line, or plain text, which is one prompt.")  # fmt: skip
 
 
 def read_prompts(args: argparse.Namespace) -> tuple[list[list[dict[str, Any]]], bool]:

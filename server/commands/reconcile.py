@@ -11,6 +11,7 @@ from typing import Any
 from p2l_model.errors import DataError
 from server.build import database_of, settings_from
 from server.catalogue.cards import build_catalogue
+from server.commands.flags import add_config
 from server.endpoints.decision_json import plain
 from server.offline.reconcile import Difference, Reconciliation
 from server.offline.usage_export import read_export
@@ -19,11 +20,16 @@ from server.storage.migrate import migrate
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags."""
-    parser.add_argument("--config", help="YAML (env: P2L_CONFIG)")
-    parser.add_argument("--usage", required=True, metavar="FILE", help="CSV or JSONL")
-    parser.add_argument("--provider", required=True, help="its name in the configuration")
-    parser.add_argument("--tolerance-usd", type=Decimal, default=Decimal("0.01"), metavar="USD")
-    parser.add_argument("--apply", action="store_true", help="correct the ledger")
+    add_config(parser)
+    parser.add_argument("--usage", required=True, metavar="FILE",
+                        help="The provider's usage export, as CSV or JSONL.")  # fmt: skip
+    parser.add_argument("--provider", required=True, metavar="NAME",
+                        help="The provider's name in the configuration.")  # fmt: skip
+    parser.add_argument("--tolerance-usd", type=Decimal, default=Decimal("0.01"), metavar="USD",
+                        help="Differences of up to this amount count as none (default: "
+                             "0.01).")  # fmt: skip
+    parser.add_argument("--apply", action="store_true",
+                        help="Correct the ledger by the differences.")  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> int:

@@ -19,7 +19,9 @@ _SHOWN = 20
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags."""
-    parser.add_argument("receipt", metavar="RECEIPT.json", help="a file, or - for standard input")
+    parser.add_argument("receipt", metavar="RECEIPT.json",
+                        help="A file with a receipt, or - to read it from standard "
+                             "input.")  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> int:

@@ -17,6 +17,7 @@ from server.accounts.accounts import Accounts, NoLedger
 from server.auth.authenticator import Caller
 from server.build import build_scorer, settings_from
 from server.catalogue.cards import build_catalogue
+from server.commands.flags import add_config
 from server.commands.prompts import add_prompt_arguments, print_results, read_prompts
 from server.config.configured_facts import facts_of_models
 from server.config.settings import Settings
@@ -34,11 +35,17 @@ from server.surfaces.routing_options import parse_options
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags."""
     add_prompt_arguments(parser)
-    parser.add_argument("--config", help="YAML (env: P2L_CONFIG)")
-    parser.add_argument("--budget", metavar="USD", help="for each prompt")
-    parser.add_argument("--budget-mode", metavar="MODE", help="expected (default) or hard")
-    parser.add_argument("--seed", help="makes the draw repeatable")
-    parser.add_argument("--receipt", metavar="FILE", help="writes the receipt of one prompt there")
+    add_config(parser)
+    parser.add_argument("--budget", metavar="USD",
+                        help="The budget of each prompt, for example 0.002.")  # fmt: skip
+    parser.add_argument("--budget-mode", metavar="MODE",
+                        help="expected (the default): the mean cost of the draw is within the "
+                             "budget. hard: this one request cannot cost more.")  # fmt: skip
+    parser.add_argument("--seed", metavar="N",
+                        help="A whole number that makes the draw repeatable.")  # fmt: skip
+    parser.add_argument("--receipt", metavar="FILE",
+                        help="Write the receipt of the decision there. It needs a single "
+                             "prompt.")  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> int:

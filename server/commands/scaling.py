@@ -8,22 +8,30 @@ from pathlib import Path
 from typing import Any
 
 from server.commands.datasets import data_files, score_range, validation_twins
+from server.commands.flags import add_score_range
 from server.commands.progress import progress_bars
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags."""
     parser.add_argument("--data", nargs="+", required=True, metavar="PATH",
-                        help="vote or score files, or folders with *.train.parquet")  # fmt: skip
+                        help="Files of votes or graded answers, or folders with "
+                             "*.train.parquet.")  # fmt: skip
     parser.add_argument("--validation", nargs="+", metavar="PATH",
-                        help="files to measure on (default: as in train)")  # fmt: skip
-    parser.add_argument("--out", required=True, help="where scaling.json and scaling.png go")
-    parser.add_argument("--config", help="YAML with the training options")
-    parser.add_argument("--sizes", type=int, default=5, help="numbers of votes, over two decades")
-    parser.add_argument("--seeds", type=int, default=3)
+                        help="The files to measure the loss on (default: as in "
+                             "train).")  # fmt: skip
+    parser.add_argument("--out", required=True, metavar="DIR",
+                        help="Write scaling.json and scaling.png to this folder.")  # fmt: skip
+    parser.add_argument("--config", metavar="FILE",
+                        help="A YAML file with the training options.")  # fmt: skip
+    parser.add_argument("--sizes", type=int, default=5, metavar="N",
+                        help="How many numbers of votes to train on, from a hundredth of them to "
+                             "all (default: 5).")  # fmt: skip
+    parser.add_argument("--seeds", type=int, default=3, metavar="N",
+                        help="How often to train at each size (default: 3).")  # fmt: skip
     parser.add_argument("--hidden", type=int, nargs="+", default=[8, 32, 128], metavar="UNITS",
-                        help="sizes of the trunk")  # fmt: skip
-    parser.add_argument("--score-range", metavar="LO,HI", help="of score files (default: 0,1)")
+                        help="The sizes of the trunk (default: 8 32 128).")  # fmt: skip
+    add_score_range(parser)
 
 
 def run(args: argparse.Namespace) -> int:

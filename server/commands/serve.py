@@ -22,7 +22,7 @@ from server.build import (
 )
 from server.catalogue.cards import build_catalogue
 from server.commands.announcement import announcement
-from server.commands.flags import port
+from server.commands.flags import add_config, port
 from server.config.defaults import missing_variables
 from server.config.file import ConfigError
 from server.config.ledger_place import ledger_place
@@ -43,23 +43,28 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags; each can also be set in the environment."""
     env = os.environ
-    parser.add_argument("--config", default=env.get("P2L_CONFIG"), help="YAML (env: P2L_CONFIG)")
-    parser.add_argument("--host", default=env.get("P2L_HOST", "127.0.0.1"), help="env: P2L_HOST")
+    add_config(parser, default=env.get("P2L_CONFIG"))
+    parser.add_argument("--host", default=env.get("P2L_HOST", "127.0.0.1"),
+                        help="The address to listen on (default: 127.0.0.1; environment: "
+                             "P2L_HOST).")  # fmt: skip
+    parser.add_argument("--port", type=port, default=env.get("P2L_PORT", "8000"),
+                        help="The port to listen on; 0 takes any free one (default: 8000; "
+                             "environment: P2L_PORT).")  # fmt: skip
     parser.add_argument(
-        "--port", type=port, default=env.get("P2L_PORT", "8000"), help="0: any; env: P2L_PORT"
-    )
-    parser.add_argument(
-        "--workers", type=int, default=env.get("P2L_WORKERS", "1"),
-        help="processes on the port, each with its own scorer and limits; env: P2L_WORKERS",
+        "--workers", type=int, default=env.get("P2L_WORKERS", "1"), metavar="N",
+        help="How many processes share the port, each with a scorer and limits of its own "
+             "(default: 1; environment: P2L_WORKERS).",
     )  # fmt: skip
     parser.add_argument(
         "--log-level", default=env.get("P2L_LOG_LEVEL", "warning"),
         choices=["debug", "info", "warning", "error"],
-        help="info: a line for every attempt at a provider; env: P2L_LOG_LEVEL",
+        help="What to log; info writes one line for every attempt at a provider (default: "
+             "warning; environment: P2L_LOG_LEVEL).",
     )  # fmt: skip
     parser.add_argument(
         "--log-format", default=env.get("P2L_LOG_FORMAT", "text"), choices=FORMATS,
-        help="json: an object a line; env: P2L_LOG_FORMAT",
+        help="How to log; json writes one JSON object per line (default: text; environment: "
+             "P2L_LOG_FORMAT).",
     )  # fmt: skip
     # The socket on which a parent process listens.
     parser.add_argument("--fd", type=int, help=argparse.SUPPRESS)

@@ -8,6 +8,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from server.commands.flags import (
+    add_checkpoint,
+    add_engine,
+    add_resamples,
+    add_score_range,
+    add_seed,
+)
 from server.commands.outputs import print_table
 from server.commands.progress import progress_bars
 
@@ -18,30 +25,36 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags."""
-    parser.add_argument("--checkpoint", default="bundled")
-    parser.add_argument("--engine", default="auto", choices=["auto", "onnx", "torch"])
+    add_checkpoint(parser)
+    add_engine(parser)
     parser.add_argument("--scores", required=True, nargs="+", metavar="PATH",
-                        help="files with prompt, model, score and, if given, cost_usd, "
-                             "output_tokens, category; not those trained on")  # fmt: skip
+                        help="Files of graded answers with the columns prompt, model, score and, "
+                             "if known, cost_usd, output_tokens and category. The checkpoint must "
+                             "not have been trained on them.")  # fmt: skip
     parser.add_argument("--prices", metavar="F",
-                        help="CSV: model,input_usd_per_mtok,output_usd_per_mtok; needed where the "
-                             "scores have no cost_usd")  # fmt: skip
+                        help="A CSV file with the columns model, input_usd_per_mtok and "
+                             "output_usd_per_mtok. It is needed where the scores have no "
+                             "cost_usd.")  # fmt: skip
     parser.add_argument("--train-scores", nargs="+", metavar="PATH",
-                        help="the scores trained on: the leaderboards that ours is compared with "
-                             "are taken from there, and expected costs, where not all models "
-                             "have a price and a predicted length")  # fmt: skip
+                        help="The scores that the checkpoint was trained on. The leaderboards to "
+                             "compare with are fitted on them, and so are expected costs where "
+                             "a model lacks a price or a predicted length.")  # fmt: skip
     parser.add_argument("--objective", choices=["win_rate", "p_good", "expected_score"],
-                        help="default: the one that says most of grades")  # fmt: skip
-    parser.add_argument("--models", metavar="NAMES", help="comma-separated: only these")
-    parser.add_argument("--exclude", metavar="NAMES", help="comma-separated: not these")
-    parser.add_argument("--score-range", metavar="LO,HI", help="of score files (default: 0,1)")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--resamples", type=int, default=1000, metavar="N",
-                        help="of the prompts, for intervals (default: 1000)")  # fmt: skip
+                        help="What the router maximises (default: the one that says most of "
+                             "scores).")  # fmt: skip
+    parser.add_argument("--models", metavar="NAMES",
+                        help="Only these models, separated by commas.")  # fmt: skip
+    parser.add_argument("--exclude", metavar="NAMES",
+                        help="All models but these, separated by commas.")  # fmt: skip
+    add_score_range(parser)
+    add_seed(parser)
+    add_resamples(parser, 1000)
     parser.add_argument("--orders", type=int, default=20, metavar="N",
-                        help="of the prompts, in stream mode (default: 20)")  # fmt: skip
+                        help="How many orders of the prompts to average over in the simulation "
+                             "of a stream (default: 20).")  # fmt: skip
     parser.add_argument("--out", metavar="DIR",
-                        help="pareto.json, pareto.png and simulate.json go there")  # fmt: skip
+                        help="Write pareto.json, pareto.png and simulate.json to this "
+                             "folder.")  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> int:

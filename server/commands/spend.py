@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 from server.build import database_of, settings_from
+from server.commands.flags import add_config
 from server.endpoints.decision_json import plain
 from server.storage.migrate import migrate
 from server.storage.spend import (
@@ -28,10 +29,13 @@ _COLUMNS = tuple(Spend.__dataclass_fields__)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags."""
-    parser.add_argument("--config", help="YAML (env: P2L_CONFIG)")
-    parser.add_argument("--by", choices=GROUPS, default="key")
-    parser.add_argument("--csv", action="store_true", help="a table for a spreadsheet")
-    parser.add_argument("--days", type=float, metavar="N", help="the last N days (default: all)")
+    add_config(parser)
+    parser.add_argument("--by", choices=GROUPS, default="key",
+                        help="What to group the spend by (default: key).")  # fmt: skip
+    parser.add_argument("--csv", action="store_true",
+                        help="Print CSV for a spreadsheet.")  # fmt: skip
+    parser.add_argument("--days", type=float, metavar="N",
+                        help="Only the last N days (default: all).")  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> int:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from server.commands.flags import add_resamples
 from server.commands.outputs import Column, check_writable, print_table, write_csv
 from server.commands.progress import progress_bars
 from server.commands.prompt_source import (
@@ -31,15 +32,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags."""
     add_prompts_arguments(parser)
     parser.add_argument("--by", metavar="COLUMN",
-                        help="the prompts' categories (default: found by clustering)")  # fmt: skip
+                        help="The column with the category of each prompt (default: categories "
+                             "are found by clustering).")  # fmt: skip
     parser.add_argument("--clusters", type=int, metavar="N",
-                        help="how many to find (default: 8, fewer for few prompts)")  # fmt: skip
-    parser.add_argument("--model", metavar="M", help="only this one in the table")
-    parser.add_argument("--out", metavar="FILE", help="a report to look at: one HTML file")
-    parser.add_argument("--csv", metavar="FILE", help="all cells")
+                        help="How many clusters to find (default: 8, or fewer for few "
+                             "prompts).")  # fmt: skip
+    parser.add_argument("--model", metavar="M", help="Show only this model in the table.")
+    parser.add_argument("--out", metavar="FILE",
+                        help="Write a report there, as one HTML file.")  # fmt: skip
+    parser.add_argument("--csv", metavar="FILE",
+                        help="Write all rows there, one for each model and "
+                             "category.")  # fmt: skip
     parser.add_argument("--examples", type=int, default=3, metavar="N",
-                        help="prompts shown of each category (default: 3)")  # fmt: skip
-    parser.add_argument("--resamples", type=int, default=300, metavar="N", help="(default: 300)")
+                        help="How many prompts of each category to show (default: 3).")  # fmt: skip
+    add_resamples(parser, 300)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -8,22 +8,33 @@ import sys
 from pathlib import Path
 
 from server.commands.datasets import data_files, score_range, validation_twins
+from server.commands.flags import add_score_range
 from server.commands.progress import progress_bars
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags."""
     parser.add_argument("--data", nargs="+", required=True, metavar="PATH",
-                        help="vote or score files, or folders with *.train.parquet")  # fmt: skip
+                        help="Files of votes or graded answers, or folders with "
+                             "*.train.parquet.")  # fmt: skip
     parser.add_argument("--validation", nargs="+", metavar="PATH",
-                        help="files to choose on (default: the folders' *.validation.parquet, "
-                             "else a tenth of the prompts)")  # fmt: skip
-    parser.add_argument("--base", help="minilm, or a Hugging Face folder (default: minilm)")
-    parser.add_argument("--family", help="bt, bt-tie, rk, rk-reparam, grk or ba (default: grk)")
-    parser.add_argument("--out", required=True, help="the checkpoint folder to write")
-    parser.add_argument("--config", help="YAML with the training options")
-    parser.add_argument("--seed", type=int)
-    parser.add_argument("--score-range", metavar="LO,HI", help="of score files (default: 0,1)")
+                        help="The files by which the best heads are chosen (default: "
+                             "*.validation.parquet in the folders of --data, or else a tenth of "
+                             "the prompts).")  # fmt: skip
+    parser.add_argument("--base", metavar="DIR",
+                        help="The backbone: a Hugging Face folder, or the word minilm (the "
+                             "default).")  # fmt: skip
+    parser.add_argument("--family",
+                        help="The family of the heads: bt, bt-tie, rk, rk-reparam, grk or ba "
+                             "(default: grk).")  # fmt: skip
+    parser.add_argument("--out", required=True, metavar="DIR",
+                        help="The checkpoint folder to write.")  # fmt: skip
+    parser.add_argument("--config", metavar="FILE",
+                        help="A YAML file with the training options.")  # fmt: skip
+    parser.add_argument("--seed", type=int, metavar="N",
+                        help="The seed of all random numbers (default: that of the "
+                             "options).")  # fmt: skip
+    add_score_range(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from server.build import settings_from
 from server.catalogue.cards import build_catalogue
+from server.commands.flags import add_config
 
 if TYPE_CHECKING:
     from p2l_model.analysis.drift import DriftReport, Limits
@@ -20,17 +21,21 @@ _ALARMS: Final = ("worse_than_marginal", "miscalibrated")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags."""
-    parser.add_argument("--config", help="YAML (env: P2L_CONFIG)")
+    add_config(parser)
     parser.add_argument("--hours", type=float, default=168.0, metavar="H",
-                        help="of feedback that are looked at (default: 168, a week)")  # fmt: skip
+                        help="Look at the feedback of the last H hours (default: 168, a "
+                             "week).")  # fmt: skip
     parser.add_argument("--min-comparisons", type=int, default=50, metavar="N",
-                        help="fewer raise no alarm (default: 50)")  # fmt: skip
+                        help="Raise no alarm with fewer comparisons than this (default: "
+                             "50).")  # fmt: skip
     parser.add_argument("--max-ece", type=float, default=0.05, metavar="E",
-                        help="calibration error for an alarm (default: 0.05)")  # fmt: skip
+                        help="Raise an alarm above this calibration error (default: "
+                             "0.05).")  # fmt: skip
     parser.add_argument("--every", type=float, metavar="S",
-                        help="look again every S seconds (default: look once)")  # fmt: skip
+                        help="Look again every S seconds (default: look once).")  # fmt: skip
     parser.add_argument("--port", type=int, metavar="P",
-                        help="with --every: Prometheus metrics on 127.0.0.1")  # fmt: skip
+                        help="Serve Prometheus metrics at this port of 127.0.0.1. It needs "
+                             "--every.")  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> int:
