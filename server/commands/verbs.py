@@ -85,6 +85,10 @@ VERBS: Final = {
     "feedback": Verb(
         "Export the stored feedback as training data.", "feedback export --out votes.jsonl"
     ),
+    "sessions": Verb(
+        "Export the requests of all sessions without their texts, for simulate --sessions.",
+        "sessions export --out jobs.jsonl --days 30",
+    ),
     "migrate": Verb(
         "Update the tables of the database to this version.", "migrate --config p2l-router.yaml"
     ),

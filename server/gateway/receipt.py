@@ -10,7 +10,9 @@ from typing import Any
 from p2l_model.checkpoint.folder import resolve_checkpoint
 from router.receipt_form import Folded, fold
 from server.config.settings import ScorerSettings
+from server.gateway.plan import Plan
 from server.gateway.routed_request import Exchange
+from server.sessions.sessions import Visit
 
 
 def exchange_receipt(
@@ -33,8 +35,20 @@ def folded_receipt(exchange: Exchange, *, created_s: int, checkpoint: str | None
         "scoring": plan.scoring,
         "routed": plan.routed,
         "taste": None if plan.taste is None else plan.taste.to_json(),
+        "effort": plan.effort or None,
+        "session": None if plan.visit is None else _session_json(plan, plan.visit),
     }
     return fold(exchange.leaderboard, plan.catalogue, exchange.history, seed=plan.seed, about=about)
+
+
+def _session_json(plan: Plan, visit: Visit) -> dict[str, Any]:
+    """The request's place in its session; no name of it. branch: None where no model answered.
+    seeded: whether the request brought a seed of its own."""
+    return {
+        "branch": visit.number,
+        "tool_loop": visit.results is not None,
+        "seeded": plan.seed != visit.session.seed,
+    }
 
 
 @cache

@@ -43,23 +43,28 @@ class Task:
 @dataclass(slots=True, eq=False)
 class Session:
     """One job. seed: that of the draw which decides all its requests. order: the models in the
-    order in which they were first drawn from, see RoutingRequest. used_s: when it was last used."""
+    order in which they were first drawn from, see RoutingRequest. used_s: when it was last used.
+    n_branches: the number of branches so far."""
 
     seed: int
     used_s: float
     order: tuple[str, ...] = ()
+    n_branches: int = 0
 
 
 @dataclass(slots=True, eq=False)
 class Branch:
     """The state of a session at one request. model: the catalogue name of the model that answered
     it. budget_usd: the budget within which it was chosen, None without one. task: None where the
-    answer has called no tool."""
+    answer has called no tool. number: which branch of its session it is. is_continued: whether a
+    later request has continued it: a second one begins a branch of its own."""
 
     session: Session
     model: str
     budget_usd: Decimal | None = None
     task: Task | None = None
+    number: int = 0
+    is_continued: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -69,7 +74,7 @@ class Visit:
     is_new: nothing was found, and the session is a new one. branch: the branch that it continues,
     where one was looked for. results: the results that it brings in a tool loop. task: what is
     asked for, once it is known. name, whole: hashes of the session's name and of the conversation,
-    where they exist.
+    where they exist. number: which branch of its session it is, once it has been answered.
     """
 
     caller: str
@@ -80,6 +85,7 @@ class Visit:
     name: bytes | None
     whole: bytes | None
     task: Task | None = None
+    number: int | None = None
 
     @property
     def calling(self) -> Branch | None:
@@ -140,11 +146,13 @@ class Sessions:
         branch = key = session = None
         if results is not None or follows is not None:
             branch = self._linked(caller, results, follows, oldest_s, messages, prefixes)
-        elif name is None and len(messages) > 1:
+        elif len(messages) > 1:
             branch = self._begun(messages, prefixes, oldest_s)
         if name is not None:
             key = self._hash(caller, "name", name)
             session = self._named.get(key)
+            if results is None and branch is not None and branch.session is not session:
+                branch = None
         elif branch is not None:
             session = branch.session
         is_new = session is None or session.used_s < oldest_s
@@ -181,7 +189,14 @@ class Sessions:
     ) -> Branch:
         """Records that a model has begun to answer. answer: a name by which later requests may
         refer to this answer. budget_usd: see Branch."""
+        same = None if visit.whole is None else self._branches.get(visit.whole)
         branch = Branch(visit.session, model, budget_usd)
+        if same is not None and same.session is visit.session:
+            # The same request, sent again.
+            branch.number, branch.is_continued = same.number, same.is_continued
+        else:
+            branch.number = self._number(visit)
+        visit.number = branch.number
         if visit.whole is not None:
             _put(self._branches, visit.whole, branch, self._most)
         if answer is not None:
@@ -195,6 +210,16 @@ class Sessions:
             branch.task = visit.task
             self._hold(visit.task)
         self._link(self._hash(visit.caller, "call", call), branch)
+
+    def _number(self, visit: Visit) -> int:
+        """Which branch of its session a request is: that of the request that it continues, or a
+        new one."""
+        session, before = visit.session, visit.branch
+        if before is not None and before.session is session and not before.is_continued:
+            before.is_continued = True
+            return before.number
+        session.n_branches += 1
+        return session.n_branches - 1
 
     def _hold(self, task: Task) -> None:
         if task.is_held:

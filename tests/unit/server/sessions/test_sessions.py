@@ -171,6 +171,19 @@ def test_subagents_of_a_session_have_branches_of_their_own() -> None:
         assert made_by(book.visit([user(agent), called(call), result(call)], "job")) == model
 
 
+def test_branches_are_numbered() -> None:
+    book = Book()
+    first = book.ask([user("Hi")], name="job", calls=["call_1"])
+    inner = book.ask([user("a sub-agent's task")], name="job")
+    loop = [user("Hi"), called("call_1"), result("call_1")]
+    later = book.ask(loop, name="job")
+    talk = book.ask([*loop, said("done"), user("and now?")], name="job")
+    assert [v.number for v in (first, inner, later, talk)] == [0, 1, 0, 0]
+    assert book.ask(loop, name="job").number == 0, "sent again, it is the same request"
+    assert book.ask([*loop, said("else"), user("fork")], name="job").number == 2
+    assert book.ask([*loop, said("done"), user("and now?")], name="other").number == 0
+
+
 def test_where_ids_of_calls_come_again_the_words_before_them_tell() -> None:
     book = Book()
     for agent, model in (("one", "a"), ("two", "b")):
