@@ -1,22 +1,28 @@
-"""`p2l-router keys`: creates, lists and revokes API keys. Only their hashes are stored."""
+"""`p2l-router keys`: creates, lists, changes and revokes API keys. Only their hashes are stored."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import sys
-from typing import Any
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any, Final, TypeVar
 
 from pydantic import ValidationError
 
 from p2l_model.errors import DataError
-from server.auth.key_terms import KeyTerms
+from server.auth.key_terms import KeyTerms, changed
 from server.build import database_of, settings_from
 from server.commands.actions import actions_of, add_action
 from server.config.settings import Settings
 from server.storage.database import Database
-from server.storage.keys import KeyExistsError, create_key, read_key_ring, revoke_key
+from server.storage.keys import KeyExistsError, change_key, create_key, read_key_ring, revoke_key
 from server.storage.migrate import migrate
+
+T = TypeVar("T")
+# On the command line: a limit that is removed.
+_NONE: Final = "none"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,34 +30,46 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = actions_of(parser)
     create = add_action(actions, "create", "Create a key. It is shown only once.")
     create.add_argument("name", help="A name for the key. Spend is counted under it.")
-    create.add_argument("--models", metavar="NAME,NAME",
-                        help="The only models that the key may use (default: all).")  # fmt: skip
-    _add_limits(create)
-    create.add_argument("--expires-in-days", type=int, metavar="N",
-                        help="The key stops working after N days.")  # fmt: skip
-    create.add_argument("--expires-at", metavar="TIME",
-                        help="The key stops working at this time, for example "
-                             "2027-01-31T00:00:00Z.")  # fmt: skip
     create.add_argument("--admin", action="store_true",
                         help="The key may see everything and manage other keys.")  # fmt: skip
+    _add_terms(create, int)
     add_action(actions, "list", "List the stored keys, without the secrets.")
+    change = add_action(actions, "change",
+                        f"Change the terms of a stored key. {_NONE} removes a limit.")  # fmt: skip
+    change.add_argument("name", help="The name of the key.")
+    _add_terms(change, str)
     revoke = add_action(actions, "revoke", "Revoke a key. It stops working within a second.")
     revoke.add_argument("name", help="The name of the key.")
 
 
-def _add_limits(create: argparse.ArgumentParser) -> None:
-    create.add_argument("--budget-usd", metavar="USD",
+def _add_terms(parser: argparse.ArgumentParser, whole: Callable[[str], object]) -> None:
+    """whole: reads a whole number."""
+    parser.add_argument("--models", metavar="NAME,NAME",
+                        help="The only models that the key may use (default: all).")  # fmt: skip
+    _add_limits(parser, whole)
+    parser.add_argument("--expires-in-days", type=whole, metavar="N",
+                        help="The key stops working after N days.")  # fmt: skip
+    parser.add_argument("--expires-at", metavar="TIME",
+                        help="The key stops working at this time, for example "
+                             "2027-01-31T00:00:00Z.")  # fmt: skip
+
+
+def _add_limits(parser: argparse.ArgumentParser, whole: Callable[[str], object]) -> None:
+    parser.add_argument("--budget-usd", metavar="USD",
                         help="How much the key may spend in any --window-s, or in all where no "
                              "window is given (default: no limit).")  # fmt: skip
-    create.add_argument("--window-s", type=int, metavar="SECONDS",
+    parser.add_argument("--window-s", type=whole, metavar="SECONDS",
                         help="The period of --budget-usd, for example 86400 for a "
                              "day.")  # fmt: skip
-    create.add_argument("--max-request-usd", metavar="USD",
+    parser.add_argument("--max-request-usd", metavar="USD",
                         help="The most that one request may cost (default: no limit).")  # fmt: skip
-    create.add_argument("--requests-per-minute", type=int, metavar="N",
+    parser.add_argument("--session-budget-usd", metavar="USD",
+                        help="The most that all requests of one session may cost together "
+                             "(default: no limit).")  # fmt: skip
+    parser.add_argument("--requests-per-minute", type=whole, metavar="N",
                         help="How many requests the key may send per minute (default: no "
                              "limit).")  # fmt: skip
-    create.add_argument("--tokens-per-minute", type=int, metavar="N",
+    parser.add_argument("--tokens-per-minute", type=whole, metavar="N",
                         help="How many tokens the key may use per minute (default: no "
                              "limit).")  # fmt: skip
 
@@ -65,6 +83,8 @@ def run(args: argparse.Namespace) -> int:
         migrate(database)
         if args.action == "create":
             return _create(args, settings, database)
+        if args.action == "change":
+            return _change(args, settings, database)
         if args.action == "revoke":
             return _revoke(args, database)
         return _list(args, database)
@@ -73,10 +93,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _create(args: argparse.Namespace, settings: Settings, database: Database) -> int:
-    terms = _terms(args)
-    for name in terms.models or ():
-        if name not in settings.models:
-            raise DataError(f"--models: there is no model {name!r} in the configuration")
+    terms = _valid(partial(KeyTerms.model_validate, _given(args)))
+    _check_models(terms.models, settings)
     if terms.name in {key.name for key in settings.auth.keys}:
         raise DataError(f"the configuration has a key {terms.name!r}: choose another name")
     try:
@@ -91,9 +109,24 @@ def _create(args: argparse.Namespace, settings: Settings, database: Database) ->
     return 0
 
 
+def _change(args: argparse.Namespace, settings: Settings, database: Database) -> int:
+    name, given = args.name, _given(args)
+    del given["name"]
+    old = read_key_ring(database).named(name)
+    if old is None or old.is_revoked:
+        raise _no_key(name)
+    new, terms = _valid(partial(changed, old.caller, given))
+    _check_models(new.models if "models" in terms else None, settings)
+    if terms and not change_key(database, new, terms):
+        raise _no_key(name)
+    if args.json:
+        print(json.dumps((read_key_ring(database).named(name) or old).to_json()))
+    return 0
+
+
 def _revoke(args: argparse.Namespace, database: Database) -> int:
     if not revoke_key(database, args.name):
-        raise DataError(f"there is no stored key {args.name!r} that is not revoked yet")
+        raise _no_key(args.name)
     if args.json:
         print(json.dumps({"object": "api_key.revoked", "name": args.name}))
     return 0
@@ -112,12 +145,29 @@ def _list(args: argparse.Namespace, database: Database) -> int:
     return 0
 
 
-def _terms(args: argparse.Namespace) -> KeyTerms:
-    given = {name: getattr(args, name) for name in KeyTerms.model_fields}
-    if args.models is not None:
-        given["models"] = [name.strip() for name in args.models.split(",") if name.strip()]
+def _no_key(name: str) -> DataError:
+    return DataError(f"there is no stored key {name!r} that is not revoked yet")
+
+
+def _check_models(models: Iterable[str] | None, settings: Settings) -> None:
+    for name in models or ():
+        if name not in settings.models:
+            raise DataError(f"--models: there is no model {name!r} in the configuration")
+
+
+def _given(args: argparse.Namespace) -> dict[str, Any]:
+    """The terms that the flags give, by the names of KeyTerms; None where a limit is removed."""
+    flags = {name: getattr(args, name, None) for name in KeyTerms.model_fields}
+    given = {k: None if v == _NONE else v for k, v in flags.items() if v is not None}
+    if isinstance(models := given.get("models"), str):
+        given["models"] = [name.strip() for name in models.split(",") if name.strip()]
+    return given
+
+
+def _valid(check: Callable[[], T]) -> T:
+    """The result of a check of a key's terms. Raises DataError."""
     try:
-        return KeyTerms.model_validate({k: v for k, v in given.items() if v is not None})
+        return check()
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         where = ".".join(str(part) for part in first["loc"])
@@ -131,6 +181,7 @@ def _state(row: dict[str, Any]) -> str:
 def _terms_shown(row: dict[str, Any]) -> str:
     names = (
         *("admin", "models", "budget_usd", "window_s", "max_request_usd"),
+        "session_budget_usd",
         *("requests_per_minute", "tokens_per_minute"),
     )
     shown = [f"{name}={row[name]}" for name in names if row[name] not in (None, False)]

@@ -79,7 +79,7 @@ VERBS: Final = {
         "facts gpt-6.1-sol",
     ),
     "keys": Verb(
-        "Create, list and revoke API keys.",
+        "Create, list, change and revoke API keys.",
         "keys create alice --budget-usd 5 --window-s 86400",
     ),
     "feedback": Verb(

@@ -67,10 +67,13 @@ async def receipts(
 @router.get("/spend")
 async def spent(
     state: AdminDep,
-    by: Literal["key", "model", "provider", "outcome", "day", "tag"] = "key",
+    by: Literal["key", "model", "provider", "outcome", "day", "tag", "session"] = "key",
     days: Days = 30,
+    limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
 ) -> Response:
-    """The settled spend of the last days, by one group."""
+    """The settled spend of the last days by one group, the most expensive groups first. groups:
+    their number; data: at most `limit` of them. Sessions are named by a keyed hash, where they have
+    a name or a budget."""
     until = time.time() + 1
     since = until - days * _DAY_S
     database = state.store.database
@@ -90,9 +93,13 @@ async def spent(
             "estimated_usd": float(row.estimated_usd),
             "tokens": row.prompt_tokens + row.completion_tokens,
         }
-        for row in rows
+        for row in rows[:limit]
     ]
-    shown = {"total_usd": float(total + adjusted), "adjustments_usd": float(adjusted)}
+    shown = {
+        "groups": len(rows),
+        "total_usd": float(total + adjusted),
+        "adjustments_usd": float(adjusted),
+    }
     note = {"note": TAGS_OVERLAP} if by == "tag" else {}
     return json_response({"object": "list", "by": by, **shown, **note, "data": data}, _NO_STORE)
 

@@ -6,7 +6,7 @@ import hashlib
 import logging
 import secrets
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
@@ -45,7 +45,11 @@ class StoredKey:
     def is_live(self) -> bool:
         """Whether the key is neither revoked nor expired."""
         expires = self.caller.expires_at
-        return self.revoked_at is None and (expires is None or expires > time.time())
+        return not self.is_revoked and (expires is None or expires > time.time())
+
+    @property
+    def is_revoked(self) -> bool:
+        return self.revoked_at is not None
 
     def to_json(self) -> dict[str, Any]:
         """The key's terms as they are listed."""
@@ -58,6 +62,7 @@ class StoredKey:
             "budget_usd": _text_of(limits.budget_usd),
             "window_s": limits.window_s,
             "max_request_usd": _text_of(limits.max_request_usd),
+            "session_budget_usd": _text_of(limits.session_budget_usd),
             "requests_per_minute": limits.requests_per_minute,
             "tokens_per_minute": limits.tokens_per_minute,
             "created_at": self.created_at,
@@ -84,6 +89,20 @@ def create_key(database: Database, caller: Caller) -> tuple[Secret, StoredKey]:
     return secret, key
 
 
+def change_key(database: Database, caller: Caller, terms: Collection[str]) -> bool:
+    """Replaces these terms of a key by the caller's, by the names of their columns; returns whether
+    there was such a key that is not revoked. The other terms stay, whoever changes them meanwhile.
+    Blocks. Raises StorageError."""
+    row = _terms_of(caller)
+    statement = (
+        update(api_keys)
+        .where(api_keys.c.name == caller.name, api_keys.c.revoked_at.is_(None))
+        .values({name: row[name] for name in terms})
+    )
+    with database.begin() as connection:
+        return bool(connection.execute(statement).rowcount)
+
+
 def revoke_key(database: Database, name: str) -> bool:
     """Revokes a key; returns whether there was one that was not revoked yet. Blocks. Raises
     StorageError."""
@@ -108,6 +127,10 @@ class KeyRing:
     def is_empty(self) -> bool:
         """Whether no key was ever stored, readable or not."""
         return not self.keys and not self.unreadable
+
+    def named(self, name: str) -> StoredKey | None:
+        """The key of this name, revoked or not."""
+        return next((key for key in self.keys if key.caller.name == name), None)
 
 
 def read_keys(database: Database) -> list[StoredKey]:
@@ -169,22 +192,30 @@ def _any_bytes(connection: Connection) -> Iterator[None]:
 
 
 def _row(key: StoredKey) -> dict[str, Any]:
-    caller, limits = key.caller, key.caller.limits
+    return {
+        "name": key.caller.name,
+        "sha256": key.sha256,
+        **_terms_of(key.caller),
+        "created_at": micros(key.created_at),
+        "revoked_at": None,
+    }
+
+
+def _terms_of(caller: Caller) -> dict[str, Any]:
+    """The columns of a key's terms, which can be changed."""
+    limits = caller.limits
     models = None if caller.models is None else orjson.dumps(sorted(caller.models)).decode()
     expires = caller.expires_at
     return {
-        "name": caller.name,
-        "sha256": key.sha256,
         "models": models,
         "admin": caller.admin,
         "budget_usd": _text_of(limits.budget_usd),
         "max_request_usd": _text_of(limits.max_request_usd),
+        "session_budget_usd": _text_of(limits.session_budget_usd),
         "window_s": limits.window_s,
         "requests_per_minute": limits.requests_per_minute,
         "tokens_per_minute": limits.tokens_per_minute,
-        "created_at": micros(key.created_at),
         "expires_at": None if expires is None else micros(expires),
-        "revoked_at": None,
     }
 
 
@@ -197,6 +228,7 @@ def _key(row: Mapping[str, Any]) -> StoredKey:
         _whole(row["requests_per_minute"]),
         _whole(row["tokens_per_minute"]),
         _amount(row["max_request_usd"]),
+        _amount(row["session_budget_usd"]),
     )
     caller = Caller(
         _text(row["name"]),

@@ -199,6 +199,7 @@ api_keys: Final = Table(
     Column("expires_at", BigInteger),
     Column("revoked_at", BigInteger),
     Column("max_request_usd", Text),
+    Column("session_budget_usd", Text),
 )
 
 # The processes that write here; one that has not been seen for a while is taken for dead.

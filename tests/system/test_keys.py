@@ -151,6 +151,65 @@ def test_the_command_creates_lists_and_revokes_and_the_gateway_notices(
     assert made["key"] not in str(stored)
 
 
+def test_an_admin_changes_a_keys_terms(client: httpx.Client) -> None:
+    key = create(client, name="app", models=["cheap"], budget_usd=1, window_s=60).json()["key"]
+    (made,) = client.get("/admin/keys", headers=bearer("boss-key")).json()["data"]
+
+    def change(named: str = "app", /, **terms: Any) -> httpx.Response:
+        return client.patch(f"/admin/keys/{named}", json=terms, headers=bearer("boss-key"))
+
+    changed = change(session_budget_usd="0.25", max_request_usd=0.1, models=["dear"])
+    assert changed.status_code == 200
+    wanted = {"session_budget_usd": "0.25", "max_request_usd": "0.1", "models": ["dear"]}
+    assert changed.json() == made | wanted
+    assert ask(client, key).headers["x-p2l-model"] == "dear"
+    told = client.get("/v1/key", headers=bearer(key)).json()
+    assert (told["session_budget_usd"], told["max_request_usd"]) == (0.25, 0.1)
+    assert change(session_budget_usd=None).json()["session_budget_usd"] is None
+    assert change().json()["max_request_usd"] == "0.1"
+    for terms, param in (
+        ({"name": "other"}, "name"),
+        ({"session_budget_usd": -1}, "session_budget_usd"),
+        ({"models": ["nobody"]}, "models"),
+        ({"admin": None}, "admin"),
+        ({"budget_usd": None}, None),  # its window would stay
+        ({"colour": "red"}, "colour"),
+    ):
+        refused = change(**terms)
+        assert (refused.status_code, refused.json()["error"]["param"]) == (400, param)
+    assert change("nobody", admin=True).status_code == 404
+    assert client.patch("/admin/keys/app", json={}, headers=bearer("team-key")).status_code == 403
+    client.delete("/admin/keys/app", headers=bearer("boss-key"))
+    assert change(admin=True).status_code == 404
+
+
+def test_the_command_changes_terms_and_what_it_does_not_name_stays(
+    config: str, tmp_path: Path, storage_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(config.replace(f"sqlite:///{tmp_path}/p2l.db", storage_url))
+    flags = ["--config", str(path), "--json"]
+    terms = ["--session-budget-usd", "2.5", "--requests-per-minute", "5", "--expires-in-days", "3"]
+    assert main(["keys", "create", "ci", *terms, *flags]) == 0
+    assert json.loads(capsys.readouterr().out)["session_budget_usd"] == "2.5"
+    assert main(["keys", "list", *flags]) == 0
+    (made,) = json.loads(capsys.readouterr().out)["data"]
+    more = ["--session-budget-usd", "1e-8", "--requests-per-minute", "none", "--models", "cheap"]
+    assert main(["keys", "change", "ci", *more, *flags]) == 0
+    changed = json.loads(capsys.readouterr().out)
+    new = {"session_budget_usd": "0.00000001", "requests_per_minute": None, "models": ["cheap"]}
+    assert changed == made | new
+    assert main(["keys", "change", "ci", "--expires-at", "none", *flags]) == 0
+    assert json.loads(capsys.readouterr().out) == changed | {"expires_at": None}
+    for wrong in (
+        ["nobody", "--models", "cheap"],
+        ["ci", "--models", "nobody"],
+        ["ci", "--max-request-usd", "nan"],
+        ["ci", "--window-s", "many"],
+    ):
+        assert main(["keys", "change", *wrong, *flags]) == 2
+
+
 def wait_for(client: httpx.Client, key: str | None, status: int) -> None:
     headers = {} if key is None else bearer(key)
     deadline = time.monotonic() + 5

@@ -190,6 +190,7 @@ CHANGES: dict[str, Any] = {
     "expires_at": 1,
     "revoked_at": 1,
     "max_request_usd": "1",
+    "session_budget_usd": "1",
 }
 
 

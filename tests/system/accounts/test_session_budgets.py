@@ -170,6 +170,28 @@ def test_a_key_and_the_configuration_have_budgets_of_their_own(provider: FakePro
         assert post(live, budget="0.007", key="key-b").status_code == 200
 
 
+def test_a_stored_key_has_a_budget_for_each_session_that_can_be_changed(
+    provider: FakeProvider,
+) -> None:
+    provider.script("up-dear", Behaviour(usage=USAGE))
+    keys = "auth: {keys: [{name: boss, key_env: A, admin: true}]}"
+    boss = {"authorization": "Bearer key-a"}
+    with (
+        LiveGateway(config_for(provider.base_url, keys), ENVIRON) as live,
+        httpx.Client(base_url=live.url, trust_env=False, timeout=20) as http,
+    ):
+        terms = {"name": "app", "session_budget_usd": "0.003"}
+        key = http.post("/admin/keys", json=terms, headers=boss).json()["key"]
+        assert post(live, budget=None, key=key).status_code == 200
+        refused = post(live, budget="9", key=key)
+        assert (refused.status_code, code(refused)) == (429, "budget_exhausted")
+        assert post(live, budget=None, session="job-2", key=key).status_code == 200
+        more = {"session_budget_usd": "0.0045"}
+        assert http.patch("/admin/keys/app", json=more, headers=boss).status_code == 200
+        assert post(live, budget=None, key=key).headers["x-p2l-session-left-usd"] == "0.0015"
+        assert post(live, budget=None, key=key).status_code == 429
+
+
 def test_a_conversation_without_a_name_has_a_budget_too(provider: FakeProvider) -> None:
     provider.script("up-dear", Behaviour(usage=USAGE))
     turns = [{"role": "user", "content": "Hello there"}]
@@ -232,10 +254,18 @@ def test_spend_is_told_by_session(
     with LiveGateway(config, ENVIRON) as live:
         for session in ("one", "one", "two", None):
             post(live, session=session, budget=None)
+        with httpx.Client(base_url=live.url, trust_env=False) as http:
+            shown = http.get("/admin/spend?by=session").json()
+            first = http.get("/admin/spend?by=session&limit=1").json()
     assert main(["spend", "--by", "session", "--json", "--config", f"{tmp_path}/config.yaml"]) == 0
     told = json.loads(capsys.readouterr().out)["data"]
     assert sorted(row["attempts"] for row in told) == [1, 1, 2]
     assert [row["attempts"] for row in told if row["group"] == "(no session)"] == [1]
+    both = [{row["group"]: row["attempts"] for row in rows} for rows in (told, shown["data"])]
+    assert both[0] == both[1]
+    assert shown["groups"] == first["groups"] == 3
+    assert first["data"] == shown["data"][:1]
+    assert shown["total_usd"] == pytest.approx(float(4 * COST))
 
 
 def test_a_hard_budget_lowers_a_larger_cap_too(provider: FakeProvider) -> None:
