@@ -44,6 +44,9 @@ class Candidate(NamedTuple):
     have the model. `output_cap` is the output limit in tokens that is sent along because of a hard
     budget, or because of a context window that the caller's own limit does not fit; None where no
     limit is needed or none fits. `reason` says why the model is not eligible; None where it is.
+    `warm_cost_usd`: the cost of a later request of the same job, where that differs.
+    `mean_cost_usd`: of this request and the later ones that are expected, by which the model is
+    chosen (router.change); None where the price is unknown.
     """
 
     card: ModelCard
@@ -54,6 +57,8 @@ class Candidate(NamedTuple):
     expected_cost_usd: Decimal | None
     output_cap: int | None
     reason: str | None
+    warm_cost_usd: Decimal | None
+    mean_cost_usd: Decimal | None
 
 
 def candidates(
@@ -66,6 +71,7 @@ def candidates(
     pays = _cost_matters(request)
     shape, input_tokens, cached_tokens = request.shape, request.input_tokens, request.cached_tokens
     thought_tokens, length_factors = request.thought_tokens, request.length_factors
+    caching, first_share = request.caching, request.first_share
     found = []
     for card in catalogue:
         name, index = card.name, column.get(card.leaderboard_name)
@@ -83,7 +89,9 @@ def candidates(
             output_cap=cap,
             thought_tokens=thought_tokens.get(name, 0.0),
             factor=length_factors.get(name, 1.0),
+            kept_s=caching.get(name, 0),
         )
+        warm_usd = None if first_share is None else expected.warm_usd
         value = math.nan if index is None else worth[index]
         reason = _reason(card, value, request, allowed)
         if reason is None and pays:
@@ -98,6 +106,10 @@ def candidates(
                 expected.cost_usd,
                 cap,
                 reason,
+                warm_usd,
+                expected.cost_usd
+                if first_share is None or warm_usd is None
+                else expected.mean_usd(first_share),
             )
         )
     return found

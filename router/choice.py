@@ -20,12 +20,14 @@ from router.candidates import (
     is_over_kept_limit,
 )
 from router.catalog import ModelCard
+from router.change import cold_mix, unless_little_gained
 from router.constrained import Optimum, SlowLane, constrained_optimum
+from router.constraints import Constraints
 from router.cost import worst_case_cost_usd
 from router.decision import Alternative, Decision
-from router.errors import BudgetInfeasibleError, NoEligibleModelError
+from router.errors import BudgetInfeasibleError, ConstraintsInfeasibleError, NoEligibleModelError
 from router.hull import InfeasibleError, Mix, solve
-from router.leaderboard_values import Opponents, standing
+from router.leaderboard_values import Opponents, Standing, standing
 from router.objective import Objective, router_coefficient
 from router.request import BudgetMode, RoutingRequest
 
@@ -56,7 +58,10 @@ def decide(
     pool = sorted([c for c in found if c.reason is None], key=_name)
     if not pool:
         raise _nobody(found, request)
-    optimum = _optimum(pool, request, slow_lane)
+    try:
+        optimum = _optimum(pool, request, slow_lane, leaderboard, known)
+    except InfeasibleError as error:
+        raise _too_dear(pool[error.cheapest], request) from error
     return _decision(found, pool, optimum, request, known.opponents, draw)
 
 
@@ -74,24 +79,69 @@ def _nobody(found: Sequence[Candidate], request: RoutingRequest) -> Exception:
 
 
 def _optimum(
-    pool: Sequence[Candidate], request: RoutingRequest, slow_lane: SlowLane | None
+    pool: Sequence[Candidate],
+    request: RoutingRequest,
+    slow_lane: SlowLane | None,
+    leaderboard: PromptLeaderboard,
+    known: Standing,
 ) -> Optimum:
     """In hard mode this is the single best model whose worst case fits (docs/theory.md, section
-    5)."""
-    hard = request.budget_mode is BudgetMode.HARD
+    5). Raises InfeasibleError."""
     # Without a budget a model of unknown price may be chosen, but among equals it counts as the
     # most expensive.
-    costs = [_UNPRICED if c.expected_cost_usd is None else c.expected_cost_usd for c in pool]
-    values = [c.value for c in pool]
-    budget = None if hard else request.budget_usd
+    costs = [_UNPRICED if c.mean_cost_usd is None else c.mean_cost_usd for c in pool]
+    budget = _draw_budget(pool, costs, request)
+    if request.constraints is not None:
+        return _constrained(pool, request, request.constraints, budget, slow_lane)
+    mix = solve(costs, [c.value for c in pool], budget, request.usd_per_win)
+    if request.held is None:
+        return Optimum(mix, budget_usd=budget)
+    final = unless_little_gained(mix, pool, request, budget, leaderboard, known)
+    return Optimum(final, budget_usd=budget, is_held=final is not mix)
+
+
+def _draw_budget(
+    pool: Sequence[Candidate], costs: Sequence[Decimal], request: RoutingRequest
+) -> Decimal | None:
+    """The budget of the mix. costs: those by which models are chosen. Raises InfeasibleError where
+    this request alone is too expensive at every model."""
+    budget, draw = request.budget_usd, request.draw_budget_usd
+    if budget is None or request.budget_mode is BudgetMode.HARD:
+        return None
+    if request.first_share is not None:
+        firsts = [_first_usd(c) for c in pool]
+        cheapest = min(range(len(firsts)), key=firsts.__getitem__)
+        if firsts[cheapest] > budget:
+            raise InfeasibleError(cheapest)
+    return budget if draw is None or draw >= budget else min(budget, max(draw, min(costs)))
+
+
+def _first_usd(candidate: Candidate) -> Decimal:
+    cost = candidate.expected_cost_usd
+    return _UNPRICED if cost is None else cost
+
+
+def _too_dear(cheapest: Candidate, request: RoutingRequest) -> BudgetInfeasibleError:
+    limit = Decimal(0) if request.budget_usd is None else request.budget_usd
+    return BudgetInfeasibleError(
+        cheapest.card.name, _first_usd(cheapest), limit, "an expected cost"
+    )
+
+
+def _constrained(
+    pool: Sequence[Candidate],
+    request: RoutingRequest,
+    constraints: Constraints,
+    budget: Decimal | None,
+    slow_lane: SlowLane | None,
+) -> Optimum:
     try:
-        if request.constraints is not None:
-            return constrained_optimum(pool, request, request.constraints, slow_lane)
-        return Optimum(solve(costs, values, budget, request.usd_per_win))
-    except InfeasibleError as error:
-        card, cheapest = pool[error.cheapest].card, costs[error.cheapest]
-        limit = Decimal(0) if budget is None else budget
-        raise BudgetInfeasibleError(card.name, cheapest, limit, "an expected cost") from error
+        return constrained_optimum(pool, request, constraints, budget, slow_lane)
+    except ConstraintsInfeasibleError:
+        if budget == request.budget_usd:
+            raise
+        # What the account has lowered must not refuse a request.
+        return constrained_optimum(pool, request, constraints, request.budget_usd, slow_lane)
 
 
 def _kept(pool: Sequence[Candidate], request: RoutingRequest) -> Candidate | None:
@@ -115,6 +165,32 @@ def _drawn(pool: Sequence[Candidate], mix: Mix, request: RoutingRequest, draw: f
     return parts[-1][0]
 
 
+def _is_held(
+    chosen: Candidate,
+    pool: Sequence[Candidate],
+    optimum: Optimum,
+    request: RoutingRequest,
+    draw: float,
+) -> bool:
+    """Whether the model that answered last was chosen for no other reason than that: another one
+    would gain too little, or would be drawn if nobody held the prompt in a cache."""
+    name = chosen.card.name
+    if name != request.held or optimum.is_held or request.constraints is not None:
+        return optimum.is_held
+    if request.cached_tokens.get(name, 0) == 0 or not _cost_chooses(chosen, pool, request):
+        return False
+    cold = cold_mix(pool, request, optimum.budget_usd)
+    return cold is None or _drawn(pool, cold, request, draw) is not chosen
+
+
+def _cost_chooses(chosen: Candidate, pool: Sequence[Candidate], request: RoutingRequest) -> bool:
+    if request.usd_per_win is not None:
+        return True
+    if request.budget_usd is not None and request.budget_mode is not BudgetMode.HARD:
+        return True
+    return sum(c.value == chosen.value for c in pool) > 1
+
+
 def _decision(
     found: Sequence[Candidate],
     pool: Sequence[Candidate],
@@ -131,6 +207,9 @@ def _decision(
     parts = [(pool[k], float(share)) for k, share in mix.parts]
     rate = sum(share * c.win_rate for c, share in parts)
     unpriced = any(c.expected_cost_usd is None for c, _ in parts)
+    mix_usd = None if unpriced else mix.cost_usd
+    if mix_usd is not None and request.first_share is not None:
+        mix_usd = sum((share * _first_usd(pool[k]) for k, share in mix.parts), Decimal(0))
     return Decision(
         request=request,
         model=chosen.card.name,
@@ -142,7 +221,8 @@ def _decision(
         win_rate=chosen.win_rate,
         mix_win_rate=rate,
         expected_cost_usd=chosen.expected_cost_usd,
-        mix_expected_cost_usd=None if unpriced else mix.cost_usd,
+        mix_expected_cost_usd=mix_usd,
+        mix_mean_cost_usd=None if unpriced else mix.cost_usd,
         shadow_price=mix.shadow_price,
         usd_per_win=request.usd_per_win,
         budget_usd=request.budget_usd,
@@ -153,6 +233,7 @@ def _decision(
         lane=optimum.lane,
         lane_note=optimum.note,
         is_kept=kept is not None,
+        is_held=kept is None and _is_held(chosen, pool, optimum, request, draw),
         candidates=found,
         solve_coefficient=lambda: _coefficient(parts, rate, opponents),
     )

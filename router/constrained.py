@@ -14,7 +14,7 @@ from router.constraint_rows import Row, rows_of
 from router.constraints import Constraints
 from router.errors import ConstraintsInfeasibleError, SolverFailedError
 from router.hull import InfeasibleError, Mix, solve
-from router.request import BudgetMode, RoutingRequest
+from router.request import RoutingRequest
 
 CLOSED_FORM = "closed_form"
 SOLVER = "solver"
@@ -38,27 +38,31 @@ class SlowLane(Protocol):
 
 
 class Optimum(NamedTuple):
-    """The optimal mix over the pool, the lane that found it, and a note on what went wrong
-    before."""
+    """The optimal mix over the pool, the lane that found it, and a note on what went wrong before.
+    budget_usd: that of the mix, None without one. is_held: a better model gains too little over the
+    one that answered last."""
 
     mix: Mix
     lane: str = CLOSED_FORM
     note: str | None = None
+    budget_usd: Decimal | None = None
+    is_held: bool = False
 
 
 def constrained_optimum(
     pool: Sequence[Candidate],
     request: RoutingRequest,
     constraints: Constraints,
+    budget: Decimal | None,
     slow_lane: SlowLane | None,
 ) -> Optimum:
     """Maximises the objective, or minimises the cost where there is a floor under the value.
+    budget: for the mean cost, in USD.
 
     Raises ConstraintsInfeasibleError; InfeasibleError where the budget alone cannot be kept.
     """
-    costs = [Decimal(0) if c.expected_cost_usd is None else c.expected_cost_usd for c in pool]
+    costs = [Decimal(0) if c.mean_cost_usd is None else c.mean_cost_usd for c in pool]
     values = np.array([c.value for c in pool])
-    budget = None if request.budget_mode is BudgetMode.HARD else request.budget_usd
     cheapest = min(range(len(costs)), key=costs.__getitem__)
     if budget is not None and costs[cheapest] > budget:
         raise InfeasibleError(cheapest)

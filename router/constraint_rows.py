@@ -74,5 +74,5 @@ def rows_of(
 
 
 def _usd(candidate: Candidate) -> float:
-    cost = candidate.expected_cost_usd
+    cost = candidate.mean_cost_usd
     return math.inf if cost is None else float(cost)

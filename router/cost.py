@@ -22,6 +22,8 @@ MIN_HARD_OUTPUT_TOKENS: Final = 256
 LEAST_OF_THINKERS: Final = 4_096
 # The output cap under a hard budget where nothing else limits the output: 2^20 tokens.
 _NO_LIMIT: Final = 1 << 20
+# From this lifetime on, writing to the cache has the price of one-hour writes.
+_AN_HOUR_S: Final = 3_600
 
 
 @record(frozen=True, slots=True, kw_only=True)
@@ -73,10 +75,21 @@ class Usage:
 
 
 class Estimate(NamedTuple):
-    """The expected output and cost of a request; cost_usd is None where the price is unknown."""
+    """The expected output and cost of a request.
+
+    cost_usd: None where the price is unknown. warm_usd: the cost of a later request of the same
+    job, which finds this one's whole input in the provider's cache; None where that is the same.
+    """
 
     output_tokens: float
     cost_usd: Decimal | None
+    warm_usd: Decimal | None = None
+
+    def mean_usd(self, first_share: Decimal) -> Decimal | None:
+        """The mean cost of this request and the later ones. first_share: 1 / (R + 1), where R later
+        ones are expected."""
+        first, warm = self.cost_usd, self.warm_usd
+        return first if first is None or warm is None else warm + (first - warm) * first_share
 
 
 def estimate(
@@ -89,6 +102,7 @@ def estimate(
     output_cap: int | None = None,
     thought_tokens: float = 0.0,
     factor: float = 1.0,
+    kept_s: int = 0,
 ) -> Estimate:
     """Returns the expected tokens of one answer, and the expected cost of the input and n answers.
 
@@ -97,7 +111,9 @@ def estimate(
     there on the arithmetic is exact. input_tokens: counted with this model's own tokenizer, by
     default the shape's. cached_tokens: the part of them expected to be in the provider's cache.
     output_cap: a cap that will be sent along, besides the shape's and the card's. thought_tokens:
-    thinking on top of the predicted answer. factor: multiplies the sum of both.
+    thinking on top of the predicted answer. factor: multiplies the sum of both. kept_s: for how
+    many seconds the provider will keep the input in its cache, so that what it has not cached yet
+    costs the price of writing there; 0 where it caches nothing.
     """
     if predicted is not None and math.isfinite(predicted):
         expected = max(0.0, predicted)
@@ -117,9 +133,23 @@ def estimate(
     if cached_tokens > 0 and prices.cached_input_usd_per_mtok is not None:
         saved = prices.input_usd_per_mtok - prices.cached_input_usd_per_mtok
         per_mtok -= min(cached_tokens, n_input) * saved
-    output = thousandths * shape.n * prices.output_usd_per_mtok
-    cost_usd = per_mtok * _MICRO + output * _NANO + prices.request_usd
-    return Estimate(thousandths / 1000, cost_usd)
+    rest_usd = thousandths * shape.n * prices.output_usd_per_mtok * _NANO + prices.request_usd
+    if kept_s == 0:
+        return Estimate(thousandths / 1000, per_mtok * _MICRO + rest_usd)
+    per_mtok += max(0, n_input - cached_tokens) * _writing(prices, kept_s)
+    warm_usd, cached = None, prices.cached_input_usd_per_mtok
+    if cached is not None and n_input * cached < per_mtok:
+        warm_usd = n_input * cached * _MICRO + rest_usd
+    return Estimate(thousandths / 1000, per_mtok * _MICRO + rest_usd, warm_usd)
+
+
+def _writing(prices: Prices, kept_s: int) -> Decimal:
+    """What a token that is written to the cache costs in USD per million, besides its price as
+    plain input."""
+    price = prices.cache_write_usd_per_mtok
+    if kept_s >= _AN_HOUR_S and prices.cache_write_1h_usd_per_mtok is not None:
+        price = prices.cache_write_1h_usd_per_mtok
+    return Decimal(0) if price is None else price - prices.input_usd_per_mtok
 
 
 def expected_cost_usd(

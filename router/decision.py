@@ -54,6 +54,8 @@ class Decision:
     lane: str = "closed_form"
     lane_note: str | None = None
     is_kept: bool = False
+    is_held: bool = False
+    mix_mean_cost_usd: Decimal | None = None
     candidates: Sequence[Candidate] = field(repr=False, compare=False)
     # Computed on demand: most decisions are acted on without anyone reading it.
     solve_coefficient: Callable[[], float] = field(repr=False, compare=False)
@@ -104,6 +106,7 @@ class Decision:
             alternatives=self.alternatives,
             is_kept=self.is_kept,
             kept_note=self.kept_note,
+            is_held=self.is_held,
         )
         return explain(told)
 

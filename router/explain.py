@@ -45,6 +45,7 @@ class Told(NamedTuple):
     alternatives: Sequence[Alternative]
     is_kept: bool = False
     kept_note: str | None = None
+    is_held: bool = False
 
 
 def explain(decision: Told) -> str:
@@ -68,6 +69,8 @@ def _chosen(decision: Told) -> str:
 def _mixed(decision: Told) -> list[str]:
     if decision.is_kept:
         return ["kept, since it made the calls whose results it is given"]
+    if decision.is_held:
+        return ["kept, since it gave the last answer, and a change is not worth its price"]
     if len(decision.mix) < 2:
         return []
     parts = " and ".join(f"{name} ({share:.1%})" for name, share in decision.mix.items())

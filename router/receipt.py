@@ -120,8 +120,10 @@ def _leaderboard_from(stored: Mapping[str, Any]) -> PromptLeaderboard:
         gamma=stored["gamma"],
         expected_output_tokens=_array(stored["expected_output_tokens"]),
         expected_scores=_array(stored["expected_scores"]),
+        variance=_array(stored.get("variance")),
     )
-    for array in (coefficients, board.expected_output_tokens, board.expected_scores):
+    numbers = (board.expected_output_tokens, board.expected_scores, board.variance)
+    for array in (coefficients, *numbers):
         if array is not None and array.size != len(board.models):
             raise ValueError("leaderboard has not one number per model")
     return board

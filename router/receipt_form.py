@@ -31,7 +31,7 @@ from router.request import BudgetMode, RoutingRequest
 
 VERSION: Final = 1
 _KEPT: Final = 32
-_NUMBERS: Final = ("coefficients", "expected_output_tokens", "expected_scores")
+_NUMBERS: Final = ("coefficients", "expected_output_tokens", "expected_scores", "variance")
 
 
 class Attempt(NamedTuple):
@@ -118,7 +118,7 @@ def unfold_leaderboard(document: Mapping[str, Any], models: Sequence[str] | None
         return board
     if models is None:
         raise ValueError("what this receipt shares with others is not stored")
-    numbers = {name: _unpacked(board[name]) for name in _NUMBERS}
+    numbers: dict[str, Any] = {name: _unpacked(board[name]) for name in _NUMBERS if name in board}
     return {**board, "models": models, **numbers}
 
 
@@ -159,11 +159,23 @@ def decision_json(decision: Decision) -> dict[str, Any]:
         "lane_note": decision.lane_note,
         "alternatives": _rows(decision),
         **({} if decision.request.kept is None else _kept_json(decision)),
+        **({} if decision.request.held is None else {"is_held": decision.is_held}),
+        **({} if decision.request.first_share is None else _later_json(decision)),
     }
 
 
 def _kept_json(decision: Decision) -> dict[str, Any]:
     return {"is_kept": decision.is_kept, "kept_note": decision.kept_note}
+
+
+def _later_json(decision: Decision) -> dict[str, Any]:
+    """What later requests of the same job cost: model -> cost, for the models where that differs
+    from the cost of this one."""
+    warm = {c.card.name: c.warm_cost_usd for c in decision.ranked if c.warm_cost_usd is not None}
+    return {
+        "warm_costs_usd": {name: str(cost) for name, cost in warm.items()},
+        "mix_mean_cost_usd": _money(decision.mix_mean_cost_usd),
+    }
 
 
 def digest(cards: Any) -> str:
@@ -237,6 +249,11 @@ def request_json(request: RoutingRequest) -> dict[str, Any]:
         "kept": request.kept,
         "kept_limit_usd": _money(request.kept_limit_usd),
         "order": list(request.order),
+        "draw_budget_usd": _money(request.draw_budget_usd),
+        "caching": dict(request.caching),
+        "further_requests": request.further_requests,
+        "held": request.held,
+        "min_gain": request.min_gain,
     }
 
 
@@ -318,6 +335,7 @@ def _told(decision: Mapping[str, Any], request: Mapping[str, Any]) -> Told:
         ],
         is_kept=decision.get("is_kept", False),
         kept_note=decision.get("kept_note"),
+        is_held=decision.get("is_held", False),
     )
 
 
@@ -330,6 +348,7 @@ def _leaderboard_json(board: PromptLeaderboard) -> dict[str, Any]:
         "gamma": board.gamma,
         "expected_output_tokens": _packed(board.expected_output_tokens),
         "expected_scores": _packed(board.expected_scores),
+        **({} if board.variance is None else {"variance": _packed(board.variance)}),
     }
 
 

@@ -6,11 +6,14 @@ from collections.abc import Mapping
 from dataclasses import field
 from decimal import Decimal
 from enum import StrEnum
+from typing import Final
 
 from router.constraints import Constraints
 from router.cost import RequestShape
 from router.objective import Objective
 from router.record import record
+
+_DIGITS: Final = 9
 
 
 class BudgetMode(StrEnum):
@@ -25,7 +28,10 @@ class BudgetMode(StrEnum):
 class RoutingRequest:
     """The question that the router answers about one prompt. Amounts are in USD.
 
-    budget_usd: None for no budget. allowed: catalogue names, None for all. opponents: leaderboard
+    budget_usd: None for no budget. draw_budget_usd: the budget of the mix where an account is
+    overdrawn, at most budget_usd (router.account); None: budget_usd itself. A model that budget_usd
+    allows stays eligible, and where draw_budget_usd is too small for any of them, the cheapest is
+    taken. allowed: catalogue names, None for all. opponents: leaderboard
     name -> weight, None for all models alike. excluded: catalogue name -> why the model may not be
     used now. usd_per_win: what a certain win is worth, above 0; None: cost does not count below the
     budget (router.pacing.combined_usd_per_win joins it with the windows' prices).
@@ -39,7 +45,13 @@ class RoutingRequest:
     input_tokens: catalogue name -> the input counted with that model's tokenizer (default: the
     shape's count). cached_tokens: the part of it expected to be in the provider's cache (default:
     none). thought_tokens: thinking on top of the predicted answer (default: none). length_factors:
-    multiply the sum of both (default: 1).
+    multiply the sum of both (default: 1). caching: for how many seconds the model's provider will
+    keep this request's input in its cache (default: not at all).
+
+    further_requests: how many later requests of the same job are expected, over which the price of
+    a change of model is spread (router.change). held: the model that gave the job's last answer.
+    min_gain: what another model must gain over it where cost does not choose, in units of the
+    objective.
 
     kept: the model that answers instead of the drawn one, if it is eligible; it made the tool calls
     whose results the request brings. kept_limit_usd: the highest expected cost at which it is kept,
@@ -66,6 +78,19 @@ class RoutingRequest:
     kept: str | None = None
     kept_limit_usd: Decimal | None = None
     order: tuple[str, ...] = ()
+    draw_budget_usd: Decimal | None = None
+    caching: Mapping[str, int] = field(default_factory=dict)
+    further_requests: float = 0.0
+    held: str | None = None
+    min_gain: float = 0.0
+
+    @property
+    def first_share(self) -> Decimal | None:
+        """The share of this request among those that are expected; None where it is the only
+        one, or nothing is cached."""
+        if self.further_requests <= 0.0 or not self.caching:
+            return None
+        return Decimal(repr(round(1.0 / (1.0 + self.further_requests), _DIGITS)))
 
     @property
     def most_usd(self) -> Decimal | None:

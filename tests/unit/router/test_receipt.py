@@ -39,6 +39,7 @@ def world(seed: int) -> tuple[PromptLeaderboard, tuple[ModelCard, ...], RoutingR
         eta=float(numbers.normal()),
         expected_output_tokens=np.where(numbers.random(size) < 0.2, np.nan, 90.1 / 7),
         expected_scores=numbers.random(size),
+        variance=chance.choice([None, numbers.random(size)]),
     )
     cards = tuple(card(name, chance) for name in (*names[:-1], "stranger"))
     request = RoutingRequest(
@@ -56,6 +57,11 @@ def world(seed: int) -> tuple[PromptLeaderboard, tuple[ModelCard, ...], RoutingR
         usd_per_win=chance.choice([None, Decimal("0.02")]),
         objective=chance.choice(list(Objective)),
         cached_tokens={"m0": 7},
+        caching=chance.choice([{}, {"m0": 300, "m1": 3600}]),
+        further_requests=chance.choice([0.0, 2.25]),
+        held=chance.choice([None, "m0"]),
+        min_gain=0.02,
+        draw_budget_usd=chance.choice([None, Decimal("0.004")]),
     )
     return board, cards, request
 
@@ -66,6 +72,7 @@ def card(name: str, chance: random.Random) -> ModelCard:
         input_usd_per_mtok=price,
         output_usd_per_mtok=3 * price,
         cached_input_usd_per_mtok=chance.choice([None, price / 10]),
+        cache_write_usd_per_mtok=chance.choice([None, price * 5 / 4]),
     )
     return ModelCard(
         name=name,
