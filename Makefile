@@ -18,7 +18,7 @@ LITELLM_SHA256 := 9d94d1c7d524b6fd10c14f9c8c6c4f0ac31705f9964ac59dcfd8337c046d89
 # the day on which its sources were read
 FACTS_AS_OF := 2026-11-29
 
-.PHONY: serve test test-fast test-clients test-agents agents test-ray test-vllm vllm-env lint docs facts site faults fuzz soak audit licences sbom bench train-default evaluate-default lock clean
+.PHONY: serve test test-fast test-clients test-agents record-jobs agents test-ray test-vllm vllm-env lint docs facts site faults fuzz soak audit licences sbom bench train-default evaluate-default lock clean
 
 serve: $(VENV)/.serve
 	$(BIN)/p2l-router serve --host $(HOST) --port $(PORT) $(if $(CONFIG),--config $(CONFIG))
@@ -61,6 +61,10 @@ tests/clients/node/node_modules/.ready: tests/clients/node/package-lock.json
 AGENTS := claude-code opencode codex qwen-code continue pi cline
 test-agents: $(VENV)/.dev agents
 	$(BIN)/python tests/agents/run_agents.py $(if $(CLIENTS)$(SCENARIOS),$(if $(CLIENTS),--clients $(CLIENTS)) $(if $(SCENARIOS),--scenarios $(SCENARIOS)),--record docs/clients/agents.md)
+
+# A longer job of four agents, without its texts: what studies/study_sessions.py reads.
+record-jobs: $(VENV)/.dev agents
+	$(BIN)/python tests/agents/run_agents.py --clients claude-code,codex,opencode,qwen-code --export studies/jobs
 
 # Those that cannot be installed are named, and skipped by the tests.
 agents: $(VENV)/.dev

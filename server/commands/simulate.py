@@ -1,4 +1,5 @@
-"""`p2l-router simulate`: computes what the router would have scored and cost on graded answers."""
+"""`p2l-router simulate`: computes what the router would have scored and cost on graded answers, or
+what recorded jobs would have cost under other rules."""
 
 from __future__ import annotations
 
@@ -17,6 +18,7 @@ from server.commands.flags import (
 )
 from server.commands.outputs import print_table
 from server.commands.progress import progress_bars
+from server.commands.simulate_sessions import add_session_arguments, run_sessions
 
 if TYPE_CHECKING:
     from server.offline.simulate.study import Study
@@ -27,10 +29,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags."""
     add_checkpoint(parser)
     add_engine(parser)
-    parser.add_argument("--scores", required=True, nargs="+", metavar="PATH",
-                        help="Files of graded answers with the columns prompt, model, score and, "
-                             "if known, cost_usd, output_tokens and category. The checkpoint must "
-                             "not have been trained on them.")  # fmt: skip
+    data = parser.add_mutually_exclusive_group(required=True)
+    data.add_argument("--sessions", metavar="FILE",
+                      help="Recorded jobs from `p2l-router sessions export`: compare what they "
+                           "would have cost under other rules.")  # fmt: skip
+    data.add_argument("--scores", nargs="+", metavar="PATH",
+                      help="Files of graded answers with the columns prompt, model, score and, "
+                           "if known, cost_usd, output_tokens and category. The checkpoint must "
+                           "not have been trained on them.")  # fmt: skip
+    add_session_arguments(parser)
     parser.add_argument("--prices", metavar="F",
                         help="A CSV file with the columns model, input_usd_per_mtok and "
                              "output_usd_per_mtok. It is needed where the scores have no "
@@ -53,12 +60,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="How many orders of the prompts to average over in the simulation "
                              "of a stream (default: 20).")  # fmt: skip
     parser.add_argument("--out", metavar="DIR",
-                        help="Write pareto.json, pareto.png and simulate.json to this "
-                             "folder.")  # fmt: skip
+                        help="Write pareto.json, pareto.png and simulate.json, or sessions.json, "
+                             "to this folder.")  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> int:
     """Runs the command; returns the exit status. Raises P2LError."""
+    if args.sessions is not None:
+        return run_sessions(args)
     study = _study(args)
     pareto = study.pareto()
     if args.out is not None:

@@ -63,7 +63,7 @@ VERBS: Final = {
         "onboard --model new-model --data votes.jsonl --out my-checkpoint",
     ),
     "simulate": Verb(
-        "Compute what the router would have scored and cost on graded answers.",
+        "Compute what the router would have scored and cost on graded answers or recorded jobs.",
         "simulate --scores scores.validation.parquet --prices prices.csv --out simulation",
     ),
     "spend": Verb(

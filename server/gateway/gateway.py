@@ -244,7 +244,7 @@ class Gateway:
         exchange.history.append(Attempt(again))
         exchange.decision = replace(again, budget_usd=decision.budget_usd)
         exchange.take(entry)
-        entry.on_usage = self._learns_from(exchange)
+        entry.on_usage = self.learns_from(exchange)
         return entry
 
     async def _reserve(self, exchange: Exchange, leaderboard: PromptLeaderboard) -> Entry:
@@ -252,7 +252,7 @@ class Gateway:
         reserving = Reserving(self.accounts, self._decide, exchange, leaderboard)
         entry = await reserving.reserve()
         exchange.take(entry)
-        entry.on_usage = self._learns_from(exchange)
+        entry.on_usage = self.learns_from(exchange)
         return entry
 
     def _outgoing(
@@ -279,7 +279,8 @@ class Gateway:
         model, streamed = exchange.decision.model, exchange.plan.streamed
         self.planner.latencies.observe(model, seconds, streamed=streamed)
 
-    def _learns_from(self, exchange: Exchange) -> Callable[[Usage], None]:
+    def learns_from(self, exchange: Exchange) -> Callable[[Usage], None]:
+        """Returns what is to be called with the usage of the answer."""
         plan, decision = exchange.plan, exchange.decision
         card = decision.card
 

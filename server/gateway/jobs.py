@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from functools import partial
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
 from p2l_model.types import PromptLeaderboard
 from server.accounts.purses import Purses
@@ -17,7 +17,6 @@ from server.config.settings.routing import SessionSettings
 from server.gateway.plan import Plan
 from server.gateway.prompt_cache import Prefixes
 from server.gateway.routed_request import Exchange
-from server.ledger.entry import Entry
 from server.ledger.purse import Purse
 from server.process.heavy import Heavy
 from server.sessions.sessions import Sessions, Task, Visit
@@ -41,6 +40,12 @@ class Terms(NamedTuple):
     order: tuple[str, ...]
     seed: int | None
     said: str | None
+
+
+class Calling(Protocol):
+    """An answer that may call tools. on_call: called with the id of each call."""
+
+    on_call: Callable[[str], None] | None
 
 
 class Jobs:
@@ -182,7 +187,7 @@ class Jobs:
         if exchange.plan.visit is not None:
             self._sessions.drawn(exchange.plan.visit, exchange.decision.mix)
 
-    def answered(self, exchange: Exchange, request: GatewayRequest, entry: Entry) -> None:
+    def answered(self, exchange: Exchange, request: GatewayRequest, entry: Calling) -> None:
         """Records that a model has begun to answer; its calls will be recognised by their ids."""
         visit = exchange.plan.visit
         if visit is None:

@@ -4,7 +4,8 @@ prompt."""
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from router.catalog import ModelCard
@@ -17,11 +18,11 @@ from server.gateway.prompt_cache import Prefixes, PromptCaches
 
 class Learned:
     """What this process has learnt. It is lost when the process ends, and learnt again within
-    minutes."""
+    minutes. clock: monotonic seconds."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._ratios: dict[str, TokenRatios] = {}
-        self._caches = PromptCaches()
+        self._caches = PromptCaches(clock)
         self.lengths = OutputLengths()
 
     def answered(

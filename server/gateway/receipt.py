@@ -43,10 +43,12 @@ def folded_receipt(exchange: Exchange, *, created_s: int, checkpoint: str | None
 
 def _session_json(plan: Plan, visit: Visit) -> dict[str, Any]:
     """The request's place in its session; no name of it. branch: None where no model answered.
-    seeded: whether the request brought a seed of its own."""
+    new_words: whether a person said something since the last answer. seeded: whether the request
+    brought a seed of its own."""
     return {
         "branch": visit.number,
         "tool_loop": visit.results is not None,
+        "new_words": visit.results is None or visit.results.has_words,
         "seeded": plan.seed != visit.session.seed,
     }
 

@@ -21,6 +21,7 @@ _SUMMARY = re.compile(
     re.IGNORECASE,
 )
 _LOOKS = 16
+_WHOLE_LOOKS = 40
 _DULL_LINES = 120
 
 
@@ -87,6 +88,11 @@ def long_job(folder: Path) -> Job:
 def bulky_job(folder: Path) -> Job:
     """Twenty turns, which bring more than a small window holds."""
     return Job(folder, _LOOKS, bulky=True)
+
+
+def whole_job(folder: Path) -> Job:
+    """As many turns as agents take for a small change in a large repository."""
+    return Job(folder, _WHOLE_LOOKS, bulky=True)
 
 
 class Worker:

@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 from agent_clients import Client
-from agent_job import Job, Worker, bulky_job, long_job
+from agent_job import Job, Worker, bulky_job, long_job, whole_job
 from between import Between, Exchange
 from playing import PlayingClaude, PlayingGemini, PlayingOpenAI, PlayingVllm, Stage, Strike
 from serve_process import ServeProcess
@@ -41,7 +41,7 @@ _SPACES = 5.0
 class Scenario:
     """model: that the client asks for; `alias`: its own. turns: the model of each turn. windowed:
     all models have the client's small window of context. keeps: a change of model within the loop
-    of tools would be a fault."""
+    of tools would be a fault. scored: prompts are scored by the bundled checkpoint."""
 
     says: str
     model: str = "p2l"
@@ -50,6 +50,7 @@ class Scenario:
     strikes: Sequence[Mapping[str, Any]] = ()
     windowed: bool = False
     keeps: bool = False
+    scored: bool = False
     timeout_s: float = 180.0
 
 
@@ -75,6 +76,15 @@ SCENARIOS = {
         job=bulky_job, windowed=True, timeout_s=300.0,
     ),
 }  # fmt: skip
+# No trial: a job of a realistic length, to be recorded.
+RECORDED = "recorded"
+_RECORDED = Scenario(
+    "forty-four turns, scored by the bundled checkpoint",
+    job=whole_job,
+    keeps=True,
+    scored=True,
+    timeout_s=900.0,
+)
 
 
 @dataclass
@@ -103,7 +113,7 @@ class Row:
 
 def run_row(client: Client, name: str, folder: Path) -> Row:
     """Runs one and judges it; nothing of it goes on. folder: an empty one, in which all is kept."""
-    scenario = SCENARIOS[name]
+    scenario = _RECORDED if name == RECORDED else SCENARIOS[name]
     row = Row(client.name, name)
     if scenario.model == "alias" and client.alias is None:
         scenario = SCENARIOS["plain"]  # it has no model of its own
@@ -119,7 +129,10 @@ def run_row(client: Client, name: str, folder: Path) -> Row:
             "vllm": stack.enter_context(PlayingVllm(stage)).base_url,
         }
         window = client.window if scenario.windowed else None
-        config = yaml.safe_dump(gateway_config(urls, folder, window), sort_keys=False)
+        settings = gateway_config(urls, folder, window)
+        if scenario.scored:
+            del settings["scorer"]
+        config = yaml.safe_dump(settings, sort_keys=False)
         with ServeProcess(folder, config, environ=_KEYS) as gateway:
             between = stack.enter_context(Between(gateway.url, scenario.turns))
             _play(client, scenario, job, between.url, folder, row)

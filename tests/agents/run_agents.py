@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -18,7 +19,8 @@ from pathlib import Path
 sys.dont_write_bytecode = True
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "support")]
 from agent_clients import CLIENTS  # noqa: E402
-from agent_rows import SCENARIOS, Row, run_row, told  # noqa: E402
+from agent_rows import RECORDED, SCENARIOS, Row, run_row, told  # noqa: E402
+from serve_process import COMMAND  # noqa: E402
 
 
 def main() -> int:
@@ -28,6 +30,9 @@ def main() -> int:
     parser.add_argument("--scenarios", default=",".join(SCENARIOS))
     parser.add_argument("--record", metavar="FILE", help="writes the table there, as Markdown")
     parser.add_argument("--keep", action="store_true", help="keeps what was said, and prints where")
+    parser.add_argument("--export", metavar="FOLDER",
+                        help="records a longer job of each client there, without its texts; "
+                             "no other scenario is run")  # fmt: skip
     args = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="p2l-agents-"))
     rows = []
@@ -36,7 +41,7 @@ def main() -> int:
         if client.missing is not None:
             print(f"skipped: {client.missing}", flush=True)
             continue
-        for scenario in args.scenarios.split(","):
+        for scenario in [RECORDED] if args.export else args.scenarios.split(","):
             place = folder / f"{name}-{scenario}"
             place.mkdir()
             if scenario == "alias" and client.alias is None:
@@ -44,6 +49,8 @@ def main() -> int:
             row = run_row(client, scenario, place)
             rows.append(row)
             print(line(row), flush=True)
+            if args.export is not None:
+                export(place, Path(args.export) / f"{name}.jsonl")
             if not row.holds:
                 print(f"    {told(place)!r}"[:1_000], flush=True)
     if args.record is not None:
@@ -55,6 +62,13 @@ def main() -> int:
     held = sum(row.holds for row in rows)
     print(f"{held} of {len(rows)} rows hold")
     return 0 if held == len(rows) else 1
+
+
+def export(place: Path, out: Path) -> None:
+    """Writes the recorded job of a row, from its ledger, without texts."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    command = ["sessions", "export", "--config", str(place / "config.yaml"), "--out", str(out)]
+    subprocess.run([COMMAND, *command], check=True)
 
 
 def line(row: Row) -> str:

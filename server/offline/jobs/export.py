@@ -162,6 +162,7 @@ class _Writer:
             effort=receipt.effort,
             **_tokens(answered),
             tool_loop=receipt.tool_loop,
+            new_words=receipt.new_words,
             scored=receipt.scored,
             attempts=len(tries),
             cost_usd=cost_usd,
@@ -202,6 +203,7 @@ class _Receipt:
         self.seed = None if place.get("seeded") else document.get("seed")
         self.branch = int(place.get("branch") or 0)
         self.tool_loop = bool(place.get("tool_loop") or request.get("kept") or scoring == "kept")
+        self.new_words = bool(place.get("new_words", not self.tool_loop))
         self.scored = scoring == "prompt"
         self.effort = next((one for one in EFFORTS if one == effort), None)
         self.win_rate = (last.get("decision") or {}).get("win_rate")

@@ -65,7 +65,8 @@ class JobRequest(_Form):
     session began. model: the catalogue name of the model that answered. routed: whether the gateway
     chose it. effort: the one that the request named. cached_tokens, cache_write_tokens,
     cache_write_1h_tokens: disjoint parts of input_tokens. thinking_tokens: a part of output_tokens.
-    tool_loop: whether it brought results of calls. scored: whether its leaderboard was predicted
+    tool_loop: whether it brought results of calls. new_words: whether a person said something since
+    the last answer. scored: whether its leaderboard was predicted
     for it. cost_usd: of all its attempts, None where a price is unknown. win_rate: of the model, as
     predicted. leaderboard: None where it is that of the branch's line before. needs: capabilities
     that it requires. max_output_tokens: the caller's own cap.
@@ -87,6 +88,7 @@ class JobRequest(_Form):
     output_tokens: Tokens
     thinking_tokens: Tokens = 0
     tool_loop: bool
+    new_words: bool
     scored: bool
     attempts: Annotated[int, Field(ge=1)] = 1
     cost_usd: Usd | None

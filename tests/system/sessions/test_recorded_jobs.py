@@ -102,6 +102,7 @@ def test_an_export_has_every_request_of_a_session(
     named, unnamed = lines[0].session, lines[3].session
     assert [one.session for one in lines] == [*[named] * 3, *[unnamed] * 3, *[named] * 4]
     assert [one.tool_loop for one in lines[:9]] == [False, True, True] * 3
+    assert [one.new_words for one in lines[:9]] == [True, False, False] * 3
     assert [one.scored for one in lines[:9]] == [True, False, False] * 3
     # the second job under the same name is another conversation
     assert [one.branch for one in lines[:9]] == [0] * 6 + [1] * 3

@@ -20,6 +20,7 @@ LINE: dict[str, Any] = {
     "input_tokens": 1_000,
     "output_tokens": 100,
     "tool_loop": False,
+    "new_words": True,
     "scored": True,
     "cost_usd": "0.0125",
 }

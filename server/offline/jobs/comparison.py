@@ -1,0 +1,153 @@
+"""Recorded jobs under several rules, at several budgets and values of a win."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Final
+
+from p2l_model.errors import DataError
+from server.catalogue.cards import build_catalogue
+from server.config.configured_facts import facts_of_models
+from server.config.settings import Settings
+from server.config.settings.routing import RoutingSettings
+from server.offline.jobs.line import JobRequest
+from server.offline.jobs.runs import PinnedRun, RoutedRun, Run, Scene, SingleRun
+from server.offline.jobs.tally import Tally
+from server.offline.jobs.turns import Conversations
+
+SESSIONS: Final = "sessions"
+NEVER: Final = "never changing"
+EACH: Final = "each request"
+SINGLE: Final = "best single model"
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What the router is told. budget_usd: of a request, in the mean; usd_per_win: what a win is
+    worth; None: not set."""
+
+    budget_usd: Decimal | None = None
+    usd_per_win: Decimal | None = None
+
+    @property
+    def said(self) -> str:
+        """The terms in words."""
+        parts = []
+        if self.budget_usd is not None:
+            parts.append(f"budget {self.budget_usd:f}")
+        if self.usd_per_win is not None:
+            parts.append(f"win {self.usd_per_win:f}")
+        return ", ".join(parts) or "no budget"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What one rule made of the jobs. model: the single one, where it is a single one."""
+
+    terms: Terms
+    rule: str
+    tally: Tally
+    model: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """All results. n_jobs: the number of sessions."""
+
+    results: Sequence[Result]
+    n_jobs: int
+    n_requests: int
+
+    def to_json(self) -> dict[str, Any]:
+        """The comparison as one document."""
+        return {
+            "jobs": self.n_jobs,
+            "requests": self.n_requests,
+            "results": [self._row(result) for result in self.results],
+        }
+
+    def _row(self, result: Result) -> dict[str, Any]:
+        terms = result.terms
+        return {
+            "rule": result.rule,
+            "model": result.model,
+            "budget_usd": None if terms.budget_usd is None else float(terms.budget_usd),
+            "usd_per_win": None if terms.usd_per_win is None else float(terms.usd_per_win),
+            **result.tally.to_json(self.n_jobs, terms.budget_usd),
+        }
+
+
+async def compare(
+    lines: Iterable[JobRequest], settings: Settings, all_terms: Sequence[Terms], seed: int = 0
+) -> Comparison:
+    """Plays recorded jobs under every rule at once, reading the lines one by one.
+
+    Raises DataError where no line can be routed, or where a model has no price.
+    """
+    scene = scene_of(settings)
+    routed = {terms: _runs(scene, settings.routing, terms, seed) for terms in all_terms}
+    singles = {card.name: SingleRun(scene, card.name) for card in scene.cards}
+    runs = [*singles.values(), *(run for by_rule in routed.values() for run in by_rule.values())]
+    talks, sessions, n_requests = Conversations(), set(), 0
+    for line in lines:
+        turn = talks.turn(line)
+        sessions.add(line.session)
+        n_requests += 1
+        for run in runs:
+            await run.take(turn)
+    if all(single.tally.requests == 0 for single in singles.values()):
+        raise DataError("no request of the file was routed, with its leaderboard stored")
+    results = []
+    for terms, by_rule in routed.items():
+        results += [Result(terms, rule, run.tally) for rule, run in by_rule.items()]
+        best = _best(singles, terms)
+        results.append(Result(terms, SINGLE, best.tally, best.model))
+    return Comparison(results, len(sessions), n_requests)
+
+
+def scene_of(settings: Settings) -> Scene:
+    """The models of a configuration. Raises DataError for one without a price."""
+    cards = build_catalogue(settings)
+    unpriced = [card.name for card in cards if card.prices is None]
+    if unpriced:
+        raise DataError(f"models.{unpriced[0]}: has no price: set one, or leave the model out")
+    return Scene(cards, facts_of_models(settings), settings.scorer)
+
+
+def _runs(scene: Scene, routing: RoutingSettings, terms: Terms, seed: int) -> Mapping[str, Run]:
+    told: dict[str, Any] = {}
+    if terms.budget_usd is not None:
+        told["budget_usd"] = terms.budget_usd
+    if terms.usd_per_win is not None:
+        told["usd_per_win"] = terms.usd_per_win
+    on = routing.sessions.model_copy(update={"enabled": True})
+    off = routing.sessions.model_copy(update={"enabled": False})
+    kept = routing.model_copy(update={**told, "sessions": on})
+    free = routing.model_copy(update={**told, "sessions": off})
+    return {
+        SESSIONS: RoutedRun(scene, kept, seed),
+        NEVER: PinnedRun(scene, kept, seed),
+        EACH: RoutedRun(scene, free, seed),
+    }
+
+
+def _best(singles: Mapping[str, SingleRun], terms: Terms) -> SingleRun:
+    """The single model that is best on these very jobs: the highest mean win rate, less the cost
+    where a win has a value, among those whose mean cost keeps to the budget; else the cheapest."""
+    able = [
+        run
+        for run in singles.values()
+        if terms.budget_usd is None or run.tally.request_usd <= terms.budget_usd
+    ]
+    if not able:
+        return min(singles.values(), key=lambda run: run.tally.request_usd)
+    return max(able, key=lambda run: _worth(run.tally, terms))
+
+
+def _worth(tally: Tally, terms: Terms) -> float:
+    rate = tally.win_rate or 0.0
+    if terms.usd_per_win is None:
+        return rate
+    return rate * float(terms.usd_per_win) - float(tally.request_usd)
