@@ -18,7 +18,11 @@ LITELLM_SHA256 := 9d94d1c7d524b6fd10c14f9c8c6c4f0ac31705f9964ac59dcfd8337c046d89
 # the day on which its sources were read
 FACTS_AS_OF := 2026-11-29
 
-.PHONY: serve test test-fast test-clients test-agents record-jobs agents test-ray test-vllm vllm-env lint docs facts site faults fuzz soak audit licences sbom bench train-default evaluate-default lock clean
+# Published results: a folder with public_results/results.parquet (docs/placement.md).
+SOURCE ?= $(DATA)
+PLACEMENT_AS_OF := 2026-11-30
+
+.PHONY: placement-facts serve test test-fast test-clients test-agents record-jobs agents test-ray test-vllm vllm-env lint docs facts site faults fuzz soak audit licences sbom bench train-default evaluate-default lock clean
 
 serve: $(VENV)/.serve
 	$(BIN)/p2l-router serve --host $(HOST) --port $(PORT) $(if $(CONFIG),--config $(CONFIG))
@@ -90,6 +94,10 @@ docs: $(VENV)/.dev
 	$(BIN)/python -m server.adapting.page > docs/adapting.md
 
 # The table of what is known of models, and its page. Another version: change the four lines above.
+placement-facts: $(VENV)/.dev
+	$(BIN)/python -m p2l_model.placement.build --results $(SOURCE)/public_results/results.parquet \
+	  --prices server/model_facts/facts.json --as-of $(PLACEMENT_AS_OF)
+
 facts: $(VENV)/.dev build/facts/$(LITELLM_WHEEL)
 	$(BIN)/python -m server.model_facts.build --litellm build/facts/$(LITELLM_WHEEL) \
 	  --sha256 $(LITELLM_SHA256) --as-of $(FACTS_AS_OF)
