@@ -101,9 +101,8 @@ class Predictor:
         It has all models of the checkpoint, whatever `load` was restricted to, and the expected
         lengths of their answers where the checkpoint predicts them.
         """
-        checkpoint = self._reader.checkpoint
         features = self._reader.features([_conversation(prompt)])[0]
-        return checkpoint.heads.leaderboard(features.astype(np.float32), checkpoint.manifest)
+        return self._reader.checkpoint.leaderboard(features.astype(np.float32))
 
     def aggregate(
         self, prompts: Iterable[Prompt], *, seed: int = 0, n_resamples: int = N_RESAMPLES

@@ -6,7 +6,7 @@ import json
 import mmap
 import shutil
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,7 +16,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from p2l_model.checkpoint.heads import ETA_FAMILIES, Heads
-from p2l_model.checkpoint.manifest import Manifest, feature_width, parse_manifest
+from p2l_model.checkpoint.manifest import STATIC, Manifest, feature_width, parse_manifest
+from p2l_model.checkpoint.served import ServedHeads
+from p2l_model.checkpoint.static_table import static_complaints
 from p2l_model.checkpoint.tokens import PromptEncoder, PromptFormat
 from p2l_model.errors import CheckpointError
 from p2l_model.types import PreferenceFamily, PromptLeaderboard
@@ -48,7 +50,7 @@ class Checkpoint:
 
     tensors: all weights by name, int8 ones with their `_scale`; only the heads where the backbone
     is not quantised, because its engine then reads the file itself. file: the memory map that the
-    tensors are views of.
+    tensors are views of. served: the heads in the form that the request path computes with.
     """
 
     path: Path
@@ -58,6 +60,10 @@ class Checkpoint:
     prompt: PromptEncoder
     tensors: Tensors
     file: mmap.mmap | None = None
+    served: ServedHeads = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "served", ServedHeads.of(self.heads, self.manifest))
 
     def forget_pages(self) -> None:
         """Lets the operating system drop the cached pages of the weights; they are read again on
@@ -67,7 +73,7 @@ class Checkpoint:
 
     def leaderboard(self, features: NDArray[np.float32]) -> PromptLeaderboard:
         """The leaderboard of a prompt from its pooled features (F,). Raises ScoringError."""
-        return self.heads.leaderboard(features, self.manifest)
+        return self.served.leaderboard(features)
 
     @property
     def max_tokens(self) -> int:
@@ -119,6 +125,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
         path / _TOKENIZER, PromptFormat(manifest.prompt_format, manifest.max_tokens)
     )
     _check_fit(path, manifest, config, heads, prompt)
+    if manifest.kind == STATIC:
+        _refuse(path, static_complaints(manifest, config, tensors))
     return Checkpoint(path, manifest, config, heads, prompt, tensors, file)
 
 
@@ -177,7 +185,11 @@ def _check_fit(
     n_layers = config["num_hidden_layers"]
     n_models = len(manifest.models)
     needs_eta = manifest.family in ETA_FAMILIES
+    is_static = config.get("model_type") == STATIC
     complaints = {
+        f"kind {manifest.kind} and config.json's model_type do not fit": (
+            is_static != (manifest.kind == STATIC)
+        ),
         "model_list.json and the manifest name different models": listed != manifest.models,
         f"the head has {heads.n_models} rows for {n_models} models": heads.n_models != n_models,
         f"the heads take {heads.width} features, the backbone gives {width}": (
@@ -203,6 +215,11 @@ def _check_fit(
             prompt.hash != manifest.prompt_format_hash
         ),
     }
+    _refuse(path, complaints)
+
+
+def _refuse(path: Path, complaints: Mapping[str, bool]) -> None:
+    """Raises CheckpointError with the first complaint that holds."""
     for complaint, holds in complaints.items():
         if holds:
             raise CheckpointError(f"{path}: {complaint}")

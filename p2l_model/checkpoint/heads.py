@@ -1,17 +1,16 @@
-"""The heads on top of the backbone, and the leaderboard that their outputs make."""
+"""The heads on top of the backbone: their weights, and their outputs for many prompts."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from p2l_model.checkpoint.manifest import Manifest
-from p2l_model.errors import CheckpointError, ScoringError
-from p2l_model.types import FloatArray, PreferenceFamily, PromptLeaderboard
+from p2l_model.errors import CheckpointError
+from p2l_model.types import FloatArray, PreferenceFamily
 
 # Families whose tie parameter depends on the prompt (docs/theory.md, section 1).
 ETA_FAMILIES: Final = frozenset(
@@ -22,8 +21,6 @@ ETA_FAMILIES: Final = frozenset(
         PreferenceFamily.BA,
     }
 )
-# exp of more than this, 10 million tokens, is no plausible length of an answer.
-_MAX_LOG_TOKENS: Final = 16.0
 # The tensor names of the reference code, and ours in the same style: (weight, bias) of each part.
 _NAMES: Final = {
     "": "head.head",
@@ -165,54 +162,6 @@ class Heads:
         logits = self.hidden(features) @ self.score_weight.T + self.score_bias
         scores: FloatArray = 1.0 / (1.0 + np.exp(-np.clip(logits, -500, 500)))
         return scores
-
-    def leaderboard(self, features: NDArray[np.float32], manifest: Manifest) -> PromptLeaderboard:
-        """The leaderboard of features (F,). Raises ScoringError where they are not finite."""
-        # The trunk is computed once, as all heads read the same output of it.
-        above = replace(self, trunk_weight=None, trunk_bias=None)
-        return above._board(self.hidden(features.astype(np.float64)[None, :]), manifest)
-
-    def _board(self, x: FloatArray, manifest: Manifest) -> PromptLeaderboard:
-        """The leaderboard of x (1, F)."""
-        outputs = self.outputs(x, manifest.temperature)
-        if not np.all(np.isfinite(outputs.coefficients)):
-            raise ScoringError("the model gave coefficients that are not finite")
-        return PromptLeaderboard(
-            family=manifest.family,
-            models=tuple(manifest.models),
-            coefficients=outputs.coefficients[0],
-            eta=None if self.eta_weight is None else float(outputs.eta[0]),
-            gamma=None if self.gamma_weight is None else float(outputs.gamma[0]),
-            expected_output_tokens=self._expected_tokens(x, manifest),
-            expected_scores=self._known_scores(x, manifest),
-            variance=self.variance(x, manifest.temperature)[0] if self.factors else None,
-        )
-
-    def variance(self, features: FloatArray, temperature: float) -> FloatArray:
-        """The variance of the coefficients (P, M) from features (P, F); 0 for models of the
-        training."""
-        variance = np.zeros((features.shape[0], self.n_models))
-        hidden = self.hidden(features)
-        for row, factor in self.factors.items():
-            spread = hidden @ factor[:, :-1].T + factor[:, -1]  # (P, r)
-            variance[:, row] = (spread**2).sum(axis=1) / temperature**2
-        return variance
-
-    def _expected_tokens(self, x: FloatArray, manifest: Manifest) -> FloatArray | None:
-        """The log-normal's mean, exp(mu + sigma^2 / 2); NaN for models without lengths."""
-        mu = self.log_tokens(x)
-        if mu is None or manifest.length_sigma is None:
-            return None
-        sigma = np.array([np.nan if s is None else s for s in manifest.length_sigma])
-        tokens: FloatArray = np.exp(np.minimum(mu[0] + 0.5 * sigma**2, _MAX_LOG_TOKENS))
-        return tokens
-
-    def _known_scores(self, x: FloatArray, manifest: Manifest) -> FloatArray | None:
-        """The expected scores; NaN for models without graded answers."""
-        scores = self.expected_scores(x)
-        if scores is None or manifest.scored is None:
-            return None
-        return np.where(manifest.scored, scores[0], np.nan)
 
     def _check(self, found: Mapping[str, FloatArray], source: str) -> None:
         for name, tensor in found.items():

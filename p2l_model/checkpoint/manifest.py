@@ -12,6 +12,9 @@ from p2l_model.types import PreferenceFamily
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Pooling = Literal["mean", "max", "mean-max", "first", "last"]
+Kind = Literal["network", "static"]
+STATIC: Final = "static"
+MEAN: Final = "mean"
 MAX: Final = "max"
 MEAN_MAX: Final = "mean-max"
 
@@ -43,8 +46,9 @@ class Onboarded(_Strict):
 class Manifest(_Strict):
     """The content of p2l.json.
 
-    pooling: each unit's mean or maximum over the positions, or both side by side (mean-max), or the
-    state at the first position (an encoder's CLS) or at the last one. feature_layers: the hidden
+    kind: network, whose layers read the prompt; static, a table with one vector per token. pooling:
+    each unit's mean or maximum over the positions, or both side by side (mean-max), or the state at
+    the first position (an encoder's CLS) or at the last one. feature_layers: the hidden
     states whose pooled vectors are joined (-1: the last). quantization: how the backbone is stored;
     none: in its original type, which only torch reads. prompt_format_hash: SHA-256 over the prompt
     format and the tokenizer. temperature: served coefficient = raw coefficient / temperature.
@@ -54,6 +58,7 @@ class Manifest(_Strict):
     """
 
     version: Literal[1] = 1
+    kind: Kind = "network"
     family: PreferenceFamily
     backbone: str
     pooling: Pooling = "mean"

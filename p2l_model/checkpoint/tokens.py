@@ -14,6 +14,8 @@ from typing import Final
 from tokenizers import Tokenizer
 
 from p2l_model.checkpoint.chat_template import ChatPrompt, ChatSettings, chat_settings
+from p2l_model.checkpoint.ends import both_ends
+from p2l_model.checkpoint.word_pieces import WordPieces
 from p2l_model.errors import CheckpointError
 from p2l_model.types import Conversation
 
@@ -26,6 +28,7 @@ _COUNTED_CHARS: Final = 65_536
 _SAMPLES: Final = 16
 TURNS_SEP: Final = "turns-sep"
 CHAT_CLS: Final = "chat-cls"
+ENDS: Final = "ends"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +36,9 @@ class PromptFormat:
     """How turns become ids.
 
     kind: turns-sep is [CLS] turn [SEP] turn [SEP], for encoders without a chat template; chat-cls
-    is the tokenizer's chat template over the user's turns, then one CLS token, for decoders.
-    max_tokens: includes special tokens; longer conversations are cut from the left.
+    is the tokenizer's chat template over the user's turns, then one CLS token, for decoders; ends
+    is the text alone, without special tokens, for static features. max_tokens: includes special
+    tokens. Longer conversations are cut from the left; with ends, in the middle.
     """
 
     kind: str
@@ -54,7 +58,7 @@ class PromptEncoder:
 
     def __init__(self, tokenizer_path: Path, prompt_format: PromptFormat) -> None:
         """Raises CheckpointError where the tokenizer is missing or lacks what the format needs."""
-        if prompt_format.kind not in (TURNS_SEP, CHAT_CLS):
+        if prompt_format.kind not in (TURNS_SEP, CHAT_CLS, ENDS):
             raise CheckpointError(f"unknown prompt format {prompt_format.kind!r}")
         try:
             raw = tokenizer_path.read_bytes()
@@ -62,6 +66,7 @@ class PromptEncoder:
             raise CheckpointError(f"{tokenizer_path}: cannot be read") from error
         self.format = prompt_format
         self._tokenizer = _plain_tokenizer(raw, tokenizer_path)
+        self._ascii = WordPieces.of(raw)
         self._chat: ChatPrompt | None = None
         settings = None
         if prompt_format.kind == CHAT_CLS:
@@ -71,16 +76,20 @@ class PromptEncoder:
                     f"{tokenizer_path.parent}: the tokenizer has no chat template"
                 )
             self._chat = ChatPrompt(settings, self._tokenizer)
-        else:
+        elif prompt_format.kind == TURNS_SEP:
             self._cls, self._sep = self._special("[CLS]"), self._special("[SEP]")
         self.hash = prompt_format.hash(raw, settings)
 
     def encode(self, conversation: Conversation) -> list[int]:
-        """Returns at most max_tokens ids. The end of the conversation is kept.
+        """Returns at most max_tokens ids. The end of the conversation is kept, with ends its
+        beginning as well.
 
-        [CLS] stays first and [SEP] last (turns-sep), or CLS last (chat-cls), even without any text.
+        [CLS] stays first and [SEP] last (turns-sep), or CLS last (chat-cls), even without any text;
+        ends has no ids then.
         """
         turns = conversation.turns or ("",)
+        if self.format.kind == ENDS:
+            return self._of_both_ends(turns)
         if self._chat is not None:
             return self._chat.encode(self._recent(turns), self.format.max_tokens)
         return self._separated(turns)
@@ -113,6 +122,11 @@ class PromptEncoder:
             kept[:0] = [*self._ids(turn, room - len(kept)), self._sep]
         return [self._cls, *kept[-room:]]
 
+    def _of_both_ends(self, turns: Sequence[str]) -> list[int]:
+        room = self.format.max_tokens
+        ids = [one for part in both_ends(turns, room) for one in self._all_ids(part)]
+        return ids if len(ids) <= room else [*ids[: room // 2], *ids[room // 2 - room :]]
+
     def count_tokens(self, text: str) -> int:
         """The number of tokens of the text for this tokenizer; above 65,536 characters an estimate
         from samples, so that the time is bounded for any text."""
@@ -137,6 +151,8 @@ class PromptEncoder:
         return self._all_ids(text)
 
     def _all_ids(self, text: str) -> list[int]:
+        if self._ascii is not None and text.isascii():
+            return self._ascii.ids(text)
         ids: list[int] = self._tokenizer.encode(_valid(text), add_special_tokens=False).ids
         return ids
 

@@ -18,7 +18,8 @@ class EngineLimits:
     wait_ms: how long a batch may wait for prompts on their way; 0 where batches have no advantage.
     parallel: the number of concurrent calls. pads: whether the prompts of a batch are padded to the
     longest, so that it should have prompts of similar length. side_by_side: whether a call computes
-    its prompts separately, several at a time.
+    its prompts separately, several at a time. at_once: whether a prompt is so quick that it is
+    tokenised and computed on the event loop, without a batcher.
     """
 
     batch_tokens: int
@@ -27,6 +28,7 @@ class EngineLimits:
     parallel: int = 1
     pads: bool = False
     side_by_side: bool = False
+    at_once: bool = False
 
 
 class Engine(Protocol):

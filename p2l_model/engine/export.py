@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from p2l_model.checkpoint.folder import Checkpoint, load_checkpoint, save_checkpoint
 from p2l_model.checkpoint.int8 import quantize_rows
-from p2l_model.checkpoint.manifest import Manifest
+from p2l_model.checkpoint.manifest import STATIC, Manifest
 from p2l_model.engine.graph import build_graph
 from p2l_model.errors import ExtraMissingError
 
@@ -24,15 +24,14 @@ def export_checkpoint(
     """Writes the folder and loads it.
 
     precision: of the arithmetic; the weights are int8 rows in either case. measured: the effect of
-    the export on leaderboards and decisions, for the manifest.
+    the export on leaderboards and decisions, for the manifest. A static checkpoint is copied: it
+    has no graph, and its arithmetic has one precision.
 
     Raises CheckpointError for a backbone or a pooling that the CPU engine has no graph for,
     ExtraMissingError without onnx, or without torch where the weights are not int8 rows yet.
     """
     manifest = source.manifest
-    graph = build_graph(
-        source.config, precision, manifest.feature_layers, manifest.pooling, manifest.max_tokens
-    )
+    graph = _graph(source, precision)
     changed: dict[str, Any] = {"quantization": "int8-rows", "engine_precision": precision}
     if measured is not None:
         changed["metrics"] = {**manifest.metrics, "export": dict(measured)}
@@ -41,6 +40,15 @@ def export_checkpoint(
         out, base=source.path, manifest=written, tensors=_quantised(source), graph=graph
     )
     return load_checkpoint(out)
+
+
+def _graph(source: Checkpoint, precision: Precision) -> bytes | None:
+    manifest = source.manifest
+    if manifest.kind == STATIC:
+        return None
+    return build_graph(
+        source.config, precision, manifest.feature_layers, manifest.pooling, manifest.max_tokens
+    )
 
 
 def _quantised(source: Checkpoint) -> dict[str, NDArray[Any]]:

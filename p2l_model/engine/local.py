@@ -1,7 +1,8 @@
 """Scores conversations on an event loop, which must never wait for a matrix multiplication.
 
 A conversation is tokenised in a thread. Ids that were scored recently, or are being scored, are not
-scored again; the others go through the batcher to the engine.
+scored again; the others go through the batcher to the engine. An engine that takes less time than
+the way to it and back (static features) is asked at once.
 """
 
 from __future__ import annotations
@@ -13,6 +14,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from p2l_model.checkpoint.folder import Checkpoint, load_checkpoint
 from p2l_model.engine.base import Engine
@@ -123,11 +127,28 @@ class LocalScorer:
         if self._closed:
             raise ScoringError("the scorer is closed")
         self.make_room(1)
+        if self._engine.limits.at_once:
+            return self._scored_at_once(conversation)
         self._waiting += 1
         try:
             return await self._scored(await self._encoded(conversation))
         finally:
             self._waiting -= 1
+
+    def _scored_at_once(self, conversation: Conversation) -> ScoredPrompt:
+        started = time.perf_counter()
+        ids = self._checkpoint.prompt.encode(conversation)
+        tokenised = time.perf_counter()
+        self._observer.tokenised(tokenised - started, len(ids))
+        key = self._cache.key(ids)
+        known = self._cache.get(key)
+        if known is not None:
+            self._observer.spared("cached")
+            return known
+        scored = self._with_board(self._engine.features([ids])[0], len(ids))
+        self._observer.inferred(time.perf_counter() - tokenised, 1, len(ids))
+        self._cache.put(key, scored)
+        return scored
 
     async def _encoded(self, conversation: Conversation) -> list[int]:
         batcher = self._engine_queue()
@@ -172,10 +193,12 @@ class LocalScorer:
                 shared.task.cancel()
 
     async def _infer(self, key: bytes, ids: list[int]) -> ScoredPrompt:
-        features = await self._engine_queue().features(ids)
-        scored = ScoredPrompt(self._checkpoint.leaderboard(features), len(ids))
+        scored = self._with_board(await self._engine_queue().features(ids), len(ids))
         self._cache.put(key, scored)
         return scored
+
+    def _with_board(self, features: NDArray[np.float32], n_tokens: int) -> ScoredPrompt:
+        return ScoredPrompt(self._checkpoint.leaderboard(features), n_tokens)
 
     def _engine_queue(self) -> Batcher:
         # Made at first use, because it belongs to the event loop, which the scorer is made before.

@@ -15,7 +15,9 @@ from transformers import AutoConfig, AutoModel
 
 from p2l_model.checkpoint.folder import WEIGHTS, Checkpoint
 from p2l_model.checkpoint.int8 import dequantize_rows
-from p2l_model.checkpoint.manifest import MAX, MEAN_MAX
+from p2l_model.checkpoint.manifest import MAX, MEAN_MAX, STATIC
+from p2l_model.checkpoint.static_table import StaticTable
+from p2l_model.engine.static_network import StaticBackbone
 from p2l_model.errors import CheckpointError
 
 _LAST: Final = -1
@@ -66,10 +68,12 @@ def _largest(state: Tensor, attention_mask: Tensor) -> Tensor:
     return state.float().masked_fill(padding, -torch.inf).amax(dim=1)
 
 
-def load_backbone(checkpoint: Checkpoint) -> Backbone:
+def load_backbone(checkpoint: Checkpoint) -> Backbone | StaticBackbone:
     """Loads the checkpoint's backbone: int8 rows become float32, other weights keep their type.
     Raises CheckpointError."""
     manifest = checkpoint.manifest
+    if manifest.kind == STATIC:
+        return StaticBackbone(StaticTable.of(checkpoint.tensors), manifest.pooling)
     backbone = Backbone(checkpoint.config, manifest.feature_layers, manifest.pooling)
     weights = stored_weights(checkpoint)
     try:

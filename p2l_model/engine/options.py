@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 DType = Literal["auto", "float32", "bfloat16", "float16"]
+EngineKind = Literal["auto", "static", "onnx", "torch", "vllm"]
+ENGINES: Final[tuple[EngineKind, ...]] = ("auto", "static", "onnx", "torch", "vllm")
 DTYPES: Final[tuple[DType, ...]] = ("auto", "float32", "bfloat16", "float16")
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from p2l_model.checkpoint.folder import Checkpoint
+from p2l_model.checkpoint.manifest import STATIC
 from p2l_model.engine.base import EngineLimits
 from p2l_model.engine.options import EngineOptions
 from p2l_model.errors import CheckpointError, ExtraMissingError, ScoringError
@@ -48,7 +49,10 @@ class TorchEngine:
         self._on_gpu = self._device.type != "cpu"
         if chosen.n_threads > 0 and not self._on_gpu:
             torch.set_num_threads(chosen.n_threads)
-        backbone = load_backbone(checkpoint).to(self._device, self._dtype(chosen))
+        # What a table's features take is not worth half precision.
+        is_static = checkpoint.manifest.kind == STATIC
+        dtype = torch.float32 if is_static else self._dtype(chosen)
+        backbone = load_backbone(checkpoint).to(self._device, dtype)
         self._backbone = backbone
         if chosen.compile:
             # dynamic: otherwise every new length would be compiled, which takes minutes.

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from p2l_model.checkpoint.manifest import Pooling
+from p2l_model.checkpoint.manifest import STATIC, Pooling
 from p2l_model.errors import DataError
 from p2l_model.types import PreferenceFamily
 
@@ -43,6 +43,26 @@ class TrunkConfig(BaseModel):
     length_weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.3
     score_weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     stranger_weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.1
+
+
+class StaticConfig(BaseModel):
+    """The table of token vectors of `base: static`.
+
+    source: the encoder or decoder that it is taken from: minilm, smollm2 or a folder. layers: 0 is
+    its table of word vectors; of another layer each token has its mean output over the training
+    prompts. The layers are joined. prompts: how many of the training prompts are read for these
+    means. alone: a token's output without a prompt counts like so many occurrences. importance: a
+    in a / (a + p), how much a token counts in a prompt's mean, where p is its share of all tokens;
+    without it all count alike.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    source: str = "minilm"
+    layers: list[Annotated[int, Field(ge=0)]] = [0]
+    prompts: Count = 10_000
+    alone: Penalty = 3.0
+    importance: Penalty | None = None
 
 
 class FinetuneConfig(BaseModel):
@@ -80,7 +100,7 @@ class TrainConfig(BaseModel):
     the length head. validation_fraction: the share of the prompts, where no validation files are
     given. trunk: a hidden layer under all heads; without it the heads are linear in the features,
     and l2, l2_common, length_l2 and max_steps control their fit. finetune: settings for the
-    backbone, which stays frozen without them.
+    backbone, which stays frozen without them. static: the table of `base: static`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -100,6 +120,13 @@ class TrainConfig(BaseModel):
     seed: int = 0
     trunk: TrunkConfig | None = None
     finetune: FinetuneConfig | None = None
+    static: StaticConfig = StaticConfig()
+
+    @model_validator(mode="after")
+    def _tables_stay_as_they_are(self) -> TrainConfig:
+        if self.base == STATIC and self.finetune is not None:
+            raise ValueError("finetune needs layers: base static has only a table of vectors")
+        return self
 
 
 def load_train_config(path: Path | None, overrides: dict[str, Any]) -> TrainConfig:

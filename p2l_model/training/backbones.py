@@ -13,13 +13,14 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
+from safetensors.numpy import load_file as load_arrays
 from safetensors.torch import load_file
 from torch import Tensor
 
 from p2l_model.checkpoint.chat_template import chat_settings
 from p2l_model.checkpoint.int8 import quantize_rows
-from p2l_model.checkpoint.manifest import feature_width
-from p2l_model.checkpoint.tokens import CHAT_CLS, TURNS_SEP
+from p2l_model.checkpoint.manifest import STATIC, Kind, feature_width
+from p2l_model.checkpoint.tokens import CHAT_CLS, ENDS, TURNS_SEP
 from p2l_model.engine.graph import build_graph
 from p2l_model.errors import CheckpointError, ExtraMissingError
 from p2l_model.training.gguf_backbone import unpacked_smollm2
@@ -61,9 +62,16 @@ class BaseModel:
         return total.hexdigest()
 
     @property
+    def kind(self) -> Kind:
+        """Whether layers read the prompt, or a table has one vector per token."""
+        return "static" if self.config.get("model_type") == STATIC else "network"
+
+    @property
     def prompt_kind(self) -> str:
-        """chat-cls where the tokenizer has a chat template, else turns-sep. Raises
-        CheckpointError."""
+        """ends for static features, chat-cls where the tokenizer has a chat template, else
+        turns-sep. Raises CheckpointError."""
+        if self.kind == STATIC:
+            return ENDS
         return TURNS_SEP if chat_settings(self.path) is None else CHAT_CLS
 
     def width(self, feature_layers: Sequence[int], pooling: str = "mean") -> int:
@@ -77,8 +85,8 @@ class BaseModel:
         pooling: str = "mean",
         max_tokens: int = 0,
     ) -> bytes | None:
-        """The graph for the CPU engine; None for a backbone or a pooling that it does not support.
-        Raises ExtraMissingError."""
+        """The graph for the CPU engine; None for a backbone or a pooling that it does not support,
+        and for static features. Raises ExtraMissingError."""
         try:
             return build_graph(self.config, precision, feature_layers, pooling, max_tokens)
         except CheckpointError:
@@ -86,9 +94,11 @@ class BaseModel:
 
 
 def load_base(name: str, cache: Path | None = None) -> BaseModel:
-    """Loads a base: a Hugging Face folder, `minilm`, or `smollm2`, which is unpacked into cache.
+    """Loads a base: a Hugging Face folder, `minilm`, or `smollm2`, which is unpacked into cache; or
+    a folder that `static_base` has written.
 
-    The 2-D weights become int8, row by row. Raises CheckpointError, ExtraMissingError.
+    The 2-D weights become int8, row by row; a table of token vectors is int8 already.
+    Raises CheckpointError, ExtraMissingError.
     """
     if name == SMOLLM2:
         if cache is None:
@@ -98,6 +108,8 @@ def load_base(name: str, cache: Path | None = None) -> BaseModel:
         path = _minilm_path() if name == MINILM else Path(name)
     try:
         config = json.loads((path / "config.json").read_text(encoding="utf-8"))
+        if config.get("model_type") == STATIC:
+            return BaseModel(path, config["name"], config, load_arrays(path / "model.safetensors"))
         raw = load_file(path / "model.safetensors")  # torch, as numpy has no bfloat16
     except (OSError, ValueError, SafetensorError) as error:
         raise CheckpointError(

@@ -12,14 +12,14 @@ from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import numpy as np
 import torch
 
 from p2l_model.checkpoint.folder import load_checkpoint, save_checkpoint
 from p2l_model.checkpoint.heads import Heads
-from p2l_model.checkpoint.manifest import Manifest, Marginal
+from p2l_model.checkpoint.manifest import STATIC, Manifest, Marginal
 from p2l_model.checkpoint.tokens import PromptEncoder, PromptFormat
 from p2l_model.data.files import VoteTable, load_votes
 from p2l_model.data.soft_labels import balanced
@@ -30,20 +30,14 @@ from p2l_model.fitting.cache import cached_fit, digest
 from p2l_model.fitting.config import FinetuneConfig, TrainConfig
 from p2l_model.fitting.linear import FitOptions, FitState, heads_from_rows
 from p2l_model.training.backbones import BaseModel, load_base
-from p2l_model.training.run_log import log_line
+from p2l_model.training.run_log import Reporter, log_line
+from p2l_model.training.static_base import static_base
 from p2l_model.types import FloatArray
 
 _HASH_FRACTION: Final = 16**13
 _MARGINAL_L2: Final = 1e-3
 # The settings that a fine-tuned backbone depends on, besides the data and the base.
 _TUNED_BY: Final = {"family", "feature_layers", "pooling", "max_tokens", "seed", "finetune"}
-
-
-class Reporter(Protocol):
-    """Receives the progress."""
-
-    def __call__(self, stage: str, done: float, total: float, note: str = "") -> None:
-        """Reports done of total of a stage; note: further information, such as the loss."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +80,20 @@ def prepare(
     split = load_split(config, train_paths, validation_paths, score_range)
     if split.n_seen > 0:
         report("validation prompts left out: training has them too", split.n_seen, split.n_seen)
-    base = load_base(config.base, work)
+    base = _base(config, split, work, report)
     marginal = fit_marginal(config, split.train, work)
     if config.finetune is not None:
         base = _tuned(config, config.finetune, base, split, marginal, work, report)
     draft = _draft(config, base, split.train.models, marginal)
     x_train, x_validation = _features(config, base, draft, split, work, report)
     return Prepared(base, split, marginal, draft, x_train, x_validation)
+
+
+def _base(config: TrainConfig, split: Split, work: Path, report: Reporter) -> BaseModel:
+    if config.base != STATIC:
+        return load_base(config.base, work)
+    read = [split.train.conversations[index] for index in np.unique(split.train.prompt)]
+    return load_base(str(static_base(config.static, read, work, report)))
 
 
 def fit_marginal(config: TrainConfig, votes: VoteTable, work: Path) -> Heads:
@@ -190,6 +191,7 @@ def _draft(
     prompt_format = PromptFormat(base.prompt_kind, config.max_tokens)
     return Manifest(
         family=config.family,
+        kind=base.kind,
         backbone=base.name,
         pooling=config.pooling,
         feature_layers=config.feature_layers,

@@ -1,11 +1,18 @@
-"""The log of a training run: one JSON object per line."""
+"""The progress of a training run, and its log: one JSON object per line."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
+
+
+class Reporter(Protocol):
+    """Receives the progress."""
+
+    def __call__(self, stage: str, done: float, total: float, note: str = "") -> None:
+        """Reports done of total of a stage; note: further information, such as the loss."""
 
 
 def log_line(work: Path, line: Mapping[str, Any]) -> None:

@@ -21,7 +21,8 @@ from p2l_model.evaluation.calibration import require_matplotlib
 from p2l_model.evaluation.metrics import predict
 from p2l_model.evaluation.power_law import PowerLaw, fit_power_law
 from p2l_model.fitting.config import TrainConfig, TrunkConfig
-from p2l_model.training.prepare import Prepared, Reporter, Split, fit_marginal, prepare
+from p2l_model.training.prepare import Prepared, Split, fit_marginal, prepare
+from p2l_model.training.run_log import Reporter
 from p2l_model.training.train import choose
 
 _DECADES: Final = 2.0

@@ -40,8 +40,8 @@ from p2l_model.fitting.graded_scores import (
 )
 from p2l_model.fitting.hidden_layer import Epoch, LengthTargets, TrunkFit, joined
 from p2l_model.training.calibrate import calibrated, fit_calibration
-from p2l_model.training.prepare import Prepared, Reporter, Split, fit_linear, prepare, save
-from p2l_model.training.run_log import log_line
+from p2l_model.training.prepare import Prepared, Split, fit_linear, prepare, save
+from p2l_model.training.run_log import Reporter, log_line
 from p2l_model.types import FloatArray
 
 

@@ -106,7 +106,7 @@ def _effect(
     boards = []
     for stage, checkpoint, engine in (
         ("exact leaderboards (torch)", source, "torch"),
-        ("the export's", exported, "onnx"),
+        ("the export's", exported, "auto"),
     ):
         boards.append(_leaderboards(checkpoint, engine, prompts, partial(bars, stage)))
     lengths = [len(source.prompt.encode(prompt)) for prompt in prompts]

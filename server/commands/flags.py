@@ -26,7 +26,7 @@ def add_checkpoint(parser: argparse.ArgumentParser) -> None:
 
 def add_engine(parser: argparse.ArgumentParser) -> None:
     """Adds --engine."""
-    parser.add_argument("--engine", default="auto", choices=["auto", "onnx", "torch"],
+    parser.add_argument("--engine", default="auto", choices=["auto", "static", "onnx", "torch"],
                         help="What computes the predictions. The default, auto, takes onnx where "
                              "the checkpoint has a graph for the CPU.")  # fmt: skip
 

@@ -8,7 +8,7 @@ import os
 import sys
 from typing import Any
 
-from p2l_model.engine.options import DTYPES, EngineOptions
+from p2l_model.engine.options import DTYPES, ENGINES, EngineOptions
 from p2l_model.errors import P2LError
 from server.commands.flags import port
 from server.config.environment import variable
@@ -20,7 +20,6 @@ from server.wire.hosts import is_loopback
 # The seconds for prompts that are being scored when the service is stopped: less than a container
 # is given to end.
 _LAST_SCORES_S = 8
-ENGINES = ["auto", "onnx", "torch", "vllm"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt, field_validator, model_validator
 
-from p2l_model.engine.options import DType, EngineOptions
+from p2l_model.engine.options import DType, EngineKind, EngineOptions
 from server.config.settings.fields import Section
 
 
@@ -31,7 +31,7 @@ class ScorerSettings(Section):
     url: str | list[str] | None = None
     api_key_env: str | None = None
     fixed: dict[str, Annotated[float, Field(allow_inf_nan=False)]] | None = None
-    engine: Literal["auto", "onnx", "torch", "vllm"] = "auto"
+    engine: EngineKind = "auto"
     on_failure: Literal["marginal", "error"] = "marginal"
     timeout_ms: PositiveInt = 2000
     max_tokens: Annotated[int, Field(ge=8)] | None = None
