@@ -27,8 +27,9 @@ def add_checkpoint(parser: argparse.ArgumentParser) -> None:
 def add_engine(parser: argparse.ArgumentParser) -> None:
     """Adds --engine."""
     parser.add_argument("--engine", default="auto", choices=["auto", "static", "onnx", "torch"],
-                        help="What computes the predictions. The default, auto, takes onnx where "
-                             "the checkpoint has a graph for the CPU.")  # fmt: skip
+                        help="What computes the predictions. The default, auto, takes static where "
+                             "the checkpoint is a table of token vectors, and onnx where it has "
+                             "a graph for the CPU.")  # fmt: skip
 
 
 def add_score_range(parser: argparse.ArgumentParser) -> None:

@@ -22,8 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                              "*.validation.parquet in the folders of --data, or else a tenth of "
                              "the prompts).")  # fmt: skip
     parser.add_argument("--base", metavar="DIR",
-                        help="The backbone: a Hugging Face folder, or the word minilm (the "
-                             "default).")  # fmt: skip
+                        help="The backbone: a Hugging Face folder, or one of the words minilm "
+                             "(the default), smollm2 and static.")  # fmt: skip
     parser.add_argument("--family",
                         help="The family of the heads: bt, bt-tie, rk, rk-reparam, grk or ba "
                              "(default: grk).")  # fmt: skip
