@@ -5,8 +5,6 @@ from __future__ import annotations
 
 import json
 import re
-import threading
-import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -14,6 +12,7 @@ from typing import Any, Self
 
 import httpx
 import uvicorn
+from quick_server import QuickServer
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
@@ -50,8 +49,7 @@ class Between:
         routes = [Route("/{path:path}", self._pass, methods=["GET", "HEAD", "POST", "OPTIONS"])]
         app = Starlette(routes=routes)
         config = uvicorn.Config(app, port=0, log_level="critical", lifespan="off")
-        self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(target=self._server.run, daemon=True)
+        self._server = QuickServer(config)
 
     @property
     def url(self) -> str:
@@ -60,11 +58,7 @@ class Between:
         return f"http://127.0.0.1:{port}"
 
     def __enter__(self) -> Self:
-        self._thread.start()
-        deadline = time.monotonic() + 20
-        while not self._server.started:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        self._server.start()
         return self
 
     def __exit__(
@@ -73,8 +67,8 @@ class Between:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._server.should_exit = self._server.force_exit = True
-        self._thread.join(20)
+        self._server.force_exit = True
+        self._server.stop()
 
     async def _pass(self, request: Request) -> Response:
         content = await request.body()

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import tempfile
-import threading
-import time
 from types import TracebackType
 from typing import Self
 
-import uvicorn
+from quick_server import QuickServer
 
 from p2l_model.engine.scorer import Scorer
 from server.app import create_app
@@ -59,11 +57,8 @@ class LiveGateway:
         protocol = protocol_factory(ConnectionLimits.of(settings.limits))
         serving = server_config(app, protocol)
         serving.loop = loop
-        self._server = uvicorn.Server(serving)
+        self._server = QuickServer(serving)
         self._listener = bind("127.0.0.1", 0)
-        self._thread = threading.Thread(
-            target=self._server.run, kwargs={"sockets": [self._listener]}, daemon=True
-        )
 
     @property
     def url(self) -> str:
@@ -71,12 +66,7 @@ class LiveGateway:
 
     def __enter__(self) -> Self:
         self._url = f"http://{address_of(self._listener)}"
-        self._thread.start()
-        deadline = time.monotonic() + 20
-        while not self._server.started:
-            if time.monotonic() > deadline:
-                raise TimeoutError("the gateway did not start")
-            time.sleep(0.01)
+        self._server.start([self._listener])
         return self
 
     def __exit__(
@@ -85,8 +75,7 @@ class LiveGateway:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._server.should_exit = True
-        self._thread.join(timeout=20)
+        self._server.stop()
         self._folder.cleanup()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Self
 
 import httpx
 import uvicorn
+from quick_server import QuickServer
 
 from p2l_model.checkpoint.folder import Checkpoint, load_checkpoint
 from p2l_model.engine.base import Engine
@@ -56,8 +56,7 @@ class LiveModel:
         config = uvicorn.Config(
             self.app, host="127.0.0.1", port=port, log_level="error", access_log=False
         )
-        self.server = uvicorn.Server(config)
-        self._thread = threading.Thread(target=self.server.run, daemon=True)
+        self.server = QuickServer(config)
 
     @property
     def url(self) -> str:
@@ -66,8 +65,7 @@ class LiveModel:
 
     def start(self) -> Self:
         """Returns when it answers; the engine may still be loading."""
-        self._thread.start()
-        _until(lambda: self.server.started)
+        self.server.start()
         return self
 
     def until_ready(self) -> Self:
@@ -75,8 +73,7 @@ class LiveModel:
         return self
 
     def stop(self) -> None:
-        self.server.should_exit = True
-        self._thread.join(timeout=20)
+        self.server.stop()
 
     def __enter__(self) -> Self:
         return self.start().until_ready()

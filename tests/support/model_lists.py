@@ -39,7 +39,7 @@ class Lists:
 @contextmanager
 def listing(answers: dict[str, tuple[int, Any]]) -> Iterator[Lists]:
     lists = Lists(answers)
-    thread = Thread(target=lists.server.serve_forever, daemon=True)
+    thread = Thread(target=lists.server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     try:
         yield lists

@@ -56,7 +56,7 @@ class List(BaseHTTPRequestHandler):
 def lists() -> Iterator[str]:
     before = get_snapshot()
     server = HTTPServer(("127.0.0.1", 0), List)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     try:
         yield f"http://127.0.0.1:{server.server_port}/list.json"
