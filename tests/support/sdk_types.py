@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from typing import Any
 
@@ -17,13 +18,18 @@ with warnings.catch_warnings():
 _STILL_TAKEN = {"temperature", "top_p", "top_k"}
 
 
+@functools.cache
+def adapter_of(kind: Any) -> TypeAdapter[Any]:
+    """kind: a type of an SDK. Making one takes up to a second, and the iterables that it has
+    validated refer to it, so it is kept."""
+    return TypeAdapter(kind)
+
+
 def check_anthropic_body(body: dict[str, Any]) -> None:
     """Raises where the SDK would not send it."""
     named = set(MessageCreateParamsNonStreaming.__annotations__) | _STILL_TAKEN
     assert set(body) <= named, set(body) - named
-    # kept while its iterables are read: they refer to it
-    adapter = TypeAdapter(MessageCreateParamsNonStreaming)
-    consume(adapter.validate_python(body))
+    consume(adapter_of(MessageCreateParamsNonStreaming).validate_python(body))
 
 
 def check_anthropic_answer(message: dict[str, Any], events: list[dict[str, Any]]) -> None:
@@ -31,7 +37,7 @@ def check_anthropic_answer(message: dict[str, Any], events: list[dict[str, Any]]
     Message.model_validate(message, strict=True)
     for event in events:
         if event["type"] != "ping":
-            TypeAdapter(RawMessageStreamEvent).validate_python(event)
+            adapter_of(RawMessageStreamEvent).validate_python(event)
 
 
 def check_gemini_body(body: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from command_line import p2l_router
 from fake_provider import FakeProvider
 from live_gateway import config_for
 from serve_process import COMMAND, ServeProcess
@@ -156,8 +157,7 @@ def test_a_home_that_cannot_be_written_is_said_with_the_way_out(
     config.write_text(config.read_text() + "storage: {receipts_days: 1}\n")
     environ = {"PATH": os.environ["PATH"], "HOME": str(read_only), "MAIN_KEY": "k"}
     for words in (["spend"], ["keys", "list"], ["serve", "--port", "0"]):
-        command = [str(COMMAND), *words, "--config", str(config)]
-        done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+        done = p2l_router(*words, "--config", str(config), environ=environ)
         assert done.returncode == 2
         assert "storage.url: the folder" in done.stderr
         assert "cannot be made (" in done.stderr

@@ -17,6 +17,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
+from command_line import p2l_router
 from live_model import LiveModel
 from numpy.typing import NDArray
 from tiny_checkpoint import MODELS, write_checkpoint
@@ -282,9 +283,7 @@ def environment(**values: str) -> dict[str, str]:
     ],
 )
 def test_the_command_refuses_with_status_2(args: tuple[str, ...], told: str) -> None:
-    done = subprocess.run(
-        [COMMAND, "model", *args], capture_output=True, text=True, env=environment(), check=False
-    )
+    done = p2l_router("model", *args, environ=environment())
     assert done.returncode == 2
     assert told in done.stderr
 

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from merge import merged
 from openai.types.responses import Response, ResponseStreamEvent
 from openai.types.responses.response_create_params import ResponseCreateParamsNonStreaming
-from pydantic import TypeAdapter
-from sdk_types import consume
+from sdk_types import adapter_of, consume
 
 from server.config.secret import Secret
 from server.model_facts import facts_of
@@ -188,13 +187,13 @@ def test_streamed_and_whole_are_the_same_answer(items: list[dict[str, Any]]) -> 
 @given(output_items())
 def test_the_official_client_would_send_and_read_the_same(items: list[dict[str, Any]]) -> None:
     response = response_of(FakeOpenAI(), items)
+    streamed_event = adapter_of(ResponseStreamEvent)
     for number, event in enumerate(events_of(response)):
         if event["type"] != "response.keepalive":
-            TypeAdapter(ResponseStreamEvent).validate_python({**event, "sequence_number": number})
+            streamed_event.validate_python({**event, "sequence_number": number})
     message = to_completion(response, seal)["choices"][0]["message"]
     body = sent([{"role": "user", "content": "Go"}, message], reasoning_effort="low", max_tokens=50)
-    adapter = TypeAdapter(ResponseCreateParamsNonStreaming)
-    consume(adapter.validate_python(body))
+    consume(adapter_of(ResponseCreateParamsNonStreaming).validate_python(body))
 
 
 @settings(max_examples=200, deadline=None)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -18,6 +16,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from command_line import p2l_router
 from fake_provider import FakeProvider
 from live_gateway import LiveGateway, config_for
 from live_model import LiveModel
@@ -306,11 +305,11 @@ def test_check_asks_the_service(live: LiveModel, tmp_path: Path) -> None:
         "models: {alpha: {provider: main, input_usd_per_mtok: 1, output_usd_per_mtok: 1}}\n"
         f"scorer: {{url: '{live.url}'}}\n"
     )
-    command = [str(Path(sys.executable).parent / "p2l-router"), "check", "--config", str(path)]
-    done = subprocess.run([*command, "--json"], capture_output=True, text=True, check=False)
+    command = ("check", "--config", str(path))
+    done = p2l_router(*command, "--json")
     assert json.loads(done.stdout)["leaderboard_only"] == ["beta", "gamma"]
     path.write_text(path.read_text().replace(live.url, f"http://127.0.0.1:{free_port()}"))
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = p2l_router(*command)
     assert done.returncode == 2
     assert "p2l-router model" in done.stderr
 

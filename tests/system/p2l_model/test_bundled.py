@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from command_line import p2l_router
 
 from p2l_model.checkpoint.folder import load_checkpoint, resolve_checkpoint
 from p2l_model.engine.load import load_engine
@@ -53,18 +52,8 @@ def test_the_manifest_names_only_sets_that_may_ship() -> None:
 @pytest.mark.data
 @pytest.mark.parametrize("name", ["zeroeval", "judge_rewards"])
 def test_evaluate_gives_the_manifests_figures(data_dir: Path, name: str) -> None:
-    done = subprocess.run(
-        [
-            str(Path(sys.executable).parent / "p2l-router"),
-            "evaluate",
-            "--json",
-            "--data",
-            str(data_dir / name),
-        ],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    done = p2l_router("evaluate", "--json", "--data", str(data_dir / name))
+    assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     manifest = load_checkpoint(resolve_checkpoint("bundled")).manifest
     promised = manifest.metrics["validation"]["by_source"][name]

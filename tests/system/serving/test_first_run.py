@@ -10,9 +10,10 @@ from pathlib import Path
 
 import httpx
 import pytest
+from command_line import p2l_router
 from fake_provider import FakeProvider
 from live_gateway import config_for
-from serve_process import COMMAND, ServeProcess
+from serve_process import ServeProcess
 
 from server.catalogue.cards import build_catalogue
 from server.commands.announcement import announcement
@@ -79,14 +80,8 @@ def test_mistakes_of_the_first_minutes_say_what_to_do(tmp_path: Path) -> None:
             (["--config", "nowhere.yaml"], "nowhere.yaml: cannot be read"),
             (["--host", "0.0.0.0"], "add a key under auth.keys"),
         ):
-            done = subprocess.run(
-                [str(COMMAND), "serve", *flags],
-                cwd=tmp_path,
-                env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)},
-                capture_output=True,
-                text=True,
-                check=False,
-            )
+            environ = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
+            done = p2l_router("serve", *flags, environ=environ, cwd=tmp_path)
             assert done.returncode == 2
             assert said in done.stderr
             assert "Traceback" not in done.stderr

@@ -1,4 +1,4 @@
-"""The command line, run as a user runs it."""
+"""The command line: what a user is told, and with which status."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command_line import p2l_router
 
 from server.cli import main
 
@@ -24,14 +25,8 @@ scorer: {fixed: {dear: 1, cheap: -1}}
 """
 
 
-def run(*args: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [COMMAND, *args], input=stdin, capture_output=True, text=True, check=False, timeout=120
-    )
-
-
 def result(*args: str, stdin: str = "") -> Any:
-    done = run(*args, "--json", stdin=stdin)
+    done = p2l_router(*args, "--json", stdin=stdin)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -58,8 +53,14 @@ def test_a_port_that_is_none_is_bad_usage(
         assert "must be a port from 0 to 65535" in capsys.readouterr().err
 
 
-def test_it_says_its_version() -> None:
-    assert run("--version").stdout == f"p2l-router {version('p2l-router')}\n"
+@pytest.mark.parametrize("command", [[COMMAND], [sys.executable, "-m", "server"]])
+def test_it_says_its_version(command: list[str]) -> None:
+    """The programs themselves, which everything else here calls main() for."""
+    done = subprocess.run([*command, "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"p2l-router {version('p2l-router')}\n"
+    done = subprocess.run([*command, "fly"], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "invalid choice" in done.stderr
 
 
 def test_leaderboard_of_an_argument() -> None:
@@ -99,7 +100,7 @@ def test_an_objective_that_cannot_be_served_stops_at_once(
     path = tmp_path / "graded.yaml"
     rules = "routing: {profiles: {exam: {objective: expected_score}}}\n"
     path.write_text(Path(config).read_text() + rules)
-    done = run(command, "--config", str(path))
+    done = p2l_router(command, "--config", str(path))
     assert done.returncode == 2
     assert "routing.profiles.exam.objective: expected_score needs" in done.stderr
 
@@ -122,7 +123,7 @@ def test_an_objective_that_cannot_be_served_stops_at_once(
     ],
 )
 def test_bad_input_exits_with_2_and_says_what_to_do(args: list[str], said: str) -> None:
-    done = run(*args)
+    done = p2l_router(*args)
     assert done.returncode == 2
     assert said in done.stderr
     assert done.stdout == ""
@@ -132,18 +133,20 @@ def test_bad_input_exits_with_2_and_says_what_to_do(args: list[str], said: str) 
 def test_a_receipt_is_replayed(config: str, tmp_path: Path) -> None:
     path = tmp_path / "receipt.json"
     secret = "the word is plover"
-    done = run("route", secret, "--config", config, "--budget", "0.002", "--receipt", str(path))
+    done = p2l_router(
+        "route", secret, "--config", config, "--budget", "0.002", "--receipt", str(path)
+    )
     assert done.returncode == 0, done.stderr
     assert "plover" not in path.read_text()
-    assert run("replay", str(path)).stdout.startswith("The same, bit for bit: ")
+    assert p2l_router("replay", str(path)).stdout.startswith("The same, bit for bit: ")
     told = result("replay", "-", stdin=path.read_text())
     assert told["same"] is True
     receipt = json.loads(path.read_text())
     receipt["catalogue"][0]["prices"]["input_usd_per_mtok"] = "1000"
     path.write_text(json.dumps(receipt))
-    changed = run("replay", str(path))
+    changed = p2l_router("replay", str(path))
     assert changed.returncode == 1
     assert "recorded" in changed.stdout
-    assert run("replay", str(tmp_path / "none.json")).returncode == 2
+    assert p2l_router("replay", str(tmp_path / "none.json")).returncode == 2
     path.write_text("[]")
-    assert "not a receipt" in run("replay", str(path)).stderr
+    assert "not a receipt" in p2l_router("replay", str(path)).stderr

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from command_line import p2l_router
 from reference_checkpoint import MAX_LENGTH, MODELS, SPECIAL, reference_forward, write_reference
 from tokenizers import Tokenizer
 
@@ -138,13 +137,10 @@ def test_vllm_that_is_not_installed_is_asked_for(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_command_and_a_leaderboard_of_it(tmp_path: Path) -> None:
     source = write_reference(tmp_path / "reference", "qwen2", "bag")
-    command = str(Path(sys.executable).parent / "p2l-router")
     out = str(tmp_path / "ours")
-    done = subprocess.run([command, "import", "--from", str(source), "--out", out, "--json"],
-                          capture_output=True, text=True, check=True)  # fmt: skip
+    done = p2l_router("import", "--from", str(source), "--out", out, "--json")
     assert json.loads(done.stdout)["family"] == "grk"
-    done = subprocess.run([command, "leaderboard", "hello", "--checkpoint", out, "--json"],
-                          capture_output=True, text=True, check=True)  # fmt: skip
+    done = p2l_router("leaderboard", "hello", "--checkpoint", out, "--json")
     expected, _ = reference_forward(source, ["hello"])
     rows = {row["model"]: row["coefficient"] for row in json.loads(done.stdout)["data"]}
     assert [rows[name] for name in MODELS] == pytest.approx(expected, abs=PARITY)

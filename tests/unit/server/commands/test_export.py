@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
 import pytest
+from command_line import Done, p2l_router
 
 from p2l_model.types import PreferenceFamily, PromptLeaderboard
 from router.catalog import ModelCard, Prices
 from server.offline.routing_effect import routing_effect
-
-COMMAND = str(Path(sys.executable).parent / "p2l-router")
 
 
 def board(*coefficients: float) -> PromptLeaderboard:
@@ -53,9 +50,8 @@ def test_under_a_budget_mixes_are_compared() -> None:
     assert 0 < effect.regret_mean <= effect.regret_max < 0.3
 
 
-def export(*args: str) -> subprocess.CompletedProcess[str]:
-    command = [COMMAND, "export", "--checkpoint", "bundled", *args]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+def export(*args: str) -> Done:
+    return p2l_router("export", "--checkpoint", "bundled", *args)
 
 
 @pytest.mark.slow
@@ -75,9 +71,7 @@ def test_the_command_measures_and_refuses(tmp_path: Path) -> None:
     manifest = json.loads((out / "p2l.json").read_text())
     assert manifest["engine_precision"] == "int8"
     assert manifest["metrics"]["export"]["max_regret"] == 0.002
-    done = subprocess.run([COMMAND, "leaderboard", "Hi", "--checkpoint", str(out), "--json"],
-                          capture_output=True, text=True, check=True)  # fmt: skip
+    done = p2l_router("leaderboard", "Hi", "--checkpoint", str(out), "--json")
     assert json.loads(done.stdout)["family"]
-    itself = subprocess.run([COMMAND, "export", "--checkpoint", str(out), "--out", str(out)],
-                            capture_output=True, text=True, check=False)  # fmt: skip
+    itself = p2l_router("export", "--checkpoint", str(out), "--out", str(out))
     assert itself.returncode == 2
