@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 from fake_provider import FakeProvider
+from httpx._transports import default as transports
 from live_gateway import LiveGateway, config_for
 from services import PostgresServer, RedisServer, postgres_server, redis_server
 
@@ -20,6 +23,23 @@ def data_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_DATA_HOME", str(home))
         yield home
+
+
+@pytest.fixture(scope="session", autouse=True)
+def authorities_are_read_once() -> Iterator[None]:
+    """httpx reads the public authorities for every client, which takes longer than most tests: the
+    clients of the tests, which speak plain HTTP with this machine, share what was read."""
+    read = transports.create_ssl_context
+    shared = read(trust_env=False)
+
+    def create(verify: Any = True, cert: Any = None, trust_env: bool = True) -> ssl.SSLContext:
+        said = trust_env and any(os.environ.get(f"SSL_CERT_{kind}") for kind in ("FILE", "DIR"))
+        usual = verify is True and cert is None and not said
+        return shared if usual else read(verify, cert, trust_env)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(transports, "create_ssl_context", create)
+        yield
 
 
 @pytest.fixture(scope="session")
