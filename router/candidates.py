@@ -29,12 +29,12 @@ from router.leaderboard_values import Standing
 from router.objective import Objective
 from router.request import RoutingRequest
 
-_OVER_BUDGET: Final = "its worst case is over the hard budget"
+_OVER_BUDGET: Final = "it could cost more than the hard budget"
 _OVER_CEILING: Final = "it could cost more than the key's max_request_usd"
 _OVER_CONTEXT: Final = "its context of "
 # The count of the input may be short by one part in this many: no two tokenizers count alike.
 _UNCOUNTED: Final = 32
-_OVER_WINDOW: Final = "its worst case is over what is left of a window's budget"
+_OVER_WINDOW: Final = "it could cost more than is left of a window's budget"
 
 
 class Candidate(NamedTuple):
@@ -207,7 +207,7 @@ def _reason(
     card: ModelCard, value: float, request: RoutingRequest, allowed: frozenset[str] | None
 ) -> str | None:
     if allowed is not None and card.name not in allowed:
-        return "not in the allow-list"
+        return "it is not in the allow-list"
     if card.retired is not None:
         return card.retired
     if card.name in request.excluded:
@@ -223,15 +223,20 @@ def _cannot(card: ModelCard, request: RoutingRequest) -> str | None:
     if shape.needs and card.capabilities is not None:
         missing = shape.needs - card.capabilities
         if missing:
-            return f"lacks {', '.join(sorted(missing))}"
+            return f"it lacks {', '.join(sorted(missing))}"
     thinking = shape.thinking_tokens.get(card.name, 0)
     if thinking > 0 and thinking >= (cap := least_hard_cap(card, shape)):
-        return f"its output cap of {cap} tokens leaves no room after {thinking} tokens of thinking"
+        return (
+            f"its output limit of {cap} tokens leaves no room after {thinking} tokens of thinking"
+        )
     if card.context_window is None:
         return None
     needed = _least_context(card, request)
     if needed > card.context_window:
-        return f"{_OVER_CONTEXT}{card.context_window} tokens is under the {needed} needed"
+        return (
+            f"{_OVER_CONTEXT}{card.context_window} tokens is smaller than the {needed} that "
+            "are needed"
+        )
     return None
 
 
@@ -255,10 +260,13 @@ def _cannot_pay(card: ModelCard, request: RoutingRequest, *, over_hard: bool) ->
     """Why the model is out on account of its cost; None where it is not. over_hard: no output cap
     fits the hard budget or the ceiling."""
     if card.prices is None:
-        return "its price is unknown, and there is a budget: configure its prices"
+        return "its price is unknown, and the request has a budget: configure the price"
     tier = request.shape.tier_at(card.name)
     if card.prices_at(tier) is None:
-        return f"its price in tier {tier} is unknown, and there is a budget: configure tier_prices"
+        return (
+            f"its price in tier {tier} is unknown, and the request has a budget: configure "
+            "tier_prices"
+        )
     if over_hard:
         is_ceiling = request.most_usd == request.ceiling_usd
         reason = _OVER_CEILING if is_ceiling else _OVER_BUDGET

@@ -70,7 +70,7 @@ def constrained_optimum(
     if len(rows) == (0 if budget is None else 1):
         return Optimum(solve(costs, values, budget, request.usd_per_win))
     worth = _worth(costs, values, constraints, request.usd_per_win)
-    failure = "no solver is at hand"
+    failure = "no solver is installed"
     if slow_lane is not None:
         try:
             return Optimum(slow_lane.solve(worth, values, costs, rows, budget), SOLVER)
@@ -114,7 +114,7 @@ def _without_solver(
     part = solve([costs[k] for k in kept], worth[kept], budget)
     parts = tuple((kept[k], share) for k, share in part.parts)
     value = sum(float(share) * float(values[k]) for k, share in parts)
-    note = f"{failure}: solved among the models that keep every constraint by themselves"
+    note = f"{failure}, so only models that keep every constraint by themselves were considered"
     if len(whole) < len(rows):
-        note += "; provider_shares are not kept"
+        note += ", and provider_shares were ignored"
     return Optimum(Mix(parts, value, part.cost_usd, part.shadow_price), CLOSED_FORM, note)

@@ -69,7 +69,7 @@ class Decision:
             return None
         found = next((c for c in self.candidates if c.card.name == wanted), None)
         if found is None:
-            return f"{wanted}: not in the catalogue any more"
+            return f"{wanted}: it is no longer in the catalogue"
         return f"{wanted}: {found.reason or 'its expected cost is over the budget, now lower'}"
 
     @property

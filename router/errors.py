@@ -96,7 +96,8 @@ class ConstraintsInfeasibleError(RouterError):
 
 
 class SolverFailedError(RouterError):
-    """The solver gave no answer in time, or none that can be trusted. The message is its status."""
+    """The solver gave it did not answer in time, or none that can be trusted. The message is its "
+    "status."""
 
 
 class NoEligibleModelError(RouterError):

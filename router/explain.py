@@ -68,9 +68,9 @@ def _chosen(decision: Told) -> str:
 
 def _mixed(decision: Told) -> list[str]:
     if decision.is_kept:
-        return ["kept, since it made the calls whose results it is given"]
+        return ["kept, because it made the tool calls whose results the request brings"]
     if decision.is_held:
-        return ["kept, since it gave the last answer, and a change is not worth its price"]
+        return ["kept, because it gave the last answer, and a change is not worth its price"]
     if len(decision.mix) < 2:
         return []
     parts = " and ".join(f"{name} ({share:.1%})" for name, share in decision.mix.items())
@@ -81,7 +81,7 @@ def _mixed(decision: Told) -> list[str]:
 def _left(decision: Told) -> list[str]:
     """Why the model that made the tool calls does not continue."""
     note = decision.kept_note
-    return [] if note is None else [f"not kept in its tool loop is {note}"]
+    return [] if note is None else [f"the model of its tool loop could not be kept ({note})"]
 
 
 def _dearer(decision: Told) -> list[str]:

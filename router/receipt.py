@@ -35,6 +35,8 @@ __all__ = ["Attempt", "InvalidReceiptError", "Replay", "build_receipt", "replay"
 
 # An attempt that failed took a draw too: this many draws are searched for each attempt's.
 _DRAWS_PER_ATTEMPT: Final = 8
+# What is said in words may be said otherwise by a later version.
+_WORDS: Final = frozenset({"reason", "explanation", "lane_note", "kept_note"})
 
 
 class InvalidReceiptError(RouterError):
@@ -145,7 +147,7 @@ def _draws_differ(draws: Sequence[float], seed: int | None) -> Iterator[str]:
 
 def _differences(recorded: Any, now: Any, path: str) -> Iterator[str]:
     if isinstance(recorded, Mapping) and isinstance(now, Mapping):
-        for key in sorted({*recorded, *now}):
+        for key in sorted({*recorded, *now} - _WORDS):
             yield from _differences(recorded.get(key), now.get(key), f"{path}.{key}")
     elif isinstance(recorded, list) and isinstance(now, list) and len(recorded) == len(now):
         for k, (then, again) in enumerate(zip(recorded, now, strict=True)):

@@ -86,7 +86,7 @@ class AuthenticationError(ApiError):
     def __init__(self, found: str = "") -> None:
         """found: what was sent in place of a key, and what to do about it."""
         super().__init__(
-            "The API key is missing, not known or expired. Send it as: Authorization: Bearer KEY"
+            "The API key is missing, unknown or expired. Send it as: Authorization: Bearer KEY"
             + (f". {found}" if found else ""),
             code="invalid_api_key",
         )
@@ -112,8 +112,9 @@ class MisconfiguredOriginError(ApiError):
 
     def __init__(self, found: str) -> None:
         super().__init__(
-            "Without API keys this server is for programs and web pages of its own machine: call "
-            "it as http://127.0.0.1 or http://localhost, from a page there or from none. This "
+            "Without API keys, this server answers only programs and web pages on its own "
+            "machine. Call it as http://127.0.0.1 or http://localhost, from a page there or from "
+            "no page. This "
             f"request has {found}. To serve others, configure a key under auth.keys.",
             code="misconfigured_origin",
         )
@@ -134,7 +135,7 @@ class ConflictError(ApiError):
 
 
 class NotFoundError(ApiError):
-    """There is no such model or object."""
+    """There is no such model or object.."""
 
     status = 404
     type = "invalid_request_error"
@@ -148,7 +149,10 @@ class RequestTooLargeError(ApiError):
 
     def __init__(self, limit_bytes: int, when: str = "") -> None:
         said = f" when it is {when}" if when else ""
-        super().__init__(f"The body is over {limit_bytes} bytes{said}.", code="request_too_large")
+        super().__init__(
+            f"The body is larger than the limit of {limit_bytes} bytes{said}.",
+            code="request_too_large",
+        )
         # The rest of the body is not read.
         self.headers["connection"] = "close"
 
@@ -160,7 +164,8 @@ class UnsupportedEncodingError(InvalidRequestError):
 
     def __init__(self, known: str) -> None:
         super().__init__(
-            f"content-encoding: the body can be sent as it is, or in one of {known}.",
+            "content-encoding: this encoding is not supported. Send the body without one, or "
+            f"with one of: {known}.",
             code="unsupported_content_encoding",
         )
         self.headers["accept-encoding"] = known
@@ -172,7 +177,9 @@ class UpgradeRequiredError(InvalidRequestError):
     status = 426
 
     def __init__(self) -> None:
-        super().__init__("Websockets are not served: send POST requests.", code="upgrade_required")
+        super().__init__(
+            "WebSockets are not supported. Send POST requests.", code="upgrade_required"
+        )
         self.headers |= {"upgrade": "HTTP/1.1", "connection": "close"}
 
 
@@ -183,7 +190,7 @@ class RequestTimeoutError(ApiError):
     type = "invalid_request_error"
 
     def __init__(self, limit_s: float) -> None:
-        message = f"The body did not arrive within {limit_s:g} seconds."
+        message = f"The request body did not arrive within {limit_s:g} seconds."
         super().__init__(message, code="request_timeout")
         self.headers["connection"] = "close"
 
@@ -196,9 +203,9 @@ class RateLimitedError(ApiError):
     type = "rate_limit_error"
 
     def __init__(self, retry_after_s: float, limit: str | None = None, told: str = "") -> None:
-        said = f"Every upstream that could answer is rate limited. {told}".strip()
+        said = f"Every provider that could answer has reached its rate limit. {told}".strip()
         if limit is not None:
-            said = f"This key may use {limit} per minute, and has."
+            said = f"Rate limit of {limit} per minute exceeded for this key."
         super().__init__(said, code="rate_limit_exceeded")
         self.headers["retry-after"] = _whole_seconds(retry_after_s)
 
@@ -229,9 +236,9 @@ class SessionSpentError(BudgetExhaustedError):
         spent, budget = f"{spent_usd.normalize():f}", f"{budget_usd.normalize():f}"
         left = f"{max(Decimal(0), budget_usd - spent_usd).normalize():f}"
         said = (
-            "Other requests of it hold the rest. Try again soon."
+            "Other requests of the session have reserved the rest. Try again soon."
             if is_soon
-            else ("Raise X-Session-Budget, lower the output limit or begin another session.")
+            else ("Raise X-Session-Budget, lower the output limit or start another session.")
         )
         super().__init__(
             f"This session has spent {spent} USD of its budget of {budget} USD; this request "
@@ -273,7 +280,7 @@ class PassedThroughError(ApiError):
     """A provider's own 4xx response to the caller's request; its envelope is kept."""
 
     def __init__(self, status: int, envelope: dict[str, Any]) -> None:
-        super().__init__("The upstream refused the request.")
+        super().__init__("The provider refused the request.")
         self.status = status
         self._envelope = envelope
 

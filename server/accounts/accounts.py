@@ -236,7 +236,7 @@ class Accounts:
     async def _held(self, hold: str, specs: Sequence[WindowSpec], wanted: Wanted) -> _Held:
         """Reserves in all windows. Raises WindowShortError, OverloadedError."""
         if self._windows is None:
-            raise OverloadedError("Window budgets cannot be counted.")
+            raise OverloadedError("Window budgets cannot be checked just now.")
         granted = await self._windows.reserve(hold, specs, wanted)
         if isinstance(granted, Short):
             raise WindowShortError(granted, wanted)

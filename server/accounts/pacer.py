@@ -46,7 +46,9 @@ class Pacer:
             self._states[spec.name] = PacingState.from_dict(orjson.loads(document))
         except DAMAGED:
             # The price is learnt again; money is counted by the ledger.
-            _LOG.error("the stored state %s cannot be read: it begins anew", _name(spec))
+            _LOG.error(
+                "the stored pacing state %s cannot be read, so pacing begins anew", _name(spec)
+            )
 
     def settled(self, spec: WindowSpec, spent: int) -> None:
         """Updates the price. spent: nanodollars settled in the window that ends now."""

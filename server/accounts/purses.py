@@ -137,7 +137,9 @@ class Purses:
             except StorageError:
                 if self.limit(caller, given_usd) is None:
                     return False
-                raise OverloadedError("The money of sessions cannot be counted now.") from None
+                raise OverloadedError(
+                    "The budgets of sessions cannot be checked just now."
+                ) from None
             if shared != own:
                 now_us = micros(self._clock())
                 row = {"name": SESSION_KEY, "updated_at": now_us, "document": shared}

@@ -135,7 +135,7 @@ class Limiter:
         try:
             return await self._rates.take(name, per_minute, amount)
         except StorageError:
-            raise OverloadedError("Rates cannot be counted just now.") from None
+            raise OverloadedError("Rate limits cannot be checked just now.") from None
 
     async def _request(self, name: str, per_minute: int) -> None:
         wait_s = await self._take(name, per_minute, 1)

@@ -28,7 +28,9 @@ class RedisClient:
             from redis.backoff import NoBackoff
             from redis.retry import Retry
         except ImportError:
-            raise ConfigError("redis.url needs: pip install 'p2l-router[redis]'") from None
+            raise ConfigError(
+                "redis.url needs the package redis: pip install 'p2l-router[redis]'"
+            ) from None
         try:
             pool = BlockingConnectionPool.from_url(
                 url,
@@ -40,7 +42,7 @@ class RedisClient:
                 retry=Retry(NoBackoff(), 0),
             )
         except ValueError:
-            raise ConfigError("redis.url: must be like redis://host:6379/0") from None
+            raise ConfigError("redis.url must look like redis://host:6379/0") from None
         self.redis: Redis = Redis.from_pool(pool)
         self._prefix = f"{{{prefix}}}"
 

@@ -200,11 +200,11 @@ class RedisWindows:
             try:
                 spent = await self._settle_once(settlement)
             except StorageError as error:
-                _LOG.warning("%s; a settlement is tried again", error)
+                _LOG.warning("%s; the settlement will be tried again", error)
                 await asyncio.sleep(pause_s)
             except Exception as error:
                 # Nobody awaits this task: without a log line its failure would go unnoticed.
-                _LOG.error("redis: a settlement is tried again: %s", type(error).__name__)
+                _LOG.error("redis: the settlement will be tried again: %s", type(error).__name__)
                 await asyncio.sleep(pause_s)
             else:
                 self._let_go(settlement)
@@ -218,7 +218,7 @@ class RedisWindows:
                 self._pacer.settled(settlement.spec, spent)
                 return
         # Its reservation stands until the lease ends, and then counts in full.
-        _LOG.error("redis: a settlement could not be booked")
+        _LOG.error("redis: a settlement could not be recorded")
         self._let_go(settlement)
 
     def _forget(self, name: tuple[str, str], _: asyncio.Task[None]) -> None:

@@ -93,4 +93,4 @@ def _shorten_user(draft: Draft, facts: ModelFacts, name: str) -> None:
 def _check_prefill(draft: Draft, facts: ModelFacts) -> None:
     last = draft.body["messages"][-1]
     if not facts.messages.prefill and last["role"] == "assistant" and not last.get("tool_calls"):
-        draft.refuse("it does not go on with a message of the assistant's")
+        draft.refuse("it cannot continue a message that the assistant began")

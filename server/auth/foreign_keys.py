@@ -12,7 +12,7 @@ import orjson
 _CLAUDE_LOGIN: Final = (
     "What was sent is the login of a Claude subscription (sk-ant-oat...), which is for Anthropic's "
     "own servers. In Claude Code set ANTHROPIC_AUTH_TOKEN to a key of this gateway, and log out "
-    "(/logout) where it goes on sending the login"
+    "(/logout) if it keeps sending the login"
 )
 _CHATGPT_LOGIN: Final = (
     "What was sent is the login of a ChatGPT account (a JWT), which is for OpenAI's own servers. "
@@ -51,8 +51,8 @@ def told_of(key: str) -> str:
     for beginning, provider in _PROVIDERS:
         if key.startswith(beginning):
             return (
-                f"What was sent looks like a key of {provider}: callers need a key of this "
-                "gateway, which has the providers' own"
+                f"What was sent looks like a key of {provider}. Callers need a key of this "
+                "gateway, which holds the keys of the providers itself"
             )
     return ""
 

@@ -36,9 +36,9 @@ class KeyTerms(Section):
     @model_validator(mode="after")
     def _fit_together(self) -> KeyTerms:
         if self.window_s is not None and self.budget_usd is None:
-            raise ValueError("window_s needs budget_usd, the USD to spend in it")
+            raise ValueError("window_s needs budget_usd, the USD that may be spent in that time")
         if self.expires_at is not None and self.expires_in_days is not None:
-            raise ValueError("give one of expires_at and expires_in_days")
+            raise ValueError("give expires_at or expires_in_days, not both")
         if self.expires_at is not None and self.expires_at.timestamp() <= time.time():
             raise ValueError("expires_at is in the past")
         return self

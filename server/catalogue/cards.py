@@ -204,7 +204,7 @@ def retired(model: ModelSettings, facts: ModelFacts, today: date) -> str | None:
         return None
     successor = "" if ended.successor is None else f"; its successor is {ended.successor}"
     if ended.redirected:
-        return f"another model answers in its place since {ended.on}{successor}"
+        return f"another model has answered in its place since {ended.on}{successor}"
     return f"retired on {ended.on}{successor}"
 
 

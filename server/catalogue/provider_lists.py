@@ -109,7 +109,7 @@ async def _page(
     except orjson.JSONDecodeError:
         parsed = None
     if not isinstance(parsed, dict):
-        raise ListError(f"{name}: its list of models is no JSON object")
+        raise ListError(f"{name}: its list of models is not a JSON object")
     return parsed
 
 
@@ -192,7 +192,7 @@ class ModelLists:
     async def _ask(self, name: str, provider: ProviderSettings) -> None:
         names = await offered_models(name, provider, self._environ, self._today())
         self._offered[name] = address_of(provider), names, self._now()
-        _LOG.warning("provider %s offers this key %d models", name, len(names))
+        _LOG.warning("provider %s offers %d models to this key", name, len(names))
 
     def _apply(self, settings: Settings) -> None:
         offered = {

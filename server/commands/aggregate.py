@@ -100,9 +100,12 @@ def _check(args: argparse.Namespace) -> None:
     if args.blocks < 2 or args.resamples < 0:
         raise DataError("--blocks must be at least 2, --resamples at least 0")
     if args.by is not None and args.user is not None:
-        raise DataError("--by or --user: one column at a time")
+        raise DataError("give --by or --user, not both")
     if args.work is not None and args.prompts in ("-", STORED):
-        raise DataError("--work needs a file: only a file is the same the second time")
+        raise DataError(
+            "--work needs prompts from a file: other sources can differ when the "
+            "command is run again"
+        )
     _check_ray(args)
     if args.png is not None:
         require_matplotlib()
@@ -118,7 +121,7 @@ def _check_ray(args: argparse.Namespace) -> None:
     if args.replicas < 1 or args.part_rows < 1 or args.gpus < 0:
         raise DataError("--replicas and --part-rows must be at least 1, --gpus at least 0")
     if args.work is None:
-        raise DataError("--replicas needs --work: a folder that all machines share")
+        raise DataError("--replicas needs --work, a folder that all machines share")
 
 
 def _read(args: argparse.Namespace, bars: Any) -> Accumulated:

@@ -35,7 +35,7 @@ def announcement(
     lines += [f"  warning: {warning}" for warning in ready.warnings]
     lines += [f"  NOT READY: {problem}" for problem in ready.problems]
     if missing_keys:
-        lines.append(f"  more models with one of: {', '.join(missing_keys)}")
+        lines.append(f"  for more models, set one of: {', '.join(missing_keys)}")
     if is_sandbox_only(settings):
         lines += _sandbox_notice()
     return "\n".join([*lines, f"  try: {_example(url, settings)}"])
@@ -46,26 +46,28 @@ def _models(catalogue: Sequence[ModelCard], leaderboard: Sequence[str]) -> Itera
     ended = [card.name for card in catalogue if card.retired is not None]
     others = [c.name for c in catalogue if c.retired is None and c.name not in routed]
     unpriced = [card.name for card in catalogue if card.prices is None]
-    yield f"  routed: {', '.join(routed) or 'nothing yet'}"
+    yield f"  models to choose from: {', '.join(routed) or 'none yet'}"
     if others:
         yield f"  used only when asked for by name, never chosen: {', '.join(others)}"
     if ended:
-        yield f"  retired, never asked: {', '.join(ended)}"
+        yield f"  retired, and never used: {', '.join(ended)}"
     if unpriced:
-        yield f"  never under a budget (price unknown): {', '.join(unpriced)}"
+        yield f"  never used under a budget, because their price is unknown: {', '.join(unpriced)}"
 
 
 def _reached_at(address: str) -> tuple[str, str]:
     """Returns the URL on this machine, and a note where other machines can reach it too."""
     for unspecified in _UNSPECIFIED:
         if address.startswith(unspecified):
-            return f"http://127.0.0.1:{address.removeprefix(unspecified)}", " (on every interface)"
+            here = f"http://127.0.0.1:{address.removeprefix(unspecified)}"
+            return here, " (and on every other address of this machine)"
     return f"http://{address}", ""
 
 
 def _sandbox_notice() -> list[str]:
     return [
-        "  *** SANDBOX: no model answers. Decisions, prices and headers are real; the text is not.",
+        "  *** SANDBOX: no model answers. Decisions, prices and headers are real, but the text is "
+        "not.",
         f"  *** For real answers set one of {', '.join(known_variables())}, or write a --config.",
     ]
 

@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     from p2l_model.errors import DataError
 
     if args.by is not None and args.clusters is not None:
-        raise DataError("give --by or --clusters: categories are given or found")
+        raise DataError("give --by or --clusters, not both: categories are either given or found")
     reader = load_reader(args)
     try:
         with progress_bars() as bars:
@@ -81,7 +81,7 @@ def _assess(args: argparse.Namespace, reader: PromptReader, bars: Any) -> Assess
     from p2l_model.errors import DataError
 
     if args.model not in reader.models:
-        raise DataError(f"--model {args.model}: is not on the checkpoint's leaderboard")
+        raise DataError(f"--model {args.model} is not on the checkpoint's leaderboard")
     total = n_rows_of(args)
     chunks = chunks_of(args)
     corpus = read_corpus(chunks, reader, lambda done: bars("prompts", done, max(done, total)))

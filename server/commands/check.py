@@ -87,15 +87,15 @@ def _with_lists_of_servers(settings: Settings, book: Book) -> tuple[Settings, li
         try:
             offered[name] = asyncio.run(offered_models(name, provider, os.environ, today))
         except (ConfigError, ListError, ValueError) as error:
-            unread.append(f"provider {name}: no model can be had: {error}")
+            unread.append(f"provider {name}: its models cannot be listed: {error}")
     if servers:
         settings = with_auto_models(settings, book, today, offered)
     with_models = {model.provider for model in settings.models.values()}
     for name in offered.keys() - with_models:
         address = settings.providers[name].base_url
         unread.append(
-            f"provider {name}: no model can be had: the list of {address} has none that can chat: "
-            "install one there (`ollama pull NAME`), or name those that it has under models"
+            f"provider {name}: its models cannot be used: the list of {address} has none that can "
+            "chat. Install one there (`ollama pull NAME`), or name its models under models"
         )
     return settings, unread
 
@@ -179,7 +179,7 @@ def _text(report: Mapping[str, Any]) -> Iterator[str]:
             yield f"{row['model']}: {row['hint']}"
     auto = [row["model"] for row in report["models"] if row["from"] != "configuration"]
     if auto:
-        yield f"by models: auto: {', '.join(auto)}"
+        yield f"found by models: auto: {', '.join(auto)}"
     if report["aliases"]:
         names = (f"{name} is {target}" for name, target in report["aliases"].items())
         yield f"aliases: {', '.join(names)}"

@@ -120,7 +120,7 @@ def _prepare(out: Path) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise DataError(f"--out {out}: cannot be made a folder: {error}") from error
+        raise DataError(f"--out {out} cannot be made a folder: {error}") from error
 
 
 def _write(report: dict[str, Any], out: Path, name: str) -> None:
@@ -132,7 +132,7 @@ def _write(report: dict[str, Any], out: Path, name: str) -> None:
         (out / "evaluation.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
         draw_reliability(report["calibration"], out / "reliability.png", _title(report, name))
     except OSError as error:
-        raise DataError(f"--out {out}: cannot be written: {error}") from error
+        raise DataError(f"--out {out} cannot be written: {error}") from error
 
 
 def _title(report: dict[str, Any], name: str) -> str:

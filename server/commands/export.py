@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     source = load_checkpoint(resolve_checkpoint(args.checkpoint))
     out = Path(args.out)
     if out.resolve() == source.path.resolve():
-        raise CheckpointError(f"--out {out}: is the checkpoint itself: name another folder")
+        raise CheckpointError(f"--out {out} is the checkpoint itself: name another folder")
     prompts = _prompts(args.prompts)
     draft = out.with_name(f".{out.name}.draft")
     try:

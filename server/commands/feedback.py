@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(report))
     else:
         told = f"{report['votes']} votes, {report['scores']} scores"
-        print(f"{told} of {report['feedback']} opinions", file=sys.stderr)
+        print(f"{told} of {report['feedback']} pieces of feedback", file=sys.stderr)
     return 0
 
 

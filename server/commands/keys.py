@@ -141,12 +141,12 @@ def _list(args: argparse.Namespace, database: Database) -> int:
     for row in rows:
         print(f"{row['name']:24}{_state(row):10}{_terms_shown(row)}")
     for name in ring.unreadable:
-        print(f"{name:24}unreadable: its row is damaged, and the key is not good")
+        print(f"{name:24}unreadable: its row in the database is damaged, so the key does not work")
     return 0
 
 
 def _no_key(name: str) -> DataError:
-    return DataError(f"there is no stored key {name!r} that is not revoked yet")
+    return DataError(f"there is no stored key {name!r}, or it is revoked already")
 
 
 def _check_models(models: Iterable[str] | None, settings: Settings) -> None:

@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     """Runs the command; returns the exit status. Raises P2LError, ConfigError."""
     prompts, many = read_prompts(args)
     if args.receipt is not None and len(prompts) != 1:
-        raise DataError("--receipt is for one prompt")
+        raise DataError("--receipt needs a single prompt")
     settings = settings_from(args.config)
     try:
         exchanges = asyncio.run(_decide_all(settings, prompts, _headers(args)))

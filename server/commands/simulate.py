@@ -136,7 +136,7 @@ def _write(study: Study, pareto: dict[str, Any], out: Path) -> None:
     try:
         draw_study(study, out / "pareto.png")
     except ExtraMissingError as error:
-        print(f"no picture: {error}", file=sys.stderr)
+        print(f"no picture was drawn: {error}", file=sys.stderr)
 
 
 def _print(study: Study) -> None:

@@ -73,9 +73,9 @@ def _check(args: argparse.Namespace) -> None:
     from p2l_model.errors import DataError
 
     if args.by is not None and args.clusters is not None:
-        raise DataError("give --by or --clusters: categories are given or found")
+        raise DataError("give --by or --clusters, not both: categories are either given or found")
     if args.resamples < 50:
-        raise DataError("--resamples must be at least 50: intervals are made of them")
+        raise DataError("--resamples must be at least 50, or the intervals mean little")
     if args.out is not None:
         require_jinja()
     check_writable([args.out, args.csv])
@@ -112,7 +112,7 @@ def _check_model(model: str | None, reader: PromptReader) -> None:
     from p2l_model.errors import DataError
 
     if model is not None and model not in reader.models:
-        raise DataError(f"--model {model}: is not on the checkpoint's leaderboard")
+        raise DataError(f"--model {model} is not on the checkpoint's leaderboard")
 
 
 def _csv_rows(found: Strengths) -> Iterable[tuple[object, ...]]:

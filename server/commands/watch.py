@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     if args.hours <= 0 or (args.every is not None and args.every <= 0):
         raise DataError("--hours and --every must be above 0")
     if args.port is not None and args.every is None:
-        raise DataError("--port needs --every: metrics of a process that goes on")
+        raise DataError("--port needs --every, which keeps the process running")
     limits = Limits(args.max_ece, args.min_comparisons)
     settings = settings_from(args.config)
     gauges = None if args.port is None else Gauges(args.port)
@@ -73,13 +73,17 @@ class Gauges:
             return Gauge(f"p2l_drift_{name}", what, labels, registry=registry)
 
         self._numbers = {
-            "log_loss": gauge("log_loss", "Binary log-loss of predictions on live feedback"),
-            "log_loss_marginal": gauge("log_loss_marginal", "The same of the marginal leaderboard"),
-            "ece": gauge("ece", "Calibration error on decisive live feedback"),
-            "n": gauge("comparisons", "Comparisons in the window"),
+            "log_loss": gauge("log_loss", "Binary log-loss of the predictions on live feedback."),
+            "log_loss_marginal": gauge(
+                "log_loss_marginal", "Binary log-loss of the marginal leaderboard on live feedback."
+            ),
+            "ece": gauge("ece", "Calibration error of the predictions on decisive live feedback."),
+            "n": gauge("comparisons", "Comparisons that the figures rest on."),
         }
-        self._skipped = gauge("skipped", "Feedback that is no comparison with a receipt")
-        self._alarm = gauge("alarm", "1 where the alarm is raised", "alarm")
+        self._skipped = gauge(
+            "skipped", "Feedback that was left out, because it is not a comparison with a receipt."
+        )
+        self._alarm = gauge("alarm", "1 while the alarm is raised, else 0.", "alarm")
         start_http_server(port, addr="127.0.0.1", registry=registry)
 
     def show(self, report: DriftReport, skipped: int) -> None:

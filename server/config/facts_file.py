@@ -43,7 +43,7 @@ def book_in_force(path: Path | None, environ: Mapping[str, str] = os.environ) ->
     try:
         book = _book(named, changed_ns)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        said = f"{named} is no table of facts ({type(error).__name__})"
+        said = f"{named} is not a table of facts ({type(error).__name__})"
         if path is not None:
             raise ConfigError(
                 f"facts.path: {said}; write it again with `p2l-router facts --update FILE`"

@@ -33,9 +33,9 @@ class LedgerPlace:
             return str(self.path)
         other = f" (and not {self.usual})" if self.usual.exists() else ""
         return (
-            f"{self.path}, found in the working directory{other}: to keep it, name it "
-            f"(storage.url: sqlite:///{self.path}), or stop all gateways and move it, and what "
-            f"begins with its name, to {self.usual.parent}"
+            f"{self.path}, found in the working directory{other}: to keep using it, set "
+            f"storage.url: sqlite:///{self.path}; or stop all gateways and move it, with all "
+            f"files whose names begin with its name, to {self.usual.parent}"
         )
 
     def make_folder(self) -> None:
@@ -87,7 +87,8 @@ def _home(environ: Mapping[str, str]) -> Path:
         return Path(pwd.getpwuid(os.getuid()).pw_dir)
     except KeyError:
         raise ConfigError(
-            "storage.url: it is not set, and this user has no home for the ledger: set storage.url "
+            "storage.url is not set, and this user has no home folder for the ledger: set "
+            "storage.url "
             "(sqlite:////var/lib/p2l-router/p2l-router.db), or the variable XDG_DATA_HOME to a "
             "folder that can be written"
         ) from None

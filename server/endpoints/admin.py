@@ -50,8 +50,8 @@ async def create(request: Request, caller: CallerDep, state: StateDep) -> Respon
     terms = _valid(partial(KeyTerms.model_validate, body))
     _check_models(terms.models, state)
     taken = ConflictError(
-        f"There is or was a key with the name {terms.name!r}: spend is counted by name, choose "
-        "another.",
+        f"There is, or was, a key with the name {terms.name!r}. Spend is counted by name: choose "
+        "another name.",
         code="key_exists",
         param="name",
     )
@@ -107,7 +107,9 @@ async def revoke(name: str, caller: CallerDep, state: StateDep) -> Response:
 
 def _check(caller: Caller, state: State) -> None:
     if not state.authenticator.has_admin:
-        raise NotFoundError("There is no admin key: administration is off.", code="admin_off")
+        raise NotFoundError(
+            "No admin key is configured, so administration is turned off.", code="admin_off"
+        )
     if not caller.admin:
         raise ForbiddenError
 
@@ -139,4 +141,4 @@ def _check_models(models: Iterable[str] | None, state: State) -> None:
 
 
 def _unavailable() -> OverloadedError:
-    return OverloadedError("The storage cannot be used just now.")
+    return OverloadedError("The storage is not available just now.")

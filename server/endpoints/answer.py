@@ -248,7 +248,7 @@ def _broken(error: UpstreamError, surface: Surface) -> dict[str, Any]:
         # The events of this surface have no other field for it.
         code = OVERLOADED
     return {
-        "message": f"The answer broke off: {with_words(error)}. You can retry your request.",
+        "message": f"The answer was cut short: {with_words(error)}. You can retry your request.",
         "type": OVERLOADED if overloaded else "server_error",
         "param": None,
         "code": code,

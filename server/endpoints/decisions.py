@@ -38,5 +38,5 @@ async def _found(store: Store, request_id: str) -> StoredReceipt | None:
             # It may still be on its way to the database.
             found = await asyncio.to_thread(find_receipt, store.database, request_id)
     except StorageError:
-        raise OverloadedError("Decisions cannot be read just now.") from None
+        raise OverloadedError("Decisions are not available just now.") from None
     return found

@@ -40,7 +40,7 @@ async def feedback(request: Request, caller: CallerDep, state: StateDep) -> Resp
     body, is_large = await read_json(request, state)
     request_id = body.get("request_id")
     if not isinstance(request_id, str) or not request_id:
-        raise InvalidRequestError("request_id must be a request's id.", param="request_id")
+        raise InvalidRequestError("request_id must be the id of a request.", param="request_id")
     read = partial(_opinion, body, state)
     opinion = await state.gateway.heavy.run_where(is_large, read)
     try:
@@ -50,7 +50,9 @@ async def feedback(request: Request, caller: CallerDep, state: StateDep) -> Resp
         await asyncio.to_thread(add_feedback, database, request_id, caller.name, opinion)
     except FeedbackExistsError:
         raise ConflictError(
-            "This request has its feedback already.", code="feedback_exists", param="request_id"
+            "Feedback on this request was already given.",
+            code="feedback_exists",
+            param="request_id",
         ) from None
     except StorageError:
         raise OverloadedError("Feedback cannot be stored just now.") from None
@@ -78,7 +80,7 @@ def _of_the_answer(
     if opinion.rating is None:
         return opinion
     if asked.model is None:
-        raise InvalidRequestError("The request was not answered: there is nothing to rate.")
+        raise InvalidRequestError("This request was not answered, so there is nothing to rate.")
     return Opinion(
         model=_leaderboard_name(asked.model, state),
         rating=opinion.rating,
@@ -89,10 +91,10 @@ def _of_the_answer(
 def _opinion(body: dict[str, Any], state: State) -> Opinion:
     unknown = sorted(set(body) - _FIELDS)
     if unknown:
-        raise InvalidRequestError(f"{unknown[0][:80]} is not known.", param=unknown[0][:80])
+        raise InvalidRequestError(f"{unknown[0][:80]} is not a known field.", param=unknown[0][:80])
     messages = _turns(body)
     if ("rating" in body) == ("winner" in body):
-        raise InvalidRequestError("Give either winner, with comparison, or rating.", param="winner")
+        raise InvalidRequestError("Give either rating, or winner and comparison.", param="winner")
     if "rating" in body:
         return Opinion(rating=_rating(body["rating"]), messages=messages)
     winner, pair = body["winner"], body.get("comparison")
@@ -126,7 +128,7 @@ def _turns(body: dict[str, Any]) -> str | None:
 def _known(name: object, param: str, state: State) -> str:
     """The leaderboard name of a model in the catalogue or on the leaderboard."""
     if not isinstance(name, str):
-        raise InvalidRequestError(f"{param} must be a model's name.", param=param)
+        raise InvalidRequestError(f"{param} must be the name of a model.", param=param)
     planner = state.gateway.planner
     if name not in planner.catalogue and name not in planner.scorer.models:
         raise InvalidRequestError(f"{param}: there is no model {name[:200]!r}.", param=param)

@@ -33,7 +33,7 @@ async def readyz(state: StateDep) -> Response:
     if stopping or not state.ready or not state.gateway.planner.scorer.models:
         raise OverloadedError("not ready")
     if state.store.failure is not None:
-        raise OverloadedError("the storage cannot be written")
+        raise OverloadedError("the storage cannot be written to")
     late = why_not_ready(state.jobs)
     if late is not None:
         raise OverloadedError(late)

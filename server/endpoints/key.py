@@ -41,7 +41,7 @@ async def key(caller: CallerDep, state: StateDep) -> Response:
         balances = await state.gateway.accounts.balances(caller)
         spent, reserved = await _of_the_budget(caller, state, balances)
     except StorageError:
-        raise OverloadedError("The storage cannot be read just now.") from None
+        raise OverloadedError("The storage is not available just now.") from None
     limits = caller.limits
     told = {
         "object": "key",

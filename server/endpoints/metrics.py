@@ -27,18 +27,18 @@ def states_of(state: State) -> Iterator[Metric]:
     """The states that are read at each scrape."""
     gateway = state.gateway
     admission = gateway.admission
-    yield gauge("under_way", "Requests with a place.", [((), admission.in_flight)])
-    yield gauge("waiting", "Requests that wait for a place.", [((), admission.waiting)])
+    yield gauge("under_way", "Requests in progress.", [((), admission.in_flight)])
+    yield gauge("waiting", "Requests that wait for others to end.", [((), admission.waiting)])
     yield gauge(
         "resting",
-        "1: the model is left alone, by its breaker or its Retry-After.",
+        "1 while the model rests after failures or a Retry-After, else 0.",
         _resting(state),
         "model",
     )
     breakers = gateway.health.states()
     yield gauge(
         "breaker",
-        "1 for the state that the breaker is in.",
+        "1 for the current state of the breaker, 0 for its other states.",
         (((kind, n, s), 1.0) for kind, named in breakers.items() for n, s in named.items()),
         "kind",
         "name",
@@ -46,14 +46,28 @@ def states_of(state: State) -> Iterator[Metric]:
     )
     spent = list(gateway.accounts.global_windows())
     yield gauge(
-        "window_amount_usd", "May be spent in it.", [((n,), a) for n, a, _ in spent], "window"
+        "window_amount_usd",
+        "USD that may be spent in the window.",
+        [((n,), a) for n, a, _ in spent],
+        "window",
     )
-    yield gauge("window_spent_usd", "Settled in it.", [((n,), s) for n, _, s in spent], "window")
-    yield gauge("storage_up", "0: spend cannot be written.", [((), state.store.failure is None)])
-    yield gauge("storage_pending", "Records on their way.", [((), state.store.n_pending)])
+    yield gauge(
+        "window_spent_usd",
+        "USD that were spent in the window.",
+        [((n,), s) for n, _, s in spent],
+        "window",
+    )
+    yield gauge(
+        "storage_up", "1 while spend can be written, else 0.", [((), state.store.failure is None)]
+    )
+    yield gauge(
+        "storage_pending",
+        "Records that wait to be written to the database.",
+        [((), state.store.n_pending)],
+    )
     yield total(
         "storage_rejected",
-        "Records that no database took: spend that is not in the ledger.",
+        "Records that the database refused: this spend is missing in the ledger.",
         [((), state.store.n_rejected)],
     )
     yield from _jobs(state)
@@ -63,19 +77,19 @@ def _jobs(state: State) -> Iterator[Metric]:
     jobs = state.jobs
     yield total(
         "background_failures",
-        "Failures of work in the background.",
+        "Failures of background work.",
         [((job.name,), job.failures) for job in jobs],
         "task",
     )
     yield gauge(
         "background_success_age_seconds",
-        "Since the work was last done, or since the start.",
+        "Seconds since the work last succeeded, or since the start.",
         [((job.name,), job.age_s) for job in jobs],
         "task",
     )
     yield gauge(
         "background_stale",
-        "1: the work has not been done for too long.",
+        "1 while the work has not succeeded for too long, else 0.",
         [((job.name,), job.is_stale) for job in jobs],
         "task",
     )

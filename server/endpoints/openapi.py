@@ -14,16 +14,18 @@ _FLAG: Final[Schema] = {"type": "boolean"}
 _MODEL: Final[Schema] = {
     "type": "string",
     "minLength": 1,
-    "description": "p2l, auto or p2l:PROFILE to be routed (claude-p2l too); else a name or alias",
+    "description": "p2l, auto, claude-p2l or p2l:PROFILE is routed; any other name or alias is "
+    "asked directly.",
 }
 _USD: Final[Schema] = {
     "anyOf": [{"type": "number", "minimum": 0}, {"type": "string"}],
-    "description": "USD for this request",
+    "description": "USD for this request.",
 }
 _ROUTING: Final[Schema] = {
     "type": "object",
     "additionalProperties": False,
-    "description": "the body twins of the X-Cost-Budget and X-Route headers",
+    "description": "Routing options, as the X-Cost-Budget, X-Session and X-Route headers give "
+    "them.",
     "properties": {
         "budget_usd": _USD,
         "budget_mode": {"enum": ["expected", "hard"]},
@@ -36,11 +38,11 @@ _ROUTING: Final[Schema] = {
             "type": "array",
             "items": {"type": "string", "minLength": 1, "maxLength": 64},
             "maxItems": 8,
-            "description": "what spend is told by",
+            "description": "Labels by which spend can be grouped.",
         },
         "explain": _FLAG,
         "session": {"type": "string", "minLength": 1, "maxLength": 128},
-        "session_budget_usd": _USD | {"description": "USD for all requests of the session"},
+        "session_budget_usd": _USD | {"description": "USD for all requests of the session."},
     },
 }
 _PARTS: Final[Schema] = {
@@ -131,24 +133,24 @@ _ERROR: Final[Schema] = {
     "required": ["error"],
 }
 _STATUSES: Final = {
-    400: "The request, its budget or its routing options cannot be served",
-    401: "The key is missing or not known",
-    404: "There is no such model or object",
-    413: "The body is too large",
-    429: "A rate or a budget is used up; with Retry-After",
-    502: "All attempts failed",
-    503: "Too much is under way; with Retry-After",
-    504: "No upstream answered in time",
+    400: "The request, its budget or its routing options cannot be served.",
+    401: "The key is missing or unknown.",
+    404: "There is no such model or object.",
+    413: "The body is too large.",
+    429: "A rate limit or a budget is used up. See Retry-After.",
+    502: "All attempts failed.",
+    503: "Too many requests are in progress. See Retry-After.",
+    504: "No provider answered in time.",
 }
 _BUDGETS: Final = [
-    ("X-Cost-Budget", "USD for this request, a finite decimal of at least 0"),
-    ("X-Cost-Budget-Mode", "expected (default) or hard"),
-    ("X-Route-Models", "the models to choose among, comma-separated"),
-    ("X-Route-Exclude", "models that may not answer, comma-separated"),
-    ("X-Route-Private", "true: only providers that are marked private may answer"),
-    ("X-Route-Seed", "an integer that makes the draw repeatable"),
-    ("X-Session-Id", "a name of the job that the request belongs to, 1 to 128 characters"),
-    ("X-Session-Budget", "USD for all requests of the job, a finite decimal of at least 0"),
+    ("X-Cost-Budget", "USD for this request: a finite decimal of at least 0."),
+    ("X-Cost-Budget-Mode", "How the budget holds: expected (the default) or hard."),
+    ("X-Route-Models", "The models to choose among, separated by commas."),
+    ("X-Route-Exclude", "Models that may not answer, separated by commas."),
+    ("X-Route-Private", "true: only providers that are marked as private may answer."),
+    ("X-Route-Seed", "An integer that makes the draw repeatable."),
+    ("X-Session-Id", "The name of the job that the request belongs to: 1 to 128 characters."),
+    ("X-Session-Budget", "USD for all requests of the job: a finite decimal of at least 0."),
 ]
 
 

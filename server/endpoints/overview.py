@@ -121,7 +121,7 @@ async def _read(state: State, query: Callable[[], T]) -> T:
     try:
         return await asyncio.to_thread(query)
     except StorageError:
-        raise OverloadedError("The storage cannot be read just now.") from None
+        raise OverloadedError("The storage is not available just now.") from None
 
 
 def _list(data: list[dict[str, Any]]) -> Response:

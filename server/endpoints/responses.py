@@ -25,7 +25,8 @@ async def retrieve(
     """A response that was stored for this key. Raises NotFoundError."""
     if stream:
         raise InvalidRequestError(
-            "stream: a response that was kept is given whole; leave it out.", param="stream"
+            "stream: a stored response is only returned as a whole. Leave stream out.",
+            param="stream",
         )
     kept = KeptResponses(state.store, state.settings, caller.name)
     return Response(await kept.find(response_id), media_type="application/json")
@@ -60,7 +61,9 @@ def _page(items: list[dict[str, Any]], after: str | None, limit: int) -> dict[st
     if after is not None:
         places = [place for place, item in enumerate(items) if item["id"] == after]
         if not places:
-            raise InvalidRequestError("after is no item of this response.", param="after")
+            raise InvalidRequestError(
+                "after must be the id of an item of this response.", param="after"
+            )
         start = places[0] + 1
     page = items[start : start + limit]
     return {

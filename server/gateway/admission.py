@@ -167,4 +167,6 @@ class Admission:
         return self._held[key] < self._max_per_key or not self.has_several()
 
     def _full(self) -> OverloadedError:
-        return OverloadedError(f"{self._max_concurrency} requests are already under way.")
+        return OverloadedError(
+            f"{self._max_concurrency} requests are already in progress. Try again soon."
+        )

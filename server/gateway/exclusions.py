@@ -31,7 +31,8 @@ def excluded_by(
     out: dict[str, str] = {}
     if options.strict_params:
         out = {
-            name: f"p2l.strict_params: it would not be sent {', '.join(fit.left_out)}"
+            name: f"p2l.strict_params: these parameters would be left out: "
+            f"{', '.join(fit.left_out)}"
             for name, fit in fits.items()
             if fit.left_out
         }
@@ -81,10 +82,10 @@ def cannot(
         if fit.reason is not None:
             excluded[name] = fit.reason
         elif pays_for_cap and request.surface is Surface.COMPACT:
-            excluded[name] = "nothing bounds what a compaction writes, as the budget wants"
+            excluded[name] = "a budget needs a limit of the output, and a compaction has none"
         elif pays_for_cap and cap is not None and cap < fit.least_output_tokens:
             # Otherwise more would be sent than is paid for.
-            excluded[name] = f"its provider takes no output cap under {fit.least_output_tokens}"
+            excluded[name] = f"its provider accepts no output limit under {fit.least_output_tokens}"
     return excluded
 
 
@@ -97,8 +98,8 @@ def check_payable(
         searches = request.native is None and request.body.get("web_search_options") is not None
         tools = "web_search_options" if searches else "tools"
         raise InvalidRequestError(
-            f"{tools}: what the provider's own tools cost is not known before, so no budget can "
-            f"bound it: leave {named().get('budget_usd', 'the budget')} or these tools out.",
+            f"{tools}: the cost of the provider's own tools is not known in advance, so no budget "
+            f"can limit it. Leave out {named().get('budget_usd', 'the budget')} or these tools.",
             param=tools,
         )
 

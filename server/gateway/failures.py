@@ -64,7 +64,7 @@ def from_router(error: RouterError, named: Mapping[str, str] | None = None) -> A
         return BudgetExhaustedError(str(error))
     if isinstance(error, InvalidRoutingError):
         return InvalidRequestError(str(error), param=said.get(error.rule or ""))
-    return ApiError("The decision failed.", code="internal_error")
+    return ApiError("The router could not decide which model to ask.", code="internal_error")
 
 
 def from_scoring(_: ScoringError) -> ApiError:
@@ -85,7 +85,7 @@ def from_upstreams(failures: Mapping[str, UpstreamError]) -> ApiError:
     if all(isinstance(error, UpstreamRateLimitedError) for error in errors):
         return RateLimitedError(min(waits, default=1.0), told=told)
     if all(isinstance(error, UpstreamBusyError) for error in errors):
-        return OverloadedError(f"Every upstream is busy. {told}")
+        return OverloadedError(f"Every provider that could answer is busy. {told}")
     timed_out = all(isinstance(error, UpstreamTimeoutError) for error in errors)
     failed = UpstreamFailedError(
         f"All attempts failed. {told}", timed_out=timed_out, retry_after_s=min(waits, default=None)
@@ -124,7 +124,7 @@ def from_resting(resting: Mapping[str, Resting]) -> ApiError:
         return RateLimitedError(wait_s)
     told = "; ".join(f"{model}: {rest.reason}" for model, rest in resting.items())
     return UpstreamFailedError(
-        f"No model that could answer is asked at the moment. {told}",
+        f"Every model that could answer is resting after failures. {told}",
         timed_out=all(rest.timed_out for rest in resting.values()),
         retry_after_s=wait_s,
     )

@@ -230,7 +230,7 @@ class Gateway:
         model fits, or where the hedged share of the requests is used up."""
         request, decision = exchange.plan.routing, exchange.decision
         plan = replace(exchange.plan, routing=after(request, decision))
-        out = {decision.model: "asked already for this request"}
+        out = {decision.model: "it was already asked for this request"}
         try:
             again = self._decide(plan, exchange.leaderboard, exchange.rng, out)
             if not self.health.retries.take(self.health.clock()):
@@ -311,7 +311,7 @@ class Gateway:
         if exchange.counted_attempts > (exchange.plan.fallbacks if routed else self._retries):
             raise from_upstreams(failures) from last
         plan = self._left(exchange)
-        excluded = dict.fromkeys(failures, "failed for this request")
+        excluded = dict.fromkeys(failures, "it failed for this request")
         try:
             again = self._decide(plan, leaderboard, rng, excluded)
         except ApiError:

@@ -309,8 +309,8 @@ class Planner:
         card = self.catalogue.get(model)
         if card is None or (caller.models is not None and model not in caller.models):
             raise NotFoundError(
-                f"The model {model[:200]!r} does not exist; ask for p2l to be routed, or for one "
-                "of GET /v1/models.",
+                f"The model {model[:200]!r} does not exist. Ask for p2l, which is routed, or for "
+                "a model that GET /v1/models lists.",
                 code="model_not_found",
                 param="model",
             )

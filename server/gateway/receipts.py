@@ -47,7 +47,11 @@ class Receipts:
             self._keep(exchange)
         except Exception as error:
             # The answer has been paid for: it is delivered even without its receipt.
-            _LOG.error("no receipt of %s: %s", exchange.plan.request_id, type(error).__name__)
+            _LOG.error(
+                "the receipt of %s could not be stored: %s",
+                exchange.plan.request_id,
+                type(error).__name__,
+            )
 
     def _keep(self, exchange: Exchange) -> None:
         plan, now = exchange.plan, self._clock()

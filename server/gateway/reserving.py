@@ -111,7 +111,7 @@ class Reserving:
         exchange = self._exchange
         routing = replace(exchange.plan.routing, available_usd=available_usd)
         exchange.plan = replace(exchange.plan, routing=routing)
-        out = dict.fromkeys(exchange.failures, "failed for this request")
+        out = dict.fromkeys(exchange.failures, "it failed for this request")
         return self._decide(exchange.plan, self._leaderboard, rng, out)
 
     async def _check_worth_waiting(self, short: WindowShortError) -> None:

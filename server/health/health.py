@@ -170,7 +170,7 @@ class Health:
         self._refused.pop(card.name, None)
         if asked_for_s is not None:
             limited = isinstance(last, UpstreamRateLimitedError)
-            return Resting("asked to be left alone for a while", asked_for_s, rate_limited=limited)
+            return Resting("its provider asked for a pause", asked_for_s, rate_limited=limited)
         for what, breaker in (
             ("its provider", self._providers.get(card.provider)),
             ("it", self._models.get(card.name)),

@@ -70,7 +70,7 @@ class Answers:
         found = None if asked.key is None else self._live(self._by_key.get(asked.key))
         if found is not None and self._held[found].meaning != asked.meaning:
             raise InvalidRequestError(
-                f"{HEADER} was used for a request with another body: take a new key for it.",
+                f"{HEADER} was used for a request with another body. Use a new key.",
                 param=HEADER,
             )
         if found is None and asked.is_retry:

@@ -76,7 +76,7 @@ async def _on_validation_error(request: Request, error: Exception) -> Response:
     if not isinstance(error, RequestValidationError):
         raise error
     params = [".".join(map(str, item["loc"][1:])) for item in error.errors()]
-    named = InvalidRequestError(f"{', '.join(params)}: not valid.", param=params[0])
+    named = InvalidRequestError(f"{', '.join(params)}: the value is not valid.", param=params[0])
     return _answer(request, named.body["error"], named.status)
 
 

@@ -247,7 +247,7 @@ async def followed(request: Request, recording: Recording) -> Response:
     try:
         await run_while_connected(request, recording.begun)
         if recording.status is None:
-            raise OverloadedError("The request that this one has joined was broken off.")
+            raise OverloadedError("The earlier request that this one repeats was cancelled.")
     except BaseException:
         recording.leave(listener)
         raise

@@ -135,9 +135,9 @@ def _out_of_wheel(path: Path) -> bytes:
         with zipfile.ZipFile(path) as wheel:
             return wheel.read(MAP_IN_WHEEL)
     except zipfile.BadZipFile:
-        raise MapError(f"{path} is no wheel: it is no zip file") from None
+        raise MapError(f"{path} is not a wheel: it is not a zip file") from None
     except KeyError:
-        raise MapError(f"{path} is no wheel of LiteLLM: it has no {MAP_IN_WHEEL}") from None
+        raise MapError(f"{path} is not a wheel of LiteLLM: it lacks {MAP_IN_WHEEL}") from None
 
 
 def _parsed(raw: bytes, path: Path) -> dict[str, Mapping[str, Any]]:
@@ -147,7 +147,7 @@ def _parsed(raw: bytes, path: Path) -> dict[str, Mapping[str, Any]]:
         raise MapError(f"{path} is not JSON: {error}") from None
     if not isinstance(document, dict) or not any(_is_entry(one) for one in document.values()):
         raise MapError(
-            f"{path} is no map of models: it should be an object of models, each with a "
+            f"{path} is not a map of models: it should be an object of models, each with a "
             "litellm_provider"
         )
     return {key: one for key, one in document.items() if isinstance(one, dict)}

@@ -53,7 +53,7 @@ def _parts(facts: ModelFacts) -> Iterator[tuple[str, Mapping[str, str], Source |
         yield "ends here", _end(facts.retirement), facts.retirement.source
     elsewhere = facts.vendor_retirement
     if elsewhere is not None and elsewhere != facts.retirement:
-        yield "ends at its vendor", _end(elsewhere), elsewhere.source
+        yield "ends at its own vendor", _end(elsewhere), elsewhere.source
     if facts.expected_output_tokens:
         cells = {effort: str(tokens) for effort, tokens in facts.expected_output_tokens.items()}
         yield "expected output tokens", cells, None
@@ -110,8 +110,8 @@ def _end(ends: Retirement) -> dict[str, str]:
 def _headline(facts: ModelFacts) -> str:
     said = {
         "model": "in the table",
-        "family": "not in the table; what names like this one have in common is known",
-        "nothing": "nothing is known of it, and nothing is refused for it",
+        "family": "not in the table, but rules for names like this one are known",
+        "nothing": "nothing is known of it, so nothing is left out for it",
     }[facts.known]
     parts = [said]
     if facts.vendor is not None:

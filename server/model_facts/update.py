@@ -90,7 +90,7 @@ def _check(document: Mapping[str, Any], path: Path) -> None:
     try:
         book = Book(document, str(path))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise MapError(f"{path} is no table of facts: {error!r}") from None
+        raise MapError(f"{path} is not a table of facts: {error!r}") from None
     if not any(True for _ in book.models()):
         raise MapError(f"{path}: no model of a known provider is in it")
     for seller, model in book.models():

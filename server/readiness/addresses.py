@@ -31,16 +31,18 @@ def _problem(provider: ProviderSettings, url: str) -> str | None:
     parts = urlsplit(url)
     if _DOUBLED.search(parts.path):
         once = _DOUBLED.sub(r"\1", url)
-        return f"the version is in {url} twice: write {once}"
+        return f"{url} names the version twice: write {once}"
     if provider.kind != "openai":
         return None
     if _ENDPOINT.search(parts.path):
         end = _ENDPOINT.sub("", url)
-        return f"{url} names one endpoint, and the gateway adds its own: write {end}"
+        return (
+            f"{url} names a single endpoint, but the gateway adds the endpoint itself: write {end}"
+        )
     if parts.path.strip("/") or provider.profile is not None or parts.hostname in _WITHOUT_PATH:
         return None
     bare = url.rstrip("/")
     return (
-        f"{bare} has no path, and the addresses of most providers end in /v1: write {bare}/v1, or "
-        "set profile: generic where this one has none"
+        f"{bare} has no path, but the addresses of most providers end in /v1: write {bare}/v1, or "
+        "set profile: generic if this one really has none"
     )

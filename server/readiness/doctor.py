@@ -72,7 +72,7 @@ def _redis(url: str) -> str:
         from redis import Redis
         from redis.exceptions import RedisError
     except ImportError:
-        return "redis.url needs: pip install 'p2l-router[redis]'"
+        return "redis.url needs the package redis: pip install 'p2l-router[redis]'"
     try:
         with Redis.from_url(
             url, socket_timeout=_TIMEOUT_S, socket_connect_timeout=_TIMEOUT_S
@@ -100,6 +100,6 @@ def _host(
         asyncio.run(transport.reach(url, _TIMEOUT_S))
     except (httpx.TransportError, ValueError) as error:
         place = f"{parts.hostname}:{parts.port or _PORTS[parts.scheme]}"
-        slow = "no answer in time, " if isinstance(error, httpx.ConnectTimeout) else ""
+        slow = "it did not answer in time, " if isinstance(error, httpx.ConnectTimeout) else ""
         return f"{place} cannot be reached: {slow}{error}"
     return OK

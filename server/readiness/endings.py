@@ -39,11 +39,11 @@ def _at_its_seller(name: str, model: ModelSettings, ends: Retirement, today: dat
         return f"models.{name}: {what} on {ends.on}, in {_days(ends, today)}: {use} before then"
     if model.retired == "allow":
         return (
-            f"models.{name}: it was retired on {ends.on}, and it is asked all the same (retired: "
-            f"allow): {use}"
+            f"models.{name}: it was retired on {ends.on}, and it is still used (retired: allow): "
+            f"{use}"
         )
     return (
-        f"models.{name}: it was retired on {ends.on} and is not asked any more: {use}, or set "
+        f"models.{name}: it was retired on {ends.on} and is no longer used: {use}, or set "
         f"models.{name}.retired: allow"
     )
 
@@ -52,7 +52,7 @@ def _at_its_vendor(name: str, model: ModelSettings, ends: Retirement, today: dat
     when = f"ended it on {ends.on}" if ends.on <= today else f"ends it on {ends.on}"
     return (
         f"models.{name}: its vendor {when}, and the provider {model.provider} may do the same: "
-        f"ask it until when the model is served, or {_use(ends)}"
+        f"ask the provider how long the model is served, or {_use(ends)}"
     )
 
 

@@ -46,7 +46,7 @@ def _lacking(rules: RoutingRules, known: Knowledge, catalogue: Sequence[ModelCar
         if is_known(Objective.P_GOOD, known.marginal):
             return None
         return (
-            "p_good needs a checkpoint of family grk or ba, and scorer's is of family "
+            "p_good needs a checkpoint of family grk or ba, and the one of scorer is of family "
             f"{known.marginal.family}: set scorer.checkpoint to one, or choose win_rate"
         )
     if known.scored is None:

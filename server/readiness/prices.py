@@ -15,16 +15,15 @@ def price_problems(settings: Settings, catalogue: Sequence[ModelCard]) -> Iterat
     unpriced = [card.name for card in catalogue if card.prices is None]
     if unpriced and len(unpriced) == len(catalogue) and not _are_ones_own(settings, unpriced):
         yield (
-            "no model has a price, so that every request with a budget is refused: "
-            f"{_fix(unpriced[0])}"
+            f"no model has a price, so every request with a budget is refused: {_fix(unpriced[0])}"
         )
         return
     for name in unpriced:
         field = _bounding(settings, name)
         if field is not None:
             yield (
-                f"models.{name}: its price is unknown, so that it is never used where {field} "
-                f"holds: {_fix(name)}, or leave the model out"
+                f"models.{name}: its price is unknown, so it is never used while {field} is set: "
+                f"{_fix(name)}, or leave the model out"
             )
 
 
@@ -36,8 +35,8 @@ def price_warnings(settings: Settings, catalogue: Sequence[ModelCard]) -> Iterat
     for name in unpriced:
         if _bounding(settings, name) is None:
             yield (
-                f"models.{name}: its price is unknown, so that a request with a budget never goes "
-                f"to it, and what it costs is not counted: {_fix(name)}"
+                f"models.{name}: its price is unknown, so a request with a budget never goes to "
+                f"it, and its cost is not counted: {_fix(name)}"
             )
 
 

@@ -86,7 +86,9 @@ class Reloader:
         authenticator = Authenticator.from_settings(settings.auth, self.environ)
         authenticator.with_stored_of(self.state.authenticator)
         if self.state.authenticator.is_open != authenticator.is_open:
-            raise ConfigError("auth.keys: the first key, or none any more, needs a restart")
+            raise ConfigError(
+                "auth.keys: the first key, or none removing the last, needs a restart"
+            )
         checkpoint = await asyncio.to_thread(checkpoint_version, settings.scorer)
         has_new_scorer = settings.scorer != old.scorer or checkpoint != self._checkpoint
         replaced = self.state.gateway
@@ -98,9 +100,9 @@ class Reloader:
         self._spawn(_retire(replaced, replaced.planner.scorer if has_new_scorer else None))
         names = [*changed(old, settings)]
         if has_new_scorer and settings.scorer == old.scorer:
-            names.append("what scorer.checkpoint holds")
+            names.append("the contents of scorer.checkpoint")
         for name in changed(settings, wanted):
-            _LOG.warning("a change of %s needs a restart; the rest is taken over", name)
+            _LOG.warning("a change of %s needs a restart; all other changes are in force", name)
         _LOG.warning("the configuration was read again: %s", _told(names))
 
     async def _built(

@@ -55,7 +55,9 @@ def _one_by_one(
             _raise_where_down(database, error)
             refused.append(record)
             kind, row = record
-            _LOG.error("storage: no database takes the %s of %s", kind, row.get("request_id"))
+            _LOG.error(
+                "storage: the database refuses the %s record of %s", kind, row.get("request_id")
+            )
     return refused
 
 

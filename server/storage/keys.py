@@ -151,7 +151,7 @@ def read_key_ring(database: Database) -> KeyRing:
         except (ValueError, TypeError, ArithmeticError) as error:
             name = ascii(row[_COLUMNS.index("name")])
             _LOG.error(
-                "the stored key %s cannot be read (%s): it is not good until its row is mended",
+                "the stored key %s cannot be read (%s): it does not work until its row is repaired",
                 name,
                 type(error).__name__,
             )

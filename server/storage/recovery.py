@@ -69,7 +69,7 @@ def adopt(database: Database, folder: Path, policy: UnknownCost, now: float) -> 
         orphan.remove()
         adopted.n_rejected += n_rejected
         if n_records:
-            _LOG.warning("storage: %d records of a process that died were read", n_records)
+            _LOG.warning("storage: %d records of a process that had died were recovered", n_records)
         if orphan.n_damaged:
             _LOG.error("storage: %d of its records cannot be read", orphan.n_damaged)
     return adopted
@@ -110,7 +110,9 @@ def _lose(
     )
     lost = [Lost(row[0], row[1], row[2], row[3] or 0, row[4], row[5]) for row in found]
     if lost:
-        _LOG.warning("storage: %d attempts of dead processes are billed by estimate", len(lost))
+        _LOG.warning(
+            "storage: %d attempts of processes that had died are billed by estimate", len(lost)
+        )
     return lost
 
 

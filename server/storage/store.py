@@ -191,7 +191,7 @@ class Store:
             if self._spool is not None:
                 self._spool.close(self._writer.committed)
         except OSError as error:
-            _LOG.error("storage: the spool stays for the next process: %s", error.strerror)
+            _LOG.error("storage: the spool is left for the next process: %s", error.strerror)
         finally:
             self.database.close()
 
@@ -201,7 +201,7 @@ class Store:
             raise StorageRefusedError(failure)
         full = self._spool is not None and self._spool.n_bytes > self.settings.spool_max_bytes
         if full or self._writer.n_pending > _MAX_PENDING:
-            raise StorageRefusedError("more records wait for the database than may")
+            raise StorageRefusedError("too many records wait for the database")
 
     def _put(self, kind: Kind, row: Row, *, must_spool: bool = False) -> None:
         self._last = number = next(self._numbers)

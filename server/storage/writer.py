@@ -135,11 +135,11 @@ class Writer:
         except Exception as error:
             reason = str(error) if isinstance(error, StorageError) else kind_and_place(error)
             if self._failure is None:
-                _LOG.error("storage: cannot write: %s; trying again", reason)
+                _LOG.error("storage: writing fails: %s; it is tried again", reason)
             self._failure = reason
             return False
         if self._failure is not None:
-            _LOG.warning("storage: writing again")
+            _LOG.warning("storage: writing works again")
         self._failure = None
         return True
 
@@ -150,4 +150,4 @@ def _tell(waiting: Sequence[Callable[[bool], None]], *, written: bool) -> None:
             done(written)
         except RuntimeError:
             # The event loop of the waiting task is closed.
-            _LOG.info("storage: nobody waits any more")
+            _LOG.info("storage: the requests that waited for a record have ended")

@@ -113,7 +113,8 @@ def _parsed(ours: Iterable[tuple[bytes, bytes]], body: Mapping[str, Any]) -> Rou
     if unknown:
         known = ", ".join(sorted(_BODY_FIELDS))
         raise InvalidRequestError(
-            f"p2l.{unknown[0]} is not known; known: {known}.", param=f"p2l.{unknown[0]}"
+            f"p2l.{unknown[0]} is not a known option. Known are: {known}.",
+            param=f"p2l.{unknown[0]}",
         )
     places: dict[str, dict[str, Any]] = {
         "budget_usd": _budget(sent, body),

@@ -42,18 +42,26 @@ class GatewayMetrics:
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
         self._requests = self._counter("requests", "Answers, by route and status.", "route", "code")
-        self._hops = self._histogram("hop_seconds", "Time in score, decide and upstream.", "hop")
+        self._hops = self._histogram(
+            "hop_seconds", "Seconds spent in score, decide and upstream.", "hop"
+        )
         self._decisions = self._counter(
-            "decisions", "Routed requests, by the model in force at the end and what scored them.",
+            "decisions", "Routed requests, by the model that was chosen last and by what scored "
+                         "them.",
             "model", "scoring",
         )  # fmt: skip
         self._attempts = self._counter(
             "attempts", "Attempts at providers, by outcome.", "model", "provider", "outcome"
         )
-        self._attempt_s = self._histogram("attempt_seconds", "From sent to settled.", "provider")
+        self._attempt_s = self._histogram(
+            "attempt_seconds", "Seconds from sending an attempt to booking it.", "provider"
+        )
         self._tokens = self._counter("tokens", "Tokens, by kind.", "model", "kind")
         self._cost = self._counter(
-            "cost_usd", "Spend, by what it rests on: usage, estimate, none.", "model", "source"
+            "cost_usd",
+            "Spend in USD, by what it rests on: usage, estimate or none.",
+            "model",
+            "source",
         )
         # (counter, labels) -> the count since the last scrape: a counter's own lock and checks cost
         # several times as much.

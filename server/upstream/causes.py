@@ -38,7 +38,7 @@ _BREAKS: Final = (
     (httpx.LocalProtocolError, "the request cannot be written as HTTP"),
     (httpx.DecodingError, "its answer is compressed in a way that is not known here"),
     (httpx.UnsupportedProtocol, "its address is neither http nor https"),
-    (httpx.InvalidURL, "its address is no URL"),
+    (httpx.InvalidURL, "its address is not a URL"),
 )
 
 
@@ -69,7 +69,7 @@ def cause_of(error: Exception) -> str:
             return "its name could not be looked up: no DNS server answered"
         return "its name is not known (DNS)"
     if isinstance(error, UnicodeError):
-        return "its name is no host name"
+        return "its name is not a host name"
     number = error.errno if isinstance(error, OSError) else None
     if number is None and isinstance(error, ConnectionError):
         return "it closed the connection at once"

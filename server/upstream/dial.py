@@ -68,7 +68,7 @@ class Dialer:
         """The target of a URL. Raises httpx.UnsupportedProtocol, UnreachableError for an unusable
         proxy."""
         if url.scheme not in ("http", "https"):
-            raise httpx.UnsupportedProtocol("only http and https are spoken here")
+            raise httpx.UnsupportedProtocol("only http and https are supported")
         port = url.port if url.port is not None else 443 if url.scheme == "https" else 80
         host = url.raw_host.decode("ascii")
         try:

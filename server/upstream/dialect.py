@@ -118,7 +118,7 @@ def file_data(part: Mapping[str, Any]) -> tuple[str, str]:
         raise InexpressibleError("a file by its id")
     found = data_url(data)
     if found is None:
-        raise InexpressibleError("a file that is no base64 data URL")
+        raise InexpressibleError("a file that is not a base64 data URL")
     return found
 
 
@@ -133,7 +133,7 @@ def arguments_of(call: Mapping[str, Any]) -> dict[str, Any]:
     except orjson.JSONDecodeError:
         parsed = None
     if not isinstance(parsed, dict):
-        raise InexpressibleError("a tool call whose arguments are no JSON object")
+        raise InexpressibleError("a tool call whose arguments are not a JSON object")
     return parsed
 
 

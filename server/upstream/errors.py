@@ -43,10 +43,10 @@ _PASSING: Final = frozenset({408, 409, 500, 502, 503, 504, 529})
 _REFUSED: Final[Mapping[Refusal, str]] = {
     Refusal.MODEL: "does not have the model",
     Refusal.ACCESS: "does not let this account use the model",
-    Refusal.QUOTA: "says that the account is out of credit",
-    Refusal.PARAMETER: "does not take a parameter of the request for this model",
+    Refusal.QUOTA: "says that the account has no credit left",
+    Refusal.PARAMETER: "does not accept a parameter of the request for this model",
     Refusal.CONTEXT: "says that the prompt is too long for the model",
-    Refusal.CONTENT: "filters the content of the request",
+    Refusal.CONTENT: "filtered the content of the request",
 }
 # Errors in a stream, and errors inside a 200, have no status of their own.
 _STATUS_OF_TYPE: Final[Mapping[str, int]] = {
@@ -227,7 +227,7 @@ def error_for_status(
     message = f"{provider} answered with status {status}"
     refusal = refusal_of(status, envelope["error"])
     if status == 407:
-        message += ": the proxy in between wants a login, as in http://USER:PASSWORD@HOST:PORT"
+        message += ": a proxy on the way wants a login, as in http://USER:PASSWORD@HOST:PORT"
     if status == 429:
         if refusal is Refusal.QUOTA:
             retry_after_s = max(QUOTA_REST_S, retry_after_s or 0.0)
@@ -236,8 +236,8 @@ def error_for_status(
         )
     if status == 404 and said is not None and _NO_ENDPOINT.fullmatch(said.words):
         return UpstreamUnavailableError(
-            f"{provider} has nothing at the address it was asked at (404): its base_url may be "
-            "wrong (that of most providers of kind openai ends in /v1)",
+            f"{provider} has nothing at this address (404): its base_url may be wrong (for most "
+            "providers of kind openai it ends in /v1)",
             status=status,
             said=said,
         )
@@ -269,7 +269,7 @@ def error_within(provider: str, error: Mapping[str, Any]) -> UpstreamError:
     """
     status, said = _status_within(error), said_of(error)
     if status is None:
-        message = f"{provider} sent an error inside the answer"
+        message = f"{provider} sent an error inside its answer"
         return UpstreamUnavailableError(message, status=200, said=said)
     return error_for_status(provider, status, envelope={"error": dict(error)}, said=said)
 

@@ -208,7 +208,8 @@ class Exchange:
 
     def _busy(self) -> UpstreamBusyError:
         return UpstreamBusyError(
-            f"{self._provider} has as many requests as it may have", stage=Stage.WAITING
+            f"{self._provider} has reached max_concurrency, the limit of requests at a time",
+            stage=Stage.WAITING,
         )
 
     async def _send(self, call: Call, limits: _Limits) -> httpx.Response:
@@ -272,10 +273,14 @@ class Exchange:
                 f"{self._provider} could not be reached: {cause}", stage=Stage.CONNECTING
             )
         if isinstance(error, TimeoutError | httpx.TimeoutException):
-            return UpstreamTimeoutError(f"{self._provider} took too long: waited for {awaited}")
+            return UpstreamTimeoutError(
+                f"{self._provider} took too long: it was waited for {awaited}"
+            )
         if isinstance(error, SseTooLargeError):
             return UpstreamUnavailableError(f"{self._provider} sent too much: {error}")
-        return UpstreamUnavailableError(f"{self._provider} broke off: {broken_off(error)}")
+        return UpstreamUnavailableError(
+            f"{self._provider} broke off the answer: {broken_off(error)}"
+        )
 
 
 class _Limits:

@@ -251,7 +251,7 @@ def _head_of(request: httpx.Request, proxy: Proxy | None = None) -> bytes:
     """
     method = request.method.encode("ascii")
     if method in (b"HEAD", b"CONNECT"):
-        raise httpx.UnsupportedProtocol(f"{request.method} is not spoken here")
+        raise httpx.UnsupportedProtocol(f"{request.method} is not supported here")
     target = request.url.raw_path
     if proxy is not None:
         target = b"http://" + request.url.netloc + target
@@ -263,7 +263,9 @@ def _head_of(request: httpx.Request, proxy: Proxy | None = None) -> bytes:
     for name, value in request.headers.raw:
         if name.lower() not in _FRAMING:
             if any(bad in name or bad in value for bad in _NOT_IN_A_HEADER):
-                raise httpx.LocalProtocolError("a header holds characters that none may")
+                raise httpx.LocalProtocolError(
+                    "a header holds characters that are not allowed in headers"
+                )
             parts.append(b"%b: %b" % (name, value))
     parts.append(b"Content-Length: ")
     return b"\r\n".join(parts)

@@ -144,7 +144,9 @@ class OpenAIUpstream:
             error.reported = body
             raise error
         if not isinstance(body.get(_SUBSTANCE.get(request.surface, "choices")), list):
-            raise self._unavailable(f"answered with JSON that is no answer to {request.surface}")
+            raise self._unavailable(
+                f"answered with JSON that is not an answer to {request.surface}"
+            )
         if request.surface is not Surface.CHAT:
             check_choices(self._name, body)
         else:
@@ -245,7 +247,7 @@ class OpenAIUpstream:
 
     def _refusal(self, answer: Answer, model: str) -> UpstreamError:
         if answer.status == 200:
-            return self._unavailable("was asked for a stream and answered with something else")
+            return self._unavailable("was asked for a stream but answered with something else")
         error = told(answer.content, self._api_key)
         return error_for_status(
             self._name,

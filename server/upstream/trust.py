@@ -68,7 +68,7 @@ def _load_file(context: ssl.SSLContext, path: str) -> None:
 def _load_folders(context: ssl.SSLContext, paths: str) -> None:
     folders = [path for path in paths.split(os.pathsep) if Path(path).is_dir()]
     if not folders:
-        raise TrustUnusableError(f"{FOLDER}: {paths} is no folder")
+        raise TrustUnusableError(f"{FOLDER}: {paths} is not a folder")
     for folder in folders:
         # They are read when a certificate asks for one of them.
         context.load_verify_locations(capath=folder)

@@ -95,7 +95,10 @@ def bare_key(name: str, api_key: Secret | None) -> str:
     # A key read from a file often ends in a newline.
     key = api_key.reveal().strip() if api_key is not None else ""
     if not (key.isascii() and (key.isprintable())):
-        raise ValueError(f"the API key of provider {name} holds characters no HTTP header may")
+        raise ValueError(
+            f"the API key of provider {name} holds characters that are not allowed "
+            "in an HTTP header"
+        )
     return key
 
 

@@ -125,7 +125,7 @@ def test_a_model_of_unknown_price_is_not_eligible(
     error = answer.json()["error"]
     assert (answer.status_code, error["code"]) == (400, "no_eligible_model")
     assert "unknown: its price is unknown" in error["message"]
-    assert "configure its prices" in error["message"]
+    assert "configure the price" in error["message"]
     assert "up-unknown" not in {chat.body["model"] for chat in provider.chats}
 
 

@@ -58,7 +58,7 @@ HIDDEN = ["167772167", "0x0a000007", "0xA.0.0.7", "012.0.0.7", "10.7", "10.0.0.7
 
 @pytest.mark.parametrize("host", HIDDEN)
 def test_an_address_that_hides_what_it_is_is_refused(host: str) -> None:
-    with pytest.raises(ConfigError, match=r"is the address .* write it like that"):
+    with pytest.raises(ConfigError, match=r"means the address .* write that instead"):
         parse_settings(f"providers: {{p: {{base_url: 'http://{host}:80/v1'}}}}")
 
 

@@ -351,7 +351,7 @@ def test_a_prompt_kept_at_the_provider_cannot_be_bounded(rig: Rig, bound: str) -
     body = {"model": "r-openai", "prompt": {"id": "pmpt_1"}}
     response = rig.post(bound, "/v1/responses", body)
     assert response.status_code == 400
-    assert "kept at its provider" in response.json()["error"]["message"]
+    assert "that the provider stores" in response.json()["error"]["message"]
     assert rig.left is None
 
 

@@ -86,7 +86,10 @@ def test_one_in_the_working_directory_is_used_and_a_line_says_so(
     assert said.count("\n") == 1
     assert FOUND in said
     assert f"storage.url: sqlite:///{here}/p2l-router.db" in said
-    assert f"move it, and what begins with its name, to {tmp_path}/home/.local/share" in said
+    assert (
+        f"move it, with all files whose names begin with its name, to {tmp_path}/home/.local/share"
+        in said
+    )
     assert "(and not" not in said
     assert not (tmp_path / "home").exists()
     # where there are two, nobody is left to guess
@@ -175,7 +178,7 @@ def test_a_user_without_a_home_is_told(here: Path, monkeypatch: pytest.MonkeyPat
         raise KeyError(uid)
 
     monkeypatch.setattr(pwd, "getpwuid", nobody)
-    with pytest.raises(ConfigError, match=r"no home for the ledger: set storage\.url"):
+    with pytest.raises(ConfigError, match=r"no home folder for the ledger: set storage\.url"):
         ledger_place(UNSAID, {})
 
 

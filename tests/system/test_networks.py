@@ -136,7 +136,7 @@ def test_without_either_the_machines_own_store_counts_too(
     [
         ("SSL_CERT_FILE", "/nowhere/ca.pem", "SSL_CERT_FILE: /nowhere/ca.pem cannot be read"),
         ("SSL_CERT_FILE", __file__, "holds no certificate"),
-        ("SSL_CERT_DIR", "/nowhere", "SSL_CERT_DIR: /nowhere is no folder"),
+        ("SSL_CERT_DIR", "/nowhere", "SSL_CERT_DIR: /nowhere is not a folder"),
         ("HTTPS_PROXY", "socks5://u:s3cret@p:1080", "HTTPS_PROXY names a SOCKS proxy"),
     ],
 )
@@ -256,7 +256,7 @@ def test_a_provider_that_only_a_proxy_reaches(authority: trustme.CA, bundle: str
 def test_the_words_of_a_proxy_for_http() -> None:
     with FakeProxy(login="Basic x") as proxy:
         words = failure(config(f"http://{NAME}/v1"), HTTP_PROXY=proxy.url)
-    assert "the proxy in between wants a login" in words
+    assert "a proxy on the way wants a login" in words
 
 
 def test_check_says_what_is_in_force(

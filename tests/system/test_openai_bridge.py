@@ -672,7 +672,7 @@ def test_a_hard_budget_and_a_cap_hold(client: httpx.Client, provider: FakeOpenAI
     assert last(provider)["max_output_tokens"] == 16
     refused = client.post("/v1/chat/completions", json=body | {"max_tokens": 5}, headers=headers)
     assert refused.status_code == 400
-    assert "no output cap under 16" in refused.json()["error"]["message"]
+    assert "no output limit under 16" in refused.json()["error"]["message"]
 
 
 @pytest.mark.parametrize("stream", [False, True])

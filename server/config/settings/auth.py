@@ -44,7 +44,7 @@ class KeySettings(Section):
         if (self.key_env is None) == (self.key_sha256 is None):
             raise ValueError("give exactly one of key_env and key_sha256")
         if self.window_s is not None and self.budget_usd is None:
-            raise ValueError("window_s needs budget_usd, the USD to spend in it")
+            raise ValueError("window_s needs budget_usd, the USD that may be spent in that time")
         return self
 
 

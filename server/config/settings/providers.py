@@ -99,7 +99,7 @@ class ProviderSettings(Section):
     def _says_only_what_its_kind_knows(self) -> ProviderSettings:
         for name in ("profile", "api_version", "responses"):
             if getattr(self, name) is not None and self.kind != "openai":
-                raise ValueError(f"{name} is for kind openai: leave it out")
+                raise ValueError(f"{name} applies only to kind openai: leave it out")
         return self
 
 
@@ -109,12 +109,12 @@ def _check_host(host: str) -> None:
     if literal is None:
         return
     if isinstance(literal, IPv4Address) and host != str(literal):
-        raise ValueError(f"base_url: {host!r} is the address {literal}: write it like that")
+        raise ValueError(f"base_url: {host!r} means the address {literal}: write that instead")
     address = true_address(literal)
     if not address.is_loopback and not is_public(address):
         raise ValueError(
-            f"base_url names {literal}, an address of a private network: where the provider is "
-            "there, set allow_private_addresses: true"
+            f"base_url names {literal}, an address of a private network. If the provider really "
+            "is there, set allow_private_addresses: true"
         )
 
 

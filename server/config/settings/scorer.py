@@ -65,7 +65,7 @@ class ScorerSettings(Section):
         if self.fixed is not None and not self.fixed:
             raise ValueError("fixed needs at least one model with its coefficient")
         if self.api_key_env is not None and self.url is None:
-            raise ValueError("api_key_env is the key for url, which is not given")
+            raise ValueError("api_key_env is used only with url, which is not given")
         return self
 
     @property

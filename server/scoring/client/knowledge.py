@@ -98,7 +98,7 @@ def _body(answer: httpx.Response) -> dict[str, Any]:
     try:
         body = orjson.loads(answer.content)
     except orjson.JSONDecodeError as error:
-        raise ScoringError("the model service sent no JSON") from error
+        raise ScoringError("the model service did not send JSON") from error
     if not isinstance(body, dict):
-        raise ScoringError("the model service sent no JSON object")
+        raise ScoringError("the model service did not send a JSON object")
     return body

@@ -87,7 +87,7 @@ class RemoteScorer:
 
     async def _keep_fresh(self) -> None:
         if not await self.learn():
-            raise ScoringError("no model service says what it serves")
+            raise ScoringError("no model service says which models it knows")
 
     async def learn(self) -> bool:
         """Asks the services what they serve; returns False where none answers."""
@@ -99,7 +99,9 @@ class RemoteScorer:
                 continue
             except Exception as error:
                 # Whatever one of them answers, the others are asked.
-                _LOG.error("a model service's leaderboard: %s", kind_and_place(error))
+                _LOG.error(
+                    "the leaderboard of a model service was refused: %s", kind_and_place(error)
+                )
                 continue
             return True
         return False
@@ -190,8 +192,8 @@ def request_headers(key: Secret | None) -> dict[str, str]:
 def warn_unreached(urls: Sequence[str]) -> None:
     """Warns on standard error: the gateway starts nevertheless, but is not ready yet."""
     print(
-        f"p2l-router: scorer.url: no model service answers at {', '.join(urls)} yet; asking again "
-        "until one does (is `p2l-router model` running there, and the key right?)",
+        f"p2l-router: scorer.url: no model service answers at {', '.join(urls)} yet. The gateway "
+        "keeps asking until one does. Is `p2l-router model` running there, and is the key right?",
         file=sys.stderr,
         flush=True,
     )
@@ -208,9 +210,9 @@ def _parsed(content: bytes) -> Mapping[str, Any]:
     try:
         body = orjson.loads(content)
     except orjson.JSONDecodeError as error:
-        raise ScoringError("the model service sent no JSON") from error
+        raise ScoringError("the model service did not send JSON") from error
     if not isinstance(body, dict):
-        raise ScoringError("the model service sent no JSON object")
+        raise ScoringError("the model service did not send a JSON object")
     return body
 
 
@@ -218,7 +220,7 @@ def _scored(body: Mapping[str, Any]) -> ScoredPrompt:
     models, family = names_from_wire(body)
     data = body.get("data")
     if not isinstance(data, list) or len(data) != 1 or not isinstance(data[0], dict):
-        raise ScoringError("the model service sent no leaderboard")
+        raise ScoringError("the model service did not send a leaderboard")
     n_tokens = data[0].get("n_tokens")
     board = board_from_wire(data[0], models, family)
     return ScoredPrompt(board, n_tokens if isinstance(n_tokens, int) else 0)

@@ -22,16 +22,30 @@ class ServiceMetrics:
     def __init__(self, n_waiting: Callable[[], float]) -> None:
         """n_waiting: read at each scrape."""
         self._registry = CollectorRegistry()
-        self._queue = self._histogram("queue_seconds", "From ids to a batch's start.", _SECONDS)
-        self._tokenise = self._histogram("tokenise_seconds", "From text to ids.", _SECONDS)
-        self._inference = self._histogram("inference_seconds", "A batch in the engine.", _SECONDS)
-        self._batch = self._histogram("batch_prompts", "Prompts of a batch.", _COUNTS)
-        self._tokens = self._histogram("batch_tokens", "Tokens of a batch.", _TOKENS)
-        self._prompt = self._histogram("prompt_tokens", "Tokens read of a prompt.", _TOKENS)
-        self._spared = self._counter("spared", "Prompts not scored, by reason.", "how")
-        self._refused = self._counter("refused", "Prompts refused: the queue was full.")
+        self._queue = self._histogram(
+            "queue_seconds", "Seconds that a prompt waits for its batch to start.", _SECONDS
+        )
+        self._tokenise = self._histogram(
+            "tokenise_seconds", "Seconds to turn a prompt into tokens.", _SECONDS
+        )
+        self._inference = self._histogram(
+            "inference_seconds", "Seconds that the engine computes a batch.", _SECONDS
+        )
+        self._batch = self._histogram("batch_prompts", "Number of prompts in a batch.", _COUNTS)
+        self._tokens = self._histogram("batch_tokens", "Number of tokens in a batch.", _TOKENS)
+        self._prompt = self._histogram(
+            "prompt_tokens", "Number of tokens that are read of a prompt.", _TOKENS
+        )
+        self._spared = self._counter(
+            "spared", "Prompts that did not have to be scored, by reason.", "how"
+        )
+        self._refused = self._counter(
+            "refused", "Prompts that were refused because the queue was full."
+        )
         self._requests = self._counter("requests", "Answers, by route and status.", "route", "code")
-        gauge = Gauge("p2l_model_waiting", "Prompts without an answer.", registry=self._registry)
+        gauge = Gauge(
+            "p2l_model_waiting", "Prompts that wait for an answer.", registry=self._registry
+        )
         gauge.set_function(n_waiting)
 
     def tokenised(self, seconds: float, n_tokens: int) -> None:

@@ -31,7 +31,7 @@ def board_from_wire(
     """The leaderboard of a JSON object. Raises ScoringError where it is not what board_to_wire
     makes for these models."""
     if not isinstance(item, Mapping):
-        raise ScoringError("the model service sent something that is no leaderboard")
+        raise ScoringError("the model service sent something that is not a leaderboard")
     coefficients = _row(item, "coefficients", len(models))
     if coefficients is None or not np.all(np.isfinite(coefficients)):
         raise ScoringError("the model service sent coefficients that are not finite numbers")
@@ -74,7 +74,7 @@ def _row(item: Mapping[str, Any], field: str, size: int) -> FloatArray | None:
     except (TypeError, ValueError) as error:
         raise ScoringError(f"the model service sent {field} that are not numbers") from error
     if row.shape != (size,):
-        raise ScoringError(f"the model service sent {field} of another number of models")
+        raise ScoringError(f"the model service sent {field} for another number of models")
     return row
 
 

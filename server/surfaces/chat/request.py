@@ -108,7 +108,7 @@ class ChatRequest:
         if self.native is not None and upstream.speaks(self.surface):
             return self._native_fit(self.native, upstream, model, facts, bounded=bounded)
         if self.native_only is not None:
-            return Fit(f"its provider cannot express {self.native_only}")
+            return Fit(f"its provider does not support {self.native_only}")
         found = self._bridged_fit(upstream, model, facts, bounded=bounded)
         if not self.bridged_without:
             return found
@@ -135,7 +135,10 @@ class ChatRequest:
         bounded: bool,
     ) -> Fit:
         if bounded and native.get("prompt") is not None:
-            return Fit("a prompt that is kept at its provider cannot be bounded: send its words")
+            return Fit(
+                "the length of a prompt that the provider stores is not known: send its "
+                "text instead"
+            )
         adapted = self._adapted(native, model, facts)
         fields = upstream.fields(self.surface, bounded=bounded)
         found = fit_adapted(native, adapted, fit_of(adapted.body, fields))
@@ -192,7 +195,8 @@ def parse_chat_request(body: Mapping[str, Any], *, default_model: str | None = N
     stream = flag(body, "stream")
     if flag(body, "store"):
         raise InvalidRequestError(
-            "store: completions are not kept here; leave it out or set it to false.", param="store"
+            "store: completions are not stored here. Leave it out or set it to false.",
+            param="store",
         )
     return ChatRequest(
         body=body,
@@ -214,7 +218,9 @@ def without_ours(body: Mapping[str, Any]) -> dict[str, Any]:
 
 def _check_messages(messages: object) -> None:
     if not isinstance(messages, list) or not messages:
-        raise InvalidRequestError("messages must be a list of at least one.", param="messages")
+        raise InvalidRequestError(
+            "messages must be a list with at least one message.", param="messages"
+        )
     check_number(messages, "messages")
     for index, message in enumerate(messages):
         param = f"messages[{index}]"
@@ -236,7 +242,7 @@ def check_number(items: Sequence[object], param: str) -> None:
     """Checks the number of messages or input items. Raises InvalidRequestError."""
     if len(items) > MAX_MESSAGES:
         raise InvalidRequestError(
-            f"{param} holds {len(items)}, and at most {MAX_MESSAGES} are taken: leave out the "
+            f"{param} holds {len(items)}, and at most {MAX_MESSAGES} are accepted. Leave out the "
             "oldest, or join some.",
             param=param,
         )

@@ -61,7 +61,9 @@ class Bridge:
     def add(self, turns: object) -> None:
         """Adds the turns of `messages`. Raises InvalidRequestError, which names the turn."""
         if not isinstance(turns, list) or not turns:
-            raise InvalidRequestError("messages must be a list of at least one.", param="messages")
+            raise InvalidRequestError(
+                "messages must be a list with at least one message.", param="messages"
+            )
         check_number(turns, "messages")
         for index, turn in enumerate(turns):
             param = f"messages[{index}]"
@@ -163,7 +165,7 @@ class Bridge:
             said = f"<summary>\n{summary}\n</summary>"
             self.messages.append({"role": "user", "content": said})
         elif block.get("encrypted_content") is not None:
-            self.lacks("a summary that its own provider alone can read")
+            self.lacks("a summary that only its own provider can read")
 
     def _result(self, block: Block, param: str) -> Block:
         _check_texts(block, ("tool_use_id",), param)

@@ -47,7 +47,7 @@ class KeptResponses:
         """
         if body.get("store") is not True:
             return None
-        self._check_allowed("store", "leave it out or set it to false")
+        self._check_allowed("store", "Leave it out or set it to false")
         if self._store.failure is not None:
             raise _unavailable()
         return new_id("resp")
@@ -60,7 +60,7 @@ class KeptResponses:
         previous_id = body.get("previous_response_id")
         if previous_id is None:
             return []
-        self._check_allowed("previous_response_id", "send the earlier items as input")
+        self._check_allowed("previous_response_id", "Send the earlier items as input")
         try:
             return await self._conversation(previous_id)
         except PreviousResponseError as missing:
@@ -92,7 +92,9 @@ class KeptResponses:
             await asyncio.to_thread(keep_response, self._store.database, kept)
         except Exception as error:
             # The error's message may quote the conversation.
-            _LOG.error("the response %s is not kept: %s", turn.kept_as, type(error).__name__)
+            _LOG.error(
+                "the response %s could not be stored: %s", turn.kept_as, type(error).__name__
+            )
             return False
         return True
 
@@ -136,7 +138,7 @@ class KeptResponses:
     def _check_allowed(self, param: str, instead: str) -> None:
         if not self._allowed:
             raise InvalidRequestError(
-                f"{param}: responses are not kept here (storage.keep_responses); {instead}.",
+                f"{param}: responses are not stored here (storage.keep_responses). {instead}.",
                 param=param,
             )
 
@@ -150,4 +152,4 @@ def _not_found(response_id: str) -> NotFoundError:
 
 
 def _unavailable() -> OverloadedError:
-    return OverloadedError("Responses cannot be kept or read just now.")
+    return OverloadedError("Stored responses are not available just now.")

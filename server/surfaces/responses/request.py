@@ -48,9 +48,9 @@ _OTHERWISE: Final = frozenset(
 )
 # Fields that are refused for every provider: they would store something at the provider.
 REFUSED: Final[Mapping[str, str]] = {
-    "background": "responses are not made in the background; leave it out",
-    "background_options": "responses are not made in the background; leave it out",
-    "conversation": "conversations are not kept; send the items as input",
+    "background": "responses are not made in the background. Leave it out",
+    "background_options": "responses are not made in the background. Leave it out",
+    "conversation": "conversations are not stored. Send the items as input",
 }
 # Values that mean the same here as leaving the field out.
 _NEUTRAL: Final[Mapping[str, tuple[object, ...]]] = {

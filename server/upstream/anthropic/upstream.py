@@ -123,7 +123,7 @@ class AnthropicUpstream:
             if bounded:
                 check_bounded(body, UNBOUNDED)
         except InexpressibleError as error:
-            return Fit(f"its provider cannot express {error}")
+            return Fit(f"its provider does not support {error}")
         return Fit(left_out=left_out(body, _SAID), thinking_tokens=least_thinking(body, sent))
 
     def kin(self, body: Mapping[str, Any], model: str) -> Hashable:
@@ -144,7 +144,9 @@ class AnthropicUpstream:
             raise self._refusal(answer, request.upstream_model)
         message = await whole_object(heavy, answer)
         if message is None or not isinstance(message.get("content"), list):
-            raise self._unavailable("answered with something that is no message")
+            raise self._unavailable(
+                "answered with something that is not a message of Anthropic's API"
+            )
         message["content"] = [self._signatures.marked(block) for block in message["content"]]
         if request.surface is Surface.MESSAGES:
             return UpstreamReply(mend_message(message), is_large=answer.is_large)
@@ -244,9 +246,9 @@ class AnthropicUpstream:
             translated = self._translated(request.body, model, own)
             body = with_breakpoints(without_lost_thinking(translated, facts.thinking))
         except InexpressibleError as error:
-            message = f"The model's provider cannot express {error}."
+            message = f"The model's provider does not support {error}."
             raise UpstreamRejectedError(
-                f"{self._name} cannot express the request", status=400, body=envelope(message)
+                f"{self._name} does not support the request", status=400, body=envelope(message)
             ) from None
         body.pop("stream", None)
         content = json_bytes(body | {"stream": request.stream})
@@ -272,7 +274,7 @@ class AnthropicUpstream:
 
     def _refusal(self, answer: Answer, model: str) -> UpstreamError:
         if answer.status == 200:
-            return self._unavailable("was asked for a stream and answered with something else")
+            return self._unavailable("was asked for a stream but answered with something else")
         error = told(answer.content, self._api_key)
         message = str(error.get("message") or "")
         inside = refusal_envelope(error, answer.status)["error"]

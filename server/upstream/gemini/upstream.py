@@ -109,7 +109,7 @@ class GeminiUpstream:
             if bounded:
                 check_bounded(body, UNBOUNDED)
         except InexpressibleError as error:
-            return Fit(f"its provider cannot express {error}")
+            return Fit(f"its provider does not support {error}")
         return Fit(left_out=left_out(body, KNOWN | NATIVE))
 
     def kin(self, body: Mapping[str, Any], model: str) -> Hashable:
@@ -128,7 +128,7 @@ class GeminiUpstream:
             raise self._refusal(answer, request.upstream_model)
         body = await whole_object(heavy, answer)
         if body is None or not (body.get("candidates") or body.get("promptFeedback")):
-            raise self._unavailable("answered with something that is no content")
+            raise self._unavailable("answered with something that is not content of Gemini's API")
         self._check_said(body, nothing_yet=True)
 
         def translate() -> dict[str, Any]:
@@ -189,11 +189,11 @@ class GeminiUpstream:
         failed = failure_of(answer)
         filtered = filter_of(answer) if nothing_yet else None
         if failed is not None:
-            error = self._unavailable(f"ended the answer with {failed[:40]}")
+            error = self._unavailable(f"ended the answer with the reason {failed[:40]}")
         elif filtered is not None:
             message = f"The provider's filter has stopped the content ({filtered[:60]})."
             error = UpstreamModelRefusedError(
-                f"{self._name} filters the content of the request",
+                f"{self._name} filtered the content of the request",
                 status=400,
                 refusal=Refusal.CONTENT,
                 body=envelope(message, code="content_filter"),
@@ -213,9 +213,9 @@ class GeminiUpstream:
         try:
             body = to_generate_content(request.body, request.upstream_model, own=own)
         except InexpressibleError as error:
-            message = f"The model's provider cannot express {error}."
+            message = f"The model's provider does not support {error}."
             raise UpstreamRejectedError(
-                f"{self._name} cannot express the request", status=400, body=envelope(message)
+                f"{self._name} does not support the request", status=400, body=envelope(message)
             ) from None
         method = "streamGenerateContent?alt=sse" if request.stream else "generateContent"
         model = quote(request.upstream_model.removeprefix("models/"), safe="")
@@ -225,7 +225,7 @@ class GeminiUpstream:
 
     def _refusal(self, answer: Answer, model: str) -> UpstreamError:
         if answer.status == 200:
-            return self._unavailable("was asked for a stream and answered with something else")
+            return self._unavailable("was asked for a stream but answered with something else")
         error = told(answer.content, self._api_key)
         reasons = {error.get("status"), *(detail.get("reason") for detail in _details(error))}
         if answer.status == 400 and reasons & _OURS:

@@ -121,7 +121,7 @@ class StreamedCall:
         if not self.name:
             return "a tool call without a name"
         if not self._is_text and whole_arguments(self.text) is None:
-            return "a tool call whose arguments are cut off or are no JSON object"
+            return "a tool call whose arguments are cut off or are not a JSON object"
         return None
 
     def _sent(self, piece: str) -> Delta:

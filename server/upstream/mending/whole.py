@@ -30,7 +30,7 @@ def mend_answer(provider: str, body: Body) -> Body:
         fault = fault or wrong
         mended.append(found)
     if fault is not None:
-        error = UpstreamUnavailableError(f"{provider} sent an answer with {fault}", status=200)
+        error = UpstreamUnavailableError(f"{provider} sent an answer that has {fault}", status=200)
         error.reported = body
         raise error
     same = all(one is other for one, other in zip(mended, choices, strict=True))
@@ -41,7 +41,7 @@ def _choice(provider: str, body: Body, number: int, choice: object) -> tuple[Bod
     """Returns the choice, and its fault or None."""
     message = choice.get("message") if isinstance(choice, dict) else None
     if not isinstance(choice, dict) or not isinstance(message, dict):
-        return {}, "a choice that says nothing"
+        return {}, "a choice without content"
     word = finish_word(choice.get("finish_reason"))
     if word in FAILED:
         said = choice.get("error")

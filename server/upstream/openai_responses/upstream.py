@@ -128,7 +128,7 @@ class ResponsesBridge:
             # Any reasoning in the body can be expressed: opening it would take the longest.
             self._translated(kept, model, lambda _: None)
         except InexpressibleError as error:
-            return Fit(f"its provider cannot express {error}")
+            return Fit(f"its provider does not support {error}")
         names = {*found.left_out, *left_out(kept, self._facts(model))}
         return Fit(
             left_out=tuple(sorted(names)), body=found.body, least_output_tokens=LEAST_OUTPUT_TOKENS
@@ -258,8 +258,8 @@ class ResponsesBridge:
         try:
             body = self._translated(request.body, model, opened)
         except InexpressibleError as error:
-            told = envelope(f"The model's provider cannot express {error}.")
-            message = f"{self.name} cannot express the request"
+            told = envelope(f"The model's provider does not support {error}.")
+            message = f"{self.name} does not support the request"
             raise UpstreamRejectedError(message, status=400, body=told) from None
         return UpstreamRequest(
             body, request.stream, model, Surface.RESPONSES, progress=request.progress

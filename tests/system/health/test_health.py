@@ -79,8 +79,8 @@ def test_retry_after_is_kept_to_and_only_429_is_a_rate_limit(health: Health, clo
     fail(health, A, UpstreamRateLimitedError("429", retry_after_s=7.0))
     fail(health, B, UpstreamUnavailableError("503", status=503, retry_after_s=3.0))
     resting = health.resting((A, B))
-    assert resting["a"] == Resting("asked to be left alone for a while", 7.0, rate_limited=True)
-    assert resting["b"] == Resting("asked to be left alone for a while", 3.0)
+    assert resting["a"] == Resting("its provider asked for a pause", 7.0, rate_limited=True)
+    assert resting["b"] == Resting("its provider asked for a pause", 3.0)
     clock.now = 7.0
     assert health.resting((A, B)) == {}
 

@@ -154,9 +154,9 @@ def test_a_pinned_file_must_be_the_one(tmp_path: Path) -> None:
     ("name", "content", "said"),
     [
         ("bad.json", b"{", "is not JSON"),
-        ("list.json", b"[]", "is no map of models"),
-        ("other.json", b'{"a": {"b": 1}}', "is no map of models"),
-        ("bad.whl", b"PK", "is no wheel: it is no zip file"),
+        ("list.json", b"[]", "is not a map of models"),
+        ("other.json", b'{"a": {"b": 1}}', "is not a map of models"),
+        ("bad.whl", b"PK", "is not a wheel: it is not a zip file"),
     ],
 )
 def test_what_is_no_map_is_refused(tmp_path: Path, name: str, content: bytes, said: str) -> None:
@@ -170,7 +170,7 @@ def test_a_wheel_of_something_else_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "other-1.0-py3-none-any.whl"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("other/__init__.py", "")
-    with pytest.raises(MapError, match="is no wheel of LiteLLM"):
+    with pytest.raises(MapError, match="is not a wheel of LiteLLM"):
         read_map(path)
 
 

@@ -43,10 +43,10 @@ def test_it_says_what_is_served_and_why_the_rest_is_not(provider: FakeProvider) 
     settings = parse_settings(config_for(provider.base_url))
     catalogue = build_catalogue(settings)
     said = announcement(settings, catalogue, ["dear"], "0.0.0.0:80", ["OPENAI_API_KEY"])
-    assert "serves http://127.0.0.1:80/v1 (on every interface)" in said
-    assert "routed: dear, middle, cheap\n" in said
+    assert "serves http://127.0.0.1:80/v1 (and on every other address of this machine)" in said
+    assert "models to choose from: dear, middle, cheap\n" in said
     assert "by name" not in said
-    assert "more models with one of: OPENAI_API_KEY" in said
+    assert "for more models, set one of: OPENAI_API_KEY" in said
 
 
 def test_it_says_what_is_never_chosen_and_what_ends(provider: FakeProvider) -> None:
@@ -55,8 +55,8 @@ def test_it_says_what_is_never_chosen_and_what_ends(provider: FakeProvider) -> N
     settings = parse_settings(text)
     catalogue = build_catalogue(settings)
     said = announcement(settings, catalogue, ["dear"], "127.0.0.1:80")
-    assert "routed: dear, middle\n" in said
-    assert "retired, never asked: cheap\n" in said
+    assert "models to choose from: dear, middle\n" in said
+    assert "retired, and never used: cheap\n" in said
     assert "warning: models.cheap: it was retired on 2020-01-01" in said
     assert "NOT READY" not in said
     said = announcement(settings, catalogue, [], "127.0.0.1:80")

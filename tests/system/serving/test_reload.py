@@ -385,7 +385,7 @@ async def test_what_requests_would_fail_by_is_refused(
         assert (await gateway.ask("nobodys")).status_code == 404
         await gateway.reload(text=nothing_new)
         twice = {"providers.main.base_url": provider.base_url + "/v1"}
-        assert "the version is in" in await gateway.reload(twice)
+        assert "names the version twice" in await gateway.reload(twice)
         assert (await gateway.ask()).status_code == 200
         await gateway.reload(text=nothing_new)
         end = {"retirement": {"day": "2020-01-01"}}
@@ -540,7 +540,7 @@ async def test_another_checkpoint_in_the_same_folder_is_taken(
         assert gateway.state.gateway.planner.scorer is first
         shutil.rmtree(folder)
         write_checkpoint(folder, PreferenceFamily.BT)
-        assert "what scorer.checkpoint holds" in await gateway.reload()
+        assert "the contents of scorer.checkpoint" in await gateway.reload()
         marginal = gateway.state.gateway.planner.scorer.marginal
         assert marginal is not None
         assert marginal.family is PreferenceFamily.BT

@@ -123,7 +123,7 @@ def test_a_model_that_may_not_answer_is_left(client: httpx.Client, provider: Fak
         receipt = receipt_of(client, response)
         decision = receipt["attempts"][0]["decision"]
         assert decision["kept_note"] == why
-        assert f"not kept in its tool loop is {why}" in decision["explanation"]
+        assert f"the model of its tool loop could not be kept ({why}" in decision["explanation"]
         assert replay(receipt).differences == []
 
 
@@ -135,7 +135,7 @@ def test_a_model_that_fails_is_left(client: httpx.Client, provider: FakeProvider
     receipt = receipt_of(client, response)
     first, second = (attempt["decision"] for attempt in receipt["attempts"])
     assert first["is_kept"]
-    assert second["kept_note"] == "cheap: failed for this request"
+    assert second["kept_note"] == "cheap: it failed for this request"
     assert replay(receipt).differences == []
 
 
@@ -162,7 +162,7 @@ def test_a_model_that_is_over_the_budget_is_left(
     response = ask(client, loop_of(user("Look"), "call_1"), **hard)
     assert model_of(response)[0] != "dear"
     note = receipt_of(client, response)["attempts"][0]["decision"]["kept_note"]
-    assert note == "dear: its worst case is over the hard budget"
+    assert note == "dear: it could cost more than the hard budget"
 
 
 def test_a_mean_budget_is_no_reason_to_leave_a_loop_unless_it_is_lowered(

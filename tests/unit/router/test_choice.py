@@ -127,8 +127,8 @@ def test_reasons(change: dict[str, Any], model: str, reason: str) -> None:
 def test_nobody_left_says_who_was_out_for_what() -> None:
     with pytest.raises(NoEligibleModelError) as error:
         ask(allowed=("fair",), shape=replace(SHAPE, needs=frozenset({"vision"})))
-    assert error.value.reasons["fair"] == "lacks vision"
-    assert error.value.reasons["good"] == "not in the allow-list"
+    assert error.value.reasons["fair"] == "it lacks vision"
+    assert error.value.reasons["good"] == "it is not in the allow-list"
 
 
 def test_an_unknown_price_is_never_zero() -> None:
@@ -254,14 +254,14 @@ def test_a_kept_model_answers_where_it_may() -> None:
     assert ask(kept="poor").mix == {"good": 1.0}, "the mix is what would have been drawn from"
     for gone, why in (
         ({"excluded": {"poor": "it rests"}}, "poor: it rests"),
-        ({"allowed": ("good",)}, "poor: not in the allow-list"),
+        ({"allowed": ("good",)}, "poor: it is not in the allow-list"),
         ({"shape": replace(SHAPE, input_tokens=2000)}, "poor: its context of 1000 tokens"),
     ):
         decision = ask(kept="poor", **gone)
         assert decision.model == "good"
         assert not decision.is_kept
         assert (decision.kept_note or "").startswith(why)
-    assert ask(kept="nobody").kept_note == "nobody: not in the catalogue any more"
+    assert ask(kept="nobody").kept_note == "nobodyis no longer in the catalogue"
     assert ask().kept_note is None
 
 

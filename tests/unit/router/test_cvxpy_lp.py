@@ -144,7 +144,7 @@ def test_the_closed_form_stands_in(lane: Any) -> None:
     decision = ask(3, constraints, lane)
     assert decision.lane == "closed_form"
     assert all(latency[name] <= 3.5 for name in decision.mix)
-    assert "provider_shares are not kept" in (decision.lane_note or "")
+    assert "provider_shares were ignored" in (decision.lane_note or "")
     assert ("user_limit" in (decision.lane_note or "")) == (lane is not None)
     with pytest.raises(ConstraintsInfeasibleError, match="max_latency_s"):
         ask(3, replace(constraints, max_latency_s=0.5), lane)

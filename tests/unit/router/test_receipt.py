@@ -158,7 +158,7 @@ def test_failover_is_part_of_it() -> None:
     rng = random.Random(9)
     first = decide(board, cards, request, rng)
     rng.random()  # a decision that was refused took a draw
-    without = replace(request, excluded={first.model: "failed for this request"})
+    without = replace(request, excluded={first.model: "it failed for this request"})
     second = decide(board, cards, without, rng)
     attempts = [Attempt(first, "UpstreamTimeoutError"), Attempt(second)]
     receipt = json.loads(json.dumps(build_receipt(board, cards, attempts, seed=9, about=ABOUT)))

@@ -334,7 +334,7 @@ def test_weights_and_models(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     ("content", "args", "said"),
     [
         ('{"prompt": "a"}', ["--by", "topic"], "no column 'topic'"),
-        ('{"prompt": "a"}', ["--by", "x", "--user", "x"], "one column at a time"),
+        ('{"prompt": "a"}', ["--by", "x", "--user", "x"], "not both"),
         ('{"prompt": "a", "x": "u"}', ["--user", "x"], "two users at least"),
         ('{"text": "a"}', [], "neither a column prompt nor messages"),
         ('{"prompt": "a"}\n{"prompt": 3}', [], "row 2: prompt must be"),

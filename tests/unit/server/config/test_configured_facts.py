@@ -312,7 +312,7 @@ def test_a_broken_table_in_the_data_folder_is_passed_over(
     path.parent.mkdir(parents=True)
     path.write_text("{}")
     assert book_in_force(None, environ) is bundled_book()
-    assert f"{path} is no table of facts" in caplog.text
+    assert f"{path} is not a table of facts" in caplog.text
 
 
 @pytest.mark.parametrize("content", [None, "{", "[]", '{"as_of": "x", "rows": {}}'])
@@ -443,10 +443,10 @@ def test_an_update_takes_the_tables_own_form(
     ("content", "said"),
     [
         ("{", "is not JSON"),
-        ("{}", "is no map of models"),
+        ("{}", "is not a map of models"),
         ('{"as_of": "2099-01-01", "rows": {}}', "no model of a known provider is in it"),
         ('{"as_of": "2099-01-01", "rows": {"openai": {"x": {}}}}', "the row of x at openai"),
-        ('{"as_of": "2099-01-01", "rows": []}', "is no table of facts"),
+        ('{"as_of": "2099-01-01", "rows": []}', "is not a table of facts"),
     ],
 )
 def test_a_bad_file_changes_nothing(
