@@ -116,8 +116,8 @@ def _check(caller: Caller, state: State) -> None:
 
 def _not_found(name: str) -> NotFoundError:
     return NotFoundError(
-        f"There is no stored key {name[:80]!r} that is not revoked yet; keys of the configuration "
-        "are changed and revoked there.",
+        f"There is no stored key {name[:80]!r} that is not revoked yet. Keys of the configuration "
+        "file are changed and removed there.",
         code="key_not_found",
         param="name",
     )
