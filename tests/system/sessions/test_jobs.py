@@ -114,7 +114,7 @@ def test_a_model_that_may_not_answer_is_left(client: httpx.Client, provider: Fak
     ask(client, [user("Look")], X_Route_Models="cheap")
     for headers, why in (
         ({"X_Route_Exclude": "cheap"}, "cheap: excluded by the request"),
-        ({"X_Route_Models": "middle"}, "cheap: not in the allow-list"),
+        ({"X_Route_Models": "middle"}, "cheap: it is not in the allow-list"),
     ):
         response = ask(client, loop, **headers)
         model, kept = model_of(response)
@@ -193,7 +193,7 @@ def test_a_model_that_the_request_no_longer_fits_is_left(
     response = ask(client, loop)
     assert model_of(response) == ("dear", "draw")
     note = receipt_of(client, response)["attempts"][0]["decision"]["kept_note"]
-    assert note == "middle: lacks vision"
+    assert note == "middle: it lacks vision"
 
 
 def test_a_tool_loop_may_be_left_where_that_is_configured(provider: FakeProvider) -> None:

@@ -261,7 +261,7 @@ def test_a_kept_model_answers_where_it_may() -> None:
         assert decision.model == "good"
         assert not decision.is_kept
         assert (decision.kept_note or "").startswith(why)
-    assert ask(kept="nobody").kept_note == "nobodyis no longer in the catalogue"
+    assert ask(kept="nobody").kept_note == "nobody: it is no longer in the catalogue"
     assert ask().kept_note is None
 
 
