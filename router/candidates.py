@@ -72,12 +72,14 @@ def candidates(
     shape, input_tokens, cached_tokens = request.shape, request.input_tokens, request.cached_tokens
     thought_tokens, length_factors = request.thought_tokens, request.length_factors
     caching, first_share = request.caching, request.first_share
+    is_short = request.available_usd is not None
     found = []
     for card in catalogue:
         name, index = card.name, column.get(card.leaderboard_name)
         length = None if predicted is None or index is None else predicted[index]
         cap = None if hard is None else largest_output_cap(card, shape, hard)
-        room = _room(card, request)
+        is_full = not _fits_whole(card, request)
+        room = _room(card, request) if is_full else None
         if room is not None and (hard is None or cap is not None):
             cap = room if cap is None else min(cap, room)
         expected = estimate(
@@ -93,9 +95,11 @@ def candidates(
         )
         warm_usd = None if first_share is None else expected.warm_usd
         value = math.nan if index is None else worth[index]
-        reason = _reason(card, value, request, allowed)
-        if reason is None and pays:
-            reason = _cannot_pay(card, request, over_hard=hard is not None and cap is None)
+        reason = _reason(card, value, request, allowed, is_full=is_full)
+        over_hard = hard is not None and cap is None
+        # Without a price there is no expected cost.
+        if reason is None and pays and (over_hard or is_short or expected.cost_usd is None):
+            reason = _cannot_pay(card, request, over_hard=over_hard)
         found.append(
             Candidate(
                 card,
@@ -179,6 +183,16 @@ def _input_of(card: ModelCard, request: RoutingRequest) -> int:
     return request.input_tokens.get(card.name, request.shape.input_tokens)
 
 
+def _fits_whole(card: ModelCard, request: RoutingRequest) -> bool:
+    """Whether the context window surely has room for the conversation and the longest answer that
+    the caller's own cap allows; without a cap, for the shortest possible answer."""
+    window, shape = card.context_window, request.shape
+    if window is None:
+        return True
+    longest = 1 if shape.max_output_tokens is None else unbounded_cap(card, shape)
+    return request.input_tokens.get(card.name, shape.input_tokens) + longest <= window
+
+
 def _least_context(card: ModelCard, request: RoutingRequest) -> int:
     """The tokens that the conversation and the shortest possible answer take. A caller's own cap
     that does not fit beside the conversation is lowered, and an allowance for an undercount is left
@@ -204,8 +218,15 @@ def _room(card: ModelCard, request: RoutingRequest) -> int | None:
 
 
 def _reason(
-    card: ModelCard, value: float, request: RoutingRequest, allowed: frozenset[str] | None
+    card: ModelCard,
+    value: float,
+    request: RoutingRequest,
+    allowed: frozenset[str] | None,
+    *,
+    is_full: bool,
 ) -> str | None:
+    """Why the model is out, apart from its cost; None where it is not. is_full: see
+    _fits_whole."""
     if allowed is not None and card.name not in allowed:
         return "it is not in the allow-list"
     if card.retired is not None:
@@ -215,7 +236,8 @@ def _reason(
     if not math.isfinite(value):
         what = "expected score" if request.objective is Objective.EXPECTED_SCORE else "coefficient"
         return f"the leaderboard has no {what} for {card.leaderboard_name}"
-    return _cannot(card, request)
+    shape = request.shape
+    return _cannot(card, request) if is_full or shape.needs or shape.thinking_tokens else None
 
 
 def _cannot(card: ModelCard, request: RoutingRequest) -> str | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from decimal import Decimal
+from operator import attrgetter
 from typing import Final
 
 from p2l_model.types import PromptLeaderboard
@@ -34,6 +35,7 @@ from router.request import BudgetMode, RoutingRequest
 __all__ = ["Alternative", "BudgetMode", "Decision", "Objective", "RoutingRequest", "decide"]
 
 _UNPRICED: Final = Decimal("Infinity")
+_NAME: Final = attrgetter("card.name")
 
 
 def decide(
@@ -55,7 +57,7 @@ def decide(
     draw = rng.random()
     known = standing(leaderboard, request.opponents, request.objective)
     found = candidates(known, catalogue, request)
-    pool = sorted([c for c in found if c.reason is None], key=_name)
+    pool = sorted([c for c in found if c.reason is None], key=_NAME)
     if not pool:
         raise _nobody(found, request)
     try:
@@ -63,10 +65,6 @@ def decide(
     except InfeasibleError as error:
         raise _too_dear(pool[error.cheapest], request) from error
     return _decision(found, pool, optimum, request, known.opponents, draw)
-
-
-def _name(candidate: Candidate) -> str:
-    return candidate.card.name
 
 
 def _nobody(found: Sequence[Candidate], request: RoutingRequest) -> Exception:
@@ -153,8 +151,10 @@ def _kept(pool: Sequence[Candidate], request: RoutingRequest) -> Candidate | Non
 
 def _drawn(pool: Sequence[Candidate], mix: Mix, request: RoutingRequest, draw: float) -> Candidate:
     """Returns the model whose share of [0, 1) contains the draw."""
+    if len(mix.parts) == 1:
+        return pool[mix.parts[0][0]]
     parts = [(pool[index], share) for index, share in mix.parts]
-    if len(parts) > 1 and request.order:
+    if request.order:
         place = {name: k for k, name in enumerate(request.order)}
         parts.sort(key=lambda part: place.get(part[0].card.name, len(place)))
     point, reached = Decimal(draw), Decimal(0)

@@ -40,7 +40,7 @@ from server.storage.statements import Kind, Row
 from server.storage.writer import Writer
 
 _LOG: Final = logging.getLogger(__name__)
-_LINGER_S: Final = 0.02
+_LINGER_S: Final = 0.05
 _LINGER_WITHOUT_SPOOL_S: Final = 0.001
 _MAX_PENDING: Final = 200_000
 _STOP_S: Final = 10.0
