@@ -97,28 +97,28 @@ class Jobs:
         options: RoutingOptions,
         caller: Caller,
         *,
-        tell: Callable[[], Prefixes],
+        tell: Callable[[str, Mapping[str, Any]], Prefixes],
         heavy: Heavy | None,
         is_routed: bool,
     ) -> tuple[Prefixes | None, Visit | None, Purse | None]:
-        """Returns the hashes of the conversation (computed by `tell`), its session and the
-        session's money. heavy: its threads are used for a large body. A model that is asked for by
-        name has a session only where its money counts and nothing else names it. Raises
-        OverloadedError."""
+        """Returns the hashes of the conversation, its session and the session's money. tell:
+        computes the hashes of a caller's body. heavy: its threads are used for a large body. A
+        model that is asked for by name has a session only where its money counts and nothing else
+        names it. Raises OverloadedError."""
         name, purses, given_usd = options.session, self._purses, options.session_budget_usd
         is_wanted = self.is_on and (
             is_routed
             or (name is None and purses is not None and purses.limit(caller, given_usd) is not None)
         )
         prefixes = visit = None
-        look = partial(self.visit, caller.name, name, request, body)
         if heavy is not None:
-            prefixes = await heavy.run(tell)
+            prefixes = await heavy.run(partial(tell, caller.name, body))
             if is_wanted:
-                visit = await heavy.run(partial(look, prefixes.messages))
+                found = partial(self.visit, caller.name, name, request, body, prefixes.messages)
+                visit = await heavy.run(found)
         elif is_wanted:
-            prefixes = tell()
-            visit = look(prefixes.messages)
+            prefixes = tell(caller.name, body)
+            visit = self.visit(caller.name, name, request, body, prefixes.messages)
         own_usd = caller.limits.session_budget_usd if given_usd is None else given_usd
         # most requests have no session's money: nothing more is called for them
         if purses is None or (

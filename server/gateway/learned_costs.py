@@ -23,6 +23,8 @@ class Learned:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._ratios: dict[str, TokenRatios] = {}
         self._caches = PromptCaches(clock)
+        # The hashes that identify a prompt, computed in advance where that takes long.
+        self.prefixes = self._caches.prefixes
         self.lengths = OutputLengths()
 
     def answered(
@@ -81,10 +83,6 @@ class Learned:
         if not other:
             return {}
         return {card.name: other[card.provider] for card in cards if card.provider in other}
-
-    def prefixes(self, caller: str, body: Mapping[str, Any]) -> Prefixes:
-        """The hashes that identify the prompt, computed in advance where that takes long."""
-        return self._caches.prefixes(caller, body)
 
     def cached_tokens(
         self, caller: str, body: Mapping[str, Any], prefixes: Prefixes | None = None

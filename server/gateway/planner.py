@@ -150,23 +150,24 @@ class Planner:
         NotFoundError for an unknown model, InvalidRequestError for bad options."""
         if self.scorer.models != self._columns:
             self._place()
-        model = self.meant(request.model)
+        model = self._aliases.meant(request.model, self.catalogue)
         direct = self._direct(model, caller)
+        profile = None if direct else _profile(model)
         if direct is None:
             check_routable(request)
-        rules = self._rules(model) if direct is None else RoutingRules()
+        rules = self._rules(profile) if direct is None else RoutingRules()
         budget = rules.budget_usd if options.budget_usd is None else options.budget_usd
         if direct is not None and options.budget_usd is None:
             budget = self._routing.budget_usd
         mode = options.budget_mode or rules.budget_mode
-        named = partial(places, options, self._routing, None if direct else _profile(model))
+        named = partial(places, options, self._routing, profile)
         check_payable(request, budget, named)
         catalogue = (direct,) if direct else self._cards
         ceiling = caller.limits.max_request_usd
         body = _chat_body(request)
         prefixes, visit, purse = await self.jobs.found(
             *(request, body, options, caller),
-            tell=partial(self.learned.prefixes, caller.name, body),
+            tell=self.learned.prefixes,
             heavy=self.heavy if is_large else None,
             is_routed=direct is None,
         )
@@ -174,21 +175,25 @@ class Planner:
         in_window = self._has_windows or caller.limits.budget_usd is not None or has_purse
         hard = mode is BudgetMode.HARD and budget is not None
         pays_for_cap = hard or in_window or ceiling is not None
-        bounded = in_window or budget is not None or mode is BudgetMode.HARD
-        weigh = partial(self._weighed, request, catalogue, bounded or caller.is_bounded)
-        fits, counted, conversation = await self.heavy.run(weigh) if is_large else weigh()
+        bounded = in_window or budget is not None or mode is BudgetMode.HARD or caller.is_bounded
+        if is_large:
+            weigh = partial(self._weighed, request, catalogue, bounded)
+            fits, counted, conversation = await self.heavy.run(weigh)
+        else:
+            fits, counted, conversation = self._weighed(request, catalogue, bounded)
         is_exact = counted.is_plain and len(counted.text) <= _EXACT_COUNT_CHARS
         shape = await self._shape(request, fits, counted)
         session = self.jobs.terms(None if direct else visit, options.seed, budget, purse)
         allowed = None if direct else allowed_by(options, rules, caller, self.catalogue)
         effort = effort_asked(request.native or request.body)
+        thoughts = self._thoughts_at(effort)
         if (has_purse or hard) and shape.max_output_tokens is not None:
-            shape = replace(shape, thinkers=tuple(self._thoughts_at(effort)))
+            shape = replace(shape, thinkers=tuple(thoughts))
         routing = RoutingRequest(
             shape=shape,
             input_tokens=self.learned.input_tokens(catalogue, shape.input_tokens, caller.name),
             cached_tokens=self.learned.cached_tokens(caller.name, body, prefixes),
-            thought_tokens=self._thoughts_at(effort),
+            thought_tokens=thoughts,
             length_factors=self.learned.lengths.factors(effort, caller.name),
             budget_usd=budget,
             budget_mode=mode,
@@ -316,14 +321,15 @@ class Planner:
             )
         return card
 
-    def _rules(self, model: str) -> RoutingRules:
-        profile = _profile(model)
+    def _rules(self, profile: str | None) -> RoutingRules:
+        if profile is None:
+            return self._routing
         try:
             return self._routing.rules(profile)
         except KeyError:
             known = ", ".join(self._routing.profiles) or "none are configured"
             raise NotFoundError(
-                f"There is no routing profile {(profile or '')[:200]!r} ({known}).",
+                f"There is no routing profile {profile[:200]!r} ({known}).",
                 code="model_not_found",
                 param="model",
             ) from None

@@ -94,7 +94,7 @@ class PromptCaches:
     def prefixes(self, caller: str, body: Mapping[str, Any]) -> Prefixes:
         """The hashes of one of the caller's conversations."""
         messages = body.get("messages")
-        if not isinstance(messages, Sequence):
+        if not isinstance(messages, list | tuple):
             return Prefixes((), b"")
         digest = hashlib.blake2b(orjson.dumps(caller), key=self._key, digest_size=16)
         prefixes = []
@@ -106,13 +106,11 @@ class PromptCaches:
             # JSON values need no separator: the end of each is unambiguous.
             digest.update(data)
             prefixes.append(digest.digest())
-        return Prefixes(prefixes, self._hash_of_tools(body))
+        has_tools = body.get("tools") is not None or body.get("functions") is not None
+        return Prefixes(prefixes, self._hash_of_tools(body) if has_tools else b"")
 
     def _hash_of_tools(self, body: Mapping[str, Any]) -> bytes:
-        tools, functions = body.get("tools"), body.get("functions")
-        if tools is None and functions is None:
-            return b""
-        said = orjson.dumps([tools, functions])
+        said = orjson.dumps([body.get("tools"), body.get("functions")])
         return hashlib.blake2b(said, key=self._key, digest_size=16).digest()
 
 
