@@ -16,7 +16,7 @@ from server.endpoints.decision_json import (
 )
 from server.errors import OVERLOADED, ApiError
 from server.gateway.failures import with_words
-from server.gateway.jobs import TOOL_LOOP
+from server.gateway.jobs import CACHE, TOOL_LOOP
 from server.gateway.routed_request import Exchange
 from server.http.anthropic_error import error_body
 from server.http.disconnect import BrokenOffError
@@ -58,7 +58,9 @@ def response_headers(exchange: Exchange) -> dict[str, str]:
     if served is not None:
         headers["x-p2l-served-model"] = encoded_name(served)
     if exchange.plan.kept is not None:
-        headers["x-p2l-kept"] = TOOL_LOOP if exchange.decision.is_kept else exchange.plan.kept
+        decision = exchange.decision
+        held = CACHE if decision.is_held else exchange.plan.kept
+        headers["x-p2l-kept"] = TOOL_LOOP if decision.is_kept else held
     headers["x-p2l-attempts"] = str(exchange.attempts)
     headers["server-timing"] = exchange.timings.header
     return headers

@@ -81,6 +81,7 @@ def decision_json(decision: Decision, request_id: str, scoring: str) -> dict[str
         "lane_note": decision.lane_note,
         "is_kept": decision.is_kept,
         "kept_note": decision.kept_note,
+        "is_held": decision.is_held,
         "alternatives": [alternative_json(item) for item in decision.alternatives],
         "explanation": decision.explanation,
     }

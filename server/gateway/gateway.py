@@ -285,11 +285,15 @@ class Gateway:
         card = decision.card
 
         def answered(usage: Usage) -> None:
-            learned = self.planner.learned
-            marked = self.planner.caches_marks_only(card.name)
+            learned, caching = self.planner.learned, self.planner.caching
             name, counted = plan.caller.name, plan.counted_tokens
+            kept_s = plan.routing.caching.get(card.name)
             learned.answered(
-                card, usage, counted, name, plan.body, marked=marked, prefixes=plan.prefixes
+                *(card, usage, counted, name, plan.body),
+                marked=card.name in caching.marks_only,
+                prefixes=plan.prefixes,
+                kept_s=caching.usual_s(card.name) if kept_s is None else kept_s,
+                effort=plan.effort,
             )
             learned.wrote(name, decision, usage.completion_tokens, plan.effort)
 

@@ -11,6 +11,8 @@ from functools import partial
 from typing import Any, Final, NamedTuple, Protocol
 
 from p2l_model.types import PromptLeaderboard
+from router.account import lowered
+from router.request import BudgetMode
 from server.accounts.purses import Purses
 from server.auth.authenticator import Caller
 from server.config.settings.routing import SessionSettings
@@ -19,27 +21,29 @@ from server.gateway.prompt_cache import Prefixes
 from server.gateway.routed_request import Exchange
 from server.ledger.purse import Purse
 from server.process.heavy import Heavy
+from server.sessions.job_lengths import JobLengths
+from server.sessions.key_accounts import KeyAccounts
 from server.sessions.sessions import Sessions, Task, Visit
 from server.surfaces.base import GatewayRequest
 from server.surfaces.routing_options import RoutingOptions
 
-# The values of x-p2l-kept: the model that made the calls, the draw of an earlier request, or a new
-# one.
+# The values of x-p2l-kept: the model that made the calls; the one that gave the last answer, since
+# a change is not worth its price; the draw of an earlier request, or a new one.
 TOOL_LOOP: Final = "tool_loop"
+CACHE: Final = "cache"
 DRAW: Final = "draw"
 NEW: Final = "new"
 
 
 class Terms(NamedTuple):
-    """What a session contributes to a decision. kept, kept_limit_usd, order: see RoutingRequest.
-    seed: that of the draw, None where there is none yet. said: the value of x-p2l-kept where no
-    model is kept, None where there are no sessions."""
+    """What a session contributes to a decision. kept: see RoutingRequest. seed: that of the draw,
+    None where there is none yet. said: the value of x-p2l-kept where no model is kept, None where
+    there are no sessions. rest: further fields of RoutingRequest."""
 
     kept: str | None
-    kept_limit_usd: Decimal | None
-    order: tuple[str, ...]
     seed: int | None
     said: str | None
+    rest: Mapping[str, Any]
 
 
 class Calling(Protocol):
@@ -65,6 +69,8 @@ class Jobs:
         self._clock = clock
         self._purses = purses
         self._sessions: Sessions = Sessions(entropy) if previous is None else previous._sessions
+        self._lengths: JobLengths = JobLengths() if previous is None else previous._lengths
+        self._accounts: KeyAccounts = KeyAccounts() if previous is None else previous._accounts
 
     def visit(
         self,
@@ -133,27 +139,47 @@ class Jobs:
         visit: Visit | None,
         seed: int | None,
         budget_usd: Decimal | None,
+        mode: BudgetMode = BudgetMode.EXPECTED,
         purse: Purse | None = None,
     ) -> Terms:
-        """What the session contributes to the decision. seed: the one in the request; budget_usd:
-        the budget of the decision. purse: limits the cost of a request where the session's money is
-        short."""
+        """What the session contributes to the decision. seed: the one in the request; budget_usd,
+        mode: the budget of the decision. purse: limits the cost of a request where the session's
+        money is short."""
         if visit is None:
-            return Terms(None, None, (), seed, None)
-        branch = visit.calling if self._rules.tool_loop == "stay" else None
-        model = limit_usd = None
-        if branch is not None:
-            model, before_usd = branch.model, branch.budget_usd
-            if budget_usd is not None and (before_usd is None or budget_usd < before_usd):
-                limit_usd = budget_usd
-            if purse is not None and purse.request_usd is not None:
-                # At the end of its budget a job gets cheap models before it is refused.
-                short_usd = purse.request_usd
-                limit_usd = short_usd if limit_usd is None else min(limit_usd, short_usd)
-        if seed is not None:
-            return Terms(model, limit_usd, (), seed, NEW)
+            return Terms(None, seed, None, {})
         session = visit.session
-        return Terms(model, limit_usd, session.order, session.seed, NEW if visit.is_new else DRAW)
+        kept, limit_usd = self._loop(visit, budget_usd, purse)
+        rest: dict[str, Any] = {
+            "kept_limit_usd": limit_usd,
+            "held": None if visit.branch is None else visit.branch.model,
+            "min_gain": self._rules.min_gain,
+            "further_requests": self._lengths.further(visit.caller, session.n_requests + 1),
+        }
+        if seed is not None:
+            return Terms(kept, seed, NEW, rest)
+        rest["order"] = session.order
+        if budget_usd is not None and mode is BudgetMode.EXPECTED:
+            visit.budget_share = session.budget_share
+            if visit.budget_share is None:
+                visit.budget_share = self._accounts.share(visit.caller)
+            rest["draw_budget_usd"] = _lowered(budget_usd, visit.budget_share)
+        return Terms(kept, session.seed, NEW if visit.is_new else DRAW, rest)
+
+    def _loop(
+        self, visit: Visit, budget_usd: Decimal | None, purse: Purse | None
+    ) -> tuple[str | None, Decimal | None]:
+        """The model that stays in a tool loop, and the highest expected cost at which it does."""
+        branch = visit.calling if self._rules.tool_loop == "stay" else None
+        if branch is None:
+            return None, None
+        limit_usd, before_usd = None, branch.budget_usd
+        if budget_usd is not None and (before_usd is None or budget_usd < before_usd):
+            limit_usd = budget_usd
+        if purse is not None and purse.request_usd is not None:
+            # At the end of its budget a job gets cheap models before it is refused.
+            short_usd = purse.request_usd
+            limit_usd = short_usd if limit_usd is None else min(limit_usd, short_usd)
+        return branch.model, limit_usd
 
     def known(self, plan: Plan, models: Sequence[str]) -> PromptLeaderboard | None:
         """The leaderboard of the task, where it was scored for an earlier request of the same tool
@@ -177,10 +203,19 @@ class Jobs:
         if visit is None:
             return
         own = visit.session.seed
-        if self._sessions.enter(visit, self._clock()) and plan.seed == own:
-            session = visit.session
-            plan.seed, plan.kept = session.seed, DRAW
-            plan.routing = replace(plan.routing, order=session.order)
+        joins, session = self._sessions.enter(visit, self._clock()), visit.session
+        if joins and plan.seed == own:
+            plan.seed, plan.kept, routing = session.seed, DRAW, plan.routing
+            share, budget_usd = session.budget_share, routing.budget_usd
+            if share is not None and budget_usd is not None and visit.budget_share is not None:
+                visit.budget_share = share
+                routing = replace(routing, draw_budget_usd=_lowered(budget_usd, share))
+            plan.routing = replace(routing, order=session.order)
+        if plan.routed:
+            session.n_requests += 1
+            self._lengths.requested(visit.caller, session.n_requests)
+            if session.budget_share is None:
+                session.budget_share = visit.budget_share
 
     def decided(self, exchange: Exchange) -> None:
         """Records the mix from which an entered request was drawn."""
@@ -195,4 +230,16 @@ class Jobs:
         kept_as = None if request.turn is None else request.turn.kept_as
         decision = exchange.decision
         branch = self._sessions.answered(visit, decision.model, kept_as, decision.budget_usd)
+        cost_usd = decision.expected_cost_usd
+        if (
+            visit.budget_share is not None
+            and decision.budget_usd is not None
+            and cost_usd is not None
+        ):
+            self._accounts.book(visit.caller, decision.budget_usd, cost_usd)
         entry.on_call = partial(self._sessions.called, visit, branch)
+
+
+def _lowered(budget_usd: Decimal, share: float) -> Decimal | None:
+    """The budget of the draw; None where it is the request's own."""
+    return lowered(budget_usd, share) if share < 1.0 else None

@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from router.catalog import ModelCard
 from router.cost import Usage
 from router.decision import Decision
 from router.token_ratio import TokenRatios
+from server.gateway.cache_rules import USUAL_S
 from server.gateway.output_lengths import OutputLengths
 from server.gateway.prompt_cache import Prefixes, PromptCaches
 
@@ -37,25 +38,29 @@ class Learned:
         *,
         marked: bool = False,
         prefixes: Prefixes | None = None,
+        kept_s: int = USUAL_S,
+        effort: str = "",
     ) -> None:
         """Records the usage of an answer.
 
         usage: as reported. counted: input tokens by our own tokenizer; 0 where the input is not all
         text, so that the provider's count says nothing about its tokenizer. marked: the provider
         caches only what the request marks, and reports it in the usage. prefixes: the result of
-        `prefixes`.
+        `prefixes`. kept_s: for how many seconds the provider keeps the prompt. effort: the
+        request's.
         """
         if counted > 0:
             known = self._ratios.get(card.provider)
             if known is None:
                 known = self._ratios[card.provider] = TokenRatios()
             known.observed(caller, counted, usage.prompt_tokens)
-        if (
-            not marked
-            or usage.cached_tokens + usage.cache_write_tokens > 0
-            or (usage.cache_write_1h_tokens > 0)
+        if not marked or (
+            usage.cached_tokens + usage.cache_write_tokens + usage.cache_write_1h_tokens > 0
         ):
-            self._caches.answered(caller, body, card.name, usage.prompt_tokens, prefixes)
+            tokens = usage.prompt_tokens
+            self._caches.answered(
+                caller, body, card.name, tokens, prefixes, kept_s=kept_s, effort=effort
+            )
 
     def wrote(self, caller: str, decision: Decision, tokens: int, effort: str) -> None:
         """Records how many tokens the answers to a request had, including thoughts."""
@@ -85,7 +90,13 @@ class Learned:
         return {card.name: other[card.provider] for card in cards if card.provider in other}
 
     def cached_tokens(
-        self, caller: str, body: Mapping[str, Any], prefixes: Prefixes | None = None
+        self,
+        caller: str,
+        body: Mapping[str, Any],
+        prefixes: Prefixes | None = None,
+        effort: str = "",
+        effort_keeps: Collection[str] = (),
     ) -> dict[str, int]:
-        """Tokens of this prompt that each model's provider should hold, by catalogue name."""
-        return self._caches.cached_tokens(caller, body, prefixes)
+        """Tokens of this prompt that each model's provider should hold, by catalogue name; see
+        PromptCaches.cached_tokens."""
+        return self._caches.cached_tokens(caller, body, prefixes, effort, effort_keeps)

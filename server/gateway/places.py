@@ -10,7 +10,7 @@ from typing import Final, Literal
 
 import numpy as np
 
-from p2l_model.types import PromptLeaderboard
+from p2l_model.types import PreferenceFamily, PromptLeaderboard
 from router.catalog import ModelCard
 from server.model_facts.names import canonical
 
@@ -82,6 +82,11 @@ class Places:
         if not kin:
             return None
         return max(kin, key=lambda pair: (_likeness(wanted, pair[1]), self._strength[pair[0]]))[0]
+
+
+def leaderboard_of_one(card: ModelCard) -> PromptLeaderboard:
+    """The leaderboard of a model that is asked for by name: there is nothing to choose."""
+    return PromptLeaderboard(PreferenceFamily.BT, (card.leaderboard_name,), np.zeros(1))
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,11 +10,9 @@ from decimal import Decimal
 from functools import partial
 from typing import Any
 
-import numpy as np
-
 from p2l_model.engine.scorer import FixedScorer, Scorer
 from p2l_model.errors import ScoringError
-from p2l_model.types import Conversation, PreferenceFamily, PromptLeaderboard
+from p2l_model.types import Conversation, PromptLeaderboard
 from router.catalog import ModelCard
 from router.choice import BudgetMode, Objective, RoutingRequest
 from router.constraints import Constraints
@@ -27,6 +25,7 @@ from server.auth.authenticator import Caller
 from server.config.aliases import Aliases, is_routing
 from server.config.settings import RoutingRules, RoutingSettings, ScorerSettings
 from server.errors import NotFoundError
+from server.gateway.cache_rules import CacheRules
 from server.gateway.exclusions import (
     allowed_by,
     cannot,
@@ -39,7 +38,7 @@ from server.gateway.jobs import Jobs
 from server.gateway.latency import Latencies
 from server.gateway.learned_costs import Learned
 from server.gateway.output_lengths import effort_asked, expected_thoughts
-from server.gateway.places import Places
+from server.gateway.places import Places, leaderboard_of_one
 from server.gateway.plan import Plan
 from server.gateway.served_model import ServedModels
 from server.gateway.tastes import Tastes
@@ -91,6 +90,7 @@ class Planner:
         purses: Purses | None = None,
     ) -> None:
         self.catalogue: Mapping[str, ModelCard] = {}
+        self.caching: CacheRules = CacheRules()
         self._cards: tuple[ModelCard, ...] = ()
         self._facts: Mapping[str, ModelFacts] = {}
         self._rules_of: Mapping[str, int] = {}
@@ -135,6 +135,7 @@ class Planner:
             places = Places(columns, self.scorer.marginal)
             cards = tuple(places.placed(card) for card in cards)
         self.catalogue = {card.name: card for card in cards}
+        self.caching = CacheRules(cards, self._facts)
         self._cards = cards
         self._names = ServedModels(cards)
 
@@ -183,7 +184,7 @@ class Planner:
             fits, counted, conversation = self._weighed(request, catalogue, bounded)
         is_exact = counted.is_plain and len(counted.text) <= _EXACT_COUNT_CHARS
         shape = await self._shape(request, fits, counted)
-        session = self.jobs.terms(None if direct else visit, options.seed, budget, purse)
+        session = self.jobs.terms(None if direct else visit, options.seed, budget, mode, purse)
         allowed = None if direct else allowed_by(options, rules, caller, self.catalogue)
         effort = effort_asked(request.native or request.body)
         thoughts = self._thoughts_at(effort)
@@ -192,7 +193,10 @@ class Planner:
         routing = RoutingRequest(
             shape=shape,
             input_tokens=self.learned.input_tokens(catalogue, shape.input_tokens, caller.name),
-            cached_tokens=self.learned.cached_tokens(caller.name, body, prefixes),
+            cached_tokens=self.learned.cached_tokens(
+                caller.name, body, prefixes, effort, self.caching.effort_keeps
+            ),
+            caching=self.caching.lifetimes(request, shape.input_tokens),
             thought_tokens=thoughts,
             length_factors=self.learned.lengths.factors(effort, caller.name),
             budget_usd=budget,
@@ -207,8 +211,7 @@ class Planner:
             in_window=in_window,
             constraints=None if direct else self._constraints(rules, streamed=request.stream),
             kept=session.kept,
-            kept_limit_usd=session.kept_limit_usd,
-            order=session.order,
+            **session.rest,
         )
         return Plan(
             request_id=self._entropy.request_id(),
@@ -245,7 +248,7 @@ class Planner:
         A model that is asked for by name is not scored: there is nothing to choose.
         """
         if not plan.routed:
-            return _leaderboard_of_one(plan.catalogue[0]), 0.0
+            return leaderboard_of_one(plan.catalogue[0]), 0.0
         started = time.perf_counter()
         scored = self.jobs.known(plan, self.scorer.models)
         if scored is None:
@@ -259,11 +262,6 @@ class Planner:
         """Whether a catalogue model thinks before it answers this body, as it will be sent."""
         facts = self._facts.get(model)
         return thinks(body, None if facts is None else facts.thinking)
-
-    def caches_marks_only(self, model: str) -> bool:
-        """Whether the model's provider caches only the parts of a prompt that the request marks."""
-        facts = self._facts.get(model)
-        return facts is not None and facts.caching.kind == "marked"
 
     def _thoughts_at(self, effort: str) -> Mapping[str, float]:
         found = self._thoughts.get(effort)
@@ -392,10 +390,6 @@ def _take_marginal(plan: Plan, marginal: PromptLeaderboard) -> None:
 def _chat_body(request: GatewayRequest) -> Mapping[str, Any]:
     """The body on chat completions, whose messages are looked at; empty on other surfaces."""
     return request.body if isinstance(request, ChatRequest) else {}
-
-
-def _leaderboard_of_one(card: ModelCard) -> PromptLeaderboard:
-    return PromptLeaderboard(PreferenceFamily.BT, (card.leaderboard_name,), np.zeros(1))
 
 
 def _profile(model: str) -> str | None:

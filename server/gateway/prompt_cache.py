@@ -12,16 +12,16 @@ import hashlib
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import orjson
 
-# How long providers keep a cached prompt without an additional charge.
-_KEPT_S: Final = 300.0
+from server.gateway.cache_rules import LEAST_TOKENS, USUAL_S
+
 _MOST: Final = 50_000
-# Providers do not cache shorter prefixes.
-_LEAST_TOKENS: Final = 1024
+# A conversation that was answered by more models than this is remembered for the latest of them.
+_MODELS_EACH: Final = 8
 # Of a long conversation, only this many of the latest prefixes are looked up.
 _LOOKED_AT: Final = 8
 
@@ -38,18 +38,22 @@ class Prefixes(NamedTuple):
 
 
 class _Held(NamedTuple):
-    model: str
+    """What a model's provider holds of a prompt. until_s: on the clock. effort: at which the model
+    was asked, since with another one the cache may be lost."""
+
     tokens: int
-    at_s: float
+    until_s: float
+    effort: str
 
 
 class PromptCaches:
-    """Maps prefix hashes to models, the latest ones, for five minutes."""
+    """Maps prefix hashes to what the models that have answered the conversation hold of it, for as
+    long as their providers keep it."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._key = secrets.token_bytes(32)
         self._clock = clock
-        self._held: OrderedDict[bytes, _Held] = OrderedDict()
+        self._held: OrderedDict[bytes, Mapping[str, _Held]] = OrderedDict()
 
     def answered(
         self,
@@ -58,38 +62,64 @@ class PromptCaches:
         model: str,
         prompt_tokens: int,
         prefixes: Prefixes | None = None,
+        *,
+        kept_s: float = USUAL_S,
+        effort: str = "",
     ) -> None:
         """Records that a catalogue model has read the body's messages. prompt_tokens: by its
-        provider's count. prefixes: those of the body, where they are already known."""
-        if prompt_tokens < _LEAST_TOKENS:
+        provider's count. prefixes: those of the body, where they are already known. kept_s: for how
+        many seconds its provider keeps them."""
+        if prompt_tokens < LEAST_TOKENS:
             return
         if prefixes is None:
             prefixes = self.prefixes(caller, body)
         if not prefixes.messages:
             return
+        now = self._clock()
+        before = self._latest(prefixes).items()
+        held = {name: one for name, one in before if name != model and one.until_s >= now}
+        while len(held) >= _MODELS_EACH:
+            del held[next(iter(held))]
+        held[model] = _Held(prompt_tokens, now + kept_s, effort)
         whole = prefixes.messages[-1] + prefixes.tools
-        self._held[whole] = _Held(model, prompt_tokens, self._clock())
+        self._held[whole] = held
         self._held.move_to_end(whole)
         if len(self._held) > _MOST:
             self._held.popitem(last=False)
 
     def cached_tokens(
-        self, caller: str, body: Mapping[str, Any], prefixes: Prefixes | None = None
+        self,
+        caller: str,
+        body: Mapping[str, Any],
+        prefixes: Prefixes | None = None,
+        effort: str = "",
+        effort_keeps: Collection[str] = (),
     ) -> dict[str, int]:
         """Tokens at the beginning of the body that each model's provider should have cached, by
-        catalogue name. prefixes: those of the body, where they are already known."""
+        catalogue name. prefixes: those of the body, where they are already known. effort: the
+        request's; effort_keeps: the models whose cache a change of effort keeps."""
         if not self._held:
             return {}
-        found: dict[str, int] = {}
-        oldest = self._clock() - _KEPT_S
         if prefixes is None:
             prefixes = self.prefixes(caller, body)
+        held = self._latest(prefixes)
+        if not held:
+            return {}
+        now = self._clock()
+        return {
+            name: one.tokens
+            for name, one in held.items()
+            if one.until_s >= now and (one.effort == effort or name in effort_keeps)
+        }
+
+    def _latest(self, prefixes: Prefixes) -> Mapping[str, _Held]:
+        """What is held of the longest known prefix."""
         tools = prefixes.tools
-        for prefix in prefixes.messages[-_LOOKED_AT:]:
+        for prefix in reversed(prefixes.messages[-_LOOKED_AT:]):
             held = self._held.get(prefix + tools)
-            if held is not None and held.at_s >= oldest:
-                found[held.model] = max(held.tokens, found.get(held.model, 0))
-        return found
+            if held is not None:
+                return held
+        return {}
 
     def prefixes(self, caller: str, body: Mapping[str, Any]) -> Prefixes:
         """The hashes of one of the caller's conversations."""

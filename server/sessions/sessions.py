@@ -44,12 +44,16 @@ class Task:
 class Session:
     """One job. seed: that of the draw which decides all its requests. order: the models in the
     order in which they were first drawn from, see RoutingRequest. used_s: when it was last used.
-    n_branches: the number of branches so far."""
+    n_branches: the number of branches so far. n_requests: the number of routed requests so far.
+    budget_share: the share of their budgets that its draws get, see KeyAccounts.share; None before
+    the first draw within a budget."""
 
     seed: int
     used_s: float
     order: tuple[str, ...] = ()
     n_branches: int = 0
+    n_requests: int = 0
+    budget_share: float | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -75,6 +79,7 @@ class Visit:
     where one was looked for. results: the results that it brings in a tool loop. task: what is
     asked for, once it is known. name, whole: hashes of the session's name and of the conversation,
     where they exist. number: which branch of its session it is, once it has been answered.
+    budget_share: the one by which it is planned, for a session that has none yet.
     """
 
     caller: str
@@ -86,6 +91,7 @@ class Visit:
     whole: bytes | None
     task: Task | None = None
     number: int | None = None
+    budget_share: float | None = None
 
     @property
     def calling(self) -> Branch | None:

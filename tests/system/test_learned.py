@@ -55,6 +55,45 @@ def test_the_next_turn_finds_the_model_that_answered() -> None:
     assert caches.cached_tokens("me", NEXT) == {}, "providers have dropped it by now"
 
 
+def longer(body: dict[str, Any], *texts: str) -> dict[str, Any]:
+    roles = ["assistant", "user"] * len(texts)
+    turns = [{"role": r, "content": t} for r, t in zip(roles, texts, strict=False)]
+    return {"messages": [*body["messages"], *turns]}
+
+
+def test_each_model_that_answered_holds_what_it_read() -> None:
+    """The conversation goes from one model to another, and on for longer than is looked back."""
+    clock = Clock()
+    caches = PromptCaches(clock)
+    caches.answered("me", FIRST, "a", 2_000, kept_s=1_800)
+    body = NEXT
+    for turn in range(10):
+        clock.now += 60
+        caches.answered("me", body, "b", 3_000 + turn, kept_s=300)
+        body = longer(body, "indeed", f"and after {turn}?")
+    assert caches.cached_tokens("me", body) == {"a": 2_000, "b": 3_009}
+    clock.now += 301
+    assert caches.cached_tokens("me", body) == {"a": 2_000}, "each for its own time"
+    clock.now += 1_800
+    assert caches.cached_tokens("me", body) == {}
+
+
+def test_at_another_effort_the_cache_is_lost_unless_the_model_keeps_it() -> None:
+    caches = PromptCaches()
+    caches.answered("me", FIRST, "a", 2_000, effort="low")
+    assert caches.cached_tokens("me", NEXT, effort="low") == {"a": 2_000}
+    assert caches.cached_tokens("me", NEXT, effort="high") == {}
+    assert caches.cached_tokens("me", NEXT, effort="high", effort_keeps={"a"}) == {"a": 2_000}
+
+
+def test_a_conversation_is_remembered_for_a_few_models() -> None:
+    caches = PromptCaches()
+    for k in range(30):
+        caches.answered("me", FIRST, f"model {k}", 2_000)
+    found = caches.cached_tokens("me", NEXT)
+    assert set(found) == {f"model {k}" for k in range(22, 30)}
+
+
 def test_what_no_provider_caches_is_not_held() -> None:
     caches = PromptCaches()
     caches.answered("me", FIRST, "dear", 500)

@@ -106,12 +106,15 @@ class SessionSettings(Section):
     enabled: whether there are sessions. ttl_s: how many seconds an unused session lasts. tool_loop:
     stay: the model that called a tool gets its result; free: another model may get it. budget_usd:
     what all requests of a session may cost together, where neither they nor their key set it.
+    min_gain: where cost does not choose, what another model must gain over the one that gave the
+    last answer, in units of the objective.
     """
 
     enabled: bool = True
     ttl_s: PositiveSeconds = 86_400.0
     tool_loop: Literal["stay", "free"] = "stay"
     budget_usd: Usd | None = None
+    min_gain: Annotated[float, Field(ge=0, le=1)] = 0.02
 
 
 class RoutingSettings(RoutingRules):

@@ -176,7 +176,9 @@ FOLLOWED: dict[str, tuple[str, object, Callable[[State], object], object]] = {
         ),
         *(
             (f"routing.sessions.{name}", "", value, in_jobs(name), value)
-            for name, value in (("enabled", False), ("ttl_s", 60.0), ("tool_loop", "free"))
+            for name, value in (
+                ("enabled", False), ("ttl_s", 60.0), ("tool_loop", "free"), ("min_gain", 0.1)
+            )
         ),
         ("routing.sessions.budget_usd", "", 2.5, session_budget, Decimal("2.5")),
         *(
