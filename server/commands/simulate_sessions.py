@@ -78,7 +78,7 @@ def print_comparison(found: Comparison) -> None:
     print_table(
         f"{found.n_jobs} jobs of {found.n_requests} requests",
         (
-            ("terms (USD a request)", "left"), ("rule", "left"), "USD a job", "win rate",
+            ("terms (USD a request)", "left"), ("rule", "left"), "USD a job", "win rate", "net USD",
             "changes", "in a loop", "cache", "scored", "refused", "of budgets",
         ),
         rows,
@@ -87,13 +87,15 @@ def print_comparison(found: Comparison) -> None:
 
 
 def _row(result: Result, n_jobs: int) -> Sequence[str]:
-    told = result.tally.to_json(n_jobs, result.terms.budget_usd)
+    terms = result.terms
+    told = result.tally.to_json(n_jobs, terms.budget_usd, terms.usd_per_win)
     rule = result.rule if result.model is None else f"{result.model} alone"
     return (
-        result.terms.said,
+        terms.said,
         rule,
         f"{told['job_cost_usd']:.4f}",
         _number(told["win_rate"], ".4f"),
+        _number(told["net_usd"], ".4f"),
         str(told["changes"]),
         str(told["tool_loop_changes"]),
         _number(told["prefix_read"], ".1%"),

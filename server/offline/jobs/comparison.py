@@ -75,7 +75,7 @@ class Comparison:
             "model": result.model,
             "budget_usd": None if terms.budget_usd is None else float(terms.budget_usd),
             "usd_per_win": None if terms.usd_per_win is None else float(terms.usd_per_win),
-            **result.tally.to_json(self.n_jobs, terms.budget_usd),
+            **result.tally.to_json(self.n_jobs, terms.budget_usd, terms.usd_per_win),
         }
 
 

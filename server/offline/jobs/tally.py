@@ -66,12 +66,18 @@ class Tally:
         """The mean cost of an answered request in USD."""
         return self.cost_usd / max(1, self.requests + self.asked_by_name)
 
-    def to_json(self, n_jobs: int, budget_usd: Decimal | None) -> dict[str, Any]:
-        """The figures. n_jobs: the number of sessions. budget_usd: that of a request."""
+    def to_json(
+        self, n_jobs: int, budget_usd: Decimal | None, usd_per_win: Decimal | None
+    ) -> dict[str, Any]:
+        """The figures. n_jobs: the number of sessions. budget_usd: that of a request. usd_per_win:
+        what a certain win is worth; `net_usd` is the worth of a request less its cost."""
         asked = self.requests + self.refused
         spent = None
         if budget_usd is not None and budget_usd > 0 and self.requests > 0:
             spent = float(self.cost_usd / (budget_usd * self.requests))
+        net = None
+        if usd_per_win is not None and self.win_rate is not None:
+            net = self.win_rate * float(usd_per_win) - float(self.request_usd)
         return {
             "requests": self.requests,
             "refused": self.refused,
@@ -79,6 +85,7 @@ class Tally:
             "cost_usd": float(self.cost_usd),
             "job_cost_usd": float(self.cost_usd / max(1, n_jobs)),
             "win_rate": self.win_rate,
+            "net_usd": net,
             "changes": self.changes,
             "tool_loop_changes": self.loop_changes,
             "prefix_read": _share(self.prefix_read, self.prefix_tokens),
