@@ -1,7 +1,7 @@
 """What a job costs with sessions, without them, with a model that never changes, and with the best
 single model: on jobs of real agents.
 
-python studies/study_sessions.py [--copies 10] [--json FILE] [--picture FILE.svg]
+python studies/study_sessions.py [--copies 10] [--json FILE] [--markdown] [--picture FILE.svg]
 
 `studies/jobs/*.jsonl` are jobs of Claude Code, Codex, opencode and qwen-code, recorded without
 their texts by `make record-jobs`. The agents, their requests and the growth of their prompts are
@@ -64,6 +64,7 @@ def main() -> int:
     parser.add_argument("--copies", type=int, default=10, help="of each recorded job")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", metavar="FILE", help="writes the figures there")
+    parser.add_argument("--markdown", action="store_true", help="prints the table of the docs")
     parser.add_argument(
         "--picture", metavar="FILE.svg", help="draws a job with and without changes"
     )
@@ -72,7 +73,10 @@ def main() -> int:
         Path(args.picture).write_text(picture(args.seed))
         return 0
     found = comparison(args.copies, args.seed)
-    print_comparison(found)
+    if args.markdown:
+        print(markdown(found))
+    else:
+        print_comparison(found)
     if args.json is not None:
         Path(args.json).write_text(json.dumps(found.to_json(), indent=1))
     return 0
@@ -130,6 +134,24 @@ def _board(chance: random.Random) -> RecordedBoard:
     return RecordedBoard(family=PreferenceFamily.BT, coefficients=coefficients)
 
 
+def markdown(found: Comparison) -> str:
+    """The table in the form of the docs."""
+    head = ("terms", "rule", "USD a job", "win rate", "changes", "in a tool loop", "from a cache",
+            "scored")  # fmt: skip
+    lines = [" | ".join(head), "|".join(["---", "---", *["---:"] * 6])]
+    for result in found.results:
+        terms = result.terms
+        told = result.tally.to_json(found.n_jobs, terms.budget_usd, terms.usd_per_win)
+        rule = result.rule if result.model is None else f"`{result.model}` alone"
+        cells = (
+            terms.said, rule, f"{told['job_cost_usd']:.3f}", f"{told['win_rate']:.3f}",
+            str(told["changes"]), str(told["tool_loop_changes"]),
+            f"{told['prefix_read']:.1%}", f"{told['scored']:.1%}",
+        )  # fmt: skip
+        lines.append(" | ".join(cells))
+    return "\n".join(f"| {line} |" for line in lines)
+
+
 def picture(seed: int) -> str:
     """An SVG: what one job has cost after each of its requests, where its model never changes,
     where it changes once, and where it changes with every request."""
@@ -170,7 +192,7 @@ def drawn(curves: Sequence[tuple[str, Sequence[float]]]) -> str:
         parts.append(
             f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2.5"/>'
         )
-        y = _TOP + 14 + 20 * row
+        y = _TOP + 32 + 20 * row
         parts.append(f'<path d="M{_LEFT + 14} {y - 4}h24" stroke="{colour}" stroke-width="3"/>')
         parts.append(_text(_LEFT + 46, y, f"{label}: {values[-1]:.2f} USD", "start"))
     body = "\n".join(parts)

@@ -13,7 +13,7 @@ from server.config.configured_facts import facts_of_models
 from server.config.settings import Settings
 from server.config.settings.routing import RoutingSettings
 from server.offline.jobs.line import JobRequest
-from server.offline.jobs.runs import PinnedRun, RoutedRun, Run, Scene, SingleRun
+from server.offline.jobs.runs import Judge, PinnedRun, RoutedRun, Run, Scene, SingleRun
 from server.offline.jobs.tally import Tally
 from server.offline.jobs.turns import Conversations
 
@@ -90,9 +90,10 @@ async def compare(
     routed = {terms: _runs(scene, settings.routing, terms, seed) for terms in all_terms}
     singles = {card.name: SingleRun(scene, card.name) for card in scene.cards}
     runs = [*singles.values(), *(run for by_rule in routed.values() for run in by_rule.values())]
-    talks, sessions, n_requests = Conversations(), set(), 0
+    judge, talks = Judge(scene, settings.routing), Conversations()
+    sessions, n_requests = set(), 0
     for line in lines:
-        turn = talks.turn(line)
+        turn = await judge.judged(talks.turn(line))
         sessions.add(line.session)
         n_requests += 1
         for run in runs:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Final, Protocol
 
@@ -13,9 +14,7 @@ from p2l_model.engine.scorer import ScoredPrompt
 from p2l_model.errors import DataError
 from p2l_model.types import Conversation, PromptLeaderboard
 from router.catalog import ModelCard
-from router.cost import DEFAULT_EXPECTED_OUTPUT_TOKENS, Usage, actual_cost_usd
-from router.leaderboard_values import Standing, standing
-from router.objective import Objective
+from router.cost import Usage, actual_cost_usd
 from server.accounts.accounts import Accounts, NoLedger
 from server.auth.authenticator import Caller
 from server.config.settings import ScorerSettings
@@ -26,14 +25,13 @@ from server.gateway.admission import Admission
 from server.gateway.gateway import Gateway
 from server.gateway.jobs import Jobs
 from server.gateway.learned_costs import Learned
-from server.gateway.places import Places
 from server.gateway.planner import Planner
 from server.gateway.routed_request import Exchange
 from server.health import Health
 from server.model_facts import ModelFacts
 from server.offline.jobs.provider_caches import ProviderCaches
 from server.offline.jobs.tally import Tally
-from server.offline.jobs.turns import Place, Turn
+from server.offline.jobs.turns import Place, Predicted, Turn
 from server.surfaces.routing_options import RoutingOptions
 
 _MOST: Final = 50_000
@@ -103,13 +101,11 @@ class Billing:
         self.tally = Tally()
         self._cards = {card.name: card for card in scene.cards}
         self._caches = ProviderCaches(self._cards, scene.facts)
-        self._columns: dict[str, str] = {}
-        self._named: tuple[str, ...] = ()
 
     def bill(self, turn: Turn, model: str) -> Step:
         """Bills an answer. Raises DataError where the model has no price."""
         line, card = turn.line, self._cards[model]
-        output = self._output_tokens(turn, model)
+        output = _output_tokens(turn, model)
         cached = self._caches.asked(turn, model)
         usage = Usage(
             prompt_tokens=line.input_tokens,
@@ -122,39 +118,18 @@ class Billing:
         cost_usd = actual_cost_usd(card, usage)
         if cost_usd is None:
             raise DataError(f"models.{model}: has no price: set one, or leave the model out")
-        self.tally.answered(turn, model, usage, cost_usd, self._rate(turn, model))
+        predicted = turn.predicted.get(model)
+        rate = 0.0 if predicted is None else predicted.win_rate
+        self.tally.answered(turn, model, usage, cost_usd, rate)
         return Step(turn, model, usage, cost_usd)
 
-    def _output_tokens(self, turn: Turn, model: str) -> int:
-        """The recorded length, by how much longer this model's answers are expected to be."""
-        line = turn.line
-        if model == line.model or line.model not in self._cards or turn.board is None:
-            return line.output_tokens
-        known = self._standing(turn.board)
-        own, recorded = (self._expected(known, name) for name in (model, line.model))
-        return round(line.output_tokens * own / recorded) if recorded > 0 else line.output_tokens
 
-    def _expected(self, known: Standing, model: str) -> float:
-        column = known.column.get(self._columns[model])
-        lengths = known.output_tokens
-        if lengths is not None and column is not None and lengths[column] == lengths[column]:
-            return max(0.0, lengths[column])
-        told = self._cards[model].expected_output_tokens
-        return float(DEFAULT_EXPECTED_OUTPUT_TOKENS if told is None else told)
-
-    def _rate(self, turn: Turn, model: str) -> float:
-        if turn.board is None:
-            return 0.0
-        known = self._standing(turn.board)
-        column = known.column.get(self._columns[model])
-        return 0.0 if column is None else known.win_rates[column]
-
-    def _standing(self, board: PromptLeaderboard) -> Standing:
-        if board.models != self._named:
-            places = Places(board.models, board)
-            self._columns = {n: places.placed(c).leaderboard_name for n, c in self._cards.items()}
-            self._named = board.models
-        return standing(board, None, Objective.WIN_RATE)
+def _output_tokens(turn: Turn, model: str) -> int:
+    """The recorded length, by how much longer this model's answers are expected to be."""
+    recorded, own = turn.predicted.get(turn.line.model), turn.predicted.get(model)
+    if recorded is None or own is None or recorded.output_tokens <= 0:
+        return turn.line.output_tokens
+    return round(turn.line.output_tokens * own.output_tokens / recorded.output_tokens)
 
 
 class RoutedRun:
@@ -239,6 +214,24 @@ class _Answer:
     def called(self, call: str) -> None:
         if self.on_call is not None:
             self.on_call(call)
+
+
+class Judge:
+    """What the router predicts of every model, whatever a rule then chooses."""
+
+    def __init__(self, scene: Scene, routing: RoutingSettings) -> None:
+        free = {"budget_usd": None, "usd_per_win": None, "constraints": None, "models": None}
+        off = routing.sessions.model_copy(update={"enabled": False})
+        self._run = RoutedRun(scene, routing.model_copy(update={**free, "sessions": off}), 0)
+
+    async def judged(self, turn: Turn) -> Turn:
+        """The turn with what is predicted; without it where no model can take the request."""
+        exchange = await self._run.decided(turn) if turn.is_routed else None
+        if exchange is None:
+            return turn
+        known = (c for c in exchange.decision.candidates if math.isfinite(c.win_rate))
+        predicted = {c.card.name: Predicted(c.win_rate, c.expected_output_tokens) for c in known}
+        return replace(turn, predicted=predicted)
 
 
 class PinnedRun:

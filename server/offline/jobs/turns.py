@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from p2l_model.types import PromptLeaderboard
 from router.record import record
@@ -40,12 +40,20 @@ class TextlessRequest(ChatRequest):
         return Counted("", n_tokens, n_bytes, n_bytes, False)
 
 
+class Predicted(NamedTuple):
+    """What the router predicts of a model's answer."""
+
+    win_rate: float
+    output_tokens: float
+
+
 @dataclass(frozen=True, slots=True)
 class Turn:
     """A recorded request in its conversation. board: its leaderboard; None where none is known.
     number: of the request in the conversation, from 0. prefix_tokens: those of its input that the
     conversation's request before held. is_anew: nothing of an earlier request is in it. call: the
-    id of the call that the answer before made, where it made one."""
+    id of the call that the answer before made, where it made one. predicted: by catalogue name,
+    once the router has been asked."""
 
     line: JobRequest
     request: TextlessRequest
@@ -54,6 +62,7 @@ class Turn:
     prefix_tokens: int
     is_anew: bool
     call: str | None
+    predicted: Mapping[str, Predicted] = field(default_factory=dict)
 
     @property
     def place(self) -> Place:
