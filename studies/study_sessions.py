@@ -138,7 +138,7 @@ def markdown(found: Comparison) -> str:
     """The table in the form of the docs."""
     head = ("terms", "rule", "USD a job", "win rate", "changes", "in a tool loop", "from a cache",
             "scored")  # fmt: skip
-    lines = [" | ".join(head), "|".join(["---", "---", *["---:"] * 6])]
+    lines = [" | ".join(head), " | ".join(["---", "---", *["---:"] * 6])]
     for result in found.results:
         terms = result.terms
         told = result.tally.to_json(found.n_jobs, terms.budget_usd, terms.usd_per_win)
