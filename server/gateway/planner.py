@@ -22,19 +22,17 @@ from router.pacing import combined_usd_per_win
 from server.accounts.purses import Purses
 from server.adapting.alike import alike
 from server.auth.authenticator import Caller
-from server.config.aliases import Aliases, is_routing
+from server.config.aliases import Aliases
 from server.config.settings import RoutingRules, RoutingSettings, ScorerSettings
-from server.errors import NotFoundError
+from server.gateway.asked import Asked, Found, asked_of
 from server.gateway.cache_rules import CacheRules
 from server.gateway.exclusions import (
     allowed_by,
     cannot,
-    check_payable,
-    check_routable,
     excluded_by,
 )
 from server.gateway.failures import from_scoring
-from server.gateway.jobs import Jobs
+from server.gateway.jobs import Jobs, Terms
 from server.gateway.latency import Latencies
 from server.gateway.learned_costs import Learned
 from server.gateway.output_lengths import effort_asked, expected_thoughts
@@ -47,9 +45,7 @@ from server.model_facts import ModelFacts
 from server.process.heavy import Heavy
 from server.process.request_id import Entropy
 from server.surfaces.base import GatewayRequest
-from server.surfaces.chat.request import ChatRequest
 from server.surfaces.input_size import Counted
-from server.surfaces.named import places
 from server.surfaces.routing_options import RoutingOptions
 from server.upstream.base import Fit, Upstream
 from server.upstream.patience import thinks
@@ -151,91 +147,91 @@ class Planner:
         NotFoundError for an unknown model, InvalidRequestError for bad options."""
         if self.scorer.models != self._columns:
             self._place()
-        model = self._aliases.meant(request.model, self.catalogue)
-        direct = self._direct(model, caller)
-        profile = None if direct else _profile(model)
-        if direct is None:
-            check_routable(request)
-        rules = self._rules(profile) if direct is None else RoutingRules()
-        budget = rules.budget_usd if options.budget_usd is None else options.budget_usd
-        if direct is not None and options.budget_usd is None:
-            budget = self._routing.budget_usd
-        mode = options.budget_mode or rules.budget_mode
-        named = partial(places, options, self._routing, profile)
-        check_payable(request, budget, named)
-        catalogue = (direct,) if direct else self._cards
-        ceiling = caller.limits.max_request_usd
-        body = _chat_body(request)
+        routing, cards = self._routing, self._cards
+        asked = asked_of(request, options, caller, self._aliases, routing, self.catalogue, cards)
+        found = await self._found(asked, is_large=is_large)
+        shape = await self._shape(request, found.fits, found.counted)
+        effort = effort_asked(request.native or request.body)
+        visit = None if asked.direct else found.visit
+        session = self.jobs.terms(visit, options.seed, *asked.budget, found.purse)
+        return Plan(
+            request_id=self._entropy.request_id(),
+            caller=caller,
+            conversation=found.conversation,
+            routing=self._routing_request(asked, found, shape, session, effort),
+            catalogue=asked.catalogue,
+            routed=asked.direct is None,
+            seed=session.seed,
+            explain=options.explain,
+            fallbacks=asked.rules.fallbacks,
+            streamed=request.stream,
+            fits=found.fits,
+            body=asked.body,
+            effort=effort,
+            prefixes=found.prefixes,
+            is_large=is_large,
+            counted_tokens=shape.input_tokens if _is_exact(found.counted) else 0,
+            named=asked.named,
+            served=self._names,
+            tags=options.tags,
+            visit=found.visit,
+            kept=session.said,
+            purse=found.purse,
+        )
+
+    async def _found(self, asked: Asked, *, is_large: bool) -> Found:
+        request, caller = asked.request, asked.caller
         prefixes, visit, purse = await self.jobs.found(
-            *(request, body, options, caller),
+            *(request, asked.body, asked.options, caller),
             tell=self.learned.prefixes,
             heavy=self.heavy if is_large else None,
-            is_routed=direct is None,
+            is_routed=asked.direct is None,
         )
         has_purse = purse is not None and purse.spec is not None
         in_window = self._has_windows or caller.limits.budget_usd is not None or has_purse
-        hard = mode is BudgetMode.HARD and budget is not None
-        pays_for_cap = hard or in_window or ceiling is not None
-        bounded = in_window or budget is not None or mode is BudgetMode.HARD or caller.is_bounded
+        pays_for_cap = asked.is_hard or in_window or caller.limits.max_request_usd is not None
+        is_hard = asked.mode is BudgetMode.HARD
+        bounded = in_window or asked.budget_usd is not None or is_hard or caller.is_bounded
         if is_large:
-            weigh = partial(self._weighed, request, catalogue, bounded)
-            fits, counted, conversation = await self.heavy.run(weigh)
+            weigh = partial(self._weighed, request, asked.catalogue, bounded)
+            weighed = await self.heavy.run(weigh)
         else:
-            fits, counted, conversation = self._weighed(request, catalogue, bounded)
-        is_exact = counted.is_plain and len(counted.text) <= _EXACT_COUNT_CHARS
-        shape = await self._shape(request, fits, counted)
-        session = self.jobs.terms(None if direct else visit, options.seed, budget, mode, purse)
-        allowed = None if direct else allowed_by(options, rules, caller, self.catalogue)
-        effort = effort_asked(request.native or request.body)
+            weighed = self._weighed(request, asked.catalogue, bounded)
+        return Found(prefixes, visit, purse, in_window, pays_for_cap, *weighed)
+
+    def _routing_request(
+        self, asked: Asked, found: Found, shape: RequestShape, session: Terms, effort: str
+    ) -> RoutingRequest:
+        request, caller, direct, rules = asked.request, asked.caller, asked.direct, asked.rules
         thoughts = self._thoughts_at(effort)
-        if (has_purse or hard) and shape.max_output_tokens is not None:
+        if (found.has_purse or asked.is_hard) and shape.max_output_tokens is not None:
             shape = replace(shape, thinkers=tuple(thoughts))
-        routing = RoutingRequest(
+        options, fits = asked.options, found.fits
+        allowed = (direct.name,) if direct else allowed_by(options, rules, caller, self.catalogue)
+        excluded = excluded_by(options, asked.catalogue, fits, self.catalogue, self._private)
+        return RoutingRequest(
             shape=shape,
-            input_tokens=self.learned.input_tokens(catalogue, shape.input_tokens, caller.name),
+            input_tokens=self.learned.input_tokens(
+                asked.catalogue, shape.input_tokens, caller.name
+            ),
             cached_tokens=self.learned.cached_tokens(
-                caller.name, body, prefixes, effort, self.caching.effort_keeps
+                caller.name, asked.body, found.prefixes, effort, self.caching.effort_keeps
             ),
             caching=self.caching.lifetimes(request, shape.input_tokens),
             thought_tokens=thoughts,
             length_factors=self.learned.lengths.factors(effort, caller.name),
-            budget_usd=budget,
-            budget_mode=mode,
-            allowed=(direct.name,) if direct else allowed,
+            budget_usd=asked.budget_usd,
+            budget_mode=asked.mode,
+            allowed=allowed,
             opponents=None if direct else rules.opponent_weights,
-            excluded=excluded_by(options, catalogue, fits, self.catalogue, self._private)
-            | cannot(fits, request, pays_for_cap=pays_for_cap),
-            usd_per_win=None if direct else self._worth_of_a_win(rules, caller, purse),
+            excluded=excluded | cannot(fits, request, pays_for_cap=found.pays_for_cap),
+            usd_per_win=None if direct else self._worth_of_a_win(rules, caller, found.purse),
             objective=rules.objective,
-            ceiling_usd=ceiling,
-            in_window=in_window,
+            ceiling_usd=caller.limits.max_request_usd,
+            in_window=found.in_window,
             constraints=None if direct else self._constraints(rules, streamed=request.stream),
             kept=session.kept,
             **session.rest,
-        )
-        return Plan(
-            request_id=self._entropy.request_id(),
-            caller=caller,
-            conversation=conversation,
-            routing=routing,
-            catalogue=catalogue,
-            routed=direct is None,
-            seed=session.seed,
-            explain=options.explain,
-            fallbacks=rules.fallbacks,
-            streamed=request.stream,
-            fits=fits,
-            body=body,
-            effort=effort,
-            prefixes=prefixes,
-            is_large=is_large,
-            counted_tokens=shape.input_tokens if is_exact else 0,
-            named=named,
-            served=self._names,
-            tags=options.tags,
-            visit=visit,
-            kept=session.said,
-            purse=purse,
         )
 
     def meant(self, name: str) -> str:
@@ -306,32 +302,6 @@ class Planner:
         worth = self._worth(caller, own)
         return worth if purse is None else combined_usd_per_win(worth, [purse.price])
 
-    def _direct(self, model: str, caller: Caller) -> ModelCard | None:
-        if is_routing(model):
-            return None
-        card = self.catalogue.get(model)
-        if card is None or (caller.models is not None and model not in caller.models):
-            raise NotFoundError(
-                f"The model {model[:200]!r} does not exist. Ask for p2l, which is routed, or for "
-                "a model that GET /v1/models lists.",
-                code="model_not_found",
-                param="model",
-            )
-        return card
-
-    def _rules(self, profile: str | None) -> RoutingRules:
-        if profile is None:
-            return self._routing
-        try:
-            return self._routing.rules(profile)
-        except KeyError:
-            known = ", ".join(self._routing.profiles) or "none are configured"
-            raise NotFoundError(
-                f"There is no routing profile {profile[:200]!r} ({known}).",
-                code="model_not_found",
-                param="model",
-            ) from None
-
     def _weighed(
         self, request: GatewayRequest, cards: Sequence[ModelCard], bounded: bool
     ) -> tuple[dict[str, Fit], Counted, Conversation]:
@@ -387,10 +357,5 @@ def _take_marginal(plan: Plan, marginal: PromptLeaderboard) -> None:
         plan.routing = replace(plan.routing, objective=Objective.WIN_RATE)
 
 
-def _chat_body(request: GatewayRequest) -> Mapping[str, Any]:
-    """The body on chat completions, whose messages are looked at; empty on other surfaces."""
-    return request.body if isinstance(request, ChatRequest) else {}
-
-
-def _profile(model: str) -> str | None:
-    return model.removeprefix("p2l:") if model.startswith("p2l:") else None
+def _is_exact(counted: Counted) -> bool:
+    return counted.is_plain and len(counted.text) <= _EXACT_COUNT_CHARS
