@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
-from functools import partial
+from collections.abc import Mapping, Sequence
 
 from fastapi import FastAPI
 
@@ -16,9 +13,6 @@ from router.catalog import ModelCard
 from server.accounts.budgets import Budgets
 from server.auth.authenticator import Authenticator
 from server.build import build_accounts, build_store
-from server.catalogue.cards import build_catalogue
-from server.catalogue.price_updates import hours_followed, prices_kept_current
-from server.catalogue.provider_lists import ModelLists, lists_followed
 from server.config.configured_facts import facts_of_models
 from server.config.settings import Settings
 from server.endpoints import (
@@ -41,20 +35,15 @@ from server.endpoints.application import GatewayApp
 from server.endpoints.metrics import states_of
 from server.gateway.admission import Admission
 from server.gateway.gateway import Gateway
-from server.gateway.output_lengths import lengths_kept
 from server.gateway.planner import Planner
 from server.gateway.receipts import Receipts
 from server.gateway.routed_request import Exchange
 from server.health import Health
 from server.http.error_handlers import add_error_handlers
-from server.process.closing import Closing
 from server.process.request_id import Entropy
 from server.state import State
-from server.storage.housekeeping import kept_alive
-from server.storage.recovery import Lost
 from server.storage.store import Store
-from server.tasks.learn_tastes import tastes_kept_current
-from server.tasks.refresh_keys import keys_kept_current
+from server.tasks.lifetime import Lifetime
 from server.telemetry.metrics import GatewayMetrics
 from server.telemetry.observer import Observer
 from server.telemetry.tracing import build_traces
@@ -90,56 +79,11 @@ def create_app(
     # Stored keys are added and revoked while the server runs.
     gateway.admission.has_several = lambda: state.authenticator.has_several
 
-    def current_catalogue() -> tuple[ModelCard, ...]:
-        return build_catalogue(state.settings)
-
-    def serve(cards: tuple[ModelCard, ...]) -> None:
-        # The current gateway: a reload may have replaced it.
-        state.gateway.planner.serve(cards)
-
-    def new_prices() -> None:
-        serve(current_catalogue())
-
-    def put(found: Settings) -> None:
-        state.settings = found
-        state.gateway.planner.serve(build_catalogue(found), facts_of_models(found))
-
-    lists = ModelLists(lambda: state.settings, put, os.environ)
-
-    def release(lost: Sequence[Lost]) -> None:
-        state.gateway.accounts.release_lost(lost, state.authenticator.callers)
-
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with Closing() as closing:
-            closing.at_the_end("traces", partial(asyncio.to_thread, traces.close))
-            closing.at_the_end("storage", partial(asyncio.to_thread, kept.close))
-            await asyncio.to_thread(kept.start)
-            # The current parts: a reload may have replaced the first ones.
-            closing.at_the_end("threads", partial(asyncio.to_thread, gateway.heavy.close))
-            closing.at_the_end("scorer", lambda: state.gateway.planner.scorer.close())
-            closing.at_the_end("accounts", lambda: state.gateway.accounts.close())
-            closing.at_the_end("providers", lambda: state.gateway.close())
-            background = state.background
-            async with (
-                keys_kept_current(state),
-                kept_alive(kept, background, release),
-                prices_kept_current(lambda: state.settings.prices, background, new_prices),
-                hours_followed(background, current_catalogue, serve),
-                lists_followed(background, lists),
-                lengths_kept(background, kept, lambda: state.gateway.planner.learned.lengths),
-                tastes_kept_current(state),
-            ):
-                await scorer.start()
-                state.ready = True
-                yield
-                state.ready = False
-
     app = GatewayApp(
         state,
         inference.FORWARDING,
         title="p2l-router",
-        lifespan=lifespan,
+        lifespan=Lifetime(state, traces),
         redirect_slashes=False,
     )
     for module in _ENDPOINTS:

@@ -59,19 +59,7 @@ def build_upstream(
     build_transport. Raises ValueError for a key that cannot be a header, and for a proxy or
     certificates that cannot be used."""
     base_url = address_of(provider)
-    rule = address_rule(base_url, allow_private=provider.allow_private_addresses)
-    exchange = Exchange(
-        name,
-        build_transport(base_url, is_allowed=rule, environ=environ),
-        connect_timeout_s=provider.connect_timeout_s,
-        patience=Patience(
-            first_byte_s=provider.first_byte_timeout_s,
-            idle_s=provider.idle_timeout_s,
-            total_s=provider.total_timeout_s,
-        ),
-        queue_timeout_s=provider.queue_timeout_s,
-        max_concurrency=provider.max_concurrency,
-    )
+    exchange = _exchange(name, provider, base_url, environ)
     if provider.kind == "anthropic":
         known = _known(provider, facts or {})
         return anthropic.AnthropicUpstream(
@@ -102,12 +90,43 @@ def build_upstream(
         responses=provider.responses,
         auth=provider.auth,
     )
+    is_openai = profile.name in _OPENAIS
+    return _bridged(plain, base_url, api_key, models, facts, is_openai=is_openai)
+
+
+def _exchange(
+    name: str, provider: ProviderSettings, base_url: str, environ: Mapping[str, str]
+) -> Exchange:
+    rule = address_rule(base_url, allow_private=provider.allow_private_addresses)
+    return Exchange(
+        name,
+        build_transport(base_url, is_allowed=rule, environ=environ),
+        connect_timeout_s=provider.connect_timeout_s,
+        patience=Patience(
+            first_byte_s=provider.first_byte_timeout_s,
+            idle_s=provider.idle_timeout_s,
+            total_s=provider.total_timeout_s,
+        ),
+        queue_timeout_s=provider.queue_timeout_s,
+        max_concurrency=provider.max_concurrency,
+    )
+
+
+def _bridged(
+    plain: OpenAIUpstream,
+    base_url: str,
+    api_key: Secret | None,
+    models: Mapping[str, ModelSettings],
+    facts: Mapping[str, ModelFacts] | None,
+    *,
+    is_openai: bool,
+) -> Upstream:
+    """With a bridge to the Responses API, where the provider has it for any model."""
     choices = {
         model: settings.responses
         for model, settings in models.items()
         if settings.responses is not None
     }
-    is_openai = profile.name in _OPENAIS
     if not is_openai and not plain.speaks(Surface.RESPONSES) and True not in choices.values():
         return plain
     thoughts = Thoughts(base_url, api_key)
