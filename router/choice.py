@@ -106,7 +106,7 @@ def _draw_budget(
     budget, draw = request.budget_usd, request.draw_budget_usd
     if budget is None or request.budget_mode is BudgetMode.HARD:
         return None
-    if request.first_share is not None:
+    if request.has_later:
         firsts = [_first_usd(c) for c in pool]
         cheapest = min(range(len(firsts)), key=firsts.__getitem__)
         if firsts[cheapest] > budget:
@@ -208,7 +208,7 @@ def _decision(
     rate = sum(share * c.win_rate for c, share in parts)
     unpriced = any(c.expected_cost_usd is None for c, _ in parts)
     mix_usd = None if unpriced else mix.cost_usd
-    if mix_usd is not None and request.first_share is not None:
+    if mix_usd is not None and request.has_later:
         mix_usd = sum((share * _first_usd(pool[k]) for k, share in mix.parts), Decimal(0))
     return Decision(
         request=request,

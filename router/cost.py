@@ -136,20 +136,22 @@ def estimate(
     rest_usd = thousandths * shape.n * prices.output_usd_per_mtok * _NANO + prices.request_usd
     if kept_s == 0:
         return Estimate(thousandths / 1000, per_mtok * _MICRO + rest_usd)
-    per_mtok += max(0, n_input - cached_tokens) * _writing(prices, kept_s)
-    warm_usd, cached = None, prices.cached_input_usd_per_mtok
-    if cached is not None and n_input * cached < per_mtok:
-        warm_usd = n_input * cached * _MICRO + rest_usd
-    return Estimate(thousandths / 1000, per_mtok * _MICRO + rest_usd, warm_usd)
+    if prices.cache_write_usd_per_mtok is not None:
+        written = n_input - min(cached_tokens, n_input)
+        per_mtok += written * (_writing(prices, kept_s) - prices.input_usd_per_mtok)
+    cost_usd = per_mtok * _MICRO + rest_usd
+    if prices.cached_input_usd_per_mtok is None:
+        return Estimate(thousandths / 1000, cost_usd)
+    warm_usd = n_input * prices.cached_input_usd_per_mtok * _MICRO + rest_usd
+    return Estimate(thousandths / 1000, cost_usd, warm_usd if warm_usd < cost_usd else None)
 
 
 def _writing(prices: Prices, kept_s: int) -> Decimal:
-    """What a token that is written to the cache costs in USD per million, besides its price as
-    plain input."""
-    price = prices.cache_write_usd_per_mtok
-    if kept_s >= _AN_HOUR_S and prices.cache_write_1h_usd_per_mtok is not None:
-        price = prices.cache_write_1h_usd_per_mtok
-    return Decimal(0) if price is None else price - prices.input_usd_per_mtok
+    """What a token that is written to the cache costs in USD per million."""
+    price, hour = prices.cache_write_usd_per_mtok, prices.cache_write_1h_usd_per_mtok
+    if hour is not None and kept_s >= _AN_HOUR_S:
+        price = hour
+    return prices.input_usd_per_mtok if price is None else price
 
 
 def expected_cost_usd(

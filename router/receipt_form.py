@@ -160,7 +160,7 @@ def decision_json(decision: Decision) -> dict[str, Any]:
         "alternatives": _rows(decision),
         **({} if decision.request.kept is None else _kept_json(decision)),
         **({} if decision.request.held is None else {"is_held": decision.is_held}),
-        **({} if decision.request.first_share is None else _later_json(decision)),
+        **({} if not decision.request.has_later else _later_json(decision)),
     }
 
 

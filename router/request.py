@@ -13,7 +13,7 @@ from router.cost import RequestShape
 from router.objective import Objective
 from router.record import record
 
-_DIGITS: Final = 9
+_NANO: Final = Decimal("1E-9")
 
 
 class BudgetMode(StrEnum):
@@ -85,12 +85,17 @@ class RoutingRequest:
     min_gain: float = 0.0
 
     @property
+    def has_later(self) -> bool:
+        """Whether later requests of the job are expected that find something in a cache."""
+        return self.further_requests > 0.0 and len(self.caching) > 0
+
+    @property
     def first_share(self) -> Decimal | None:
-        """The share of this request among those that are expected; None where it is the only
-        one, or nothing is cached."""
-        if self.further_requests <= 0.0 or not self.caching:
+        """The share of this request among those that are expected, to a billionth; None where no
+        later one counts."""
+        if not self.has_later:
             return None
-        return Decimal(repr(round(1.0 / (1.0 + self.further_requests), _DIGITS)))
+        return Decimal(round(1e9 / (1.0 + self.further_requests))) * _NANO
 
     @property
     def most_usd(self) -> Decimal | None:
