@@ -136,15 +136,17 @@ def _board(chance: random.Random) -> RecordedBoard:
 
 def markdown(found: Comparison) -> str:
     """The table in the form of the docs."""
-    head = ("terms", "rule", "USD a job", "win rate", "changes", "in a tool loop", "from a cache",
-            "scored")  # fmt: skip
-    lines = [" | ".join(head), " | ".join(["---", "---", *["---:"] * 6])]
+    head = ("terms", "rule", "USD a job", "win rate", "single models", "changes",
+            "in a tool loop", "from a cache", "scored")  # fmt: skip
+    lines = [" | ".join(head), " | ".join(["---", "---", *["---:"] * 7])]
     for result in found.results:
         terms = result.terms
         told = result.tally.to_json(found.n_jobs, terms.budget_usd, terms.usd_per_win)
         rule = result.rule if result.model is None else f"`{result.model}` alone"
+        mix = found.mix_usd(told["win_rate"])
         cells = (
             terms.said, rule, f"{told['job_cost_usd']:.3f}", f"{told['win_rate']:.3f}",
+            "not reached" if mix is None else f"{mix:.3f}",
             str(told["changes"]), str(told["tool_loop_changes"]),
             f"{told['prefix_read']:.1%}", f"{told['scored']:.1%}",
         )  # fmt: skip

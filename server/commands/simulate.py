@@ -18,7 +18,11 @@ from server.commands.flags import (
 )
 from server.commands.outputs import print_table
 from server.commands.progress import progress_bars
-from server.commands.simulate_sessions import add_session_arguments, run_sessions
+from server.commands.simulate_sessions import (
+    add_session_arguments,
+    check_without_sessions,
+    run_sessions,
+)
 
 if TYPE_CHECKING:
     from server.offline.simulate.study import Study
@@ -68,6 +72,7 @@ def run(args: argparse.Namespace) -> int:
     """Runs the command; returns the exit status. Raises P2LError."""
     if args.sessions is not None:
         return run_sessions(args)
+    check_without_sessions(args)
     study = _study(args)
     pareto = study.pareto()
     if args.out is not None:

@@ -33,6 +33,13 @@ def add_session_arguments(parser: argparse.ArgumentParser) -> None:
                              "by commas.")  # fmt: skip
 
 
+def check_without_sessions(args: argparse.Namespace) -> None:
+    """Checks the flags of a simulation of graded answers. Raises DataError."""
+    for flag in ("budgets", "wins", "config"):
+        if getattr(args, flag):
+            raise DataError(f"--{flag} counts with --sessions only: leave it out")
+
+
 def run_sessions(args: argparse.Namespace) -> int:
     """Runs the command; returns the exit status. Raises P2LError, ConfigError."""
     from server.build import settings_from

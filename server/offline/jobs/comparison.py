@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
 
+import numpy as np
+
 from p2l_model.errors import DataError
 from server.catalogue.cards import build_catalogue
 from server.config.configured_facts import facts_of_models
@@ -16,6 +18,7 @@ from server.offline.jobs.line import JobRequest
 from server.offline.jobs.runs import Judge, PinnedRun, RoutedRun, Run, Scene, SingleRun
 from server.offline.jobs.tally import Tally
 from server.offline.jobs.turns import Conversations
+from server.offline.simulate.curves import envelope
 
 SESSIONS: Final = "sessions"
 NEVER: Final = "never changing"
@@ -54,9 +57,11 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """All results. n_jobs: the number of sessions."""
+    """All results. n_jobs: the number of sessions. singles: what each model would have made of the
+    jobs alone."""
 
     results: Sequence[Result]
+    singles: Mapping[str, Tally]
     n_jobs: int
     n_requests: int
 
@@ -66,11 +71,27 @@ class Comparison:
             "jobs": self.n_jobs,
             "requests": self.n_requests,
             "results": [self._row(result) for result in self.results],
+            "single_models": {
+                name: tally.to_json(self.n_jobs, None, None) for name, tally in self.singles.items()
+            },
         }
+
+    def mix_usd(self, win_rate: float | None) -> float | None:
+        """The cost of a job in USD if whole jobs were given to single models at random, in the
+        cheapest shares that reach this mean win rate. None where no model reaches it."""
+        tallies = [tally for tally in self.singles.values() if tally.win_rate is not None]
+        if win_rate is None or not tallies:
+            return None
+        cost, rate = envelope(
+            np.array([float(tally.cost_usd) / self.n_jobs for tally in tallies]),
+            np.array([tally.win_rate for tally in tallies], dtype=np.float64),
+        )
+        return float(np.interp(win_rate, rate, cost)) if win_rate <= rate[-1] else None
 
     def _row(self, result: Result) -> dict[str, Any]:
         terms = result.terms
         return {
+            "single_mix_job_cost_usd": self.mix_usd(result.tally.win_rate),
             "rule": result.rule,
             "model": result.model,
             "budget_usd": None if terms.budget_usd is None else float(terms.budget_usd),
@@ -105,7 +126,8 @@ async def compare(
         results += [Result(terms, rule, run.tally) for rule, run in by_rule.items()]
         best = _best(singles, terms)
         results.append(Result(terms, SINGLE, best.tally, best.model))
-    return Comparison(results, len(sessions), n_requests)
+    alone = {name: run.tally for name, run in singles.items()}
+    return Comparison(results, alone, len(sessions), n_requests)
 
 
 def scene_of(settings: Settings) -> Scene:

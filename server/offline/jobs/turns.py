@@ -23,6 +23,7 @@ _MOST: Final = 50_000
 # by so much.
 _SHORTENED: Final = 0.75
 _BYTES_PER_TOKEN: Final = 4
+_TOOL: Final = {"type": "function", "function": {"name": "work", "parameters": {}}}
 
 Place = tuple[str, int]
 
@@ -141,6 +142,10 @@ def _request(line: JobRequest, messages: list[Mapping[str, Any]]) -> TextlessReq
     body: dict[str, Any] = {"model": "p2l", "messages": list(messages)}
     if line.effort is not None:
         body["reasoning_effort"] = line.effort
+    if "tools" in line.needs:
+        body["tools"] = [_TOOL]
+    if line.cache_write_1h_tokens > 0:
+        body["cache_control"] = {"type": "ephemeral", "ttl": "1h"}
     return TextlessRequest(
         body=body,
         model="p2l",

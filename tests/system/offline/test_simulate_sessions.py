@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 from job_lines import job
 
 from server.cli import main
+from server.config.file import load_settings
+from server.offline.jobs.comparison import SESSIONS, Terms, compare
 from server.offline.jobs.line import read_jobs
 
-RECORDED = sorted((Path(__file__).parents[3] / "studies" / "jobs").glob("*.jsonl"))
+JOBS = Path(__file__).parents[3] / "studies" / "jobs"
+RECORDED = sorted(JOBS.glob("*.jsonl"))
 CONFIG = """
 providers:
   main: {kind: openai, base_url: "http://127.0.0.1:9/v1", api_key_env: NOT_SET,
@@ -74,6 +79,11 @@ def test_bad_amounts_are_told(
     assert told in capsys.readouterr().err
 
 
+def test_flags_of_sessions_do_not_count_for_scores(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["simulate", "--scores", "none.csv", "--budgets", "0.01"]) == 2
+    assert "--budgets counts with --sessions only" in capsys.readouterr().err
+
+
 def test_a_bad_line_is_named(
     command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -95,6 +105,21 @@ def test_jobs_of_real_agents_hold_no_text(path: Path) -> None:
     assert sum(one.scored for one in lines) / len(lines) < 0.15
     for word in ("sums", "mend", "look", "/tmp", "/work", "/root"):
         assert word not in path.read_text()
+
+
+def test_sessions_of_real_agents_keep_their_tool_loops() -> None:
+    settings = load_settings(JOBS / "models.yaml")
+    lines = (line for path in RECORDED for line in read_jobs(path))
+    terms = [Terms(budget_usd=Decimal("0.02")), Terms(usd_per_win=Decimal("0.2"))]
+    found = asyncio.run(compare(lines, settings, terms))
+    assert found.n_jobs == 4
+    for result in found.results:
+        told = result.tally.to_json(found.n_jobs, None, None)
+        assert told["refused"] == 0
+        if result.rule == SESSIONS:
+            assert told["tool_loop_changes"] == 0
+            assert told["scored"] < 0.15
+            assert told["prefix_read"] > 0.95
 
 
 def test_jobs_of_four_agents_are_recorded() -> None:

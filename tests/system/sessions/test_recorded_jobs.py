@@ -58,9 +58,9 @@ def a_job(client: httpx.Client, provider: FakeProvider, first: int, **headers: s
 
 
 @pytest.fixture
-def config(provider: FakeProvider, tmp_path: Path) -> Path:
+def config(provider: FakeProvider, storage_url: str, tmp_path: Path) -> Path:
     """A gateway through which three jobs have gone: one with a name, two without."""
-    more = f'storage: {{url: "sqlite:///{tmp_path}/ledger.db"}}\n'
+    more = f'storage: {{url: "{storage_url}"}}\n'
     more += "auth: {keys: [{name: canary-team, key_env: CALLER}]}\n"
     path = tmp_path / "config.yaml"
     path.write_text(config_for(provider.base_url, more))

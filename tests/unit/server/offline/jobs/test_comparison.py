@@ -105,6 +105,16 @@ def test_a_model_without_a_price_is_named() -> None:
         played([line(leaderboard=BOARD)], config=CONFIG + more)
 
 
+def test_a_rule_is_compared_with_mixes_of_single_models(jobs: Comparison) -> None:
+    cheap, dear = (jobs.singles[name] for name in ("cheap", "dear"))
+    assert cheap.win_rate is not None
+    assert dear.win_rate is not None
+    assert jobs.mix_usd(cheap.win_rate) == pytest.approx(float(cheap.cost_usd) / 20)
+    half = jobs.mix_usd((cheap.win_rate + dear.win_rate) / 2)
+    assert half == pytest.approx(float(cheap.cost_usd + dear.cost_usd) / 40)
+    assert jobs.mix_usd(0.999) is None
+
+
 def test_figures_are_told_as_shares(jobs: Comparison) -> None:
     told = jobs.to_json()
     assert (told["jobs"], told["requests"]) == (20, 200)
