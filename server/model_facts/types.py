@@ -18,6 +18,17 @@ Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 EFFORTS: Final[tuple[Effort, ...]] = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 # When a parameter is answered with a 400; "thinking" refuses nothing at an effort of `none`.
 Refused = Literal["never", "thinking", "always"]
+ThinkingUse = Literal["never", "optional", "by_default", "always", "unknown"]
+ThinkingKind = Literal["effort", "adaptive", "budget"]
+OnChatCompletions = Literal["ok", "not_with_effort", "only_at_none", "refused"]
+ForcedTools = Literal["ok", "not_when_thinking", "refused"]
+SystemLater = Literal["ok", "ignored", "refused", "unknown"]
+CapField = Literal["max_completion_tokens"]
+CacheKind = Literal["automatic", "marked", "both", "none", "unknown"]
+KeptAtOtherEffort = Literal["yes", "marker", "no"]
+ThinkingOff = Literal[
+    "none", "disabled", "between_tools", "zero_budget", "toggle", "omitted", "cannot", "unknown"
+]  # fmt: skip
 Endpoint = Literal["chat_completions", "responses", "messages", "generate_content"]
 
 
@@ -67,18 +78,9 @@ class Thinking:
     changed.
     """
 
-    use: Literal["never", "optional", "by_default", "always", "unknown"] = "unknown"
-    kinds: frozenset[Literal["effort", "adaptive", "budget"]] = frozenset()
-    off: Literal[
-        "none",
-        "disabled",
-        "between_tools",
-        "zero_budget",
-        "toggle",
-        "omitted",
-        "cannot",
-        "unknown",
-    ] = "unknown"
+    use: ThinkingUse = "unknown"
+    kinds: frozenset[ThinkingKind] = frozenset()
+    off: ThinkingOff = "unknown"
     efforts: tuple[Effort, ...] | None = None
     on_responses_only: frozenset[Effort] = frozenset()
     default_effort: Effort | None = None
@@ -121,8 +123,8 @@ class Tools:
     tools that are loaded later, and references to them, where its API has them.
     """
 
-    on_chat_completions: Literal["ok", "not_with_effort", "only_at_none", "refused"] = "ok"
-    forced: Literal["ok", "not_when_thinking", "refused"] = "ok"
+    on_chat_completions: OnChatCompletions = "ok"
+    forced: ForcedTools = "ok"
     id_pattern: str | None = None
     id_most_characters: int | None = None
     ids_unique: bool = False
@@ -174,10 +176,10 @@ class Messages:
     accepts a verbosity other than the usual one.
     """
 
-    system_later: Literal["ok", "ignored", "refused", "unknown"] = "unknown"
+    system_later: SystemLater = "unknown"
     prefill: bool = True
     user_most_characters: int | None = None
-    cap_field: Literal["max_completion_tokens"] | None = None
+    cap_field: CapField | None = None
     verbosity: bool = True
 
 
@@ -192,11 +194,11 @@ class Caching:
     changes it); no, which also stands for unknown.
     """
 
-    kind: Literal["automatic", "marked", "both", "none", "unknown"] = "unknown"
+    kind: CacheKind = "unknown"
     lifetimes_s: tuple[int, ...] = ()
     least_tokens: int | None = None
     most_marks: int | None = None
-    kept_at_other_effort: Literal["yes", "marker", "no"] = "no"
+    kept_at_other_effort: KeptAtOtherEffort = "no"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

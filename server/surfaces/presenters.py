@@ -106,52 +106,50 @@ class ChunkPresenter:
         return orjson.dumps(chunk)
 
 
-class ResponsesPresenter:
+class _TranslatingPresenter:
+    """Converts a provider's chat completions to another surface."""
+
+    def __init__(self, stream: ResponseStream | MessageEvents, cost: Costing) -> None:
+        self.ended: dict[str, Any] | None = None
+        self._stream = stream
+        self._cost = cost
+
+    def begin(self) -> Iterator[bytes]:
+        """The events before the first event of the provider's."""
+        yield from map(named_event, self._stream.begin())
+
+    def event(self, event: SseEvent) -> Iterator[bytes]:
+        """The bytes for one event of the provider's."""
+        yield from map(named_event, self._stream.chunk(_costed(event.json(), self._cost)))
+
+    def end(self) -> Iterator[bytes]:
+        """The bytes after the last event."""
+        yield from map(named_event, self._stream.end())
+
+
+class ResponsesPresenter(_TranslatingPresenter):
     """Converts a provider's chat completions to the Responses API."""
 
     def __init__(self, stream: ResponseStream, cost: Costing) -> None:
-        self.ended: dict[str, Any] | None = None
-        self._stream = stream
-        self._cost = cost
-
-    def begin(self) -> Iterator[bytes]:
-        """The events before the first event of the provider's."""
-        yield from map(named_event, self._stream.begin())
-
-    def event(self, event: SseEvent) -> Iterator[bytes]:
-        """The bytes for one event of the provider's."""
-        yield from map(named_event, self._stream.chunk(_costed(event.json(), self._cost)))
+        super().__init__(stream, cost)
+        self._responses = stream
 
     def end(self) -> Iterator[bytes]:
         """The bytes after the last event."""
-        yield from map(named_event, self._stream.end())
-        self.ended = self._stream.response
+        yield from super().end()
+        self.ended = self._responses.response
 
     def failure(self, error: Mapping[str, Any]) -> bytes:
         """The event that ends a broken stream. error: the object inside OpenAI's envelope."""
-        return named_event(self._stream.error(error["code"], error["message"]))
+        return named_event(self._responses.error(error["code"], error["message"]))
 
 
-class MessagesPresenter:
+class MessagesPresenter(_TranslatingPresenter):
     """Converts a provider's chat completions to the Messages API."""
 
     def __init__(self, stream: MessageEvents, cost: Costing, request_id: str) -> None:
-        self.ended: dict[str, Any] | None = None
-        self._stream = stream
-        self._cost = cost
+        super().__init__(stream, cost)
         self._request_id = request_id
-
-    def begin(self) -> Iterator[bytes]:
-        """The events before the first event of the provider's."""
-        yield from map(named_event, self._stream.begin())
-
-    def event(self, event: SseEvent) -> Iterator[bytes]:
-        """The bytes for one event of the provider's."""
-        yield from map(named_event, self._stream.chunk(_costed(event.json(), self._cost)))
-
-    def end(self) -> Iterator[bytes]:
-        """The bytes after the last event."""
-        yield from map(named_event, self._stream.end())
 
     def failure(self, error: Mapping[str, Any]) -> bytes:
         """The event that ends a broken stream. error: the object inside OpenAI's envelope."""

@@ -31,7 +31,7 @@ def size_of(raw: bytes, most: JsonSize) -> JsonSize:
     Raises TooManyError for the first limit that is exceeded.
     """
     n_commas = n_containers = n_keys = n_backslashes = start = 0
-    within_string = False
+    within_string = 0
     found = JsonSize(0, 0, 0, 0)
     while start < len(raw):
         end = start + PIECE_BYTES
@@ -42,10 +42,7 @@ def size_of(raw: bytes, most: JsonSize) -> JsonSize:
                 end += 1
                 piece = raw[start:end]
             n_backslashes += piece.count(b"\\")
-            piece = piece.replace(b"\\\\", b"").replace(b'\\"', b"")
-        parts = piece.split(b'"')
-        outside = b"".join(parts[within_string::2])
-        within_string ^= len(parts) % 2 == 0
+        outside, within_string = _outside_strings(piece, within_string)
         n_containers += outside.count(b"[") + outside.count(b"{")
         n_commas += outside.count(b",")
         n_keys += outside.count(b":")
@@ -59,6 +56,13 @@ def size_of(raw: bytes, most: JsonSize) -> JsonSize:
 
 def keys_of_small(raw: bytes) -> int:
     """The number of keys in a text that is read as one piece."""
-    if b"\\" in raw:
-        raw = raw.replace(b"\\\\", b"").replace(b'\\"', b"")
-    return b"".join(raw.split(b'"')[::2]).count(b":")
+    return _outside_strings(raw, 0)[0].count(b":")
+
+
+def _outside_strings(piece: bytes, within_string: int) -> tuple[bytes, int]:
+    """What of a piece stands outside of strings, and whether its end stands within one.
+    within_string: 1 where its beginning does, else 0."""
+    if b"\\" in piece:
+        piece = piece.replace(b"\\\\", b"").replace(b'\\"', b"")
+    parts = piece.split(b'"')
+    return b"".join(parts[within_string::2]), (within_string + len(parts) + 1) % 2

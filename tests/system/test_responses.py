@@ -319,7 +319,7 @@ def test_its_stream_passes_with_the_cost(sdk: OpenAI, provider: FakeProvider) ->
 
 
 def test_tools_of_the_providers_cannot_be_budgeted(sdk: OpenAI) -> None:
-    with pytest.raises(openai.BadRequestError, match="no budget can bound") as refused:
+    with pytest.raises(openai.BadRequestError, match="no budget can limit") as refused:
         sdk.responses.create(
             model="p2l",
             input="x",

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 from datetime import date
 from pathlib import Path
-from typing import Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from server.config.settings.fields import Section
-
-EffortName = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
-Refused = Literal["never", "thinking", "always"]
+from server.model_facts.types import (
+    CacheKind,
+    CapField,
+    Effort,
+    ForcedTools,
+    KeptAtOtherEffort,
+    OnChatCompletions,
+    Refused,
+    SystemLater,
+    ThinkingKind,
+    ThinkingOff,
+    ThinkingUse,
+)
 
 
 class LimitFacts(Section):
@@ -56,25 +65,13 @@ class ThinkingFacts(Section):
     thoughts once the conversation before them has changed.
     """
 
-    use: Literal["never", "optional", "by_default", "always", "unknown"] | None = None
-    kinds: frozenset[Literal["effort", "adaptive", "budget"]] | None = None
-    off: (
-        Literal[
-            "none",
-            "disabled",
-            "between_tools",
-            "zero_budget",
-            "toggle",
-            "omitted",
-            "cannot",
-            "unknown",
-        ]
-        | None
-    ) = None
-    efforts: tuple[EffortName, ...] | None = None
-    on_responses_only: frozenset[EffortName] | None = None
-    default_effort: EffortName | None = None
-    most_effort_when_off: EffortName | None = None
+    use: ThinkingUse | None = None
+    kinds: frozenset[ThinkingKind] | None = None
+    off: ThinkingOff | None = None
+    efforts: tuple[Effort, ...] | None = None
+    on_responses_only: frozenset[Effort] | None = None
+    default_effort: Effort | None = None
+    most_effort_when_off: Effort | None = None
     least_budget_tokens: PositiveInt | None = None
     most_budget_tokens: PositiveInt | None = None
     tool_turns_need_thoughts: bool | None = None
@@ -94,8 +91,8 @@ class ToolFacts(Section):
     tools that are loaded later, and references to them.
     """
 
-    on_chat_completions: Literal["ok", "not_with_effort", "only_at_none", "refused"] | None = None
-    forced: Literal["ok", "not_when_thinking", "refused"] | None = None
+    on_chat_completions: OnChatCompletions | None = None
+    forced: ForcedTools | None = None
     id_pattern: str | None = None
     id_most_characters: PositiveInt | None = None
     ids_unique: bool | None = None
@@ -135,10 +132,10 @@ class MessageFacts(Section):
     it accepts a verbosity other than the usual one.
     """
 
-    system_later: Literal["ok", "ignored", "refused", "unknown"] | None = None
+    system_later: SystemLater | None = None
     prefill: bool | None = None
     user_most_characters: PositiveInt | None = None
-    cap_field: Literal["max_completion_tokens"] | None = None
+    cap_field: CapField | None = None
     verbosity: bool | None = None
 
 
@@ -151,11 +148,11 @@ class CachingFacts(Section):
     kept_at_other_effort: whether a change of effort keeps the cache.
     """
 
-    kind: Literal["automatic", "marked", "both", "none", "unknown"] | None = None
+    kind: CacheKind | None = None
     lifetimes_s: tuple[PositiveInt, ...] | None = None
     least_tokens: PositiveInt | None = None
     most_marks: PositiveInt | None = None
-    kept_at_other_effort: Literal["yes", "marker", "no"] | None = None
+    kept_at_other_effort: KeptAtOtherEffort | None = None
 
 
 class RetirementFacts(Section):
@@ -187,7 +184,7 @@ class FactOverrides(Section):
     messages: MessageFacts = Field(default_factory=MessageFacts)
     caching: CachingFacts = Field(default_factory=CachingFacts)
     retirement: RetirementFacts | None = None
-    expected_output_tokens: dict[EffortName, PositiveInt] = Field(default_factory=dict)
+    expected_output_tokens: dict[Effort, PositiveInt] = Field(default_factory=dict)
 
 
 class FactsFile(Section):
