@@ -12,7 +12,7 @@ from p2l_model.engine.scorer import Scorer
 from router.catalog import ModelCard
 from server.accounts.budgets import Budgets
 from server.auth.authenticator import Authenticator
-from server.build import build_accounts, build_store
+from server.build import build_accounts, build_store, sessions_client
 from server.config.configured_facts import facts_of_models
 from server.config.settings import Settings
 from server.endpoints import (
@@ -35,6 +35,7 @@ from server.endpoints.application import GatewayApp
 from server.endpoints.metrics import states_of
 from server.gateway.admission import Admission
 from server.gateway.gateway import Gateway
+from server.gateway.jobs import Jobs
 from server.gateway.planner import Planner
 from server.gateway.receipts import Receipts
 from server.gateway.routed_request import Exchange
@@ -111,6 +112,13 @@ def build_gateway(
         health = Health(routing.breaker.rules, time.monotonic, entropy.random)
     else:
         admission, accounts, health = previous.admission, previous.accounts, previous.health
+    jobs = Jobs(
+        routing.sessions,
+        entropy,
+        None if previous is None else previous.planner.jobs,
+        accounts.purses,
+        redis=sessions_client(settings) if previous is None else None,
+    )
     receipts = Receipts(store, settings.scorer, keep_prompts=settings.storage.keep_prompts)
 
     def keep(exchange: Exchange) -> None:
@@ -129,7 +137,7 @@ def build_gateway(
             facts_of_models(settings),
             [name for name, provider in settings.providers.items() if provider.private],
             None if previous is None else previous.planner,
-            accounts.purses,
+            jobs,
         ),
         upstreams,
         admission=admission,
@@ -140,6 +148,9 @@ def build_gateway(
         entropy=entropy,
         keep=keep,
     )
+    if jobs.shared is not None:
+        rekey = gateway.planner.learned.rekey
+        jobs.shared.follow(lambda: scorer.models, rekey, routing.sessions.ttl_s)
     # Last, so that a gateway that cannot be built leaves the previous one unchanged.
     admission.follow(settings.limits)
     if previous is not None:

@@ -40,6 +40,7 @@ from server.storage.store import Store
 from server.upstream.base import Upstream
 
 if TYPE_CHECKING:
+    from server.accounts.redis_client import RedisClient
     from server.model_facts import ModelFacts
     from server.scoring.client.knowledge import Knowledge
 
@@ -222,6 +223,18 @@ def _counting(settings: Settings, store: Store, pacer: Pacer) -> tuple[Windows, 
 
     client = RedisClient(url, settings.redis.prefix)
     return RedisWindows(client, store, pacer), RedisRates(client)
+
+
+def sessions_client(settings: Settings) -> RedisClient | None:
+    """The connection over which several processes share sessions; None: this process has its own.
+    Raises ConfigError."""
+    url = redis_url(settings.redis)
+    if url is None:
+        return None
+    from server.accounts.redis_client import RedisClient
+    from server.gateway.shared_sessions import TIMEOUT_S
+
+    return RedisClient(url, settings.redis.prefix, TIMEOUT_S)
 
 
 def redis_url(redis: RedisSettings, environ: Mapping[str, str] = os.environ) -> str | None:

@@ -8,6 +8,7 @@ import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
@@ -32,6 +33,8 @@ _GIVEN_S: Final = 7 * 86_400
 # The more of the money is spent, the more a win must be worth. Once half of it is spent, a request
 # that takes one hundredth of the budget must gain this many hundredths of a win.
 _PRICE: Final = 4.0
+# The seconds after which the key of hashes is asked for again, where that has failed.
+_RETRY_S: Final = 2.0
 
 
 @dataclass(slots=True)
@@ -65,7 +68,13 @@ class Purses:
         self._key: bytes | None = None
         self.known: OrderedDict[str, _Known] = OrderedDict()
         self._loading = asyncio.Lock()
+        self._retry_at_s = 0.0
         windows.on_session = self.settled
+
+    async def prepare(self) -> None:
+        """Reads now what the first session would have to wait for, if it can be read."""
+        with suppress(OverloadedError):
+            await self._load(Caller(""), None)
 
     def limit(self, caller: Caller, given_usd: Decimal | None) -> Decimal | None:
         """The budget in USD of a session of the caller; None: no limit."""
@@ -130,6 +139,10 @@ class Purses:
             if self._key is not None:
                 return True
             try:
+                if self._clock() < self._retry_at_s:
+                    # Otherwise each request would wait until it is known that this fails.
+                    raise StorageError("failed just now")
+                self._retry_at_s = self._clock() + _RETRY_S
                 own = await asyncio.to_thread(session_key, self._store.database)
                 shared = await self._windows.agreed(SESSION_KEY, own)
                 since_us = micros(self._clock() - _GIVEN_S)

@@ -21,8 +21,9 @@ class RedisClient:
     """A connection to Redis. prefix: of every key. All keys have one hash tag, so that a cluster
     keeps them together."""
 
-    def __init__(self, url: str, prefix: str) -> None:
-        """Does not connect. Raises ConfigError where the URL or the library cannot be used."""
+    def __init__(self, url: str, prefix: str, timeout_s: float = _TIMEOUT_S) -> None:
+        """Does not connect. timeout_s: how long a call waits for Redis. Raises ConfigError where
+        the URL or the library cannot be used."""
         try:
             from redis.asyncio import BlockingConnectionPool, Redis
             from redis.backoff import NoBackoff
@@ -35,9 +36,9 @@ class RedisClient:
             pool = BlockingConnectionPool.from_url(
                 url,
                 max_connections=_CONNECTIONS,
-                timeout=_TIMEOUT_S,
-                socket_timeout=_TIMEOUT_S,
-                socket_connect_timeout=_TIMEOUT_S,
+                timeout=timeout_s,
+                socket_timeout=timeout_s,
+                socket_connect_timeout=timeout_s,
                 # Tokens that are taken twice would count twice.
                 retry=Retry(NoBackoff(), 0),
             )

@@ -70,6 +70,18 @@ def states_of(state: State) -> Iterator[Metric]:
         "Records that the database refused: this spend is missing in the ledger.",
         [((), state.store.n_rejected)],
     )
+    shared = gateway.planner.jobs.shared
+    if shared is not None:
+        yield gauge(
+            "shared_sessions_up",
+            "0: Redis cannot be reached, and this process knows its own sessions only.",
+            [((), shared.is_up)],
+        )
+        yield total(
+            "shared_sessions_failures",
+            "Attempts to reach Redis for sessions that failed.",
+            [((), shared.failures)],
+        )
     yield from _jobs(state)
 
 

@@ -28,7 +28,7 @@ async def route(request: Request, caller: CallerDep, state: StateDep) -> Respons
     with await gateway.admit(caller):
         parse = partial(parse_chat_request, default_model="p2l")
         chat, options, large = await read_request(request, state, parse)
-        plan = await gateway.planner.plan(chat, options, caller, is_large=large)
+        plan = await gateway.planner.plan(chat, options, caller, is_large=large, is_dry=True)
         leaderboard, score_ms = await gateway.planner.leaderboard(plan)
     exchange = gateway.route(plan, leaderboard, score_ms)
     gateway.keep(exchange)
@@ -43,7 +43,7 @@ async def leaderboard(request: Request, caller: CallerDep, state: StateDep) -> R
     planner = gateway.planner
     with await gateway.admit(caller):
         chat, options, large = await read_request(request, state, _as_chat)
-        plan = await planner.plan(chat, options, caller, is_large=large)
+        plan = await planner.plan(chat, options, caller, is_large=large, is_dry=True)
         board, _ = await planner.leaderboard(plan)
     decision = _decision(gateway, plan, board)
     rows = () if decision is None else decision.alternatives

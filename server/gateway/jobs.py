@@ -14,11 +14,13 @@ from p2l_model.types import PromptLeaderboard
 from router.account import lowered
 from router.request import BudgetMode
 from server.accounts.purses import Purses
+from server.accounts.redis_client import RedisClient
 from server.auth.authenticator import Caller
 from server.config.settings.routing import SessionSettings
 from server.gateway.plan import Plan
 from server.gateway.prompt_cache import Prefixes
 from server.gateway.routed_request import Exchange
+from server.gateway.shared_sessions import SharedSessions
 from server.ledger.purse import Purse
 from server.process.heavy import Heavy
 from server.sessions.job_lengths import JobLengths
@@ -54,7 +56,8 @@ class Calling(Protocol):
 
 class Jobs:
     """The sessions of the gateway. rules: as configured; previous: the object whose sessions are
-    continued. purses: the money of sessions. clock: monotonic seconds."""
+    continued. purses: the money of sessions. clock: monotonic seconds. redis: where several
+    processes share the sessions; that of `previous` stays."""
 
     def __init__(
         self,
@@ -63,6 +66,7 @@ class Jobs:
         previous: Jobs | None = None,
         purses: Purses | None = None,
         clock: Callable[[], float] = time.monotonic,
+        redis: RedisClient | None = None,
     ) -> None:
         self.is_on = rules.enabled
         self._rules = rules
@@ -71,6 +75,9 @@ class Jobs:
         self._sessions: Sessions = Sessions(entropy) if previous is None else previous._sessions
         self._lengths: JobLengths = JobLengths() if previous is None else previous._lengths
         self._accounts: KeyAccounts = KeyAccounts() if previous is None else previous._accounts
+        self.shared: SharedSessions | None = None if previous is None else previous.shared
+        if previous is None and redis is not None:
+            self.shared = SharedSessions(redis, self._sessions, clock)
 
     def visit(
         self,
@@ -106,11 +113,12 @@ class Jobs:
         tell: Callable[[str, Mapping[str, Any]], Prefixes],
         heavy: Heavy | None,
         is_routed: bool,
+        is_dry: bool = False,
     ) -> tuple[Prefixes | None, Visit | None, Purse | None]:
         """Returns the hashes of the conversation, its session and the session's money. tell:
         computes the hashes of a caller's body. heavy: its threads are used for a large body. A
         model that is asked for by name has a session only where its money counts and nothing else
-        names it. Raises OverloadedError."""
+        names it. is_dry: the request is not sent, and opens no session. Raises OverloadedError."""
         name, purses, given_usd = options.session, self._purses, options.session_budget_usd
         is_wanted = self.is_on and (
             is_routed
@@ -125,6 +133,10 @@ class Jobs:
         elif is_wanted:
             prefixes = tell(caller.name, body)
             visit = self.visit(caller.name, name, request, body, prefixes.messages)
+        if visit is not None and prefixes is not None and self.shared is not None:
+            again = partial(self.visit, caller.name, name, request, body, prefixes.messages)
+            if await self._was_missing(visit, request, body, prefixes, is_dry=is_dry):
+                visit = again() if heavy is None else await heavy.run(again)
         own_usd = caller.limits.session_budget_usd if given_usd is None else given_usd
         # most requests have no session's money: nothing more is called for them
         if purses is None or (
@@ -133,6 +145,22 @@ class Jobs:
             return prefixes, visit, None
         seed = None if visit is None else visit.session.seed
         return prefixes, visit, await purses.of(caller, name, seed, given_usd)
+
+    async def _was_missing(
+        self,
+        visit: Visit,
+        request: GatewayRequest,
+        body: Mapping[str, Any],
+        prefixes: Prefixes,
+        *,
+        is_dry: bool,
+    ) -> bool:
+        """Whether another process has told something about the request that was not known here."""
+        follows = None if request.turn is None else request.turn.previous_id
+        missing = self._sessions.missing(visit, body["messages"], prefixes.messages, follows)
+        if missing is None or self.shared is None:
+            return False
+        return await self.shared.find(missing, None if is_dry else visit.session)
 
     def terms(
         self,

@@ -89,6 +89,10 @@ class Learned:
             return {}
         return {card.name: other[card.provider] for card in cards if card.provider in other}
 
+    def rekey(self, key: bytes) -> None:
+        """Uses another key for the hashes of conversations, see PromptCaches."""
+        self._caches.rekey(key)
+
     def cached_tokens(
         self,
         caller: str,

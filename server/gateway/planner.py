@@ -19,7 +19,6 @@ from router.constraints import Constraints
 from router.cost import RequestShape
 from router.objective import is_known
 from router.pacing import combined_usd_per_win
-from server.accounts.purses import Purses
 from server.adapting.alike import alike
 from server.auth.authenticator import Caller
 from server.config.aliases import Aliases
@@ -69,7 +68,7 @@ class Planner:
     names, and patterns of names, for models and profiles. worth: what a win is worth to a caller,
     given what is configured and what is left of its budgets. facts: what is known about each model,
     by catalogue name. private: names of the providers marked private. previous: the planner that
-    this one replaces, whose learnt state it takes over. purses: the money of sessions."""
+    this one replaces, whose learnt state it takes over. jobs: the sessions, by default new ones."""
 
     def __init__(
         self,
@@ -83,7 +82,7 @@ class Planner:
         facts: Mapping[str, ModelFacts] | None = None,
         private: Collection[str] = (),
         previous: Planner | None = None,
-        purses: Purses | None = None,
+        jobs: Jobs | None = None,
     ) -> None:
         self.catalogue: Mapping[str, ModelCard] = {}
         self.caching: CacheRules = CacheRules()
@@ -105,9 +104,7 @@ class Planner:
         self.heavy: Heavy = Heavy() if previous is None else previous.heavy
         self.learned: Learned = Learned() if previous is None else previous.learned
         self.tastes: Tastes = Tastes() if previous is None else previous.tastes
-        self.jobs: Jobs = Jobs(
-            routing.sessions, self._entropy, None if previous is None else previous.jobs, purses
-        )
+        self.jobs: Jobs = Jobs(routing.sessions, self._entropy) if jobs is None else jobs
         self._worth = worth
 
     def serve(
@@ -142,14 +139,16 @@ class Planner:
         caller: Caller,
         *,
         is_large: bool = False,
+        is_dry: bool = False,
     ) -> Plan:
-        """Plans a request. is_large: its body must not be processed on the event loop. Raises
-        NotFoundError for an unknown model, InvalidRequestError for bad options."""
+        """Plans a request. is_large: its body must not be processed on the event loop. is_dry: it
+        is not sent. Raises NotFoundError for an unknown model, InvalidRequestError for bad
+        options."""
         if self.scorer.models != self._columns:
             self._place()
         routing, cards = self._routing, self._cards
         asked = asked_of(request, options, caller, self._aliases, routing, self.catalogue, cards)
-        found = await self._found(asked, is_large=is_large)
+        found = await self._found(asked, is_large=is_large, is_dry=is_dry)
         shape = await self._shape(request, found.fits, found.counted)
         effort = effort_asked(request.native or request.body)
         visit = None if asked.direct else found.visit
@@ -179,13 +178,14 @@ class Planner:
             purse=found.purse,
         )
 
-    async def _found(self, asked: Asked, *, is_large: bool) -> Found:
+    async def _found(self, asked: Asked, *, is_large: bool, is_dry: bool) -> Found:
         request, caller = asked.request, asked.caller
         prefixes, visit, purse = await self.jobs.found(
             *(request, asked.body, asked.options, caller),
             tell=self.learned.prefixes,
             heavy=self.heavy if is_large else None,
             is_routed=asked.direct is None,
+            is_dry=is_dry,
         )
         has_purse = purse is not None and purse.spec is not None
         in_window = self._has_windows or caller.limits.budget_usd is not None or has_purse

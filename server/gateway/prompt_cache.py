@@ -139,6 +139,13 @@ class PromptCaches:
         has_tools = body.get("tools") is not None or body.get("functions") is not None
         return Prefixes(prefixes, self._hash_of_tools(body) if has_tools else b"")
 
+    def rekey(self, key: bytes) -> None:
+        """Uses another key for hashes, on which several processes have agreed. What was recognised
+        by hashes with the old key is forgotten."""
+        if key != self._key:
+            self._key = key
+            self._held.clear()
+
     def _hash_of_tools(self, body: Mapping[str, Any]) -> bytes:
         said = orjson.dumps([body.get("tools"), body.get("functions")])
         return hashlib.blake2b(said, key=self._key, digest_size=16).digest()

@@ -42,6 +42,17 @@ def has_answer(messages: Sequence[Mapping[str, Any]]) -> bool:
     return any(message["role"] == "assistant" for message in messages)
 
 
+def before_answer(messages: Sequence[Mapping[str, Any]]) -> int:
+    """The number of messages before the last answer; 0 where there is none. Some clients write one
+    answer as several messages."""
+    end = len(messages)
+    while end > 0 and messages[end - 1]["role"] != "assistant":
+        end -= 1
+    while end > 0 and messages[end - 1]["role"] == "assistant":
+        end -= 1
+    return end
+
+
 def _has_words(content: object) -> bool:
     if isinstance(content, str):
         texts = [content]

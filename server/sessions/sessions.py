@@ -10,13 +10,14 @@ import hashlib
 import random
 import secrets
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final, NamedTuple, TypeVar
+from weakref import WeakValueDictionary
 
 from p2l_model.types import PromptLeaderboard
-from server.sessions.results import Results, has_answer, results_at_end
+from server.sessions.results import Results, before_answer, has_answer, results_at_end
 
 # The number of sessions, and of requests that later ones may continue. At this limit, all of them
 # take about 70 MB.
@@ -26,6 +27,10 @@ _CALLS_EACH: Final = 2
 _BOARDS_EACH: Final = 0.2
 # A shorter hash could collide by chance.
 _HASH_BYTES: Final = 16
+# Of a request, other processes are asked for this many of its latest results, and for this many of
+# the longest prefixes that an earlier request can have had.
+_LINKS_ASKED: Final = 8
+_PREFIXES_ASKED: Final = 8
 
 T = TypeVar("T")
 
@@ -40,7 +45,7 @@ class Task:
     is_held: bool = False
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class Session:
     """One job. seed: that of the draw which decides all its requests. order: the models in the
     order in which they were first drawn from, see RoutingRequest. used_s: when it was last used.
@@ -61,7 +66,8 @@ class Branch:
     """The state of a session at one request. model: the catalogue name of the model that answered
     it. budget_usd: the budget within which it was chosen, None without one. task: None where the
     answer has called no tool. number: which branch of its session it is. is_continued: whether a
-    later request has continued it: a second one begins a branch of its own."""
+    later request has continued it: a second one begins a branch of its own. mark: a number that no
+    other branch of any process has, where sessions are shared."""
 
     session: Session
     model: str
@@ -69,6 +75,7 @@ class Branch:
     task: Task | None = None
     number: int = 0
     is_continued: bool = False
+    mark: int = 0
 
 
 @dataclass(slots=True, eq=False)
@@ -108,7 +115,7 @@ class Visit:
         return None if task is None or task.board is None else task
 
 
-class _Made(NamedTuple):
+class Made(NamedTuple):
     """The answer that made a call. is_unsure: whether another answer has made a call with the same
     id."""
 
@@ -116,17 +123,36 @@ class _Made(NamedTuple):
     is_unsure: bool
 
 
+class Missing(NamedTuple):
+    """What this process does not know of a request, as keys of its tables; other processes may.
+    name: of the session. links: of the answers that it continues. prefixes: of its conversation,
+    the longest first."""
+
+    name: bytes | None
+    links: tuple[bytes, ...]
+    prefixes: tuple[bytes, ...]
+
+
+# What a key leads to: that of a name, of a conversation, or of a call or an answer.
+Changed = Session | Branch | Made
+# Receives a key and what it leads to now, in any thread.
+OnChange = Callable[[bytes, Changed], None]
+
+
 class Sessions:
     """The sessions of one process; they outlive a reload. entropy: the source of the seeds. most:
-    see MOST_KEPT."""
+    see MOST_KEPT. on_change: set where other processes are told of what changes."""
 
     def __init__(self, entropy: random.Random, most: int = MOST_KEPT) -> None:
         self._entropy = entropy
         self._key = secrets.token_bytes(32)
         self._most = most
+        self.on_change: OnChange | None = None
+        # All sessions in use, by their seeds, where they are shared.
+        self._by_seed: WeakValueDictionary[int, Session] = WeakValueDictionary()
         self._named: OrderedDict[bytes, Session] = OrderedDict()
         self._branches: OrderedDict[bytes, Branch] = OrderedDict()
-        self._calls: OrderedDict[bytes, _Made] = OrderedDict()
+        self._calls: OrderedDict[bytes, Made] = OrderedDict()
         self._tasks: deque[Task] = deque()
 
     def visit(
@@ -177,6 +203,8 @@ class Sessions:
                 visit.session, visit.is_new, joins = met, False, True
             _put(self._named, visit.name, visit.session, self._most)
         visit.session.used_s = now_s
+        if self.on_change is not None:
+            self._by_seed[visit.session.seed] = visit.session
         return joins
 
     def drawn(self, visit: Visit, models: Iterable[str]) -> None:
@@ -185,6 +213,8 @@ class Sessions:
         for name in models:
             if name not in visit.session.order:
                 visit.session.order += (name,)
+        if self.on_change is not None and visit.name is not None:
+            self.on_change(visit.name, visit.session)
 
     def answered(
         self,
@@ -205,6 +235,9 @@ class Sessions:
         visit.number = branch.number
         if visit.whole is not None:
             _put(self._branches, visit.whole, branch, self._most)
+        if self.on_change is not None:
+            branch.mark = self._entropy.getrandbits(63)
+            self._tell(visit, branch)
         if answer is not None:
             self._link(self._hash(visit.caller, "answer", answer), branch)
         return branch
@@ -215,7 +248,74 @@ class Sessions:
         if branch.task is None and visit.task is not None:
             branch.task = visit.task
             self._hold(visit.task)
+            if self.on_change is not None:
+                self._tell(visit, branch)
         self._link(self._hash(visit.caller, "call", call), branch)
+
+    def missing(
+        self,
+        visit: Visit,
+        messages: Sequence[Mapping[str, Any]],
+        prefixes: Sequence[bytes],
+        follows: str | None = None,
+    ) -> Missing | None:
+        """What other processes may know of a request, see `visit`; None where this one knows all
+        that there can be."""
+        calls = () if visit.results is None else visit.results.calls[:_LINKS_ASKED]
+        links = [self._hash(visit.caller, "call", call) for call in calls]
+        if follows is not None:
+            links.append(self._hash(visit.caller, "answer", follows))
+        made = (self._calls.get(link) for link in links)
+        is_known = visit.branch is not None and any(m and not m.is_unsure for m in made)
+        asked: tuple[bytes, ...] = ()
+        if not is_known:
+            end = before_answer(messages)
+            begun = list(prefixes[max(0, end - _PREFIXES_ASKED) : end])
+            is_known = bool(begun) and visit.branch is not None and begun[-1] in self._branches
+            asked = () if is_known else tuple(reversed(begun))
+        name = visit.name if visit.is_new else None
+        found = Missing(name, () if is_known else tuple(links), asked)
+        return found if name is not None or found.links or asked else None
+
+    def known(self, session: Session) -> Session:
+        """The session of this process that is the same as one of another process, which is taken
+        in where there is none yet."""
+        own = self._by_seed.setdefault(session.seed, session)
+        own.used_s = max(own.used_s, session.used_s)
+        own.n_branches = max(own.n_branches, session.n_branches)
+        own.n_requests = max(own.n_requests, session.n_requests)
+        if own.budget_share is None:
+            own.budget_share = session.budget_share
+        own.order += tuple(name for name in session.order if name not in own.order)
+        return own
+
+    def take_session(self, name: bytes, session: Session) -> None:
+        """Takes in what another process knows: the session of a name."""
+        _put(self._named, name, session, self._most)
+
+    def take_link(self, link: bytes, made: Made) -> None:
+        """Takes in what another process knows: the answer that made a call, or has a name."""
+        _put(self._calls, link, made, self._most * _CALLS_EACH)
+
+    def take_prefix(self, prefix: bytes, branch: Branch) -> None:
+        """Takes in what another process knows: the request that a conversation continues."""
+        _put(self._branches, prefix, branch, self._most)
+
+    def rekey(self, key: bytes) -> None:
+        """Uses another key for hashes, on which processes have agreed. What was recognised by
+        hashes with the old key is forgotten."""
+        if key != self._key:
+            self._key = key
+            for table in (self._named, self._branches, self._calls):
+                table.clear()
+
+    def _tell(self, visit: Visit, branch: Branch) -> None:
+        if self.on_change is None:
+            return
+        if visit.name is not None:
+            self.on_change(visit.name, visit.session)
+        if visit.whole is not None:
+            self.on_change(visit.whole, branch)
 
     def _number(self, visit: Visit) -> int:
         """Which branch of its session a request is: that of the request that it continues, or a
@@ -238,7 +338,10 @@ class Sessions:
     def _link(self, key: bytes, branch: Branch) -> None:
         known = self._calls.get(key)
         unsure = known is not None and (known.is_unsure or known.branch is not branch)
-        _put(self._calls, key, _Made(branch, unsure), self._most * _CALLS_EACH)
+        made = Made(branch, unsure)
+        _put(self._calls, key, made, self._most * _CALLS_EACH)
+        if self.on_change is not None:
+            self.on_change(key, made)
 
     def _linked(
         self,

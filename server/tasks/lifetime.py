@@ -17,6 +17,7 @@ from server.catalogue.provider_lists import ModelLists, lists_followed
 from server.config.configured_facts import facts_of_models
 from server.config.settings import Settings
 from server.gateway.output_lengths import lengths_kept
+from server.gateway.shared_sessions import sessions_shared
 from server.process.closing import Closing
 from server.state import State
 from server.storage.housekeeping import kept_alive
@@ -35,6 +36,7 @@ class Lifetime:
         self._traces = traces
         self._heavy = state.gateway.heavy
         self._scorer = state.gateway.planner.scorer
+        self._shared = state.gateway.planner.jobs.shared
 
     @asynccontextmanager
     async def __call__(self, _: FastAPI) -> AsyncIterator[None]:
@@ -69,6 +71,7 @@ class Lifetime:
             lists_followed(background, lists),
             lengths_kept(background, state.store, lambda: state.gateway.planner.learned.lengths),
             tastes_kept_current(state),
+            sessions_shared(self._shared, state.store, state.gateway.accounts.purses),
         ):
             yield
 

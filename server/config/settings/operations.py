@@ -61,11 +61,11 @@ class StorageSettings(Section):
 
 
 class RedisSettings(Section):
-    """Windows and rates that several gateways share.
+    """Windows, rates and sessions that several gateways share.
 
     url: the URL of the Redis server. url_env: the variable that holds the URL, for a URL that
-    contains a password. prefix: the prefix of all keys; gateways that share a budget need the same
-    prefix.
+    contains a password. prefix: the prefix of all keys; gateways that share budgets and sessions
+    need the same prefix.
     """
 
     url: str | None = None

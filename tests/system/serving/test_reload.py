@@ -449,9 +449,9 @@ async def test_what_was_learnt_is_kept(
 
 
 async def test_sessions_go_on(
-    provider: FakeProvider, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    provider: FakeProvider, tmp_path: Path, caplog: pytest.LogCaptureFixture, counting: str
 ) -> None:
-    async with running(provider, tmp_path, caplog) as gateway:
+    async with running(provider, tmp_path, caplog, counting) as gateway:
         kept = []
         for change in ({}, {"routing.retries": 3}, {"routing.sessions.ttl_s": 60}):
             await gateway.reload(change)
