@@ -393,6 +393,8 @@ def test_each_field_has_its_fate(
     if fate == "refused":
         assert bridged.status_code == 400
         assert bridged.json()["error"]["param"] == name
+        native = httpx.post(url, json=body | {"model": "native"}, trust_env=False)
+        assert native.json() == bridged.json()
         return
     if fate == NATIVE_ONLY:
         assert bridged.status_code == 400
@@ -411,6 +413,19 @@ def test_each_field_has_its_fate(
         native = httpx.post(url, json=body | {"model": "native"}, trust_env=False)
         assert native.status_code == 200, native.text
         assert name == "model" or last(provider)[name] == value
+
+
+@pytest.mark.parametrize("model", ["p2l", "native"])
+def test_a_conversation_of_a_provider_is_refused_with_what_to_do(
+    rig: tuple[FakeProvider, FakeAnthropic, str], model: str
+) -> None:
+    body = {"model": model, "input": "x", "conversation": {"id": "conv_1"}}
+    refused = httpx.post(f"{rig[2]}/v1/responses", json=body, trust_env=False)
+    assert refused.status_code == 400
+    for way in ("as input", "previous_response_id", "X-Session-Id"):
+        assert way in refused.json()["error"]["message"]
+    body["conversation"] = None
+    assert httpx.post(f"{rig[2]}/v1/responses", json=body, trust_env=False).status_code == 200
 
 
 @pytest.mark.parametrize(

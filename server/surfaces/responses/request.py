@@ -50,7 +50,10 @@ _OTHERWISE: Final = frozenset(
 REFUSED: Final[Mapping[str, str]] = {
     "background": "responses are not made in the background. Leave it out",
     "background_options": "responses are not made in the background. Leave it out",
-    "conversation": "conversations are not stored. Send the items as input",
+    # At the provider it could be another key's, and would bring an input of unknown length.
+    "conversation": "conversations that a provider stores cannot be continued here. Send the items "
+    "as input, or continue an earlier response with previous_response_id (storage.keep_responses); "
+    "X-Session-Id names a session",
 }
 # Values that mean the same here as leaving the field out.
 _NEUTRAL: Final[Mapping[str, tuple[object, ...]]] = {
