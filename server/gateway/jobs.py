@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from p2l_model.types import PromptLeaderboard
 from router.account import lowered
+from router.decision import Decision
 from router.request import BudgetMode
 from server.accounts.purses import Purses
 from server.accounts.redis_client import RedisClient
@@ -258,14 +259,20 @@ class Jobs:
         kept_as = None if request.turn is None else request.turn.kept_as
         decision = exchange.decision
         branch = self._sessions.answered(visit, decision.model, kept_as, decision.budget_usd)
-        cost_usd = decision.expected_cost_usd
-        if (
-            visit.budget_share is not None
-            and decision.budget_usd is not None
-            and cost_usd is not None
-        ):
-            self._accounts.book(visit.caller, decision.budget_usd, cost_usd)
+        self._book(visit, decision)
         entry.on_call = partial(self._sessions.called, visit, branch)
+
+    def _book(self, visit: Visit, decision: Decision) -> None:
+        """Books a request in its caller's account, where it has a draw of its session's within a
+        budget."""
+        if visit.budget_share is None or decision.budget_usd is None:
+            return
+        cost_usd = decision.expected_cost_usd
+        if visit.is_new:
+            # The draw itself is right in the mean, whatever follows: only what follows may not be.
+            cost_usd = decision.mix_expected_cost_usd
+        if cost_usd is not None:
+            self._accounts.book(visit.caller, decision.budget_usd, cost_usd)
 
 
 def _lowered(budget_usd: Decimal, share: float) -> Decimal | None:

@@ -25,8 +25,8 @@ class KeyAccounts:
         return 1.0 if account is None else budget_share(account)
 
     def book(self, caller: str, budget_usd: Decimal, cost_usd: Decimal) -> None:
-        """Records a request. budget_usd: what it was granted; cost_usd: the expected cost of the
-        model that answered."""
+        """Records a request. budget_usd: what it was granted; cost_usd: the expected cost of what
+        was chosen."""
         account = self._accounts.get(caller, Account())
         self._accounts[caller] = booked(account, budget_usd, cost_usd)
         self._accounts.move_to_end(caller)

@@ -4,7 +4,7 @@ provider: each answer is there at once, and has the length that was expected."""
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -37,9 +37,10 @@ def card(name: str, usd: int, **prices: Decimal) -> ModelCard:
 
 
 class _Answer:
-    """An answer that calls no tool."""
+    """An answer, and who is told of its calls."""
 
-    on_call = None
+    def __init__(self) -> None:
+        self.on_call: Callable[[str], None] | None = None
 
 
 class Spent(NamedTuple):
@@ -86,9 +87,11 @@ class PlayedJobs:
         caller: str = "me",
         *,
         answered: bool = True,
+        call: str | None = None,
         **options: Any,
     ) -> Exchange:
-        """Decides a request. answered: whether it is also answered, as a real one."""
+        """Decides a request. answered: whether it is also answered, as a real one. call: the id of
+        the call that its answer makes."""
         request = parse_chat_request({"model": "p2l", "messages": list(messages)})
         plan = await self.planner.plan(request, RoutingOptions(**options), Caller(caller))
         board, score_ms = await self.planner.leaderboard(plan)
@@ -97,7 +100,10 @@ class PlayedJobs:
         self.planner.jobs.enter(plan)
         exchange = self.gateway.route(plan, board, score_ms)
         self.planner.jobs.decided(exchange)
-        self.planner.jobs.answered(exchange, request, _Answer())  # type: ignore[arg-type]
+        answer = _Answer()
+        self.planner.jobs.answered(exchange, request, answer)  # type: ignore[arg-type]
+        if call is not None and answer.on_call is not None:
+            answer.on_call(call)
         read = exchange.decision.request.cached_tokens.get(exchange.decision.model, 0)
         tokens = plan.routing.shape.input_tokens
         usage = Usage(prompt_tokens=tokens, completion_tokens=0, cached_tokens=min(read, tokens))

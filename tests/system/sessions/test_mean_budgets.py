@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
+from typing import Any
 
 import numpy as np
 import pytest
@@ -122,6 +123,53 @@ async def test_slack_budgets_and_single_requests_are_as_they_were() -> None:
     alone = await played.ask(QUESTION, budget_usd=BUDGET)
     assert alone.decision.mix["dear"] == pytest.approx(1 / 3, abs=0.01)
     assert said(alone) == "new"
+
+
+async def test_single_requests_never_overdraw_by_chance() -> None:
+    """The mix of each is the optimum of its budget, however the draws before it went."""
+    played = PlayedJobs(CARDS, COEFFICIENTS)
+    models = set()
+    for k in range(1_000):
+        alone = await played.ask(QUESTION, session=f"job {k}", budget_usd=BUDGET)
+        assert alone.decision.request.draw_budget_usd is None
+        assert alone.decision.mix_expected_cost_usd == pytest.approx(BUDGET)
+        models.add(alone.decision.model)
+    assert len(models) == 2
+
+
+async def test_a_tool_loop_is_not_left_whatever_moves() -> None:
+    """Mixed models under a budget, while caches come and go and the account moves."""
+    chance = random.Random(9)
+    cards = (
+        card("cheap", 1, cached_input_usd_per_mtok=Decimal("0.1")),
+        card("dear", 10, cached_input_usd_per_mtok=Decimal(1)),
+    )
+    played = PlayedJobs(cards, COEFFICIENTS)
+    models: set[str] = set()
+    for job in range(150):
+        messages = [{"role": "user", "content": f"{job} " + "word " * chance.choice([10, 4_000])}]
+        before, budget = None, Decimal(chance.choice(["0.0085", "0.012"]))
+        for step in range(12):
+            call = f"call {job} {step}"
+            exchange = await played.ask(
+                messages, session=f"job {job}", call=call, budget_usd=budget
+            )
+            assert before in (None, exchange.decision.model)
+            assert said(exchange) == ("new" if before is None else "tool_loop")
+            before = exchange.decision.model
+            played.now_s += chance.choice([1.0, 400.0])
+            messages = [*messages, *results_of(call, "found " * chance.choice([1, 200]))]
+        models.add(before)
+    assert models == {"cheap", "dear"}
+
+
+def results_of(call: str, text: str) -> list[dict[str, Any]]:
+    function = {"name": "look", "arguments": "{}"}
+    asked = [{"id": call, "type": "function", "function": function}]
+    return [
+        {"role": "assistant", "content": None, "tool_calls": asked},
+        {"role": "tool", "tool_call_id": call, "content": text},
+    ]
 
 
 async def test_requests_that_come_at_once_share_the_budget_of_their_session() -> None:

@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 from p2l_model.types import PreferenceFamily, PromptLeaderboard
 from router.catalog import ModelCard, Prices
 from router.choice import BudgetMode, Decision, RoutingRequest, decide
+from router.constraints import Constraints, FurtherBudget
 from router.cost import RequestShape, actual_cost_usd
 from router.cost import Usage as Tokens
+from router.cvxpy_lp import GeneralLp
 from router.errors import BudgetInfeasibleError
 from router.objective import Objective
 
@@ -46,6 +48,7 @@ def decided(
     cards: tuple[ModelCard, ...] = (card("a", 10), card("b", 10)),
     variance: list[float] | None = None,
     draw: float = 0.5,
+    lane: GeneralLp | None = None,
     **asked: Any,
 ) -> Decision:
     """a, b: coefficients, against an opponent at 0."""
@@ -61,7 +64,7 @@ def decided(
         def random(self) -> float:
             return draw
 
-    return decide(board, cards, request, Draw())
+    return decide(board, cards, request, Draw(), lane)
 
 
 def costs_of(decision: Decision, model: str) -> tuple[Decimal | None, ...]:
@@ -253,3 +256,19 @@ def test_a_lowered_budget_lowers_the_draw_and_refuses_nothing() -> None:
     hard = replace(request, budget_mode=BudgetMode.HARD, budget_usd=Decimal(1))
     board = PromptLeaderboard(PreferenceFamily.BT, ("a", "b", "z"), np.array([1.0, 0.0, 0.0]))
     assert decide(board, cards, hard, random.Random(1)).model == "a"
+
+
+def test_constraints_count_with_the_mean_and_are_not_broken_by_a_lowered_budget() -> None:
+    cards = (card("a", 10), card("b", 1))
+    rows = Constraints(min_value=0.55, budgets=(FurtherBudget(
+        name="dear", amount_usd=Decimal("0.03"), models=("a",)),))  # fmt: skip
+    asked = {"caching": BOTH, "constraints": rows, "budget_usd": Decimal("0.05")}
+    lane = GeneralLp()
+    decision = decided(1, 0, cards, further_requests=9.0, lane=lane, **asked)
+    assert decision.mix["a"] > 0.2, "in the mean a costs 0.019 USD"
+    assert decision.lane == "solver"
+    lowered = decided(1, 0, cards, further_requests=9.0, lane=lane,
+                      draw_budget_usd=Decimal("0.002"), **asked)  # fmt: skip
+    assert lowered.mix == pytest.approx(decision.mix), "the floor cannot be kept within it"
+    held = decided(0.01, 0.0, held="b", min_gain=0.02, constraints=Constraints(max_latency_s=9.0))
+    assert not held.is_held, "constraints choose by themselves"

@@ -256,3 +256,27 @@ def test_what_is_read_in_a_receipt_is_what_the_decision_says_of_itself(seed: int
     assert [row["model"] for row in told["alternatives"]] == [
         row.model for row in decision.alternatives
     ]
+
+
+NEW_FIELDS = ("draw_budget_usd", "caching", "further_requests", "held", "min_gain")
+
+
+@given(st.integers(0, 10**9))
+@settings(max_examples=30, deadline=None)
+def test_a_receipt_of_an_earlier_release_replays(seed: int) -> None:
+    """Before a change of model had a price."""
+    board, cards, request = world(seed)
+    none = {"caching": {}, "further_requests": 0.0, "held": None, "min_gain": 0.0}
+    board = replace(board, variance=None)
+    asked = replace(request, **none, draw_budget_usd=None)
+    try:
+        decision = decide(board, cards, asked, random.Random(seed))
+    except RouterError:
+        return
+    receipt = build_receipt(board, cards, [Attempt(decision)], seed=seed, about=ABOUT)
+    for name in NEW_FIELDS:
+        del receipt["attempts"][0]["request"][name]
+    told = receipt["attempts"][0]["decision"]
+    assert {"is_held", "warm_costs_usd", "mix_mean_cost_usd"}.isdisjoint(told)
+    assert "variance" not in receipt["leaderboard"]
+    assert replay(receipt).differences == []
