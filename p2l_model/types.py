@@ -86,9 +86,11 @@ def user_turns(messages: Sequence[object]) -> tuple[str, ...]:
     """The user's text in OpenAI-style messages, turn by turn, without the text that clients add and
     without parts that are not text."""
     return said(
-        _texts(message.get("content"))
-        for message in messages
-        if isinstance(message, dict) and message.get("role") == "user"
+        [
+            _texts(message.get("content"))
+            for message in messages
+            if isinstance(message, dict) and message.get("role") == "user"
+        ]
     )
 
 

@@ -289,12 +289,12 @@ def _attempt_json(attempt: Attempt) -> dict[str, Any]:
 def _rows(decision: Decision) -> list[list[Any]]:
     """One row per model: name, coefficient, win rate, expected output tokens, expected cost, reason
     why it is out; and the value, where the objective is not the win rate."""
-    ranked = decision.ranked
+    ranked, finite = decision.ranked, math.isfinite
     rows = [
         [
             c.card.name,
-            known(c.coefficient),
-            known(c.win_rate),
+            c.coefficient if finite(c.coefficient) else None,
+            c.win_rate if finite(c.win_rate) else None,
             c.expected_output_tokens,
             None if c.expected_cost_usd is None else str(c.expected_cost_usd),
             c.reason,

@@ -41,7 +41,7 @@ def names_header(names: Sequence[str]) -> str:
 def decision_headers(decision: Decision, *, routed: bool) -> dict[str, str]:
     """The x-p2l-* headers of a decision (docs/api.md). routed: False for a model that was asked for
     by name."""
-    mix = ",".join(f"{encoded_name(name)}={plain(p)}" for name, p in decision.mix.items())
+    mix = ",".join([f"{encoded_name(name)}={plain(p)}" for name, p in decision.mix.items()])
     headers = {"x-p2l-model": encoded_name(decision.model), "x-p2l-mix": mix}
     if routed:
         headers["x-p2l-win-rate"] = plain(decision.win_rate)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections import Counter, OrderedDict, deque
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from functools import partial
 
@@ -57,7 +57,8 @@ class Admission:
         self._max_per_key = math.ceil(share_per_key * max_concurrency)
         self._max_waiting = max_waiting
         self._max_wait_s = max_wait_s
-        self._held: Counter[str] = Counter()
+        # A plain dictionary: a Counter calls Python for every key that it does not have.
+        self._held: dict[str, int] = {}
         # Maps a key to its waiting requests; the first key is the next to be served.
         self._queues: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
 
@@ -136,14 +137,15 @@ class Admission:
 
     def _take(self, key: str) -> None:
         self.in_flight += 1
-        self._held[key] += 1
+        self._held[key] = self._held.get(key, 0) + 1
 
     def _give_back(self, key: str) -> None:
         self.in_flight -= 1
-        self._held[key] -= 1
-        if not self._held[key]:
-            del self._held[key]
-        self._hand_on()
+        n_held = self._held.pop(key) - 1
+        if n_held > 0:
+            self._held[key] = n_held
+        if self._queues:
+            self._hand_on()
 
     def _hand_on(self) -> None:
         for key in list(self._queues):
@@ -164,7 +166,7 @@ class Admission:
             turn.set_result(None)
 
     def _may_hold_more(self, key: str) -> bool:
-        return self._held[key] < self._max_per_key or not self.has_several()
+        return self._held.get(key, 0) < self._max_per_key or not self.has_several()
 
     def _full(self) -> OverloadedError:
         return OverloadedError(

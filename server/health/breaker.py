@@ -87,11 +87,12 @@ class Breaker:
     def begin(self, now: float) -> Permit:
         """Records that a request is sent. One that is sent during another's probe is not
         counted."""
-        state = self.state(now)
-        if state is BreakerState.HALF_OPEN and not self._probing:
+        if self._state is BreakerState.CLOSED:
+            return self._permit
+        if self.state(now) is BreakerState.HALF_OPEN and not self._probing:
             self._probing = True
             return Permit(self._era, probe=True)
-        return self._permit if state is BreakerState.CLOSED else _OF_NO_ERA
+        return _OF_NO_ERA
 
     def succeed(self, permit: Permit, now: float) -> None:
         """Records that the request was answered."""
@@ -154,10 +155,12 @@ class _Window:
 
     def add(self, now: float, *, failed: bool) -> None:
         number = int(now // self._bucket_s)
-        if not self._buckets or self._buckets[-1][0] != number:
-            self._buckets.append([number, 0, 0])
-        self._buckets[-1][1] += 1
-        self._buckets[-1][2] += failed
+        bucket = self._buckets[-1] if self._buckets else None
+        if bucket is None or bucket[0] != number:
+            bucket = [number, 0, 0]
+            self._buckets.append(bucket)
+        bucket[1] += 1
+        bucket[2] += failed
 
     def totals(self, now: float) -> tuple[int, int]:
         """Returns (requests, failures)."""

@@ -40,6 +40,8 @@ _OUTCOMES: Final = (
 _TOLD: Final = frozenset({CostSource.USAGE, CostSource.REPORTED})
 # At most this many characters of the provider's model name are stored.
 _MOST_CHARS: Final = 200
+# The objects in which other surfaces put what an answer says about itself.
+_INSIDE: Final = ("message", "response")
 # Fields of a chunk that may hold more than its text.
 _TELLING: Final = frozenset({"usage", "service_tier", "message", "response"})
 
@@ -142,9 +144,11 @@ class Entry:
         """Reads the rest of a whole answer; may be called in a thread."""
         for choice in _dicts(body.get("choices")):
             self._see(choice.get("message"))
-            self._count(choice.get("usage"))
+            if "usage" in choice:
+                self._count(choice["usage"])
         # The answers of other surfaces.
-        for part in _dicts(body.get("content") or body.get("output")):
+        parts = body.get("content") or body.get("output")
+        for part in _dicts(parts) if parts else ():
             self._note_call(part)
 
     def see(self, chunk: Mapping[str, Any]) -> None:
@@ -206,20 +210,24 @@ class Entry:
         self.cost_usd = final.cost_usd
 
     def _note(self, body: Mapping[str, Any]) -> None:
-        for part in (body, body.get("message"), body.get("response")):
-            if not isinstance(part, dict):
-                continue
+        self._note_part(body, body)
+        for name in _INSIDE:
+            if isinstance(body.get(name), dict):
+                self._note_part(body[name], body)
+
+    def _note_part(self, part: Mapping[str, Any], body: Mapping[str, Any]) -> None:
+        if "service_tier" in part:
             self._seen.tier = reported_tier(part, self._seen.tier)
-            if isinstance(part.get("usage"), dict):
-                self._seen.is_partial = body.get("type") == "message_start"
-                self._count(part["usage"])
-            if "output" in part:
-                self._count({WEB_SEARCHES: searches_in(part["output"])})
-            if self.row.upstream_id is None and isinstance(part.get("id"), str):
-                self.row.upstream_id = part["id"][:_MOST_CHARS]
+        if isinstance(part.get("usage"), dict):
+            self._seen.is_partial = body.get("type") == "message_start"
+            self._count(part["usage"])
+        if "output" in part:
+            self._count({WEB_SEARCHES: searches_in(part["output"])})
+        if self.row.upstream_id is None and isinstance(part.get("id"), str):
+            self.row.upstream_id = part["id"][:_MOST_CHARS]
 
     def _count(self, usage: object) -> None:
-        if isinstance(usage, Mapping):
+        if isinstance(usage, (dict, Mapping)):  # the first is checked faster
             # cumulative; what a later event does not repeat still holds
             self._usage |= {name: value for name, value in usage.items() if value is not None}
 

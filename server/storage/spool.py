@@ -63,7 +63,14 @@ class Spool:
     def n_bytes(self) -> int:
         """The bytes on disk that are not known to be in the database."""
         open_bytes = 0 if self._current is None else self._current.n_bytes
+        if not self._full:
+            return open_bytes
         return open_bytes + sum(segment.n_bytes for segment in self._full)
+
+    @property
+    def is_holding(self) -> bool:
+        """Whether records are held that are not written yet."""
+        return len(self._held) > 0
 
     def append(self, record: Record, number: int) -> None:
         """Writes a record. number: increasing; `committed` refers to it. Raises OSError, for

@@ -213,7 +213,7 @@ class Store:
         self._writer.submit(number, record)
 
     def _write_held(self) -> None:
-        if self._spool is not None:
+        if self._spool is not None and self._spool.is_holding:
             self._spooled(self._spool.write_held)
 
     def _spooled(self, write: Callable[[], None]) -> bool:

@@ -9,6 +9,7 @@ from typing import Any, Final
 import orjson
 
 from router.record import record
+from server.wire.messages import are_texts
 
 # Tokens of the template around each message (role markers) and around the whole prompt.
 _TOKENS_PER_MESSAGE: Final = 16
@@ -79,24 +80,28 @@ def count_chat(body: Mapping[str, Any], native: Mapping[str, Any] | None = None)
     """
     texts: list[str] = []
     media = kept = beside = 0
+    messages = body["messages"]
     is_plain = native is None and body.keys() <= _WITHOUT_INPUT
-    for message in body["messages"]:
-        media += _collect(message, texts)
-        if not message.keys() <= _PLAIN_MESSAGE:
-            is_plain = False
-            beside += _bytes_beside(message)
-            kept += _kept_chars(message.get("reasoning_details"))
+    if are_texts(messages):
+        texts = [message["content"] for message in messages]
+    else:
+        for message in messages:
+            media += _collect(message, texts)
+            if not message.keys() <= _PLAIN_MESSAGE:
+                is_plain = False
+                beside += _bytes_beside(message)
+                kept += _kept_chars(message.get("reasoning_details"))
     for key in ("tools", "functions", "response_format"):
         if body.get(key) is not None:
             texts.append(orjson.dumps(body[key]).decode())
     text = "\n".join(texts)
-    framing = _TOKENS_PER_MESSAGE * (len(body["messages"]) + 1)
-    n_bytes = len(text.encode("utf-8", "surrogatepass"))
+    framing = _TOKENS_PER_MESSAGE * (len(messages) + 1)
+    n_bytes = len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
     if native is not None:
         n_bytes = max(n_bytes, len(orjson.dumps(native)))
         media = max(media, _native_media(native))
     bound = n_bytes + beside + framing + media * _MEDIA_TOKENS_BOUND
-    further = media * _MEDIA_TOKENS + 4 * len(body["messages"]) + kept // _CHARS_PER_KEPT_TOKEN
+    further = media * _MEDIA_TOKENS + 4 * len(messages) + kept // _CHARS_PER_KEPT_TOKEN
     return Counted(text, further, bound, n_bytes, is_plain and media == 0)
 
 

@@ -183,11 +183,11 @@ class Exchange:
         await self._transport.aclose()
 
     def _limits(self, *, whole: bool, thinks: bool) -> _Limits:
-        now_s, patience = asyncio.get_running_loop().time(), self._patience
+        patience = self._patience
         return _Limits(
-            first_byte_s=now_s + patience.first_byte_of(whole=whole, thinks=thinks),
-            end_s=now_s + patience.total_s,
-            idle_timeout_s=patience.idle_of(thinks=thinks),
+            patience.first_byte_of(whole=whole, thinks=thinks),
+            patience.total_s,
+            patience.idle_of(thinks=thinks),
         )
 
     async def _take_place(self, progress: Progress) -> None:
@@ -240,13 +240,16 @@ class Exchange:
 
     async def _whole(self, response: httpx.Response, limits: _Limits) -> Answer:
         limit = MAX_BODY_BYTES if response.status_code == 200 else _MAX_ERROR_BYTES
-        content = bytearray()
+        parts: list[bytes] = []
+        n_bytes = 0
         if response.status_code != 200:
             limits.expect_more()
+        chunks = _chunks(response)
         try:
-            async for chunk in _chunks(response):
-                content += chunk
-                if len(content) > limit:
+            while (chunk := await anext(chunks, None)) is not None:
+                parts.append(chunk)
+                n_bytes += len(chunk)
+                if n_bytes > limit:
                     raise UpstreamUnavailableError(
                         f"{self._provider} sent more than {limit} bytes",
                         status=response.status_code,
@@ -254,7 +257,7 @@ class Exchange:
                 limits.expect_more()
         except _FAULTS as error:
             raise self._named(error, "the rest") from None
-        return Answer(response, bytes(content))
+        return Answer(response, parts[0] if len(parts) == 1 else b"".join(parts))
 
     def _named(self, error: Exception, awaited: str) -> UpstreamError:
         """Our error for an exception of the network.
@@ -284,14 +287,17 @@ class Exchange:
 
 
 class _Limits:
-    """The time limits of one answer, on the event loop's clock. `deadline` is for what is being
-    waited for: the first byte (or event), until `expect_more` moves it to the next."""
+    """The time limits of one answer, in seconds. `deadline`, on the event loop's clock, is for what
+    is being waited for: the first byte (or event), until `expect_more` moves it to the next."""
 
-    def __init__(self, first_byte_s: float, end_s: float, idle_timeout_s: float) -> None:
-        self.deadline = Deadline(min(first_byte_s, end_s))
-        self._end_s = end_s
-        self._idle_timeout_s = idle_timeout_s
+    __slots__ = ("_end_s", "_idle_timeout_s", "_time", "deadline")
+
+    def __init__(self, first_byte_s: float, total_s: float, idle_timeout_s: float) -> None:
         self._time = asyncio.get_running_loop().time
+        now_s = self._time()
+        self.deadline = Deadline(now_s + min(first_byte_s, total_s))
+        self._end_s = now_s + total_s
+        self._idle_timeout_s = idle_timeout_s
 
     def expect_more(self) -> None:
         self.deadline.at_s = min(self._time() + self._idle_timeout_s, self._end_s)

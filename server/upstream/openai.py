@@ -129,6 +129,7 @@ class OpenAIUpstream:
 
     async def complete(self, request: UpstreamRequest) -> UpstreamReply:
         """Sends the request and returns the whole answer."""
+        heavy = self._exchange.heavy
         answer = await self._exchange.post(await self._prepared(request))
         if request.surface is Surface.COMPACT:
             missing = not_offered(self._name, answer.status, answer_in(answer.content))
@@ -136,7 +137,8 @@ class OpenAIUpstream:
                 raise missing
         if answer.status != 200:
             raise self._refusal(answer, request.upstream_model)
-        body = await whole_object(self._exchange.heavy, answer)
+        large = answer.is_large
+        body = await whole_object(heavy, answer) if large else json_object(answer.content)
         if answer.content_type not in ("application/json", "") or body is None:
             raise self._unavailable("answered with something that is not JSON")
         if body.get("error"):
@@ -149,10 +151,11 @@ class OpenAIUpstream:
             )
         if request.surface is not Surface.CHAT:
             check_choices(self._name, body)
+        elif large:
+            body = await heavy.run(partial(mend_answer, self._name, body))
         else:
-            mend = partial(mend_answer, self._name, body)
-            body = await self._exchange.heavy.run_where(answer.is_large, mend)
-        return UpstreamReply(body, is_large=answer.is_large)
+            body = mend_answer(self._name, body)
+        return UpstreamReply(body, is_large=large)
 
     async def open_stream(self, request: UpstreamRequest) -> UpstreamStream:
         """Returns once the first event has arrived, so that a failure before the first byte raises

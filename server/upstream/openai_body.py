@@ -17,7 +17,6 @@ from server.upstream.tool_images import shows_something, with_images_after
 from server.wire.surface import Surface
 from server.wire.users import shortened
 
-_OPEN_SERVERS: Final = (targets.GENERIC, targets.VLLM)
 # Vendors whose API refuses tool turns without reasoning_content.
 _WANT_REASONING: Final = frozenset({"deepseek", "moonshot"})
 _CAPS: Final = ("max_completion_tokens", "max_tokens")
@@ -110,15 +109,18 @@ def _messages(rules: Rules, given: Sequence[Message]) -> Sequence[Message]:
     return messages
 
 
-@lru_cache(maxsize=1024)
 def _rules(rules: Rules, model: str) -> Rules:
     """The rules for the model: some require their reasoning back from every server of open
     models."""
-    if rules not in _OPEN_SERVERS:
-        return rules
+    # Compared by identity, since comparing or hashing all the rules takes longer.
+    is_open = rules is targets.GENERIC or rules is targets.VLLM
+    return targets.with_reasoning(rules) if is_open and _wants_reasoning(model) else rules
+
+
+@lru_cache(maxsize=1024)
+def _wants_reasoning(model: str) -> bool:
     facts = facts_of(model)
-    wants = facts.vendor in _WANT_REASONING and facts.thinking.tool_turns_need_thoughts
-    return targets.with_reasoning(rules) if wants else rules
+    return facts.vendor in _WANT_REASONING and facts.thinking.tool_turns_need_thoughts
 
 
 def _unmarked(tool: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -16,6 +16,7 @@ from typing import Any, Final
 import orjson
 
 from server.upstream.base import Upstream, UpstreamReply, UpstreamRequest, UpstreamStream
+from server.wire.messages import are_texts
 from server.wire.sse import SseEvent
 
 # The length and the characters that a provider accepts.
@@ -41,7 +42,11 @@ _TURNS: Final = ("messages", "input")
 
 async def complete(upstream: Upstream, request: UpstreamRequest) -> UpstreamReply:
     """Upstream.complete, with names that the provider accepts."""
-    aliases = await _aliases(upstream, request)
+    aliases = (
+        await _aliases(upstream, request)
+        if request.progress.is_large
+        else aliases_of(request.body, upstream.tool_names)
+    )
     if not aliases:
         return await upstream.complete(request)
     reply = await upstream.complete(replace(request, body=with_aliases(request.body, aliases)))
@@ -51,7 +56,11 @@ async def complete(upstream: Upstream, request: UpstreamRequest) -> UpstreamRepl
 
 async def open_stream(upstream: Upstream, request: UpstreamRequest) -> UpstreamStream:
     """Upstream.open_stream, with names that the provider accepts."""
-    aliases = await _aliases(upstream, request)
+    aliases = (
+        await _aliases(upstream, request)
+        if request.progress.is_large
+        else aliases_of(request.body, upstream.tool_names)
+    )
     if not aliases:
         return await upstream.open_stream(request)
     stream = await upstream.open_stream(replace(request, body=with_aliases(request.body, aliases)))
@@ -59,14 +68,14 @@ async def open_stream(upstream: Upstream, request: UpstreamRequest) -> UpstreamS
 
 
 async def _aliases(upstream: Upstream, request: UpstreamRequest) -> dict[str, str]:
-    if request.progress.is_large:
-        return await asyncio.to_thread(aliases_of, request.body, upstream.tool_names)
-    return aliases_of(request.body, upstream.tool_names)
+    return await asyncio.to_thread(aliases_of, request.body, upstream.tool_names)
 
 
 def aliases_of(body: Mapping[str, Any], taken: re.Pattern[str]) -> dict[str, str]:
     """The alias of each tool name that the provider would refuse, by the caller's name. The same
     names always have the same aliases."""
+    if "tools" not in body and are_texts(body.get("messages")) and "input" not in body:
+        return {}
     names = dict.fromkeys(_names(body))
     refused = [name for name in names if not taken.fullmatch(name)]
     aliases: dict[str, str] = {}

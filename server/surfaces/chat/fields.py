@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from server.errors import InvalidRequestError
+from server.wire.messages import are_texts
 
 Check = Callable[[object], bool]
 
@@ -21,8 +22,10 @@ def check_fields(body: Mapping[str, Any]) -> None:
             is_right, kind = _FIELDS[name]
             if not is_right(value):
                 raise InvalidRequestError(f"{name} must be {kind}.", param=name)
-    for index, message in enumerate(body["messages"]):
-        _check_message(message, f"messages[{index}]")
+    messages = body["messages"]
+    if not are_texts(messages):
+        for index, message in enumerate(messages):
+            _check_message(message, f"messages[{index}]")
 
 
 def _check_message(message: Mapping[str, Any], param: str) -> None:

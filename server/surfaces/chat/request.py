@@ -223,19 +223,15 @@ def _check_messages(messages: object) -> None:
         )
     check_number(messages, "messages")
     for index, message in enumerate(messages):
-        param = f"messages[{index}]"
         if not isinstance(message, dict):
+            param = f"messages[{index}]"
             raise InvalidRequestError(f"{param} must be an object.", param=param)
-        role = message.get("role")
+        role, content = message.get("role"), message.get("content")
         if not isinstance(role, str) or role not in _ROLES:
-            known = ", ".join(sorted(_ROLES))
+            known, param = ", ".join(sorted(_ROLES)), f"messages[{index}]"
             raise InvalidRequestError(f"{param}.role must be one of {known}.", param=param)
-        content = message.get("content")
-        if content is not None and not isinstance(content, str | list):
-            raise InvalidRequestError(
-                f"{param}.content must be text or a list of parts.", param=f"{param}.content"
-            )
-        _check_parts(content, f"{param}.content")
+        if not isinstance(content, str):
+            _check_content(content, f"messages[{index}].content")
 
 
 def check_number(items: Sequence[object], param: str) -> None:
@@ -248,8 +244,12 @@ def check_number(items: Sequence[object], param: str) -> None:
         )
 
 
-def _check_parts(content: object, param: str) -> None:
-    for index, part in enumerate(content if isinstance(content, list) else ()):
+def _check_content(content: object, param: str) -> None:
+    if content is None:
+        return
+    if not isinstance(content, list):
+        raise InvalidRequestError(f"{param} must be text or a list of parts.", param=param)
+    for index, part in enumerate(content):
         if not isinstance(part, dict) or not isinstance(part.get("type"), str):
             raise InvalidRequestError(
                 f"{param}[{index}] must be an object with a type.", param=f"{param}[{index}]"
@@ -307,8 +307,8 @@ def count_field(body: Mapping[str, Any], name: str, maximum: int) -> int | None:
 
 
 def _output_cap(body: Mapping[str, Any]) -> int | None:
-    caps = [count_field(body, name, 2**31) for name in _CAPS]
-    return min((cap for cap in caps if cap is not None), default=None)
+    caps = [count_field(body, name, 2**31) for name in _CAPS if body.get(name) is not None]
+    return min([cap for cap in caps if cap is not None], default=None)
 
 
 def _needs(body: Mapping[str, Any]) -> frozenset[str]:

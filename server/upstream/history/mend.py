@@ -56,7 +56,7 @@ def _is_plain(messages: Sequence[Message], rules: Rules) -> bool:
     before = "system"
     for number, message in enumerate(messages):
         content = message.get("content")
-        if content.__class__ is not str or not content or message.keys() - _PLAIN:
+        if content.__class__ is not str or not content or not message.keys() <= _PLAIN:
             return False
         role = message["role"]
         if role == "system" and number == 0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 from typing import Final
 
 from server.upstream.history.rules import Rules
@@ -116,6 +117,7 @@ GEMINI: Final = Rules(
 )
 
 
+@lru_cache
 def with_reasoning(rules: Rules) -> Rules:
     """The rules for a model that requires its reasoning back, whichever provider serves it."""
     kept = None if rules.kept is None else rules.kept | {"reasoning_content"}

@@ -23,6 +23,8 @@ def mend_answer(provider: str, body: Body) -> Body:
     """Repairs an answer; returns the same object where nothing has to be changed. Raises
     UpstreamError, with the usage, for an answer that has failed."""
     choices = body["choices"]
+    if choices and all(map(_is_right, choices)):
+        return body
     fault = None if choices else "nothing in it"
     mended = []
     for number, choice in enumerate(choices):
@@ -33,8 +35,21 @@ def mend_answer(provider: str, body: Body) -> Body:
         error = UpstreamUnavailableError(f"{provider} sent an answer that has {fault}", status=200)
         error.reported = body
         raise error
-    same = all(one is other for one, other in zip(mended, choices, strict=True))
-    return body if same else {**body, "choices": mended}
+    return {**body, "choices": mended}
+
+
+def _is_right(choice: object) -> bool:
+    """Whether nothing in a choice has to be changed, and nothing failed."""
+    if not isinstance(choice, dict):
+        return False
+    message = choice.get("message")
+    return (
+        isinstance(message, dict)
+        and is_plain_finish(choice.get("finish_reason"))
+        and isinstance(choice.get("index"), int)
+        and not message.get("tool_calls")
+        and is_plain(message)
+    )
 
 
 def _choice(provider: str, body: Body, number: int, choice: object) -> tuple[Body, str | None]:
@@ -48,8 +63,7 @@ def _choice(provider: str, body: Body, number: int, choice: object) -> tuple[Bod
         error = error_within(provider, said if isinstance(said, dict) else {})
         error.reported = body
         raise error
-    plain = is_plain_finish(choice.get("finish_reason")) and isinstance(choice.get("index"), int)
-    if plain and not message.get("tool_calls") and is_plain(message):
+    if _is_right(choice):
         return choice, None
     return _mended(number, choice, message, word or "stop")
 
