@@ -25,7 +25,7 @@ from router.errors import (
     ContextFullError,
     WindowExhaustedError,
 )
-from router.leaderboard_values import Standing
+from router.leaderboard_values import UNKNOWN, Standing, worth_of_shifted
 from router.objective import Objective
 from router.request import RoutingRequest
 
@@ -65,7 +65,8 @@ def candidates(
     known: Standing, catalogue: Sequence[ModelCard], request: RoutingRequest
 ) -> list[Candidate]:
     """Returns one candidate per card, eligible or not, in the order of the catalogue."""
-    column, coefficients, rates, worth, predicted, _ = known
+    column, coefficients, rates, values, predicted, _ = known
+    shifted = worth_of_shifted(known, catalogue, request.objective)
     allowed = None if request.allowed is None else frozenset(request.allowed)
     hard = request.most_usd
     pays = _cost_matters(request)
@@ -94,8 +95,10 @@ def candidates(
             kept_s=caching.get(name, 0),
         )
         warm_usd = None if first_share is None else expected.warm_usd
-        value = math.nan if index is None else worth[index]
-        reason = _reason(card, value, request, allowed, is_full=is_full)
+        worth: tuple[float, float, float] = UNKNOWN
+        if index is not None:
+            worth = shifted.get(name) or (coefficients[index], rates[index], values[index])
+        reason = _reason(card, worth[2], request, allowed, is_full=is_full)
         over_hard = hard is not None and cap is None
         # Without a price there is no expected cost.
         if reason is None and pays and (over_hard or is_short or expected.cost_usd is None):
@@ -103,9 +106,7 @@ def candidates(
         found.append(
             Candidate(
                 card,
-                math.nan if index is None else coefficients[index],
-                math.nan if index is None else rates[index],
-                value,
+                *worth,
                 expected.output_tokens,
                 expected.cost_usd,
                 cap,

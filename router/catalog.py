@@ -90,7 +90,10 @@ class ModelCard:
     tier_prices: the prices of the service tiers that are not served at `prices`. long_prompts:
     service tier (None: the normal one) -> its prices for long prompts, by rising length.
     search_usd: the fee in USD of one web search that the provider runs, None where unknown.
-    retired: the reason why the model may no longer be asked, None where it may.
+    retired: the reason why the model may no longer be asked, None where it may. effort: the effort
+    that the model is asked for, where the card is a column, whose name is then `MODEL:EFFORT`; None
+    for a model without columns. coefficient_shift: added to the coefficient of `leaderboard_name`,
+    in natural log-odds.
     """
 
     name: str
@@ -108,6 +111,13 @@ class ModelCard:
     )
     search_usd: Decimal | None = None
     retired: str | None = None
+    effort: str | None = None
+    coefficient_shift: float = 0.0
+
+    @property
+    def base(self) -> str:
+        """The catalogue name of the model: that of a column without its effort."""
+        return self.name if self.effort is None else self.name.removesuffix(f":{self.effort}")
 
     def prices_at(self, tier: str | None, prompt_tokens: int = 0) -> Prices | None:
         """Returns the prices of a service tier (None: the normal one) for a prompt of that length.

@@ -6,13 +6,15 @@ the marginal one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Final, NamedTuple
 
 import numpy as np
 
 from p2l_model.types import FloatArray, PromptLeaderboard
+from router.catalog import ModelCard
 from router.objective import Objective, objective_values, opponent_weights, win_rates
 
 _KEPT: Final = 32
@@ -39,6 +41,51 @@ class Standing(NamedTuple):
     values: list[float]
     output_tokens: list[float] | None
     opponents: Opponents
+
+
+class Worth(NamedTuple):
+    """A model's coefficient, win rate and value of the objective; NaN where there is none."""
+
+    coefficient: float
+    win_rate: float
+    value: float
+
+
+UNKNOWN: Final = Worth(math.nan, math.nan, math.nan)
+
+
+def worth_of_shifted(
+    known: Standing, catalogue: Sequence[ModelCard], objective: Objective
+) -> dict[str, Worth]:
+    """What the cards with a coefficient_shift are worth, by catalogue name; a card that the
+    leaderboard does not have is missing.
+
+    The opponents stay the same. A value that is a probability is moved on the scale of log-odds, as
+    the coefficient is, so that it stays between 0 and 1 and keeps its order.
+    """
+    cards = [
+        card
+        for card in catalogue
+        if card.coefficient_shift != 0.0 and card.leaderboard_name in known.column
+    ]
+    if not cards:
+        return {}
+    places = [known.column[card.leaderboard_name] for card in cards]
+    coefficients = np.array([known.coefficients[k] for k in places])
+    coefficients += [card.coefficient_shift for card in cards]
+    rates = win_rates(coefficients, *known.opponents).tolist()
+    values = rates
+    if objective is not Objective.WIN_RATE:
+        pairs = zip(places, cards, strict=True)
+        values = [_moved(known.values[k], card.coefficient_shift) for k, card in pairs]
+    rows = zip(coefficients.tolist(), rates, values, strict=True)
+    return {card.name: Worth(*row) for card, row in zip(cards, rows, strict=True)}
+
+
+def _moved(value: float, shift: float) -> float:
+    if not 0.0 < value < 1.0:
+        return value
+    return 0.5 * (1.0 + math.tanh(0.5 * (math.log(value) - math.log1p(-value) + shift)))
 
 
 def standing(

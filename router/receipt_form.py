@@ -38,12 +38,14 @@ class Attempt(NamedTuple):
     """One attempt of a request.
 
     decision: the router's. failure: why the attempt failed, None where it was answered.
-    served_model: the provider's name of the model that answered, where it was another one.
+    served_model: the provider's name of the model that answered, where it was another one. effort:
+    the effort that its provider was asked for, None where it was asked for none.
     """
 
     decision: Decision
     failure: str | None = None
     served_model: str | None = None
+    effort: str | None = None
 
 
 class Common(NamedTuple):
@@ -283,6 +285,7 @@ def _attempt_json(attempt: Attempt) -> dict[str, Any]:
         "decision": decision_json(decision),
         "failure": attempt.failure,
         **({} if served is None else {"served_model": served}),
+        **({} if attempt.effort is None else {"effort": attempt.effort}),
     }
 
 
