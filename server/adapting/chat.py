@@ -11,6 +11,7 @@ from server.adapting.thinking import (
     adapt_effort,
     adapt_thinking,
     effort_named,
+    say_budget,
     say_off,
     switch_as_effort,
     thinking_as_effort,
@@ -43,6 +44,7 @@ def adapt_chat(body: Mapping[str, Any], facts: ModelFacts) -> Adapted:
     effort = adapt_chat_tools(draft, facts, effort)
     adapt_sampling(draft, facts, effort)
     say_off(draft, facts)
+    say_budget(draft, facts)
     _clamp(draft, facts, CAPS)
     _shorten_user(draft, facts, "user")
     if not facts.messages.verbosity:

@@ -127,6 +127,8 @@ def _effort(facts: ModelFacts, effort: str) -> str:
     if "reasoning_effort" in body:
         sent = str(body["reasoning_effort"])
         return "as asked" if sent == effort else sent
+    if "thinking_budget" in body:
+        return f"`thinking_budget: {body['thinking_budget']}`"
     if "enable_thinking" in body:
         return "`enable_thinking: false`"
     return "`thinking: disabled`" if "thinking" in body else "left out"

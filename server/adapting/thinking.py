@@ -129,6 +129,21 @@ def say_off(draft: Draft, facts: ModelFacts) -> None:
         draft.put(*switch)
 
 
+def say_budget(draft: Draft, facts: ModelFacts) -> None:
+    """Converts an effort to the vendor's own budget for thinking, where its model is told to think
+    by one on chat completions."""
+    switch, thinking = _switch_of(facts), facts.thinking
+    effort = effort_named(draft.get("reasoning_effort"))
+    if switch is None or switch[1] is not False or thinking.kinds != {"budget"}:
+        return
+    if effort is None or effort == "none":
+        return
+    tokens, most = _BUDGETS[effort], thinking.most_budget_tokens
+    draft.drop("reasoning_effort", named=False)
+    draft.put(switch[0], True)
+    draft.put("thinking_budget", tokens if most is None else min(tokens, most))
+
+
 def _switch_of(facts: ModelFacts) -> tuple[str, Any] | None:
     """The field and the value that turn thinking off; None: there is none on chat completions, or
     an effort does it. A reseller has fields of its own."""

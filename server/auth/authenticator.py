@@ -19,6 +19,7 @@ from server.auth.foreign_keys import is_login, told_of
 from server.config.environment import variable
 from server.config.secret import Secret
 from server.config.settings import AuthSettings, KeySettings
+from server.config.settings.fields import EffortMode
 from server.errors import AuthenticationError
 from server.wire.headers import find_header
 
@@ -54,7 +55,8 @@ class Caller:
     """A caller whose key is valid. It equals only itself, since every request looks it up.
 
     models: the catalogue names that this caller may use, None for all. usd_per_win: what a certain
-    win is worth to it in USD, None where routing sets it. expires_at: seconds since 1970.
+    win is worth to it in USD, None where routing sets it. effort: whether its requests' own efforts
+    pin columns, None where routing says. expires_at: seconds since 1970.
     is_bounded: whether its spending or its choice of models is limited.
     """
 
@@ -64,6 +66,7 @@ class Caller:
     usd_per_win: Decimal | None = None
     limits: KeyLimits = KeyLimits()
     expires_at: float | None = None
+    effort: EffortMode | None = None
     is_bounded: bool = field(init=False)
 
     def __post_init__(self) -> None:
@@ -117,7 +120,15 @@ class Authenticator:
             models = None if key.models is None else frozenset(key.models)
             digest = key.key_sha256 or _digest_of(key.key_env or "", environ)
             expires_at = None if key.expires_at is None else key.expires_at.timestamp()
-            caller = Caller(key.name, models, key.admin, key.usd_per_win, _limits(key), expires_at)
+            caller = Caller(
+                key.name,
+                models,
+                key.admin,
+                key.usd_per_win,
+                _limits(key),
+                expires_at,
+                key.effort,
+            )
             keys.append((bytes.fromhex(digest), caller))
         return cls(keys)
 

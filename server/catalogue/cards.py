@@ -3,8 +3,8 @@ leaderboard."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Final
@@ -12,7 +12,9 @@ from urllib.parse import urlsplit
 
 from router.catalog import LongPrompt, ModelCard, Prices
 from server.catalogue.price_list import ListedModel, look_up
+from server.config.columns import columns_of
 from server.config.configured_facts import book_of, facts_of_model
+from server.config.efforts import check_efforts
 from server.config.settings import ModelSettings, ProviderSettings, Settings
 from server.model_facts.book import BUNDLED, Book
 from server.model_facts.types import ModelFacts
@@ -39,35 +41,44 @@ class Coverage:
 def build_catalogue(
     settings: Settings, now: datetime | None = None, book: Book | None = None
 ) -> tuple[ModelCard, ...]:
-    """The cards of all configured models, in the order of the file.
+    """The cards of all configured models, in the order of the file: one for each model, or one for
+    each of its columns.
 
     now: decides which list price is in force (default: the current time). book: the table of facts
     (default: the one that the configuration uses). Raises ConfigError where the file of facts that
-    the configuration names cannot be read.
+    the configuration names cannot be read, or where a model does not take an effort of a column.
     """
     moment = datetime.now(UTC) if now is None else now
     table = book_of(settings) if book is None else book
-    return tuple(
-        _card(name, model, settings.providers[model.provider], moment, table)
-        for name, model in settings.models.items()
-    )
+    cards: list[ModelCard] = []
+    for name, model in settings.models.items():
+        card = _card(name, model, settings.providers[model.provider], moment, table)
+        columns = columns_of(name, model, settings.models)
+        cards += [replace(card, name=column, effort=effort) for column, effort in columns] or [card]
+    return tuple(cards)
 
 
 def coverage(catalogue: Sequence[ModelCard], leaderboard: Sequence[str]) -> Coverage:
-    """What the operator should know: models that cannot be routed, and columns without a model."""
+    """What the operator should know: models that cannot be routed, and columns without a model. The
+    columns of a model, each at one effort, count as that model."""
     known = set(leaderboard)
     served = {card.leaderboard_name for card in catalogue}
     return Coverage(
-        without_coefficient=tuple(c.name for c in catalogue if c.leaderboard_name not in known),
+        without_coefficient=_models(c for c in catalogue if c.leaderboard_name not in known),
         without_model=tuple(name for name in leaderboard if name not in served),
-        without_price=tuple(card.name for card in catalogue if card.prices is None),
+        without_price=_models(card for card in catalogue if card.prices is None),
     )
+
+
+def _models(cards: Iterable[ModelCard]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(card.base for card in cards))
 
 
 def _card(
     name: str, model: ModelSettings, provider: ProviderSettings, now: datetime, book: Book
 ) -> ModelCard:
     facts = facts_of_model(name, model, provider, book)
+    check_efforts(name, model, facts)
     listed = _known(name, model, provider, now, facts=facts, renewed=book.where != BUNDLED)
     prices = _prices(model, listed)
     return ModelCard(

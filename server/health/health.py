@@ -56,8 +56,8 @@ class _Watch:
 
 
 class Health:
-    """The health of all models and providers. clock: monotonic seconds. chance: returns a uniform
-    number in [0, 1)."""
+    """The health of all models and providers. The columns of a model rest together. clock:
+    monotonic seconds. chance: returns a uniform number in [0, 1)."""
 
     def __init__(
         self, rules: BreakerRules, clock: Callable[[], float], chance: Callable[[], float]
@@ -86,7 +86,7 @@ class Health:
         self._all_well = not asked_for and not self._refused and self._are_closed()
         found = {}
         for card in cards:
-            resting = self._resting(card, asked_for.get(card.name), now)
+            resting = self._resting(card, asked_for.get(card.base), now)
             if resting is not None:
                 found[card.name] = resting
         return found
@@ -94,7 +94,7 @@ class Health:
     def watching(self, card: ModelCard) -> AbstractContextManager[None]:
         """A context around one attempt, which records its outcome."""
         now = self.clock()
-        model = self._models[card.name].begin(now)
+        model = self._models[card.base].begin(now)
         provider = self._providers[card.provider].begin(now)
         return _Watch(partial(self._ended, card, model, provider))
 
@@ -110,19 +110,19 @@ class Health:
         elif isinstance(error, UpstreamError):
             self._failed(card, model, provider, error)
         else:
-            self._models[card.name].abandon(model)
+            self._models[card.base].abandon(model)
             self._providers[card.provider].abandon(provider)
 
     def _rest_refused(self, card: ModelCard, error: UpstreamModelRefusedError) -> None:
         """The provider is healthy; this model may have to rest nevertheless."""
         if error.lasts:
-            self._refused[card.name] = f"{error.message}: change the configuration", math.inf
+            self._refused[card.base] = f"{error.message}: change the configuration", math.inf
         elif error.retry_after_s is not None:
-            self._refused[card.name] = error.message, self.clock() + error.retry_after_s
+            self._refused[card.base] = error.message, self.clock() + error.retry_after_s
         else:
             return
         self._all_well = False
-        self._last[card.name] = error
+        self._last[card.base] = error
 
     @property
     def rules(self) -> BreakerRules:
@@ -142,7 +142,7 @@ class Health:
         """Records that a stream of the model failed after it had begun."""
         now = self.clock()
         self._all_well = False
-        breaker = self._models[card.name]
+        breaker = self._models[card.base]
         breaker.fail(breaker.begin(now), now)
 
     def states(self) -> dict[str, dict[str, str]]:
@@ -163,17 +163,17 @@ class Health:
         return all(breaker.is_closed for breaker in breakers)
 
     def _resting(self, card: ModelCard, asked_for_s: float | None, now: float) -> Resting | None:
-        last = self._last.get(card.name)
-        reason, until = self._refused.get(card.name, ("", -math.inf))
+        last = self._last.get(card.base)
+        reason, until = self._refused.get(card.base, ("", -math.inf))
         if until > now:
             return Resting(reason, min(until - now, _LONGEST_WAIT_S))
-        self._refused.pop(card.name, None)
+        self._refused.pop(card.base, None)
         if asked_for_s is not None:
             limited = isinstance(last, UpstreamRateLimitedError)
             return Resting("its provider asked for a pause", asked_for_s, rate_limited=limited)
         for what, breaker in (
             ("its provider", self._providers.get(card.provider)),
-            ("it", self._models.get(card.name)),
+            ("it", self._models.get(card.base)),
         ):
             wait_s = 0.0 if breaker is None else breaker.wait_s(now)
             if wait_s > 0:
@@ -183,7 +183,7 @@ class Health:
 
     def _succeeded(self, card: ModelCard, model: Permit, provider: Permit) -> None:
         now = self.clock()
-        self._models[card.name].succeed(model, now)
+        self._models[card.base].succeed(model, now)
         self._providers[card.provider].succeed(provider, now)
 
     def _failed(
@@ -191,16 +191,16 @@ class Health:
     ) -> None:
         now = self.clock()
         self._all_well = False
-        self._last[card.name] = error
+        self._last[card.base] = error
         limited = isinstance(error, UpstreamRateLimitedError)
         if limited or error.retry_after_s is not None:
-            self._cooldowns.start(card.name, error.retry_after_s)
+            self._cooldowns.start(card.base, error.retry_after_s)
         if limited or error.stage is Stage.WAITING:
             # The model answered, or was never asked: this is neither a success nor a failure.
-            self._models[card.name].abandon(model)
+            self._models[card.base].abandon(model)
             self._providers[card.provider].abandon(provider)
             return
-        self._models[card.name].fail(model, now)
+        self._models[card.base].fail(model, now)
         if error.stage is Stage.CONNECTING:
             self._providers[card.provider].fail(provider, now)
         else:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from pydantic import Field, PrivateAttr, model_validator
 
 from server.config.aliases import is_pattern, pattern_problem, routed_name
+from server.config.columns import column_names
 from server.config.settings.auth import AuthSettings, KeySettings
 from server.config.settings.facts import FactOverrides, FactsFile
 from server.config.settings.fields import Section
@@ -85,6 +86,12 @@ class Settings(Section):
         auto`."""
         return self.models if self._configured is None else self._configured
 
+    @property
+    def model_names(self) -> frozenset[str]:
+        """The names that a request or a list may use for a model: those of models and of
+        columns."""
+        return frozenset(self.models).union(column_names(self.models))
+
     def remember_configured(self, models: dict[str, ModelSettings]) -> None:
         """Records the configured models: all others in these settings have been added."""
         self._configured = models
@@ -106,14 +113,15 @@ class Settings(Section):
 
     def _check_aliases(self) -> None:
         routed = {"p2l", "auto", *(f"p2l:{name}" for name in self.routing.profiles)}
+        names = self.model_names
         for alias, given in self.aliases.items():
-            target = given if given in self.models else routed_name(given)
-            if alias in routed or alias in self.models:
+            target = given if given in names else routed_name(given)
+            if alias in routed or alias in names:
                 raise ValueError(f"aliases.{alias}: is the name of a model or profile itself")
             problem = pattern_problem(alias) if is_pattern(alias) else None
             if problem is not None:
                 raise ValueError(f"aliases.{alias}: {problem}")
-            if target not in routed and target not in self.models:
+            if target not in routed and target not in names:
                 raise ValueError(f"aliases.{alias}: there is no model or profile {given!r}")
 
     def _check_allow_lists(self) -> None:
@@ -122,7 +130,8 @@ class Settings(Section):
             f"routing.profiles.{n}.models": p.models for n, p in self.routing.profiles.items()
         }
         lists |= {f"auth.keys.{key.name}.models": key.models for key in self.auth.keys}
+        known = self.model_names
         for place, names in lists.items():
             for name in names or ():
-                if name not in self.models:
+                if name not in known:
                     raise ValueError(f"{place}: there is no model {name!r} under models")

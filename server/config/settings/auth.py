@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import AwareDatetime, Field, PositiveInt, model_validator
 
-from server.config.settings.fields import PositiveUsd, Section, Usd
+from server.config.settings.fields import EffortMode, PositiveUsd, Section, Usd
 
 
 class KeySettings(Section):
@@ -16,7 +16,8 @@ class KeySettings(Section):
     key_sha256: the key's SHA-256 in lower-case hex. models: the models that the key may use;
     default: all. admin: whether the key may see the dashboard and the metrics, and create keys.
     usd_per_win: what a certain win is worth to this caller in USD; it overrides the values of
-    routing and of the profiles. budget_usd: what the key may spend in any window_s seconds; without
+    routing and of the profiles. effort: as in routing; it overrides routing and the profiles.
+    budget_usd: what the key may spend in any window_s seconds; without
     window_s, in total. window_s: the length of the budget's window in seconds. max_request_usd:
     what one request may cost at most, including retries and fallbacks, whatever its headers say; a
     lower budget in the request still holds. session_budget_usd: what one session of the key may
@@ -31,6 +32,7 @@ class KeySettings(Section):
     models: list[str] | None = None
     admin: bool = False
     usd_per_win: PositiveUsd | None = None
+    effort: EffortMode | None = None
     budget_usd: Usd | None = None
     window_s: PositiveInt | None = None
     max_request_usd: Usd | None = None

@@ -4,7 +4,7 @@ keys."""
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -31,6 +31,8 @@ PositiveUsd = Annotated[Decimal, BeforeValidator(_exact), AfterValidator(_positi
 PositiveFactor = Annotated[
     Decimal, BeforeValidator(_exact), Field(gt=0, allow_inf_nan=False, title="number")
 ]
+# Whether an effort that a request names pins the columns, or the router chooses among all of them.
+EffortMode = Literal["caller", "route"]
 PositiveSeconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 

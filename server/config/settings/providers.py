@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, PositiveInt, field_validator, model_validator
 
-from server.config.settings.facts import FactOverrides
+from server.config.settings.facts import EffortName, FactOverrides
 from server.config.settings.fields import PositiveFactor, PositiveSeconds, Section, Usd
 from server.wire.hosts import is_public, literal_address, true_address
 from server.wire.service_tier import Tier
@@ -135,7 +135,9 @@ class ModelSettings(Section):
     responses: whether a model of kind openai answers chat completions through /responses; default:
     only where it accepts tools there alone. tier_prices: service tier -> the factor on the prices
     of its tokens. retired: allow: the model is used even after the day on which its vendor ends it.
-    facts: further facts about the model, where the table of facts is wrong.
+    efforts: each makes a column NAME:EFFORT of the model, and the router chooses among columns as
+    among models; left out: the model has one place, at the caller's effort or its own. facts:
+    further facts about the model, where the table of facts is wrong.
     """
 
     provider: str
@@ -158,7 +160,19 @@ class ModelSettings(Section):
     responses: bool | None = None
     tier_prices: dict[Tier, PositiveFactor] = Field(default_factory=dict)
     retired: Literal["allow"] | None = None
+    efforts: list[EffortName] | None = None
     facts: FactOverrides = Field(default_factory=FactOverrides)
+
+    @field_validator("efforts")
+    @classmethod
+    def _efforts_differ(cls, value: list[EffortName] | None) -> list[EffortName] | None:
+        efforts = [] if value is None else value
+        for effort in efforts:
+            if efforts.count(effort) > 1:
+                raise ValueError(f"names {effort} twice: name each effort once")
+        if value == []:
+            raise ValueError("is empty: name at least one effort, or leave efforts out")
+        return value
 
     @model_validator(mode="after")
     def _prices_come_in_pairs(self) -> ModelSettings:

@@ -11,7 +11,13 @@ from pydantic import Field, PositiveInt, field_validator
 from router.choice import BudgetMode, Objective
 from server.config.settings.breaker_rules import BreakerRules
 from server.config.settings.constraints import ConstraintSettings
-from server.config.settings.fields import PositiveSeconds, PositiveUsd, Section, Usd
+from server.config.settings.fields import (
+    EffortMode,
+    PositiveSeconds,
+    PositiveUsd,
+    Section,
+    Usd,
+)
 
 
 class RoutingRules(Section):
@@ -21,8 +27,10 @@ class RoutingRules(Section):
     the mean cost; hard: it bounds the cost of every request. usd_per_win: what a certain win is
     worth in USD: a more expensive model must earn its additional cost, within the budget.
     objective: what is maximised. opponents: the opponents of the win rate: uniform over the
-    leaderboard, or weights by name. models: the only models that may be chosen. fallbacks: how many
-    further models may be tried before the first byte. constraints: constraints beyond the budget.
+    leaderboard, or weights by name. models: the only models that may be chosen. effort: caller: an
+    effort that the request names rules out the columns of other efforts; route: the router chooses
+    among all columns, since agents always name an effort. fallbacks: how many further models may be
+    tried before the first byte. constraints: constraints beyond the budget.
     """
 
     budget_usd: Usd | None = None
@@ -31,6 +39,7 @@ class RoutingRules(Section):
     objective: Objective = Objective.WIN_RATE
     opponents: Literal["uniform"] | dict[str, float] = "uniform"
     models: list[str] | None = None
+    effort: EffortMode = "caller"
     fallbacks: Annotated[int, Field(ge=0)] = 2
     constraints: ConstraintSettings | None = None
 

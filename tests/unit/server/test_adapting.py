@@ -71,6 +71,8 @@ def chat(model: str, **fields: Any) -> tuple[dict[str, Any], tuple[str, ...], st
         ("deepseek-v4-pro", {"thinking": {"type": "enabled"}, "reasoning_effort": "medium"},
          {"thinking": {"type": "enabled"}, "reasoning_effort": "high"}, ()),
         ("qwen3.8-max", {"reasoning_effort": "none"}, {"enable_thinking": False}, ()),
+        ("qwen3.8-max", {"reasoning_effort": "medium"},
+         {"enable_thinking": True, "thinking_budget": 8_192}, ()),
         ("kimi-k3.1-pro", {"reasoning_effort": "none"}, {"reasoning_effort": "low"}, ()),
         ("a-model-of-nobody", {"temperature": 0.2, "reasoning_effort": "low", "top_k": 4},
          {"temperature": 0.2, "reasoning_effort": "low", "top_k": 4}, ()),
