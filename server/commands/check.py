@@ -8,8 +8,9 @@ import asyncio
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from p2l_model.data.model_names import canonical
 from router.catalog import ModelCard
@@ -18,12 +19,14 @@ from server.catalogue.auto_models import takes_all, with_auto_models
 from server.catalogue.cards import Coverage, build_catalogue, coverage
 from server.catalogue.provider_lists import ListError, offered_models
 from server.commands.flags import add_config
-from server.config.configured_facts import book_of
+from server.config.configured_facts import book_of, facts_of_models
 from server.config.environment import variable
 from server.config.file import ConfigError
 from server.config.provider_keys import api_key
 from server.config.settings import Settings
+from server.gateway.column_places import place_of
 from server.gateway.places import Place, Places
+from server.model_facts import ModelFacts
 from server.model_facts.book import Book
 from server.readiness import is_routed, readiness
 from server.readiness.doctor import OK, connections
@@ -50,8 +53,8 @@ def run(args: argparse.Namespace) -> int:
     catalogue = build_catalogue(settings, book=book)
     known = surely_known_to(settings.scorer)
     check_objectives(settings, catalogue)
-    places = Places(known.models, known.marginal)
-    report = _report(settings, catalogue, places, coverage(catalogue, known.models))
+    placed = _Placed(Places(known.models, known.marginal), facts_of_models(settings, book))
+    report = _report(settings, catalogue, placed, known.models)
     ready = readiness(settings, catalogue, known.models, book=book)
     network = network_report(settings, os.environ)
     report |= {
@@ -100,11 +103,30 @@ def _with_lists_of_servers(settings: Settings, book: Book) -> tuple[Settings, li
     return settings, unread
 
 
+class _Placed(NamedTuple):
+    """The places of models on the leaderboard. facts: by the name of the model."""
+
+    places: Places
+    facts: Mapping[str, ModelFacts]
+
+    def of(self, card: ModelCard) -> tuple[Place | None, float]:
+        """The place of a card, and the difference of a column's coefficient from it."""
+        return place_of(card, self.places, self.facts[card.base].thinking)
+
+    def card(self, card: ModelCard) -> ModelCard:
+        """The card, where it is a column with the name of its place."""
+        place, _ = self.of(card)
+        if card.effort is None or place is None or place.rests_on != "own":
+            return card
+        return replace(card, leaderboard_name=place.column)
+
+
 def _report(
-    settings: Settings, catalogue: Sequence[ModelCard], places: Places, missing: Coverage
+    settings: Settings, catalogue: Sequence[ModelCard], placed: _Placed, rows: Sequence[str]
 ) -> dict[str, Any]:
+    missing = coverage([placed.card(card) for card in catalogue], rows)
     return {
-        "models": [_model(card, places.of(card.leaderboard_name), settings) for card in catalogue],
+        "models": [_model(card, *placed.of(card), settings) for card in catalogue],
         "keys": _keys(settings),
         "without_coefficient": [
             {"model": name, "hint": _hint(name, missing)} for name in missing.without_coefficient
@@ -115,16 +137,20 @@ def _report(
     }
 
 
-def _model(card: ModelCard, place: Place | None, settings: Settings) -> dict[str, Any]:
+def _model(
+    card: ModelCard, place: Place | None, shift: float, settings: Settings
+) -> dict[str, Any]:
     prices = card.prices
     return {
         "model": card.name,
         "provider": card.provider,
         "upstream_model": card.upstream_model,
         "leaderboard_name": card.leaderboard_name,
-        "from": "configuration" if card.name in settings.configured_models else "models: auto",
+        "from": "configuration" if card.base in settings.configured_models else "models: auto",
         "routed": is_routed(card, () if place is None else (place.column,)),
+        "effort": card.effort,
         "place": None if place is None else {"column": place.column, "rests_on": place.rests_on},
+        "coefficient_shift": shift,
         "retired": card.retired,
         "input_usd_per_mtok": None if prices is None else float(prices.input_usd_per_mtok),
         "output_usd_per_mtok": None if prices is None else float(prices.output_usd_per_mtok),
@@ -172,8 +198,8 @@ def _text(report: Mapping[str, Any]) -> Iterator[str]:
     yield f"{'model':36}{'provider':14}{'USD per million tokens':>24}  routed"
     yield from map(_row, report["models"])
     for row in report["models"]:
-        if row["place"] is not None and row["place"]["rests_on"] != "own":
-            yield f"{row['model']} is used as: {row['place']['rests_on']} {row['place']['column']}"
+        if row["place"] is not None and (row["place"]["rests_on"] != "own" or row["effort"]):
+            yield _place(row)
     for row in report["without_coefficient"]:
         if row["hint"] is not None:
             yield f"{row['model']}: {row['hint']}"
@@ -192,6 +218,12 @@ def _text(report: Mapping[str, Any]) -> Iterator[str]:
     yield f"on the leaderboard, not configured: {len(report['leaderboard_only'])} models"
     yield from (f"warning: {warning}" for warning in report["warnings"])
     yield f"NOT READY: {'; '.join(report['problems'])}" if report["problems"] else "ok"
+
+
+def _place(row: Mapping[str, Any]) -> str:
+    place, shift = row["place"], row["coefficient_shift"]
+    by = "" if shift == 0.0 else f", {shift:+g} for its effort"
+    return f"{row['model']} is used as: {place['rests_on']} {place['column']}{by}"
 
 
 def _row(row: Mapping[str, Any]) -> str:

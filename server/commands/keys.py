@@ -151,7 +151,7 @@ def _no_key(name: str) -> DataError:
 
 def _check_models(models: Iterable[str] | None, settings: Settings) -> None:
     for name in models or ():
-        if name not in settings.models:
+        if name not in settings.model_names:
             raise DataError(f"--models: there is no model {name!r} in the configuration")
 
 

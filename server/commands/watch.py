@@ -103,7 +103,8 @@ def _look(
     from server.offline.stored_feedback import judged_feedback, open_database
 
     database = open_database(settings.storage)
-    names = {card.name: card.leaderboard_name for card in build_catalogue(settings)}
+    cards = build_catalogue(settings)
+    names = {name: card.leaderboard_name for card in cards for name in (card.base, card.name)}
     try:
         since_s = time.time() - hours * 3600
         judged, skipped = judged_feedback(database, marginal, names, since_s)

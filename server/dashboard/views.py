@@ -42,8 +42,8 @@ def overview(state: State) -> dict[str, Any]:
         "models": [
             {
                 **_model(card),
-                "routed": card.name not in unknown,
-                "breaker": breakers["model"].get(card.name, "closed"),
+                "routed": card.base not in unknown,
+                "breaker": breakers["model"].get(card.base, "closed"),
                 "resting": None if card.name not in resting else resting[card.name].reason,
                 "wait_s": None if card.name not in resting else resting[card.name].wait_s,
             }

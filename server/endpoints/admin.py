@@ -136,7 +136,7 @@ def _valid(check: Callable[[], T]) -> T:
 
 def _check_models(models: Iterable[str] | None, state: State) -> None:
     for name in models or ():
-        if name not in state.gateway.planner.catalogue:
+        if name not in state.gateway.planner.columns.names:
             raise InvalidRequestError(f"models: there is no model {name[:200]!r}.", param="models")
 
 

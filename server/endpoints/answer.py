@@ -54,6 +54,9 @@ def response_headers(exchange: Exchange) -> dict[str, str]:
     fit = exchange.plan.fits.get(exchange.decision.model)
     if fit is not None and fit.left_out:
         headers["x-p2l-left-out-fields"] = names_header(fit.left_out)
+    effort = exchange.plan.effort_sent(exchange.decision.card)
+    if effort is not None:
+        headers["x-p2l-effort"] = effort
     served = None if exchange.entry is None else exchange.entry.row.served_model
     if served is not None:
         headers["x-p2l-served-model"] = encoded_name(served)

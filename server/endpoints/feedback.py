@@ -130,11 +130,11 @@ def _known(name: object, param: str, state: State) -> str:
     if not isinstance(name, str):
         raise InvalidRequestError(f"{param} must be the name of a model.", param=param)
     planner = state.gateway.planner
-    if name not in planner.catalogue and name not in planner.scorer.models:
+    if name not in planner.columns.names and name not in planner.scorer.models:
         raise InvalidRequestError(f"{param}: there is no model {name[:200]!r}.", param=param)
     return _leaderboard_name(name, state)
 
 
 def _leaderboard_name(name: str, state: State) -> str:
-    card = state.gateway.planner.catalogue.get(name)
+    card = state.gateway.planner.columns.names.get(name)
     return name if card is None else card.leaderboard_name

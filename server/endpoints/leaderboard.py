@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,25 +14,44 @@ from router.objective import opponent_weights, win_rates
 
 
 def leaderboard_json(
-    board: PromptLeaderboard, catalogue: Mapping[str, Alternative] | None = None
+    board: PromptLeaderboard,
+    catalogue: Mapping[str, Alternative] | None = None,
+    columns: Sequence[Alternative] = (),
 ) -> dict[str, Any]:
     """The leaderboard, best model first. win_rate: against an opponent drawn uniformly from it.
 
-    catalogue: candidates whose expected cost is known, by leaderboard name.
+    catalogue: candidates whose expected cost is known, by leaderboard name. columns: candidates at
+    one effort each, which are rows of their own and no opponents.
     """
     opponents, weights = opponent_weights(board.models, board.coefficients, None)
     rates = win_rates(board.coefficients, opponents, weights)
     costs = catalogue or {}
-    order = np.argsort(-board.coefficients, kind="stable")
     rows = [
-        _row(board, int(index), rank, float(rates[index]), costs.get(board.models[index]))
-        for rank, index in enumerate(order, 1)
+        _row(board, index, float(rates[index]), costs.get(name))
+        for index, name in enumerate(board.models)
     ]
-    return {"object": "leaderboard", "family": board.family.value, "data": rows, "eta": board.eta}
+    for one in columns:
+        if one.coefficient is not None:
+            own = win_rates(np.array([one.coefficient]), opponents, weights)
+            rows.append(_column(one, float(own[0])))
+    rows.sort(key=lambda row: (math.isnan(row["coefficient"]), -row["coefficient"]))
+    ranked = [{"model": row["model"], "rank": rank} | row for rank, row in enumerate(rows, 1)]
+    return {"object": "leaderboard", "family": board.family.value, "data": ranked, "eta": board.eta}
+
+
+def _column(column: Alternative, win_rate: float) -> dict[str, Any]:
+    cost_usd = column.expected_cost_usd
+    return {
+        "model": column.model,
+        "coefficient": column.coefficient,
+        "win_rate": win_rate,
+        "expected_output_tokens": column.expected_output_tokens,
+        "expected_cost_usd": None if cost_usd is None else float(cost_usd),
+    }
 
 
 def _row(
-    board: PromptLeaderboard, index: int, rank: int, win_rate: float, known: Alternative | None
+    board: PromptLeaderboard, index: int, win_rate: float, known: Alternative | None
 ) -> dict[str, Any]:
     tokens = _tokens(board, index)
     cost_usd = None
@@ -41,7 +60,6 @@ def _row(
         cost_usd = None if known.expected_cost_usd is None else float(known.expected_cost_usd)
     return {
         "model": board.models[index],
-        "rank": rank,
         "coefficient": float(board.coefficients[index]),
         "win_rate": win_rate,
         "expected_output_tokens": tokens,

@@ -47,8 +47,12 @@ async def leaderboard(request: Request, caller: CallerDep, state: StateDep) -> R
         board, _ = await planner.leaderboard(plan)
     decision = _decision(gateway, plan, board)
     rows = () if decision is None else decision.alternatives
-    known = {planner.catalogue[row.model].leaderboard_name: row for row in rows}
-    return json_response(leaderboard_json(board, known), {"x-request-id": plan.request_id})
+    cards = planner.catalogue
+    known = {
+        cards[row.model].leaderboard_name: row for row in rows if cards[row.model].effort is None
+    }
+    columns = [row for row in rows if cards[row.model].effort is not None]
+    return json_response(leaderboard_json(board, known, columns), {"x-request-id": plan.request_id})
 
 
 def _decision(gateway: Any, plan: Any, board: PromptLeaderboard) -> Decision | None:

@@ -38,15 +38,19 @@ class CacheRules:
     def __init__(
         self, catalogue: Iterable[ModelCard] = (), facts: Mapping[str, ModelFacts] | None = None
     ) -> None:
-        known = facts or {}
+        known, cards = facts or {}, list(catalogue)
         self._rules = {
             card.name: known[card.name].caching if card.name in known else _UNKNOWN
-            for card in catalogue
+            for card in cards
             if _is_priced(card)
         }
         # Catalogue names of the models whose cache a change of effort keeps.
         self.effort_keeps = frozenset(
             name for name, rule in self._rules.items() if rule.kept_at_other_effort == "yes"
+        )
+        # Also the columns: each has an effort of its own, whatever the request's is.
+        self.effort_decides_not = self.effort_keeps.union(
+            card.name for card in cards if card.effort is not None
         )
         self.marks_only = frozenset(
             name for name, facts in known.items() if facts.caching.kind == "marked"

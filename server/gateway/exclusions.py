@@ -10,6 +10,7 @@ from router.catalog import ModelCard
 from server.auth.authenticator import Caller
 from server.config.settings import RoutingRules
 from server.errors import InvalidRequestError
+from server.gateway.columns import Columns
 from server.surfaces.base import GatewayRequest
 from server.surfaces.routing_options import RoutingOptions
 from server.upstream.base import Fit
@@ -20,13 +21,13 @@ def excluded_by(
     options: RoutingOptions,
     cards: Sequence[ModelCard],
     fits: Mapping[str, Fit],
-    catalogue: Collection[str],
+    columns: Columns,
     private: Collection[str],
 ) -> dict[str, str]:
     """The models that the request's own options rule out: catalogue name -> reason.
 
-    catalogue: all catalogue names. private: names of the providers that are marked as private.
-    Raises InvalidRequestError.
+    columns: those of the catalogue; a model's name stands for all of them. private: names of the
+    providers that are marked as private. Raises InvalidRequestError.
     """
     out: dict[str, str] = {}
     if options.strict_params:
@@ -37,8 +38,8 @@ def excluded_by(
             if fit.left_out
         }
     if options.exclude is not None:
-        check_known(catalogue, options.exclude, options.named["exclude"])
-        out |= dict.fromkeys(options.exclude, "excluded by the request")
+        check_known(columns.names, options.exclude, options.named["exclude"])
+        out |= dict.fromkeys(columns.expanded(options.exclude), "excluded by the request")
     if options.private:
         out |= {
             card.name: f"its provider {card.provider} is not marked private"
@@ -49,15 +50,17 @@ def excluded_by(
 
 
 def allowed_by(
-    options: RoutingOptions, rules: RoutingRules, caller: Caller, catalogue: Collection[str]
+    options: RoutingOptions, rules: RoutingRules, caller: Caller, columns: Columns
 ) -> tuple[str, ...] | None:
     """The models that the request, the rules and the key all allow; None where none of them limits
-    the models. catalogue: all names. Raises InvalidRequestError."""
-    check_known(catalogue, options.models or (), options.named.get("models", "models"))
+    the models. columns: those of the catalogue; a model's name stands for all of them. Raises
+    InvalidRequestError."""
+    check_known(columns.names, options.models or (), options.named.get("models", "models"))
     allowed: set[str] | None = None
     for names in (options.models, rules.models, caller.models):
         if names is not None:
-            allowed = set(names) if allowed is None else allowed & set(names)
+            own = set(columns.expanded(names))
+            allowed = own if allowed is None else allowed & own
     return None if allowed is None else tuple(sorted(allowed))
 
 

@@ -15,19 +15,19 @@ import anyio
 from p2l_model.types import PromptLeaderboard
 from router.choice import Decision
 from router.cost import Usage
-from router.receipt import Attempt
 from server.accounts.accounts import Accounts, WindowShortError
 from server.auth.authenticator import Caller
 from server.errors import ApiError
 from server.gateway.admission import Admission, Place
 from server.gateway.budget_left import after, after_failure
+from server.gateway.columns import same_models
 from server.gateway.deciding import Decider
 from server.gateway.failures import from_upstreams
 from server.gateway.hedge import Leg, race
 from server.gateway.plan import Plan
 from server.gateway.planner import Planner
 from server.gateway.reserving import Reserving
-from server.gateway.routed_request import Exchange, Opening, forget
+from server.gateway.routed_request import Exchange, Opening, attempt_of, forget
 from server.health import BreakerRules, Health, full_jitter_s
 from server.ledger.attempt import Outcome
 from server.ledger.entry import Entry
@@ -96,7 +96,7 @@ class Gateway:
         rng = random.Random(self._seed(plan))
         started = time.perf_counter()
         decision = self._decide(plan, leaderboard, rng)
-        exchange = Exchange(plan, leaderboard, decision, rng, [Attempt(decision)])
+        exchange = Exchange(plan, leaderboard, decision, rng, [attempt_of(plan, decision)])
         exchange.timings.score_ms = score_ms
         exchange.timings.decide_ms = _ms_since(started)
         return exchange
@@ -230,7 +230,8 @@ class Gateway:
         model fits, or where the hedged share of the requests is used up."""
         request, decision = exchange.plan.routing, exchange.decision
         plan = replace(exchange.plan, routing=after(request, decision))
-        out = {decision.model: "it was already asked for this request"}
+        asked = same_models(plan.catalogue, [decision.model])
+        out = dict.fromkeys(asked, "it was already asked for this request")
         try:
             again = self._decide(plan, exchange.leaderboard, exchange.rng, out)
             if not self.health.retries.take(self.health.clock()):
@@ -241,7 +242,7 @@ class Gateway:
             return None
         exchange.attempts += 1
         exchange.plan = plan
-        exchange.history.append(Attempt(again))
+        exchange.history.append(attempt_of(plan, again))
         exchange.decision = replace(again, budget_usd=decision.budget_usd)
         exchange.take(entry)
         entry.on_usage = self.learns_from(exchange)
@@ -293,7 +294,7 @@ class Gateway:
                 marked=card.name in caching.marks_only,
                 prefixes=plan.prefixes,
                 kept_s=caching.usual_s(card.name) if kept_s is None else kept_s,
-                effort=plan.effort,
+                effort=plan.effort if card.effort is None else card.effort,
             )
             learned.wrote(name, decision, usage.completion_tokens, plan.effort)
 
@@ -315,7 +316,8 @@ class Gateway:
         if exchange.counted_attempts > (exchange.plan.fallbacks if routed else self._retries):
             raise from_upstreams(failures) from last
         plan = self._left(exchange)
-        excluded = dict.fromkeys(failures, "it failed for this request")
+        failed = same_models(plan.catalogue, failures)
+        excluded = dict.fromkeys(failed, "it failed for this request")
         try:
             again = self._decide(plan, leaderboard, rng, excluded)
         except ApiError:
@@ -324,10 +326,11 @@ class Gateway:
                 raise from_upstreams(failures) from last
             await anyio.sleep(full_jitter_s(exchange.retries, self.health.chance))
             exchange.retries += 1
-            lost = {name: why for name, why in excluded.items() if not failures[name].is_retryable}
+            gone = [name for name, failure in failures.items() if not failure.is_retryable]
+            lost = dict.fromkeys(same_models(plan.catalogue, gone), "it failed for this request")
             again = self._retry(plan, leaderboard, rng, lost, failures)
         exchange.plan = plan
-        exchange.history.append(Attempt(again))
+        exchange.history.append(attempt_of(plan, again))
         exchange.decision = replace(again, budget_usd=exchange.decision.budget_usd)
 
     def _left(self, exchange: Exchange) -> Plan:

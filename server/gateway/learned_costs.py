@@ -63,7 +63,8 @@ class Learned:
             )
 
     def wrote(self, caller: str, decision: Decision, tokens: int, effort: str) -> None:
-        """Records how many tokens the answers to a request had, including thoughts."""
+        """Records how many tokens the answers to a request had, including thoughts. effort: the one
+        that a model without columns was asked for."""
         request, cap = decision.request, decision.max_output_tokens
         if decision.model not in request.thought_tokens:
             return  # the checkpoint predicts the length of an answer without its thoughts
@@ -74,7 +75,8 @@ class Learned:
         if tokens >= n * limit or expected >= limit:
             return  # the answer was cut off: its full length is unknown
         factor = request.length_factors.get(decision.model, 1.0)
-        self.lengths.observe(caller, decision.model, effort, expected / factor, tokens / n)
+        asked = effort if decision.card.effort is None else decision.card.effort
+        self.lengths.observe(caller, decision.card.base, asked, expected / factor, tokens / n)
 
     def input_tokens(
         self, cards: Iterable[ModelCard], estimated: int, caller: str

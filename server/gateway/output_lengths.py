@@ -163,17 +163,6 @@ def _are_sums(n: float, sums: list[Any]) -> bool:
     return len(sums) == 2 and are_numbers and 0 < n <= _MEMORY and sums[1] >= 0
 
 
-def effort_asked(body: Mapping[str, Any]) -> str:
-    """The effort that a request names, in any API's form; empty where it names none."""
-    if "reasoning_effort" in body:
-        return _known(body["reasoning_effort"])
-    for place in ("output_config", "reasoning"):
-        asked = body.get(place)
-        if isinstance(asked, dict) and asked.get("effort") is not None:
-            return _known(asked["effort"])
-    return ""
-
-
 def expected_thoughts(facts: Mapping[str, ModelFacts], effort: str) -> dict[str, float]:
     """Tokens of thoughts expected at this effort, by catalogue name. Models that do not think at
     this effort are missing."""
@@ -191,10 +180,6 @@ def _thoughts(facts: ModelFacts, effort: Effort | None) -> float:
         return float(facts.expected_output_tokens[named])
     fitted = None if effort is None else facts.thinking.nearest(effort) or effort
     return _DEFAULT_THOUGHTS if fitted is None else _THOUGHTS[fitted]
-
-
-def _known(effort: object) -> str:
-    return next((one for one in EFFORTS if one == effort), "")
 
 
 @asynccontextmanager

@@ -47,11 +47,11 @@ class Places:
     """Finds the places of models on one leaderboard.
 
     columns: the leaderboard's names. marginal: the leaderboard for no prompt in particular, which
-    determines the median column; without it the middle of the list is used.
+    determines the median column; without it the middle of the list is used. names: the columns.
     """
 
     def __init__(self, columns: Sequence[str], marginal: PromptLeaderboard | None) -> None:
-        self._columns = frozenset(columns)
+        self.names = frozenset(columns)
         self._strength = _strength(columns, marginal)
         by_strength = sorted(self._strength, key=lambda name: (self._strength[name], name))
         self._median = by_strength[len(by_strength) // 2] if by_strength else None
@@ -60,7 +60,7 @@ class Places:
     def of(self, name: str) -> Place | None:
         """The place of a model. name: as the leaderboard would spell it. None: the leaderboard is
         empty."""
-        if name in self._columns:
+        if name in self.names:
             return Place(name, "own")
         relative = self._nearest(name)
         if relative is not None:

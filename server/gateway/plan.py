@@ -15,6 +15,7 @@ from server.gateway.served_model import ServedModels
 from server.gateway.tastes import OwnTaste
 from server.ledger.purse import Purse
 from server.sessions.sessions import Visit
+from server.surfaces.effort import effort_in, is_sent
 from server.upstream.base import Fit
 
 
@@ -31,7 +32,8 @@ class Plan:
     Learned.prefixes; None: not computed yet. visit: the request's visit to its session; None where
     it has none. kept: the part of the session that decides the request, see x-p2l-kept.
     is_scored_before: the leaderboard was scored for another request of the same tool loop.
-    purse: the money of the session; None where it has none.
+    purse: the money of the session; None where it has none. effort: the effort that models without
+    columns are asked for; empty where the request names none.
     """
 
     request_id: str
@@ -59,6 +61,19 @@ class Plan:
     kept: str | None = None
     is_scored_before: bool = False
     purse: Purse | None = None
+
+    def effort_sent(self, card: ModelCard) -> str | None:
+        """The effort that the provider is asked for with a model of the catalogue; None where it is
+        asked for none."""
+        if card.effort is None and self.effort == "":
+            return None
+        fit = self.fits.get(card.name)
+        if fit is None or fit.effort is not None or card.effort is not None:
+            return None if fit is None else fit.effort
+        if fit.body is None:
+            return self.effort
+        sent = effort_in(fit.body)
+        return self.effort if sent is not None and is_sent(self.effort, fit.body) else sent
 
     @property
     def scoring(self) -> str:

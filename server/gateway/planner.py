@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from functools import partial
@@ -19,22 +19,24 @@ from router.constraints import Constraints
 from router.cost import RequestShape
 from router.objective import is_known
 from router.pacing import combined_usd_per_win
-from server.adapting.alike import alike
 from server.auth.authenticator import Caller
 from server.config.aliases import Aliases
 from server.config.settings import RoutingRules, RoutingSettings, ScorerSettings
-from server.gateway.asked import Asked, Found, asked_of
+from server.gateway.asked import Asked, Found, asked_of, may_use
 from server.gateway.cache_rules import CacheRules
+from server.gateway.column_places import placed_card
+from server.gateway.columns import Columns
 from server.gateway.exclusions import (
     allowed_by,
     cannot,
     excluded_by,
 )
 from server.gateway.failures import from_scoring
+from server.gateway.fits import Fitting
 from server.gateway.jobs import Jobs, Terms
 from server.gateway.latency import Latencies
 from server.gateway.learned_costs import Learned
-from server.gateway.output_lengths import effort_asked, expected_thoughts
+from server.gateway.output_lengths import expected_thoughts
 from server.gateway.places import Places, leaderboard_of_one
 from server.gateway.plan import Plan
 from server.gateway.served_model import ServedModels
@@ -52,7 +54,6 @@ from server.wire.service_tier import other_tiers
 
 # Counting is exact up to this length; beyond it, tokenising costs more than exactness is worth.
 _EXACT_COUNT_CHARS = 20_000
-_ANYTHING = Fit()
 
 # Maps a caller and the configured USD per certain win to what a win is worth to the caller now.
 Worth = Callable[[Caller, Decimal | None], Decimal | None]
@@ -86,18 +87,18 @@ class Planner:
     ) -> None:
         self.catalogue: Mapping[str, ModelCard] = {}
         self.caching: CacheRules = CacheRules()
+        self.columns = Columns()
         self._cards: tuple[ModelCard, ...] = ()
         self._facts: Mapping[str, ModelFacts] = {}
-        self._rules_of: Mapping[str, int] = {}
         self._thoughts: dict[str, Mapping[str, float]] = {}
         self._private = frozenset(private)
         self._names = ServedModels()
         self.scorer = scorer
+        self._fitting = Fitting(upstreams or {}, {})
         self.serve(catalogue, facts)
         self._routing = routing
         self._has_windows = bool(routing.window_budgets)
         self._scoring = scoring
-        self._upstreams = upstreams or {}
         self._aliases = Aliases(aliases or {})
         self._entropy = Entropy()
         self.latencies: Latencies = Latencies() if previous is None else previous.latencies
@@ -115,22 +116,26 @@ class Planner:
         if facts is not None:
             # Requests are not adapted to a model about which nothing is known.
             self._facts = {name: one for name, one in facts.items() if one.known != "nothing"}
-            self._rules_of = alike(self._facts)
-            self._thoughts.clear()
         self._served = tuple(catalogue)
         self._place()
+        self._fitting = Fitting(self._fitting.upstreams, self._facts)
+        self._thoughts.clear()
 
     def _place(self) -> None:
         """Gives every model a column of the leaderboard, once its columns are known."""
         columns = self._columns = self.scorer.models
-        cards = self._served
+        cards, models = self._served, Columns(self._served).models
         if columns:
-            places = Places(columns, self.scorer.marginal)
-            cards = tuple(places.placed(card) for card in cards)
+            place = partial(placed_card, Places(columns, self.scorer.marginal), self._facts)
+            cards = tuple(map(place, cards))
+            models = {name: place(card) for name, card in models.items()}
         self.catalogue = {card.name: card for card in cards}
-        self.caching = CacheRules(cards, self._facts)
+        self.columns = Columns(cards, models)
+        self._facts = self.columns.facts(self._facts)
+        self.caching = CacheRules([*cards, *models.values()], self._facts)
         self._cards = cards
-        self._names = ServedModels(cards)
+        plain = [card for card in cards if card.effort is None]
+        self._names = ServedModels([*plain, *models.values()])
 
     async def plan(
         self,
@@ -146,18 +151,17 @@ class Planner:
         options."""
         if self.scorer.models != self._columns:
             self._place()
-        routing, cards = self._routing, self._cards
-        asked = asked_of(request, options, caller, self._aliases, routing, self.catalogue, cards)
+        routing, cards, names = self._routing, self._cards, self.columns.names
+        asked = asked_of(request, options, caller, self._aliases, routing, names, cards)
         found = await self._found(asked, is_large=is_large, is_dry=is_dry)
         shape = await self._shape(request, found.fits, found.counted)
-        effort = effort_asked(request.native or request.body)
         visit = None if asked.direct else found.visit
         session = self.jobs.terms(visit, options.seed, *asked.budget, found.purse)
         return Plan(
             request_id=self._entropy.request_id(),
             caller=caller,
             conversation=found.conversation,
-            routing=self._routing_request(asked, found, shape, session, effort),
+            routing=self._routing_request(asked, found, shape, session),
             catalogue=asked.catalogue,
             routed=asked.direct is None,
             seed=session.seed,
@@ -166,7 +170,7 @@ class Planner:
             streamed=request.stream,
             fits=found.fits,
             body=asked.body,
-            effort=effort,
+            effort=asked.effort,
             prefixes=found.prefixes,
             is_large=is_large,
             counted_tokens=shape.input_tokens if _is_exact(found.counted) else 0,
@@ -193,50 +197,52 @@ class Planner:
         is_hard = asked.mode is BudgetMode.HARD
         bounded = in_window or asked.budget_usd is not None or is_hard or caller.is_bounded
         if is_large:
-            weigh = partial(self._weighed, request, asked.catalogue, bounded)
-            weighed = await self.heavy.run(weigh)
+            weighed = await self.heavy.run(partial(self._weighed, asked, bounded))
         else:
-            weighed = self._weighed(request, asked.catalogue, bounded)
+            weighed = self._weighed(asked, bounded)
         return Found(prefixes, visit, purse, in_window, pays_for_cap, *weighed)
 
     def _routing_request(
-        self, asked: Asked, found: Found, shape: RequestShape, session: Terms, effort: str
+        self, asked: Asked, found: Found, shape: RequestShape, session: Terms
     ) -> RoutingRequest:
         request, caller, direct, rules = asked.request, asked.caller, asked.direct, asked.rules
+        columns, effort, pinned = self.columns, asked.effort, asked.pinned
         thoughts = self._thoughts_at(effort)
         if (found.has_purse or asked.is_hard) and shape.max_output_tokens is not None:
             shape = replace(shape, thinkers=tuple(thoughts))
         options, fits = asked.options, found.fits
-        allowed = (direct.name,) if direct else allowed_by(options, rules, caller, self.catalogue)
-        excluded = excluded_by(options, asked.catalogue, fits, self.catalogue, self._private)
+        allowed = (direct.name,) if direct else allowed_by(options, rules, caller, columns)
+        excluded = excluded_by(options, asked.catalogue, fits, columns, self._private)
+        excluded |= cannot(fits, request, pays_for_cap=found.pays_for_cap)
+        cached = self.learned.cached_tokens(
+            caller.name, asked.body, found.prefixes, effort, self.caching.effort_decides_not
+        )
         return RoutingRequest(
             shape=shape,
             input_tokens=self.learned.input_tokens(
                 asked.catalogue, shape.input_tokens, caller.name
             ),
-            cached_tokens=self.learned.cached_tokens(
-                caller.name, asked.body, found.prefixes, effort, self.caching.effort_keeps
-            ),
+            cached_tokens=columns.cached_tokens(cached, self.caching.effort_keeps),
             caching=self.caching.lifetimes(request, shape.input_tokens),
             thought_tokens=thoughts,
-            length_factors=self.learned.lengths.factors(effort, caller.name),
+            length_factors=columns.length_factors(self.learned.lengths, effort, caller.name),
             budget_usd=asked.budget_usd,
             budget_mode=asked.mode,
             allowed=allowed,
             opponents=None if direct else rules.opponent_weights,
-            excluded=excluded | cannot(fits, request, pays_for_cap=found.pays_for_cap),
+            excluded=columns.excluded(fits, pinned) | excluded,
             usd_per_win=None if direct else self._worth_of_a_win(rules, caller, found.purse),
             objective=rules.objective,
             ceiling_usd=caller.limits.max_request_usd,
             in_window=found.in_window,
             constraints=None if direct else self._constraints(rules, streamed=request.stream),
-            kept=session.kept,
-            **session.rest,
+            kept=columns.kept(session.kept, pinned),
+            **columns.rest(session.rest, pinned),
         )
 
     def meant(self, name: str) -> str:
         """The model or profile that a caller's name for it stands for; else the name itself."""
-        return self._aliases.meant(name, self.catalogue)
+        return self._aliases.meant(name, self.columns.names)
 
     async def leaderboard(self, plan: Plan) -> tuple[PromptLeaderboard, float]:
         """The prompt's leaderboard and the milliseconds that scoring took. Raises ApiError.
@@ -262,13 +268,13 @@ class Planner:
     def _thoughts_at(self, effort: str) -> Mapping[str, float]:
         found = self._thoughts.get(effort)
         if found is None:
-            found = self._thoughts[effort] = expected_thoughts(self._facts, effort)
+            at_effort = expected_thoughts(self._facts, effort)
+            found = self._thoughts[effort] = self.columns.thoughts(at_effort, self._facts)
         return found
 
     def visible(self, caller: Caller) -> list[ModelCard]:
-        """The models that this caller may ask for."""
-        cards = self.catalogue.values()
-        return [card for card in cards if caller.models is None or card.name in caller.models]
+        """The models that this caller may ask for, and each model's columns after it."""
+        return [card for card in self.columns.listed() if may_use(caller, card)]
 
     async def _scored(self, plan: Plan) -> PromptLeaderboard:
         if isinstance(self.scorer, FixedScorer):
@@ -302,33 +308,11 @@ class Planner:
         worth = self._worth(caller, own)
         return worth if purse is None else combined_usd_per_win(worth, [purse.price])
 
-    def _weighed(
-        self, request: GatewayRequest, cards: Sequence[ModelCard], bounded: bool
-    ) -> tuple[dict[str, Fit], Counted, Conversation]:
+    def _weighed(self, asked: Asked, bounded: bool) -> tuple[dict[str, Fit], Counted, Conversation]:
         """Everything that requires a pass over the whole request."""
-        fits = self._fits(request, cards, bounded=bounded)
+        request, effort = asked.request, asked.options.effort
+        fits = self._fitting.fits(request, asked.catalogue, bounded=bounded, effort=effort)
         return fits, request.counted(), request.conversation
-
-    def _fits(
-        self, request: GatewayRequest, cards: Sequence[ModelCard], *, bounded: bool
-    ) -> dict[str, Fit]:
-        """The fit of each card by catalogue name, computed once for models that are alike here."""
-        fits: dict[str, Fit] = {}
-        alike: dict[tuple[str, int | None, Hashable], Fit] = {}
-        for card in cards:
-            upstream = self._upstreams.get(card.provider)
-            if upstream is None:
-                fits[card.name] = _ANYTHING
-                continue
-            kin = upstream.kin(request.body, card.upstream_model)
-            kind = card.provider, self._rules_of.get(card.name), kin
-            if kind not in alike:
-                facts = self._facts.get(card.name)
-                alike[kind] = request.fit(
-                    upstream, card.upstream_model, bounded=bounded, facts=facts
-                )
-            fits[card.name] = alike[kind]
-        return fits
 
     async def _shape(
         self, request: GatewayRequest, fits: Mapping[str, Fit], counted: Counted

@@ -13,10 +13,10 @@ import anyio
 
 from p2l_model.types import PromptLeaderboard
 from router.choice import Decision
-from router.receipt import Attempt
 from server.accounts.accounts import Accounts, WindowShortError
 from server.errors import ApiError, OverloadedError, SessionSpentError
-from server.gateway.routed_request import Exchange
+from server.gateway.columns import same_models
+from server.gateway.routed_request import Exchange, attempt_of
 from server.ledger.entry import Entry
 from server.ledger.window import Balance, WindowSpec, from_nano
 from server.storage.errors import StorageError
@@ -103,7 +103,7 @@ class Reserving:
         except ApiError as error:
             raise _NothingFitsError(short) from error
         exchange.history[-1] = exchange.history[-1]._replace(failure="window_short")
-        exchange.history.append(Attempt(again))
+        exchange.history.append(attempt_of(exchange.plan, again))
         exchange.decision = replace(again, budget_usd=exchange.decision.budget_usd)
 
     def _decided(self, available_usd: Decimal, rng: random.Random) -> Decision:
@@ -111,7 +111,8 @@ class Reserving:
         exchange = self._exchange
         routing = replace(exchange.plan.routing, available_usd=available_usd)
         exchange.plan = replace(exchange.plan, routing=routing)
-        out = dict.fromkeys(exchange.failures, "it failed for this request")
+        failed = same_models(exchange.plan.catalogue, exchange.failures)
+        out = dict.fromkeys(failed, "it failed for this request")
         return self._decide(exchange.plan, self._leaderboard, rng, out)
 
     async def _check_worth_waiting(self, short: WindowShortError) -> None:

@@ -129,6 +129,11 @@ async def _settle(entry: Entry, reply: UpstreamReply | UpstreamStream) -> None:
         entry.settle(Outcome.CANCELLED)
 
 
+def attempt_of(plan: Plan, decision: Decision) -> Attempt:
+    """The record of an attempt that follows a decision."""
+    return Attempt(decision, effort=plan.effort_sent(decision.card))
+
+
 @dataclass(slots=True)
 class Opening:
     """A stream that waits for its first event. exchange: set once a model has been chosen."""

@@ -97,7 +97,7 @@ class ServedModels:
 
     def _in_the_catalogue(self, card: ModelCard, answered: str) -> ModelCard | _Unknown | None:
         own = _own_name(answered)
-        if own in (_own_name(card.upstream_model), _own_name(card.name)):
+        if own in (_own_name(card.upstream_model), _own_name(card.base)):
             return None
         return self._card_of(own, card.provider) or _Unknown.ASK
 
@@ -116,7 +116,7 @@ class ServedModels:
             found = named[name]
             return None if found is None else found.name
 
-        asked = card.upstream_model if known(card.upstream_model) is not None else card.name
+        asked = card.upstream_model if known(card.upstream_model) is not None else card.base
         if same_model(asked, answered, known):
             return None
         listed = named[answered]

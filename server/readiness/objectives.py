@@ -51,7 +51,11 @@ def _lacking(rules: RoutingRules, known: Knowledge, catalogue: Sequence[ModelCar
         )
     if known.scored is None:
         return None
-    models = [card for card in catalogue if rules.models is None or card.name in rules.models]
+    models = [
+        card
+        for card in catalogue
+        if rules.models is None or not {card.name, card.base}.isdisjoint(rules.models)
+    ]
     if any(card.leaderboard_name in known.scored for card in models):
         return None
     return (

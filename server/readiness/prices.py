@@ -6,14 +6,19 @@ from collections.abc import Iterator, Sequence
 
 from router.catalog import ModelCard
 from server.catalogue.auto_models import takes_all
+from server.config.columns import columns_of
 from server.config.settings import Settings
 
 
 def price_problems(settings: Settings, catalogue: Sequence[ModelCard]) -> Iterator[str]:
     """A sentence for each model without a price whose cost something in the configuration limits; a
     single one where no model has a price."""
-    unpriced = [card.name for card in catalogue if card.prices is None]
-    if unpriced and len(unpriced) == len(catalogue) and not _are_ones_own(settings, unpriced):
+    unpriced = _unpriced(catalogue)
+    if (
+        unpriced
+        and all(card.prices is None for card in catalogue)
+        and not _are_ones_own(settings, unpriced)
+    ):
         yield (
             f"no model has a price, so every request with a budget is refused: {_fix(unpriced[0])}"
         )
@@ -29,8 +34,12 @@ def price_problems(settings: Settings, catalogue: Sequence[ModelCard]) -> Iterat
 
 def price_warnings(settings: Settings, catalogue: Sequence[ModelCard]) -> Iterator[str]:
     """A sentence for each model without a price whose cost nothing in the configuration limits."""
-    unpriced = [card.name for card in catalogue if card.prices is None]
-    if unpriced and len(unpriced) == len(catalogue) and not _are_ones_own(settings, unpriced):
+    unpriced = _unpriced(catalogue)
+    if (
+        unpriced
+        and all(card.prices is None for card in catalogue)
+        and not _are_ones_own(settings, unpriced)
+    ):
         return
     for name in unpriced:
         if _bounding(settings, name) is None:
@@ -38,6 +47,11 @@ def price_warnings(settings: Settings, catalogue: Sequence[ModelCard]) -> Iterat
                 f"models.{name}: its price is unknown, so a request with a budget never goes to "
                 f"it, and its cost is not counted: {_fix(name)}"
             )
+
+
+def _unpriced(catalogue: Sequence[ModelCard]) -> list[str]:
+    """The models without a price; the columns of a model count as that model."""
+    return list(dict.fromkeys(card.base for card in catalogue if card.prices is None))
 
 
 def _fix(name: str) -> str:
@@ -54,8 +68,10 @@ def _are_ones_own(settings: Settings, names: Sequence[str]) -> bool:
 
 def _bounding(settings: Settings, name: str) -> str | None:
     """The first field that limits the cost of requests to this model."""
+    columns = columns_of(name, settings.models[name], settings.models)
+    names = {name, *(column for column, _ in columns)}
     for field, models in _bounds(settings):
-        if models is None or name in models:
+        if models is None or not names.isdisjoint(models):
             return field
     return None
 

@@ -25,13 +25,15 @@ def route_problems(
         if not awaits_lists(settings):
             yield "no model can be routed: name at least one under models"
         return
-    routed = {card.name for card in catalogue if is_routed(card, columns)}
+    able = [card for card in catalogue if is_routed(card, columns)]
+    routed = {name for card in able for name in (card.name, card.base)}
     if not columns:
         yield "no model can be routed: the leaderboard is empty: set scorer.checkpoint to another"
     elif not routed:
-        yield f"no model can be routed: {'; '.join(map(_why, catalogue))}"
+        models = {card.base: card for card in catalogue}
+        yield f"no model can be routed: {'; '.join(map(_why, models.values()))}"
     else:
-        cards = {card.name: card for card in catalogue}
+        cards = {name: card for card in catalogue for name in (card.name, card.base)}
         for field, names in _allow_lists(settings):
             if routed.isdisjoint(names):
                 why = "; ".join(_why(cards[name]) for name in names if name in cards)
@@ -57,7 +59,7 @@ def hints(settings: Settings, columns: Sequence[str]) -> Iterator[str]:
 
 def _why(card: ModelCard) -> str:
     return (
-        f"{card.name}: {card.retired}: configure another model, or set models.{card.name}.retired: "
+        f"{card.base}: {card.retired}: configure another model, or set models.{card.base}.retired: "
         "allow"
     )
 

@@ -15,6 +15,7 @@ from starlette.datastructures import Headers
 from router.choice import BudgetMode
 from router.record import record
 from server.errors import InvalidRequestError
+from server.model_facts import EFFORTS, Effort
 from server.sessions.names import session_named
 
 _BUDGET: Final = re.compile(r"[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?|\.[0-9]+([eE][+-]?[0-9]+)?")
@@ -31,6 +32,7 @@ _HEADERS: Final = {
         "X-Cost-Budget-Mode",
         "X-Route-Models",
         "X-Route-Exclude",
+        "X-Route-Effort",
         "X-Route-Private",
         "X-Route-Seed",
         "X-Session-Budget",
@@ -42,6 +44,7 @@ _BODY_FIELDS: Final = frozenset(
         "budget_mode",
         "models",
         "exclude",
+        "effort",
         "private",
         "seed",
         "explain",
@@ -61,7 +64,8 @@ T = TypeVar("T")
 class RoutingOptions:
     """The caller's routing options; None where an option is not given.
 
-    exclude: models that may not answer. private: only providers marked private may answer.
+    exclude: models that may not answer. effort: that of a routed request, in place of its body's.
+    private: only providers marked private may answer.
     strict_params: a model to which not all parameters would be sent may not answer. tags: the
     labels by which spend is told apart. session: the name of the job that the request belongs to,
     which its client may have sent by itself. session_budget_usd: what all requests of the session
@@ -75,6 +79,7 @@ class RoutingOptions:
     seed: int | None = None
     explain: bool = False
     exclude: tuple[str, ...] | None = None
+    effort: Effort | None = None
     private: bool | None = None
     strict_params: bool = False
     tags: tuple[str, ...] = ()
@@ -122,6 +127,7 @@ def _parsed(ours: Iterable[tuple[bytes, bytes]], body: Mapping[str, Any]) -> Rou
         "models": _places(sent, "X-Route-Models", twin, "models", _names_header, _names_list),
         "seed": _places(sent, "X-Route-Seed", twin, "seed", _seed_header, _seed_json),
         "exclude": _places(sent, "X-Route-Exclude", twin, "exclude", _names_header, _names_list),
+        "effort": _places(sent, "X-Route-Effort", twin, "effort", _effort, _effort),
         "private": _places(sent, "X-Route-Private", twin, "private", _flag_header, _flag_json),
         "session_budget_usd": _session_budget(sent, twin),
     }
@@ -290,6 +296,16 @@ def _mode(value: object, param: str) -> BudgetMode:
         known = " or ".join(BudgetMode)
         raise InvalidRequestError(f"{param} must be {known}, got {_shown(value)}.", param=param)
     return BudgetMode(value)
+
+
+def _effort(value: object, param: str) -> Effort:
+    found = next((effort for effort in EFFORTS if effort == value), None)
+    if found is None:
+        known = ", ".join(EFFORTS)
+        raise InvalidRequestError(
+            f"{param} must be one of {known}; got {_shown(value)}.", param=param
+        )
+    return found
 
 
 def _names_header(value: str, param: str) -> tuple[str, ...]:

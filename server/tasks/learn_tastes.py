@@ -75,7 +75,7 @@ class _Learner:
 
 
 def _aliases(state: State) -> dict[str, str]:
-    cards = state.gateway.planner.catalogue.values()
+    cards = state.gateway.planner.columns.names.values()
     return {card.name: card.leaderboard_name for card in cards}
 
 

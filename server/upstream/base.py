@@ -26,7 +26,8 @@ class Fit:
     reason: why it cannot; None where it can. left_out: fields that are not sent to it.
     thinking_tokens: the part of the output cap that the model uses for thinking before it answers.
     body: the part of the body that is sent; None: all of it. least_output_tokens: a lower output
-    cap is raised to this.
+    cap is raised to this. effort: the effort that is sent, where it is not left to the caller; None
+    also where it cannot be sent.
     """
 
     reason: str | None = None
@@ -34,6 +35,7 @@ class Fit:
     thinking_tokens: int = 0
     body: Mapping[str, Any] | None = field(default=None, compare=False, repr=False)
     least_output_tokens: int = 0
+    effort: str | None = None
 
 
 @record(frozen=True, slots=True)

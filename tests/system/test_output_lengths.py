@@ -12,8 +12,9 @@ import pytest
 from fake_provider import Behaviour, FakeProvider
 from live_gateway import LiveGateway
 
-from server.gateway.output_lengths import OutputLengths, effort_asked, expected_thoughts
+from server.gateway.output_lengths import OutputLengths, expected_thoughts
 from server.model_facts import facts_of
+from server.surfaces.effort import effort_in
 
 
 def test_only_who_thinks_has_thoughts() -> None:
@@ -37,7 +38,7 @@ def test_only_who_thinks_has_thoughts() -> None:
     ],
 )
 def test_the_effort_that_is_asked_for(body: dict[str, Any], effort: str) -> None:
-    assert effort_asked(body) == effort
+    assert (effort_in(body) or "") == effort
 
 
 def test_the_mean_of_a_log_normal_factor_is_found() -> None:

@@ -10,8 +10,9 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, PositiveInt, field_validator, model_validator
 
-from server.config.settings.facts import EffortName, FactOverrides
+from server.config.settings.facts import FactOverrides
 from server.config.settings.fields import PositiveFactor, PositiveSeconds, Section, Usd
+from server.model_facts.types import Effort
 from server.wire.hosts import is_public, literal_address, true_address
 from server.wire.service_tier import Tier
 
@@ -160,12 +161,12 @@ class ModelSettings(Section):
     responses: bool | None = None
     tier_prices: dict[Tier, PositiveFactor] = Field(default_factory=dict)
     retired: Literal["allow"] | None = None
-    efforts: list[EffortName] | None = None
+    efforts: list[Effort] | None = None
     facts: FactOverrides = Field(default_factory=FactOverrides)
 
     @field_validator("efforts")
     @classmethod
-    def _efforts_differ(cls, value: list[EffortName] | None) -> list[EffortName] | None:
+    def _efforts_differ(cls, value: list[Effort] | None) -> list[Effort] | None:
         efforts = [] if value is None else value
         for effort in efforts:
             if efforts.count(effort) > 1:

@@ -160,6 +160,7 @@ FOLLOWED: dict[str, tuple[str, object, Callable[[State], object], object]] = {
         ("routing.objective", "", "win_rate", planned("objective"), "win_rate"),
         ("routing.opponents", "", {"dear": 1.0}, planned("opponents"), {"dear": 1.0}),
         ("routing.models", "", ["dear"], planned("models"), ["dear"]),
+        ("routing.effort", "", "route", lambda s: s.gateway.planner._routing.effort, "route"),
         ("routing.fallbacks", "", 4, planned("fallbacks"), 4),
         ("routing.retries", "", 3, lambda s: s.gateway._retries, 3),
         ("routing.hedge_after_s", "", 0.7, lambda s: s.gateway._hedge_after_s, 0.7),
