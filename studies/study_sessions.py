@@ -141,7 +141,7 @@ def markdown(found: Comparison) -> str:
     lines = [" | ".join(head), " | ".join(["---", "---", *["---:"] * 7])]
     for result in found.results:
         terms = result.terms
-        told = result.tally.to_json(found.n_jobs, terms.budget_usd, terms.usd_per_win)
+        told = found.figures(result)
         rule = result.rule if result.model is None else f"`{result.model}` alone"
         mix = found.mix_usd(told["win_rate"])
         cells = (

@@ -6,11 +6,11 @@ import argparse
 import asyncio
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from p2l_model.errors import DataError
 from server.commands.outputs import print_table
@@ -31,12 +31,15 @@ def add_session_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--wins", metavar="USD,USD", default="",
                         help="With --sessions: the values of a certain win to compare, separated "
                              "by commas.")  # fmt: skip
+    parser.add_argument("--session-budgets", metavar="USD,USD", default="",
+                        help="With --sessions: the budgets of a whole session to compare, "
+                             "separated by commas.")  # fmt: skip
 
 
 def check_without_sessions(args: argparse.Namespace) -> None:
     """Checks the flags of a simulation of graded answers. Raises DataError."""
-    for flag in ("budgets", "wins", "config"):
-        if getattr(args, flag):
+    for flag in ("budgets", "wins", "session-budgets", "config"):
+        if getattr(args, flag.replace("-", "_")):
             raise DataError(f"--{flag} counts with --sessions only: leave it out")
 
 
@@ -66,7 +69,9 @@ def _terms(args: argparse.Namespace) -> list[Terms]:
 
     budgets = [Terms(budget_usd=usd) for usd in _amounts(args.budgets, "--budgets")]
     wins = [Terms(usd_per_win=usd) for usd in _amounts(args.wins, "--wins")]
-    return [*budgets, *wins] or [Terms()]
+    given = _amounts(args.session_budgets, "--session-budgets")
+    sessions = [Terms(session_budget_usd=usd) for usd in given]
+    return [*budgets, *wins, *sessions] or [Terms()]
 
 
 def _amounts(given: str, flag: str) -> list[Decimal]:
@@ -81,26 +86,25 @@ def _amounts(given: str, flag: str) -> list[Decimal]:
 
 def print_comparison(found: Comparison) -> None:
     """Prints the table."""
-    rows = [_row(result, found.n_jobs) for result in found.results]
+    rows = [_row(result, found.figures(result)) for result in found.results]
     print_table(
         f"{found.n_jobs} jobs of {found.n_requests} requests",
         (
-            ("terms (USD a request)", "left"), ("rule", "left"), "USD a job", "win rate", "net USD",
-            "changes", "in a loop", "cache", "scored", "refused", "of budgets",
+            ("terms (USD)", "left"), ("rule", "left"), "USD a job", "dearest", "win rate",
+            "net USD", "changes", "in a loop", "cache", "scored", "refused", "of budgets",
         ),
         rows,
         sys.stdout,
     )  # fmt: skip
 
 
-def _row(result: Result, n_jobs: int) -> Sequence[str]:
-    terms = result.terms
-    told = result.tally.to_json(n_jobs, terms.budget_usd, terms.usd_per_win)
+def _row(result: Result, told: Mapping[str, Any]) -> Sequence[str]:
     rule = result.rule if result.model is None else f"{result.model} alone"
     return (
-        terms.said,
+        result.terms.said,
         rule,
         f"{told['job_cost_usd']:.4f}",
+        f"{told['dearest_job_usd']:.4f}",
         _number(told["win_rate"], ".4f"),
         _number(told["net_usd"], ".4f"),
         str(told["changes"]),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
@@ -12,13 +14,15 @@ import numpy as np
 from p2l_model.errors import DataError
 from server.catalogue.cards import build_catalogue
 from server.config.configured_facts import facts_of_models
-from server.config.settings import Settings
+from server.config.settings import Settings, StorageSettings
 from server.config.settings.routing import RoutingSettings
 from server.offline.jobs.line import JobRequest
 from server.offline.jobs.runs import Judge, PinnedRun, RoutedRun, Run, Scene, SingleRun
 from server.offline.jobs.tally import Tally
 from server.offline.jobs.turns import Conversations
 from server.offline.simulate.curves import envelope
+from server.storage.database import Database
+from server.storage.store import Store
 
 SESSIONS: Final = "sessions"
 NEVER: Final = "never changing"
@@ -29,10 +33,11 @@ SINGLE: Final = "best single model"
 @dataclass(frozen=True, slots=True)
 class Terms:
     """What the router is told. budget_usd: of a request, in the mean; usd_per_win: what a win is
-    worth; None: not set."""
+    worth; session_budget_usd: of all requests of a session; None: as configured."""
 
     budget_usd: Decimal | None = None
     usd_per_win: Decimal | None = None
+    session_budget_usd: Decimal | None = None
 
     @property
     def said(self) -> str:
@@ -42,7 +47,19 @@ class Terms:
             parts.append(f"budget {self.budget_usd:f}")
         if self.usd_per_win is not None:
             parts.append(f"win {self.usd_per_win:f}")
-        return ", ".join(parts) or "no budget"
+        if self.session_budget_usd is not None:
+            parts.append(f"session {self.session_budget_usd:f}")
+        return ", ".join(parts) or "as configured"
+
+    def applied(self, routing: RoutingSettings, *, with_sessions: bool = True) -> RoutingSettings:
+        """The settings with these terms, and with or without sessions."""
+        told = {"budget_usd": self.budget_usd, "usd_per_win": self.usd_per_win}
+        update: dict[str, Any] = {name: usd for name, usd in told.items() if usd is not None}
+        own: dict[str, Any] = {"enabled": with_sessions}
+        if self.session_budget_usd is not None:
+            own["budget_usd"] = self.session_budget_usd
+        update["sessions"] = routing.sessions.model_copy(update=own)
+        return routing.model_copy(update=update)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +89,21 @@ class Comparison:
             "requests": self.n_requests,
             "results": [self._row(result) for result in self.results],
             "single_models": {
-                name: tally.to_json(self.n_jobs, None, None) for name, tally in self.singles.items()
+                name: tally.to_json(self.n_jobs, None) for name, tally in self.singles.items()
             },
         }
+
+    def figures(self, result: Result) -> dict[str, Any]:
+        """The figures of a result, with the share of the budgets that it spent: of those of the
+        answered requests, or of the sessions."""
+        tally, terms = result.tally, result.terms
+        granted: Decimal | None = None
+        if terms.budget_usd is not None:
+            granted = terms.budget_usd * tally.requests
+        elif terms.session_budget_usd is not None:
+            granted = terms.session_budget_usd * self.n_jobs
+        spent = None if not granted else float(tally.cost_usd / granted)
+        return {**tally.to_json(self.n_jobs, terms.usd_per_win), "spent_of_budgets": spent}
 
     def mix_usd(self, win_rate: float | None) -> float | None:
         """The cost of a job in USD if whole jobs were given to single models at random, in the
@@ -94,9 +123,10 @@ class Comparison:
             "single_mix_job_cost_usd": self.mix_usd(result.tally.win_rate),
             "rule": result.rule,
             "model": result.model,
-            "budget_usd": None if terms.budget_usd is None else float(terms.budget_usd),
-            "usd_per_win": None if terms.usd_per_win is None else float(terms.usd_per_win),
-            **result.tally.to_json(self.n_jobs, terms.budget_usd, terms.usd_per_win),
+            "budget_usd": _float(terms.budget_usd),
+            "usd_per_win": _float(terms.usd_per_win),
+            "session_budget_usd": _float(terms.session_budget_usd),
+            **self.figures(result),
         }
 
 
@@ -107,11 +137,27 @@ async def compare(
 
     Raises DataError where no line can be routed, or where a model has no price.
     """
-    scene = scene_of(settings)
-    routed = {terms: _runs(scene, settings.routing, terms, seed) for terms in all_terms}
-    singles = {card.name: SingleRun(scene, card.name) for card in scene.cards}
-    runs = [*singles.values(), *(run for by_rule in routed.values() for run in by_rule.values())]
-    judge, talks = Judge(scene, settings.routing), Conversations()
+    with _empty_store() as store:
+        return await _compared(lines, settings, all_terms, seed, store)
+
+
+async def _compared(
+    lines: Iterable[JobRequest],
+    settings: Settings,
+    all_terms: Sequence[Terms],
+    seed: int,
+    store: Store,
+) -> Comparison:
+    scene, routing = scene_of(settings), settings.routing
+    routed = {terms: _runs(scene, routing, terms, seed, store) for terms in all_terms}
+    budgets = {terms: terms.applied(routing).sessions.budget_usd for terms in all_terms}
+    singles = {
+        budget_usd: {card.name: SingleRun(scene, card.name, budget_usd) for card in scene.cards}
+        for budget_usd in (None, *budgets.values())
+    }
+    runs: list[Run] = [run for alone in singles.values() for run in alone.values()]
+    runs += [run for by_rule in routed.values() for run in by_rule.values()]
+    judge, talks = Judge(scene, routing), Conversations()
     sessions, n_requests = set(), 0
     for line in lines:
         turn = await judge.judged(talks.turn(line))
@@ -119,14 +165,14 @@ async def compare(
         n_requests += 1
         for run in runs:
             await run.take(turn)
-    if all(single.tally.requests == 0 for single in singles.values()):
+    alone = {name: run.tally for name, run in singles[None].items()}
+    if all(tally.requests == 0 for tally in alone.values()):
         raise DataError("no request of the file was routed, with its leaderboard stored")
     results = []
     for terms, by_rule in routed.items():
         results += [Result(terms, rule, run.tally) for rule, run in by_rule.items()]
-        best = _best(singles, terms)
+        best = _best(singles[budgets[terms]], terms)
         results.append(Result(terms, SINGLE, best.tally, best.model))
-    alone = {name: run.tally for name, run in singles.items()}
     return Comparison(results, alone, len(sessions), n_requests)
 
 
@@ -139,21 +185,33 @@ def scene_of(settings: Settings) -> Scene:
     return Scene(cards, facts_of_models(settings), settings.scorer)
 
 
-def _runs(scene: Scene, routing: RoutingSettings, terms: Terms, seed: int) -> Mapping[str, Run]:
-    told: dict[str, Any] = {}
-    if terms.budget_usd is not None:
-        told["budget_usd"] = terms.budget_usd
-    if terms.usd_per_win is not None:
-        told["usd_per_win"] = terms.usd_per_win
-    on = routing.sessions.model_copy(update={"enabled": True})
-    off = routing.sessions.model_copy(update={"enabled": False})
-    kept = routing.model_copy(update={**told, "sessions": on})
-    free = routing.model_copy(update={**told, "sessions": off})
+def _runs(
+    scene: Scene, routing: RoutingSettings, terms: Terms, seed: int, store: Store
+) -> Mapping[str, Run]:
+    kept = terms.applied(routing)
+    free = terms.applied(routing, with_sessions=False)
     return {
-        SESSIONS: RoutedRun(scene, kept, seed),
+        SESSIONS: RoutedRun(scene, kept, seed, store),
         NEVER: PinnedRun(scene, kept, seed),
         EACH: RoutedRun(scene, free, seed),
     }
+
+
+@contextmanager
+def _empty_store() -> Iterator[Store]:
+    """A ledger without anything in it, which is gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="p2l-simulate-") as folder:
+        url = f"sqlite:///{folder}/ledger.db"
+        store = Store(Database(url), StorageSettings(url=url))
+        store.start()
+        try:
+            yield store
+        finally:
+            store.close()
+
+
+def _float(amount: Decimal | None) -> float | None:
+    return None if amount is None else float(amount)
 
 
 def _best(singles: Mapping[str, SingleRun], terms: Terms) -> SingleRun:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import random
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from functools import partial
 from typing import Final, Protocol
 
 from p2l_model.engine.scorer import ScoredPrompt
@@ -15,7 +16,11 @@ from p2l_model.errors import DataError
 from p2l_model.types import Conversation, PromptLeaderboard
 from router.catalog import ModelCard
 from router.cost import Usage, actual_cost_usd
+from router.decision import Decision
 from server.accounts.accounts import Accounts, NoLedger
+from server.accounts.pacer import Pacer
+from server.accounts.purses import Purses
+from server.accounts.windows import MemoryWindows
 from server.auth.authenticator import Caller
 from server.config.settings import ScorerSettings
 from server.config.settings.breaker_rules import BreakerRules
@@ -25,13 +30,15 @@ from server.gateway.admission import Admission
 from server.gateway.gateway import Gateway
 from server.gateway.jobs import Jobs
 from server.gateway.learned_costs import Learned
+from server.gateway.plan import Plan
 from server.gateway.planner import Planner
-from server.gateway.routed_request import Exchange
 from server.health import Health
 from server.model_facts import ModelFacts
 from server.offline.jobs.provider_caches import ProviderCaches
 from server.offline.jobs.tally import Tally
-from server.offline.jobs.turns import Place, Predicted, Turn
+from server.offline.jobs.turns import Predicted, Turn
+from server.offline.jobs.upstream import RecordedUpstream
+from server.storage.store import Store
 from server.surfaces.routing_options import RoutingOptions
 
 _MOST: Final = 50_000
@@ -95,19 +102,20 @@ class RecordedScorer:
 
 
 class Billing:
-    """What the providers bill in one run, and what it is worth."""
+    """What the providers bill in one run, and what it is worth. budget_usd: of a session, as a
+    client of its own would keep it; None: none is kept here."""
 
-    def __init__(self, scene: Scene) -> None:
+    def __init__(self, scene: Scene, budget_usd: Decimal | None = None) -> None:
         self.tally = Tally()
         self._cards = {card.name: card for card in scene.cards}
         self._caches = ProviderCaches(self._cards, scene.facts)
+        self._budget_usd = budget_usd
 
-    def bill(self, turn: Turn, model: str) -> Step:
-        """Bills an answer. Raises DataError where the model has no price."""
-        line, card = turn.line, self._cards[model]
-        output = _output_tokens(turn, model)
+    def usage(self, turn: Turn, model: str) -> Usage:
+        """What the provider of a model counts for a turn; it holds the prompt from now on."""
+        line, output = turn.line, _output_tokens(turn, model)
         cached = self._caches.asked(turn, model)
-        usage = Usage(
+        return Usage(
             prompt_tokens=line.input_tokens,
             completion_tokens=output,
             cached_tokens=cached.read,
@@ -115,9 +123,22 @@ class Billing:
             cache_write_1h_tokens=cached.written_1h,
             reasoning_tokens=min(output, line.thinking_tokens),
         )
-        cost_usd = actual_cost_usd(card, usage)
+
+    def bill(self, turn: Turn, model: str) -> Step | None:
+        """Bills an answer; None where the session's budget is spent. Raises DataError where the
+        model has no price."""
+        usage = self.usage(turn, model)
+        cost_usd = actual_cost_usd(self._cards[model], usage)
         if cost_usd is None:
             raise DataError(f"models.{model}: has no price: set one, or leave the model out")
+        spent_usd = self.tally.spent_usd(turn) + cost_usd
+        if self._budget_usd is not None and spent_usd > self._budget_usd:
+            self.tally.refused += 1
+            return None
+        return self.answered(turn, model, usage, cost_usd)
+
+    def answered(self, turn: Turn, model: str, usage: Usage, cost_usd: Decimal) -> Step:
+        """Adds an answer to the tally."""
         predicted = turn.predicted.get(model)
         rate = 0.0 if predicted is None else predicted.win_rate
         self.tally.answered(turn, model, usage, cost_usd, rate)
@@ -133,28 +154,42 @@ def _output_tokens(turn: Turn, model: str) -> int:
 
 
 class RoutedRun:
-    """Requests that the gateway's own code decides: planner, sessions, router and what answers
-    teach; only the provider and the clock are simulated."""
+    """Requests on the gateway's own path: planner, sessions, router, reservation and what answers
+    teach. Only the provider and the clock are simulated. store: an empty one, in which the money of
+    sessions is looked up; needed where sessions have a budget."""
 
-    def __init__(self, scene: Scene, routing: RoutingSettings, seed: int) -> None:
+    def __init__(
+        self, scene: Scene, routing: RoutingSettings, seed: int, store: Store | None = None
+    ) -> None:
         self._billing = Billing(scene)
         self.tally = self._billing.tally
-        self._now_s = 0.0
+        self._turn: Turn | None = None
         self._scorer = RecordedScorer()
         self._callers: dict[str, Caller] = {}
-        self._answers: OrderedDict[Place, _Answer] = OrderedDict()
-        entropy = random.Random(seed)
-        self._planner = Planner(
-            scene.cards, routing, scene.scoring, self._scorer, facts=scene.facts
+        self._names = {(card.provider, card.upstream_model): card.name for card in scene.cards}
+        accounts = _accounts(routing, store)
+        self._gateway = self._built(scene, routing, accounts, random.Random(seed))
+        self._planner = self._gateway.planner
+
+    def _built(
+        self, scene: Scene, routing: RoutingSettings, accounts: Accounts, entropy: random.Random
+    ) -> Gateway:
+        providers = {card.provider for card in scene.cards}
+        upstreams = {
+            name: RecordedUpstream(name, self._current, partial(self._usage, name))
+            for name in providers
+        }
+        planner = Planner(
+            *(scene.cards, routing, scene.scoring, self._scorer, upstreams), facts=scene.facts
         )
-        self._planner.jobs = Jobs(routing.sessions, entropy, clock=self._clock)
-        self._planner.learned = Learned(self._clock)
-        self._gateway = Gateway(
-            self._planner,
-            {},
+        planner.jobs = Jobs(routing.sessions, entropy, None, accounts.purses, self._clock)
+        planner.learned = Learned(self._clock)
+        return Gateway(
+            planner,
+            upstreams,
             admission=Admission(1),
             entropy=entropy,
-            accounts=Accounts(NoLedger()),
+            accounts=accounts,
             health=Health(BreakerRules(), self._clock, entropy.random),
         )
 
@@ -163,57 +198,58 @@ class RoutedRun:
         if not turn.is_routed:
             self.tally.by_name(turn.line.cost_usd)
             return None
-        exchange = await self.decided(turn)
-        if exchange is None:
+        try:
+            plan = await self._plan(turn)
+            exchange, _ = await self._gateway.complete(turn.request, plan)
+        except ApiError:
             self.tally.refused += 1
             return None
-        step = self._billing.bill(turn, exchange.decision.model)
-        self._told(turn, exchange, step)
-        return step
+        self.tally.scored += plan.scoring == "prompt"
+        entry = exchange.entry
+        usage = None if entry is None else entry.row.usage
+        if entry is None or usage is None or entry.cost_usd is None:
+            raise DataError(f"models.{exchange.decision.model}: has no price, or answered nothing")
+        return self._billing.answered(turn, exchange.decision.model, usage, entry.cost_usd)
 
-    async def decided(self, turn: Turn) -> Exchange | None:
-        """Decides a request; None where no model fits the rule."""
-        line = turn.line
-        self._now_s, self._scorer.board = turn.now_s, turn.board
-        caller = self._callers.setdefault(line.key, Caller(line.key))
-        if turn.call is not None and turn.place in self._answers:
-            self._answers[turn.place].called(turn.call)
-        planner = self._planner
+    async def decided(self, turn: Turn) -> Decision | None:
+        """Decides a request and sends nothing; None where no model fits the rule."""
         try:
-            options = RoutingOptions(session=line.session)
-            plan = await planner.plan(turn.request, options, caller)
-            board, score_ms = await planner.leaderboard(plan)
-            planner.jobs.enter(plan)
+            plan = await self._plan(turn)
+            board, score_ms = await self._planner.leaderboard(plan)
+            self._planner.jobs.enter(plan)
             exchange = self._gateway.route(plan, board, score_ms)
         except ApiError:
             return None
-        planner.jobs.decided(exchange)
-        self.tally.scored += plan.scoring == "prompt"
-        return exchange
+        self._planner.jobs.decided(exchange)
+        return exchange.decision
 
-    def _told(self, turn: Turn, exchange: Exchange, step: Step) -> None:
-        """Teaches the gateway what the answer was."""
-        answer = _Answer()
-        self._planner.jobs.answered(exchange, turn.request, answer)
-        self._gateway.learns_from(exchange)(step.usage)
-        self._answers[turn.place] = answer
-        self._answers.move_to_end(turn.place)
-        if len(self._answers) > _MOST:
-            self._answers.popitem(last=False)
+    async def _plan(self, turn: Turn) -> Plan:
+        line = turn.line
+        self._turn, self._scorer.board = turn, turn.board
+        caller = self._callers.setdefault(line.key, Caller(line.key))
+        return await self._planner.plan(turn.request, RoutingOptions(session=line.session), caller)
+
+    def _current(self) -> Turn:
+        if self._turn is None:
+            raise DataError("no request has been taken yet")
+        return self._turn
+
+    def _usage(self, provider: str, turn: Turn, upstream_model: str) -> Usage:
+        return self._billing.usage(turn, self._names[provider, upstream_model])
 
     def _clock(self) -> float:
-        return self._now_s
+        return 0.0 if self._turn is None else self._turn.now_s
 
 
-@dataclass(slots=True)
-class _Answer:
-    """An answer whose calls are known once their results come."""
-
-    on_call: Callable[[str], None] | None = None
-
-    def called(self, call: str) -> None:
-        if self.on_call is not None:
-            self.on_call(call)
+def _accounts(routing: RoutingSettings, store: Store | None) -> Accounts:
+    """Accounts that count the money of sessions, where they have a budget; nothing is stored."""
+    budget_usd = routing.sessions.budget_usd
+    if store is None or budget_usd is None:
+        return Accounts(NoLedger())
+    pacer = Pacer(store)
+    windows = MemoryWindows(store, pacer)
+    purses = Purses(store, windows, budget_usd)
+    return Accounts(NoLedger(), windows=windows, pacer=pacer, purses=purses)
 
 
 class Judge:
@@ -226,10 +262,10 @@ class Judge:
 
     async def judged(self, turn: Turn) -> Turn:
         """The turn with what is predicted; without it where no model can take the request."""
-        exchange = await self._run.decided(turn) if turn.is_routed else None
-        if exchange is None:
+        decision = await self._run.decided(turn) if turn.is_routed else None
+        if decision is None:
             return turn
-        known = (c for c in exchange.decision.candidates if math.isfinite(c.win_rate))
+        known = (c for c in decision.candidates if math.isfinite(c.win_rate))
         predicted = {c.card.name: Predicted(c.win_rate, c.expected_output_tokens) for c in known}
         return replace(turn, predicted=predicted)
 
@@ -239,7 +275,7 @@ class PinnedRun:
 
     def __init__(self, scene: Scene, routing: RoutingSettings, seed: int) -> None:
         self._first = RoutedRun(scene, routing, seed)
-        self._billing = Billing(scene)
+        self._billing = Billing(scene, routing.sessions.budget_usd)
         self.tally = self._billing.tally
         self._models: OrderedDict[str, str] = OrderedDict()
 
@@ -251,11 +287,11 @@ class PinnedRun:
         session = turn.line.session
         model = self._models.get(session)
         if model is None:
-            exchange = await self._first.decided(turn)
-            if exchange is None:
+            decision = await self._first.decided(turn)
+            if decision is None:
                 self.tally.refused += 1
                 return None
-            model = self._models[session] = exchange.decision.model
+            model = self._models[session] = decision.model
             self.tally.scored += 1
             if len(self._models) > _MOST:
                 self._models.popitem(last=False)
@@ -263,11 +299,11 @@ class PinnedRun:
 
 
 class SingleRun:
-    """One model answers everything."""
+    """One model answers everything. budget_usd: of a session."""
 
-    def __init__(self, scene: Scene, model: str) -> None:
+    def __init__(self, scene: Scene, model: str, budget_usd: Decimal | None = None) -> None:
         self.model = model
-        self._billing = Billing(scene)
+        self._billing = Billing(scene, budget_usd)
         self.tally = self._billing.tally
 
     async def take(self, turn: Turn) -> Step | None:

@@ -13,9 +13,11 @@ from typing import Any, Final, NamedTuple
 
 from p2l_model.types import PromptLeaderboard
 from router.record import record
+from server.model_facts import ModelFacts
 from server.offline.jobs.line import JobRequest
 from server.surfaces.chat.request import ChatRequest
 from server.surfaces.input_size import Counted
+from server.upstream.base import Fit, Upstream
 
 # Conversations that are remembered; the gateway remembers as many sessions.
 _MOST: Final = 50_000
@@ -40,6 +42,17 @@ class TextlessRequest(ChatRequest):
         n_bytes = _BYTES_PER_TOKEN * n_tokens
         return Counted("", n_tokens, n_bytes, n_bytes, False)
 
+    def fit(
+        self,
+        upstream: Upstream,  # noqa: ARG002
+        model: str,  # noqa: ARG002
+        *,
+        bounded: bool,  # noqa: ARG002
+        facts: ModelFacts | None = None,  # noqa: ARG002
+    ) -> Fit:
+        """Every provider can express it: the recorded request was answered."""
+        return Fit()
+
 
 class Predicted(NamedTuple):
     """What the router predicts of a model's answer."""
@@ -52,9 +65,8 @@ class Predicted(NamedTuple):
 class Turn:
     """A recorded request in its conversation. board: its leaderboard; None where none is known.
     number: of the request in the conversation, from 0. prefix_tokens: those of its input that the
-    conversation's request before held. is_anew: nothing of an earlier request is in it. call: the
-    id of the call that the answer before made, where it made one. predicted: by catalogue name,
-    once the router has been asked."""
+    conversation's request before held. is_anew: nothing of an earlier request is in it. predicted:
+    by catalogue name, once the router has been asked."""
 
     line: JobRequest
     request: TextlessRequest
@@ -62,13 +74,17 @@ class Turn:
     number: int
     prefix_tokens: int
     is_anew: bool
-    call: str | None
     predicted: Mapping[str, Predicted] = field(default_factory=dict)
 
     @property
     def place(self) -> Place:
         """The session and the branch."""
         return self.line.session, self.line.branch
+
+    @property
+    def next_call(self) -> str:
+        """The id of the call that its answer makes, if the next request brings a result."""
+        return _call(self.line, self.number + 1)
 
     @property
     def now_s(self) -> float:
@@ -106,7 +122,7 @@ class Conversations:
             talk.board = line.leaderboard.leaderboard()
         number, before = talk.n_requests, talk.n_tokens
         is_anew = line.input_tokens < _SHORTENED * before or number == 0
-        call = self._say(talk, line, is_anew=is_anew)
+        self._say(talk, line, is_anew=is_anew)
         talk.n_requests, talk.n_tokens = number + 1, line.input_tokens
         return Turn(
             line=line,
@@ -115,18 +131,16 @@ class Conversations:
             number=number,
             prefix_tokens=0 if is_anew else min(before, line.input_tokens),
             is_anew=is_anew,
-            call=call,
         )
 
-    def _say(self, talk: _Conversation, line: JobRequest, *, is_anew: bool) -> str | None:
-        """Adds what the request brings beyond the one before. Returns the id of the call whose
-        result that is."""
+    def _say(self, talk: _Conversation, line: JobRequest, *, is_anew: bool) -> None:
+        """Adds what the request brings beyond the one before."""
         name = f"{line.session}/{line.branch}/{talk.n_requests}"
         if is_anew:
             talk.messages.clear()
             talk.messages.append({"role": "user", "content": name})
-        call = f"call_{name}" if line.tool_loop else None
-        if call is not None:
+        if line.tool_loop:
+            call = _call(line, talk.n_requests)
             function = {"name": "work", "arguments": "{}"}
             made = {"id": call, "type": "function", "function": function}
             talk.messages.append({"role": "assistant", "content": None, "tool_calls": [made]})
@@ -135,7 +149,11 @@ class Conversations:
             talk.messages.append({"role": "assistant", "content": f"answer {name}"})
         if line.new_words and not is_anew:
             talk.messages.append({"role": "user", "content": name})
-        return call
+
+
+def _call(line: JobRequest, number: int) -> str:
+    """The id of the call whose result the request of this number brings."""
+    return f"call_{line.session}/{line.branch}/{number}"
 
 
 def _request(line: JobRequest, messages: list[Mapping[str, Any]]) -> TextlessRequest:

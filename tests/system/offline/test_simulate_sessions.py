@@ -43,14 +43,18 @@ def command(tmp_path: Path) -> list[str]:
 def test_rules_are_compared_at_budgets_and_values_of_a_win(
     command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    terms = ["--budgets", "0.006,0.02", "--wins", "0.1", "--out", str(tmp_path / "out")]
+    terms = ["--budgets", "0.006,0.02", "--wins", "0.1", "--session-budgets", "0.5"]
+    terms += ["--out", str(tmp_path / "out")]
     assert main([*command, *terms, "--json"]) == 0
     told = capsys.readouterr()
     found = json.loads(told.out)
     assert (found["jobs"], found["requests"]) == (2, 8)
-    assert len(found["results"]) == 3 * 4
-    asked = {(row["budget_usd"], row["usd_per_win"]) for row in found["results"]}
-    assert asked == {(0.006, None), (0.02, None), (None, 0.1)}
+    assert len(found["results"]) == 4 * 4
+    names = ("budget_usd", "usd_per_win", "session_budget_usd")
+    asked = {tuple(row[name] for name in names) for row in found["results"]}
+    assert asked == {
+        *((0.006, None, None), (0.02, None, None), (None, 0.1, None), (None, None, 0.5)),
+    }
     assert json.loads((tmp_path / "out" / "sessions.json").read_text()) == found
     assert "recorded jobs (bytes): " in told.err, "progress is told"
 
@@ -60,7 +64,7 @@ def test_without_terms_the_configured_rules_count(
 ) -> None:
     assert main(command) == 0
     table = capsys.readouterr().out
-    for text in ("2 jobs of 8 requests", "no budget", "sessions", "never changing",
+    for text in ("2 jobs of 8 requests", "as configured", "sessions", "never changing",
                  "each request", "dear alone"):  # fmt: skip
         assert text in table
 
@@ -114,7 +118,7 @@ def test_sessions_of_real_agents_keep_their_tool_loops() -> None:
     found = asyncio.run(compare(lines, settings, terms))
     assert found.n_jobs == 4
     for result in found.results:
-        told = result.tally.to_json(found.n_jobs, None, None)
+        told = found.figures(result)
         assert told["refused"] == 0
         if result.rule == SESSIONS:
             assert told["tool_loop_changes"] == 0

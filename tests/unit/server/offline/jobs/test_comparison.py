@@ -81,6 +81,26 @@ def test_the_best_single_model_keeps_to_the_terms() -> None:
     assert of(found, SESSIONS, terms[1]).tally.refused > 0
 
 
+def test_no_session_spends_more_than_its_budget() -> None:
+    budget = Decimal("0.12")
+    capped = Terms(session_budget_usd=budget)
+    lines = [one for number in range(3) for one in job(number, 30)]
+    found = played(lines, [capped, Terms()])
+    free, kept = of(found, SESSIONS, Terms()).tally, of(found, SESSIONS, capped).tally
+    assert free.dearest_job_usd > budget
+    assert free.changes == free.refused == 0
+    assert kept.dearest_job_usd <= budget
+    assert kept.changes > 0, "the end of a job is cheap"
+    assert kept.requests > of(found, SINGLE, capped).tally.requests
+    for rule in (NEVER, EACH, SINGLE):
+        tally = of(found, rule, capped).tally
+        assert tally.dearest_job_usd <= budget
+        assert tally.refused > 0
+    assert found.figures(of(found, SESSIONS, capped))["spent_of_budgets"] == pytest.approx(
+        float(kept.cost_usd / (3 * budget))
+    )
+
+
 def test_the_same_seed_gives_the_same_figures(jobs: Comparison) -> None:
     again = played(one for number in range(20) for one in job(number))
     assert again.to_json() == jobs.to_json()

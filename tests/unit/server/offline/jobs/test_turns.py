@@ -26,7 +26,7 @@ def test_messages_show_the_tool_loop_to_the_gateway() -> None:
     assert results_at_end(turns[0].request.messages) is None
     found = results_at_end(turns[1].request.messages)
     assert found is not None
-    assert found.calls == (turns[1].call,)
+    assert found.calls == (turns[0].next_call,)
     assert not found.has_words
     both = talks.turn(line(session=f"{1:032x}", tool_loop=True, input_tokens=9_000))
     found = results_at_end(both.request.messages)

@@ -1,0 +1,34 @@
+"""A provider without a network, which answers with the recorded tokens and bills its cache."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from router.cost import Usage
+from server.offline.jobs.turns import Turn
+from server.upstream.base import UpstreamReply, UpstreamRequest
+from server.upstream.sandbox import SandboxUpstream
+from server.wire.usage import openai_usage
+
+# The usage of a turn's answer by a model, by the provider's name for the model.
+Usages = Callable[[Turn, str], Usage]
+
+
+class RecordedUpstream(SandboxUpstream):
+    """Answers the current turn. turn: returns that. usages: what it bills."""
+
+    def __init__(self, name: str, turn: Callable[[], Turn], usages: Usages) -> None:
+        super().__init__(name)
+        self._turn = turn
+        self._usages = usages
+
+    async def complete(self, request: UpstreamRequest) -> UpstreamReply:
+        """An answer without words, with the call whose result comes next."""
+        turn = self._turn()
+        usage = self._usages(turn, request.upstream_model)
+        function = {"name": "work", "arguments": "{}"}
+        call: dict[str, Any] = {"id": turn.next_call, "type": "function", "function": function}
+        message = {"role": "assistant", "content": None, "tool_calls": [call]}
+        choice = {"index": 0, "message": message, "finish_reason": "tool_calls"}
+        return UpstreamReply({"choices": [choice], "usage": openai_usage(usage)})
