@@ -193,7 +193,7 @@ def _runs(
     return {
         SESSIONS: RoutedRun(scene, kept, seed, store),
         NEVER: PinnedRun(scene, kept, seed),
-        EACH: RoutedRun(scene, free, seed),
+        EACH: RoutedRun(scene, free, seed, store),
     }
 
 
