@@ -11,11 +11,13 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from server.dashboard import views
 from server.dashboard.savings import savings
+from server.dashboard.sessions import session_json
 from server.endpoints.common import StateDep, check_dashboard, json_response
 from server.errors import OverloadedError
 from server.state import State
 from server.storage.activity import answered_receipts, recent_attempts, recent_receipts
 from server.storage.errors import StorageError
+from server.storage.session_activity import recent_sessions
 from server.storage.spend import TAGS_OVERLAP, adjusted_usd, spend, spent_usd
 
 T = TypeVar("T")
@@ -52,6 +54,16 @@ async def requests(state: AdminDep, limit: Limit = 50) -> Response:
     """The latest attempts at providers, those in progress first."""
     rows = await _read(state, lambda: recent_attempts(state.store.database, limit))
     return _list([views.attempt_json(row) for row in rows])
+
+
+@router.get("/sessions")
+async def sessions(state: AdminDep, days: Days = 7, limit: Limit = 50) -> Response:
+    """The sessions that were used last, by a keyed hash of their names: requests, models and their
+    changes, cost, the share of input tokens that was read from a cache, and what is left of the
+    budget. Only sessions with a name or a budget are known to the ledger."""
+    since = time.time() - days * _DAY_S
+    found = await _read(state, lambda: recent_sessions(state.store.database, since, limit))
+    return _list([session_json(state, one) for one in found])
 
 
 @router.get("/receipts")

@@ -60,8 +60,12 @@ def page(browser: Browser) -> Iterator[Page]:
     assert [said for said in complaints if "Failed to load resource" not in said] == []
 
 
-def ask(url: str, budget: str) -> str:
+def ask(url: str, budget: str, session: str | None = None, money: str | None = None) -> str:
     headers = {"authorization": "Bearer key-a", "x-cost-budget": budget, "x-route-seed": "1"}
+    if session is not None:
+        headers["x-session-id"] = f"canary {session}"
+    if money is not None:
+        headers["x-session-budget"] = money
     answer = httpx.post(f"{url}/v1/chat/completions", json=CHAT, headers=headers, trust_env=False)
     assert answer.status_code == 200, answer.text
     return answer.headers["x-request-id"]
@@ -183,16 +187,46 @@ def test_narrow_and_dark(browser: Browser, gateway: LiveGateway) -> None:
     context.close()
 
 
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (1280, "dark"), (390, "dark")])
+def test_sessions(browser: Browser, gateway: LiveGateway, width: int, scheme: str) -> None:
+    ask(gateway.url, "1", "a", money="0.05")
+    ask(gateway.url, "0.0001", "a")
+    ask(gateway.url, "1", "b")
+    ask(gateway.url, "1", "spent", money="0.0035")
+    context = browser.new_context(
+        viewport={"width": width, "height": 800},
+        color_scheme="dark" if scheme == "dark" else "light",
+    )
+    page = context.new_page()
+    sign_in(page, gateway.url)
+    table = page.get_by_role("region", name="Table of sessions")
+    expect(table.get_by_role("row")).to_have_count(4)
+    job = table.get_by_role("row").filter(has_text="of $0.0500")
+    expect(job).to_contain_text("team")
+    expect(job).to_contain_text("cheap (1), dear (1)")
+    expect(table).to_contain_text("no budget")
+    page.get_by_label("Used in the last").select_option("24 hours")
+    expect(table.get_by_role("row")).to_have_count(4)
+    page.get_by_label("By", exact=True).select_option("session")
+    expect(page.get_by_role("region", name="Table of spend").get_by_role("row")).to_have_count(4)
+    overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+    assert page.evaluate(overflow) == 0, "only tables scroll sideways, not the page"
+    assert "canary" not in page.content()
+    picture(page, f"sessions-{width}-{scheme}")
+    context.close()
+
+
 def test_a_hostile_model_name_stays_text(browser: Browser, provider: FakeProvider) -> None:
     name = "<img src=x onerror=alert(1)>"
     config = config_for(provider.base_url, CONFIG).replace("  cheap:", f'  "{name}":')
     config = config.replace("cheap: -0.7", f'"{name}": -0.7')
     with LiveGateway(config, ENVIRON) as gateway:
-        ask(gateway.url, "0.0001")
+        ask(gateway.url, "0.0001", "job")
         page = browser.new_page()
         sign_in(page, gateway.url)
         page.get_by_role("button", name="Show its leaderboard").click()
         expect(page.get_by_role("region", name="Table of live requests")).to_contain_text(name)
         expect(page.get_by_role("region", name="Leaderboard of the prompt")).to_contain_text(name)
+        expect(page.get_by_role("region", name="Table of sessions")).to_contain_text(name)
         assert page.locator("img").count() == 0
         page.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -19,7 +20,7 @@ auth: {keys: [{name: team, key_env: A, budget_usd: 2, window_s: 3600},
 routing: {window_budgets: [{amount_usd: 5, window_s: 60}]}
 """
 ENVIRON = {"MAIN_KEY": "sk-provider-canary", "A": "key-a", "C": "key-c"}
-DATA = ["overview", "requests", "receipts", "spend", "savings"]
+DATA = ["overview", "requests", "sessions", "receipts", "spend", "savings"]
 BROWSER = {"accept": "text/html,*/*"}
 
 
@@ -118,6 +119,48 @@ def test_what_it_shows_is_the_ledgers(locked: httpx.Client, provider: FakeProvid
     assert [row["request_id"] for row in older] == [receipts[1]["request_id"]]
     whole = "".join(locked.get(f"/admin/{n}", headers=bearer("key-c")).text for n in DATA)
     assert "canary" not in whole
+
+
+def test_sessions_are_what_the_ledger_has_of_them(
+    provider: FakeProvider, storage_url: str, tmp_path: Path
+) -> None:
+    usage = {"prompt_tokens": 1000, "completion_tokens": 100, "total_tokens": 1100}
+    cached = usage | {"prompt_tokens_details": {"cached_tokens": 750}}
+    provider.script("up-dear", Behaviour(usage=usage), Behaviour(usage=cached))
+    provider.script("up-cheap", Behaviour(status=500), Behaviour(usage=usage))
+    keys = CONFIG.replace("name: team,", "name: team, session_budget_usd: 0.05,")
+    storage = f'storage: {{url: "{storage_url}", spool_dir: "{tmp_path}/spool"}}\n'
+    config = config_for(provider.base_url, keys + storage)
+    with (
+        LiveGateway(config, ENVIRON) as live,
+        httpx.Client(base_url=live.url, trust_env=False, timeout=20) as http,
+    ):
+
+        def ask(session: str | None, model: str, key: str = "key-a", **headers: str) -> Decimal:
+            sent = bearer(key) | {name.replace("_", "-"): v for name, v in headers.items()}
+            if session is not None:
+                sent["x-session-id"] = session
+            body = CHAT | {"model": model, "max_tokens": 200}
+            answer = http.post("/v1/chat/completions", json=body, headers=sent)
+            return Decimal(answer.headers.get("x-p2l-cost-usd", "0"))
+
+        cost = ask("canary-job", "dear", X_Session_Budget="0.04") + ask("canary-job", "dear")
+        cost += ask("canary-job", "cheap") + ask("canary-job", "cheap") + ask("canary-job", "dear")
+        ask("canary-other", "dear", key="key-c")
+        ask(None, "dear", key="key-c")  # neither a name nor a budget
+        other, one = read(http, "sessions")["data"]
+        assert len(read(http, "sessions?limit=1")["data"]) == 1
+    assert (one["key"], other["key"]) == ("team", "boss")
+    assert len(one["session"]) == 32
+    assert (one["requests"], one["under_way"]) == (5, 0)
+    assert one["models"] == {"dear": 3, "cheap": 2}
+    assert one["model_changes"] == 2
+    assert one["cost_usd"] == pytest.approx(float(cost))
+    assert one["prompt_tokens"] == 5_000
+    assert one["cached_share"] == pytest.approx(1500 / one["prompt_tokens"])
+    assert (one["budget_usd"], one["left_usd"]) == (0.04, pytest.approx(0.04 - float(cost)))
+    assert (other["budget_usd"], other["left_usd"], other["model_changes"]) == (None, None, 0)
+    assert "canary" not in str([one, other])
 
 
 @pytest.mark.parametrize("before_us", ["-1", str(2**63)])

@@ -7,9 +7,10 @@ import { refreshLive, startLive } from "./live.js";
 import { startPrompt } from "./prompt.js";
 import { refreshReceipts, startReceipts } from "./receipts.js";
 import { refreshSavings } from "./savings.js";
+import { refreshSessions, startSessions } from "./sessions.js";
 import { refreshSpend, showWindows, startSpend } from "./spend.js";
 
-const EVERY_MS = [[refreshLive, 2000], [refreshOverview, 5000], [refreshReceipts, 10000], [refreshSpend, 15000], [refreshSavings, 60000]];
+const EVERY_MS = [[refreshLive, 2000], [refreshOverview, 5000], [refreshReceipts, 10000], [refreshSessions, 10000], [refreshSpend, 15000], [refreshSavings, 60000]];
 
 async function refreshOverview() {
   const found = await get("/admin/overview");
@@ -47,6 +48,7 @@ export function start() {
   startPrompt();
   startLive();
   startReceipts();
+  startSessions(() => refreshSessions().catch((error) => say(error.message)));
   startSpend(() => refreshSpend().catch((error) => say(error.message)));
   for (const [refresh, everyMs] of EVERY_MS) keep(refresh, everyMs);
   byId("main").inert = false;
