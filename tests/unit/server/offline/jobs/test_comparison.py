@@ -95,7 +95,7 @@ def test_no_session_spends_more_than_its_budget() -> None:
     for rule in (NEVER, EACH, SINGLE):
         tally = of(found, rule, capped).tally
         assert tally.dearest_job_usd <= budget
-        assert tally.refused > 0
+        assert (tally.refused > 0) == (rule != EACH), "it may change to the cheap model in time"
     assert found.figures(of(found, SESSIONS, capped))["spent_of_budgets"] == pytest.approx(
         float(kept.cost_usd / (3 * budget))
     )
