@@ -82,6 +82,8 @@ def decision_json(decision: Decision, request_id: str, scoring: str) -> dict[str
         "is_kept": decision.is_kept,
         "kept_note": decision.kept_note,
         "is_held": decision.is_held,
+        "draw_budget_usd": _number(decision.request.draw_budget_usd),
+        "further_requests": decision.request.further_requests,
         "alternatives": [alternative_json(item) for item in decision.alternatives],
         "explanation": decision.explanation,
     }

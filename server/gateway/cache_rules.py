@@ -1,16 +1,17 @@
 """For how long each model's provider will keep a request in its prompt cache.
 
-It follows from the facts about the model and from what the request asks for. At Anthropic only what
-is marked is cached: the caller's own marks count on the Messages API; elsewhere the gateway sets
-marks where a conversation is likely to go on.
+It follows from the facts about the model and from what the request asks for. Of Anthropic's models
+only what is marked is cached. At a provider of the Messages API the caller's marks count, and on
+other surfaces the gateway sets them where a conversation is likely to go on. Any other provider
+gets the marks that a body of chat completions has.
 """
 
 from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
 from router.catalog import ModelCard
 from server.model_facts import ModelFacts
@@ -32,13 +33,29 @@ _UNKNOWN: Final = Caching()
 _MOST_FOUND: Final = 256
 
 
+class _Asked(NamedTuple):
+    """What a request asks for, in seconds; 0 where it asks for nothing. step: how many of the
+    shortest cached lengths it reaches. marked_s: by marks, at a provider of the Messages API;
+    passed_s: by those that others get; retained_s: by OpenAI's fields."""
+
+    step: int
+    marked_s: int
+    passed_s: int
+    retained_s: int
+
+
 class CacheRules:
-    """The rules of a catalogue. facts: by catalogue name."""
+    """The rules of a catalogue. facts: by catalogue name. others: the providers that do not speak
+    the Messages API."""
 
     def __init__(
-        self, catalogue: Iterable[ModelCard] = (), facts: Mapping[str, ModelFacts] | None = None
+        self,
+        catalogue: Iterable[ModelCard] = (),
+        facts: Mapping[str, ModelFacts] | None = None,
+        others: Collection[str] = (),
     ) -> None:
         known, cards = facts or {}, list(catalogue)
+        self._passed = frozenset(card.name for card in cards if card.provider in others)
         self._rules = {
             card.name: known[card.name].caching if card.name in known else _UNKNOWN
             for card in cards
@@ -56,7 +73,7 @@ class CacheRules:
             name for name, facts in known.items() if facts.caching.kind == "marked"
         )
         self._steps = sorted({_least(rule) for rule in self._rules.values()})
-        self._found: dict[tuple[int, int, int], Mapping[str, int]] = {}
+        self._found: dict[_Asked, Mapping[str, int]] = {}
 
     def lifetimes(self, request: GatewayRequest, input_tokens: int) -> Mapping[str, int]:
         """For how many seconds the request will be kept, by catalogue name; models that do not keep
@@ -64,7 +81,7 @@ class CacheRules:
         step = bisect_right(self._steps, input_tokens)
         if step == 0:
             return {}
-        asked = (step, _marked_s(request), _retained_s(request.native or request.body))
+        asked = _Asked(step, *_marked_s(request), _retained_s(request.native or request.body))
         found = self._found.get(asked)
         if found is None:
             if len(self._found) >= _MOST_FOUND:
@@ -72,9 +89,15 @@ class CacheRules:
             found = self._found[asked] = {
                 name: seconds
                 for name, rule in self._rules.items()
-                if _least(rule) <= input_tokens and (seconds := _lifetime(rule, *asked[1:])) > 0
+                if _least(rule) <= input_tokens
+                and (seconds := _lifetime(rule, self._asked_s(name, rule, asked))) > 0
             }
         return found
+
+    def _asked_s(self, model: str, rule: Caching, asked: _Asked) -> int:
+        if rule.kind != "marked":
+            return asked.retained_s
+        return asked.passed_s if model in self._passed else asked.marked_s
 
     def usual_s(self, model: str) -> int:
         """For how many seconds the model's provider keeps a prompt that asks for nothing else."""
@@ -94,25 +117,27 @@ def _least(rule: Caching) -> int:
     return LEAST_TOKENS if rule.least_tokens is None else rule.least_tokens
 
 
-def _lifetime(rule: Caching, marked_s: int, retained_s: int) -> int:
+def _lifetime(rule: Caching, asked_s: int) -> int:
     """In seconds; 0 where the model's provider does not keep the request."""
-    if rule.kind == "none" or (rule.kind == "marked" and marked_s == 0):
+    if rule.kind == "none" or (rule.kind == "marked" and asked_s == 0):
         return 0
-    asked_s = marked_s if rule.kind == "marked" else retained_s
     usual = rule.lifetimes_s[0] if rule.lifetimes_s else USUAL_S
     return max((one for one in rule.lifetimes_s if one <= asked_s), default=usual)
 
 
-def _marked_s(request: GatewayRequest) -> int:
-    """The longest lifetime in seconds that cache marks ask for; 0 without marks."""
+def _marked_s(request: GatewayRequest) -> tuple[int, int]:
+    """The longest lifetimes in seconds that cache marks ask for, at a provider of the Messages API
+    and at others; 0 without marks."""
     native = request.native if request.surface is Surface.MESSAGES else None
     body = request.body if native is None else native
     messages = body.get("messages") or ()
     own = max(map(_mark_s, _markable(body, messages)), default=0)
-    if own > 0 or native is not None:
-        return own
+    if native is not None:
+        return own, 0  # a body for others is made without its marks
+    if own > 0:
+        return own, own
     n_turns = len(messages) - bool(messages and messages[0].get("role") in ("system", "developer"))
-    return USUAL_S if body.get("tools") or n_turns >= _LEAST_TURNS else 0
+    return (USUAL_S if body.get("tools") or n_turns >= _LEAST_TURNS else 0), 0
 
 
 def _markable(body: Mapping[str, Any], messages: Sequence[Any]) -> Iterable[Any]:

@@ -51,6 +51,7 @@ from server.surfaces.routing_options import RoutingOptions
 from server.upstream.base import Fit, Upstream
 from server.upstream.patience import thinks
 from server.wire.service_tier import other_tiers
+from server.wire.surface import Surface
 
 # Counting is exact up to this length; beyond it, tokenising costs more than exactness is worth.
 _EXACT_COUNT_CHARS = 20_000
@@ -132,7 +133,9 @@ class Planner:
         self.catalogue = {card.name: card for card in cards}
         self.columns = Columns(cards, models)
         self._facts = self.columns.facts(self._facts)
-        self.caching = CacheRules([*cards, *models.values()], self._facts)
+        providers = self._fitting.upstreams.items()
+        others = {name for name, one in providers if not one.speaks(Surface.MESSAGES)}
+        self.caching = CacheRules([*cards, *models.values()], self._facts, others)
         self._cards = cards
         plain = [card for card in cards if card.effort is None]
         self._names = ServedModels([*plain, *models.values()])

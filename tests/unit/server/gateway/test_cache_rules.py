@@ -84,6 +84,23 @@ def test_a_provider_of_marks_keeps_what_is_marked(request_: ChatRequest, seconds
 
 
 @pytest.mark.parametrize(
+    ("request_", "seconds"),
+    [
+        (messages(cache_control=HOUR), 0),
+        (chat("Hello", "Yes?", "Go on"), 0),
+        (chat("Hello", tools=[FUNCTION]), 0),
+        (chat(text(cache_control=HOUR)), 3600),
+        (chat(text(cache_control=MARK)), 300),
+    ],
+)
+def test_others_that_sell_it_get_the_marks_of_chat_completions(
+    request_: ChatRequest, seconds: int
+) -> None:
+    rules = CacheRules([card("marked")], FACTS, others=("p",))
+    assert rules.lifetimes(request_, LONG).get("marked", 0) == seconds
+
+
+@pytest.mark.parametrize(
     ("fields", "seconds"),
     [
         ({}, 1800),
