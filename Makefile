@@ -27,8 +27,23 @@ PLACEMENT_AS_OF := 2026-11-30
 serve: $(VENV)/.serve
 	$(BIN)/p2l-router serve --host $(HOST) --port $(PORT) $(if $(CONFIG),--config $(CONFIG))
 
+# As many processes as the machine has cores, and four at most: each imports everything itself. A file
+# stays with one process, which shares its fixtures; files with slow tests come first.
+CORES := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
+WORKERS ?= $(shell echo $$(($(CORES) < 4 ? $(CORES) : 4)))
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+# Where bytecode is not kept, every process compiles all of ours and of the tests again.
+unexport PYTHONDONTWRITEBYTECODE
+
 test: $(VENV)/.dev
-	$(BIN)/pytest
+	$(PYTEST)
+
+# What of the packages the fast tests run, in the processes that they start too.
+coverage: $(VENV)/.dev
+	rm -rf build/coverage
+	COVERAGE_CORE=ctrace $(subst $(BIN)/pytest,$(BIN)/coverage run -m pytest,$(PYTEST)) -m "not slow"
+	$(BIN)/coverage combine -q
+	$(BIN)/coverage report
 
 test-vllm: $(VENV)/.dev
 	$(BIN)/pytest -m slow -s tests/unit/p2l_model/engine/test_vllm.py
@@ -45,7 +60,7 @@ $(VLLM_VENV)/.installed:
 	touch $@
 
 test-fast: $(VENV)/.dev
-	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow" -n 2 --dist loadfile
+	$(PYTEST) -m "not slow"
 
 # The client matrix (docs/clients.md): Python's clients in an environment of their own, node's by npm.
 test-clients: $(VENV)/.dev .venv-clients/.ready tests/clients/node/node_modules/.ready

@@ -39,6 +39,8 @@ class ServeProcess:
             self._flags += ["--config", str(self.config)]
         # its ledger lies in the folder where the configuration does not say where
         own = {"PATH": os.environ["PATH"], "PYTHONWARNINGS": "error", "XDG_DATA_HOME": str(folder)}
+        # where coverage is measured, this process counts
+        own |= {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
         self._environ = own | (environ or {})
         self.url = ""
         self._command = [str(COMMAND)]

@@ -20,6 +20,9 @@ from fake_provider import Behaviour, FakeProvider
 from live_gateway import config_for
 from serve_process import ServeProcess
 
+# twenty bodies of up to 20 MB each, twice, and then all at once: a minute of CPU
+pytestmark = pytest.mark.slow
+
 ENVIRON = {"MAIN_KEY": "sk-provider-canary"}
 MOST_S = 0.25
 # A task that sleeps a millisecond, and says whenever it slept for much longer while the process was
