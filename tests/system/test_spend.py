@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -13,14 +13,18 @@ import httpx
 import pytest
 from fake_provider import Behaviour, FakeProvider
 from live_gateway import LiveGateway, config_for
+from sqlalchemy import update
 
 from p2l_model.errors import DataError
 from server.cli import main
 from server.offline.usage_export import read_export
+from server.storage.database import Database
+from server.storage.rows import micros
+from server.storage.schema import attempts
 
 USAGE = {"prompt_tokens": 100, "completion_tokens": 100, "total_tokens": 200}
 DEAR = (Decimal(100) * 5 + Decimal(100) * 15) / 10**6
-TODAY = datetime.now(UTC).date().isoformat()
+DAY = "2026-03-01"
 
 
 @pytest.fixture
@@ -32,8 +36,9 @@ def config(provider: FakeProvider, storage_url: str, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def spent(provider: FakeProvider, config: Path) -> list[str]:
-    """Three requests of a, one of b; one of a's was broken off without usage. Upstream ids."""
+def spent(provider: FakeProvider, config: Path, storage_url: str) -> list[str]:
+    """Three requests of a, one of b, all on DAY; one of a's was broken off without usage. Upstream
+    ids."""
     behaviour = Behaviour(usage=USAGE)
     provider.script("up-dear", behaviour, behaviour, Behaviour(omit_usage=True), behaviour)
     environ = {"MAIN_KEY": "sk-provider-canary", "A": "key-a", "B": "key-b"}
@@ -47,7 +52,17 @@ def spent(provider: FakeProvider, config: Path) -> list[str]:
             headers = {"authorization": f"Bearer {key}"}
             answer = client.post("/v1/chat/completions", json=body, headers=headers)
             ids.append(answer.json()["id"])
+    all_on_one_day(storage_url)
     return ids
+
+
+def all_on_one_day(url: str) -> None:
+    """Otherwise they are on two where midnight comes between."""
+    noon = micros(datetime.fromisoformat(f"{DAY}T12:00:00Z").timestamp())
+    database = Database(url)
+    with database.begin() as connection:
+        connection.execute(update(attempts).values(started_at=noon, settled_at=noon))
+    database.close()
 
 
 def said(capsys: pytest.CaptureFixture[str], *args: str, status: int = 0) -> Any:
@@ -75,7 +90,7 @@ def test_spend_by_key_model_and_day(
     assert 0 < Decimal(by_key["a"]["estimated_usd"]) < DEAR
     total = sum(Decimal(row["cost_usd"]) for row in report["data"])
     assert Decimal(report["total_usd"]) == total
-    for by, group in (("model", "dear"), ("provider", "main"), ("day", TODAY)):
+    for by, group in (("model", "dear"), ("provider", "main"), ("day", DAY)):
         (row,) = said(capsys, "spend", "--config", str(config), "--by", by)["data"]
         assert (row["group"], Decimal(row["cost_usd"])) == (group, total)
 
@@ -124,7 +139,7 @@ def test_spend_by_tag(
 def test_a_days_sum_is_compared_corrected_and_then_agrees(
     spent: list[str], config: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    told = f"start_time,model,num_model_requests,cost_usd\n{TODAY}T00:00:00Z,up-dear,4,0.5\n"
+    told = f"start_time,model,num_model_requests,cost_usd\n{DAY}T00:00:00Z,up-dear,4,0.5\n"
     report = reconcile(capsys, config, told, status=1)
     (row,) = report["data"]
     assert (row["ledger_requests"], row["provider_requests"]) == (4, 4)
@@ -139,7 +154,7 @@ def test_single_answers_are_corrected_by_the_providers_id(
     spent: list[str], config: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ids = list(dict.fromkeys(spent))
-    rows = "".join(f"{name},{TODAY},up-dear,100,100\n" for name in ids)
+    rows = "".join(f"{name},{DAY},up-dear,100,100\n" for name in ids)
     told = "id,date,model,input_tokens,output_tokens\n" + rows
     reconcile(capsys, config, told, "--apply")
     report = said(capsys, "spend", "--config", str(config))
