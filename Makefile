@@ -27,10 +27,11 @@ PLACEMENT_AS_OF := 2026-11-30
 serve: $(VENV)/.serve
 	$(BIN)/p2l-router serve --host $(HOST) --port $(PORT) $(if $(CONFIG),--config $(CONFIG))
 
-# As many processes as the machine has cores, and four at most: each imports everything itself. A file
-# stays with one process, which shares its fixtures; files with slow tests come first.
+# One process more than the machine has cores, since tests wait as well, and four at most, since each
+# imports everything itself. A file stays with one process, which shares its fixtures; files with
+# slow tests come first.
 CORES := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
-WORKERS ?= $(shell echo $$(($(CORES) < 4 ? $(CORES) : 4)))
+WORKERS ?= $(shell echo $$(($(CORES) < 4 ? $(CORES) + 1 : 4)))
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 # Where bytecode is not kept, every process compiles all of ours and of the tests again.
 unexport PYTHONDONTWRITEBYTECODE

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psycopg
 import pytest
 
 _POSTGRES_PLACES = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
@@ -51,8 +52,10 @@ class PostgresServer:
         """The URL of a new, empty database."""
         self._n_databases += 1
         name = f"test_{self._n_databases}"
-        self._run("createdb", "-h", "127.0.0.1", "-p", str(self.port), "-U", "p2l", name)
-        return f"postgresql://p2l@127.0.0.1:{self.port}/{name}"
+        server = f"postgresql://p2l@127.0.0.1:{self.port}"
+        with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name}")
+        return f"{server}/{name}"
 
     def _run(self, program: str, *arguments: str) -> None:
         command = [str(self._bin / program), *arguments]
