@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import cache, cached_property
 
@@ -14,6 +15,7 @@ from p2l_model.placement.kernel import Item
 from p2l_model.placement.names import UNSAID, Name, parse
 from p2l_model.placement.process import Strengths
 from p2l_model.placement.table import Facts, Row, bundled, bundled_releases, release_of
+from p2l_model.types import FloatArray
 
 Price = tuple[float, float]
 
@@ -84,6 +86,25 @@ class Placer:
         if row is None:
             row = self._estimated(read, wanted, price, released)
         return self._place(row)
+
+    def joint(
+        self, names: Sequence[str], efforts: Sequence[str | None] | None = None
+    ) -> tuple[FloatArray, FloatArray]:
+        """Means (M,) and the covariance (M, M) of the strengths of M columns. efforts: of each;
+        None takes what the names say."""
+        said = [None] * len(names) if efforts is None else list(efforts)
+        items = [self._item(parse(name), effort) for name, effort in zip(names, said, strict=True)]
+        return self._strengths.of(items)
+
+    def _item(self, read: Name, effort: str | None) -> Item:
+        wanted = read.effort if effort is None else effort
+        for key in ((read.model, wanted), (read.model, UNSAID)):
+            row = self._facts.rows.get(key)
+            if row is not None:
+                return replace(row.item, effort=wanted)
+        found = release_of(read.model, bundled_releases())
+        day = read.dated or (None if found is None else found.day)
+        return Item(read.model, wanted, released_in(Name(read.model, wanted, None), day))
 
     def _estimated(
         self, read: Name, effort: str, price: Price | None, released: date | None

@@ -10,8 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from server.commands.datasets import data_files, score_range
+from server.commands.evaluate_local import N_SEEDS, run_local
 from server.commands.evaluate_table import table
-from server.commands.flags import add_checkpoint, add_engine, add_score_range, add_seed
+from server.commands.flags import (
+    add_checkpoint,
+    add_engine,
+    add_score_range,
+    add_seed,
+    positive_number,
+    whole_number,
+)
 from server.commands.progress import progress_bars
 
 if TYPE_CHECKING:
@@ -37,6 +45,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", metavar="DIR",
                         help="Write evaluation.json and reliability.png to this "
                              "folder.")  # fmt: skip
+    parser.add_argument("--local", type=whole_number, metavar="N",
+                        help="Evaluate a local layer that learns from N graded answers of --data, "
+                             "on top of public facts and the checkpoint, against the models' "
+                             "means. Example: --data scores.parquet --local 50.")  # fmt: skip
+    parser.add_argument("--seeds", type=positive_number, default=N_SEEDS, metavar="K",
+                        help="With --local: how often the prompts are split (default "
+                             "%(default)s).")  # fmt: skip
     add_engine(parser)
     add_seed(parser)
     add_score_range(parser)
@@ -44,6 +59,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs the command; returns the exit status. Raises P2LError."""
+    if args.local is not None:
+        return run_local(args)
     try:
         import p2l_model.evaluation.report  # noqa: F401
     except ModuleNotFoundError as error:

@@ -12,6 +12,20 @@ def port(text: str) -> int:
     return int(text)
 
 
+def whole_number(text: str) -> int:
+    """A number of 0 or more."""
+    if not text.isascii() or not text.isdigit():
+        raise argparse.ArgumentTypeError(f"must be a number of 0 or more, got {text[:40]!r}")
+    return int(text)
+
+
+def positive_number(text: str) -> int:
+    """A number of 1 or more."""
+    if whole_number(text) == 0:
+        raise argparse.ArgumentTypeError("must be a number of 1 or more, got 0")
+    return int(text)
+
+
 def add_config(parser: argparse.ArgumentParser, default: str | None = None, more: str = "") -> None:
     """Adds --config. more: a further sentence of its help."""
     help_ = f"The gateway's configuration, a YAML file (environment: P2L_CONFIG). {more}"

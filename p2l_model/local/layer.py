@@ -1,0 +1,201 @@
+"""The layer itself: learns from one answer at a time, and predicts with its uncertainty.
+
+Each component of the prior (`prior`) keeps a Gaussian over all numbers. An answer touches a few of
+them; its likelihood is replaced by a Gaussian at the mode (assumed density filtering, as in Minka,
+A family of algorithms for approximate Bayesian inference, 2001), which costs O(d^2). Components are
+weighed by how well they foresaw the answers. A score between 0 and 1 says more than a coin: the
+dispersion of scores, learnt on the way, divides its noise (quasi-likelihood; McCullagh and Nelder,
+Generalized Linear Models, 1989, chapter 9).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from p2l_model.local import likelihood, prior
+from p2l_model.local.state import State, first_state
+from p2l_model.local.terms import PromptTerms
+from p2l_model.types import FloatArray, Outcome
+
+_LEAST_VARIANCE: Final = 1e-9
+_NOTHING: Final = PromptTerms()
+_LEAST_DISPERSION: Final = 0.05
+_MOST_SURPRISE: Final = 3.0
+_LEAST_SPREAD: Final = 0.01
+HALF_LIFE_DAYS: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """For M models: the mean and the standard deviation (M,) of their values in log-odds, and the
+    probability (M,) that their answers are good, a mean over the posterior."""
+
+    mean: FloatArray
+    sd: FloatArray
+    p_good: FloatArray
+
+
+class LocalLayer:
+    """Learns from graded answers and votes. state: to go on from, which it changes."""
+
+    def __init__(self, state: State) -> None:
+        self.state = state
+        self._kept: tuple[int, FloatArray, FloatArray] | None = None
+
+    @classmethod
+    def start(
+        cls, models: Sequence[str], mean: FloatArray, uncertain: FloatArray, n_axes: int = 0
+    ) -> LocalLayer:
+        """A layer without any answer. models: M names. mean (M,), uncertain (M, M): mean and
+        covariance of their strengths. n_axes: as many as the prompts' terms have."""
+        layer = cls(first_state(n_axes, float(mean.mean()) if len(models) else 0.0))
+        for at, name in enumerate(models):
+            layer.join(name, float(mean[at]), uncertain[at, : at + 1])
+        return layer
+
+    def join(self, name: str, mean: float, uncertain: FloatArray) -> None:
+        """Adds a model, if it is not there. mean: of its strength. uncertain (M + 1,): covariance
+        of its strength with those of the M models in their order, then its variance."""
+        self.state.join(name, mean, uncertain)
+
+    def learn_grade(
+        self, model: str, score: float, terms: PromptTerms = _NOTHING, source: str | None = None
+    ) -> None:
+        """Learns from a score in [0, 1]. source: the judge, None for the layer's own. Raises
+        KeyError for a model that has not joined."""
+        state = self.state
+        at, factor = self._rows([model], terms, source).only()
+        across = state.covariance[:, :, at] @ factor
+        variance = np.maximum(across[:, at] @ factor, _LEAST_VARIANCE)
+        mean = state.mean[:, at] @ factor
+        dispersion = self._weigh(mean, variance, score)
+        value, information = likelihood.grade(mean, variance, score, dispersion)
+        state.mean += across * ((value - mean) / variance)[:, None]
+        gain = information / (1.0 + information * variance)
+        state.covariance -= (across * gain[:, None])[:, :, None] * across[:, None, :]
+        state.count(model)
+
+    def learn_vote(
+        self,
+        model_a: str,
+        model_b: str,
+        outcome: Outcome,
+        eta: float = 0.0,
+        terms: PromptTerms = _NOTHING,
+        source: str | None = None,
+    ) -> None:
+        """Learns from one of the four outcomes of a vote. eta: the raw tie parameter. Raises
+        KeyError for a model that has not joined."""
+        rows = self._rows([model_a, model_b], terms, source)
+        across = np.stack(
+            [
+                self.state.covariance[:, :, at] @ f
+                for at, f in zip(rows.at, rows.factor, strict=True)
+            ],
+            axis=2,
+        )
+        pairs = zip(rows.at, rows.factor, strict=True)
+        spread = np.stack([np.einsum("kir,i->kr", across[:, at, :], f) for at, f in pairs], axis=1)
+        spread += _LEAST_VARIANCE * np.eye(2)
+        mean = np.einsum("kri,ri->kr", self.state.mean[:, rows.at], rows.factor)
+        value, information = likelihood.vote(mean, spread, outcome, eta)
+        shift = np.linalg.solve(spread, (value - mean)[:, :, None])
+        gain = np.linalg.solve(np.eye(2) + information @ spread, information)
+        self.state.mean += (across @ shift)[:, :, 0]
+        self.state.covariance -= across @ gain @ np.swapaxes(across, 1, 2)
+        self.state.count(model_a, model_b)
+
+    def predict(
+        self, models: Sequence[str], terms: PromptTerms = _NOTHING, source: str | None = None
+    ) -> Prediction:
+        """What the models' answers to a prompt are worth. source: the judge whose grades are meant.
+        The mixture is taken for one Gaussian of the same mean and covariance. Raises KeyError for a
+        model that has not joined."""
+        known = source if source in self.state.source_at else None
+        rows = self._rows(models, terms, known)
+        mean, covariance = self._collapsed()
+        value = np.einsum("ri,ri->r", mean[rows.at], rows.factor)
+        taken = covariance[rows.at[:, :, None], rows.at[:, None, :]]
+        variance = np.maximum(np.einsum("rij,ri,rj->r", taken, rows.factor, rows.factor), 0.0)
+        return Prediction(value, np.sqrt(variance), mean_chance(value, variance))
+
+    def forget(self, days: float, half_life_days: float = HALF_LIFE_DAYS) -> None:
+        """Lets what was learnt fade: after a half-life an answer counts for half."""
+        self.state.fade(0.5 ** (days / half_life_days))
+
+    @property
+    def weights(self) -> FloatArray:
+        """How much each component of the prior counts (K,), sum 1."""
+        odds = np.exp(self.state.log_weights - self.state.log_weights.max())
+        shares: FloatArray = odds / odds.sum()
+        return shares
+
+    def _rows(self, models: Sequence[str], terms: PromptTerms, source: str | None) -> _Rows:
+        state = self.state
+        extra = [] if source is None else state.source(source)
+        n_shared = prior.N_SHARED + state.n_axes
+        at = np.empty((len(models), n_shared + 1 + len(extra)), dtype=np.int64)
+        factor = np.zeros(at.shape)
+        at[:, :n_shared] = np.arange(n_shared)
+        factor[:, prior.LEVEL], factor[:, prior.DIFFICULTY] = 1.0, terms.difficulty
+        axes = terms.axes[: state.n_axes]
+        factor[:, prior.N_SHARED : prior.N_SHARED + axes.size] = axes
+        for row, name in enumerate(models):
+            place = state.models[name]
+            at[row, n_shared] = place.at
+            factor[row, prior.SLOPE] = place.strength - state.centre
+            factor[row, prior.DEVIATION] = terms.deviation.get(name, 0.0)
+        factor[:, n_shared] = 1.0
+        if extra:
+            at[:, n_shared + 1 :] = extra
+            factor[:, n_shared + 1], factor[:, n_shared + 2] = 1.0, factor[:, prior.SLOPE]
+        return _Rows(at, factor)
+
+    def _collapsed(self) -> tuple[FloatArray, FloatArray]:
+        """Mean (d,) and covariance (d, d) of the mixture; kept until something is learnt."""
+        state = self.state
+        if self._kept is None or self._kept[0] != state.version:
+            weights = self.weights
+            mean = weights @ state.mean
+            apart = state.mean - mean
+            within = np.tensordot(weights, state.covariance, axes=1)
+            self._kept = state.version, mean, within + (apart * weights[:, None]).T @ apart
+        return self._kept[1], self._kept[2]
+
+    def _weigh(self, mean: FloatArray, variance: FloatArray, score: float) -> float:
+        """Weighs the components by a score, and returns the dispersion with which it counts."""
+        state = self.state
+        chance = mean_chance(mean, variance)
+        whole = float(self.weights @ chance)
+        surprise = (score - whole) ** 2 / max(whole * (1 - whole), 0.02)
+        state.dispersion += np.array([min(surprise, _MOST_SURPRISE), 1.0])
+        dispersion = max(float(state.dispersion[0] / state.dispersion[1]), _LEAST_DISPERSION)
+        coin = np.maximum(chance * (1 - chance), _LEAST_SPREAD)
+        expected = dispersion * coin + variance * coin**2
+        state.log_weights -= 0.5 * (np.log(expected) + (score - chance) ** 2 / expected)
+        state.log_weights -= state.log_weights.max()
+        return dispersion
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """Which numbers (r, n) the values of r models touch, and their factors (r, n)."""
+
+    at: np.typing.NDArray[np.int64]
+    factor: FloatArray
+
+    def only(self) -> tuple[np.typing.NDArray[np.int64], FloatArray]:
+        """Those of one model."""
+        return self.at[0], self.factor[0]
+
+
+def mean_chance(mean: FloatArray, variance: FloatArray) -> FloatArray:
+    """The mean of a sigmoid over a Gaussian (MacKay, The evidence framework applied to
+    classification networks, 1992): exact to 0.01 where the deviation is below 3."""
+    chance: FloatArray = 1.0 / (1.0 + np.exp(-mean / np.sqrt(1.0 + math.pi * variance / 8.0)))
+    return chance

@@ -1,0 +1,75 @@
+"""What is believed before any local answer, as a mixture of Gaussians.
+
+The value of model m on prompt z, in log-odds that its answer is good, is
+
+    level + slope * strength_m + b * difficulty_z + c * deviation_mz + a * axes_z + effect_m
+          + (level_s + slope_s * strength_m of the judge or source s)
+
+strength: its place by public facts. difficulty, deviation, axes: what the checkpoint says of the
+prompt (`terms`). How far models lie apart in new traffic, and whether the checkpoint's difficulty
+means anything there, differs from source to source; so the prior is a mixture over both, and the
+answers choose. Each component starts with the same weight.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Final
+
+import numpy as np
+
+from p2l_model.types import FloatArray
+
+# Per component: log-odds for one unit of strength, and the spread of models' own effects.
+_SCALES: Final = ((0.12, 0.08), (0.25, 0.2), (0.45, 0.35), (0.8, 0.6), (0.45, 0.12), (0.2, 0.5))
+# Standard deviation of b, where the checkpoint's view of the prompt counts; c and a where it does.
+_DIFFICULTIES: Final = (0.0, 0.5)
+_DEVIATION: Final = 0.3
+_AXES: Final = 0.15
+_LEVEL: Final = (0.6, 1.3)
+_SLOPE_SPREAD: Final = 0.5
+_SOURCE_LEVEL: Final = 1.0
+_SOURCE_SLOPE: Final = 0.15
+# In the order of the vector: level, slope, b, c; then the axes, the sources, the models.
+LEVEL, SLOPE, DIFFICULTY, DEVIATION = range(4)
+N_SHARED: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """scale: log-odds for one unit of strength. spread: standard deviation of a model's own effect.
+    difficulty: standard deviation of b; 0 turns b, c and the axes off."""
+
+    scale: float
+    spread: float
+    difficulty: float
+
+    def mean(self, n_axes: int) -> FloatArray:
+        """The mean (4 + n_axes,) of the numbers that all models share."""
+        shared = np.zeros(N_SHARED + n_axes)
+        shared[LEVEL], shared[SLOPE] = _LEVEL[0], self.scale
+        return shared
+
+    def variance(self, n_axes: int) -> FloatArray:
+        """Their variances (4 + n_axes,)."""
+        counts = float(self.difficulty > 0)
+        shared = [_LEVEL[1], _SLOPE_SPREAD * self.scale, self.difficulty, counts * _DEVIATION]
+        return np.array([*shared, *[counts * _AXES] * n_axes]) ** 2
+
+    def source(self) -> FloatArray:
+        """The variances (2,) of the level and the slope of a source."""
+        return np.array([_SOURCE_LEVEL, _SOURCE_SLOPE]) ** 2
+
+    def effects(self, uncertain: FloatArray) -> FloatArray:
+        """The covariance of effects. uncertain: that of the strengths, (M, M)."""
+        own = self.spread**2 * np.eye(len(uncertain))
+        covariance: FloatArray = self.scale**2 * uncertain + own
+        return covariance
+
+
+def components() -> Sequence[Component]:
+    """The components of the mixture."""
+    pairs = product(_SCALES, _DIFFICULTIES)
+    return tuple(Component(scale, spread, b) for (scale, spread), b in pairs)

@@ -1,0 +1,196 @@
+"""What the local layer knows, as arrays that can be stored."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import dataclass, field
+from typing import Any, Final
+from zipfile import BadZipFile
+
+import numpy as np
+
+from p2l_model.errors import DataError
+from p2l_model.local import prior
+from p2l_model.types import FloatArray
+
+_FORM: Final = 1
+# As if five answers had been as noisy as coins.
+_DISPERSION: Final = (5.0, 5.0)
+
+
+@dataclass(slots=True)
+class Member:
+    """A model of the layer. at: the place of its effect among the numbers. strength: the mean of
+    its place by public facts. n_answers: learnt of it."""
+
+    at: int
+    strength: float
+    n_answers: int = 0
+
+
+@dataclass(slots=True)
+class State:
+    """centre: the mean strength of the models that it began with. models: by name, in the order in
+    which they joined. uncertain (M, M): the covariance of their strengths. source_at: the place of
+    the level of each judge or source; its slope is the next. log_weights (K,), mean (K, d),
+    covariance (K, d, d): of the components. dispersion (2,): a sum and a count. n_answers: learnt
+    so far. version: counts what was learnt or forgotten."""
+
+    n_axes: int
+    centre: float
+    log_weights: FloatArray
+    mean: FloatArray
+    covariance: FloatArray
+    dispersion: FloatArray
+    uncertain: FloatArray
+    models: dict[str, Member] = field(default_factory=dict)
+    source_at: dict[str, int] = field(default_factory=dict)
+    n_answers: int = 0
+    version: int = 0
+
+    def join(self, name: str, strength: float, uncertain: FloatArray) -> None:
+        """Adds a model, if it is not there. uncertain (M + 1,): covariance of its strength with
+        those of the M models, then its variance."""
+        if name in self.models:
+            return
+        n = len(self.models)
+        places = np.array([one.at for one in self.models.values()], dtype=np.int64)
+        before = self.uncertain
+        self.uncertain = np.zeros((n + 1, n + 1))
+        self.uncertain[:n, :n] = before
+        self.uncertain[n, :], self.uncertain[:, n] = uncertain, uncertain
+        d = self.mean.shape[1]
+        grown = np.zeros((len(self.mean), d + 1, d + 1))
+        grown[:, :d, :d] = self.covariance
+        mean = np.append(self.mean, np.zeros((len(self.mean), 1)), axis=1)
+        for k, part in enumerate(prior.components()):
+            whole = part.effects(self.uncertain)
+            # What was learnt of its relatives says something of it: it joins conditional on them.
+            pull = np.linalg.solve(whole[:n, :n], whole[:n, n]) if n else np.zeros(0)
+            column = self.covariance[k][:, places] @ pull
+            mean[k, d] = self.mean[k][places] @ pull
+            grown[k, :d, d] = grown[k, d, :d] = column
+            grown[k, d, d] = whole[n, n] - whole[n, :n] @ pull + pull @ column[places]
+        self.mean, self.covariance = mean, grown
+        self.models[name] = Member(d, strength)
+        self.version += 1
+
+    def source(self, name: str) -> list[int]:
+        """The places of the level and the slope of a judge or source; a new one is added."""
+        if name not in self.source_at:
+            d = self.mean.shape[1]
+            grown = np.zeros((len(self.mean), d + 2, d + 2))
+            grown[:, :d, :d] = self.covariance
+            for k, part in enumerate(prior.components()):
+                grown[k, d:, d:] = np.diag(part.source())
+            self.mean = np.append(self.mean, np.zeros((len(self.mean), 2)), axis=1)
+            self.covariance = grown
+            self.source_at[name] = d
+        at = self.source_at[name]
+        return [at, at + 1]
+
+    def count(self, *models: str) -> None:
+        """Counts an answer of each model."""
+        for name in models:
+            self.models[name].n_answers += 1
+        self.n_answers += 1
+        self.version += 1
+
+    def fade(self, kept: float) -> None:
+        """Goes back towards the prior. kept: the share of its information that an answer keeps."""
+        for k, part in enumerate(prior.components()):
+            mean, covariance = self._prior(part)
+            now, first = _inverse(self.covariance[k]), _inverse(covariance)
+            faded = np.linalg.inv(kept * now + (1 - kept) * first)
+            self.mean[k] = faded @ (kept * now @ self.mean[k] + (1 - kept) * first @ mean)
+            self.covariance[k] = (faded + faded.T) / 2
+        self.log_weights = kept * self.log_weights
+        self.dispersion = kept * self.dispersion + (1 - kept) * _first_dispersion()
+        self.version += 1
+
+    def _prior(self, part: prior.Component) -> tuple[FloatArray, FloatArray]:
+        d, n = self.mean.shape[1], prior.N_SHARED + self.n_axes
+        mean, covariance = np.zeros(d), np.zeros((d, d))
+        mean[:n] = part.mean(self.n_axes)
+        covariance[:n, :n] = np.diag(part.variance(self.n_axes))
+        for at in self.source_at.values():
+            covariance[at : at + 2, at : at + 2] = np.diag(part.source())
+        places = np.array([one.at for one in self.models.values()], dtype=np.int64)
+        covariance[np.ix_(places, places)] = part.effects(self.uncertain)
+        return mean, covariance
+
+    def to_bytes(self) -> bytes:
+        """The state in a form that `from_bytes` reads again, bit for bit."""
+        head: dict[str, Any] = {
+            "form": _FORM,
+            "n_axes": self.n_axes,
+            "centre": self.centre,
+            "models": [[n, m.at, m.strength, m.n_answers] for n, m in self.models.items()],
+            "sources": self.source_at,
+            "n_answers": self.n_answers,
+            "version": self.version,
+        }
+        out = io.BytesIO()
+        np.savez(
+            out,
+            head=np.frombuffer(json.dumps(head).encode(), dtype=np.uint8),
+            log_weights=self.log_weights,
+            mean=self.mean,
+            covariance=self.covariance,
+            dispersion=self.dispersion,
+            uncertain=self.uncertain,
+        )
+        return out.getvalue()
+
+    @classmethod
+    def from_bytes(cls, stored: bytes) -> State:
+        """Reads a stored state. Raises DataError where it is none, or of another form."""
+        try:
+            with np.load(io.BytesIO(stored), allow_pickle=False) as arrays:
+                head = json.loads(arrays["head"].tobytes())
+                if head["form"] != _FORM:
+                    raise DataError(
+                        f"the local layer is stored in form {head['form']}, not {_FORM}"
+                    )
+                return cls(
+                    n_axes=head["n_axes"],
+                    centre=head["centre"],
+                    log_weights=arrays["log_weights"],
+                    mean=arrays["mean"],
+                    covariance=arrays["covariance"],
+                    dispersion=arrays["dispersion"],
+                    uncertain=arrays["uncertain"],
+                    models={name: Member(at, s, n) for name, at, s, n in head["models"]},
+                    source_at=head["sources"],
+                    n_answers=head["n_answers"],
+                    version=head["version"],
+                )
+        except (ValueError, KeyError, TypeError, OSError, EOFError, BadZipFile) as error:
+            raise DataError(f"the stored local layer cannot be read: {error!r}") from error
+
+
+def first_state(n_axes: int, centre: float) -> State:
+    """The state before any model and any answer."""
+    parts, n = prior.components(), prior.N_SHARED + n_axes
+    return State(
+        n_axes=n_axes,
+        centre=centre,
+        log_weights=np.zeros(len(parts)),
+        mean=np.stack([part.mean(n_axes) for part in parts]),
+        covariance=np.stack([np.diag(part.variance(n_axes)) for part in parts]).reshape(
+            len(parts), n, n
+        ),
+        dispersion=_first_dispersion(),
+        uncertain=np.zeros((0, 0), dtype=np.float64),
+    )
+
+
+def _inverse(covariance: FloatArray) -> FloatArray:
+    """The inverse, where numbers that a component turns off have no variance."""
+    inverse = np.linalg.inv(covariance + 1e-9 * np.eye(len(covariance)))
+    return np.asarray(inverse, dtype=np.float64)
+
+
+def _first_dispersion() -> FloatArray:
+    return np.array(_DISPERSION, dtype=np.float64)

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from p2l_model.local import likelihood
+from p2l_model.preference import log_probabilities, outcomes
+from p2l_model.types import Outcome, PreferenceFamily
+
+GRK = PreferenceFamily.GRK
+
+
+def log_likelihood(outcome: Outcome, a: float, b: float, eta: float) -> float:
+    """By the formulas that are tested elsewhere."""
+    at = outcomes(GRK).index(outcome)
+    return float(log_probabilities(GRK, np.array([a]), np.array([b]), np.array([eta]))[0, at])
+
+
+@pytest.mark.parametrize("outcome", list(Outcome))
+@pytest.mark.parametrize(("a", "b", "eta"), [(0.3, -0.8, 0.5), (2.0, 1.5, -1.0), (-3.0, 2.0, 1.0)])
+def test_the_mode_of_a_vote_is_where_the_posterior_is_highest(
+    outcome: Outcome, a: float, b: float, eta: float
+) -> None:
+    mean, spread = np.array([[a, b]]), np.array([[[0.6, 0.2], [0.2, 0.9]]])
+    value, information = likelihood.vote(mean, spread, outcome, eta)
+    inverse = np.linalg.inv(spread[0])
+
+    def posterior(x: np.ndarray) -> float:
+        apart = x - mean[0]
+        return log_likelihood(outcome, x[0], x[1], eta) - 0.5 * float(apart @ inverse @ apart)
+
+    best = posterior(value[0])
+    for step in np.random.default_rng(0).normal(scale=0.05, size=(40, 2)):
+        assert posterior(value[0] + step) <= best + 1e-4
+    assert np.linalg.eigvalsh(information[0]).min() > 0
+
+
+@pytest.mark.parametrize("score", [0.0, 0.3, 1.0])
+def test_the_mode_of_a_grade_is_where_the_posterior_is_highest(score: float) -> None:
+    mean, variance, dispersion = np.array([0.4]), np.array([1.5]), 0.3
+    value, information = likelihood.grade(mean, variance, score, dispersion)
+
+    def posterior(x: float) -> float:
+        loss = np.logaddexp(0.0, x) - score * x
+        return -loss / dispersion - 0.5 * (x - 0.4) ** 2 / 1.5
+
+    grid = np.linspace(-8, 8, 4001)
+    assert value[0] == pytest.approx(grid[np.argmax([posterior(x) for x in grid])], abs=0.01)
+    assert information[0] > 0
+
+
+def test_a_win_lifts_the_winner_and_sinks_the_loser() -> None:
+    mean, spread = np.zeros((1, 2)), np.eye(2)[None]
+    value, _ = likelihood.vote(mean, spread, Outcome.MODEL_A, 0.0)
+    assert value[0, 0] > 0 > value[0, 1]
+    good, _ = likelihood.vote(mean, spread, Outcome.TIE, 0.0)
+    bad, _ = likelihood.vote(mean, spread, Outcome.TIE_BOTHBAD, 0.0)
+    assert good[0].min() > 0 > bad[0].max()
+
+
+def test_far_away_values_stay_finite() -> None:
+    for outcome in Outcome:
+        value, information = likelihood.vote(
+            np.array([[60.0, -60.0]]), 4 * np.eye(2)[None], outcome, 3.0
+        )
+        assert np.isfinite(value).all()
+        assert np.isfinite(information).all()

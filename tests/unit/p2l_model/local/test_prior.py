@@ -1,0 +1,24 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from p2l_model.local.prior import DIFFICULTY, N_SHARED, SLOPE, components
+
+
+def test_the_mixture_holds_both_views_of_the_checkpoint_at_every_scale() -> None:
+    parts = components()
+    assert len({(part.scale, part.spread) for part in parts}) * 2 == len(parts)
+    for part in parts:
+        mean, variance = part.mean(2), part.variance(2)
+        assert mean.shape == variance.shape == (N_SHARED + 2,)
+        assert mean[SLOPE] == part.scale
+        assert mean[DIFFICULTY] == 0.0
+        assert (variance[DIFFICULTY] == 0.0) == (variance[N_SHARED] == 0.0)
+
+
+def test_effects_of_models_share_what_is_unsure_of_their_places() -> None:
+    part = components()[4]
+    whole = part.effects(np.array([[1.0, 0.5], [0.5, 1.0]]))
+    assert whole[0, 1] == pytest.approx(part.scale**2 * 0.5)
+    assert whole[0, 0] == pytest.approx(part.scale**2 + part.spread**2)
