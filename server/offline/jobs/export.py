@@ -160,6 +160,7 @@ class _Writer:
             model=answered.model,
             routed=bool(answered.routed),
             effort=receipt.effort,
+            effort_sent=receipt.effort_sent,
             **_tokens(answered),
             tool_loop=receipt.tool_loop,
             new_words=receipt.new_words,
@@ -198,7 +199,7 @@ class _Receipt:
         place = document.get("session") or {}
         request = last.get("request") or {}
         shape = request.get("shape") or {}
-        scoring, effort = document.get("scoring"), document.get("effort")
+        scoring, effort, sent = document.get("scoring"), document.get("effort"), last.get("effort")
         # A seed of the request's own tells nothing of its session.
         self.seed = None if place.get("seeded") else document.get("seed")
         self.branch = int(place.get("branch") or 0)
@@ -206,6 +207,7 @@ class _Receipt:
         self.new_words = bool(place.get("new_words", not self.tool_loop))
         self.scored = scoring == "prompt"
         self.effort = next((one for one in EFFORTS if one == effort), None)
+        self.effort_sent = next((one for one in EFFORTS if one == sent), None)
         self.win_rate = (last.get("decision") or {}).get("win_rate")
         self.needs = tuple(sorted(shape.get("needs") or ()))
         self.max_output_tokens = shape.get("max_output_tokens")

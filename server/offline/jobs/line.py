@@ -63,7 +63,8 @@ class JobRequest(_Form):
     session, key: keyed hashes. branch: which conversation of the session it belongs to. began_s:
     when its session began, in seconds since the first session of the file. at_s: seconds since its
     session began. model: the catalogue name of the model that answered. routed: whether the gateway
-    chose it. effort: the one that the request named. cached_tokens, cache_write_tokens,
+    chose it. effort: the one that the request named; effort_sent: that which the provider was asked
+    for. cached_tokens, cache_write_tokens,
     cache_write_1h_tokens: disjoint parts of input_tokens. thinking_tokens: a part of output_tokens.
     tool_loop: whether it brought results of calls. new_words: whether a person said something since
     the last answer. scored: whether its leaderboard was predicted
@@ -81,6 +82,7 @@ class JobRequest(_Form):
     model: Name
     routed: bool = True
     effort: Effort | None = None
+    effort_sent: Effort | None = None
     input_tokens: Tokens
     cached_tokens: Tokens = 0
     cache_write_tokens: Tokens = 0

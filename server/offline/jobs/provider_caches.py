@@ -33,7 +33,6 @@ class Cached(NamedTuple):
 class _Held:
     tokens: int
     until_s: float
-    effort: str | None
 
 
 class ProviderCaches:
@@ -51,21 +50,32 @@ class ProviderCaches:
 
     def asked(self, turn: Turn, model: str) -> Cached:
         """What of the request's input its provider reads and writes; it is held from now on."""
-        caching = self._caching.get(model, _NO_FACTS)
+        caching, key = self._cache(turn, model)
         held = self._of(turn)
         if caching.kind in ("none", "unknown"):
             return Cached()
         least = _LEAST_TOKENS if caching.least_tokens is None else caching.least_tokens
-        read = self._read(turn, held.get(model), caching, least)
+        read = _read(turn, held.get(key), least)
         n_input = turn.line.input_tokens
         if n_input < least or not _is_written(turn, caching):
             return Cached(read)
         is_long = turn.line.cache_write_1h_tokens > 0 and len(caching.lifetimes_s) > 1
-        held[model] = _Held(n_input, turn.now_s + _lifetime_s(caching, is_long), turn.line.effort)
+        held[key] = _Held(n_input, turn.now_s + _lifetime_s(caching, is_long))
         if caching.kind not in _WRITES or self._is_free(model, n_input):
             return Cached(read)
         written = n_input - read
         return Cached(read, 0, written) if is_long else Cached(read, written)
+
+    def _cache(self, turn: Turn, model: str) -> tuple[Caching, str]:
+        """How a model's prompts are cached, and the name of its cache. The columns of a model share
+        one where a change of effort keeps it."""
+        card = self._cards.get(model)
+        base = model if card is None else card.base
+        caching = self._caching.get(base, _NO_FACTS)
+        if caching.kept_at_other_effort == "yes":
+            return caching, base
+        effort = turn.line.effort if card is None or card.effort is None else card.effort
+        return caching, f"{base}:{effort}"
 
     def _of(self, turn: Turn) -> dict[str, _Held]:
         """What is held of the conversation. One that begins anew shares nothing with what was."""
@@ -77,19 +87,18 @@ class ProviderCaches:
             self._held.popitem(last=False)
         return held
 
-    def _read(self, turn: Turn, held: _Held | None, caching: Caching, least: int) -> int:
-        if held is None or held.until_s < turn.now_s:
-            return 0
-        if held.effort != turn.line.effort and caching.kept_at_other_effort != "yes":
-            return 0
-        tokens = min(held.tokens, turn.prefix_tokens)
-        return tokens if tokens >= least else 0
-
     def _is_free(self, model: str, n_input: int) -> bool:
         """Whether writing has no price of its own: then it is billed as input."""
         card = self._cards.get(model)
         prices = None if card is None else card.prices_at(None, n_input)
         return prices is None or prices.cache_write_usd_per_mtok is None
+
+
+def _read(turn: Turn, held: _Held | None, least: int) -> int:
+    if held is None or held.until_s < turn.now_s:
+        return 0
+    tokens = min(held.tokens, turn.prefix_tokens)
+    return tokens if tokens >= least else 0
 
 
 def _is_written(turn: Turn, caching: Caching) -> bool:

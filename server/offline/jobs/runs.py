@@ -166,7 +166,7 @@ class RoutedRun:
         self._turn: Turn | None = None
         self._scorer = RecordedScorer()
         self._callers: dict[str, Caller] = {}
-        self._names = {(card.provider, card.upstream_model): card.name for card in scene.cards}
+        self._cards = scene.cards
         accounts = _accounts(routing, store)
         self._gateway = self._built(scene, routing, accounts, random.Random(seed))
         self._planner = self._gateway.planner
@@ -234,8 +234,14 @@ class RoutedRun:
             raise DataError("no request has been taken yet")
         return self._turn
 
-    def _usage(self, provider: str, turn: Turn, upstream_model: str) -> Usage:
-        return self._billing.usage(turn, self._names[provider, upstream_model])
+    def _usage(self, provider: str, turn: Turn, upstream_model: str, effort: str | None) -> Usage:
+        sold = [
+            card
+            for card in self._cards
+            if (card.provider, card.upstream_model) == (provider, upstream_model)
+        ]
+        asked = next((card for card in sold if card.effort == effort), sold[0])
+        return self._billing.usage(turn, asked.name)
 
     def _clock(self) -> float:
         return 0.0 if self._turn is None else self._turn.now_s

@@ -7,12 +7,13 @@ from typing import Any
 
 from router.cost import Usage
 from server.offline.jobs.turns import Turn
+from server.surfaces.effort import effort_in
 from server.upstream.base import UpstreamReply, UpstreamRequest
 from server.upstream.sandbox import SandboxUpstream
 from server.wire.usage import openai_usage
 
-# The usage of a turn's answer by a model, by the provider's name for the model.
-Usages = Callable[[Turn, str], Usage]
+# The usage of a turn's answer: by the provider's name for the model, and the effort asked for.
+Usages = Callable[[Turn, str, str | None], Usage]
 
 
 class RecordedUpstream(SandboxUpstream):
@@ -26,7 +27,7 @@ class RecordedUpstream(SandboxUpstream):
     async def complete(self, request: UpstreamRequest) -> UpstreamReply:
         """An answer without words, with the call whose result comes next."""
         turn = self._turn()
-        usage = self._usages(turn, request.upstream_model)
+        usage = self._usages(turn, request.upstream_model, effort_in(request.body))
         function = {"name": "work", "arguments": "{}"}
         call: dict[str, Any] = {"id": turn.next_call, "type": "function", "function": function}
         message = {"role": "assistant", "content": None, "tool_calls": [call]}

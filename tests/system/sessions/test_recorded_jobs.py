@@ -117,7 +117,7 @@ def test_a_line_has_tokens_money_and_the_leaderboard(
 ) -> None:
     _, out = exported(config, capsys)
     first, second = list(read_jobs(out))[:2]
-    assert first.effort == "low"
+    assert (first.effort, first.effort_sent) == ("low", "low")
     assert (first.input_tokens, first.cached_tokens) == (2_000, 1_500)
     assert (first.output_tokens, first.thinking_tokens) == (50, 20)
     assert first.cost_usd is not None

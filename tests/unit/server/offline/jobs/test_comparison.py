@@ -101,6 +101,22 @@ def test_no_session_spends_more_than_its_budget() -> None:
     )
 
 
+def test_a_model_with_efforts_has_columns() -> None:
+    config = """
+    providers: {main: {kind: openai, base_url: "https://api.openai.com/v1", api_key_env: K}}
+    models: {gpt-6.1-sol: {provider: main, efforts: [low, high]}}
+    """
+    found = played(job(1), [Terms()], config)
+    assert set(found.singles) == {"gpt-6.1-sol:low", "gpt-6.1-sol:high"}
+    low, high = (found.singles[f"gpt-6.1-sol:{one}"] for one in ("low", "high"))
+    assert high.win_rate is not None
+    assert low.win_rate is not None
+    assert high.win_rate > low.win_rate
+    sessions = of(found, SESSIONS, Terms()).tally
+    assert sessions.cost_usd == high.cost_usd, "the usage is that of the column"
+    assert sessions.prefix_read == sessions.prefix_tokens
+
+
 def test_the_same_seed_gives_the_same_figures(jobs: Comparison) -> None:
     again = played(one for number in range(20) for one in job(number))
     assert again.to_json() == jobs.to_json()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -8,7 +9,7 @@ from job_lines import line
 
 from router.catalog import ModelCard, Prices
 from server.model_facts import ModelFacts
-from server.model_facts.types import Caching
+from server.model_facts.types import EFFORTS, Caching
 from server.offline.jobs.provider_caches import Cached, ProviderCaches
 from server.offline.jobs.turns import Conversations, Turn
 
@@ -26,6 +27,7 @@ def caches(caching: Caching, write_usd: str | None = None) -> ProviderCaches:
         )
         for name in ("a", "b")
     }
+    cards |= {f"a:{one}": replace(cards["a"], name=f"a:{one}", effort=one) for one in EFFORTS}
     return ProviderCaches(cards, {name: ModelFacts(name=name, caching=caching) for name in cards})
 
 
@@ -84,6 +86,16 @@ def test_a_change_of_effort_loses_what_the_facts_say(kept: Any, read: int) -> No
     found.asked(talks.turn(line(effort="low")), "a")
     again = talks.turn(line(effort="high", at_s=1, input_tokens=3_000))
     assert found.asked(again, "a").read == read
+
+
+@pytest.mark.parametrize(("kept", "read"), [("yes", 2_000), ("no", 0)])
+def test_columns_share_a_cache_as_far_as_their_efforts_do(kept: Any, read: int) -> None:
+    caching = Caching(kind="automatic", lifetimes_s=(300,), kept_at_other_effort=kept)
+    found = caches(caching)
+    first, second, third = turns((0, 2_000), (1, 3_000), (2, 4_000))
+    found.asked(first, "a:low")
+    assert found.asked(second, "a:high").read == read
+    assert found.asked(third, "a:high").read == 3_000
 
 
 @pytest.mark.parametrize("kind", ["none", "unknown"])
