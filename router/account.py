@@ -29,7 +29,7 @@ from router.record import record
 # that are right in the mean overdraw as much by chance.
 _FREE: Final = 16.0
 # Each time that this much more is overdrawn, the budgets of first draws are divided by e.
-_GAIN: Final = 32.0
+_GAIN: Final = 16.0
 # At most this much of what was not spent may be overdrawn later.
 _MOST_CREDIT: Final = 1_000.0
 # The mean budget is that of about this many of the latest requests.
