@@ -85,7 +85,7 @@ def sign_in(page: Page, url: str) -> None:
 
 def test_a_key_that_is_not_an_admins_is_refused(page: Page, gateway: LiveGateway) -> None:
     page.goto(gateway.url)
-    for key, said in (("nobody's", "not known"), ("key-a", "admin key")):
+    for key, said in (("nobody's", "unknown"), ("key-a", "admin key")):
         page.get_by_label("Admin key").fill(key)
         page.get_by_role("button").click()
         expect(page.get_by_role("alert")).to_contain_text(said)
@@ -102,7 +102,7 @@ def test_the_tour(page: Page, gateway: LiveGateway, provider: FakeProvider) -> N
     page.get_by_role("button", name="Show its leaderboard").press("Enter")
     board = page.get_by_role("region", name="Leaderboard of the prompt")
     expect(board.get_by_role("row")).to_have_count(5)
-    slider = page.get_by_label("Budget of a request")
+    slider = page.get_by_label("Budget per request")
     slider.press("End")
     mix = page.get_by_role("list", name="The mix at this budget")
     expect(mix).to_have_text("middle: 100.0%")  # dear's breaker is open
@@ -126,7 +126,7 @@ def test_the_tour(page: Page, gateway: LiveGateway, provider: FakeProvider) -> N
     expect(windows).to_contain_text("all keys together")
     expect(windows).to_contain_text("key team")
     models = page.get_by_role("region", name="Table of models")
-    expect(models).to_contain_text("open (left alone)")
+    expect(models).to_contain_text("open (resting)")
     expect(page.locator("#saved")).to_contain_text("against always")
 
     # a new request appears by itself

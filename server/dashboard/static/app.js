@@ -16,7 +16,7 @@ async function refreshOverview() {
   const found = await get("/admin/overview");
   showHealth(found);
   showWindows(found.windows);
-  const parts = [`version ${found.version}`, `${found.under_way} under way, ${found.waiting} waiting`];
+  const parts = [`version ${found.version}`, `${found.under_way} in progress, ${found.waiting} waiting`];
   if (found.sandbox) parts.push("SANDBOX: no model answers");
   if (found.draining) parts.push("stopping");
   parts.push(found.storage.up ? "spend is recorded" : "SPEND CANNOT BE RECORDED");
@@ -35,7 +35,7 @@ function keep(refresh, everyMs) {
       try {
         await refresh();
       } catch (error) {
-        say(`Not up to date: ${error.message}`);
+        say(`This page is not up to date: ${error.message}`);
       }
     }
     setTimeout(run, everyMs);

@@ -24,9 +24,9 @@ export function showHealth(overview) {
 
 const breaker = (state) =>
   el("span", { class: state === "closed" ? "good" : "bad" },
-    { closed: "closed (well)", open: "open (left alone)", half_open: "half open (trying)" }[state] ?? state);
+    { closed: "closed (working)", open: "open (resting)", half_open: "half open (being tested)" }[state] ?? state);
 
 function now(row) {
-  if (row.resting !== null) return `left alone for ${Math.ceil(row.wait_s)} s: ${row.resting}`;
-  return row.routed ? "routed" : "by name only: the leaderboard does not know it";
+  if (row.resting !== null) return `resting for ${Math.ceil(row.wait_s)} s: ${row.resting}`;
+  return row.routed ? "routed" : "used only when asked for by name: the leaderboard does not know it";
 }

@@ -35,7 +35,7 @@ export async function refreshLive() {
 
 function outcome(row) {
   const kind = row.outcome === "answered" ? "good" : row.outcome === "open" ? null : "bad";
-  return el("span", { class: kind }, row.outcome === "open" ? "under way" : row.outcome.replace("_", " "));
+  return el("span", { class: kind }, row.outcome === "open" ? "in progress" : row.outcome.replace("_", " "));
 }
 
 const cost = (row) => usd(row.cost_usd) + (row.cost_source === "estimate" ? " (estimate)" : "");

@@ -64,7 +64,7 @@ function axes(scale) {
     nodes.push(svg("line", { class: "axis", x1: LEFT, x2: WIDTH - RIGHT, y1: y, y2: y }));
     nodes.push(svg("text", { x: LEFT - 6, y: y + 4, "text-anchor": "end" }, percent(win, 0)));
   }
-  nodes.push(svg("text", { x: WIDTH - RIGHT, y: HEIGHT - 4, "text-anchor": "end" }, "expected cost of the request, logarithmic"));
+  nodes.push(svg("text", { x: WIDTH - RIGHT, y: HEIGHT - 4, "text-anchor": "end" }, "expected cost of the request (logarithmic)"));
   return nodes;
 }
 
@@ -109,6 +109,6 @@ function choice(decision, scale) {
 
 function described(line, budget, decision) {
   const corners = line.map((point) => `${point.name} ${percent(point.win)} at ${usd(point.cost)}`);
-  const mix = decision === null ? "nothing fits" : `the mix wins ${percent(decision.mix_win_rate)} at ${usd(decision.mix_expected_cost_usd)}`;
+  const mix = decision === null ? "no model fits the budget" : `the mix wins ${percent(decision.mix_win_rate)} at ${usd(decision.mix_expected_cost_usd)}`;
   return `Corners of the hull: ${corners.join("; ")}. At a budget of ${usd(budget)}, ${mix}.`;
 }

@@ -44,7 +44,7 @@ async function lookAt(shown, prompt) {
   shown.points = pointsOf(free.alternatives);
   byId("prompt-result").hidden = false;
   showBoard(board);
-  if (shown.points.length === 0) throw new Error("No model of the catalogue has a price and a place on this leaderboard.");
+  if (shown.points.length === 0) throw new Error("No configured model has both a price and a place on this leaderboard.");
   shown.low = 0.8 * Math.min(...shown.points.map((point) => point.cost));
   shown.high = 1.3 * Math.max(...shown.points.map((point) => point.cost));
   tellBudget(shown);
@@ -78,7 +78,7 @@ async function decide(shown) {
   byId("sentence").textContent = said;
   byId("plane").replaceChildren(plane(shown.points, budget, decision));
   const bars = Object.entries(decision?.mix ?? {}).map(mixBar);
-  byId("mix").replaceChildren(...(bars.length > 0 ? bars : [el("li", { class: "hint" }, "Nothing fits.")]));
+  byId("mix").replaceChildren(...(bars.length > 0 ? bars : [el("li", { class: "hint" }, "No model fits the budget.")]));
 }
 
 const mixBar = ([name, share]) =>
@@ -87,7 +87,7 @@ const mixBar = ([name, share]) =>
 
 function showBoard(board) {
   byId("leaderboard").replaceChildren(table(
-    `Leaderboard of this prompt (${board.family}, ${board.data.length} models); cost where the model is served here`,
+    `Leaderboard of this prompt (${board.family}, ${board.data.length} models). The cost is shown for models that are served here.`,
     [
       ["Rank", (row) => String(row.rank), "number"],
       ["Model", (row) => row.model],

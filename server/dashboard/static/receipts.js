@@ -70,14 +70,14 @@ function detail(receipt) {
       `seed ${receipt.seed}`, `p2l-router ${receipt.software}`,
       ...failed.map((attempt) => `${attempt.decision.model} failed: ${attempt.failure}`),
     ].join(" · ")),
-    table("What else there was", [
+    table("The alternatives", [
       ["Model", (row) => row.model],
       ["Win rate", (row) => percent(row.win_rate), "number"],
       ["Expected cost", (row) => usd(row.expected_cost_usd === null ? null : Number(row.expected_cost_usd)), "number"],
       ["In the mix", (row) => percent(last.mix[row.model]), "number"],
       ["Out because", (row) => row.reason ?? "", "wide"],
     ], last.alternatives, "No alternative is recorded."),
-    el("details", {}, el("summary", {}, "The whole receipt (p2l-router replay takes it)"),
+    el("details", {}, el("summary", {}, "The whole receipt (p2l-router replay computes it again)"),
       el("pre", { tabindex: "0" }, JSON.stringify(receipt, null, 1))),
   ];
 }

@@ -8,7 +8,7 @@ async function open() {
   if (!response.ok) {
     forgetKey();
     const body = await response.json().catch(() => ({}));
-    throw new Error(response.status === 401 ? "This key is not known." : body.error?.message ?? `The gateway answered ${response.status}.`);
+    throw new Error(response.status === 401 ? "This key is unknown." : body.error?.message ?? `The gateway answered ${response.status}.`);
   }
   const { start } = await import("./app.js");
   const page = new DOMParser().parseFromString(await response.text(), "text/html");

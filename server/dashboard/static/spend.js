@@ -14,7 +14,7 @@ export async function refreshSpend() {
   const by = byId("spend-by").value;
   const { data, adjustments_usd: adjusted, total_usd: total, note } = await get(`/admin/spend?by=${by}&days=${byId("spend-days").value}`);
   const rows = by === "day" ? [...data].sort((a, b) => (a.group < b.group ? 1 : -1)) : data;
-  put(byId("spend-table"), table(`${usd(total)} in all${adjusted === 0 ? "" : `, of which reconciled: ${usd(adjusted)}`}${note === undefined ? "" : `; ${note}`}`, [
+  put(byId("spend-table"), table(`${usd(total)} in all${adjusted === 0 ? "" : `, of which corrected by reconciliation: ${usd(adjusted)}`}${note === undefined ? "" : `; ${note}`}`, [
     [by, (row) => row.group],
     ["USD", (row) => usd(row.cost_usd), "number"],
     ["Share", (row) => percent(total === 0 ? null : row.cost_usd / total), "number"],
