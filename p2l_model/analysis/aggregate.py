@@ -165,7 +165,7 @@ class State:
         with np.load(self._path, allow_pickle=False) as arrays:
             about = json.loads(bytes(arrays["about"]))
             if about["key"] != self._key:
-                raise DataError(f"{self._path}: belongs to another run: use an empty folder")
+                raise DataError(f"{self._path} belongs to another run: use an empty folder")
             return unpack(about, dict(arrays))
 
     def save(self, accumulated: Accumulated) -> None:

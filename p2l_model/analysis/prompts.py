@@ -73,7 +73,7 @@ def read_prompts(
     with _rows(source, skip) as rows:
         first = next(rows, None)
         if first is None and skip == 0:
-            raise DataError(f"{_name(source)}: has no rows")
+            raise DataError(f"{_name(source)} has no rows")
         if first is not None:
             left = itertools.islice(itertools.chain([first], rows), limit)
             yield from chunked(left, _name(source), by, chunk)
@@ -113,10 +113,10 @@ def _name(source: str) -> str:
 
 def _check_columns(row: Mapping[str, Any], by: str | None, source: str) -> None:
     if "prompt" not in row and "messages" not in row:
-        raise DataError(f"{_name(source)}: has neither a column prompt nor messages")
+        raise DataError(f"{_name(source)} has neither a column prompt nor messages")
     if by is not None and by not in row:
         columns = ", ".join(row)
-        raise DataError(f"{_name(source)}: has no column {by!r} to group by; it has {columns}")
+        raise DataError(f"{_name(source)} has no column {by!r} to group by; it has {columns}")
 
 
 def _chunk(rows: Sequence[Row], by: str | None, source: str) -> PromptChunk:
@@ -167,7 +167,7 @@ def _rows(source: str, skip: int) -> Iterator[Iterator[Row]]:
         try:
             yield itertools.islice(_text_rows(sys.stdin, source), skip, None)
         except UnicodeDecodeError as error:
-            raise DataError(f"{_name(source)}: cannot be read: {error}") from error
+            raise DataError(f"{_name(source)} cannot be read: {error}") from error
         return
     path = Path(source)
     kind = path.suffix.lower()
@@ -176,7 +176,7 @@ def _rows(source: str, skip: int) -> Iterator[Iterator[Row]]:
             yield _parquet_rows(file, skip)
         return
     if kind not in (".jsonl", ".csv", ".txt"):
-        raise DataError(f"{path}: expected a .parquet, .jsonl, .csv or .txt file, or -")
+        raise DataError(f"{path} must be a .parquet, .jsonl, .csv or .txt file, or -")
     try:
         with path.open(encoding="utf-8", newline="") as lines:
             if kind == ".csv":
@@ -185,7 +185,7 @@ def _rows(source: str, skip: int) -> Iterator[Iterator[Row]]:
                 rows = _text_rows(lines, source, json_only=kind == ".jsonl")
             yield itertools.islice(rows, skip, None)
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read: {error}") from error
+        raise DataError(f"{path} cannot be read: {error}") from error
 
 
 def _text_rows(lines: TextIO, source: str, *, json_only: bool = False) -> Iterator[Row]:
@@ -221,8 +221,8 @@ def _parquet_file(path: Path) -> Iterator[Any]:
     try:
         file = ParquetFile(path)
     except ArrowInvalid as error:
-        raise DataError(f"{path}: is not a parquet file") from error
+        raise DataError(f"{path} is not a parquet file") from error
     except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error}") from error
+        raise DataError(f"{path} cannot be read: {error}") from error
     with file:
         yield file

@@ -30,7 +30,7 @@ def write_report(study: StrengthsStudy, path: Path, *, title: str, n_examples: i
     try:
         path.write_text(html, encoding="utf-8")
     except OSError as error:
-        raise DataError(f"{path}: cannot be written: {error}") from error
+        raise DataError(f"{path} cannot be written: {error}") from error
 
 
 def render_report(study: StrengthsStudy, *, title: str, n_examples: int = 3) -> str:

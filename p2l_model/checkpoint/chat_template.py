@@ -119,9 +119,9 @@ def _config(path: Path) -> dict[str, Any]:
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: is not JSON") from error
+        raise CheckpointError(f"{path} is not JSON") from error
     if not isinstance(config, dict):
-        raise CheckpointError(f"{path}: must be an object")
+        raise CheckpointError(f"{path} must be an object")
     return config
 
 

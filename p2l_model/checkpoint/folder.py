@@ -229,7 +229,7 @@ def _read_config(path: Path) -> Mapping[str, Any]:
     config = _read_json(path)
     sizes = ("hidden_size", "num_hidden_layers")
     if not isinstance(config, dict) or any(not isinstance(config.get(s), int) for s in sizes):
-        raise CheckpointError(f"{path}: must be an object with whole numbers for {sizes}")
+        raise CheckpointError(f"{path} must be an object with whole numbers for {sizes}")
     return config
 
 
@@ -238,7 +238,7 @@ def _read_text(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise CheckpointError(
-            f"{path}: cannot be read; is this a checkpoint folder (see p2l-router train)?"
+            f"{path} cannot be read; is this a checkpoint folder (see p2l-router train)?"
         ) from error
 
 
@@ -246,7 +246,7 @@ def _read_json(path: Path) -> Any:
     try:
         return json.loads(_read_text(path))
     except json.JSONDecodeError as error:
-        raise CheckpointError(f"{path}: is not JSON") from error
+        raise CheckpointError(f"{path} is not JSON") from error
 
 
 def _prefixes(manifest: Manifest) -> tuple[str, ...]:
@@ -262,7 +262,7 @@ def _read_tensors(
         mapped = _map(path)
         tensors = _views(mapped, wanted)
     except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{path}: cannot be read: {error}") from error
+        raise CheckpointError(f"{path} cannot be read: {error}") from error
     for name, tensor in tensors.items():
         if tensor.dtype.kind == "f" and not np.all(np.isfinite(tensor)):
             raise CheckpointError(f"{path}: {name} has values that are not finite")

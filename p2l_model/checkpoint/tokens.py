@@ -63,7 +63,7 @@ class PromptEncoder:
         try:
             raw = tokenizer_path.read_bytes()
         except OSError as error:
-            raise CheckpointError(f"{tokenizer_path}: cannot be read") from error
+            raise CheckpointError(f"{tokenizer_path} cannot be read") from error
         self.format = prompt_format
         self._tokenizer = _plain_tokenizer(raw, tokenizer_path)
         self._ascii = WordPieces.of(raw)
@@ -167,7 +167,7 @@ def _plain_tokenizer(raw: bytes, path: Path) -> Tokenizer:
     try:
         tokenizer = Tokenizer.from_buffer(raw)
     except Exception as error:  # tokenizers raises plain Exception
-        raise CheckpointError(f"{path}: is not a tokenizer") from error
+        raise CheckpointError(f"{path} is not a tokenizer") from error
     tokenizer.no_truncation()
     tokenizer.no_padding()
     tokenizer.encode_special_tokens = True

@@ -21,7 +21,7 @@ def json_object(
     value = json_value(line, where, parse_float)
     if not isinstance(value, dict):
         raise DataError(
-            f'{where}: must be a JSON object such as {{"prompt": "Hello"}}, not {_kind(value)}'
+            f'{where} must be a JSON object such as {{"prompt": "Hello"}}, not {_kind(value)}'
         )
     return value
 
@@ -31,11 +31,11 @@ def json_value(line: str, where: str, parse_float: Callable[[str], Any] | None =
     try:
         return json.loads(line, parse_float=parse_float)
     except json.JSONDecodeError as error:
-        raise DataError(f"{where}: is not JSON: {error.msg}") from error
+        raise DataError(f"{where} is not JSON: {error.msg}") from error
     except ValueError as error:  # an integer of thousands of digits
-        raise DataError(f"{where}: has a number with too many digits") from error
+        raise DataError(f"{where} has a number with too many digits") from error
     except RecursionError as error:
-        raise DataError(f"{where}: is nested too deeply") from error
+        raise DataError(f"{where} is nested too deeply") from error
 
 
 def csv_rows(lines: TextIO, name: str) -> Iterator[tuple[int, dict[str, str]]]:
@@ -53,7 +53,7 @@ def csv_rows(lines: TextIO, name: str) -> Iterator[tuple[int, dict[str, str]]]:
             raise DataError(f"{name}: line {reader.line_num + 1}: {error}") from error
         if None in row or any(value is None for value in row.values()):
             where = f"{name}: row {number}, line {reader.line_num}"
-            raise DataError(f"{where}: has not as many fields as the header")
+            raise DataError(f"{where} does not have as many fields as the header")
         yield number, row
 
 

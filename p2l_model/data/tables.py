@@ -22,13 +22,13 @@ def read_columns(path: Path) -> Columns:
     readers = {".parquet": _parquet, ".jsonl": _jsonl, ".csv": _csv}
     reader = readers.get(path.suffix.lower())
     if reader is None:
-        raise DataError(f"{path}: expected a .parquet, .jsonl or .csv file")
+        raise DataError(f"{path} must be a .parquet, .jsonl or .csv file")
     try:
         columns = reader(path)
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read: {error}") from error
+        raise DataError(f"{path} cannot be read: {error}") from error
     if not columns or not len(next(iter(columns.values()))):
-        raise DataError(f"{path}: has no rows")
+        raise DataError(f"{path} has no rows")
     return columns
 
 
@@ -96,7 +96,7 @@ def _parquet(path: Path) -> Columns:
     try:
         columns: Columns = read_table(path).to_pydict()
     except ArrowInvalid as error:
-        raise DataError(f"{path}: is not a parquet file") from error
+        raise DataError(f"{path} is not a parquet file") from error
     return columns
 
 

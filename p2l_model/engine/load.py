@@ -50,7 +50,7 @@ def _needs_layers(checkpoint: Checkpoint, kind: str) -> None:
     """Raises CheckpointError for a static checkpoint."""
     if checkpoint.manifest.kind == STATIC:
         raise CheckpointError(
-            f"{checkpoint.path}: has a table of token vectors and no layers for the engine "
+            f"{checkpoint.path} has a table of token vectors and no layers for the engine "
             f"{kind}: use auto or static"
         )
 

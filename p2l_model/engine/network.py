@@ -109,7 +109,7 @@ def stored_weights(checkpoint: Checkpoint) -> dict[str, Tensor]:
         try:
             stored = load_file(checkpoint.path / WEIGHTS)
         except (OSError, SafetensorError) as error:
-            raise CheckpointError(f"{checkpoint.path}: cannot be read: {error}") from error
+            raise CheckpointError(f"{checkpoint.path} cannot be read: {error}") from error
         return {name: w for name, w in stored.items() if name.startswith("model.")}
     return {name: torch.from_numpy(w) for name, w in exact_weights(checkpoint.tensors).items()}
 

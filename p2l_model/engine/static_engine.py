@@ -25,7 +25,7 @@ class StaticEngine:
         """Raises CheckpointError where the checkpoint has no table."""
         if checkpoint.manifest.kind != STATIC:
             raise CheckpointError(
-                f"{checkpoint.path}: has layers and no table of token vectors; use --engine auto"
+                f"{checkpoint.path} has layers and no table of token vectors; use --engine auto"
             )
         self._table = StaticTable.of(checkpoint.tensors)
         self._pooling = checkpoint.manifest.pooling

@@ -137,11 +137,11 @@ def load_train_config(path: Path | None, overrides: dict[str, Any]) -> TrainConf
         if path is not None:
             stored = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
         if not isinstance(stored, dict):
-            raise DataError(f"{path}: expected keys such as family and l2")
+            raise DataError(f"{path} must hold keys such as family and l2")
         given = {key: value for key, value in overrides.items() if value is not None}
         return TrainConfig.model_validate(stored | given)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise DataError(f"{path}: cannot be read: {error}") from error
+        raise DataError(f"{path} cannot be read: {error}") from error
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         key = ".".join(str(part) for part in first["loc"])

@@ -91,7 +91,7 @@ def parse_facts(text: str, source: str) -> Facts:
             rows={(row.model, row.effort): row for row in rows},
         )
     except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{source}: is not a table of facts: {error!r}") from error
+        raise DataError(f"{source} is not a table of facts: {error!r}") from error
 
 
 @cache

@@ -113,7 +113,7 @@ def load_base(name: str, cache: Path | None = None) -> BaseModel:
         raw = load_file(path / "model.safetensors")  # torch, as numpy has no bfloat16
     except (OSError, ValueError, SafetensorError) as error:
         raise CheckpointError(
-            f"{path}: cannot be read as a base model; --base takes a Hugging Face folder with "
+            f"{path} cannot be read as a base model; --base takes a Hugging Face folder with "
             f"config.json and model.safetensors, or the word {MINILM} or {SMOLLM2}"
         ) from error
     label = _LABELS.get(name, path.name)

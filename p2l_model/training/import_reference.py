@@ -114,7 +114,7 @@ def _training(path: Path) -> _Training:
     try:
         return _Training.model_validate_json(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        raise CheckpointError(f"{path}: cannot be read") from error
+        raise CheckpointError(f"{path} cannot be read") from error
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         field = ".".join(str(part) for part in first["loc"])
@@ -140,9 +140,9 @@ def _models(path: Path) -> list[str]:
     try:
         models = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: cannot be read as a list of model names") from error
+        raise CheckpointError(f"{path} cannot be read as a list of model names") from error
     if not isinstance(models, list) or not all(isinstance(name, str) for name in models):
-        raise CheckpointError(f"{path}: must be a list of model names")
+        raise CheckpointError(f"{path} must be a list of model names")
     return models
 
 
@@ -154,7 +154,7 @@ def _tensors(source: Path, report: Reporter) -> dict[str, Tensor]:
         try:
             tensors |= load_file(source / name)
         except (OSError, SafetensorError) as error:
-            raise CheckpointError(f"{source / name}: cannot be read: {error}") from error
+            raise CheckpointError(f"{source / name} cannot be read: {error}") from error
         report("reading weights", done, len(shards))
     return tensors
 
@@ -163,14 +163,14 @@ def _shards(source: Path) -> list[str]:
     index = source / _INDEX
     if not index.exists():
         if any(source.glob("pytorch_model*.bin")) and not any(source.glob("*.safetensors")):
-            raise CheckpointError(f"{source}: has pickled weights only, which are never read: "
+            raise CheckpointError(f"{source} has pickled weights only, which are never read: "
                                   "convert them to safetensors")  # fmt: skip
         return ["model.safetensors"]
     try:
         names: dict[str, Any] = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
         return sorted({Path(str(name)).name for name in names.values()})
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"{index}: cannot be read as an index of shards") from error
+        raise CheckpointError(f"{index} cannot be read as an index of shards") from error
 
 
 def _without_unused(tensors: dict[str, Tensor], family: PreferenceFamily) -> dict[str, Tensor]:

@@ -35,7 +35,7 @@ def score_range(text: str | None) -> tuple[float, float]:
     except ValueError:
         low, high = 1.0, 0.0
     if not low < high:
-        raise DataError(f"--score-range {text}: expected LO,HI with LO below HI, such as 1,10")
+        raise DataError(f"--score-range {text} must be LO,HI with LO below HI, such as 1,10")
     return low, high
 
 
@@ -44,7 +44,7 @@ def _in_folder(path: Path, split: str) -> Path:
         file = path / f"{kind}.{split}.parquet"
         if file.exists():
             return file
-    raise DataError(f"{path}: has neither comparisons.{split}.parquet nor scores.{split}.parquet")
+    raise DataError(f"{path} has neither comparisons.{split}.parquet nor scores.{split}.parquet")
 
 
 def _file(path: Path) -> Path:

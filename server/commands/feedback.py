@@ -64,5 +64,5 @@ def _write(path: str, rows: Iterable[dict[str, Any]]) -> int:
                 file.write(orjson.dumps(row) + b"\n")
                 n_rows += 1
     except OSError as error:
-        raise DataError(f"{path}: cannot be written: {error.strerror}") from error
+        raise DataError(f"{path} cannot be written: {error.strerror}") from error
     return n_rows

@@ -170,8 +170,11 @@ def _valid(check: Callable[[], T]) -> T:
         return check()
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise DataError(f"{where}: {first['msg'].removeprefix('Value error, ')}") from None
+        said = first["msg"].removeprefix("Value error, ")
+        if first["type"] == "decimal_parsing":
+            said = "must be a decimal number with a point, such as 0.5"
+        where = f"--{str(first['loc'][0]).replace('_', '-')}: " if first["loc"] else ""
+        raise DataError(f"{where}{said}") from None
 
 
 def _state(row: dict[str, Any]) -> str:

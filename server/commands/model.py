@@ -151,7 +151,7 @@ def engine_options(args: argparse.Namespace) -> EngineOptions:
 def _argument(text: str) -> tuple[str, Any]:
     name, _, value = text.partition("=")
     if not name.isidentifier() or not value:
-        raise ConfigError(f"--vllm-arg {text!r}: must be KEY=VALUE, e.g. tensor_parallel_size=2")
+        raise ConfigError(f"--vllm-arg {text!r} must be KEY=VALUE, e.g. tensor_parallel_size=2")
     try:
         return name, json.loads(value)
     except ValueError:

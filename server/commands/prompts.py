@@ -34,9 +34,9 @@ def read_prompts(args: argparse.Namespace) -> tuple[list[list[dict[str, Any]]], 
     try:
         text = sys.stdin.read() if args.file is None else Path(args.file).read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{name}: cannot be read: {error}") from error
+        raise DataError(f"{name} cannot be read: {error}") from error
     if not text.strip():
-        raise DataError(f"{name}: is empty")
+        raise DataError(f"{name} is empty")
     return _parsed(text, name)
 
 
@@ -74,7 +74,7 @@ def _from_line(line: str, where: str) -> list[dict[str, Any]]:
     messages = value.get("messages")
     if isinstance(messages, list) and messages and all(isinstance(m, dict) for m in messages):
         return messages
-    raise DataError(f"{where}: needs prompt (text) or messages (a list of objects with role)")
+    raise DataError(f"{where} needs prompt (text) or messages (a list of objects with role)")
 
 
 def _user(text: str) -> list[dict[str, Any]]:

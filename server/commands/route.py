@@ -7,7 +7,7 @@ import asyncio
 import random
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import orjson
 from starlette.datastructures import Headers
@@ -30,6 +30,13 @@ from server.gateway.receipt import checkpoint_version, exchange_receipt
 from server.gateway.routed_request import Exchange
 from server.surfaces.chat.request import parse_chat_request
 from server.surfaces.routing_options import parse_options
+
+# Header -> the flag in its place.
+_FLAGS: Final = {
+    "X-Cost-Budget": "--budget",
+    "X-Cost-Budget-Mode": "--budget-mode",
+    "X-Route-Seed": "--seed",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -57,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         exchanges = asyncio.run(_decide_all(settings, prompts, _headers(args)))
     except ApiError as error:
-        raise DataError(f"{error.code}: {error.message}") from error
+        raise DataError(f"{error.code}: {_by_flag(error)}") from error
     if args.receipt is not None:
         _write_receipt(Path(args.receipt), exchanges[0], settings)
     results = [
@@ -68,6 +75,12 @@ def run(args: argparse.Namespace) -> int:
     else:
         print("\n".join(_sentence(result) for result in results))
     return 0
+
+
+def _by_flag(error: ApiError) -> str:
+    """The message, with the flag's name in place of the header's."""
+    flag = _FLAGS.get(error.param or "")
+    return error.message if flag is None else error.message.replace(str(error.param), flag)
 
 
 def _headers(args: argparse.Namespace) -> Headers:

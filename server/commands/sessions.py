@@ -71,7 +71,7 @@ def _write(database: Database, out: Path, days: float | None) -> dict[str, Any]:
                 n_requests += 1
                 sessions.add(one.session)
     except OSError as error:
-        raise DataError(f"{out}: cannot be written: {error.strerror}") from error
+        raise DataError(f"{out} cannot be written: {error.strerror}") from error
     return {
         "requests": n_requests,
         "sessions": len(sessions),

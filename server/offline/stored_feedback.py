@@ -43,7 +43,7 @@ def open_database(storage: StorageSettings) -> Database:
 
 
 def _nothing_stored(where: str) -> DataError:
-    return DataError(f"{where}: is not there: serve has stored nothing yet")
+    return DataError(f"{where} does not exist: serve has stored nothing yet")
 
 
 @contextmanager
@@ -103,7 +103,7 @@ def _reading(database: Database) -> Iterator[Connection]:
         with database.naming(), database.engine.connect() as connection:
             yield connection
     except (StorageError, ConfigError) as error:
-        raise DataError(f"{database.shown}: cannot be read: {error}") from error
+        raise DataError(f"{database.shown} cannot be read: {error}") from error
 
 
 def _prompt(row: Row[Any]) -> Mapping[str, Any]:

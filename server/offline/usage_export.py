@@ -48,7 +48,7 @@ def read_export(path: Path) -> list[Exported]:
             rows = _json_lines(file, path) if as_json else csv_rows(file, str(path))
             return [_exported(row, f"{path}:{n}") for n, row in rows]
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read: {error}") from error
+        raise DataError(f"{path} cannot be read: {error}") from error
 
 
 def _json_lines(file: TextIO, path: Path) -> Iterator[tuple[int, dict[str, Any]]]:

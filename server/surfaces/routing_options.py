@@ -19,6 +19,7 @@ from server.model_facts import EFFORTS, Effort
 from server.sessions.names import session_named
 
 _BUDGET: Final = re.compile(r"[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?|\.[0-9]+([eE][+-]?[0-9]+)?")
+_WITH_COMMA: Final = re.compile(r"[0-9]{1,9},[0-9]{1,9}")
 _SEED: Final = re.compile(r"-?[0-9]{1,20}")
 # A budget this small is treated as zero: its exact digits could be made expensive to handle.
 _MIN_BUDGET_EXPONENT: Final = -100
@@ -208,21 +209,23 @@ def budget_places(body: Mapping[str, Any]) -> tuple[BudgetPlace, BudgetPlace]:
 
 def _budget_text(text: str, param: str) -> Decimal:
     if len(text) > _MAX_BUDGET_CHARS or _BUDGET.fullmatch(text) is None:
-        raise _bad_budget(param)
+        raise _bad_budget(param, text)
     try:
         amount = Decimal(text)
     except InvalidOperation:
-        raise _bad_budget(param) from None
+        raise _bad_budget(param, text) from None
     if amount.is_zero() or amount.adjusted() < _MIN_BUDGET_EXPONENT:
         return Decimal(0)
     if math.isinf(float(amount)):
-        raise _bad_budget(param)
+        raise _bad_budget(param, text)
     return amount
 
 
-def _bad_budget(param: str) -> InvalidRequestError:
+def _bad_budget(param: str, text: str = "") -> InvalidRequestError:
+    has_comma = _WITH_COMMA.fullmatch(text) is not None
+    meant = f" Write {text.replace(',', '.')} with a point." if has_comma else ""
     return InvalidRequestError(
-        f"{param} must be one finite decimal of at least 0, in USD, for example 0.002.",
+        f"{param} must be one finite decimal of at least 0, in USD, for example 0.002.{meant}",
         param=param,
         code="invalid_cost_budget",
     )

@@ -117,7 +117,7 @@ class Settings(Section):
         for alias, given in self.aliases.items():
             target = given if given in names else routed_name(given)
             if alias in routed or alias in names:
-                raise ValueError(f"aliases.{alias}: is the name of a model or profile itself")
+                raise ValueError(f"aliases.{alias} is the name of a model or profile itself")
             problem = pattern_problem(alias) if is_pattern(alias) else None
             if problem is not None:
                 raise ValueError(f"aliases.{alias}: {problem}")

@@ -181,7 +181,7 @@ def scene_of(settings: Settings) -> Scene:
     cards = build_catalogue(settings)
     unpriced = [card.name for card in cards if card.prices is None]
     if unpriced:
-        raise DataError(f"models.{unpriced[0]}: has no price: set one, or leave the model out")
+        raise DataError(f"models.{unpriced[0]} has no price: set one, or leave the model out")
     return Scene(cards, facts_of_models(settings), settings.scorer)
 
 

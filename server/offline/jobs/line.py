@@ -133,7 +133,7 @@ def read_jobs(
                     yield parse_line(line, f"{path}: line {number}")
                 on_progress(read, size)
     except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+        raise DataError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def parse_line(line: bytes, where: str) -> JobRequest:

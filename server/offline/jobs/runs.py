@@ -130,7 +130,7 @@ class Billing:
         usage = self.usage(turn, model)
         cost_usd = actual_cost_usd(self._cards[model], usage)
         if cost_usd is None:
-            raise DataError(f"models.{model}: has no price: set one, or leave the model out")
+            raise DataError(f"models.{model} has no price: set one, or leave the model out")
         spent_usd = self.tally.spent_usd(turn) + cost_usd
         if self._budget_usd is not None and spent_usd > self._budget_usd:
             self.tally.refused += 1

@@ -77,7 +77,7 @@ def test_mistakes_of_the_first_minutes_say_what_to_do(tmp_path: Path) -> None:
         taken.listen()
         for flags, said in (
             (["--port", str(taken.getsockname()[1])], "take another port"),
-            (["--config", "nowhere.yaml"], "nowhere.yaml: cannot be read"),
+            (["--config", "nowhere.yaml"], "nowhere.yaml cannot be read"),
             (["--host", "0.0.0.0"], "add a key under auth.keys"),
         ):
             environ = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}

@@ -174,7 +174,7 @@ def test_native_dialects_are_served_and_their_addresses_name_hosts() -> None:
     assert repr(upstream) == "AnthropicUpstream('claude')"
     with pytest.raises(ConfigError, match=r"must end before the \? or #"):
         parse_settings('providers: {a: {kind: gemini, base_url: "https://host/v1?key=k"}}')
-    with pytest.raises(ConfigError, match="profile is for kind openai"):
+    with pytest.raises(ConfigError, match="profile applies only to kind openai"):
         parse_settings("providers: {a: {kind: anthropic, profile: groq}}")
 
 

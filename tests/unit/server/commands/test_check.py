@@ -271,7 +271,7 @@ def test_a_server_of_ones_own_without_a_model(check: Checked) -> None:
         status, report, lines = check(text)
         assert status == 0
         assert report["models"][0]["from"] == "models: auto"
-        assert "by models: auto: llama3.3:70b" in lines
+        assert "found by models: auto: llama3.3:70b" in lines
     nobody = text.replace(server.url, f"http://127.0.0.1:{free_port()}")
     status, report, _ = check(nobody)
     assert status == 1

@@ -137,7 +137,7 @@ def test_without_a_routed_request_there_is_nothing_to_compare() -> None:
 
 def test_a_model_without_a_price_is_named() -> None:
     more = "  free: {provider: main, leaderboard_name: other}\n"
-    with pytest.raises(DataError, match=r"models\.free: has no price"):
+    with pytest.raises(DataError, match=r"models\.free has no price"):
         played([line(leaderboard=BOARD)], config=CONFIG + more)
 
 

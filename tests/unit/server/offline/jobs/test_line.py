@@ -92,5 +92,5 @@ def test_a_file_is_read_line_by_line(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"none.jsonl: cannot be read: No such file"):
+    with pytest.raises(DataError, match=r"none.jsonl cannot be read: No such file"):
         list(read_jobs(tmp_path / "none.jsonl"))
