@@ -208,7 +208,7 @@ class RoutedRun:
         entry = exchange.entry
         usage = None if entry is None else entry.row.usage
         if entry is None or usage is None or entry.cost_usd is None:
-            raise DataError(f"models.{exchange.decision.model}: has no price, or answered nothing")
+            raise DataError(f"models.{exchange.decision.model} has no price, or answered nothing")
         return self._billing.answered(turn, exchange.decision.model, usage, entry.cost_usd)
 
     async def decided(self, turn: Turn) -> Decision | None:

@@ -85,7 +85,7 @@ def test_broken_files(tmp_path: Path) -> None:
     (tmp_path / "d.jsonl").write_text("")
     (tmp_path / "e.txt").write_text("x")
     jsonl(tmp_path / "f.jsonl", [{"prompt": "x"}])
-    said = ["row 1: is not JSON", "not a parquet", "line 2", "no rows", "must be a", "is missing"]
+    said = ["row 1 is not JSON", "not a parquet", "line 2", "no rows", "must be a", "is missing"]
     for path, expected in zip(sorted(tmp_path.iterdir()), said, strict=True):
         with pytest.raises(DataError, match=expected):
             load_votes([path])
