@@ -338,7 +338,7 @@ def test_weights_and_models(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
         ('{"prompt": "a", "x": "u"}', ["--user", "x"], "two users at least"),
         ('{"text": "a"}', [], "neither a column prompt nor messages"),
         ('{"prompt": "a"}\n{"prompt": 3}', [], "row 2: prompt must be"),
-        ('{"prompt": "a"}\nno', [], "row 2: is not JSON"),
+        ('{"prompt": "a"}\nno', [], "row 2 is not JSON"),
         ('{"prompt": "a", "weight": -1}', [], "row 1: weight"),
         ('{"prompt": "a", "weight": 0}', [], "no weight"),
         ('{"prompt": "a"}', ["--models", "alpha,nobody"], "no model nobody"),
