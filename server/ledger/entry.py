@@ -164,7 +164,12 @@ class Entry:
                 self._note_call(begun)
             return
         for choice in _dicts(chunk["choices"]):
-            self._see(choice.get("delta"))
+            delta = choice.get("delta")
+            if delta.__class__ is dict and len(delta) == 1 and "content" in delta:
+                # Nearly all chunks: a piece of text, and nothing else.
+                self._see_text(delta["content"])
+            else:
+                self._see(delta)
             if "usage" in choice:
                 # Moonshot reports the usage here.
                 self._count(choice["usage"])
@@ -244,6 +249,12 @@ class Entry:
             if not (self._has_thoughts or _THOUGHTS.isdisjoint(said)):
                 self._has_thoughts = any(said.get(name) for name in _THOUGHTS)
 
+    def _see_text(self, text: object) -> None:
+        if text.__class__ is str and text:
+            seen = self._seen
+            seen.deltas += 1
+            seen.text_bytes += _n_bytes(text)
+
     def _note_call(self, part: Mapping[str, Any]) -> None:
         """Notes a call in a block of the Messages API or in an item of the Responses API."""
         name = part.get("call_id")
@@ -264,7 +275,13 @@ _THOUGHTS: Final = frozenset({"reasoning_content", "reasoning", "thinking"})
 
 
 def _dicts(items: object) -> list[dict[str, Any]]:
+    if items.__class__ is list and len(items) == 1 and items[0].__class__ is dict:
+        return items
     return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
+
+
+def _n_bytes(text: str) -> int:
+    return len(text if text.isascii() else text.encode("utf-8", "surrogatepass"))
 
 
 def _text_bytes(said: Mapping[str, Any]) -> int:
@@ -272,8 +289,7 @@ def _text_bytes(said: Mapping[str, Any]) -> int:
     total = 0
     for name, value in said.items():
         if isinstance(value, str) and name not in _NO_OUTPUT:
-            ascii_only = value.isascii()
-            total += len(value if ascii_only else value.encode("utf-8", "surrogatepass"))
+            total += _n_bytes(value)
     if "tool_calls" not in said:
         return total
     for call in _dicts(said["tool_calls"]):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from server.ledger.attempt import Outcome
@@ -30,10 +30,12 @@ class _Meter:
         self._stream = stream
         self._last: Mapping[str, Any] = {}
 
-    def saw(self, event: SseEvent) -> None:
-        if event.parsed is not None:
-            self._last = event.parsed
-            self._entry.see(event.parsed)
+    def saw(self, events: Sequence[SseEvent]) -> None:
+        see = self._entry.see
+        for event in events:
+            if event.parsed is not None:
+                self._last = event.parsed
+                see(event.parsed)
 
     def ended(self) -> None:
         self._entry.settle(Outcome.ANSWERED)

@@ -50,11 +50,11 @@ class ChunkPresenter:
         explanation: dict[str, Any] | None,
     ) -> None:
         self.ended: dict[str, Any] | None = None
-        self._card = card
         self._cost = cost
         self._include_usage = include_usage
         self._explanation = explanation
         self._named = b'"model":' + orjson.dumps(card.name)
+        self._name = card.name
 
     def begin(self) -> Iterator[bytes]:
         """Nothing is sent before the first event."""
@@ -62,7 +62,13 @@ class ChunkPresenter:
 
     def event(self, event: SseEvent) -> Iterable[bytes]:
         """The bytes for one event of the provider's."""
-        payload = self._rewritten(event)
+        parsed = event.parsed
+        if parsed is None or self._explanation is not None or "usage" in parsed:
+            payload = self._with_usage(event.json())
+        elif parsed.get("model") == self._name:
+            payload = event.data
+        else:
+            payload = self._renamed(event.data, parsed)
         return () if payload is None else (encode_event(payload),)
 
     def end(self) -> Iterator[bytes]:
@@ -73,18 +79,6 @@ class ChunkPresenter:
         """The event that ends a broken stream. error: the object inside OpenAI's envelope."""
         return error_event(error)
 
-    def _rewritten(self, event: SseEvent) -> bytes | None:
-        parsed = event.parsed
-        if parsed is not None and self._explanation is None and "usage" not in parsed:
-            if parsed.get("model") == self._card.name:
-                return event.data
-            return self._renamed(event.data, parsed)
-        chunk = event.json()
-        chunk["model"] = self._card.name
-        if self._explanation is not None:
-            chunk["p2l"], self._explanation = self._explanation, None
-        return self._with_usage(chunk)
-
     def _renamed(self, data: bytes, parsed: Mapping[str, Any]) -> bytes:
         """The chunk with our name for the model. Where the provider's name occurs once it can be
         replaced in the bytes: within a string its quotes would be escaped."""
@@ -93,9 +87,14 @@ class ChunkPresenter:
             theirs = b'"model":"%b"' % said.encode()
             if theirs in data:
                 return data.replace(theirs, self._named)
-        return orjson.dumps({**parsed, "model": self._card.name})
+        return orjson.dumps({**parsed, "model": self._name})
 
     def _with_usage(self, chunk: dict[str, Any]) -> bytes | None:
+        """The chunk with our name, the cost and the explanation, where they belong into it; None
+        where nothing is left of it."""
+        chunk["model"] = self._name
+        if self._explanation is not None:
+            chunk["p2l"], self._explanation = self._explanation, None
         usage = chunk.get("usage")
         if not self._include_usage:
             chunk.pop("usage", None)

@@ -71,8 +71,8 @@ class UpstreamReply:
 class StreamMeter(Protocol):
     """Observes a stream, before its reader does."""
 
-    def saw(self, event: SseEvent) -> None:
-        """Called for each event."""
+    def saw(self, events: Sequence[SseEvent]) -> None:
+        """Called for the next events."""
 
     def ended(self) -> None:
         """Called at the stream's proper end."""
@@ -157,7 +157,7 @@ class UpstreamStream:
             await self._fetch()
         event = self._ready.popleft()
         if self.meter is not None:
-            self.meter.saw(event)
+            self.meter.saw((event,))
         return event
 
     async def read(self) -> Sequence[SseEvent]:
@@ -172,8 +172,7 @@ class UpstreamStream:
                 return ()
         events, self._ready = self._ready, deque()
         if self.meter is not None:
-            for event in events:
-                self.meter.saw(event)
+            self.meter.saw(events)
         return events
 
     async def _fetch(self) -> None:

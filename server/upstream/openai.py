@@ -195,12 +195,13 @@ class OpenAIUpstream:
         """Appends to chunks. Returns the error of the event after the last of them."""
         try:
             for event in events:
-                if event.data.strip() == DONE_PAYLOAD:
+                data = event.data
+                if not data.startswith(b"{") and data.strip() == DONE_PAYLOAD:
                     reading.is_over = True
                     return None
-                if not event.data:
+                if not data:
                     continue
-                parsed = event.parsed = json_object(event.data)
+                parsed = event.parsed = json_object(data)
                 if parsed is None or parsed.get("error") or event.name == b"error":
                     return self._failure(event)
                 taken = reading.take(event)

@@ -59,24 +59,21 @@ class SseParser:
             self._feed_lines(chunk, events)
             return events
         *blocks, rest = chunk.split(b"\n\n")
+        most = self._max_event_bytes
         for block in blocks:
-            self._take_block(block, events)
+            # Nearly all events are a single line of data.
+            if block.startswith(b"data: ") and b"\n" not in block:
+                self._at_start = False
+                if len(block) > most:
+                    self._hold(len(block))
+                events.append(SseEvent(block[6:]))
+            else:
+                self._feed_lines(block + b"\n\n", events)
         self._feed_lines(rest, events)
         return events
 
     def _is_within_event(self) -> bool:
         return self._after_cr or self._held_bytes > 0 or bool(self._name)
-
-    def _take_block(self, block: bytes, events: list[SseEvent]) -> None:
-        """Reads the lines of one event, without the empty line that ends it. Nearly all events are
-        a single line of data, which is read in one pass."""
-        if block.startswith(b"data: ") and b"\n" not in block:
-            self._at_start = False
-            if len(block) > self._max_event_bytes:
-                self._hold(len(block))
-            events.append(SseEvent(block[6:]))
-        else:
-            self._feed_lines(block + b"\n\n", events)
 
     def _feed_lines(self, chunk: bytes, events: list[SseEvent]) -> None:
         if self._after_cr and chunk.startswith(b"\n"):
@@ -140,9 +137,9 @@ class SseParser:
 
 def encode_event(payload: bytes, name: bytes = b"") -> bytes:
     """Encodes one event. A payload with line ends becomes several `data:` lines."""
+    if not name and b"\n" not in payload and b"\r" not in payload:
+        return b"data: " + payload + b"\n\n"
     named = b"event: " + name + b"\n" if name else b""
-    if b"\n" not in payload and b"\r" not in payload:
-        return named + b"data: " + payload + b"\n\n"
     lines = (b"data: " + line + b"\n" for line in _LINE_END.split(payload))
     return named + b"".join(lines) + b"\n"
 

@@ -47,6 +47,8 @@ class ChatStream:
         an answer that has failed."""
         parsed = event.parsed
         choices = None if parsed is None else parsed.get("choices")
+        if type(choices) is list and len(choices) == 1 and self._goes_on(choices[0]):
+            return None
         odd = self._mender is not None or type(choices) is not list
         ended = self._ended
         for choice in choices if type(choices) is list else ():
@@ -71,6 +73,21 @@ class ChatStream:
             ):
                 odd = True
         return self._mend(event) if odd else None
+
+    def _goes_on(self, choice: object) -> bool:
+        """Whether a choice that has begun brings a piece of text and nothing else, as nearly all
+        do."""
+        if self._mender is not None or type(choice) is not dict:
+            return False
+        index, delta = choice.get("index"), choice.get("delta")
+        return (
+            type(index) is int
+            and index in self._ended
+            and type(delta) is dict
+            and len(delta) == 1
+            and type(delta.get("content")) is str
+            and choice.get("finish_reason") is None
+        )
 
     def end(self) -> list[SseEvent]:
         """The remaining events when the provider sends no more."""
