@@ -149,8 +149,8 @@ def build_gateway(
         keep=keep,
     )
     if jobs.shared is not None:
-        rekey = gateway.planner.learned.rekey
-        jobs.shared.follow(lambda: scorer.models, rekey, routing.sessions.ttl_s)
+        caches = gateway.planner.learned.caches
+        jobs.shared.follow(lambda: scorer.models, caches, routing.sessions.ttl_s)
     # Last, so that a gateway that cannot be built leaves the previous one unchanged.
     admission.follow(settings.limits)
     if previous is not None:

@@ -161,7 +161,8 @@ class Jobs:
         missing = self._sessions.missing(visit, body["messages"], prefixes.messages, follows)
         if missing is None or self.shared is None:
             return False
-        return await self.shared.find(missing, None if is_dry else visit.session)
+        opens = None if is_dry else visit.session
+        return await self.shared.find(missing, opens, prefixes.tools)
 
     def terms(
         self,

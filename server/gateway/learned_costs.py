@@ -23,9 +23,9 @@ class Learned:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._ratios: dict[str, TokenRatios] = {}
-        self._caches = PromptCaches(clock)
+        self.caches = PromptCaches(clock)
         # The hashes that identify a prompt, computed in advance where that takes long.
-        self.prefixes = self._caches.prefixes
+        self.prefixes = self.caches.prefixes
         self.lengths = OutputLengths()
 
     def answered(
@@ -58,7 +58,7 @@ class Learned:
             usage.cached_tokens + usage.cache_write_tokens + usage.cache_write_1h_tokens > 0
         ):
             tokens = usage.prompt_tokens
-            self._caches.answered(
+            self.caches.answered(
                 caller, body, card.name, tokens, prefixes, kept_s=kept_s, effort=effort
             )
 
@@ -91,10 +91,6 @@ class Learned:
             return {}
         return {card.name: other[card.provider] for card in cards if card.provider in other}
 
-    def rekey(self, key: bytes) -> None:
-        """Uses another key for the hashes of conversations, see PromptCaches."""
-        self._caches.rekey(key)
-
     def cached_tokens(
         self,
         caller: str,
@@ -105,4 +101,4 @@ class Learned:
     ) -> dict[str, int]:
         """Tokens of this prompt that each model's provider should hold, by catalogue name; see
         PromptCaches.cached_tokens."""
-        return self._caches.cached_tokens(caller, body, prefixes, effort, effort_keeps)
+        return self.caches.cached_tokens(caller, body, prefixes, effort, effort_keeps)

@@ -1,5 +1,5 @@
 """Records which model's provider has a conversation in its prompt cache, as far as this process
-knows.
+knows, and those that share sessions with it.
 
 A request is stateless, but the next turn of its conversation begins with the same messages. A keyed
 hash of them recognises it, and nothing of the text is kept. A hash covers the caller's name, so
@@ -13,6 +13,7 @@ import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -48,9 +49,11 @@ class _Held(NamedTuple):
 
 class PromptCaches:
     """Maps prefix hashes to what the models that have answered the conversation hold of it, for as
-    long as their providers keep it."""
+    long as their providers keep it. on_change: set where other processes are told; receives a key
+    and its new value, see `take`."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.on_change: Callable[[bytes, bytes], None] | None = None
         self._key = secrets.token_bytes(32)
         self._clock = clock
         self._held: OrderedDict[bytes, Mapping[str, _Held]] = OrderedDict()
@@ -82,10 +85,31 @@ class PromptCaches:
             del held[next(iter(held))]
         held[model] = _Held(prompt_tokens, now + kept_s, effort)
         whole = prefixes.messages[-1] + prefixes.tools
+        self._put(whole, held)
+        if self.on_change is not None:
+            # Clocks of processes agree on the time of day alone.
+            offset_s = time.time() - now
+            told = {n: (one.tokens, one.until_s + offset_s, one.effort) for n, one in held.items()}
+            self.on_change(whole, orjson.dumps(told))
+
+    def _put(self, whole: bytes, held: Mapping[str, _Held]) -> None:
         self._held[whole] = held
         self._held.move_to_end(whole)
         if len(self._held) > _MOST:
             self._held.popitem(last=False)
+
+    def take(self, whole: bytes, value: bytes) -> None:
+        """Takes in what another process knows. whole: hashes of messages and tools. value: JSON,
+        for each model its tokens, the end of their time in seconds since 1970, and the effort; what
+        cannot be read is nothing."""
+        offset_s = time.time() - self._clock()
+        with suppress(ValueError, TypeError, AttributeError):
+            told = orjson.loads(value)
+            held = {
+                str(name): _Held(int(tokens), float(until_s) - offset_s, str(effort))
+                for name, (tokens, until_s, effort) in told.items()
+            }
+            self._put(whole, held)
 
     def cached_tokens(
         self,

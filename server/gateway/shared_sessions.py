@@ -21,6 +21,7 @@ from typing import Final
 
 from server.accounts.purses import Purses
 from server.accounts.redis_client import RedisClient
+from server.gateway.prompt_cache import PromptCaches
 from server.sessions.sessions import MOST_KEPT, Changed, Made, Missing, Session, Sessions
 from server.sessions.stored import Form, Found, Names
 from server.storage.errors import StorageError
@@ -40,6 +41,8 @@ _LATE_S: Final = 0.03
 _MOST_ENTRIES: Final = 2 * MOST_KEPT
 _MOST_PENDING: Final = 10_000
 _AT_ONCE: Final = 100
+# The beginning of the keys of what providers hold of conversations.
+_HELD: Final = b"held"
 
 
 @asynccontextmanager
@@ -60,16 +63,16 @@ async def sessions_shared(
 
 
 class SharedSessions:
-    """The sessions in Redis. own: those of this process. clock: monotonic seconds. All methods but
-    `put` are for the event loop."""
+    """The sessions in Redis, and what providers hold of their conversations. own: the sessions of
+    this process. clock: monotonic seconds. All methods but `put` are for the event loop."""
 
     def __init__(self, client: RedisClient, own: Sessions, clock: Callable[[], float]) -> None:
         self._ttl_s = 1
         self.failures = 0
         self._names: Names = tuple
-        self._rekey: Callable[[bytes], None] = _ignore
         self._client = client
         self._own = own
+        self._caches = PromptCaches()
         self._clock = clock
         self._form = Form(lambda: self._names())
         self._script = client.script("sessions")
@@ -77,7 +80,7 @@ class SharedSessions:
         self._is_agreed = False
         self._n_failed = 0
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._pending: OrderedDict[bytes, Changed] = OrderedDict()
+        self._pending: OrderedDict[bytes, Changed | bytes] = OrderedDict()
         self._written: OrderedDict[bytes, None] = OrderedDict()
         self._dropped: list[bytes] = []
         self._flushing: asyncio.Task[None] | None = None
@@ -88,18 +91,17 @@ class SharedSessions:
         """Whether Redis could be reached when it was last tried."""
         return self._is_agreed and self._n_failed == 0
 
-    def follow(self, names: Names, rekey: Callable[[bytes], None], ttl_s: float) -> None:
+    def follow(self, names: Names, caches: PromptCaches, ttl_s: float) -> None:
         """Shares for another gateway from now on. names: of its leaderboards, in their order.
-        rekey: called with a key for the hashes of conversations, on which the processes have
-        agreed. ttl_s: how many seconds an unused session lasts."""
-        self._names, self._rekey, self._ttl_s = names, rekey, max(1, int(ttl_s))
+        caches: what it knows of providers. ttl_s: how many seconds an unused session lasts."""
+        self._names, self._caches, self._ttl_s = names, caches, max(1, int(ttl_s))
 
     async def start(self, key: str) -> None:
         """Begins to share. key: the one that this process proposes for all hashes, in
         hexadecimal."""
         self._loop = asyncio.get_running_loop()
         self._use(key)
-        self._own.on_change = self.put
+        self._own.on_change = self._caches.on_change = self.put
         try:
             await self._agree()
         except StorageError as error:
@@ -107,30 +109,33 @@ class SharedSessions:
 
     async def close(self) -> None:
         """Finishes the work in progress."""
-        self._own.on_change = None
+        self._own.on_change = self._caches.on_change = None
         if self._timer is not None:
             self._timer.cancel()
         if self._flushing is not None:
             await asyncio.wait([self._flushing], timeout=_CLOSE_S)
         await self._client.close()
 
-    async def find(self, missing: Missing, opens: Session | None) -> bool:
+    async def find(self, missing: Missing, opens: Session | None, tools: bytes) -> bool:
         """Takes in what other processes know of a request; returns whether there was anything.
-        opens: the session that the name gets where it has none in any process; None: it gets
-        none."""
-        is_known, has_branch = await self._found(missing, opens)
+        opens: the session that the name gets where it has none in any process; None: it gets none.
+        tools: see Prefixes."""
+        is_known, has_branch = await self._found(missing, opens, tools)
         if missing.links and not has_branch and self.is_up:
             # A fast client may be here before what the other process writes in the background.
             await asyncio.sleep(_LATE_S)
-            _, has_branch = await self._found(missing._replace(name=None), None)
+            _, has_branch = await self._found(missing._replace(name=None), None, tools)
         return is_known or has_branch
 
-    async def _found(self, missing: Missing, opens: Session | None) -> tuple[bool, bool]:
+    async def _found(
+        self, missing: Missing, opens: Session | None, tools: bytes
+    ) -> tuple[bool, bool]:
         """Whether the name's session was found, and whether a branch was."""
         if not self.is_up:
             return False, False
         named = () if missing.name is None else (missing.name,)
-        keys = (*named, *missing.links, *missing.prefixes)
+        caches = tuple(_HELD + prefix + tools for prefix in missing.prefixes)
+        keys = (*named, *missing.links, *missing.prefixes, *caches)
         try:
             values = await self._asked(keys, opens if named else None)
         except StorageError as error:
@@ -141,10 +146,16 @@ class SharedSessions:
         links = [self._take_link(link, found[link]) for link in missing.links]
         # The longest prefix that is known is the latest request of the conversation.
         has_prefix = any(self._take_prefix(one, found[one]) for one in missing.prefixes)
+        for key in caches:
+            if (value := found[key]) is not None:
+                self._caches.take(key.removeprefix(_HELD), value)
         return is_known, has_prefix or any(links)
 
-    def put(self, key: bytes, thing: Changed) -> None:
-        """Writes an entry soon. Does not wait. For any thread."""
+    def put(self, key: bytes, thing: Changed | bytes) -> None:
+        """Writes an entry soon. Does not wait. For any thread. thing: as bytes, what providers hold
+        of a conversation."""
+        if isinstance(thing, bytes):
+            key = _HELD + key
         self._pending[key] = thing
         if len(self._pending) > _MOST_PENDING:
             with suppress(KeyError):
@@ -217,14 +228,14 @@ class SharedSessions:
 
     async def _write(self) -> None:
         """Writes some entries. Raises StorageError."""
-        batch: list[tuple[bytes, Changed]] = []
+        batch: list[tuple[bytes, Changed | bytes]] = []
         while self._pending and len(batch) < _AT_ONCE:
             batch.append(self._pending.popitem(last=False))
         if not batch:
             return
         args: list[object] = [self._ttl_s]
         for _, thing in batch:
-            args += [_kind(thing), self._form.of(thing)]
+            args += [_kind(thing), thing if isinstance(thing, bytes) else self._form.of(thing)]
         places = [self._place(key) for key, _ in batch]
         dropped, self._dropped = self._dropped, []
         try:
@@ -267,7 +278,7 @@ class SharedSessions:
         self._key = key
         self._pending.clear()
         self._own.rekey(_derived(key, b"sessions"))
-        self._rekey(_derived(key, b"conversations"))
+        self._caches.rekey(_derived(key, b"conversations"))
 
     def _read(self, value: bytes | None) -> Found | None:
         if value is None:
@@ -278,7 +289,7 @@ class SharedSessions:
         return self._client.key("session", key.hex())
 
 
-def _kind(thing: Changed) -> bytes:
+def _kind(thing: Changed | bytes) -> bytes:
     """The kind of an entry, see sessions.lua."""
     if isinstance(thing, Session):
         return b"s"
@@ -287,7 +298,3 @@ def _kind(thing: Changed) -> bytes:
 
 def _derived(key: str, use: bytes) -> bytes:
     return hashlib.blake2b(use, key=bytes.fromhex(key)).digest()[:32]
-
-
-def _ignore(_: bytes) -> None:
-    return

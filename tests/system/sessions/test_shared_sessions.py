@@ -188,6 +188,19 @@ def test_requests_that_come_to_both_at_once_have_one_draw(both: list[httpx.Clien
             assert len({receipt["seed"] for receipt in pool.map(one, range(8))}) == 1
 
 
+def test_what_a_provider_holds_of_a_conversation_is_shared(
+    both: list[httpx.Client], provider: FakeProvider
+) -> None:
+    usage = {"prompt_tokens": 3000, "completion_tokens": 10, "total_tokens": 3010}
+    provider.script("up-dear", Behaviour(usage=usage))
+    messages = [user("Word " * 3000)]
+    ask(both[0], messages)
+    settled()
+    messages = [*messages, {"role": "assistant", "content": "Yes."}, user("Go on")]
+    receipt = receipt_of(both[1], ask(both[1], messages))
+    assert receipt["attempts"][0]["request"]["cached_tokens"] == {"dear": 3000}
+
+
 def test_the_money_of_a_session_without_a_name_is_shared(both: list[httpx.Client]) -> None:
     messages = [user("Hello")]
     spent = []
