@@ -20,7 +20,7 @@ Location = Sequence[int | str]
 def complaints(error: ValidationError, root: yaml.Node | None, source: str) -> list[str]:
     """A line for everything that does not fit the settings. source: the file's name."""
     return [
-        f"{source}:{_line(root, item['loc'], item['msg'])}: {_key(item['loc'])}{_sentence(item)}"
+        f"{source}:{line_of(root, item['msg'], item['loc'])}: {_key(item['loc'])}{_sentence(item)}"
         for item in error.errors(include_url=False, include_input=False, include_context=False)
     ]
 
@@ -31,6 +31,15 @@ def complaint(error: yaml.MarkedYAMLError, source: str) -> str:
     is_tab = error.problem == _TAB
     said = "the line begins with a tab: indent it with spaces" if is_tab else error.problem
     return f"{source}:{line}: {said}"
+
+
+def line_of(root: yaml.Node | None, message: str, location: Location = ()) -> int:
+    """The 1-based line of the deepest part of the location that is in the file. Without a location,
+    the message begins with the key."""
+    line = 1 if root is None else root.start_mark.line + 1
+    for key in _walk(root, location) if location else _walk_by(root, message):
+        line = key.start_mark.line + 1
+    return line
 
 
 def _key(location: Location) -> str:
@@ -75,16 +84,6 @@ def _sections(annotation: Any) -> Iterator[Any]:
         return
     for argument in get_args(annotation):
         yield from _sections(argument)
-
-
-def _line(root: yaml.Node | None, location: Location, message: str) -> int:
-    """The 1-based line of the deepest part of the location that is in the file. Without a location,
-    the message begins with the key."""
-    line = 1 if root is None else root.start_mark.line + 1
-    walk = _walk(root, location) if location else _walk_by(root, message)
-    for key in walk:
-        line = key.start_mark.line + 1
-    return line
 
 
 def _walk(node: yaml.Node | None, location: Location) -> Iterator[yaml.Node]:

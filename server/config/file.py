@@ -8,7 +8,8 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from server.config.complaints import complaint, complaints
+from server.config.complaints import complaint, complaints, line_of
+from server.config.renamed import BothNamesError, with_new_names
 from server.config.settings import Settings
 
 
@@ -45,7 +46,9 @@ def parse_settings(text: str, source: str = "configuration") -> Settings:
     if not isinstance(data, dict):
         raise ConfigError(f"{source}:1: expected keys such as providers and models at the top")
     try:
-        return Settings.model_validate(data)
+        return Settings.model_validate(with_new_names(data, source))
+    except BothNamesError as error:
+        raise ConfigError(f"{source}:{line_of(root, str(error))}: {error}") from error
     except ValidationError as error:
         raise ConfigError("\n".join(complaints(error, root, source))) from error
 

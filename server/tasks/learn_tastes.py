@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 
 from p2l_model.types import FloatArray, Outcome, PreferenceFamily
-from server.config.settings import PersonaliseSettings
+from server.config.settings import TasteSettings
 from server.gateway.tastes import OwnTaste, Tastes
 from server.process.background import Job, in_thread
 from server.state import State
@@ -40,7 +40,7 @@ async def tastes_kept_current(state: State) -> AsyncIterator[None]:
     job = Job(
         name="tastes",
         work=_Learner(state),
-        every_s=lambda: _pause_s(state.settings.routing.personalise),
+        every_s=lambda: _pause_s(state.settings.routing.tastes),
         stale_after_s=_STALE_S,
         at_once=True,
     )
@@ -48,7 +48,7 @@ async def tastes_kept_current(state: State) -> AsyncIterator[None]:
         yield
 
 
-def _pause_s(rules: PersonaliseSettings | None) -> float:
+def _pause_s(rules: TasteSettings | None) -> float:
     return _IDLE_S if rules is None else rules.every_s
 
 
@@ -62,7 +62,7 @@ class _Learner:
 
     async def __call__(self) -> None:
         state = self._state
-        rules, database = state.settings.routing.personalise, state.store.database
+        rules, database = state.settings.routing.tastes, state.store.database
         planner = state.gateway.planner
         models = tuple(planner.scorer.models)
         if rules is None:
@@ -82,7 +82,7 @@ def _aliases(state: State) -> dict[str, str]:
 def learn(
     database: Database,
     models: tuple[str, ...],
-    rules: PersonaliseSettings,
+    rules: TasteSettings,
     names: Mapping[str, str],
 ) -> Tastes:
     """Learns the tastes. Blocks. names: leaderboard names by catalogue name. Raises
@@ -93,7 +93,7 @@ def learn(
 def tastes_of(
     heard: Sequence[Comparison],
     models: tuple[str, ...],
-    rules: PersonaliseSettings,
+    rules: TasteSettings,
     names: Mapping[str, str],
 ) -> Tastes:
     """The tastes, by which each key's leaderboards differ from those of all keys.

@@ -19,20 +19,20 @@ from p2l_model.preference import log_probabilities
 from p2l_model.types import Outcome, PreferenceFamily, PromptLeaderboard
 from router.receipt import replay
 from server.cli import main
-from server.config.settings import PersonaliseSettings
+from server.config.settings import TasteSettings
 from server.gateway.tastes import OwnTaste, Tastes
 from server.storage.comparisons import Comparison
 from server.tasks.learn_tastes import tastes_of
 
 CONFIG = """
 auth: {keys: [{name: a, key_env: A}, {name: b, key_env: B}, {name: boss, key_env: C, admin: true}]}
-routing: {personalise: {every_s: 0.2, min_votes: 10}}
+routing: {tastes: {every_s: 0.2, min_votes: 10}}
 limits: {feedback_per_minute: 100}
 """
 ENVIRON = {"MAIN_KEY": "sk-provider-canary", "A": "key-a", "B": "key-b", "C": "key-c"}
 CHAT = {"model": "p2l", "messages": [{"role": "user", "content": "Which is better?"}]}
 MODELS = ("m0", "m1", "m2", "m3", "m4")
-RULES = PersonaliseSettings()
+RULES = TasteSettings()
 
 
 @pytest.fixture
@@ -156,7 +156,7 @@ def test_planted_tastes_are_found_and_what_all_share_moves_nobody() -> None:
     centred = [x - x.mean(axis=1, keepdims=True) for x in (own, planted)]
     assert np.corrcoef(centred[0].ravel(), centred[1].ravel())[0, 1] > 0.8
     assert np.abs(own.mean(axis=0)).max() < 0.6, "not what all say alike"
-    chosen = tastes_of(said, MODELS, PersonaliseSettings(keys=["key3"]), {})
+    chosen = tastes_of(said, MODELS, TasteSettings(keys=["key3"]), {})
     assert set(chosen.by_key) == {"key3"}
 
 

@@ -20,10 +20,10 @@ from server.config.settings.operations import (
 from server.config.settings.prices import PricesSettings
 from server.config.settings.providers import Capability, ModelSettings, ProviderSettings
 from server.config.settings.routing import (
-    PersonaliseSettings,
     RoutingRules,
     RoutingSettings,
     SessionSettings,
+    TasteSettings,
     WindowBudget,
 )
 from server.config.settings.scorer import ScorerSettings
@@ -36,7 +36,6 @@ __all__ = [
     "KeySettings",
     "LimitsSettings",
     "ModelSettings",
-    "PersonaliseSettings",
     "PricesSettings",
     "ProviderSettings",
     "RedisSettings",
@@ -47,6 +46,7 @@ __all__ = [
     "SessionSettings",
     "Settings",
     "StorageSettings",
+    "TasteSettings",
     "TelemetrySettings",
     "WindowBudget",
 ]

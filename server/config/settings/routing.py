@@ -61,7 +61,7 @@ class RoutingRules(Section):
 
 
 class BreakerSettings(Section):
-    """When a failing model or provider is left alone, and for how long.
+    """When a failing model or provider rests, and for how long.
 
     consecutive_failures: how many failures in a row open the breaker. failure_ratio: the share of
     failed requests that opens the breaker. min_requests: the smallest number of requests for which
@@ -95,7 +95,7 @@ class WindowBudget(Section):
     per: Literal["global", "key"] = "global"
 
 
-class PersonaliseSettings(Section):
+class TasteSettings(Section):
     """Moves each key's leaderboards by what its own feedback shows (comparisons whose receipts are
     kept), as far as its number of votes justifies.
 
@@ -132,8 +132,8 @@ class RoutingSettings(RoutingRules):
     profiles: routing profiles by name, asked for as model p2l:NAME. retries: how many times the
     same model is asked again where no other could answer. hedge_after_s: where no answer has begun
     after this many seconds, a second model is asked as well, and the first to answer wins; both are
-    paid for. breaker: when a failing model is left alone. window_budgets: budgets for periods of
-    time. personalise: whether each key is routed by its own taste: true, or the settings for it.
+    paid for. breaker: when a failing model rests. window_budgets: budgets for periods of
+    time. tastes: whether each key is routed by its own taste: true, or the settings for it.
     sessions: how the requests of one job are kept together.
     """
 
@@ -142,10 +142,10 @@ class RoutingSettings(RoutingRules):
     hedge_after_s: PositiveSeconds | None = None
     breaker: BreakerSettings = Field(default_factory=BreakerSettings)
     window_budgets: list[WindowBudget] = Field(default_factory=list)
-    personalise: PersonaliseSettings | None = None
+    tastes: TasteSettings | None = None
     sessions: SessionSettings = Field(default_factory=SessionSettings)
 
-    @field_validator("personalise", mode="before")
+    @field_validator("tastes", mode="before")
     @classmethod
     def _true_is_as_usual(cls, value: object) -> object:
         if isinstance(value, bool):

@@ -202,8 +202,8 @@ FOLLOWED: dict[str, tuple[str, object, Callable[[State], object], object]] = {
             )
         ),
         *(
-            (f"routing.personalise.{name}", "", value, lambda s, n=name: getattr(
-                s.settings.routing.personalise, n), value)
+            (f"routing.tastes.{name}", "", value, lambda s, n=name: getattr(
+                s.settings.routing.tastes, n), value)
             for name, value in (("keys", ["a"]), ("min_votes", 9), ("every_s", 7.0))
         ),
         ("server.cors_origins", "", ["https://a.example"], asked_anew("server", "cors_origins"),
