@@ -12,6 +12,7 @@ import numpy as np
 
 from p2l_model.types import FloatArray
 from router.candidates import Candidate
+from router.catalog import ModelCard
 from router.constraints import Constraints
 from router.errors import UnkeptRow
 
@@ -68,9 +69,14 @@ def rows_of(
         if there.any():
             rows.append(Row(_SHARES + provider, there, share))
     for budget in constraints.budgets:
-        inside = np.array([c.card.name in budget.models for c in pool])
+        inside = np.array([_is_in(c.card, budget.models) for c in pool])
         rows.append(Row(f"budgets.{budget.name}", cost * inside, float(budget.amount_usd)))
     return rows
+
+
+def _is_in(card: ModelCard, models: Sequence[str]) -> bool:
+    """Whether a card is among the models; a model's name stands for all of its columns."""
+    return card.name in models or card.base in models
 
 
 def _usd(candidate: Candidate) -> float:

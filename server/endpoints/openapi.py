@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from server.model_facts import EFFORTS
 from server.wire.surface import Surface
 
 Schema = dict[str, Any]
@@ -31,6 +32,10 @@ _ROUTING: Final[Schema] = {
         "budget_mode": {"enum": ["expected", "hard"]},
         "models": {"type": "array", "items": _TEXT, "minItems": 1},
         "exclude": {"type": "array", "items": _TEXT, "minItems": 1},
+        "effort": {
+            "enum": list(EFFORTS),
+            "description": "How hard the model thinks, in place of what the body says.",
+        },
         "private": _FLAG,
         "seed": {"anyOf": [{"type": "integer"}, _TEXT]},
         "strict_params": _FLAG,
@@ -147,6 +152,7 @@ _BUDGETS: Final = [
     ("X-Cost-Budget-Mode", "How the budget holds: expected (the default) or hard."),
     ("X-Route-Models", "The models to choose among, separated by commas."),
     ("X-Route-Exclude", "Models that may not answer, separated by commas."),
+    ("X-Route-Effort", f"How hard the model thinks: {', '.join(EFFORTS)}."),
     ("X-Route-Private", "true: only providers that are marked as private may answer."),
     ("X-Route-Seed", "An integer that makes the draw repeatable."),
     ("X-Session-Id", "The name of the job that the request belongs to: 1 to 128 characters."),

@@ -61,7 +61,9 @@ def place_of(
     if rows and name not in places.names:
         at = min(rows, key=lambda one: abs(_STRENGTHS[one] - _STRENGTHS[effort]))
         return Place(rows[at], "own"), difference(at, effort)
-    return places.of(name), difference(_usual(thinking), effort)
+    place = places.of(name)
+    relative = None if place is None or place.rests_on != "relative" else place.column
+    return place, difference(_stated(relative) or _usual(thinking), effort)
 
 
 def difference(at: Effort, effort: Effort) -> float:
@@ -81,6 +83,15 @@ def _rows_of(name: str, rows: Iterable[str]) -> dict[Effort, str]:
             if effort is not None:
                 found.setdefault(effort, row)
     return found
+
+
+def _stated(row: str | None) -> Effort | None:
+    """The effort in the name of another model's row. `medium` and `max` are words of names such as
+    mistral-medium and qwen-max, so they tell nothing."""
+    found = None if row is None else _ENDING.search(row.lower())
+    if row is None or found is None or found.end() != len(row) or found[1] in ("medium", "max"):
+        return None
+    return _effort("none" if found[1].startswith("no") else found[1])
 
 
 def _usual(thinking: Thinking | None) -> Effort:

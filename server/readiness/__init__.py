@@ -12,6 +12,7 @@ from server.config.configured_facts import book_of
 from server.config.settings import Settings
 from server.model_facts.book import Book
 from server.readiness.addresses import address_problems
+from server.readiness.efforts import effort_warnings
 from server.readiness.endings import endings
 from server.readiness.extras import missing_extras
 from server.readiness.prices import price_problems, price_warnings
@@ -50,6 +51,7 @@ def readiness(
             *endings(settings, day, table),
             *price_warnings(settings, catalogue),
             *hints(settings, columns),
+            *effort_warnings(settings),
         ),
     )
 

@@ -15,8 +15,8 @@ Share = Annotated[float, Field(ge=0, le=1)]
 class FurtherBudgetSettings(Section):
     """A limit on the mean cost of a draw among some models.
 
-    name: the name of the limit. amount_usd: the limit in USD per request. models: the models whose
-    cost counts.
+    name: the name of the limit. amount_usd: the limit in USD per request. models: the models, or
+    columns, whose cost counts.
     """
 
     name: str

@@ -283,3 +283,58 @@ def test_a_bad_file_is_bad_input(tmp_path: Path, capsys: pytest.CaptureFixture[s
     path.write_text("nonsense: 1")
     assert main(["check", "--config", str(path)]) == 2
     assert capsys.readouterr().out == ""
+
+
+def test_columns_and_what_they_rest_on(check: Checked) -> None:
+    text = """
+providers: {p: {base_url: "http://127.0.0.1:9/v1"}}
+models:
+  gpt-5: {provider: p, efforts: [high, low], input_usd_per_mtok: 1, output_usd_per_mtok: 2}
+  "gpt-5:low": {provider: p, upstream_model: x, input_usd_per_mtok: 1, output_usd_per_mtok: 2}
+  gpt-5.2: {provider: p, efforts: [none, high], input_usd_per_mtok: 1, output_usd_per_mtok: 2}
+  gpt-5.4: {provider: p, efforts: [low], input_usd_per_mtok: 1, output_usd_per_mtok: 2}
+scorer: {fixed: {gpt-5: 1, gpt-5.2: 1, gpt-5.2-high: 3, other: 0}}
+routing: {models: [gpt-5, "gpt-5.2:none"], budget_usd: 1}
+"""
+    status, report, lines = check(text)
+    assert status == 0
+    assert [row["model"] for row in report["models"]] == [
+        "gpt-5:high", "gpt-5:low", "gpt-5.2:none", "gpt-5.2:high", "gpt-5.4:low",
+    ]  # fmt: skip
+    assert {row["from"] for row in report["models"]} == {"configuration"}
+    assert "gpt-5:high is used as: own gpt-5, +0.14 for its effort" in lines
+    assert "gpt-5.2:none is used as: own gpt-5.2" in lines
+    assert "gpt-5.2:high is used as: own gpt-5.2-high" in lines
+    assert "gpt-5.4:low is used as: relative gpt-5.2-high, -0.34 for its effort" in lines
+    assert report["without_coefficient"] == [
+        {"model": "gpt-5:low", "hint": None}, {"model": "gpt-5.4", "hint": None},
+    ]  # fmt: skip
+    (warning,) = (one for one in report["warnings"] if ".efforts" in one)
+    assert warning.startswith("models.gpt-5.efforts: gpt-5:low is a model of its own")
+    assert "give that model another name" in warning
+
+
+def test_an_effort_that_a_model_does_not_take(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(config(model="efforts: [low]", name="gpt-4o"))
+    assert main(["check", "--config", str(path)]) == 2
+    said = capsys.readouterr().err
+    assert "models.gpt-4o.efforts: gpt-4o never thinks and takes no effort" in said
+
+
+def test_a_model_with_columns_is_one_model_without_a_price(check: Checked) -> None:
+    text = config(model="efforts: [low, high]", more='routing: {models: ["m:low"], usd_per_win: 1}')
+    status, report, _ = check(text)
+    assert status == 1
+    assert report["without_price"] == ["m"]
+    (problem,) = report["problems"]
+    assert "set models.m.input_usd_per_mtok and models.m.output_usd_per_mtok" in problem
+    status, report, _ = check(
+        text.replace("models: {m:", f"models: {{b: {{provider: p, {PRICED}}}, m:")
+    )
+    assert status == 1
+    assert "models.m: its price is unknown" in report["problems"][0]
+    assert "routing.usd_per_win" in report["problems"][0]
+    assert len(report["problems"]) == 1

@@ -86,6 +86,17 @@ def test_a_model_without_a_row_takes_a_relatives_and_the_difference() -> None:
     assert (low.name, low.effort) == ("gpt-6.1-sol:low", "low")
 
 
+@pytest.mark.parametrize(
+    ("row", "shift"),
+    [("gpt-5.2-high", -0.34), ("gpt-5.2", -0.2), ("gpt-5.2-max", -0.2), ("gpt-5-no-thinking", 0.5)],
+)
+def test_a_relatives_row_may_be_one_of_an_effort(row: str, shift: float) -> None:
+    thinking = facts_of("gpt-6.1-sol").thinking
+    place, by = place_of(column("gpt-6.1-sol", "low"), places(row), thinking)
+    assert place == Place(row, "relative")
+    assert by == pytest.approx(shift)
+
+
 def test_an_empty_leaderboard_places_nothing() -> None:
     card = column("m", "low")
     assert placed_card(Places((), None), {}, card) == card
