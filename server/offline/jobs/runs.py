@@ -27,6 +27,7 @@ from server.config.settings.breaker_rules import BreakerRules
 from server.config.settings.routing import RoutingSettings
 from server.errors import ApiError
 from server.gateway.admission import Admission
+from server.gateway.columns import Columns
 from server.gateway.gateway import Gateway
 from server.gateway.jobs import Jobs
 from server.gateway.learned_costs import Learned
@@ -108,12 +109,13 @@ class Billing:
     def __init__(self, scene: Scene, budget_usd: Decimal | None = None) -> None:
         self.tally = Tally()
         self._cards = {card.name: card for card in scene.cards}
+        self._columns = Columns(scene.cards)
         self._caches = ProviderCaches(self._cards, scene.facts)
         self._budget_usd = budget_usd
 
     def usage(self, turn: Turn, model: str) -> Usage:
         """What the provider of a model counts for a turn; it holds the prompt from now on."""
-        line, output = turn.line, _output_tokens(turn, model)
+        line, output = turn.line, self._output_tokens(turn, model)
         cached = self._caches.asked(turn, model)
         return Usage(
             prompt_tokens=line.input_tokens,
@@ -144,13 +146,16 @@ class Billing:
         self.tally.answered(turn, model, usage, cost_usd, rate)
         return Step(turn, model, usage, cost_usd)
 
-
-def _output_tokens(turn: Turn, model: str) -> int:
-    """The recorded length, by how much longer this model's answers are expected to be."""
-    recorded, own = turn.predicted.get(turn.line.model), turn.predicted.get(model)
-    if recorded is None or own is None or recorded.output_tokens <= 0:
-        return turn.line.output_tokens
-    return round(turn.line.output_tokens * own.output_tokens / recorded.output_tokens)
+    def _output_tokens(self, turn: Turn, model: str) -> int:
+        """The recorded length, by how much longer this model's answers are expected to be. A model
+        that has columns now was recorded at the effort of the request."""
+        line = turn.line
+        column = self._columns.nearest(line.model, line.effort or "medium")
+        was = line.model if line.model in self._cards or column is None else column.name
+        recorded, own = turn.predicted.get(was), turn.predicted.get(model)
+        if recorded is None or own is None or recorded.output_tokens <= 0:
+            return line.output_tokens
+        return round(line.output_tokens * own.output_tokens / recorded.output_tokens)
 
 
 class RoutedRun:

@@ -11,6 +11,7 @@ import numpy as np
 from p2l_model.analysis.scored import PromptReader
 from p2l_model.fitting.ridge import fit_ridge, lacking
 from p2l_model.types import FloatArray
+from server.offline.simulate.columns import of_model
 from server.offline.simulate.predict import Predicted, read_hidden
 from server.offline.simulate.table import ScoreTable, TokenPrices
 
@@ -56,12 +57,10 @@ def priced_costs(
     """The costs in USD that the gateway expects, shape (P, M): prices and predicted lengths. None
     where a model lacks one of them."""
     lengths = predicted.output_tokens
-    if not all(name in prices for name in table.models) or not np.isfinite(lengths).all():
+    known = [price for name in table.models if (price := of_model(prices, name)) is not None]
+    if len(known) < len(table.models) or not np.isfinite(lengths).all():
         return None
-    columns = [
-        prices[name].cost_usd(table.input_tokens, lengths[:, k])
-        for k, name in enumerate(table.models)
-    ]
+    columns = [price.cost_usd(table.input_tokens, lengths[:, k]) for k, price in enumerate(known)]
     return np.column_stack(columns)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from p2l_model.analysis.scored import PromptReader
 from p2l_model.errors import DataError
+from server.offline.simulate.columns import TableRows
 from server.offline.simulate.costs import expected_costs
 from server.offline.simulate.curves import (
     Interval,
@@ -38,7 +39,7 @@ def saving_of_model(
 
     Raises DataError where the scores lack the model, or two others that the checkpoint knows.
     """
-    known = [name for name in table.models if name in reader.models]
+    known = list(TableRows(table.models, reader.models).row)
     table = table.of_models(known, "unknown to the checkpoint").complete()
     if model not in table.models or len(table.models) < 3:
         raise DataError(f"the scores need {model} and two other models on the same prompts")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -19,6 +19,7 @@ from router.objective import (
     opponent_weights,
     win_rates,
 )
+from server.offline.simulate.columns import TableRows
 from server.offline.simulate.table import ScoreTable
 
 Labels = NDArray[np.str_]
@@ -47,9 +48,9 @@ class Predicted:
     hidden: FloatArray
 
 
-def choose_objective(board: PromptLeaderboard, models: tuple[str, ...]) -> Objective:
+def choose_objective(board: PromptLeaderboard, models: Collection[str]) -> Objective:
     """The objective that says most about graded answers: scores where the checkpoint predicts them
-    for these models, else the probability of a good answer, else the win rate."""
+    for these models of its own, else the probability of a good answer, else the win rate."""
     scores = board.expected_scores
     if scores is not None:
         columns = [board.models.index(name) for name in models if name in board.models]
@@ -67,18 +68,25 @@ def predict(
     """The predictions. objective: None for choose_objective's. Raises DataError where it cannot be
     predicted."""
     values, lengths, hidden = [], [], []
+    rows = TableRows(table.models, reader.models)
+    thoughts = np.array([rows.thoughts.get(name, 0.0) for name in table.models])
     for chunk in _chunks(reader, table, on_progress):
         hidden.append(reader.checkpoint.heads.hidden(chunk))
         for features in chunk:
             board = reader.checkpoint.leaderboard(features.astype(np.float32))
-            objective = choose_objective(board, table.models) if objective is None else objective
-            columns = [board.models.index(name) for name in table.models]
-            values.append(_values(board, objective)[columns])
-            lengths.append(_lengths(board)[columns])
-    found = np.array(values)
-    if objective is None or not np.isfinite(found).all():
+            objective = (
+                choose_objective(board, rows.row.values()) if objective is None else objective
+            )
+            columns = [board.models.index(rows.row[name]) for name in table.models]
+            found = _values(board, objective)[columns]
+            for name, value in rows.shifted(board, objective).items():
+                found[table.models.index(name)] = value
+            values.append(found)
+            lengths.append(_lengths(board)[columns] + thoughts)
+    every = np.array(values)
+    if objective is None or not np.isfinite(every).all():
         raise DataError(f"the checkpoint has no {objective} for some of the models")
-    return Predicted(objective, found, np.array(lengths), np.concatenate(hidden))
+    return Predicted(objective, every, np.array(lengths), np.concatenate(hidden))
 
 
 def read_hidden(

@@ -12,6 +12,7 @@ from p2l_model.analysis.scored import PromptReader
 from p2l_model.errors import DataError
 from p2l_model.types import FloatArray
 from router.objective import Objective
+from server.offline.simulate.columns import TableRows
 from server.offline.simulate.costs import expected_costs
 from server.offline.simulate.curves import (
     N_RESAMPLES,
@@ -135,7 +136,7 @@ def run_study(
 
 
 def _common(table: ScoreTable, reader: PromptReader, train: ScoreTable | None) -> ScoreTable:
-    known = set(reader.models)
+    known = set(TableRows(table.models, reader.models).row)
     if train is not None:
         graded = (np.isfinite(train.cost_usd) & np.isfinite(train.score)).sum(axis=0)
         known &= {m for m, n in zip(train.models, graded.tolist(), strict=True) if n > 0}

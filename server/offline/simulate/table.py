@@ -14,6 +14,7 @@ from p2l_model.data.model_names import canonical
 from p2l_model.data.tables import Columns, numbers, read_columns, require, texts, turns
 from p2l_model.errors import DataError
 from p2l_model.types import Conversation, FloatArray
+from server.offline.simulate.columns import of_model
 
 # A model that answered a smaller share of the prompts is left out; then prompts that lack an answer
 # are.
@@ -171,7 +172,7 @@ def _costs(
             n_output[row] = chars[row] / CHARS_PER_TOKEN
         name = str(columns["model"][row])
         # Hosts of the same weights have one price here, as in the expected costs.
-        price = prices.get(canonical(name)) or prices.get(name)
+        price = of_model(prices, canonical(name)) or of_model(prices, name)
         if not np.isnan(given[row]) or price is None:
             costs.append(given[row])
         else:

@@ -67,3 +67,31 @@ def test_bad_input_is_said(
     assert "scores and costs" in capsys.readouterr().err
     assert main(["simulate", "--scores", str(scores), "--exclude", "nobody"]) == 2
     assert "nobody" in capsys.readouterr().err
+
+
+def test_a_model_at_two_efforts_is_two_models(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chance = random.Random(1)
+    path, prices = tmp_path / "scores.csv", tmp_path / "prices.csv"
+    prices.write_text(
+        "model,input_usd_per_mtok,output_usd_per_mtok\n"
+        "gemini-2.5-flash,0.3,2.5\ngpt-4o-mini-2024-07-18,0.15,0.6\n"
+    )
+    skills = {
+        "gemini-2.5-flash:none": (0.5, 60), "gemini-2.5-flash:high": (0.9, 2_000),
+        "gpt-4o-mini-2024-07-18": (0.4, 50),
+    }  # fmt: skip
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("prompt", "model", "score", "output_tokens"))
+        for k in range(12):
+            for model, (skill, tokens) in skills.items():
+                right = int(chance.random() < skill)
+                writer.writerow((f"What is {k} + {k}?", model, right, tokens))
+    args = ["simulate", "--scores", str(path), "--prices", str(prices), "--json"]
+    assert main([*args, "--resamples", "20", "--orders", "1"]) == 0
+    singles = {row["model"]: row for row in json.loads(capsys.readouterr().out)["single_models"]}
+    assert singles.keys() == skills.keys()
+    none, high = (singles[f"gemini-2.5-flash:{effort}"]["cost_usd"] for effort in ("none", "high"))
+    assert none < high

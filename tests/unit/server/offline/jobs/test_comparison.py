@@ -160,3 +160,35 @@ def test_figures_are_told_as_shares(jobs: Comparison) -> None:
     assert rows[SESSIONS]["job_cost_usd"] == pytest.approx(rows[SESSIONS]["cost_usd"] / 20)
     assert 0 < rows[SESSIONS]["spent_of_budgets"] < 2
     assert 0 < rows[SINGLE]["win_rate"] < rows[SESSIONS]["win_rate"] < 1
+
+
+COLUMNS = """
+providers:
+  main: {kind: openai, base_url: "http://127.0.0.1:9/v1", api_key_env: K,
+         allow_private_addresses: true}
+models:
+  gpt-6.1-sol: {provider: main, leaderboard_name: dear-lb, efforts: [low, high],
+                input_usd_per_mtok: 4, output_usd_per_mtok: 20, cached_input_usd_per_mtok: 0.4}
+scorer: {fixed: {dear-lb: 0}}
+"""
+
+
+def test_columns_are_models_of_a_simulation() -> None:
+    """What would a recorded job have cost at another effort? Lengths follow the effort."""
+    lines = [
+        one.model_copy(update={"model": "gpt-6.1-sol", "effort": "high", "output_tokens": 2_700})
+        for one in job(1)
+    ]
+    free = COLUMNS + "routing: {effort: route}"
+    found = played(lines, [Terms()], free)
+    low, high = (found.singles[f"gpt-6.1-sol:{effort}"] for effort in ("low", "high"))
+    assert (low.requests, high.requests) == (10, 10)
+    # 300 tokens of answer each, and 400 or 2,400 of thoughts: as recorded at high
+    assert high.cost_usd - low.cost_usd == 10 * 2_000 * Decimal(20) / 10**6
+    assert of(found, SESSIONS, Terms()).tally.cost_usd == high.cost_usd
+    cheap = played(lines, [Terms(usd_per_win=Decimal("0.01"))], free)
+    assert of(cheap, SESSIONS, Terms(usd_per_win=Decimal("0.01"))).tally.cost_usd == low.cost_usd
+    # without `route` the recorded effort pins the column
+    pinned = played(lines, [Terms(usd_per_win=Decimal("0.01"))], COLUMNS)
+    best = of(pinned, SESSIONS, Terms(usd_per_win=Decimal("0.01")))
+    assert best.tally.cost_usd == high.cost_usd
