@@ -154,7 +154,9 @@ def said(turns: Iterable[Sequence[str]]) -> tuple[str, ...]:
     room = _MOST_READ
     words = []
     for texts in reversed(turns):
-        if any(map(_may_be_wrapped, texts)):
+        if len(texts) == 1 and not _may_be_wrapped(texts[0]):
+            found = texts[0]
+        elif any(map(_may_be_wrapped, texts)):
             found = persons_words(texts) if room > 0 else ""
             room -= sum(map(len, texts))
         else:

@@ -29,7 +29,7 @@ _DIGITS: Final = 3
 class _Counts:
     """The number of requests by range, and of those that were followed by another one."""
 
-    __slots__ = ("_age", "_shares", "_starts", "followed", "requests")
+    __slots__ = ("_age", "_further", "_shares", "_starts", "followed", "requests")
 
     def __init__(self) -> None:
         self.requests = [0.0] * _RANGES
@@ -37,6 +37,8 @@ class _Counts:
         self._age = 0
         self._shares: list[float] = []
         self._starts: list[float] = []
+        # By number: R, until it is computed anew.
+        self._further: dict[int, float] = {}
 
     def count(self, number: int) -> None:
         at = _range_of(number)
@@ -63,9 +65,16 @@ class _Counts:
         """Computes R anew. prior: see `shares`."""
         self._age, self._shares = 0, self.shares(prior)
         self._starts = _starts(self._shares)
+        self._further.clear()
 
     def further(self, number: int) -> float:
         """R at a request of this number, by the last computation."""
+        found = self._further.get(number)
+        if found is None:
+            found = self._further[number] = round(min(_MOST, self._computed(number)), _DIGITS)
+        return found
+
+    def _computed(self, number: int) -> float:
         at = _range_of(number)
         if at == _RANGES - 1:
             return self._starts[at]
@@ -98,7 +107,7 @@ class JobLengths:
         if counts.is_stale:
             prior = [_PRIOR_SHARE] * _RANGES
             counts.renew(prior if counts is self._all else self._all.shares(prior))
-        return round(min(_MOST, counts.further(number)), _DIGITS)
+        return counts.further(number)
 
 
 def _range_of(number: int) -> int:

@@ -27,7 +27,7 @@ class KeyAccounts:
     def book(self, caller: str, budget_usd: Decimal, cost_usd: Decimal) -> None:
         """Records a request. budget_usd: what it was granted; cost_usd: the expected cost of what
         was chosen."""
-        account = self._accounts.get(caller, Account())
+        account = self._accounts.get(caller) or Account()
         self._accounts[caller] = booked(account, budget_usd, cost_usd)
         self._accounts.move_to_end(caller)
         if len(self._accounts) > self._most:

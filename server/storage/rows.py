@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Any, Final
 
 import orjson
@@ -13,6 +14,7 @@ from server.storage.statements import Row
 MICRO: Final = 1_000_000
 _TOKENS: Final = tuple(Usage.__dataclass_fields__)
 _NO_TOKENS: Final = dict.fromkeys(_TOKENS)
+_COUNTS: Final = attrgetter(*_TOKENS)
 
 
 def micros(seconds: float) -> int:
@@ -54,7 +56,7 @@ def attempt_row(attempt: Attempt, instance: str) -> Row:
 
 
 def _tokens(usage: Usage) -> dict[str, Any]:
-    return {name: getattr(usage, name) for name in _TOKENS}
+    return dict(zip(_TOKENS, _COUNTS(usage), strict=True))
 
 
 def encoded_tags(tags: tuple[str, ...]) -> str | None:

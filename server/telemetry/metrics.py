@@ -7,6 +7,7 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from itertools import accumulate
+from operator import attrgetter
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, generate_latest
@@ -34,6 +35,7 @@ _TOKEN_KINDS: Final = (
     "cache_write_tokens",
     "reasoning_tokens",
 )
+_TOKEN_COUNTS: Final = attrgetter(*_TOKEN_KINDS)
 
 
 class GatewayMetrics:
@@ -90,8 +92,7 @@ class GatewayMetrics:
         if row.cost_pico:
             counted[self._cost, (row.model, str(row.cost_source))] += row.cost_pico / PICO
         if row.usage is not None:
-            for kind in _TOKEN_KINDS:
-                n_tokens = getattr(row.usage, kind)
+            for kind, n_tokens in zip(_TOKEN_KINDS, _TOKEN_COUNTS(row.usage), strict=True):
                 if n_tokens:
                     counted[self._tokens, (row.model, kind)] += n_tokens
 

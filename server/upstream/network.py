@@ -117,7 +117,8 @@ class NetworkTransport(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """The answer; its body must still be read. Raises httpx.TransportError."""
-        body = await request.aread()
+        is_shared = isinstance(request, SharedRequest)
+        body = request.content if is_shared else await request.aread()
         address = self._address(request)
         origin, head = address.origin, b"%b%d\r\n\r\n" % (address.head, len(body))
         timeouts = request.extensions.get("timeout", {})
@@ -134,7 +135,7 @@ class NetworkTransport(httpx.AsyncBaseTransport):
             connection.abort()
             raise
         stream = NetworkBody(connection, partial(self._give_back, origin))
-        if isinstance(request, SharedRequest):
+        if is_shared:
             return SharedResponse(connection.status, connection.headers, stream)
         return httpx.Response(
             connection.status,
