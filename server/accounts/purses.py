@@ -84,14 +84,20 @@ class Purses:
         return given_usd if ceiling is None else min(given_usd, ceiling)
 
     async def of(
-        self, caller: Caller, name: str | None, seed: int | None, given_usd: Decimal | None
+        self,
+        caller: Caller,
+        name: str | None,
+        seed: int | None,
+        given_usd: Decimal | None,
+        told_usd: Decimal | None = None,
     ) -> Purse | None:
         """The purse that a request spends from; None where nothing has to be counted. name: the
         name of its session, where it has one; seed: that of the session it was assigned to without
-        a name. Raises OverloadedError."""
-        if name is None and self.limit(caller, given_usd) is None and not self.known:
+        a name. told_usd: the budget of which another process has told. Raises OverloadedError."""
+        stated_usd = told_usd if given_usd is None else given_usd
+        if name is None and self.limit(caller, stated_usd) is None and not self.known:
             return None
-        if self._key is None and not await self._load(caller, given_usd):
+        if self._key is None and not await self._load(caller, stated_usd):
             return None
         if name is None:
             name = f"\0{secrets.randbits(63) if seed is None else seed}"
@@ -100,6 +106,8 @@ class Purses:
         last_usd = given_usd
         if last_usd is None and known is not None:
             last_usd = known.given_usd
+        if last_usd is None:
+            last_usd = told_usd
         limit_usd = self.limit(caller, last_usd)
         if limit_usd is None:
             return None if name[0] == "\0" else Purse(session, None)

@@ -139,13 +139,14 @@ class Jobs:
             if await self._was_missing(visit, request, body, prefixes, is_dry=is_dry):
                 visit = again() if heavy is None else await heavy.run(again)
         own_usd = caller.limits.session_budget_usd if given_usd is None else given_usd
+        is_told = visit is not None and visit.session.given_usd is not None
         # most requests have no session's money: nothing more is called for them
-        if purses is None or (
-            name is None and own_usd is None and purses.default_usd is None and not purses.known
-        ):
+        is_free = name is None and own_usd is None and not is_told
+        if purses is None or (is_free and purses.default_usd is None and not purses.known):
             return prefixes, visit, None
-        seed = None if visit is None else visit.session.seed
-        return prefixes, visit, await purses.of(caller, name, seed, given_usd)
+        session = None if visit is None else visit.session
+        seed, told_usd = (None, None) if session is None else (session.seed, session.given_usd)
+        return prefixes, visit, await purses.of(caller, name, seed, given_usd, told_usd)
 
     async def _was_missing(
         self,
@@ -241,6 +242,8 @@ class Jobs:
                 visit.budget_share = share
                 routing = replace(routing, draw_budget_usd=_lowered(budget_usd, share))
             plan.routing = replace(routing, order=session.order)
+        if plan.purse is not None and plan.purse.given_usd is not None:
+            session.given_usd = plan.purse.given_usd
         if plan.routed:
             session.n_requests += 1
             self._lengths.requested(visit.caller, session.n_requests)

@@ -51,7 +51,7 @@ class Session:
     order in which they were first drawn from, see RoutingRequest. used_s: when it was last used.
     n_branches: the number of branches so far. n_requests: the number of routed requests so far.
     budget_share: the share of their budgets that its draws get, see KeyAccounts.share; None before
-    the first draw within a budget."""
+    the first draw within a budget. given_usd: the budget that a request gave it last."""
 
     seed: int
     used_s: float
@@ -59,6 +59,7 @@ class Session:
     n_branches: int = 0
     n_requests: int = 0
     budget_share: float | None = None
+    given_usd: Decimal | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -286,6 +287,8 @@ class Sessions:
         own.n_requests = max(own.n_requests, session.n_requests)
         if own.budget_share is None:
             own.budget_share = session.budget_share
+        if own.given_usd is None:
+            own.given_usd = session.given_usd
         own.order += tuple(name for name in session.order if name not in own.order)
         return own
 

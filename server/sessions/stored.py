@@ -136,11 +136,12 @@ def _session(session: Session) -> dict[str, Any]:
         "n_branches": session.n_branches,
         "n_requests": session.n_requests,
         "budget_share": session.budget_share,
+        "given_usd": None if session.given_usd is None else str(session.given_usd),
     }
 
 
 def _read_session(said: dict[str, Any], now_s: float) -> Session:
-    share = said.get("budget_share")
+    share, given = said.get("budget_share"), said.get("given_usd")
     return Session(
         int(said["seed"]),
         now_s,
@@ -148,6 +149,7 @@ def _read_session(said: dict[str, Any], now_s: float) -> Session:
         int(said.get("n_branches", 0)),
         int(said.get("n_requests", 0)),
         None if share is None else float(share),
+        None if given is None else Decimal(given),
     )
 
 

@@ -16,6 +16,7 @@ import httpx
 import pytest
 from fake_provider import Behaviour, FakeProvider
 from live_gateway import LiveGateway, config_for
+from serve_process import ServeProcess
 from services import RedisServer, redis_server
 
 from router.receipt import replay
@@ -157,6 +158,24 @@ def test_a_fast_client_does_not_outrun_what_is_shared(
     assert kept == [("cheap", "tool_loop")] * 80
 
 
+def test_workers_of_one_machine_share_sessions(
+    provider: FakeProvider, redis: RedisServer, tmp_path: Path
+) -> None:
+    """Each request comes over a connection of its own, which any of them may accept."""
+    ids = [f"call_{turn}" for turn in range(16)]
+    provider.script("up-cheap", *map(calls, ids))
+    extra = f"redis: {{url: '{redis.url}', prefix: t{uuid.uuid4().hex[:8]}}}\n"
+    config = config_for(provider.base_url, extra)
+    messages = [user("Look")]
+    with ServeProcess(tmp_path, config, "--workers", "2", environ=ENVIRON) as gateway:
+        for turn, call in enumerate(ids):
+            with httpx.Client(base_url=gateway.url, trust_env=False, timeout=20) as client:
+                headers = {"X_Route_Models": "cheap"} if turn == 0 else {}
+                response = ask(client, messages, **headers)
+            assert model_of(response) == ("cheap", "tool_loop" if turn > 0 else "new")
+            messages = [*messages, asked(call), result(call)]
+
+
 @pytest.mark.parametrize("by", ["name", "words"])
 def test_a_mix_is_drawn_from_once(both: list[httpx.Client], by: str) -> None:
     models = set()
@@ -211,6 +230,20 @@ def test_the_money_of_a_session_without_a_name_is_shared(both: list[httpx.Client
         settled()
     assert spent == sorted(set(spent))
     assert spent[2] > 2 * spent[0]
+
+
+@pytest.mark.parametrize("name", [None, "job"])
+def test_a_budget_that_one_gateway_was_given_holds_at_the_other(
+    both: list[httpx.Client], name: str | None
+) -> None:
+    named = {} if name is None else {"X_Session_Id": name}
+    messages = [user("Hello")]
+    first = ask(both[0], messages, X_Session_Budget="0.02", **named)
+    settled()
+    messages = [*messages, {"role": "assistant", "content": "Hi"}, user("On")]
+    second = ask(both[1], messages, **named)
+    left = [float(answer.headers["x-p2l-session-left-usd"]) for answer in (first, second)]
+    assert 0 < left[1] < left[0] < 0.02
 
 
 def test_keys_never_share_a_session(

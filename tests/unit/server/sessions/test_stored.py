@@ -26,7 +26,7 @@ def board(n: int = 2) -> PromptLeaderboard:
 
 
 def branch(task: Task | None = None) -> Branch:
-    session = Session(2**62 + 1, 5.0, ("b", "a"), 3, 7, 0.5)
+    session = Session(2**62 + 1, 5.0, ("b", "a"), 3, 7, 0.5, Decimal("2.5"))
     return Branch(session, "a", Decimal("0.0100"), task, 2, is_continued=True, mark=2**62 + 7)
 
 
@@ -44,6 +44,7 @@ def test_what_is_written_is_read() -> None:
     session, one = found.session, found.branch
     assert (session.seed, session.order, session.n_branches) == (2**62 + 1, ("b", "a"), 3)
     assert (session.used_s, session.n_requests, session.budget_share) == (9.0, 7, 0.5)
+    assert session.given_usd == Decimal("2.5")
     assert (one.model, one.budget_usd, one.number) == ("a", Decimal("0.01"), 2)
     assert one.is_continued
     assert one.mark == 2**62 + 7
