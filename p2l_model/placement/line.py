@@ -36,13 +36,16 @@ class Line:
 def fit_line(names: Sequence[str], coefficients: Sequence[float], placer: Placer) -> Line:
     """Fits the line to a leaderboard's models, each weighted by how certain its place is.
 
-    names: M models of the leaderboard. coefficients (M,): for no prompt in particular. The slope is
-    shrunk towards one unit of log-odds for one of strength, and is positive.
+    names: M models of the leaderboard. coefficients (M,): for no prompt in particular. Models
+    without any published result do not count, unless none has one. The slope is shrunk towards one
+    unit of log-odds for one of strength, and is positive.
     """
     if len(names) == 0:
         return Line(0.0, _SLOPE, _SPREAD)
-    places = [placer.place(name) for name in names]
-    x, y = np.array([place.mean for place in places]), np.asarray(coefficients, dtype=float)
+    rows = [row for row in zip(names, coefficients, strict=True) if placer.has_results(row[0])]
+    rows = rows or list(zip(names, coefficients, strict=True))
+    places = [placer.place(name) for name, _ in rows]
+    x, y = np.array([place.mean for place in places]), np.array([one for _, one in rows], float)
     variance = np.array([place.sd for place in places]) ** 2
     weight = 1.0 / (_SPREAD**2 + variance)
     centre_x, centre_y = np.average(x, weights=weight), np.average(y, weights=weight)
@@ -52,6 +55,6 @@ def fit_line(names: Sequence[str], coefficients: Sequence[float], placer: Placer
     slope = max(slope / float((weight * apart) @ apart + prior), _LEAST_SLOPE)
     rest = y - centre_y - slope * apart
     beyond = float(np.average(rest**2 - slope**2 * variance, weights=weight))
-    n = len(names)
+    n = len(rows)
     spread = ((n * max(beyond, 0.0) + _PRIOR_MODELS * _SPREAD**2) / (n + _PRIOR_MODELS)) ** 0.5
     return Line(float(centre_y - slope * centre_x), slope, spread)

@@ -87,6 +87,10 @@ class Placer:
             row = self._estimated(read, wanted, price, released)
         return self._place(row)
 
+    def has_results(self, name: str) -> bool:
+        """Whether anything was published of the model, at any effort."""
+        return any(row.n_results > 0 for row in self._models.get(parse(name).model, ()))
+
     def joint(
         self, names: Sequence[str], efforts: Sequence[str | None] | None = None
     ) -> tuple[FloatArray, FloatArray]:

@@ -8,7 +8,7 @@ import asyncio
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -149,7 +149,7 @@ def _model(
         "from": "configuration" if card.base in settings.configured_models else "models: auto",
         "routed": is_routed(card, () if place is None else (place.column,)),
         "effort": card.effort,
-        "place": None if place is None else {"column": place.column, "rests_on": place.rests_on},
+        "place": None if place is None else asdict(place),
         "coefficient_shift": shift,
         "retired": card.retired,
         "input_usd_per_mtok": None if prices is None else float(prices.input_usd_per_mtok),
@@ -222,8 +222,13 @@ def _text(report: Mapping[str, Any]) -> Iterator[str]:
 
 def _place(row: Mapping[str, Any]) -> str:
     place, shift = row["place"], row["coefficient_shift"]
-    by = "" if shift == 0.0 else f", {shift:+g} for its effort"
-    return f"{row['model']} is used as: {place['rests_on']} {place['column']}{by}"
+    moved = f"{shift:+.2f}" if shift != 0.0 else "unchanged"
+    if place["rests_on"] == "own":
+        return f"{row['model']} has the column {place['column']}, {moved} for its effort"
+    return (
+        f"{row['model']} is placed by public facts, give or take {place['sd']:.1f}: "
+        f"{place['basis']} (column {place['column']}, {moved})"
+    )
 
 
 def _row(row: Mapping[str, Any]) -> str:

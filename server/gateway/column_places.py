@@ -54,16 +54,17 @@ def place_of(
     plain row stands for the effort at which the model answers by itself."""
     effort, name = _effort(card.effort), card.leaderboard_name
     if effort is None:
-        return places.of(name), 0.0
+        place = places.of(card)
+        return place, 0.0 if place is None else place.shift
     rows = _rows_of(name, places.names)
     if effort in rows:
         return Place(rows[effort], "own"), 0.0
     if rows and name not in places.names:
         at = min(rows, key=lambda one: abs(_STRENGTHS[one] - _STRENGTHS[effort]))
         return Place(rows[at], "own"), difference(at, effort)
-    place = places.of(name)
-    relative = None if place is None or place.rests_on != "relative" else place.column
-    return place, difference(_stated(relative) or _usual(thinking), effort)
+    place = places.of(card)
+    by = difference(_usual(thinking), effort)
+    return place, by if place is None else round(place.shift + by, 4)
 
 
 def difference(at: Effort, effort: Effort) -> float:
@@ -83,15 +84,6 @@ def _rows_of(name: str, rows: Iterable[str]) -> dict[Effort, str]:
             if effort is not None:
                 found.setdefault(effort, row)
     return found
-
-
-def _stated(row: str | None) -> Effort | None:
-    """The effort in the name of another model's row. `medium` and `max` are words of names such as
-    mistral-medium and qwen-max, so they tell nothing."""
-    found = None if row is None else _ENDING.search(row.lower())
-    if row is None or found is None or found.end() != len(row) or found[1] in ("medium", "max"):
-        return None
-    return _effort("none" if found[1].startswith("no") else found[1])
 
 
 def _usual(thinking: Thinking | None) -> Effort:

@@ -1,20 +1,23 @@
-"""Gives a model without a column on the leaderboard that of its nearest relative by name, or else
-the leaderboard's median."""
+"""Gives a model without a column on the leaderboard a place by public facts: the column of its
+nearest relative by name, or the median's, moved to where the facts put the model."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Final, Literal
 
 import numpy as np
 
+from p2l_model.placement.line import Line, fit_line
+from p2l_model.placement.place import Placer, bundled_placer
 from p2l_model.types import PreferenceFamily, PromptLeaderboard
-from router.catalog import ModelCard
+from router.catalog import ModelCard, Prices
 from server.model_facts.names import canonical
 
-RestsOn = Literal["own", "relative", "median"]
+RestsOn = Literal["own", "facts"]
 _NUMBER: Final = re.compile(r"(?<![0-9.])(\d{1,2}(?:[.-]\d{1,2})?)(?![\db])")
 _WORD: Final = re.compile(r"[a-z]+")
 _SMALL: Final = frozenset(
@@ -36,43 +39,77 @@ _HOUSES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The leaderboard column that stands for a model, and its origin: the model's own, a
-    relative's, or the median of the leaderboard."""
+    """The leaderboard column that stands for a model: its own, or one that is moved by `shift`, in
+    natural log-odds, to where public facts place the model. sd: the standard deviation of the
+    coefficient, 0 for a model's own. basis: what the place rests on, for people."""
 
     column: str
     rests_on: RestsOn
+    shift: float = 0.0
+    sd: float = 0.0
+    basis: str = "the leaderboard's own column"
 
 
 class Places:
     """Finds the places of models on one leaderboard.
 
     columns: the leaderboard's names. marginal: the leaderboard for no prompt in particular, which
-    determines the median column; without it the middle of the list is used. names: the columns.
+    determines the median column and where facts put a model; without it the middle of the list is
+    used, and no column is moved. names: the columns.
+    placer: None for the one with the facts that the product ships.
     """
 
-    def __init__(self, columns: Sequence[str], marginal: PromptLeaderboard | None) -> None:
+    def __init__(
+        self,
+        columns: Sequence[str],
+        marginal: PromptLeaderboard | None,
+        placer: Placer | None = None,
+    ) -> None:
         self.names = frozenset(columns)
+        self._has_coefficients = marginal is not None
         self._strength = _strength(columns, marginal)
         by_strength = sorted(self._strength, key=lambda name: (self._strength[name], name))
         self._median = by_strength[len(by_strength) // 2] if by_strength else None
         self._kin = [(name, _kind_of(name)) for name in by_strength]
+        self._placer = bundled_placer() if placer is None else placer
+        self._found: dict[tuple[str, str, Prices | None], Place | None] = {}
 
-    def of(self, name: str) -> Place | None:
-        """The place of a model. name: as the leaderboard would spell it. None: the leaderboard is
-        empty."""
+    def of(self, card: ModelCard) -> Place | None:
+        """The place of a card's model: by the name that the leaderboard would have for it, or by
+        its provider's if more is known under that. None: the leaderboard is empty."""
+        name = card.leaderboard_name
         if name in self.names:
             return Place(name, "own")
-        relative = self._nearest(name)
-        if relative is not None:
-            return Place(relative, "relative")
-        return None if self._median is None else Place(self._median, "median")
+        key = name, card.upstream_model, card.prices
+        if key not in self._found:
+            self._found[key] = self._by_facts(card)
+        return self._found[key]
 
     def placed(self, card: ModelCard) -> ModelCard:
         """The card, with the column that stands for its model."""
-        place = self.of(card.leaderboard_name)
+        place = self.of(card)
         if place is None or place.rests_on == "own":
             return card
-        return replace(card, leaderboard_name=place.column)
+        return replace(card, leaderboard_name=place.column, coefficient_shift=place.shift)
+
+    def _by_facts(self, card: ModelCard) -> Place | None:
+        names = dict.fromkeys((card.leaderboard_name, card.upstream_model))
+        price = None if card.prices is None else _per_million(card.prices)
+        places = {name: self._placer.place(name, price=price) for name in names}
+        name = min(places, key=lambda one: places[one].sd)
+        column = self._nearest(name) or self._median
+        if column is None:
+            return None
+        mean, sd = self._line.coefficient(places[name])
+        shift = round(mean - self._strength[column], 4) if self._has_coefficients else 0.0
+        return Place(column, "facts", shift, round(sd, 4), places[name].basis)
+
+    @cached_property
+    def _line(self) -> Line:
+        """Made when the first model is placed by facts."""
+        if not self._has_coefficients:
+            return fit_line((), (), self._placer)
+        return fit_line(list(self._strength), list(self._strength.values()), self._placer)
 
     def _nearest(self, name: str) -> str | None:
         """The most similar model of the same company: by size and words, then version, then
@@ -116,3 +153,10 @@ def _strength(columns: Sequence[str], marginal: PromptLeaderboard | None) -> dic
         return {name: float(-index) for index, name in enumerate(columns)}
     values = np.asarray(marginal.coefficients, dtype=float)
     return dict(zip(marginal.models, values.tolist(), strict=True))
+
+
+def _per_million(prices: Prices) -> tuple[float, float] | None:
+    """USD per million tokens of input and of output; None for a model that costs nothing, which
+    says nothing of its strength."""
+    pair = float(prices.input_usd_per_mtok), float(prices.output_usd_per_mtok)
+    return pair if min(pair) > 0 else None

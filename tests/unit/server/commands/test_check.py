@@ -95,10 +95,13 @@ def test_every_model_of_today_is_routed(check: Checked, monkeypatch: pytest.Monk
     assert status == 0
     assert len(report["models"]) == 15
     assert all(row["routed"] is True for row in report["models"])
-    assert all(row["place"]["rests_on"] in ("relative", "median") for row in report["models"])
+    assert all(row["place"]["rests_on"] == "facts" for row in report["models"])
+    assert all(row["place"]["sd"] > 0 for row in report["models"])
     (luna,) = (row for row in report["models"] if row["model"] == "gpt-6-luna")
-    assert luna["place"] == {"column": "gpt-4o-mini-2024-07-18", "rests_on": "relative"}
-    assert "gpt-6-luna is used as: relative gpt-4o-mini-2024-07-18" in lines
+    assert luna["place"]["column"] == "gpt-4o-mini-2024-07-18"
+    assert "no published result; family gpt" in luna["place"]["basis"]
+    (line,) = (one for one in lines if one.startswith("gpt-6-luna is placed"))
+    assert "by public facts, give or take" in line
     assert report["facts"] == {"as_of": str(bundled_book().as_of), "from": "bundled"}
 
 

@@ -82,19 +82,20 @@ def test_a_model_without_a_row_takes_a_relatives_and_the_difference() -> None:
         placed_card(rows, facts, column("gpt-6.1-sol", effort)) for effort in ("low", "high", None)
     )
     assert {card.leaderboard_name for card in (low, high, plain)} == {"gpt-4o-2024-08-06"}
-    assert low.coefficient_shift < plain.coefficient_shift == 0.0 < high.coefficient_shift
+    assert low.coefficient_shift < plain.coefficient_shift < high.coefficient_shift
     assert (low.name, low.effort) == ("gpt-6.1-sol:low", "low")
 
 
-@pytest.mark.parametrize(
-    ("row", "shift"),
-    [("gpt-5.2-high", -0.34), ("gpt-5.2", -0.2), ("gpt-5.2-max", -0.2), ("gpt-5-no-thinking", 0.5)],
-)
-def test_a_relatives_row_may_be_one_of_an_effort(row: str, shift: float) -> None:
+@pytest.mark.parametrize("row", ["gpt-5.2-high", "gpt-5.2", "gpt-5.2-max", "gpt-5-no-thinking"])
+def test_an_effort_moves_a_placed_model_whatever_its_relatives_row(row: str) -> None:
     thinking = facts_of("gpt-6.1-sol").thinking
-    place, by = place_of(column("gpt-6.1-sol", "low"), places(row), thinking)
-    assert place == Place(row, "relative")
-    assert by == pytest.approx(shift)
+    rows = places(row)
+    place, low = place_of(column("gpt-6.1-sol", "low"), rows, thinking)
+    _, high = place_of(column("gpt-6.1-sol", "high"), rows, thinking)
+    assert place is not None
+    assert (place.column, place.rests_on) == (row, "facts")
+    assert high - low == pytest.approx(0.34)
+    assert low - place.shift == pytest.approx(-0.2)
 
 
 def test_an_empty_leaderboard_places_nothing() -> None:
