@@ -10,6 +10,7 @@ from fastapi import FastAPI
 
 from p2l_model.engine.scorer import Scorer
 from router.catalog import ModelCard
+from server.accounts.accounts import Accounts
 from server.accounts.budgets import Budgets
 from server.auth.authenticator import Authenticator
 from server.build import build_accounts, build_store, sessions_client
@@ -112,13 +113,7 @@ def build_gateway(
         health = Health(routing.breaker.rules, time.monotonic, entropy.random)
     else:
         admission, accounts, health = previous.admission, previous.accounts, previous.health
-    jobs = Jobs(
-        routing.sessions,
-        entropy,
-        None if previous is None else previous.planner.jobs,
-        accounts.purses,
-        redis=sessions_client(settings) if previous is None else None,
-    )
+    jobs = _jobs(settings, entropy, accounts, previous)
     receipts = Receipts(store, settings.scorer, keep_prompts=settings.storage.keep_prompts)
 
     def keep(exchange: Exchange) -> None:
@@ -154,10 +149,26 @@ def build_gateway(
     # Last, so that a gateway that cannot be built leaves the previous one unchanged.
     admission.follow(settings.limits)
     if previous is not None:
-        accounts.budgets = Budgets(routing.window_budgets, accounts.budgets)
-        accounts.policy = settings.storage.unknown_cost
-        if accounts.purses is not None:
-            accounts.purses.default_usd = routing.sessions.budget_usd
-        store.settings = settings.storage
-        health.configured_anew(routing.breaker.rules)
+        _follow(settings, accounts, store, health)
     return gateway
+
+
+def _jobs(
+    settings: Settings, entropy: Entropy, accounts: Accounts, previous: Gateway | None
+) -> Jobs:
+    if previous is None:
+        redis, known = sessions_client(settings), None
+    else:
+        redis, known = None, previous.planner.jobs
+    return Jobs(settings.routing.sessions, entropy, known, accounts.purses, redis=redis)
+
+
+def _follow(settings: Settings, accounts: Accounts, store: Store, health: Health) -> None:
+    """Lets the parts that a new gateway takes over follow new settings."""
+    routing = settings.routing
+    accounts.budgets = Budgets(routing.window_budgets, accounts.budgets)
+    accounts.policy = settings.storage.unknown_cost
+    if accounts.purses is not None:
+        accounts.purses.default_usd = routing.sessions.budget_usd
+    store.settings = settings.storage
+    health.configured_anew(routing.breaker.rules)

@@ -131,30 +131,30 @@ class First:
 
     @property
     def has_sent_all(self) -> bool:
-        """See Peer."""
+        """Whether the whole body of the request has arrived."""
         return self._peer.has_sent_all
 
     @property
     def has_begun(self) -> bool:
-        """See Peer."""
+        """Whether part of the answer has been sent."""
         return self._peer.has_begun
 
     def when_gone(self, callback: Callable[[], None] | None) -> None:
-        """See Hanging."""
+        """Sets the callback that is called once when the caller hangs up."""
         self._callback = callback
 
     def take_body(self) -> bytes:
-        """See Peer."""
+        """Takes the part of the body that has arrived."""
         return self._peer.take_body()
 
     def break_off(self) -> None:
-        """See Peer."""
+        """Closes the connection in the middle of the answer."""
         self._over()
         self._recording.end()
         self._peer.break_off()
 
     def answer(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> bool:
-        """See Peer."""
+        """Sends a whole answer; returns False, and sends nothing, where that is not possible."""
         told = list(headers)
         if not self._peer.answer(status, told, body):
             return False

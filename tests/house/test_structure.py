@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
@@ -137,3 +138,26 @@ def test_the_architecture_names_functions_that_there_are() -> None:
 def test_every_test_is_where_pytest_looks() -> None:
     folders = ("server", "router", "p2l_model", "benchmarks", "studies", "fuzz", "soak", "examples")
     assert [str(f) for name in folders for f in (ROOT / name).rglob("test_*.py")] == []
+
+
+def test_no_docstring_only_points_elsewhere() -> None:
+    """A reader should not have to look up what a function does."""
+    pointing = re.compile(r"(See|As) [\w.`() ]+\.?|Nothing\.?")
+    for package in ("server", "router", "p2l_model"):
+        for source in (ROOT / package).rglob("*.py"):
+            for node in ast.walk(ast.parse(source.read_text())):
+                if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+                    said = ast.get_docstring(node) or ""
+                    assert pointing.fullmatch(said) is None, (source, node.name, said)
+
+
+def test_no_function_has_more_than_sixty_lines() -> None:
+    """Longer functions hide that they do several things. A database's schema is one list."""
+    for package in ("server", "router", "p2l_model"):
+        for source in (ROOT / package).rglob("*.py"):
+            if "migrations" in source.parts:
+                continue
+            for node in ast.walk(ast.parse(source.read_text())):
+                if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                    lines = (node.end_lineno or 0) - node.lineno + 1
+                    assert lines <= 60, (source, node.name, lines)
