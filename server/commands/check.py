@@ -222,12 +222,12 @@ def _text(report: Mapping[str, Any]) -> Iterator[str]:
 
 def _place(row: Mapping[str, Any]) -> str:
     place, shift = row["place"], row["coefficient_shift"]
-    moved = f"{shift:+.2f}" if shift != 0.0 else "unchanged"
     if place["rests_on"] == "own":
-        return f"{row['model']} has the column {place['column']}, {moved} for its effort"
+        by = "" if shift == 0.0 else f", {shift:+g} for its effort"
+        return f"{row['model']} has the leaderboard's own column {place['column']}{by}"
     return (
         f"{row['model']} is placed by public facts, give or take {place['sd']:.1f}: "
-        f"{place['basis']} (column {place['column']}, {moved})"
+        f"{place['basis']} (column {place['column']}, moved by {shift:+.2f})"
     )
 
 

@@ -305,10 +305,12 @@ routing: {models: [gpt-5, "gpt-5.2:none"], budget_usd: 1}
         "gpt-5:high", "gpt-5:low", "gpt-5.2:none", "gpt-5.2:high", "gpt-5.4:low",
     ]  # fmt: skip
     assert {row["from"] for row in report["models"]} == {"configuration"}
-    assert "gpt-5:high is used as: own gpt-5, +0.14 for its effort" in lines
-    assert "gpt-5.2:none is used as: own gpt-5.2" in lines
-    assert "gpt-5.2:high is used as: own gpt-5.2-high" in lines
-    assert "gpt-5.4:low is used as: relative gpt-5.2-high, -0.34 for its effort" in lines
+    assert "gpt-5:high has the leaderboard's own column gpt-5, +0.14 for its effort" in lines
+    assert "gpt-5.2:none has the leaderboard's own column gpt-5.2" in lines
+    assert "gpt-5.2:high has the leaderboard's own column gpt-5.2-high" in lines
+    (placed,) = (line for line in lines if line.startswith("gpt-5.4:low is placed"))
+    assert "by public facts, give or take" in placed
+    assert "published result" in placed
     assert report["without_coefficient"] == [
         {"model": "gpt-5:low", "hint": None}, {"model": "gpt-5.4", "hint": None},
     ]  # fmt: skip
