@@ -109,13 +109,16 @@ def _deviation(
     tells none."""
     if leaderboard.variance is None or request.objective is Objective.EXPECTED_SCORE:
         return 0.0
-    total = 0.0
-    for candidate in (best, mine):
-        index = known.column[candidate.card.leaderboard_name]
-        variance = float(leaderboard.variance[index])
-        if variance > 0.0:
-            total += variance * _slope(candidate, request, known) ** 2
-    return math.sqrt(total)
+    names = [c.card.leaderboard_name for c in (best, mine)]
+    variances = [float(leaderboard.variance[known.column[name]]) for name in names]
+    if max(variances) <= 0.0:
+        return 0.0
+    slopes = [_slope(c, request, known) for c in (best, mine)]
+    if names[0] == names[1]:
+        # Two efforts of one model are wrong by the same amount.
+        return math.sqrt(variances[0]) * abs(slopes[0] - slopes[1])
+    pairs = zip(variances, slopes, strict=True)
+    return math.sqrt(sum(variance * slope**2 for variance, slope in pairs))
 
 
 def _slope(candidate: Candidate, request: RoutingRequest, known: Standing) -> float:

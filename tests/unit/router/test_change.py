@@ -170,6 +170,16 @@ def test_a_change_must_gain_more_than_one_standard_deviation(
         assert decision.model == model
 
 
+def test_two_efforts_of_a_model_are_wrong_by_the_same_amount() -> None:
+    """So that a gain from one to the other is as sure as if the model itself were known."""
+    low = replace(card("a", 10), name="a:low", effort="low", coefficient_shift=-0.3)
+    high = replace(card("a", 10), name="a:high", effort="high")
+    for cards, model in (((low, high), "a:high"), ((card("b", 10), high), "b")):
+        held = "a:low" if low in cards else "b"
+        decision = decided(0.1, -0.1, cards, [0.5, 0.0], held=held, min_gain=0.02)
+        assert decision.model == model
+
+
 def test_where_cost_chooses_there_is_no_least_gain() -> None:
     for asked in (
         {"usd_per_win": Decimal(1_000)},
