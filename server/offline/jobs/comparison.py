@@ -182,7 +182,9 @@ def scene_of(settings: Settings) -> Scene:
     unpriced = [card.name for card in cards if card.prices is None]
     if unpriced:
         raise DataError(f"models.{unpriced[0]} has no price: set one, or leave the model out")
-    return Scene(cards, facts_of_models(settings), settings.scorer)
+    providers = settings.providers.items()
+    of_messages = frozenset(name for name, one in providers if one.kind == "anthropic")
+    return Scene(cards, facts_of_models(settings), settings.scorer, of_messages)
 
 
 def _runs(

@@ -4,7 +4,7 @@ and until when."""
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -40,11 +40,18 @@ class ProviderCaches:
 
     A provider holds what a request of the conversation sent to the model, for the model's lifetime
     after its last use. Other conversations never share it, although the same system prompt may
-    begin them: the shares that are read are too low rather than too high.
+    begin them: the shares that are read are too low rather than too high. of_messages: the
+    providers that speak the Messages API.
     """
 
-    def __init__(self, cards: Mapping[str, ModelCard], facts: Mapping[str, ModelFacts]) -> None:
+    def __init__(
+        self,
+        cards: Mapping[str, ModelCard],
+        facts: Mapping[str, ModelFacts],
+        of_messages: Collection[str],
+    ) -> None:
         self._cards = cards
+        self._of_messages = of_messages
         self._caching = {name: one.caching for name, one in facts.items()}
         self._held: OrderedDict[Place, dict[str, _Held]] = OrderedDict()
 
@@ -57,7 +64,7 @@ class ProviderCaches:
         least = _LEAST_TOKENS if caching.least_tokens is None else caching.least_tokens
         read = _read(turn, held.get(key), least)
         n_input = turn.line.input_tokens
-        if n_input < least or not _is_written(turn, caching):
+        if n_input < least or not self._is_written(turn, model, caching):
             return Cached(read)
         is_long = turn.line.cache_write_1h_tokens > 0 and len(caching.lifetimes_s) > 1
         held[key] = _Held(n_input, turn.now_s + _lifetime_s(caching, is_long))
@@ -87,6 +94,15 @@ class ProviderCaches:
             self._held.popitem(last=False)
         return held
 
+    def _is_written(self, turn: Turn, model: str, caching: Caching) -> bool:
+        """Where a provider caches marked parts only, the gateway marks what will be sent again, on
+        the Messages API: a conversation with tools, or one that has gone on."""
+        if caching.kind != "marked":
+            return True
+        card = self._cards.get(model)
+        is_sent_again = "tools" in turn.line.needs or turn.number > 0
+        return is_sent_again and card is not None and card.provider in self._of_messages
+
     def _is_free(self, model: str, n_input: int) -> bool:
         """Whether writing has no price of its own: then it is billed as input."""
         card = self._cards.get(model)
@@ -99,12 +115,6 @@ def _read(turn: Turn, held: _Held | None, least: int) -> int:
         return 0
     tokens = min(held.tokens, turn.prefix_tokens)
     return tokens if tokens >= least else 0
-
-
-def _is_written(turn: Turn, caching: Caching) -> bool:
-    """Where a provider caches marked parts only, the gateway marks what will be sent again: a
-    conversation with tools, or one that has gone on."""
-    return caching.kind != "marked" or "tools" in turn.line.needs or turn.number > 0
 
 
 def _lifetime_s(caching: Caching, is_long: bool) -> float:

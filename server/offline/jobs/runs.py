@@ -47,11 +47,13 @@ _MOST: Final = 50_000
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What all runs share. cards: the catalogue; facts: by catalogue name."""
+    """What all runs share. cards: the catalogue; facts: by catalogue name. of_messages: the
+    providers that speak the Messages API."""
 
     cards: Sequence[ModelCard]
     facts: Mapping[str, ModelFacts]
     scoring: ScorerSettings
+    of_messages: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +112,7 @@ class Billing:
         self.tally = Tally()
         self._cards = {card.name: card for card in scene.cards}
         self._columns = Columns(scene.cards)
-        self._caches = ProviderCaches(self._cards, scene.facts)
+        self._caches = ProviderCaches(self._cards, scene.facts, scene.of_messages)
         self._budget_usd = budget_usd
 
     def usage(self, turn: Turn, model: str) -> Usage:
@@ -181,7 +183,10 @@ class RoutedRun:
     ) -> Gateway:
         providers = {card.provider for card in scene.cards}
         upstreams = {
-            name: RecordedUpstream(name, self._current, partial(self._usage, name))
+            name: RecordedUpstream(
+                *(name, self._current, partial(self._usage, name)),
+                has_messages=name in scene.of_messages,
+            )
             for name in providers
         }
         planner = Planner(

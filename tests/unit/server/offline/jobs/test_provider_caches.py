@@ -14,7 +14,9 @@ from server.offline.jobs.provider_caches import Cached, ProviderCaches
 from server.offline.jobs.turns import Conversations, Turn
 
 
-def caches(caching: Caching, write_usd: str | None = None) -> ProviderCaches:
+def caches(
+    caching: Caching, write_usd: str | None = None, of_messages: frozenset[str] = frozenset("p")
+) -> ProviderCaches:
     prices = Prices(
         input_usd_per_mtok=Decimal(4),
         output_usd_per_mtok=Decimal(20),
@@ -28,7 +30,8 @@ def caches(caching: Caching, write_usd: str | None = None) -> ProviderCaches:
         for name in ("a", "b")
     }
     cards |= {f"a:{one}": replace(cards["a"], name=f"a:{one}", effort=one) for one in EFFORTS}
-    return ProviderCaches(cards, {name: ModelFacts(name=name, caching=caching) for name in cards})
+    facts = {name: ModelFacts(name=name, caching=caching) for name in cards}
+    return ProviderCaches(cards, facts, of_messages)
 
 
 def turns(*inputs: tuple[float, int], **changes: Any) -> list[Turn]:
@@ -64,6 +67,11 @@ def test_a_single_prompt_is_not_marked() -> None:
     first, second = turns((0, 2_000), (10, 3_000), needs=())
     assert found.asked(first, "a") == Cached()
     assert found.asked(second, "a") == Cached(0, 3_000)
+
+
+def test_other_sellers_get_no_marks_of_the_gateway() -> None:
+    found = caches(Caching(kind="marked", lifetimes_s=(300,)), "5", frozenset())
+    assert [found.asked(turn, "a") for turn in turns((0, 2_000), (1, 3_000))] == [Cached()] * 2
 
 
 def test_an_hour_is_written_where_the_client_asked_for_it() -> None:
