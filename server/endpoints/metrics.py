@@ -70,19 +70,24 @@ def states_of(state: State) -> Iterator[Metric]:
         "Records that the database refused: this spend is missing in the ledger.",
         [((), state.store.n_rejected)],
     )
-    shared = gateway.planner.jobs.shared
-    if shared is not None:
-        yield gauge(
-            "shared_sessions_up",
-            "0: Redis cannot be reached, and this process knows its own sessions only.",
-            [((), shared.is_up)],
-        )
-        yield total(
-            "shared_sessions_failures",
-            "Attempts to reach Redis for sessions that failed.",
-            [((), shared.failures)],
-        )
+    yield from _shared_sessions(state)
     yield from _jobs(state)
+
+
+def _shared_sessions(state: State) -> Iterator[Metric]:
+    """Without values where each process has its own sessions."""
+    found = state.gateway.planner.jobs.shared
+    shared = [] if found is None else [found]
+    yield gauge(
+        "shared_sessions_up",
+        "0: Redis cannot be reached, and this process knows its own sessions only.",
+        [((), one.is_up) for one in shared],
+    )
+    yield total(
+        "shared_sessions_failures",
+        "Attempts to reach Redis for sessions that failed.",
+        [((), one.failures) for one in shared],
+    )
 
 
 def _jobs(state: State) -> Iterator[Metric]:
