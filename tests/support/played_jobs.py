@@ -88,11 +88,13 @@ class PlayedJobs:
         *,
         answered: bool = True,
         call: str | None = None,
+        effort: str | None = None,
         **options: Any,
     ) -> Exchange:
         """Decides a request. answered: whether it is also answered, as a real one. call: the id of
-        the call that its answer makes."""
-        request = parse_chat_request({"model": "p2l", "messages": list(messages)})
+        the call that its answer makes. effort: as the caller names it."""
+        body = {"model": "p2l", "messages": list(messages), "reasoning_effort": effort}
+        request = parse_chat_request({k: v for k, v in body.items() if v is not None})
         plan = await self.planner.plan(request, RoutingOptions(**options), Caller(caller))
         board, score_ms = await self.planner.leaderboard(plan)
         if not answered:

@@ -174,6 +174,17 @@ async def test_what_is_held_is_held_for_as_long_as_the_provider_keeps_it() -> No
     assert (cold.decision.model, said(cold)) == ("a", "draw")
 
 
+async def test_at_another_effort_a_change_costs_nothing_more() -> None:
+    """Unless the model's facts say otherwise, its cache is lost in any case."""
+    played = PlayedJobs(CARDS, COEFFICIENTS, **WIN)
+    await played.ask(LONG, session="job", models=("b",), effort="low")
+    same = await played.ask(NEXT, session="job", effort="low", answered=False)
+    assert (same.decision.model, said(same)) == ("b", "cache")
+    other = await played.ask(NEXT, session="job", effort="high", answered=False)
+    assert other.decision.request.cached_tokens == {}
+    assert (other.decision.model, said(other)) == ("a", "draw")
+
+
 async def test_the_model_before_the_last_one_still_holds_what_it_read() -> None:
     """Back to the first model is not the same as to one that has read nothing."""
     played = PlayedJobs(CARDS, COEFFICIENTS, **WIN)

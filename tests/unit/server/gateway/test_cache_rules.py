@@ -10,6 +10,7 @@ import pytest
 from router.catalog import ModelCard, Prices
 from server.gateway.cache_rules import CacheRules
 from server.model_facts import ModelFacts
+from server.model_facts.book import bundled_book
 from server.model_facts.types import Caching
 from server.surfaces.chat.request import ChatRequest, parse_chat_request
 from server.surfaces.messages.request import parse_messages_request
@@ -116,6 +117,19 @@ def test_a_provider_of_lifetimes_keeps_as_long_as_asked(
     fields: dict[str, Any], seconds: int
 ) -> None:
     assert RULES.lifetimes(chat("Hello", **fields), LONG)["both"] == seconds
+
+
+def test_models_of_today_by_what_is_known_of_them() -> None:
+    names = {"claude-sonnet-5-5": "anthropic", "gpt-6.1-sol": "openai", "gpt-5.1": "openai"}
+    book = bundled_book()
+    facts = {name: book.facts_of(name, seller) for name, seller in names.items()}
+    rules = CacheRules(map(card, names), facts)
+    hour = messages(text(cache_control=HOUR))
+    assert rules.lifetimes(hour, LONG) == {
+        "claude-sonnet-5-5": 3600, "gpt-6.1-sol": 1800, "gpt-5.1": 300,
+    }  # fmt: skip
+    assert rules.effort_keeps == set()
+    assert rules.marks_only == {"claude-sonnet-5-5"}
 
 
 def test_others_keep_what_is_long_enough_for_five_minutes() -> None:
