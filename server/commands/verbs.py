@@ -23,6 +23,10 @@ VERBS: Final = {
         "Check a configuration, and say which models it would route to and at which prices.",
         "check --config p2l-router.yaml --connect",
     ),
+    "models": Verb(
+        "Show where each configured model stands, what that rests on, and what it has cost here.",
+        "models --config p2l-router.yaml",
+    ),
     "leaderboard": Verb(
         "Predict the leaderboard of a prompt.", "leaderboard 'Prove that 7 is prime.' --top 5"
     ),

@@ -129,6 +129,18 @@ def count_feedback(database: Database) -> int:
         return int(connection.execute(select(func.count()).select_from(feedback)).scalar() or 0)
 
 
+def answers_by_model(database: Database) -> dict[str, int]:
+    """How many opinions there are on each model's answers, by leaderboard name. Blocks. Raises
+    StorageError."""
+    found: dict[str, int] = {}
+    with database.begin() as connection:
+        for column in (feedback.c.model, feedback.c.model_a, feedback.c.model_b):
+            counted = select(column, func.count()).where(column.is_not(None)).group_by(column)
+            for name, number in connection.execute(counted):
+                found[name] = found.get(name, 0) + int(number)
+    return found
+
+
 def _with_prompts(database: Database, which: Any) -> Iterator[Any]:
     prompt = func.coalesce(feedback.c.messages, prompts.c.messages)
     query = (

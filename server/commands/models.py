@@ -1,0 +1,139 @@
+"""`p2l-router models`: each configured model with its place on the leaderboard, what that rests on,
+and what it has done on this traffic."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from router.catalog import ModelCard
+from server.build import database_of, settings_from, surely_known_to
+from server.catalogue.cards import build_catalogue
+from server.commands.flags import add_config
+from server.config.configured_facts import book_of, facts_of_models
+from server.config.settings import Settings
+from server.gateway.column_places import place_of
+from server.gateway.places import Place, Places
+from server.storage.feedback import answers_by_model
+from server.storage.migrate import migrate
+from server.storage.spend import Spend, spend
+
+# Half the width of an 80% interval, in standard deviations.
+_EIGHTY: Final = 1.2816
+_FOREVER: Final = 1e11
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """coefficient: on the leaderboard for no prompt in particular, in natural log-odds; interval:
+    80% of it, the same number twice for a model of the training. answers: graded or compared here.
+    attempts, mean_cost_usd: of this traffic; None without an attempt."""
+
+    model: str
+    provider: str
+    coefficient: float | None
+    interval: tuple[float, float] | None
+    rests_on: str
+    answers: int
+    attempts: int
+    mean_cost_usd: float | None
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags."""
+    add_config(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the command; returns the exit status. Raises ConfigError, CheckpointError,
+    StorageError."""
+    settings = settings_from(args.config)
+    database = database_of(settings.storage)
+    try:
+        migrate(database)
+        spent = {one.group: one for one in spend(database, "model", 0.0, _FOREVER)}
+        answers = answers_by_model(database)
+    finally:
+        database.close()
+    rows = sorted(_rows(settings, spent, answers), key=_strongest_first)
+    if args.json:
+        print(json.dumps({"data": [_json(row) for row in rows]}))
+    else:
+        print("\n".join(_table(rows)))
+    return 0
+
+
+def _rows(
+    settings: Settings, spent: Mapping[str, Spend], answers: Mapping[str, int]
+) -> Iterator[Row]:
+    book = book_of(settings)
+    facts = facts_of_models(settings, book)
+    known = surely_known_to(settings.scorer)
+    marginal = known.marginal
+    usual = {}
+    if marginal is not None:
+        usual = dict(zip(marginal.models, marginal.coefficients.tolist(), strict=True))
+    places = Places(known.models, marginal)
+    for card in build_catalogue(settings, book=book):
+        place, shift = place_of(card, places, facts[card.base].thinking)
+        coefficient = None if place is None else usual.get(place.column)
+        yield _row(
+            card, place, None if coefficient is None else coefficient + shift, spent, answers
+        )
+
+
+def _row(
+    card: ModelCard,
+    place: Place | None,
+    coefficient: float | None,
+    spent: Mapping[str, Spend],
+    answers: Mapping[str, int],
+) -> Row:
+    width = 0.0 if place is None else _EIGHTY * place.sd
+    used = spent.get(card.name)
+    return Row(
+        model=card.name,
+        provider=card.provider,
+        coefficient=coefficient,
+        interval=None if coefficient is None else (coefficient - width, coefficient + width),
+        rests_on="an empty leaderboard" if place is None else place.basis,
+        answers=answers.get(card.leaderboard_name, 0),
+        attempts=0 if used is None else used.attempts,
+        mean_cost_usd=None if used is None else float(used.cost_usd) / used.attempts,
+    )
+
+
+def _strongest_first(row: Row) -> tuple[float, str]:
+    return (math.inf if row.coefficient is None else -row.coefficient), row.model
+
+
+def _json(row: Row) -> dict[str, Any]:
+    return {
+        "model": row.model,
+        "provider": row.provider,
+        "coefficient": row.coefficient,
+        "interval80": None if row.interval is None else list(row.interval),
+        "rests_on": row.rests_on,
+        "answers": row.answers,
+        "attempts": row.attempts,
+        "mean_cost_usd": row.mean_cost_usd,
+    }
+
+
+def _table(rows: Sequence[Row]) -> Iterator[str]:
+    yield (
+        f"{'model':32}{'place':>7}{'80% interval':>16}{'answers':>9}{'attempts':>10}"
+        f"{'mean USD':>12}  rests on"
+    )
+    for row in rows:
+        place = "-" if row.coefficient is None else f"{row.coefficient:.2f}"
+        interval = "-" if row.interval is None else "{:.2f} to {:.2f}".format(*row.interval)
+        cost = "-" if row.mean_cost_usd is None else f"{row.mean_cost_usd:.6f}"
+        yield (
+            f"{row.model:32}{place:>7}{interval:>16}{row.answers:>9}{row.attempts:>10}"
+            f"{cost:>12}  {row.rests_on}"
+        )
