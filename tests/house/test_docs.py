@@ -101,3 +101,11 @@ def test_every_block_has_a_language_that_is_looked_at() -> None:
 def test_links_lead_to_files(page: Path) -> None:
     for link in re.findall(r"\]\(([^)#\s:]+)(?:#[^)]*)?\)", page.read_text()):
         assert (page.parent / link).exists(), f"{page.name} links to {link}"
+
+
+def test_security_names_tests_that_there_are() -> None:
+    named = re.findall(r"`((?:[\w/]+/)?test_\w+\.py)`", (ROOT / "SECURITY.md").read_text())
+    tests = [str(path.relative_to(ROOT)) for path in (ROOT / "tests").rglob("test_*.py")]
+    assert len(named) > 15
+    for name in named:
+        assert any(test == name or test.endswith(f"/{name}") for test in tests), name
