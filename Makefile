@@ -108,6 +108,7 @@ docs: $(VENV)/.dev
 	$(BIN)/python -m server.config.settings.reference > docs/configuration.md
 	$(BIN)/python -m server.model_facts.page > docs/models.md
 	$(BIN)/python -m server.adapting.page > docs/adapting.md
+	$(BIN)/python studies/study_sessions.py --picture docs/job-cost.svg
 
 # The table of what is known of models, and its page. Another version: change the four lines above.
 placement-facts: $(VENV)/.dev
@@ -119,6 +120,7 @@ facts: $(VENV)/.dev build/facts/$(LITELLM_WHEEL)
 	  --sha256 $(LITELLM_SHA256) --as-of $(FACTS_AS_OF)
 	$(BIN)/python -m server.model_facts.page > docs/models.md
 	$(BIN)/python -m server.adapting.page > docs/adapting.md
+	$(BIN)/python studies/study_sessions.py --picture docs/job-cost.svg
 
 build/facts/$(LITELLM_WHEEL):
 	$(BIN)/pip download -q --disable-pip-version-check --no-deps --only-binary :all: \
