@@ -109,3 +109,10 @@ def test_security_names_tests_that_there_are() -> None:
     assert len(named) > 15
     for name in named:
         assert any(test == name or test.endswith(f"/{name}") for test in tests), name
+
+
+def test_contributing_names_files_that_there_are() -> None:
+    named = re.findall(r"`([\w/]+(?:\.\w+|/))`", (ROOT / "CONTRIBUTING.md").read_text())
+    assert len(named) > 20
+    for path in named:
+        assert (ROOT / path).exists(), path
