@@ -1,7 +1,7 @@
 """Does the aggregated leaderboard of a category agree with the votes of that category?
 
     python studies/study_agreement.py --set zeroeval --checkpoint bundled \
-        --data ../shared/data/zeroeval --out runs/agreement
+        --data DATA/zeroeval --out runs/agreement
 
 The checkpoint must have been trained on train parts alone. Truth: the marginal leaderboard fitted
 on the validation votes of the category; ours: n of its validation prompts, drawn, aggregated, votes

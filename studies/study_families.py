@@ -1,7 +1,7 @@
 """Every family on every set, each in its own likelihood: is a leaderboard per prompt better than
 one for all prompts?
 
-    python studies/study_families.py ../shared/data
+    python studies/study_families.py DATA
 
 Trained on a set's train part alone. What is chosen (a trunk's size, the epoch, the calibration) is
 chosen on its validation part, which is also what is reported, so the figures of sets of few prompts

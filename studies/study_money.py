@@ -1,7 +1,7 @@
 """Is the router above the best random mix of single models on prompts it has not seen? Over a whole
 train part, which is several times a validation part: three folds, each predicted by the other two.
 
-    python studies/study_money.py ../shared/data/zeroeval [--prices prices.csv]
+    python studies/study_money.py DATA/zeroeval [--prices prices.csv]
 
 Nothing is chosen on what is reported: epochs and calibration are chosen on a tenth of the prompts,
 which is in no fold; the configuration is deploy/training/scores.yaml. Costs are the gateway's,

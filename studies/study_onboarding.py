@@ -1,6 +1,6 @@
 """Leaves each of ten models out and adds it back from few votes: how much of a retrain is reached?
 
-    python studies/study_onboarding.py ../shared/data/zeroeval
+    python studies/study_onboarding.py DATA/zeroeval
 
 Losses are on validation votes of the model left out. marginal: one leaderboard for all prompts,
 fitted on all training votes; retrain: a trunk trained with all of them. The interval resamples

@@ -2,7 +2,7 @@
 
     python studies/study_personal.py simulated
     python studies/study_personal.py votes --checkpoint bundled \
-        --data ../shared/data/pandalm --user judge_id
+        --data DATA/pandalm --user judge_id
 
 Each user's prompts are put in a random order. For n = 0, 1, 2, 5, 10, 20... the votes on the first
 n prompts give the user's taste, and the gain in log-loss is measured on the rest. How people differ

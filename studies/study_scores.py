@@ -1,6 +1,6 @@
 """Graded answers: is the model picked for a prompt right more often than the best single one?
 
-    python studies/study_scores.py ../shared/data/seven_models ../shared/data/routerbench
+    python studies/study_scores.py DATA/seven_models DATA/routerbench
 
 A score per model and prompt, trained on a set's scores.train, reported on scores.validation, where
 the epoch was chosen too. Against each model's mean score in training (cross-entropy, Brier), and as

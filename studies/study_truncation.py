@@ -1,6 +1,6 @@
 """Where does it start to matter how much of a prompt is read?
 
-python studies/study_truncation.py --data ../shared/data/arena_bench_v1 ...
+python studies/study_truncation.py --data DATA/arena_bench_v1 ...
 
 Of prompts longer than the largest limit tried, the leaderboards at each limit (the end is kept)
 against those of the whole, and the decisions on them.
