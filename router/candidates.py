@@ -6,7 +6,7 @@ This runs before any optimisation.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Final, NamedTuple
 
@@ -25,7 +25,7 @@ from router.errors import (
     ContextFullError,
     WindowExhaustedError,
 )
-from router.leaderboard_values import UNKNOWN, Standing, worth_of_shifted
+from router.leaderboard_values import UNKNOWN, Standing, Worth, worth_of_shifted
 from router.objective import Objective
 from router.request import RoutingRequest
 
@@ -66,7 +66,7 @@ def candidates(
 ) -> list[Candidate]:
     """Returns one candidate per card, eligible or not, in the order of the catalogue."""
     column, coefficients, rates, values, predicted, _ = known
-    shifted = worth_of_shifted(known, catalogue, request.objective)
+    shifted: Mapping[str, Worth] | None = None
     allowed = None if request.allowed is None else frozenset(request.allowed)
     hard = request.most_usd
     pays = _cost_matters(request)
@@ -95,10 +95,15 @@ def candidates(
             kept_s=caching.get(name, 0),
         )
         warm_usd = None if first_share is None else expected.warm_usd
-        worth: tuple[float, float, float] = UNKNOWN
-        if index is not None:
-            worth = shifted.get(name) or (coefficients[index], rates[index], values[index])
-        reason = _reason(card, worth[2], request, allowed, is_full=is_full)
+        if index is None:
+            coefficient, rate, value = UNKNOWN
+        elif card.coefficient_shift == 0.0:
+            coefficient, rate, value = coefficients[index], rates[index], values[index]
+        else:
+            if shifted is None:
+                shifted = worth_of_shifted(known, catalogue, request.objective)
+            coefficient, rate, value = shifted[name]
+        reason = _reason(card, value, request, allowed, is_full=is_full)
         over_hard = hard is not None and cap is None
         # Without a price there is no expected cost.
         if reason is None and pays and (over_hard or is_short or expected.cost_usd is None):
@@ -106,7 +111,9 @@ def candidates(
         found.append(
             Candidate(
                 card,
-                *worth,
+                coefficient,
+                rate,
+                value,
                 expected.output_tokens,
                 expected.cost_usd,
                 cap,

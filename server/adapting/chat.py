@@ -43,8 +43,9 @@ def adapt_chat(body: Mapping[str, Any], facts: ModelFacts) -> Adapted:
     effort = adapt_effort(draft, facts, "reasoning_effort", chat=on_chat)
     effort = adapt_chat_tools(draft, facts, effort)
     adapt_sampling(draft, facts, effort)
-    say_off(draft, facts)
-    say_budget(draft, facts)
+    if draft.get("reasoning_effort") is not None:
+        say_off(draft, facts)
+        say_budget(draft, facts)
     _clamp(draft, facts, CAPS)
     _shorten_user(draft, facts, "user")
     if not facts.messages.verbosity:

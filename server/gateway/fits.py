@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from router.catalog import ModelCard
 from server.adapting.alike import alike
+from server.adapting.thinking import effort_named
 from server.model_facts import Effort, ModelFacts
 from server.surfaces.base import GatewayRequest
 from server.surfaces.effort import effort_in, effort_of, is_sent, with_effort
@@ -46,22 +47,44 @@ class Fitting:
         fits: dict[str, Fit] = {}
         known: dict[Hashable, Fit] = {}
         for card in cards:
-            name, upstream, wanted = card.name, self.upstreams.get(card.provider), effort
-            if card.effort is not None:
-                wanted = card.effort  # type: ignore[assignment]  # an effort of the configuration
-            if upstream is None:
-                fits[name] = _ANYTHING if wanted is None else Fit(effort=wanted)
+            upstream = self.upstreams.get(card.provider)
+            if effort is not None or card.effort is not None:
+                fits[card.name] = self._at_effort(request, card, effort, bounded, known)
                 continue
-            facts, asked = self.facts.get(name), request
-            if wanted is not None:
-                asked = with_effort(request, wanted, facts)
-            kin = upstream.kin(asked.body, card.upstream_model)
-            kind = card.provider, self._rules_of.get(name), kin, wanted
+            if upstream is None:
+                fits[card.name] = _ANYTHING
+                continue
+            kin = upstream.kin(request.body, card.upstream_model)
+            kind = card.provider, self._rules_of.get(card.name), kin
             if kind not in known:
-                fit = asked.fit(upstream, card.upstream_model, bounded=bounded, facts=facts)
-                known[kind] = fit if wanted is None else _at(wanted, asked, request, upstream, fit)
-            fits[name] = known[kind]
+                facts = self.facts.get(card.name)
+                known[kind] = request.fit(
+                    upstream, card.upstream_model, bounded=bounded, facts=facts
+                )
+            fits[card.name] = known[kind]
         return fits
+
+    def _at_effort(
+        self,
+        request: GatewayRequest,
+        card: ModelCard,
+        pinned: Effort | None,
+        bounded: bool,
+        known: dict[Hashable, Fit],
+    ) -> Fit:
+        """The fit of a request whose effort is set here. pinned: for a card that is no column.
+        known: the fits so far."""
+        upstream, facts = self.upstreams.get(card.provider), self.facts.get(card.name)
+        effort = pinned if card.effort is None else effort_named(card.effort)
+        if effort is None or upstream is None:
+            return Fit(effort=effort)
+        asked = with_effort(request, effort, facts)
+        kin = upstream.kin(asked.body, card.upstream_model)
+        kind = card.provider, self._rules_of.get(card.name), kin, effort
+        if kind not in known:
+            fit = asked.fit(upstream, card.upstream_model, bounded=bounded, facts=facts)
+            known[kind] = _at(effort, asked, request, upstream, fit)
+        return known[kind]
 
 
 def _at(
