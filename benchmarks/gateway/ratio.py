@@ -2,11 +2,14 @@
 
 git worktree add ../before COMMIT
 python -m venv ../before/.venv && ../before/.venv/bin/pip install ../before
-python benchmarks/gateway/ratio.py --old ../before [--rounds 14]
+python benchmarks/gateway/ratio.py --old ../before [--starts 4] [--rounds 14]
 
 Both gateways run on one core, ask one provider and get the same loads, in turn and in the opposite
-order in every second round: what else the machine does meets both. Of a round the ratio counts; of
-all rounds the least CPU, which is nearest to that of an idle machine.
+order in every second round: what else the machine does meets both. They are started several times,
+since the places of things in memory make one process some percent faster than the next. Of a round
+the ratio counts; of all rounds the least CPU, which is nearest to that of an idle machine.
+
+To measure what a setting costs, compare a version with itself: --old . --new-extra 'routing: ...'.
 """
 
 from __future__ import annotations
@@ -90,18 +93,23 @@ def main() -> None:
     """Prints a table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
     parser.add_argument("--old", type=Path, default=Path(), help="its folder, with a .venv")
-    parser.add_argument("--rounds", type=int, default=14)
+    parser.add_argument("--starts", type=int, default=4)
+    parser.add_argument("--rounds", type=int, default=14, help="for each start")
     parser.add_argument("--which", default="budgets", help="fixed, budgets or bundled")
     parser.add_argument("--old-extra", default="", help="more YAML for the old configuration")
     parser.add_argument("--new-extra", default="", help="more YAML for the new configuration")
     args = parser.parse_args()
     print("| load | new ÷ old (quartiles) | old, least µs | new, least µs | difference |")
     print("|---|---|---|---|---|")
-    with both(args.old, args.which, {"old": args.old_extra, "new": args.new_extra}) as subjects:
-        for name, plan in LOADS.items():
-            cpu_us(subjects[0], plan)  # what is made once is made now
-            cpu_us(subjects[1], plan)
-            print(row(name, compare(subjects, plan, args.rounds)), flush=True)
+    extra = {"old": args.old_extra, "new": args.new_extra}
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in LOADS}
+    for _ in range(args.starts):
+        with both(args.old, args.which, extra) as subjects:
+            for name, plan in LOADS.items():
+                compare(subjects, plan, 1)  # what is made once is made now
+                found[name] += compare(subjects, plan, args.rounds)
+    for name, pairs in found.items():
+        print(row(name, pairs))
 
 
 if __name__ == "__main__":
