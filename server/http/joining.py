@@ -26,6 +26,7 @@ from server.wire.headers import find_header
 
 _KEY: Final = b"idempotency-key"
 _RETRIES: Final = b"x-stainless-retry-count"
+_TOLD_BY: Final = frozenset({_KEY, _RETRIES})
 _MOST_CHARS: Final = 255
 _HASH_BYTES: Final = 16
 # The key in a request's state under which its recorder is found.
@@ -34,8 +35,7 @@ RECORDED: Final = "recorded"
 
 def may_be_repeated(request: Request) -> bool:
     """Whether a header of the client's says that it repeats requests."""
-    raw = request.scope["headers"]
-    return find_header(raw, _RETRIES) is not None or find_header(raw, _KEY) is not None
+    return not _TOLD_BY.isdisjoint([name for name, _ in request.scope["headers"]])
 
 
 class Joining:

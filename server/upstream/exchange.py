@@ -29,6 +29,7 @@ from server.upstream.errors import (
 from server.upstream.http1 import Deadline
 from server.upstream.network import NetworkBody, SharedRequest, SharedResponse
 from server.upstream.patience import Patience
+from server.upstream.turns import Turns
 from server.wire.sse import SseEvent, SseParser, SseTooLargeError
 
 EVENT_STREAM: Final = "text/event-stream"
@@ -117,7 +118,7 @@ class Exchange:
         self._timeouts = {"connect": connect_timeout_s, "write": _WRITE_TIMEOUT_S}
         self._patience = patience
         self._queue_timeout_s = queue_timeout_s
-        self._places = asyncio.Semaphore(max_concurrency)
+        self._turns = Turns(max_concurrency)
         self._n_waiting = 0
         self._max_waiting = _WAITING_PER_PLACE * max_concurrency
 
@@ -135,7 +136,7 @@ class Exchange:
             finally:
                 await _close(response)
         finally:
-            self._places.release()
+            self._turns.give_back()
 
     async def events(
         self, call: Call, refusal: Callable[[Answer], UpstreamError]
@@ -175,7 +176,7 @@ class Exchange:
             finally:
                 await _close(response)
         finally:
-            self._places.release()
+            self._turns.give_back()
 
     async def close(self) -> None:
         """Closes every connection."""
@@ -192,15 +193,14 @@ class Exchange:
 
     async def _take_place(self, progress: Progress) -> None:
         progress.stage = Stage.WAITING
-        if not self._places.locked():
-            await self._places.acquire()
+        if self._turns.take():
             return
         if self._n_waiting >= self._max_waiting:
             raise self._busy()
         self._n_waiting += 1
         try:
             async with asyncio.timeout(self._queue_timeout_s):
-                await self._places.acquire()
+                await self._turns.wait()
         except TimeoutError:
             raise self._busy() from None
         finally:
