@@ -146,16 +146,18 @@ class Purses:
         async with self._loading:
             if self._key is not None:
                 return True
+            failed_before = self._clock() < self._retry_at_s
             try:
-                if self._clock() < self._retry_at_s:
+                if failed_before:
                     # Otherwise each request would wait until it is known that this fails.
                     raise StorageError("failed just now")
-                self._retry_at_s = self._clock() + _RETRY_S
                 own = await asyncio.to_thread(session_key, self._store.database)
                 shared = await self._windows.agreed(SESSION_KEY, own)
                 since_us = micros(self._clock() - _GIVEN_S)
                 given = await asyncio.to_thread(given_budgets, self._store.database, since_us)
             except StorageError:
+                if not failed_before:
+                    self._retry_at_s = self._clock() + _RETRY_S
                 if self.limit(caller, given_usd) is None:
                     return False
                 raise OverloadedError(

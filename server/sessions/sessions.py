@@ -249,8 +249,6 @@ class Sessions:
         if branch.task is None and visit.task is not None:
             branch.task = visit.task
             self._hold(visit.task)
-            if self.on_change is not None:
-                self._tell(visit, branch)
         self._link(self._hash(visit.caller, "call", call), branch)
 
     def missing(

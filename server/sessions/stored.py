@@ -46,7 +46,7 @@ class Form:
     names: Names
 
     def of(self, thing: Changed) -> bytes:
-        """The value of a session or a branch."""
+        """The value of a session or a branch. Only that of a call has its task."""
         if isinstance(thing, Session):
             return _value(False, thing.seed, {"session": _session(thing)})
         branch = thing.branch if isinstance(thing, Made) else thing
@@ -55,7 +55,7 @@ class Form:
             "budget_usd": None if branch.budget_usd is None else str(branch.budget_usd),
             "number": branch.number,
             "is_continued": branch.is_continued,
-            "task": None if branch.task is None else self._task(branch.task),
+            "task": self._task(branch.task) if isinstance(thing, Made) and branch.task else None,
         }
         is_unsure = isinstance(thing, Made) and thing.is_unsure
         return _value(is_unsure, branch.mark, {"session": _session(branch.session), "branch": said})

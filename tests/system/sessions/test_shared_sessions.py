@@ -44,8 +44,10 @@ def gateways(
         for name in names:
             storage = f'storage: {{url: "sqlite:///{tmp_path}/{name}.db"}}\n'
             redis = f"redis: {{url: '{server.url}', prefix: {prefix}}}\n"
-            live = LiveGateway(config_for(provider.base_url, redis + storage + extra), ENVIRON)
-            stack.enter_context(live)
+            # A model that is slow on a busy machine would be left for another one.
+            config = config_for(provider.base_url, redis + storage + extra)
+            config = config.replace("_timeout_s: 1", "_timeout_s: 20")
+            live = stack.enter_context(LiveGateway(config, ENVIRON))
             client = httpx.Client(base_url=live.url, trust_env=False, timeout=20)
             clients.append(stack.enter_context(client))
             clients[-1].headers["x-test"] = name
@@ -136,7 +138,9 @@ def test_a_tool_loop_that_alternates_between_gateways_keeps_its_model(
         response = ask(both[turn % 2], messages, stream=stream, **named)
         assert model_of(response) == ("cheap", "tool_loop"), f"alone, dear is the best ({turn})"
     receipt = receipt_of(both[1], response)
-    assert receipt["scoring"] == "kept", "its leaderboard came with the session"
+    assert receipt["scoring"] == ("kept" if has_ids else "prompt"), (
+        "its leaderboard came with a call"
+    )
     assert replay(receipt).differences == []
 
 

@@ -38,7 +38,7 @@ FORM = Form(lambda: NAMES)
 
 
 def test_what_is_written_is_read() -> None:
-    found = read(FORM.of(branch(Task(board(), is_marginal=True))))
+    found = read(FORM.of(Made(branch(Task(board(), is_marginal=True)), False)))
     assert found is not None
     assert found.branch is not None
     session, one = found.session, found.branch
@@ -69,13 +69,20 @@ def test_a_session_alone_and_an_unsure_call() -> None:
         assert made.is_unsure is is_unsure
 
 
+def test_only_a_call_brings_its_task() -> None:
+    found = read(FORM.of(branch(Task(board()))))
+    assert found is not None
+    assert found.branch is not None
+    assert found.branch.task is None
+
+
 def test_a_leaderboard_of_other_models_or_many_is_scored_again() -> None:
-    value = FORM.of(branch(Task(board())))
+    value = FORM.of(Made(branch(Task(board())), False))
     other = read(value, ("a", "c"))
     assert other is not None
     assert other.branch is not None
     assert other.branch.task is None
-    many = FORM.of(branch(Task(board(2_000))))
+    many = FORM.of(Made(branch(Task(board(2_000))), False))
     assert len(many) < 500
 
 
