@@ -201,14 +201,14 @@ def _check_fit(
         f"max_tokens {manifest.max_tokens} is over the backbone's {positions} positions": (
             manifest.max_tokens > positions
         ),
-        f"family {manifest.family} and the eta head do not fit": needs_eta != heads.has_eta,
-        f"family {manifest.family} and the gamma head do not fit": (
+        f"the eta head does not match the family {manifest.family}": needs_eta != heads.has_eta,
+        f"the gamma head does not match the family {manifest.family}": (
             (manifest.family is PreferenceFamily.BA) != (heads.gamma_weight is not None)
         ),
-        "length_sigma and the length head do not fit": (
+        "length_sigma does not match the length head": (
             (manifest.length_sigma is not None) != (heads.length_weight is not None)
         ),
-        "scored and the score head do not fit": (
+        "scored does not match the score head": (
             (manifest.scored is not None) != (heads.score_weight is not None)
         ),
         "the prompt format or the tokenizer is not the one it was trained with": (
