@@ -66,7 +66,7 @@ def candidates(
 ) -> list[Candidate]:
     """Returns one candidate per card, eligible or not, in the order of the catalogue."""
     column, coefficients, rates, values, predicted, _ = known
-    shifted: Mapping[str, Worth] | None = None
+    shifted: Mapping[str, Worth] = {}
     allowed = None if request.allowed is None else frozenset(request.allowed)
     hard = request.most_usd
     pays = _cost_matters(request)
@@ -95,15 +95,13 @@ def candidates(
             kept_s=caching.get(name, 0),
         )
         warm_usd = None if first_share is None else expected.warm_usd
-        if index is None:
-            coefficient, rate, value = UNKNOWN
-        elif card.coefficient_shift == 0.0:
-            coefficient, rate, value = coefficients[index], rates[index], values[index]
-        else:
-            if shifted is None:
-                shifted = worth_of_shifted(known, catalogue, request.objective)
-            coefficient, rate, value = shifted[name]
-        reason = _reason(card, value, request, allowed, is_full=is_full)
+        worth: tuple[float, float, float] = UNKNOWN
+        if index is not None:
+            worth = coefficients[index], rates[index], values[index]
+            if card.coefficient_shift != 0.0:
+                shifted = shifted or worth_of_shifted(known, catalogue, request.objective)
+                worth = shifted[name]
+        reason = _reason(card, worth[2], request, allowed, is_full=is_full)
         over_hard = hard is not None and cap is None
         # Without a price there is no expected cost.
         if reason is None and pays and (over_hard or is_short or expected.cost_usd is None):
@@ -111,9 +109,7 @@ def candidates(
         found.append(
             Candidate(
                 card,
-                coefficient,
-                rate,
-                value,
+                *worth,
                 expected.output_tokens,
                 expected.cost_usd,
                 cap,
