@@ -162,7 +162,7 @@ class Jobs:
         missing = self._sessions.missing(visit, body["messages"], prefixes.messages, follows)
         if missing is None or self.shared is None:
             return False
-        opens = None if is_dry else visit.session
+        opens = None if is_dry or not visit.is_new else visit.session
         return await self.shared.find(missing, opens, prefixes.tools)
 
     def terms(

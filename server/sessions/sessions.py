@@ -272,9 +272,10 @@ class Sessions:
             begun = list(prefixes[max(0, end - _PREFIXES_ASKED) : end])
             is_known = bool(begun) and visit.branch is not None and begun[-1] in self._branches
             asked = () if is_known else tuple(reversed(begun))
-        name = visit.name if visit.is_new else None
-        found = Missing(name, () if is_known else tuple(links), asked)
-        return found if name is not None or found.links or asked else None
+        found = Missing(visit.name, () if is_known else tuple(links), asked)
+        # Where something is asked for anyway, what another process has added to the session too.
+        is_named = visit.name is not None and visit.is_new
+        return found if is_named or found.links or asked else None
 
     def known(self, session: Session) -> Session:
         """The session of this process that is the same as one of another process, which is taken

@@ -199,6 +199,21 @@ def test_a_mix_is_drawn_from_once(both: list[httpx.Client], by: str) -> None:
     assert len(models) == 2
 
 
+def test_models_that_one_gateway_has_met_are_in_order_at_the_other(
+    both: list[httpx.Client],
+) -> None:
+    headers = {"X_Session_Id": "job", "X_Cost_Budget": BUDGET}
+    for client in both:
+        ask(client, [user("Hi")], X_Route_Models="dear,cheap", **headers)
+        settled()
+    ask(both[0], [user("And")], X_Route_Models="middle", X_Session_Id="job")
+    settled()
+    messages = [user("And"), {"role": "assistant", "content": "Yes."}, user("Go on")]
+    receipt = receipt_of(both[1], ask(both[1], messages, **headers))
+    assert sorted(receipt["attempts"][0]["request"]["order"]) == ["cheap", "dear", "middle"]
+    assert receipt["attempts"][0]["request"]["order"][2] == "middle"
+
+
 def test_requests_that_come_to_both_at_once_have_one_draw(both: list[httpx.Client]) -> None:
     for job in range(8):
         with ThreadPoolExecutor(8) as pool:
