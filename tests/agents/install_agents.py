@@ -15,7 +15,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).parent))
 from agent_clients import (  # noqa: E402
     CACHE,

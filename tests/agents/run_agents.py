@@ -16,7 +16,6 @@ import sys
 import tempfile
 from pathlib import Path
 
-sys.dont_write_bytecode = True
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "support")]
 from agent_clients import CLIENTS  # noqa: E402
 from agent_rows import RECORDED, SCENARIOS, Row, run_row, told  # noqa: E402

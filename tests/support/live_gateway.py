@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import tempfile
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -18,6 +20,8 @@ from server.serving.protocol import ConnectionLimits, protocol_factory
 from server.serving.server import server_config
 from server.serving.sockets import address_of, bind
 from server.state import State
+from server.storage.database import Database
+from server.storage.migrate import migrate
 
 
 class LiveGateway:
@@ -37,7 +41,9 @@ class LiveGateway:
         settings = parse_settings(config)
         self._folder = tempfile.TemporaryDirectory()
         if "storage" not in settings.model_fields_set:
-            storage = StorageSettings(url=f"sqlite:///{self._folder.name}/p2l-router.db")
+            path = Path(self._folder.name) / "p2l-router.db"
+            path.write_bytes(_empty_ledger())
+            storage = StorageSettings(url=f"sqlite:///{path}")
             settings = settings.model_copy(update={"storage": storage})
         catalogue = build_catalogue(settings)
         self.catalogue = catalogue
@@ -77,6 +83,17 @@ class LiveGateway:
     ) -> None:
         self._server.stop()
         self._folder.cleanup()
+
+
+@functools.cache
+def _empty_ledger() -> bytes:
+    """A database of the newest schema. To make one takes as long as all else of a gateway."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "p2l-router.db"
+        database = Database(f"sqlite:///{path}")
+        migrate(database)
+        database.close()
+        return path.read_bytes()
 
 
 def config_for(base_url: str, extra: str = "") -> str:
