@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
-from agent_clients import (  # noqa: E402
+from agent_clients import (
     CACHE,
     CLIENTS,
     NODE,
