@@ -21,12 +21,14 @@ OURS_AS_A_PROCESS = {
     "house/test_docs.py": "the documentation's own commands",
     "house/test_speed.py": "whether a process counts",
     "house/test_structure.py": "what an import loads, and the linter",
+    "system/accounts/test_killed_gateways.py": "a process that is killed",
     "system/accounts/test_session_budgets.py": "a process that is killed",
     "system/p2l_model/analysis/test_library.py": "what an import loads",
     "system/router/test_library.py": "what an import loads, and an example as it is run",
     "system/serving/test_event_loop.py": "a process's own event loop",
     "system/serving/test_first_run.py": "the line that serve tells its user to try",
     "system/serving/test_serve.py": "signals",
+    "system/sessions/test_shared_sessions.py": "processes that share what they know",
     "system/storage/test_kill.py": "a process that is killed",
     "system/test_ledger_place.py": "where the installed program writes",
     "system/test_logs.py": "what a process writes to its standard streams",
@@ -68,7 +70,9 @@ def modules(*folders: str) -> Iterator[Path]:
 def test_python_is_started_only_where_a_process_is_what_is_tried() -> None:
     found = {str(f.relative_to(TESTS)) for f in modules("unit", "system", "house")
              if starts_python(f)}  # fmt: skip
-    assert found == set(OURS_AS_A_PROCESS), "call main() by command_line.p2l_router instead"
+    assert found == set(OURS_AS_A_PROCESS), (
+        "call main() by command_line.p2l_router, or say here why not"
+    )
 
 
 def test_servers_of_tests_stop_at_once() -> None:
