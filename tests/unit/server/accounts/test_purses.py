@@ -1,11 +1,25 @@
-"""What the money of a session costs as it runs down."""
+"""What the money of a session costs as it runs down, and how its key is agreed on."""
 
 from __future__ import annotations
 
+import asyncio
+import time
+from collections.abc import Iterator
 from decimal import Decimal
+from pathlib import Path
 
-from server.accounts.purses import _Known, _pace
+import pytest
+
+from server.accounts.pacer import Pacer
+from server.accounts.purses import Purses, _Known, _pace
+from server.accounts.windows import MemoryWindows
+from server.auth.authenticator import Caller
+from server.build import build_store
+from server.config.settings import StorageSettings
+from server.errors import OverloadedError
 from server.ledger.window import WindowSpec
+from server.storage.errors import StorageError
+from server.storage.store import Store
 
 SPEC = WindowSpec("team", 10**9, None, "0" * 32)  # one USD
 
@@ -29,3 +43,49 @@ def test_what_is_left_is_spread_over_as_many_requests_as_there_have_been() -> No
     assert paced(0.75)[1] == Decimal("0.025")
     assert paced(1.0)[1] == 0
     assert paced(0.75, requests=0)[1] == Decimal("0.25")
+
+
+class SlowWindows(MemoryWindows):
+    """Gateways that need a while to agree, or that cannot."""
+
+    fails = False
+
+    async def agreed(self, name: str, own: str) -> str:
+        await asyncio.sleep(0.2)
+        if self.fails:
+            raise StorageError("redis: TimeoutError")
+        return await super().agreed(name, own)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    store = build_store(StorageSettings(url=f"sqlite:///{tmp_path}/p2l.db"))
+    store.start()
+    yield store
+    store.close()
+
+
+async def test_a_caller_that_gives_up_while_the_key_is_read_stops_nobody(store: Store) -> None:
+    purses = Purses(store, SlowWindows(store, Pacer(store)))
+    one = Decimal(1)
+    first = asyncio.create_task(purses.of(Caller("a"), "job", None, one))
+    second = asyncio.create_task(purses.of(Caller("b"), "job", None, one))
+    await asyncio.sleep(0.05)
+    first.cancel()
+    assert await second is not None
+
+
+async def test_where_the_key_cannot_be_read_not_everybody_waits(store: Store) -> None:
+    windows = SlowWindows(store, Pacer(store))
+    windows.fails = True
+    purses = Purses(store, windows)
+    began = time.monotonic()
+    with_money = (purses.of(Caller("a"), "job", None, Decimal(1)) for _ in range(10))
+    without = (purses.of(Caller("a"), "job", None, None) for _ in range(10))
+    found = await asyncio.gather(*with_money, *without, return_exceptions=True)
+    assert time.monotonic() - began < 1.5
+    assert [type(one) for one in found[:10]] == [OverloadedError] * 10
+    assert found[10:] == [None] * 10
+    windows.fails = False
+    await asyncio.sleep(2.1)
+    assert await purses.of(Caller("a"), "job", None, Decimal(1)) is not None
