@@ -160,7 +160,7 @@ def _bridged(exchange: Exchange, request: GatewayRequest, body: dict[str, Any]) 
     model = exchange.decision.card.name
     if request.surface is Surface.MESSAGES:
         return to_message(body, model)
-    blank = blank_response(request.native or {}, model)
+    blank = _blank(exchange, request)
     tools = request.tools or Toolbox()
     response = to_response(body, blank, tools, with_thoughts=_wants_thoughts(request))
     return compacted(response) if _compacts(request) else response
@@ -181,7 +181,7 @@ def _presenter(exchange: Exchange, request: GatewayRequest, request_id: str) -> 
         events = MessageEvents(card.name, exchange.plan.routing.shape.input_tokens)
         return MessagesPresenter(events, cost, request_id)
     if request.surface is Surface.RESPONSES:
-        blank = blank_response(request.native or {}, card.name) | marks
+        blank = _blank(exchange, request) | marks
         tools = request.tools or Toolbox()
         if _compacts(request):
             return ResponsesPresenter(CompactionStream(blank), cost)
@@ -191,6 +191,16 @@ def _presenter(exchange: Exchange, request: GatewayRequest, request_id: str) -> 
     if exchange.plan.explain:
         explanation = decision_json(exchange.decision, request_id, exchange.plan.scoring)
     return ChunkPresenter(card, cost, include_usage=request.include_usage, explanation=explanation)
+
+
+def _blank(exchange: Exchange, request: GatewayRequest) -> dict[str, Any]:
+    """A response that has just begun. It repeats the effort that was sent, where the router or an
+    option has set it, and not the caller's."""
+    name = exchange.decision.card.name
+    blank, fit = blank_response(request.native or {}, name), exchange.plan.fits.get(name)
+    if fit is not None and fit.effort is not None:
+        blank["reasoning"] = {**blank["reasoning"], "effort": fit.effort}
+    return blank
 
 
 def _compacts(request: GatewayRequest) -> bool:

@@ -301,6 +301,26 @@ def test_bad_input_is_told_by_its_field(
     assert unknown.status_code == 404
 
 
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+def test_a_bridged_response_repeats_the_effort_that_was_sent(
+    client: httpx.Client, stream: bool
+) -> None:
+    body = {
+        "model": "claude-opus-5-5:low", "input": "Hello", "stream": stream,
+        "reasoning": {"effort": "high", "summary": "auto"},
+    }  # fmt: skip
+    answer = client.post("/v1/responses", json=body)
+    text = answer.text
+    if stream:
+        text = next(
+            line[6:]
+            for line in text.splitlines()
+            if line.startswith('data: {"type":"response.comp')
+        )
+    found = json.loads(text)
+    assert found.get("response", found)["reasoning"] == {"effort": "low", "summary": "auto"}
+
+
 def test_models_and_columns_are_listed(client: httpx.Client) -> None:
     names = [one["id"] for one in client.get("/v1/models").json()["data"]]
     at = names.index("grok-4.7")
