@@ -12,11 +12,12 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, NoReturn
-
-from tokenizers import Tokenizer
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from p2l_model.errors import CheckpointError, ExtraMissingError
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 _CONFIG: Final = "tokenizer_config.json"
 _TEMPLATE: Final = "chat_template.jinja"

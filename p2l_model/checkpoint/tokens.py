@@ -8,16 +8,18 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Final
-
-from tokenizers import Tokenizer
+from typing import TYPE_CHECKING, Final
 
 from p2l_model.checkpoint.chat_template import ChatPrompt, ChatSettings, chat_settings
 from p2l_model.checkpoint.ends import both_ends
 from p2l_model.checkpoint.word_pieces import WordPieces
 from p2l_model.errors import CheckpointError
 from p2l_model.types import Conversation
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 # Text beyond this many characters per token of the limit is cut before it is tokenised, as
 # megabytes of text would be read only to be cut. No word-piece vocabulary averages that many.
@@ -65,8 +67,10 @@ class PromptEncoder:
         except OSError as error:
             raise CheckpointError(f"{tokenizer_path} cannot be read") from error
         self.format = prompt_format
-        self._tokenizer = _plain_tokenizer(raw, tokenizer_path)
+        self._raw, self._path = raw, tokenizer_path
         self._ascii = WordPieces.of(raw)
+        if self._ascii is None or prompt_format.kind != ENDS:
+            self._tokenizer  # noqa: B018  (its faults are found at load)
         self._chat: ChatPrompt | None = None
         settings = None
         if prompt_format.kind == CHAT_CLS:
@@ -79,6 +83,14 @@ class PromptEncoder:
         elif prompt_format.kind == TURNS_SEP:
             self._cls, self._sep = self._special("[CLS]"), self._special("[SEP]")
         self.hash = prompt_format.hash(raw, settings)
+
+    @cached_property
+    def _tokenizer(self) -> Tokenizer:
+        """The library's tokenizer. It takes 15 MB and 30 ms, so that with ends, where plain ASCII
+        needs nothing of it, it is made for the first prompt with other characters."""
+        from p2l_model.checkpoint.library_tokenizer import plain_tokenizer
+
+        return plain_tokenizer(self._raw, self._path)
 
     def encode(self, conversation: Conversation) -> list[int]:
         """Returns at most max_tokens ids. The end of the conversation is kept, with ends its
@@ -161,17 +173,6 @@ class PromptEncoder:
         if found is None:
             raise CheckpointError(f"the tokenizer has no {token}")
         return int(found)
-
-
-def _plain_tokenizer(raw: bytes, path: Path) -> Tokenizer:
-    try:
-        tokenizer = Tokenizer.from_buffer(raw)
-    except Exception as error:  # tokenizers raises plain Exception
-        raise CheckpointError(f"{path} is not a tokenizer") from error
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    tokenizer.encode_special_tokens = True
-    return tokenizer
 
 
 def _valid(text: str) -> str:

@@ -39,8 +39,11 @@ class WordPieces:
     def of(cls, tokenizer_json: bytes) -> WordPieces | None:
         """The table of a tokenizer; None where it is not BERT's uncased WordPiece, whose rules for
         ASCII text these are."""
-        stored = json.loads(tokenizer_json)
-        if not _is_uncased_bert(stored):
+        try:
+            stored = json.loads(tokenizer_json)
+        except ValueError:
+            return None
+        if not isinstance(stored, dict) or not _is_uncased_bert(stored):
             return None
         model = stored["model"]
         prefix = model["continuing_subword_prefix"]
@@ -51,7 +54,11 @@ class WordPieces:
             if piece.startswith(prefix)
         }
         return cls(
-            {piece: index for piece, index in vocabulary.items() if piece.isascii()},
+            {
+                piece: index
+                for piece, index in vocabulary.items()
+                if piece.isascii() and not piece.startswith(prefix)
+            },
             inner,
             vocabulary[model["unk_token"]],
             max(map(len, vocabulary)),
