@@ -86,9 +86,7 @@ def _components(features: FloatArray) -> FloatArray:
     scale = features.std(axis=0)
     moving = scale > 1e-12
     if not moving.any():
-        raise DataError(
-            "the model sees no difference between the prompts, so there are no clusters to find"
-        )
+        raise DataError("the prompts are all alike to the model: there are no kinds to find")
     x = (features[:, moving] - features[:, moving].mean(axis=0)) / scale[moving]
     _, vectors = np.linalg.eigh(x.T @ x)
     return np.asarray(x @ vectors[:, ::-1][:, :_COMPONENTS], dtype=np.float64)

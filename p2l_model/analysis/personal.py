@@ -125,7 +125,7 @@ def fit_prior(
     """
     voting = [votes for votes in users if len(votes) > 0]
     if len(voting) < 2:
-        raise DataError("learning how people differ needs at least two users with votes")
+        raise DataError("how people differ can be learnt from two users with votes at least")
     everyone = joined(voting)
     common = _posterior(_estimated(family, together, [everyone]), everyone)
     shift = np.append(common.shift, common.eta)

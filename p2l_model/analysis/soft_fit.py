@@ -41,7 +41,7 @@ class Targets:
     def of(cls, model: PairModel, sums: PairSums) -> Targets:
         """The targets of the sums. Raises DataError where nothing has weight."""
         if not sums.weight > 0:
-            raise DataError("all prompts have weight 0, so there is nothing to aggregate")
+            raise DataError("the prompts have no weight: nothing to aggregate")
         win, tie, bad = sums.win / sums.weight, None, None
         np.fill_diagonal(win, 0.0)
         if sums.bad is not None:

@@ -97,7 +97,7 @@ def strengths(
     ExtraMissingError.
     """
     if len(groups) < 2:
-        raise DataError("there is only one category, but strengths compare at least two")
+        raise DataError("there is one category only: strengths compare at least two")
     names = tuple(sorted(groups))
     total = _total(groups)
     whole = fit_sums(total.family, total.total())

@@ -32,7 +32,7 @@ def by_user(found: Aggregation) -> Aggregation:
     """
     users = found.groups
     if len(users) < _MIN_USERS:
-        raise DataError("learning how users differ needs at least two users")
+        raise DataError("how users differ can be learnt from two users at least")
     models = sorted(found.overall.models)
     own = {name: _coefficients(board, models) for name, board in users.items()}
     within = _within(users, models)
@@ -55,7 +55,7 @@ def _within(users: Mapping[str, Leaderboard], models: list[str]) -> FloatArray:
     ]
     if not known:
         raise DataError(
-            "how much a user's leaderboard moves by chance is not known: that needs --resamples "
+            "how much a user's leaderboard moves by chance cannot be known: it takes --resamples "
             "above 0 and a user with several prompts"
         )
     within: FloatArray = np.mean(known, axis=0)

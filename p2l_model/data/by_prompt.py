@@ -36,7 +36,9 @@ class VoteBatch:
 class VoteIndex:
     """Finds the votes of prompts. used: the prompts that have votes."""
 
-    def __init__(self, votes: VoteTable, family: PreferenceFamily) -> None:
+    def __init__(self, votes: VoteTable, family: PreferenceFamily, most: int | None = None) -> None:
+        """most: of a prompt with more votes so many are drawn, anew for each batch, which then
+        count for all of them."""
         self.used = np.unique(votes.prompt)
         order = np.argsort(votes.prompt, kind="stable")
         n_prompts = len(votes.conversations)
@@ -47,19 +49,27 @@ class VoteIndex:
         self._targets = torch.from_numpy(target_matrix(family, votes)[order]).float()
         weight = votes.weight[order] * self.used.size / votes.weight.sum()
         self._weight = torch.from_numpy(weight).float()
+        self._most = most
+        self._chance = np.random.default_rng(0)
 
     def batch(self, prompts: IntArray) -> VoteBatch:
         """All votes on the prompts (B,)."""
         counts = self._count[prompts]
         of_prompt = np.repeat(np.arange(prompts.size), counts)
         offset = np.arange(counts.sum()) - np.repeat(counts.cumsum() - counts, counts)
-        rows = torch.from_numpy(np.repeat(self._first[prompts], counts) + offset)
+        rows = np.repeat(self._first[prompts], counts) + offset
+        weight = self._weight[rows]
+        if self._most is not None:
+            share = np.minimum(self._most / np.maximum(counts, 1), 1.0)[of_prompt]
+            drawn = self._chance.random(rows.size) < share
+            rows, of_prompt = rows[drawn], of_prompt[drawn]
+            weight = self._weight[rows] / torch.from_numpy(share[drawn]).float()
         return VoteBatch(
             torch.from_numpy(of_prompt),
             self._a[rows],
             self._b[rows],
             self._targets[rows],
-            self._weight[rows],
+            weight,
         )
 
 

@@ -1,8 +1,9 @@
 """Reads votes from files of comparisons and of scores, as arrays.
 
-A score file becomes votes by one rule: on each prompt, all pairs of its scored models meet (at most
-MAX_PAIRS of them, drawn with the seed), and the higher score wins. Scores closer than TIE_MARGIN
-are a `tie` where they are at least GOOD_SCORE, else a `tie_bothbad`.
+A score file becomes votes by one rule: on each prompt, all pairs of its scored models meet, and the
+higher score wins. Of more than MAX_PAIRS pairs so many are drawn with the seed, so that every model
+is in one. Scores closer than TIE_MARGIN are a `tie` where they are at least GOOD_SCORE, else a
+`tie_bothbad`. A row with `no_response` is left out: an answer that never came is no bad answer.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from p2l_model.data.model_names import canonical
+from p2l_model.data.model_names import canonical, columns, unified
 from p2l_model.data.tables import Columns, numbers, read_columns, require, texts, turns
 from p2l_model.errors import DataError
 from p2l_model.types import Conversation, FloatArray, Outcome
@@ -68,11 +69,11 @@ class VoteTable:
         return int(self.prompt.shape[0])
 
     def among(self, models: Sequence[str]) -> VoteTable:
-        """The votes between the given models only; their indices follow the given order."""
-        column = {name: index for index, name in enumerate(models)}
-        lookup = np.array([column.get(name, -1) for name in self.models], dtype=np.int64)
+        """The votes between the given models only, in whatever spelling; their indices follow the
+        given order."""
+        lookup = np.array(columns(self.models, models), dtype=np.int64)
         a, b = lookup[self.model_a], lookup[self.model_b]
-        return self._take((a >= 0) & (b >= 0), models, a, b)
+        return self._take((a >= 0) & (b >= 0) & (a != b), models, a, b)
 
     def where(self, keep: NDArray[np.bool_]) -> VoteTable:
         """The votes for which keep (N,) is true."""
@@ -172,12 +173,7 @@ def _from_scores(
     prompts = [turns(value, path, row) for row, value in enumerate(columns["prompt"], 1)]
     scores = _unit_scores(columns, path, low, high)
     tokens = numbers(columns, "output_tokens", path, 0.0, _MAX_TOKENS)
-    by_prompt: dict[tuple[str, ...], dict[str, int]] = {}
-    for row, (prompt, model) in enumerate(zip(prompts, columns["model"], strict=True)):
-        if not isinstance(model, str) or not model:
-            raise DataError(f"{path}: row {row + 1}: model must be a name")
-        by_prompt.setdefault(prompt, {})[canonical(model)] = row
-    pairs = _pairs(by_prompt, seed)
+    pairs = _pairs(_answers(columns, prompts, path), seed)
     first = [a for a, _ in pairs]
     second = [b for _, b in pairs]
     sources = texts(columns, "source", path.parent.name)
@@ -199,6 +195,23 @@ def _from_scores(
     }
 
 
+def _answers(
+    columns: Columns, prompts: Sequence[tuple[str, ...]], path: Path
+) -> dict[tuple[str, ...], dict[str, int]]:
+    """Each prompt's models, and the row of their answers."""
+    models = columns["model"]
+    for row, model in enumerate(models, 1):
+        if not isinstance(model, str) or not model:
+            raise DataError(f"{path}: row {row}: model must be a name")
+    absent = columns.get("no_response") or [None] * len(prompts)
+    column = unified(map(canonical, set(models)))
+    answers: dict[tuple[str, ...], dict[str, int]] = {}
+    for row, (prompt, model) in enumerate(zip(prompts, models, strict=True)):
+        if absent[row] is not True:
+            answers.setdefault(prompt, {})[column[canonical(model)]] = row
+    return answers
+
+
 def _unit_scores(columns: Columns, path: Path, low: float, high: float) -> list[float]:
     try:
         raw = numbers(columns, "score", path, low, high)
@@ -217,10 +230,19 @@ def _pairs(
     chance = random.Random(seed)
     chosen: list[tuple[int, int]] = []
     for rows in by_prompt.values():
-        pairs = list(itertools.combinations(rows.values(), 2))
-        kept = pairs if len(pairs) <= MAX_PAIRS else chance.sample(pairs, MAX_PAIRS)
+        kept = _drawn(list(rows.values()), chance)
         chosen += [pair if chance.random() < 0.5 else (pair[1], pair[0]) for pair in kept]
     return chosen
+
+
+def _drawn(rows: list[int], chance: random.Random) -> list[tuple[int, int]]:
+    pairs = list(itertools.combinations(rows, 2))
+    if len(pairs) <= MAX_PAIRS:
+        return pairs
+    order = chance.sample(rows, len(rows))
+    ring = set(zip(order[::2], [*order[1::2], *order[:1]], strict=False))
+    rest = [pair for pair in pairs if pair not in ring and pair[::-1] not in ring]
+    return [*sorted(ring), *chance.sample(rest, max(MAX_PAIRS - len(ring), 0))]
 
 
 def _scored_outcome(score_a: float, score_b: float) -> int:
@@ -233,6 +255,9 @@ def _join(tables: Sequence[Mapping[str, Any]]) -> VoteTable:
     """One table of all rows. Votes between two hosts of the same weights are dropped, as they carry
     no information."""
     joined = {name: [value for table in tables for value in table[name]] for name in tables[0]}
+    spelt = unified({*joined["model_a"], *joined["model_b"]})
+    for side in ("model_a", "model_b"):
+        joined[side] = [spelt[name] for name in joined[side]]
     differ = [a != b for a, b in zip(joined["model_a"], joined["model_b"], strict=True)]
     joined = {name: list(itertools.compress(values, differ)) for name, values in joined.items()}
     prompts = {turn: index for index, turn in enumerate(dict.fromkeys(joined["turns"]))}

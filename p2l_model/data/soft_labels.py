@@ -51,12 +51,31 @@ def soft_targets(family: PreferenceFamily, votes: VoteTable) -> tuple[Tensor, Fl
     return torch.from_numpy(target_matrix(family, votes)), votes.weight
 
 
-def balanced(votes: VoteTable, exponent: float) -> VoteTable:
+def balanced(votes: VoteTable, exponent: float, source_exponent: float = 0.0) -> VoteTable:
     """The votes with weight / (votes on the same prompt) ** exponent: at 1 all prompts count alike,
-    however many votes each has; at 0 all votes count alike."""
+    however many votes each has; at 0 all votes count alike.
+
+    source_exponent: likewise by the prompts of a source, so that a large one does not drown the
+    others: at 1 all sources count alike, at 0 all prompts.
+    """
     counts = np.bincount(votes.prompt, minlength=len(votes.conversations))
     weight = votes.weight / counts[votes.prompt] ** exponent
+    for name in np.unique(votes.source) if source_exponent > 0 else ():
+        of_source = votes.source == name
+        weight[of_source] /= np.unique(votes.prompt[of_source]).size ** source_exponent
     return VoteTable(
         **{name: getattr(votes, name) for name in VoteTable.__slots__ if name != "weight"},
         weight=weight,
     )
+
+
+def collapsed(votes: VoteTable) -> VoteTable:
+    """The votes with those of the same pair and outcome as one, whose weight is their sum: all that
+    a leaderboard for all prompts needs. Only their models, outcomes and weights mean anything."""
+    soft = ~np.isnan(votes.p_model_a)
+    alone = np.where(soft, np.arange(len(votes)), -1)
+    key = np.stack([votes.model_a, votes.model_b, votes.outcome, alone])
+    _, first, group = np.unique(key, axis=1, return_index=True, return_inverse=True)
+    kept = {name: getattr(votes, name) for name in VoteTable.__slots__}
+    kept = {k: v[first] if isinstance(v, np.ndarray) else v for k, v in kept.items()}
+    return VoteTable(**kept | {"weight": np.bincount(group.reshape(-1), weights=votes.weight)})

@@ -96,9 +96,7 @@ def _empty_model(config: Mapping[str, Any]) -> nn.Module:
         made = AutoConfig.for_model(kind, **known)
         model: nn.Module = AutoModel.from_config(made)  # type: ignore[no-untyped-call]
     except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(
-            f"transformers cannot make a {kind} from config.json: {error}"
-        ) from error
+        raise CheckpointError(f"transformers makes no {kind} of config.json: {error}") from error
     if getattr(model, "pooler", None) is not None:
         model.pooler = None  # type: ignore[assignment]  # positions are pooled here
     return model

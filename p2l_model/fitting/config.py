@@ -9,6 +9,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from p2l_model.checkpoint.manifest import STATIC, Pooling
+from p2l_model.data.files import VoteTable
+from p2l_model.data.soft_labels import balanced
 from p2l_model.errors import DataError
 from p2l_model.types import PreferenceFamily
 
@@ -22,12 +24,16 @@ Count = Annotated[int, Field(gt=0)]
 class TrunkConfig(BaseModel):
     """A hidden layer under the heads.
 
-    hidden: the units of a member. members: how many networks, each with its own seed, are averaged.
-    length_weight: the weight of the squared error of the (standardised) log lengths, relative to
-    the log-loss. score_weight: the weight of the cross-entropy of graded scores; at 0 the score
-    heads are fitted afterwards, on the trunk that the preferences made. stranger_weight: the weight
-    of a penalty on models that no chain of votes compares with those of the prompt: the squared
-    distance of their coefficients from the average.
+    hidden: the units of a member. votes_per_prompt: of a prompt with more votes about so many are
+    drawn in each epoch, which saves time; without it all count each time. members: how many
+    networks, each with its own seed, are averaged. length_weight: the weight of the squared error
+    of the (standardised) log lengths, relative to the log-loss. score_weight: the weight of the
+    cross-entropy of graded scores; at 0 the score heads are fitted afterwards, on the trunk that
+    the preferences made. stranger_weight: the weight of a penalty on models that the prompt's
+    source has no votes on, or that no chain of votes compares with those of the prompt: the squared
+    distance of their rows' outputs from where they belong. place_scale: that is the others' mean,
+    and above it this much (in natural log-odds) for each unit of the strength by which their places
+    (from published results, family and date) lie above theirs; 0: the mean.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -36,6 +42,7 @@ class TrunkConfig(BaseModel):
     members: Count = 3
     epochs: Count = 20
     batch_prompts: Count = 256
+    votes_per_prompt: Count | None = None
     input_dropout: Share = 0.5
     dropout: Share = 0.3
     learning_rate: Penalty = 5e-4
@@ -43,6 +50,7 @@ class TrunkConfig(BaseModel):
     length_weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.3
     score_weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     stranger_weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.1
+    place_scale: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
 
 
 class StaticConfig(BaseModel):
@@ -96,7 +104,10 @@ class TrainConfig(BaseModel):
     """All settings.
 
     l2: penalties to choose from on validation. l2_common: the penalty on the weights common to all
-    models. balance: votes weigh 1 / (votes on their prompt) ** balance. length_l2: the penalty of
+    models. balance: votes weigh 1 / (votes on their prompt) ** balance,
+    and likewise by the prompts of their source and source_balance, so that a large source does not
+    drown the others. bare_names: whether models lose the vendor and the host in their names.
+    length_l2: the penalty of
     the length head. validation_fraction: the share of the prompts, where no validation files are
     given. trunk: a hidden layer under all heads; without it the heads are linear in the features,
     and l2, l2_common, length_l2 and max_steps control their fit. finetune: settings for the
@@ -114,6 +125,8 @@ class TrainConfig(BaseModel):
     l2: list[Penalty] = [0.01, 0.03, 0.1]
     l2_common: Penalty = 0.03
     balance: Annotated[float, Field(ge=0, le=1)] = 0.5
+    source_balance: Annotated[float, Field(ge=0, le=1)] = 0.0
+    bare_names: bool = False
     length_l2: Penalty = 0.3
     max_steps: Annotated[int, Field(gt=0)] = 400
     validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
@@ -121,6 +134,10 @@ class TrainConfig(BaseModel):
     trunk: TrunkConfig | None = None
     finetune: FinetuneConfig | None = None
     static: StaticConfig = StaticConfig()
+
+    def weighted(self, votes: VoteTable) -> VoteTable:
+        """The votes with the weights of training."""
+        return balanced(votes, self.balance, self.source_balance)
 
     @model_validator(mode="after")
     def _tables_stay_as_they_are(self) -> TrainConfig:

@@ -13,7 +13,6 @@ from typing import Final
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
@@ -22,6 +21,7 @@ from p2l_model.data.by_prompt import VoteIndex, preference_loss
 from p2l_model.data.files import IntArray, VoteTable
 from p2l_model.fitting.config import TrunkConfig
 from p2l_model.fitting.linear import heads_from_rows, rows_bias
+from p2l_model.fitting.strangers import Strangers
 from p2l_model.types import FloatArray, PreferenceFamily
 
 _WARM_UP: Final = 0.1
@@ -54,7 +54,8 @@ class TrunkFit:
 
     features (P, F): of the votes' prompts. marginal: the start of the heads' biases, so that no
     step is spent on what holds for every prompt. scores (P, M): graded answers in [0, 1], NaN where
-    unknown.
+    unknown. places (M,): where models belong beside each other on prompts that tell nothing of
+    them, in natural log-odds.
     """
 
     def __init__(
@@ -66,9 +67,10 @@ class TrunkFit:
         marginal: Heads,
         lengths: LengthTargets | None,
         scores: FloatArray | None = None,
+        places: FloatArray | None = None,
     ) -> None:
         self._start = rows_bias(marginal)
-        self._votes = VoteIndex(votes, family)
+        self._votes = VoteIndex(votes, family, config.votes_per_prompt)
         used = self._used = self._votes.used
         self._mean = features[used].mean(axis=0)
         deviation = features[used].std(axis=0)
@@ -78,7 +80,8 @@ class TrunkFit:
         self._family, self._config, self._lengths = family, config, lengths
         self._values = None if lengths is None else torch.from_numpy(lengths.values).float()
         self._scores = None if scores is None else torch.from_numpy(scores).float()
-        self._strangers = torch.from_numpy(strangers(votes))
+        self._strangers = Strangers.of(votes, places)
+        self._share = torch.from_numpy(_shares(votes, used)).float()
 
     def run(
         self, seed: int, judge: Callable[[Heads], float], on_epoch: Callable[[Epoch], None]
@@ -141,7 +144,7 @@ class TrunkFit:
 
     def _epoch(
         self,
-        network: nn.Module,
+        network: nn.Sequential,
         optimiser: torch.optim.Optimizer,
         schedule: torch.optim.lr_scheduler.LRScheduler,
     ) -> float:
@@ -158,12 +161,15 @@ class TrunkFit:
             total += preference * batch.size
         return float(total / shuffled.size)
 
-    def _loss(self, network: nn.Module, batch: IntArray) -> tuple[Tensor, float]:
+    def _loss(self, network: nn.Sequential, batch: IntArray) -> tuple[Tensor, float]:
         """Returns the loss to minimise and its preference part, both as means per prompt."""
-        outputs = network(self._x[batch])  # (B, M + 2 [+ M lengths] [+ M scores])
+        hidden = network[:-1](self._x[batch])
+        outputs = network[-1](hidden)  # (B, M + 2 [+ M lengths] [+ M scores])
         n = self._n_models
         preference = preference_loss(self._family, outputs, n, self._votes.batch(batch))
-        total = preference + self._config.stranger_weight * self._unknown(outputs[:, :n], batch)
+        total = preference + self._config.stranger_weight * self._unknown(
+            network[-1], hidden, batch
+        )
         if self._values is not None:
             values = self._values[batch]
             squares = (outputs[:, n + 2 : 2 * n + 2] - values.nan_to_num()).square()
@@ -173,17 +179,18 @@ class TrunkFit:
             entropy = binary_cross_entropy_with_logits(
                 outputs[:, -n:], scores.nan_to_num(), reduction="none"
             )
-            total = total + self._config.score_weight * _known_mean(entropy, scores)
+            share = self._share[batch]
+            total = total + self._config.score_weight * _prompt_mean(entropy, scores, share)
         return total, float(preference.detach())
 
-    def _unknown(self, coefficients: Tensor, batch: IntArray) -> Tensor:
-        """The mean squared distance of strangers' coefficients (B, M) from the others' mean."""
-        strange = self._strangers[batch]
-        if not bool(strange.any()):
-            return coefficients.new_zeros(())
-        known = (~strange).float()
-        level = (coefficients * known).sum(dim=1, keepdim=True) / known.sum(dim=1, keepdim=True)
-        return ((coefficients - level)[strange]).square().mean()
+    def _unknown(self, out: nn.Module, hidden: Tensor, batch: IntArray) -> Tensor:
+        """The penalty on strangers. It moves their rows alone: the trunk is not for them."""
+        outputs = out(hidden.detach())
+        n = self._n_models
+        penalty = self._strangers.penalty(outputs[:, :n], batch)
+        if self._scores is not None:
+            penalty = penalty + self._strangers.penalty(outputs[:, -n:], batch)
+        return penalty
 
     def _heads(self, network: nn.Module) -> Heads:
         """The network's heads, converted to features that are not standardised."""
@@ -217,6 +224,22 @@ def _known_mean(losses: Tensor, targets: Tensor) -> Tensor:
     return (losses * known).sum() / known.sum().clamp(min=1)
 
 
+def _prompt_mean(losses: Tensor, targets: Tensor, share: Tensor) -> Tensor:
+    """The mean over prompts of each one's mean loss where its target is not NaN. share (B,): how
+    much a prompt counts."""
+    known = ~torch.isnan(targets)
+    counts = known.sum(dim=1)
+    of_prompt = (losses * known).sum(dim=1) / counts.clamp(min=1)
+    return (of_prompt * share)[counts > 0].sum() / losses.shape[0]
+
+
+def _shares(votes: VoteTable, used: IntArray) -> FloatArray:
+    """How much each prompt (P,) counts: as its votes together; 1 on average."""
+    weight = np.bincount(votes.prompt, weights=votes.weight, minlength=len(votes.conversations))
+    shares: FloatArray = weight * used.size / weight.sum()
+    return shares
+
+
 def _mean_logits(scores: Tensor) -> Tensor:
     """The logit (M,) of each model's mean score over scores (P, M); 0 where it has none."""
     known = ~torch.isnan(scores)
@@ -224,30 +247,6 @@ def _mean_logits(scores: Tensor) -> Tensor:
     # finite.
     mean = (scores.nan_to_num(0.0).sum(dim=0) + 0.5) / (known.sum(dim=0) + 1)
     return torch.logit(mean)
-
-
-def strangers(votes: VoteTable) -> NDArray[np.bool_]:
-    """Whether (P, M) no chain of comparisons, over all votes, connects the model to those that the
-    prompt compares. The votes say nothing of its level there, and a head would invent one."""
-    island = _islands(votes)
-    of_prompt = np.full(len(votes.conversations), -1)
-    of_prompt[votes.prompt] = island[votes.model_a]
-    strange: NDArray[np.bool_] = (of_prompt[:, None] != island[None, :]) & (of_prompt >= 0)[:, None]
-    return strange
-
-
-def _islands(votes: VoteTable) -> IntArray:
-    """Group numbers (M,), equal for two models that a chain of comparisons connects."""
-    label = np.arange(len(votes.models))
-    pairs = np.unique(np.stack([votes.model_a, votes.model_b]), axis=1)
-    for _ in label:
-        before = label.copy()
-        low = np.minimum(label[pairs[0]], label[pairs[1]])
-        np.minimum.at(label, pairs[0], low)
-        np.minimum.at(label, pairs[1], low)
-        if np.array_equal(before, label):
-            break
-    return label
 
 
 def joined(members: Sequence[Heads]) -> Heads:

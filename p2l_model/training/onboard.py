@@ -194,7 +194,7 @@ def _as_side_a(name: str, votes: VoteTable, models: Sequence[str]) -> _Sides:
 def _usable(name: str, votes: VoteTable, models: Sequence[str]) -> VoteTable:
     """Only the usable votes, and only their prompts. Raises DataError."""
     if name not in votes.models:
-        raise DataError(f"no vote mentions {name}: is the name spelt like this in the data?")
+        raise DataError(f"no vote is on {name}: is it spelt so in the data?")
     index = votes.models.index(name)
     known = np.isin(np.array(votes.models), np.array(models))
     a, b = votes.model_a, votes.model_b

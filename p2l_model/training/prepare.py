@@ -22,7 +22,8 @@ from p2l_model.checkpoint.heads import Heads
 from p2l_model.checkpoint.manifest import STATIC, Manifest, Marginal
 from p2l_model.checkpoint.tokens import PromptEncoder, PromptFormat
 from p2l_model.data.files import VoteTable, load_votes
-from p2l_model.data.soft_labels import balanced
+from p2l_model.data.model_names import bare
+from p2l_model.data.soft_labels import collapsed
 from p2l_model.engine.features import prompt_features
 from p2l_model.engine.load import load_engine
 from p2l_model.errors import DataError
@@ -98,7 +99,8 @@ def _base(config: TrainConfig, split: Split, work: Path, report: Reporter) -> Ba
 
 def fit_marginal(config: TrainConfig, votes: VoteTable, work: Path) -> Heads:
     """Fits one leaderboard for all prompts: heads that read no features. Raises TrainingError."""
-    return fit_linear(np.zeros((len(votes.conversations), 0)), votes, config, _MARGINAL_L2, work)
+    nothing = np.zeros((len(votes.conversations), 0))
+    return fit_linear(nothing, collapsed(votes), config, _MARGINAL_L2, work)
 
 
 def fit_linear(
@@ -147,6 +149,8 @@ def _split(
     score_range: tuple[float, float],
 ) -> Split:
     votes = load_votes(train_paths, seed=config.seed, score_range=score_range)
+    if config.bare_names:
+        votes = replace(votes, models=tuple(map(bare, votes.models)))
     if validation_paths:
         held = load_votes(validation_paths, seed=config.seed, score_range=score_range)
         known = held.among(votes.models)
@@ -222,8 +226,8 @@ def _tuned(
     from p2l_model.training.finetune import FineTune
 
     prompt = PromptEncoder(base.tokenizer, PromptFormat(base.prompt_kind, config.max_tokens))
-    votes = balanced(split.train, config.balance)
-    judges = digest(np.zeros(0), balanced(split.validation, config.balance), None)
+    votes = config.weighted(split.train)
+    judges = digest(np.zeros(0), config.weighted(split.validation), None)
     depends = (config.model_dump_json(include=_TUNED_BY), base.digest, judges)
     key = digest(np.zeros(0), votes, depends)
     folder = work / f"finetune-{key}"

@@ -63,9 +63,7 @@ def scaling(
     data = prepare(config, train_paths, validation_paths, work, report, score_range)
     shares = np.geomspace(10**-_DECADES, 1.0, n_sizes)
     if shares[0] * np.unique(data.split.train.prompt).size < _MIN_PROMPTS:
-        raise DataError(
-            f"there are too few prompts: a hundredth of them must be at least {_MIN_PROMPTS}"
-        )
+        raise DataError(f"too few prompts: a hundredth must be at least {_MIN_PROMPTS}")
     runs = _Runs(config, data, n_seeds, work, report)
     by_votes = [runs.point(config, share) for share in shares]
     by_size = [runs.point(_with_units(config, units), 1.0) for units in hidden]

@@ -16,7 +16,6 @@ import numpy as np
 from p2l_model.checkpoint.heads import Heads
 from p2l_model.checkpoint.manifest import Manifest
 from p2l_model.data.files import VoteTable, fingerprint
-from p2l_model.data.soft_labels import balanced
 from p2l_model.evaluation.metrics import predict, source_mean
 from p2l_model.evaluation.report import compare
 from p2l_model.fitting.answer_lengths import (
@@ -39,6 +38,7 @@ from p2l_model.fitting.graded_scores import (
     unit_scores,
 )
 from p2l_model.fitting.hidden_layer import Epoch, LengthTargets, TrunkFit, joined
+from p2l_model.placement.place import bundled_placer
 from p2l_model.training.calibrate import calibrated, fit_calibration
 from p2l_model.training.prepare import Prepared, Split, fit_linear, prepare, save
 from p2l_model.training.run_log import Reporter, log_line
@@ -71,7 +71,7 @@ def train(
     data = prepare(config, train_paths, validation_paths, work, report, score_range)
     split, draft, x_validation = data.split, data.draft, data.x_validation
     best = choose(config, data, work, report)
-    judges = balanced(split.validation, config.balance)
+    judges = config.weighted(split.validation)
     calibration = fit_calibration(config.family, best.heads, judges, x_validation)
     fitted = calibrated(best.heads, calibration)
     lengths = _lengths(config, split, data.x_train, fitted)
@@ -108,7 +108,7 @@ def choose(config: TrainConfig, data: Prepared, work: Path, report: Reporter) ->
     """
     if config.trunk is not None:
         return _trunk(config, config.trunk, data, work, report)
-    votes = balanced(data.split.train, config.balance)
+    votes = config.weighted(data.split.train)
     candidates = []
     for l2 in config.l2:
         heads = fit_linear(data.x_train, votes, config, l2, work, report)
@@ -122,11 +122,14 @@ def _trunk(
     config: TrainConfig, options: TrunkConfig, data: Prepared, work: Path, report: Reporter
 ) -> Candidate:
     """Trains all members and joins them; each finished member is saved."""
-    votes = balanced(data.split.train, config.balance)
+    votes = config.weighted(data.split.train)
     lengths = _length_targets(data.split.train)
     graded = enough_scores(unit_scores(votes)) if options.score_weight > 0 else None
-    fit = TrunkFit(data.x_train, votes, config.family, options, data.marginal, lengths, graded)
-    judges = digest(data.x_validation, balanced(data.split.validation, config.balance), None)
+    places = _places(options, votes.models)
+    fit = TrunkFit(
+        data.x_train, votes, config.family, options, data.marginal, lengths, graded, places
+    )
+    judges = digest(data.x_validation, config.weighted(data.split.validation), None)
     key = digest(data.x_train, votes, (config.family, options, judges))
     members = []
     for member in range(options.members):
@@ -143,6 +146,13 @@ def _trunk(
     loss = _validation_loss(config, heads, data)
     report("trunk", 1, 1, f"validation loss {loss:.4f}")
     return Candidate({}, heads, loss)
+
+
+def _places(options: TrunkConfig, models: Sequence[str]) -> FloatArray | None:
+    if options.place_scale == 0:
+        return None
+    placer = bundled_placer()
+    return options.place_scale * np.array([placer.place(name).mean for name in models])
 
 
 def _length_targets(votes: VoteTable) -> LengthTargets | None:
@@ -221,6 +231,6 @@ def _length_reports(
 
 def _validation_loss(config: TrainConfig, heads: Heads, data: Prepared) -> float:
     """The loss that all choices minimise; votes weigh as in training."""
-    votes = balanced(data.split.validation, config.balance)
+    votes = config.weighted(data.split.validation)
     found = predict(config.family, votes, heads.outputs(data.x_validation, 1.0))
     return source_mean(found.loss, votes)

@@ -33,8 +33,8 @@ def _per_category(report: dict[str, Any]) -> Iterator[str]:
     told = report["per_category_baseline"]
     yield ""
     yield (
-        f"against {told['n_categories']} leaderboards, one per category, which is told the "
-        f"category ({told['n_unseen']} votes are of categories without training votes)"
+        f"against {told['n_categories']} leaderboards, one per category, which is told "
+        f"({told['n_unseen']} votes of categories not trained on)"
     )
     yield _cells("", "prompts", "log-loss", "category") + _DIFFERENCE
     for name, part in _parts(report):

@@ -76,9 +76,9 @@ def _read(path: str) -> dict[str, Any]:
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}") from error
     except orjson.JSONDecodeError as error:
-        raise DataError(f"{path} is not JSON: {error}") from error
+        raise DataError(f"{path}: not JSON: {error}") from error
     if not isinstance(receipt, dict):
-        raise DataError(f"{path} is not a receipt: it must be a JSON object")
+        raise DataError(f"{path}: not a receipt: it must be a JSON object")
     return receipt
 
 

@@ -11,6 +11,7 @@ from typing import Final, Literal
 
 import numpy as np
 
+from p2l_model.data.model_names import columns
 from p2l_model.placement.line import Line, fit_line
 from p2l_model.placement.place import Placer, bundled_placer
 from p2l_model.types import PreferenceFamily, PromptLeaderboard
@@ -53,21 +54,23 @@ class Place:
 class Places:
     """Finds the places of models on one leaderboard.
 
-    columns: the leaderboard's names. marginal: the leaderboard for no prompt in particular, which
-    determines the median column and where facts put a model; without it the middle of the list is
-    used, and no column is moved. names: the columns.
+    names: those of the leaderboard's columns; a model has its own column in whatever spelling of
+    its name. marginal: the leaderboard for no prompt in particular, which determines the median
+    column and where facts put a model; without it the middle of the list is used, and no column is
+    moved.
     placer: None for the one with the facts that the product ships.
     """
 
     def __init__(
         self,
-        columns: Sequence[str],
+        names: Sequence[str],
         marginal: PromptLeaderboard | None,
         placer: Placer | None = None,
     ) -> None:
-        self.names = frozenset(columns)
+        self.names = frozenset(names)
+        self._columns = tuple(names)
         self._has_coefficients = marginal is not None
-        self._strength = _strength(columns, marginal)
+        self._strength = _strength(names, marginal)
         by_strength = sorted(self._strength, key=lambda name: (self._strength[name], name))
         self._median = by_strength[len(by_strength) // 2] if by_strength else None
         self._kin = [(name, _kind_of(name)) for name in by_strength]
@@ -80,6 +83,9 @@ class Places:
         name = card.leaderboard_name
         if name in self.names:
             return Place(name, "own")
+        own = columns([name], self._columns)[0]
+        if own >= 0:
+            return Place(self._columns[own], "own")
         key = name, card.upstream_model, card.prices
         if key not in self._found:
             self._found[key] = self._by_facts(card)
@@ -88,7 +94,7 @@ class Places:
     def placed(self, card: ModelCard) -> ModelCard:
         """The card, with the column that stands for its model."""
         place = self.of(card)
-        if place is None or place.rests_on == "own":
+        if place is None or place.column == card.leaderboard_name:
             return card
         return replace(card, leaderboard_name=place.column, coefficient_shift=place.shift)
 

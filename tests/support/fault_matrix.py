@@ -169,9 +169,8 @@ def markdown(rows: list[Row]) -> str:
     lines = [
         "# What a provider's fault does",
         "",
-        "`make faults` makes this page from a real gateway whose provider fails on demand, and",
-        "tests compare every row with what is promised. The models are `dear`, `middle` and",
-        "`cheap`, in the",
+        "Made by `make faults` from a real gateway before a provider that fails as told; the tests",
+        "hold every row against the contract. The models are `dear`, `middle` and `cheap`, in the",
         "order of preference. *First*: the preferred model has the fault; *fallback*: it answers",
         "500, and the next one has the fault; *every*: all have it. `200 by middle after 2`: the",
         "second attempt, at `middle`, answered. *Billed*: where the cost of the faulty attempt in",

@@ -76,7 +76,7 @@ class Scores:
 
     def __init__(self) -> None:
         self._checkpoint = load_checkpoint(resolve_checkpoint("bundled"))
-        self._engine = load_engine(self._checkpoint, "onnx")
+        self._engine = load_engine(self._checkpoint)
 
     def win_rates(self, conversation: Conversation) -> FloatArray:
         """(M,) against all others."""

@@ -164,3 +164,29 @@ def test_contradicting_aliases_are_refused() -> None:
         invert({"a": ["x"], "b": ["x"]})
     with pytest.raises(ValueError, match="more than one"):
         invert({"a": ["b"], "b": ["c"]})
+
+
+def test_an_answer_that_never_came_is_left_out(tmp_path: Path) -> None:
+    rows = [
+        {"prompt": "hi", "model": "x", "score": 1.0, "no_response": False},
+        {"prompt": "hi", "model": "y", "score": 0.0, "no_response": None},
+        {"prompt": "hi", "model": "z", "score": 0.0, "no_response": True},
+    ]
+    assert load_votes([jsonl(tmp_path / "scores.jsonl", rows)]).models == ("x", "y")
+
+
+@pytest.mark.parametrize("n_models", [12, 13, 150, 151])
+def test_every_model_of_a_prompt_is_in_a_pair(tmp_path: Path, n_models: int) -> None:
+    rows = [{"prompt": "hi", "model": f"m{k}", "score": k / 200} for k in range(n_models)]
+    votes = load_votes([jsonl(tmp_path / "scores.jsonl", rows)])
+    assert len(votes.models) == n_models
+    assert len(votes) == max(64, -(-n_models // 2))
+    sides = zip(votes.model_a.tolist(), votes.model_b.tolist(), strict=True)
+    assert len({frozenset(pair) for pair in sides}) == len(votes)
+
+
+def test_models_are_found_in_another_spelling(tmp_path: Path) -> None:
+    rows = [VOTE | {"model_a": "openai/gpt-5.5", "model_b": "z-ai/glm5@nim"}]
+    votes = load_votes([jsonl(tmp_path / "votes.jsonl", rows)]).among(["glm-5", "gpt-5.5"])
+    assert votes.models == ("glm-5", "gpt-5.5")
+    assert (votes.model_a.tolist(), votes.model_b.tolist()) == ([1], [0])

@@ -157,7 +157,7 @@ def test_what_cannot_be_is_said(tmp_path: Path, votes_file: Path) -> None:
 
     refused("alpha", "already")
     refused("delta", "no such model", like="omega")
-    refused("epsilon", "is the name spelt like this")
+    refused("epsilon", "is it spelt so")
     others = load_votes([write_votes(tmp_path / "other.jsonl", 20, 1)])
     with pytest.raises(DataError, match="with a model of the checkpoint"):
         onboard(old, engine, "x", others, out, lambda d, t: None)

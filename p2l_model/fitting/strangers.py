@@ -1,0 +1,94 @@
+"""Models whose level on a prompt no vote tells, and the level that they are given there.
+
+A model that its source never asked has no votes that would hold its row in place on such prompts,
+and a head would invent something. It is drawn to where it belongs beside the others: to their mean,
+or, where places are given, as far above or below it as its place is above or below theirs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from p2l_model.data.files import IntArray, VoteTable
+from p2l_model.types import FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class Strangers:
+    """strange (P, M): whether nothing tells the model's level on the prompt. places (M,): of the
+    models, in natural log-odds."""
+
+    strange: Tensor
+    places: Tensor
+
+    @classmethod
+    def of(cls, votes: VoteTable, places: FloatArray | None = None) -> Strangers:
+        """Those of the votes. places: without them all models are alike."""
+        if places is None:
+            places = np.zeros(len(votes.models))
+        return cls(torch.from_numpy(strangers(votes)), torch.from_numpy(places).float())
+
+    def penalty(self, values: Tensor, prompts: IntArray) -> Tensor:
+        """The mean squared distance of the strangers' values (B, M) from their places beside the
+        others'."""
+        strange = self.strange[prompts]
+        if not bool(strange.any()):
+            return values.new_zeros(())
+        apart = values - self.places
+        known = (~strange).float()
+        level = (apart * known).sum(dim=1, keepdim=True) / known.sum(dim=1, keepdim=True)
+        return (apart - level.detach())[strange].square().mean()
+
+
+def strangers(votes: VoteTable) -> NDArray[np.bool_]:
+    """Whether (P, M) the model has no vote in the prompt's source, or no chain of comparisons, over
+    all votes, connects it to the models that the prompt compares."""
+    return (_elsewhere(votes) | _unconnected(votes)) & ~_compared(votes)
+
+
+def _compared(votes: VoteTable) -> NDArray[np.bool_]:
+    """Whether (P, M) the prompt has a vote on the model."""
+    there = np.zeros((len(votes.conversations), len(votes.models)), dtype=np.bool_)
+    there[votes.prompt, votes.model_a] = True
+    there[votes.prompt, votes.model_b] = True
+    return there
+
+
+def _elsewhere(votes: VoteTable) -> NDArray[np.bool_]:
+    """Whether (P, M) no vote of the prompt's sources is on the model; false without votes."""
+    names, source = np.unique(votes.source, return_inverse=True)
+    in_source = np.zeros((names.size, len(votes.models)), dtype=np.bool_)
+    of_prompt = np.zeros((len(votes.conversations), names.size), dtype=np.bool_)
+    in_source[source, votes.model_a] = True
+    in_source[source, votes.model_b] = True
+    of_prompt[votes.prompt, source] = True
+    has_votes = of_prompt.any(axis=1, keepdims=True)
+    told: NDArray[np.bool_] = of_prompt.astype(np.float32) @ in_source.astype(np.float32) > 0
+    return ~told & has_votes
+
+
+def _unconnected(votes: VoteTable) -> NDArray[np.bool_]:
+    island = _islands(votes)
+    of_prompt = np.full(len(votes.conversations), -1)
+    of_prompt[votes.prompt] = island[votes.model_a]
+    apart: NDArray[np.bool_] = (of_prompt[:, None] != island[None, :]) & (of_prompt >= 0)[:, None]
+    return apart
+
+
+def _islands(votes: VoteTable) -> IntArray:
+    """Group numbers (M,), equal for two models that a chain of comparisons connects."""
+    label = np.arange(len(votes.models))
+    pairs = np.unique(np.stack([votes.model_a, votes.model_b]), axis=1)
+    for _ in label:
+        before = label.copy()
+        low = np.minimum(label[pairs[0]], label[pairs[1]])
+        np.minimum.at(label, pairs[0], low)
+        np.minimum.at(label, pairs[1], low)
+        if np.array_equal(before, label):
+            break
+    return label
