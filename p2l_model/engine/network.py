@@ -82,7 +82,7 @@ def load_backbone(checkpoint: Checkpoint) -> Backbone | StaticBackbone:
         raise CheckpointError(f"{checkpoint.path}: config.json and the weights differ") from error
     if missing or unexpected:
         raise CheckpointError(
-            f"{checkpoint.path}: weights missing: {missing}; not known: {unexpected}"
+            f"{checkpoint.path}: missing weights: {missing}; unknown weights: {unexpected}"
         )
     return backbone.eval()
 

@@ -12,7 +12,7 @@ _WIDTH = 18
 def table(report: dict[str, Any]) -> str:
     """The table: all votes and each source, against the marginal leaderboard and, where the report
     has them, against a leaderboard per category and another checkpoint."""
-    lines = [f"{report['n']} votes, {report['n_skipped']} skipped (models not known)"]
+    lines = [f"{report['n']} votes, {report['n_skipped']} skipped (unknown models)"]
     lines += _own(report)
     if "per_category_baseline" in report:
         lines += _per_category(report)

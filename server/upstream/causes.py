@@ -36,7 +36,7 @@ _BREAKS: Final = (
     (httpx.WriteError, "the connection broke while the request was sent"),
     (httpx.RemoteProtocolError, "its answer was cut short, or is not HTTP/1.1"),
     (httpx.LocalProtocolError, "the request cannot be written as HTTP"),
-    (httpx.DecodingError, "its answer is compressed in a way that is not known here"),
+    (httpx.DecodingError, "its answer is compressed in an unknown way"),
     (httpx.UnsupportedProtocol, "its address is neither http nor https"),
     (httpx.InvalidURL, "its address is not a URL"),
 )
@@ -85,7 +85,7 @@ def broken_off(error: Exception) -> str:
 def _certificate(error: ssl.SSLCertVerificationError) -> str:
     code = error.verify_code
     if code in _UNKNOWN_AUTHORITY:
-        signed = "is self-signed" if code == 18 else "is signed by an authority not known here"
+        signed = "is self-signed" if code == 18 else "is signed by an unknown authority"
         return (
             f"its certificate {signed}: name a file with that authority's certificate in "
             "SSL_CERT_FILE, or a folder in SSL_CERT_DIR"
