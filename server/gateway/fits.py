@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Container, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from router.catalog import ModelCard
@@ -38,18 +38,22 @@ class Fitting:
         *,
         bounded: bool,
         effort: Effort | None = None,
+        ruled_out: Container[str] = (),
     ) -> dict[str, Fit]:
         """The fit of each card by catalogue name, computed once for models that are alike here.
 
         bounded: see GatewayRequest.fit. effort: pins that of every model without columns; None:
-        such models get what the caller asks for.
+        such models get what the caller asks for. ruled_out: columns that will not be asked, which
+        need no look at the request.
         """
         fits: dict[str, Fit] = {}
         known: dict[Hashable, Fit] = {}
         for card in cards:
             upstream = self.upstreams.get(card.provider)
             if effort is not None or card.effort is not None:
-                fits[card.name] = self._at_effort(request, card, effort, bounded, known)
+                fits[card.name] = _ANYTHING
+                if card.name not in ruled_out:
+                    fits[card.name] = self._at_effort(request, card, effort, bounded, known)
                 continue
             if upstream is None:
                 fits[card.name] = _ANYTHING

@@ -314,7 +314,10 @@ class Planner:
     def _weighed(self, asked: Asked, bounded: bool) -> tuple[dict[str, Fit], Counted, Conversation]:
         """Everything that requires a pass over the whole request."""
         request, effort = asked.request, asked.options.effort
-        fits = self._fitting.fits(request, asked.catalogue, bounded=bounded, effort=effort)
+        out = self.columns.ruled_out(asked.pinned)
+        fits = self._fitting.fits(
+            request, asked.catalogue, bounded=bounded, effort=effort, ruled_out=out
+        )
         return fits, request.counted(), request.conversation
 
     async def _shape(
