@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 
 from p2l_model.words import persons_words
 
-_RESULTS: Final = ("tool", "function")
+_RESULTS: Final = frozenset({"tool", "function"})
 
 
 class Results(NamedTuple):
@@ -21,6 +21,8 @@ class Results(NamedTuple):
 def results_at_end(messages: Sequence[Mapping[str, Any]]) -> Results | None:
     """The results at the end; None where no result of a call follows the last answer. messages: in
     the form of chat completions. Reminders that clients send after results do not count as text."""
+    if _RESULTS.isdisjoint([message["role"] for message in messages]):
+        return None
     calls = []
     said = []
     has_result = False
@@ -39,7 +41,7 @@ def results_at_end(messages: Sequence[Mapping[str, Any]]) -> Results | None:
 
 def has_answer(messages: Sequence[Mapping[str, Any]]) -> bool:
     """Whether a model has already answered."""
-    return any(message["role"] == "assistant" for message in messages)
+    return "assistant" in [message["role"] for message in messages]
 
 
 def before_answer(messages: Sequence[Mapping[str, Any]]) -> int:
