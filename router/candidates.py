@@ -78,11 +78,7 @@ def candidates(
     for card in catalogue:
         name, index = card.name, column.get(card.leaderboard_name)
         length = None if predicted is None or index is None else predicted[index]
-        cap = None if hard is None else largest_output_cap(card, shape, hard)
-        is_full = not _fits_whole(card, request)
-        room = _room(card, request) if is_full else None
-        if room is not None and (hard is None or cap is not None):
-            cap = room if cap is None else min(cap, room)
+        cap, over_hard, is_full = _output_cap(card, request, hard)
         expected = estimate(
             card,
             shape,
@@ -102,7 +98,6 @@ def candidates(
                 shifted = shifted or worth_of_shifted(known, catalogue, request.objective)
                 worth = shifted[name]
         reason = _reason(card, worth[2], request, allowed, is_full=is_full)
-        over_hard = hard is not None and cap is None
         # Without a price there is no expected cost.
         if reason is None and pays and (over_hard or is_short or expected.cost_usd is None):
             reason = _cannot_pay(card, request, over_hard=over_hard)
@@ -121,6 +116,22 @@ def candidates(
             )
         )
     return found
+
+
+def _output_cap(
+    card: ModelCard, request: RoutingRequest, hard: Decimal | None
+) -> tuple[int | None, bool, bool]:
+    """Returns the output cap that the request needs at this model (None: none), whether no cap fits
+    hard, the most that the request may cost, and whether the caller's own cap overfills the
+    window."""
+    cap = None if hard is None else largest_output_cap(card, request.shape, hard)
+    over_hard = hard is not None and cap is None
+    if _fits_whole(card, request):
+        return cap, over_hard, False
+    room = _room(card, request)
+    if room is not None and not over_hard:
+        cap = room if cap is None else min(cap, room)
+    return cap, over_hard, True
 
 
 def is_over_kept_limit(candidate: Candidate, request: RoutingRequest) -> bool:
