@@ -70,15 +70,24 @@ class NoLedger:
 
 
 class WindowShortError(Exception):
-    """The attempt does not fit what is left of a window. cost: its possible cost, in words."""
+    """The attempt does not fit what is left of a window. cost: its possible cost, in words; it may
+    be lowered to that of a cheaper model."""
 
     def __init__(self, short: Short, wanted: Wanted) -> None:
         super().__init__(short)
         self.available_usd = max(Decimal(0), from_nano(short.available))
         self.retry_after_s = short.retry_after_s
         self.spec = short.spec
-        least = f"{from_nano(wanted.least):f} USD"
+        self._least_usd = from_nano(wanted.least)
+        least = f"{self._least_usd:f} USD"
         self.cost = f"up to {least}" if wanted.least == wanted.most else f"{least} or more"
+
+    def name_cheapest(self, least_usd: Decimal) -> None:
+        """Names in `cost` what the cheapest model can cost at least, where another one was chosen
+        first."""
+        if least_usd < self._least_usd:
+            self._least_usd = least_usd
+            self.cost = f"{least_usd:f} USD or more"
 
 
 class Accounts:

@@ -13,6 +13,7 @@ import anyio
 
 from p2l_model.types import PromptLeaderboard
 from router.choice import Decision
+from router.errors import WindowExhaustedError
 from server.accounts.accounts import Accounts, WindowShortError
 from server.errors import ApiError, OverloadedError, SessionSpentError
 from server.gateway.columns import same_models
@@ -101,6 +102,8 @@ class Reserving:
         try:
             again = self._decided(short.available_usd, exchange.rng)
         except ApiError as error:
+            if isinstance(error.__cause__, WindowExhaustedError):
+                short.name_cheapest(error.__cause__.least_usd)
             raise _NothingFitsError(short) from error
         exchange.history[-1] = exchange.history[-1]._replace(failure="window_short")
         exchange.history.append(attempt_of(exchange.plan, again))

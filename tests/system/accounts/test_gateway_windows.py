@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
@@ -74,6 +75,16 @@ def test_a_routed_request_takes_a_cheaper_model_before_it_is_refused(
         answer = post(live.url, HELLO | {"model": "p2l"})
         assert answer.headers["x-p2l-model"] == "middle"
         assert post(live.url).json()["error"]["code"] == "budget_exhausted"
+
+
+def test_a_refusal_names_what_the_cheapest_model_can_cost(provider: FakeProvider) -> None:
+    body = HELLO | {"model": "p2l"}
+    with LiveGateway(config_for(provider.base_url, windows("0.000001")), ENVIRON) as live:
+        message = post(live.url, body).json()["error"]["message"]
+    said = re.search(r"could cost (\S+) USD or more", message)
+    assert said is not None
+    with LiveGateway(config_for(provider.base_url, windows(said[1])), ENVIRON) as live:
+        assert post(live.url, body).headers["x-p2l-model"] == "cheap"
 
 
 def test_the_window_rolls(provider: FakeProvider) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import sqlite3
 import time
@@ -87,6 +88,17 @@ def test_a_bad_budget_is_refused_by_its_name(
         answer = post(live, CAPPED | body, budget=None, **headers)
     assert answer.status_code == 400
     assert answer.json()["error"]["param"] == param
+
+
+def test_the_amount_that_a_refusal_names_is_enough(provider: FakeProvider) -> None:
+    body = HELLO | {"model": "p2l"}
+    with LiveGateway(config_for(provider.base_url), ENVIRON) as live:
+        refused = post(live, body, budget="0.000001")
+        said = re.search(r"could cost (\S+) USD or more", refused.json()["error"]["message"])
+        assert said is not None
+        answer = post(live, body, budget=said[1])
+    # that of the cheapest model, not of the one that would be chosen with more money
+    assert (answer.status_code, answer.headers["x-p2l-model"]) == (200, "cheap")
 
 
 def test_many_at_once_do_not_overspend_and_wait_for_each_other(provider: FakeProvider) -> None:
