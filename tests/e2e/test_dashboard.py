@@ -15,6 +15,8 @@ from fake_provider import Behaviour, FakeProvider
 from live_gateway import LiveGateway, config_for
 from playwright.sync_api import Browser, Page, expect
 
+pytestmark = pytest.mark.slow
+
 CONFIG = """
 auth: {keys: [{name: team, key_env: A, budget_usd: 2, window_s: 3600},
               {name: boss, key_env: C, admin: true}]}

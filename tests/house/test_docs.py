@@ -68,6 +68,7 @@ def run(language: str, block: str, folder: Path, url: str = "") -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("language", "block"), tried("sh", "python"))
 def test_blocks_can_be_tried(language: str, block: str, url: str, tmp_path: Path) -> None:
     (providers,) = blocks(ROOT / "docs" / "providers.md", "yaml")

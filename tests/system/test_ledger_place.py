@@ -216,7 +216,14 @@ def test_every_command_finds_the_ledger_of_the_working_directory(
     assert not (tmp_path / "home").exists()
 
 
-@pytest.mark.parametrize("flags", [[], ["--workers", "2"], ["--log-format", "json"]])
+@pytest.mark.parametrize(
+    "flags",
+    [
+        [],
+        pytest.param(["--workers", "2"], marks=pytest.mark.slow),
+        pytest.param(["--log-format", "json"], marks=pytest.mark.slow),
+    ],
+)
 def test_serve_says_once_where_the_ledger_is_and_uses_it(
     tmp_path: Path, provider: FakeProvider, flags: list[str]
 ) -> None:

@@ -74,6 +74,7 @@ BOUNDED = settings(
 )
 
 
+@pytest.mark.slow
 def test_nothing_that_is_generated_from_it_is_a_server_error(
     url: str, document: dict[str, Any]
 ) -> None:

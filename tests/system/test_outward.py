@@ -91,11 +91,13 @@ def test_serve_speaks_to_nobody(heard: Outward, tmp_path: Path, config: str | No
     assert_nobody_heard(heard)
 
 
+@pytest.mark.slow
 def test_leaderboard_speaks_to_nobody(heard: Outward) -> None:
     assert "gpt" in run(heard, str(COMMAND), "leaderboard", "Write a sonnet on bread.")
     assert_nobody_heard(heard)
 
 
+@pytest.mark.slow
 def test_train_and_evaluate_speak_to_nobody(heard: Outward, tmp_path: Path) -> None:
     votes = write_votes(tmp_path / "votes.jsonl", 60, 0)
     options = tmp_path / "train.yaml"

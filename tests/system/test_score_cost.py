@@ -78,6 +78,7 @@ def cost_ms(gateway: ServeProcess, seed: int) -> float:
     return (cpu_ms(gateway) - before) / PROMPTS
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="needs Linux's schedstat")
 def test_a_new_prompt_costs_by_default_what_it_costs_on_one_core(tmp_path: Path) -> None:
     folders = [tmp_path / name for name in ("default", "alone")]

@@ -43,6 +43,7 @@ def test_work_is_within_its_bound(gateway: Counter, load: str) -> None:
     assert found.of_python <= BOUNDS[load], "\n".join(found.top(40))
 
 
+@pytest.mark.slow
 def test_one_more_layer_is_seen(gateway: Counter) -> None:
     plan = LOADS["request"]
     before = gateway.count(plan).of_python

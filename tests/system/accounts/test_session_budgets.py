@@ -344,6 +344,7 @@ def test_gateways_that_share_a_redis_do_not_overspend(
     assert Decimal(last.headers["x-p2l-session-cost-usd"]) == 11 * COST
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("with_redis", [False, pytest.param(True, marks=pytest.mark.services)])
 def test_what_a_killed_process_had_reserved_counts(
     provider: FakeProvider,

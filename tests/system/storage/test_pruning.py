@@ -319,6 +319,7 @@ async def test_after_each_batch_the_lock_is_free_for_as_long_as_it_was_held() ->
     assert len(pauses) == len(sizes) - 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["receipts", "attempts"])
 async def test_nobody_who_writes_waits_long_for_the_pruning(tmp_path: Path, what: str) -> None:
     """SQLite has one lock for all who write. One statement for these rows held it for 2 s."""

@@ -124,8 +124,11 @@ def misled(path: Path, target: Path, **more: Any) -> Path:
 
 @pytest.mark.parametrize(
     "more",
-    [{"trunk": TRUNK}, {"l2": [0.001, 0.1, 10.0]}, {"finetune": FinetuneConfig(epochs=2)}],
-    ids=["trunk", "linear", "finetune"],
+    [
+        pytest.param({"trunk": TRUNK}, id="trunk", marks=pytest.mark.slow),
+        pytest.param({"l2": [0.001, 0.1, 10.0]}, id="linear"),
+        pytest.param({"finetune": FinetuneConfig(epochs=2)}, id="finetune", marks=pytest.mark.slow),
+    ],
 )
 def test_votes_without_weight_choose_nothing(
     paths: dict[str, Path], tmp_path: Path, more: dict[str, Any]
