@@ -521,7 +521,7 @@ async def test_a_request_that_was_under_way_counts_in_a_window_that_came_meanwhi
 ) -> None:
     windows = [{"amount_usd": 0.0055, "window_s": 3600}]
     async with running(provider, tmp_path, caplog, counting) as gateway:
-        slow = Behaviour(first_delay_s=0.4, usage=PAID.usage)
+        slow = Behaviour(first_delay_s=0.8, usage=PAID.usage)
         provider.script("up-dear", slow, PAID)
         under_way = asyncio.create_task(gateway.ask(max_tokens=110))
         while not provider.chats:  # noqa: ASYNC110
