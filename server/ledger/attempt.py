@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import ROUND_CEILING, Decimal
+from decimal import Decimal
 from enum import StrEnum
+from math import ceil
 from typing import Final
 
 from router.cost import Usage
@@ -13,6 +14,7 @@ from router.cost import Usage
 # than seven decimals per million tokens is rounded.
 PICO: Final = 10**12
 _MOST: Final = 2**62
+_PICO: Final = Decimal(PICO)
 
 
 class Outcome(StrEnum):
@@ -80,7 +82,8 @@ class Attempt:
 
 def pico(amount_usd: Decimal) -> int:
     """USD as whole picodollars, rounded up: no spend is lost in rounding."""
-    return min(_MOST, int((amount_usd * PICO).to_integral_value(ROUND_CEILING)))
+    amount = ceil(amount_usd * _PICO)
+    return amount if amount < _MOST else _MOST
 
 
 def usd(amount_pico: int) -> Decimal:

@@ -6,8 +6,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
-from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from decimal import Decimal
 from functools import cached_property
+from math import ceil, floor
 from typing import Final
 
 from router.pacing import PacingPlan
@@ -18,7 +19,7 @@ SLICES: Final = 1_000
 # An answer without an output cap of its own may reserve one part in this many of what is left, so
 # that one request does not block all others.
 SHARE: Final = 8
-_NANO: Final = 10**9
+_NANO: Final = Decimal(10**9)
 # The wait in seconds where only requests in progress stand in the way, and for a budget without an
 # end.
 SOON_S: Final = 1.0
@@ -178,12 +179,12 @@ class Window:
 
 def to_nano(amount_usd: Decimal) -> int:
     """USD as whole nanodollars, rounded up: a cost is never counted too low."""
-    return int((amount_usd * _NANO).to_integral_value(ROUND_CEILING))
+    return ceil(amount_usd * _NANO)
 
 
 def limit_nano(amount_usd: Decimal) -> int:
     """A budget in USD as whole nanodollars, rounded down."""
-    return min(2**62, int((amount_usd * _NANO).to_integral_value(ROUND_FLOOR)))
+    return min(2**62, floor(amount_usd * _NANO))
 
 
 def from_nano(amount: int) -> Decimal:
