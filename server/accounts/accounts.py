@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
+from operator import attrgetter
 from typing import Final, Protocol
 
 from router.choice import Decision
@@ -28,7 +29,15 @@ from server.ledger.billing import Known
 from server.ledger.entry import Entry
 from server.ledger.order import Order
 from server.ledger.purse import Purse
-from server.ledger.window import Balance, Short, Wanted, WindowSpec, from_nano, to_nano
+from server.ledger.window import (
+    SOON_S,
+    Balance,
+    Short,
+    Wanted,
+    WindowSpec,
+    from_nano,
+    to_nano,
+)
 from server.process.closing import Closing
 from server.storage.errors import StorageError
 from server.storage.recovery import Lost
@@ -155,6 +164,40 @@ class Accounts:
                 raise
         except StorageError:
             raise OverloadedError("Spend cannot be recorded just now.") from None
+
+    async def rehearse(self, order: Order, decision: Decision) -> int | None:
+        """Returns the output cap with which `reserve` would have an attempt sent now, None without
+        one. Holds nothing.
+
+        Raises WindowShortError, OverloadedError.
+        """
+        specs, purse = self._specs(order.caller), order.purse
+        if purse is not None and purse.spec is not None:
+            specs = (*specs, purse.spec)
+        if not specs:
+            return None
+        short = await self._tightest(specs)
+        wanted = _wanted(order, decision, worst_case(decision.card, order.routing.shape))
+        granted = wanted.granted(short.available)
+        if granted is None:
+            raise WindowShortError(short, wanted)
+        if granted >= wanted.most:
+            return None
+        return largest_output_cap(decision.card, order.routing.shape, from_nano(granted))
+
+    async def _tightest(self, specs: Sequence[WindowSpec]) -> Short:
+        """The window with the least left. Raises OverloadedError."""
+        if self._windows is None:
+            raise OverloadedError("Window budgets cannot be checked just now.")
+        left = []
+        try:
+            for spec in specs:
+                balance = await self._windows.balance(spec)
+                available = spec.amount_nano - balance.spent - balance.reserved
+                left.append(Short(spec, available, SOON_S))
+        except StorageError:
+            raise OverloadedError("Spend cannot be counted just now.") from None
+        return min(left, key=attrgetter("available"))
 
     def settled(self, entry: Entry) -> None:
         """Called once for each entry."""

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request, Response
 
 from p2l_model.types import PromptLeaderboard
 from router.choice import Decision
-from server.endpoints.answer import response_headers
+from server.endpoints.answer import response_headers, session_headers
 from server.endpoints.common import CallerDep, StateDep, json_response, read_request
 from server.endpoints.decision_json import decision_json
 from server.endpoints.leaderboard import leaderboard_json
@@ -30,9 +30,10 @@ async def route(request: Request, caller: CallerDep, state: StateDep) -> Respons
         chat, options, large = await read_request(request, state, parse)
         plan = await gateway.planner.plan(chat, options, caller, is_large=large, is_dry=True)
         leaderboard, score_ms = await gateway.planner.leaderboard(plan)
-    exchange = gateway.route(plan, leaderboard, score_ms)
+        exchange = await gateway.rehearse(plan, leaderboard, score_ms)
+        headers = response_headers(exchange) | {"x-request-id": plan.request_id}
+        headers |= await session_headers(gateway.accounts, exchange)
     gateway.keep(exchange)
-    headers = response_headers(exchange) | {"x-request-id": plan.request_id}
     return json_response(decision_json(exchange.decision, plan.request_id, plan.scoring), headers)
 
 

@@ -101,6 +101,16 @@ class Gateway:
         exchange.timings.decide_ms = _ms_since(started)
         return exchange
 
+    async def rehearse(
+        self, plan: Plan, leaderboard: PromptLeaderboard, score_ms: float
+    ) -> Exchange:
+        """The decision that a request would have now, within what is left of its session's budget;
+        nothing is sent or reserved. Raises ApiError."""
+        exchange = self.route(plan, leaderboard, score_ms)
+        if plan.purse is not None and plan.purse.spec is not None:
+            await Reserving(self.accounts, self._decide, exchange, leaderboard).rehearse()
+        return exchange
+
     async def complete(self, request: GatewayRequest, plan: Plan) -> tuple[Exchange, UpstreamReply]:
         """Sends the request and returns a whole answer. Raises ApiError."""
         exchange, entry, reply = await self._attempt(request, plan, tool_names.complete)

@@ -14,6 +14,7 @@ import anyio
 from p2l_model.types import PromptLeaderboard
 from router.choice import Decision
 from router.errors import WindowExhaustedError
+from router.receipt import Attempt
 from server.accounts.accounts import Accounts, WindowShortError
 from server.errors import ApiError, OverloadedError, SessionSpentError
 from server.gateway.columns import same_models
@@ -81,6 +82,36 @@ class Reserving:
             if self._rng_state is not None:
                 # A receipt is replayed by its seed.
                 exchange.rng.setstate(self._rng_state)
+
+    async def rehearse(self) -> None:
+        """Decides as `reserve` would, but holds nothing and does not wait for other requests.
+        Raises SessionSpentError, OverloadedError."""
+        exchange = self._exchange
+        asked = exchange.decision, list(exchange.history)
+        for _ in range(_RESERVATIONS):
+            try:
+                cap = await self._accounts.rehearse(exchange.plan, exchange.decision)
+            except WindowShortError as short:
+                try:
+                    self._decide_within(short)
+                except _NothingFitsError:
+                    await self._refuse_or_wait(short, *asked)
+                    return
+            else:
+                if cap is not None:
+                    exchange.decision = replace(exchange.decision, max_output_tokens=cap)
+                return
+
+    async def _refuse_or_wait(
+        self, short: WindowShortError, decision: Decision, history: list[Attempt]
+    ) -> None:
+        """Raises SessionSpentError where the session's money is gone. Otherwise the first decision
+        is that of a request that waits."""
+        if short.spec.session is not None:
+            plan = self._exchange.plan
+            await self._check_worth_waiting(short)
+            self._exchange.plan = plan
+        self._exchange.decision, self._exchange.history = decision, history
 
     async def _tried(self) -> Entry:
         exchange = self._exchange
