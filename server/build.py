@@ -69,7 +69,7 @@ def build_scorer(scoring: ScorerSettings, environ: Mapping[str, str] = os.enviro
     from p2l_model.engine.local import build_local_scorer
 
     return build_local_scorer(
-        resolve_checkpoint(scoring.checkpoint),
+        resolve_checkpoint(scoring.checkpoint_name),
         scoring.engine,
         options=scoring.engine_options,
         max_tokens=scoring.max_tokens,
@@ -96,7 +96,7 @@ def services_knowledge(scoring: ScorerSettings, environ: Mapping[str, str]) -> K
     from server.scoring.client.scorer import request_headers
 
     if "checkpoint" in scoring.model_fields_set:
-        return knowledge_from_checkpoint(resolve_checkpoint(scoring.checkpoint))
+        return knowledge_from_checkpoint(resolve_checkpoint(scoring.checkpoint_name))
     return ask_once(scoring.urls, request_headers(_scorer_key(scoring, environ)))
 
 
@@ -191,7 +191,7 @@ def known_to(scoring: ScorerSettings, environ: Mapping[str, str] = os.environ) -
         return Knowledge(fixed.models, fixed.marginal, frozenset())
     if scoring.urls:
         return services_knowledge(scoring, environ)
-    return knowledge_from_checkpoint(resolve_checkpoint(scoring.checkpoint))
+    return knowledge_from_checkpoint(resolve_checkpoint(scoring.checkpoint_name))
 
 
 def build_accounts(

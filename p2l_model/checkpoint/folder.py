@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from p2l_model.checkpoint.bundled_names import BUNDLED, BUNDLED_HIGH
 from p2l_model.checkpoint.heads import ETA_FAMILIES, Heads
 from p2l_model.checkpoint.manifest import STATIC, Manifest, feature_width, parse_manifest
 from p2l_model.checkpoint.served import ServedHeads
@@ -26,7 +27,6 @@ from p2l_model.types import PreferenceFamily, PromptLeaderboard
 MANIFEST: Final = "p2l.json"
 WEIGHTS: Final = "model.safetensors"
 GRAPH: Final = "onnx/model.onnx"
-BUNDLED: Final = "bundled"
 _TOKENIZER: Final = "tokenizer.json"
 _TOKENIZER_FILES: Final = (
     _TOKENIZER,
@@ -106,9 +106,10 @@ class Checkpoint:
 
 
 def resolve_checkpoint(name: str) -> Path:
-    """The folder of a checkpoint by its name; `bundled` is the one shipped with the package."""
-    if name == BUNDLED:
-        return Path(__file__).parents[1] / BUNDLED
+    """The folder of a checkpoint by its name. Two ship with the package: `bundled`, of static
+    features, and `bundled-high`, whose encoder reads the prompt."""
+    if name in (BUNDLED, BUNDLED_HIGH):
+        return Path(__file__).parents[1] / name.replace("-", "_")
     return Path(name)
 
 
@@ -201,14 +202,14 @@ def _check_fit(
         f"max_tokens {manifest.max_tokens} is over the backbone's {positions} positions": (
             manifest.max_tokens > positions
         ),
-        f"the eta head does not match the family {manifest.family}": needs_eta != heads.has_eta,
-        f"the gamma head does not match the family {manifest.family}": (
+        f"family {manifest.family} and the eta head do not fit": needs_eta != heads.has_eta,
+        f"family {manifest.family} and the gamma head do not fit": (
             (manifest.family is PreferenceFamily.BA) != (heads.gamma_weight is not None)
         ),
-        "length_sigma does not match the length head": (
+        "length_sigma and the length head do not fit": (
             (manifest.length_sigma is not None) != (heads.length_weight is not None)
         ),
-        "scored does not match the score head": (
+        "scored and the score head do not fit": (
             (manifest.scored is not None) != (heads.score_weight is not None)
         ),
         "the prompt format or the tokenizer is not the one it was trained with": (

@@ -7,13 +7,14 @@ or, where places are given, as far above or below it as its place is above or be
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from p2l_model.checkpoint.heads import Heads
 from p2l_model.data.files import IntArray, VoteTable
 from p2l_model.types import FloatArray
 
@@ -43,6 +44,24 @@ class Strangers:
         known = (~strange).float()
         level = (apart * known).sum(dim=1, keepdim=True) / known.sum(dim=1, keepdim=True)
         return (apart - level.detach())[strange].square().mean()
+
+
+def tied_islands(heads: Heads, votes: VoteTable, places: FloatArray) -> Heads:
+    """The heads with the level of each island of models tied to that of the largest.
+
+    No vote tells how an island's models stand beside others, on any prompt. Its rows keep their
+    differences, and their mean becomes the mean of the largest island's rows, as far above or below
+    it as their places are. places (M,): in natural log-odds.
+    """
+    island = _islands(votes)
+    main = island == np.bincount(island).argmax()
+    weight, bias = heads.weight.copy(), heads.bias.copy()
+    for label in np.unique(island[~main]):
+        own = island == label
+        weight[own] += weight[main].mean(axis=0) - weight[own].mean(axis=0)
+        above = places[own].mean() - places[main].mean()
+        bias[own] += bias[main].mean() + above - bias[own].mean()
+    return replace(heads, weight=weight, bias=bias)
 
 
 def strangers(votes: VoteTable) -> NDArray[np.bool_]:

@@ -38,6 +38,7 @@ from p2l_model.fitting.graded_scores import (
     unit_scores,
 )
 from p2l_model.fitting.hidden_layer import Epoch, LengthTargets, TrunkFit, joined
+from p2l_model.fitting.strangers import tied_islands
 from p2l_model.placement.place import bundled_placer
 from p2l_model.training.calibrate import calibrated, fit_calibration
 from p2l_model.training.prepare import Prepared, Split, fit_linear, prepare, save
@@ -143,6 +144,8 @@ def _trunk(
         make = partial(fit.run, seed, judge, on_epoch)
         members.append(cached_heads(work / "fits" / f"{key}-{seed}.safetensors", make))
     heads = joined(members)
+    if places is not None:
+        heads = tied_islands(heads, votes, places)
     loss = _validation_loss(config, heads, data)
     report("trunk", 1, 1, f"validation loss {loss:.4f}")
     return Candidate({}, heads, loss)

@@ -121,7 +121,7 @@ def _marginal(settings: Settings) -> PromptLeaderboard:
         fixed = FixedScorer(settings.scorer.fixed).marginal
         if fixed is not None:
             return fixed
-    return load_checkpoint(resolve_checkpoint(settings.scorer.checkpoint)).marginal
+    return load_checkpoint(resolve_checkpoint(settings.scorer.checkpoint_name)).marginal
 
 
 def _text(report: DriftReport, skipped: int) -> str:

@@ -65,5 +65,5 @@ def checkpoint_version(scoring: ScorerSettings) -> str | None:
         return None
     if scoring.fixed is not None:
         return "fixed"
-    manifest = resolve_checkpoint(scoring.checkpoint) / "p2l.json"
+    manifest = resolve_checkpoint(scoring.checkpoint_name) / "p2l.json"
     return f"sha256:{hashlib.sha256(manifest.read_bytes()).hexdigest()}"

@@ -92,13 +92,22 @@ def test_serving_needs_no_torch() -> None:
         "from server.build import build_scorer\nfrom server.config.settings import ScorerSettings\n"
         "import server.app\nbuild_scorer(ScorerSettings())"
     )
+    assert not {"onnxruntime", "torch", "transformers", "pyarrow", "onnx"} & loaded
+
+
+def test_the_encoder_needs_no_torch() -> None:
+    loaded = loaded_by(
+        "from server.build import build_scorer\nfrom server.config.settings import ScorerSettings\n"
+        "build_scorer(ScorerSettings(quality='high'))"
+    )
     assert "onnxruntime" in loaded
     assert not {"torch", "transformers", "pyarrow", "onnx"} & loaded
 
 
-def test_the_bundled_checkpoint_is_small() -> None:
-    files = (ROOT / "p2l_model" / "bundled").rglob("*")
-    assert sum(file.stat().st_size for file in files if file.is_file()) < 40_000_000
+def test_the_bundled_checkpoints_are_small() -> None:
+    folders = [ROOT / "p2l_model" / name for name in ("bundled", "bundled_high")]
+    files = [file for folder in folders for file in folder.rglob("*") if file.is_file()]
+    assert sum(file.stat().st_size for file in files) < 60_000_000
 
 
 def test_the_contract_names_every_module_that_the_router_must_not_know() -> None:

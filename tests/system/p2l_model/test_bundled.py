@@ -13,10 +13,6 @@ from p2l_model.checkpoint.folder import load_checkpoint, resolve_checkpoint
 from p2l_model.engine.load import load_engine
 from p2l_model.types import Conversation
 
-# Coefficients, whose spread over models is 0.7: what int8 activations cost. The manifest's
-# metrics.export has what was measured; above these something is broken.
-LARGEST_ERROR, MEAN_ERROR = 0.3, 0.05
-
 PROMPTS = [
     "",
     "x",
@@ -28,24 +24,63 @@ PROMPTS = [
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_torch_gives_the_same_coefficients() -> None:
-    checkpoint = load_checkpoint(resolve_checkpoint("bundled"))
+@pytest.mark.parametrize(
+    ("name", "largest", "mean"), [("bundled", 1e-4, 1e-5), ("bundled-high", 0.6, 0.2)]
+)
+def test_torch_gives_the_same_coefficients(name: str, largest: float, mean: float) -> None:
+    """The table's are the same but for rounding. int8 activations cost the encoder's up to 0.10 on
+    average, where their spread over models is 0.7: above these bounds something is broken."""
+    checkpoint = load_checkpoint(resolve_checkpoint(name))
     ids = [checkpoint.prompt.encode(Conversation((prompt,))) for prompt in PROMPTS]
-    ours = load_engine(checkpoint, "onnx").features(ids)
+    ours = load_engine(checkpoint).features(ids)
     reference = load_engine(checkpoint, "torch").features(ids)
     for mine, theirs in zip(ours, reference, strict=True):
         a = checkpoint.leaderboard(mine).coefficients
         b = checkpoint.leaderboard(theirs).coefficients
-        assert np.abs(a - b).max() < LARGEST_ERROR
-        assert np.abs(a - b).mean() < MEAN_ERROR
-        assert a.argmax() == b.argmax()
+        assert np.abs(a - b).max() < largest
+        assert np.abs(a - b).mean() < mean
+        assert name == "bundled-high" or a.argmax() == b.argmax()
 
 
-def test_the_manifest_names_only_sets_that_may_ship() -> None:
-    manifest = load_checkpoint(resolve_checkpoint("bundled")).manifest
+@pytest.mark.parametrize("name", ["bundled", "bundled-high"])
+def test_the_manifest_names_only_sets_that_may_ship(name: str) -> None:
+    manifest = load_checkpoint(resolve_checkpoint(name)).manifest
     sets = {name.split("/")[0] for name in manifest.training_data["files"]}
-    assert sets == {"zeroeval", "arena_bench_v1", "pandalm", "judge_rewards", "mmlu_pair"}
+    assert sets == {
+        "zeroeval", "arena_bench_v1", "pandalm", "judge_rewards", "mmlu_pair",
+        "ctala_es", "scale_sql", "reasoning_gym",
+    }  # fmt: skip
     assert all("train" in name for name in manifest.training_data["files"])
+
+
+def test_both_checkpoints_know_the_same_models() -> None:
+    fast, high = (load_checkpoint(resolve_checkpoint(n)) for n in ("bundled", "bundled-high"))
+    assert fast.manifest.models == high.manifest.models
+
+
+# Pairs whose order nobody doubts: (better, worse).
+ORDERS = [
+    ("gemini-2.5-pro", "llama-7b"),
+    ("claude-opus-5", "gpt-4-0314"),
+    ("claude-opus-5", "Llama-3.1-8B-Instruct"),
+    ("gpt-5.5", "gpt-3.5-turbo-0125"),
+]
+EVERYDAY = [
+    "Write a four-line poem about the last train home in winter.",
+    "I have slept badly for three weeks and feel anxious before work.",
+    "My landlord kept my deposit for normal wear and tear. What can I do?",
+    "Write a Python function that merges two sorted linked lists.",
+]
+
+
+@pytest.mark.parametrize("name", ["bundled", "bundled-high"])
+@pytest.mark.parametrize("prompt", EVERYDAY)
+def test_models_of_today_are_not_below_those_of_2023(name: str, prompt: str) -> None:
+    checkpoint = load_checkpoint(resolve_checkpoint(name))
+    ids = checkpoint.prompt.encode(Conversation((prompt,)))
+    board = checkpoint.leaderboard(load_engine(checkpoint).features([ids])[0])
+    value = dict(zip(board.models, board.coefficients, strict=True))
+    assert [pair for pair in ORDERS if value[pair[0]] <= value[pair[1]]] == []
 
 
 @pytest.mark.slow

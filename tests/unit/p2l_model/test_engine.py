@@ -73,7 +73,7 @@ def relative(mine: NDArray[np.float32], theirs: NDArray[np.float32]) -> NDArray[
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_the_real_backbone_agrees_with_torch_in_both_precisions(tmp_path: Path) -> None:
-    checkpoint = load_checkpoint(resolve_checkpoint("bundled"))
+    checkpoint = load_checkpoint(resolve_checkpoint("bundled-high"))
     ids = encoded(checkpoint)
     assert [len(one) for one in ids[5:]] == [511, 512, 512, 512]
     torch = load_engine(checkpoint, "torch").features(ids)
@@ -152,7 +152,7 @@ def test_a_prompt_has_one_thread_and_prompts_go_side_by_side(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("p2l_model.engine.onnx_engine.usable_cores", lambda: 3)
-    checkpoint = load_checkpoint(resolve_checkpoint("bundled"))
+    checkpoint = load_checkpoint(resolve_checkpoint("bundled-high"))
     ids = [checkpoint.prompt.encode(Conversation((text,))) for text in PROMPTS[:5]]
     default, fixed = (load_engine(checkpoint, "onnx", n_threads=n) for n in (0, 2))
     assert (default.limits.parallel, fixed.limits.parallel) == (2, 1), "a core is left for others"

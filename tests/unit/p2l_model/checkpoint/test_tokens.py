@@ -33,7 +33,7 @@ def encoder(tokenizer_path: Path) -> PromptEncoder:
 
 @pytest.fixture(scope="module")
 def bundled() -> PromptEncoder:
-    return load_checkpoint(resolve_checkpoint("bundled")).prompt
+    return load_checkpoint(resolve_checkpoint("bundled-high")).prompt
 
 
 def words(encoder: PromptEncoder, *turns: str) -> list[str]:

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from p2l_model.checkpoint.heads import Heads
 from p2l_model.data.files import VoteTable, load_votes
 from p2l_model.data.soft_labels import balanced
-from p2l_model.fitting.strangers import Strangers, strangers
+from p2l_model.fitting.strangers import Strangers, strangers, tied_islands
 
 VOTES = [
     ("one", "a", "b", "s"),
@@ -56,6 +57,19 @@ def test_strangers_are_drawn_to_their_places_beside_the_others(tmp_path: Path) -
 def test_without_places_strangers_are_drawn_to_the_mean(tmp_path: Path) -> None:
     made = Strangers.of(votes(tmp_path))
     assert float(made.penalty(torch.tensor([[1.0, 3.0, 2.0, 2.0, 2.0]]), np.array([0]))) == 0.0
+
+
+def test_an_island_is_tied_by_its_places(tmp_path: Path) -> None:
+    table = votes(tmp_path)  # a, b and c are one island, d and e another
+    chance = np.random.default_rng(0)
+    heads = Heads(chance.normal(size=(5, 4)), chance.normal(size=5))
+    tied = tied_islands(heads, table, np.array([0.0, 1.0, 2.0, 3.0, 5.0]))
+    assert np.array_equal(tied.weight[:3], heads.weight[:3])
+    np.testing.assert_allclose(tied.weight[3:].mean(axis=0), heads.weight[:3].mean(axis=0))
+    np.testing.assert_allclose(tied.bias[3:].mean(), heads.bias[:3].mean() + 3.0)
+    np.testing.assert_allclose(
+        tied.weight[3] - tied.weight[4], heads.weight[3] - heads.weight[4], atol=1e-12
+    )
 
 
 def test_a_large_source_can_weigh_less(tmp_path: Path) -> None:

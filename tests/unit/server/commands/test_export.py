@@ -51,7 +51,7 @@ def test_under_a_budget_mixes_are_compared() -> None:
 
 
 def export(*args: str) -> Done:
-    return p2l_router("export", "--checkpoint", "bundled", *args)
+    return p2l_router("export", "--checkpoint", "bundled-high", *args)
 
 
 @pytest.mark.slow
