@@ -14,9 +14,9 @@ from collections.abc import Iterator
 import pytest
 from calls import LOADS, Counter, counter
 
-# On CPython 3.11: 652, 42 and 12, of which sessions take about 90. A bound lies a tenth above,
-# so that a function may be extracted.
-BOUNDS = {"request": 717, "chunk, each alone": 47, "chunk, as fast as they come": 13}
+# On CPython 3.11: 652, 42 to 47 and 12, of which sessions take about 90. A bound lies a tenth
+# above, so that a function may be extracted; a busy machine cuts lone chunks in pieces.
+BOUNDS = {"request": 717, "chunk, each alone": 55, "chunk, as fast as they come": 13}
 
 # The smallest layer there is, one function around the app, which is entered and waits once: put on
 # and taken off by a signal.
