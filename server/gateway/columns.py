@@ -12,6 +12,8 @@ from server.model_facts import EFFORTS, ModelFacts
 from server.upstream.base import Fit
 
 _NONE: Final[Mapping[str, str]] = {}
+# Stands for the effort that a model has by itself.
+_BY_ITSELF: Final = "medium"
 _UNSENT: Final = "this request cannot be sent with the effort {}"
 
 
@@ -117,19 +119,33 @@ class Columns:
 
     def kept(self, model: str | None, effort: str) -> str | None:
         """The name of the column that stays in a tool loop: another one of the same model where the
-        request names another effort. model: the column that answered last."""
-        if model is None or effort == "" or not self._of:
+        request names another effort. model: the one that answered last, which may have got other
+        columns since."""
+        if model is None:
+            return None
+        now = self._renamed(model)
+        column = None if effort == "" or not self._of else self.nearest(now, effort)
+        return now if column is None else column.name
+
+    def _renamed(self, model: str) -> str:
+        """The name that a model has now, where its columns were configured or removed since it
+        answered; the name itself where the model is gone."""
+        if model in self.names and model not in self.models:
             return model
-        column = self.nearest(model, effort)
-        return model if column is None else column.name
+        base, _, effort = model.rpartition(":")
+        if model in self.models:
+            base, effort = model, _BY_ITSELF
+        elif effort not in EFFORTS or base not in self.names:
+            return model
+        column = self.nearest(base, effort)
+        return base if column is None else column.name
 
     def rest(self, session: Mapping[str, Any], effort: str) -> Mapping[str, Any]:
         """What else a session contributes to a decision (Terms.rest), where the model that answered
         last is named by the column that the request's effort leaves of it."""
         held = session.get("held")
-        if held is None or effort == "" or not self._of:
-            return session
-        return {**session, "held": self.kept(held, effort)}
+        now = self.kept(held, effort)
+        return session if now == held else {**session, "held": now}
 
     def cached_tokens(self, held: dict[str, int], keeps: Collection[str]) -> dict[str, int]:
         """The cached tokens by catalogue name, where a cache that a change of effort keeps serves

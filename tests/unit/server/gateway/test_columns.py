@@ -75,6 +75,25 @@ def test_a_tool_loop_stays_with_the_model_when_the_effort_changes() -> None:
     assert COLUMNS.kept(None, "high") is None
 
 
+def test_a_tool_loop_stays_with_the_model_when_its_columns_change() -> None:
+    # what was asked for, or answered, before the columns were configured
+    assert COLUMNS.kept("a", "") == "a:high"
+    assert COLUMNS.kept("b", "") == "b:max"
+    # columns that were removed, or replaced by others
+    assert NONE.kept("plain:high", "") == "plain"
+    assert NONE.kept("plain:high", "low") == "plain"
+    assert COLUMNS.kept("a:none", "") == "a:low"
+    assert COLUMNS.kept("b:low", "high") == "b:max"
+    # names with a colon that are no columns, and models that are gone
+    assert Columns((replace(PLAIN, name="x:8b"),)).kept("x:8b", "low") == "x:8b"
+    assert Columns((replace(PLAIN, name="x:low"),)).kept("x:low", "") == "x:low"
+    for gone in ("x:8b", "x:low", "x", ":low"):
+        assert COLUMNS.kept(gone, "") == gone
+    assert COLUMNS.rest({"held": "a", "min_gain": 0.0}, "") == {"held": "a:high", "min_gain": 0.0}
+    unchanged = {"held": "a:low"}
+    assert COLUMNS.rest(unchanged, "") is unchanged
+
+
 def test_thoughts_and_lengths_are_those_of_the_effort() -> None:
     facts = {"a": facts_of("gpt-6.1-sol"), "plain": facts_of("gpt-6.1-sol")}
     both = COLUMNS.facts(facts)
