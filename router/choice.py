@@ -68,9 +68,10 @@ def decide(
 
 
 def _nobody(found: Sequence[Candidate], request: RoutingRequest) -> Exception:
+    # The amount that is left is known only where a model fits the request's own limits.
     told = (
-        infeasible_hard(found, request)
-        or exhausted_window(found, request)
+        exhausted_window(found, request)
+        or infeasible_hard(found, request)
         or full_context(found, request)
     )
     return told or NoEligibleModelError({c.card.name: c.reason or "" for c in found})

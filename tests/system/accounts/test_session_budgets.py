@@ -90,10 +90,13 @@ def test_a_bad_budget_is_refused_by_its_name(
     assert answer.json()["error"]["param"] == param
 
 
-def test_the_amount_that_a_refusal_names_is_enough(provider: FakeProvider) -> None:
+@pytest.mark.parametrize("limits", [{}, {"x-cost-budget": "0.002", "x-cost-budget-mode": "hard"}])
+def test_the_amount_that_a_refusal_names_is_enough(
+    provider: FakeProvider, limits: dict[str, str]
+) -> None:
     body = HELLO | {"model": "p2l"}
     with LiveGateway(config_for(provider.base_url), ENVIRON) as live:
-        refused = post(live, body, budget="0.000001")
+        refused = post(live, body, budget="0.000001", **limits)
         said = re.search(r"could cost (\S+) USD or more", refused.json()["error"]["message"])
         assert said is not None
         answer = post(live, body, budget=said[1])
