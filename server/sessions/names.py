@@ -10,6 +10,7 @@ from typing import Any, Final
 import orjson
 
 from server.errors import InvalidRequestError
+from server.wire.headers import header_text
 
 HEADER: Final = "X-Session-Id"
 FIELD: Final = "p2l.session"
@@ -60,7 +61,7 @@ def _own(told: RawHeaders, body: Mapping[str, Any]) -> str | None:
     given = [value for name, value in told if name == _OURS]
     if len(given) > 1:
         raise InvalidRequestError(f"{HEADER} is given more than once.", param=HEADER)
-    by_header = _checked(given[0].decode("latin-1").strip(" \t"), HEADER) if given else None
+    by_header = _checked(header_text(given[0]).strip(" \t"), HEADER) if given else None
     twin = body.get("p2l") if "p2l" in body else None
     by_field = None
     if isinstance(twin, dict) and twin.get("session") is not None:

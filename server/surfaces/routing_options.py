@@ -17,6 +17,7 @@ from router.record import record
 from server.errors import InvalidRequestError
 from server.model_facts import EFFORTS, Effort
 from server.sessions.names import session_named
+from server.wire.headers import header_text
 
 _BUDGET: Final = re.compile(r"[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?|\.[0-9]+([eE][+-]?[0-9]+)?")
 _WITH_COMMA: Final = re.compile(r"[0-9]{1,9},[0-9]{1,9}")
@@ -235,7 +236,7 @@ def _sent(ours: Iterable[tuple[bytes, bytes]]) -> Mapping[str, list[str]]:
     """Our own headers by their documented spelling, with all values of each."""
     sent: dict[str, list[str]] = {}
     for name, value in ours:
-        sent.setdefault(_HEADERS[name], []).append(value.decode("latin-1"))
+        sent.setdefault(_HEADERS[name], []).append(header_text(value))
     return sent
 
 

@@ -11,3 +11,11 @@ def find_header(raw: Iterable[tuple[bytes, bytes]], name: bytes) -> bytes | None
         if known == name:
             return value
     return None
+
+
+def header_text(value: bytes) -> str:
+    """The text of a header: UTF-8, which curl, httpx and SDKs send, and otherwise Latin-1."""
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError:
+        return value.decode("latin-1")

@@ -23,6 +23,7 @@ USER_ID = f"user_{'0a' * 32}_account_{UUID[::-1]}_session_{UUID}"
         ({"x-session-id": "a job"}, {}, "a job"),
         ({}, {"p2l": {"session": "a job"}}, "a job"),
         ({"x-session-id": "a job"}, {"p2l": {"session": "a job"}}, "a job"),
+        ({"x-session-id": "日本"}, {"p2l": {"session": "日本"}}, "日本"),
         ({"x-claude-code-session-id": UUID}, {}, UUID),
         ({"session-id": UUID}, {}, UUID),
         ({"session_id": UUID}, {}, UUID),

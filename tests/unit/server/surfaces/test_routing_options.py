@@ -50,6 +50,13 @@ def test_a_seed_is_the_same_integer_in_header_and_body() -> None:
         assert caught.value.param in ("X-Route-Seed", "p2l.seed")
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+def test_a_name_is_the_same_in_header_and_body(encoding: str) -> None:
+    raw = [(b"x-route-models", "modèle".encode(encoding))]
+    options = parse_options(Headers(raw=raw), {"p2l": {"models": ["modèle"]}})
+    assert options.models == ("modèle",)
+
+
 @given(st.text(max_size=20))
 def test_any_text_is_a_budget_or_a_clean_refusal(text: str) -> None:
     with suppress(InvalidRequestError):
