@@ -228,17 +228,25 @@ class BudgetExhaustedError(ApiError):
 
 class SessionSpentError(BudgetExhaustedError):
     """The possible cost of a request exceeds what is left of its session's budget. cost: in words.
-    is_soon: whether other requests in progress hold enough money."""
+    is_soon: whether other requests in progress hold enough money. is_of_key: whether the budget is
+    the ceiling of the key, which no header exceeds."""
 
     def __init__(
-        self, spent_usd: Decimal, budget_usd: Decimal, cost: str, *, is_soon: bool
+        self,
+        spent_usd: Decimal,
+        budget_usd: Decimal,
+        cost: str,
+        *,
+        is_soon: bool,
+        is_of_key: bool = False,
     ) -> None:
         spent, budget = f"{spent_usd.normalize():f}", f"{budget_usd.normalize():f}"
         left = f"{max(Decimal(0), budget_usd - spent_usd).normalize():f}"
+        raised = "session_budget_usd of the key" if is_of_key else "X-Session-Budget"
         said = (
             "Other requests of the session have reserved the rest. Try again soon."
             if is_soon
-            else ("Raise X-Session-Budget, lower the output limit or start another session.")
+            else f"Raise {raised}, lower the output limit or start another session."
         )
         super().__init__(
             f"This session has spent {spent} USD of its budget of {budget} USD; this request "

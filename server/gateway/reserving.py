@@ -20,7 +20,7 @@ from server.errors import ApiError, OverloadedError, SessionSpentError
 from server.gateway.columns import same_models
 from server.gateway.routed_request import Exchange, attempt_of
 from server.ledger.entry import Entry
-from server.ledger.window import Balance, WindowSpec, from_nano
+from server.ledger.window import Balance, WindowSpec, from_nano, limit_nano
 from server.storage.errors import StorageError
 
 # How often a reservation is tried for one attempt: other requests may take the money in between.
@@ -168,6 +168,11 @@ class Reserving:
         self, short: WindowShortError, balance: Balance | None = None, *, is_soon: bool = False
     ) -> SessionSpentError:
         balance = await self._balance(short.spec) if balance is None else balance
+        ceiling_usd = self._exchange.plan.caller.limits.session_budget_usd
         return SessionSpentError(
-            from_nano(balance.spent), short.spec.amount_usd, short.cost, is_soon=is_soon
+            from_nano(balance.spent),
+            short.spec.amount_usd,
+            short.cost,
+            is_soon=is_soon,
+            is_of_key=ceiling_usd is not None and limit_nano(ceiling_usd) <= short.spec.amount_nano,
         )

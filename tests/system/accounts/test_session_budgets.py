@@ -90,6 +90,15 @@ def test_a_bad_budget_is_refused_by_its_name(
     assert answer.json()["error"]["param"] == param
 
 
+def test_a_refusal_names_the_limit_to_raise(provider: FakeProvider) -> None:
+    extra = "auth: {keys: [{name: a, key_env: A, session_budget_usd: 0.00001}]}\n"
+    with LiveGateway(config_for(provider.base_url, extra), ENVIRON) as live:
+        ceiling = post(live, budget="5", key="key-a").json()["error"]["message"]
+        header = post(live, budget="0.000001", key="key-a").json()["error"]["message"]
+    assert "Raise session_budget_usd of the key," in ceiling
+    assert "Raise X-Session-Budget," in header
+
+
 @pytest.mark.parametrize("limits", [{}, {"x-cost-budget": "0.002", "x-cost-budget-mode": "hard"}])
 def test_the_amount_that_a_refusal_names_is_enough(
     provider: FakeProvider, limits: dict[str, str]
