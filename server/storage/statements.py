@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from sqlalchemy import Connection, Dialect, Table, literal_column, or_
+from sqlalchemy import Connection, Dialect, Table, bindparam, delete, literal_column, or_
 from sqlalchemy.sql.expression import Executable
 
 from server.ledger.attempt import Outcome
@@ -18,6 +18,7 @@ class Kind(StrEnum):
     """The kind of a record, which selects the statement that writes it."""
 
     OPEN = "open"
+    WITHDRAW = "withdraw"
     SETTLE = "settle"
     CATALOGUE = "catalogue"
     RECEIPT = "receipt"
@@ -84,7 +85,8 @@ class Statement:
 
 def statements(dialect: Dialect) -> dict[Kind, Statement]:
     """The statements by kind, for one database."""
-    return {kind: Statement.of(made, dialect) for kind, made in _executables(dialect).items()}
+    made = {kind: Statement.of(one, dialect) for kind, one in _executables(dialect).items()}
+    return made | {Kind.WITHDRAW: _withdraw(dialect)}
 
 
 def _executables(dialect: Dialect) -> dict[Kind, Executable]:
@@ -107,6 +109,22 @@ def insert_of(dialect: Dialect) -> Any:
     from sqlalchemy.dialects import postgresql
 
     return postgresql.insert
+
+
+def _withdraw(dialect: Dialect) -> Statement:
+    """Removes the row of an attempt that was never made, unless it was settled."""
+    if dialect.positional:
+        sql = (
+            "DELETE FROM attempts WHERE (request_id, attempt) IN (VALUES (?, ?)) "
+            "AND settled_at IS NULL"
+        )
+        return Statement(sql, ("request_id", "attempt"), has_places=True)
+    statement = delete(attempts).where(
+        attempts.c.request_id == bindparam("request_id"),
+        attempts.c.attempt == bindparam("attempt"),
+        attempts.c.settled_at.is_(None),
+    )
+    return Statement.of(statement, dialect)
 
 
 def _settle(insert: Any) -> Executable:

@@ -124,17 +124,20 @@ class Store:
         """Returns once the row would survive the death of the process. Raises
         StorageRefusedError."""
         self._check()
-        self._put(Kind.OPEN, attempt_row(row, self.instance), must_spool=True)
+        opened = attempt_row(row, self.instance)
+        self._put(Kind.OPEN, opened, must_spool=True)
         if self._spool is not None:
             return
-        written = False
+        written = None
         try:
             written = await self.flush()
         finally:
-            if not written:  # the caller may have hung up meanwhile: nothing will be sent
+            if written is None:  # the caller has hung up meanwhile: nothing will be sent
                 row.outcome, row.settled_at, row.cost_pico = Outcome.CANCELLED, self._clock(), 0
                 self.settle(row)
         if not written:
+            # Nothing is sent, so no row may appear when the database is back.
+            self._put(Kind.WITHDRAW, opened)
             raise StorageRefusedError("the database is down")
 
     def settle(self, row: Attempt) -> None:

