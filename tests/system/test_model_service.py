@@ -184,6 +184,10 @@ def test_ready_only_when_warm(folder: Path) -> None:
         for answer in (http.get("/readyz"), http.post("/predict", json={"prompt": ["x"]})):
             assert (answer.status_code, answer.json()["error"]["code"]) == (503, "overloaded")
             assert int(answer.headers["retry-after"]) >= 1
+        for _ in range(200):  # it is loaded in a thread of its own
+            if engines:
+                break
+            time.sleep(0.05)
         engines[0].gate.set()
         engines[0].warm.set()
         model.until_ready()
