@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Final
@@ -58,12 +58,22 @@ def unified(names: Iterable[str]) -> dict[str, str]:
     return {name: min(group, key=_clumsiness) for group in groups.values() for name in group}
 
 
-def columns(names: Sequence[str], known: Sequence[str]) -> list[int]:
-    """The index of each name among the known names, in any spelling of the same model and effort;
-    -1 where there is none."""
+def column_finder(known: Sequence[str]) -> Callable[[str], int]:
+    """Returns a function that finds the index of a name among the known names, in any spelling of
+    the same model and effort; -1 where there is none."""
     exact = {name: index for index, name in enumerate(known)}
     alike = {_key(name): index for index, name in enumerate(known)}
-    return [exact.get(name, alike.get(_key(name), -1)) for name in names]
+
+    def column(name: str) -> int:
+        found = exact.get(name)
+        return alike.get(_key(name), -1) if found is None else found
+
+    return column
+
+
+def columns(names: Sequence[str], known: Sequence[str]) -> list[int]:
+    """The index of each name among the known names; see column_finder."""
+    return list(map(column_finder(known), names))
 
 
 def bare(name: str) -> str:

@@ -11,7 +11,7 @@ from typing import Final, Literal
 
 import numpy as np
 
-from p2l_model.data.model_names import columns
+from p2l_model.data.model_names import column_finder
 from p2l_model.placement.line import Line, fit_line
 from p2l_model.placement.place import Placer, bundled_placer
 from p2l_model.types import PreferenceFamily, PromptLeaderboard
@@ -69,12 +69,13 @@ class Places:
     ) -> None:
         self.names = frozenset(names)
         self._columns = tuple(names)
+        self._column = column_finder(self._columns)
         self._has_coefficients = marginal is not None
         self._strength = _strength(names, marginal)
         by_strength = sorted(self._strength, key=lambda name: (self._strength[name], name))
         self._median = by_strength[len(by_strength) // 2] if by_strength else None
         self._kin = [(name, _kind_of(name)) for name in by_strength]
-        self._placer = bundled_placer() if placer is None else placer
+        self._given_placer = placer
         self._found: dict[tuple[str, str, Prices | None], Place | None] = {}
 
     def of(self, card: ModelCard) -> Place | None:
@@ -83,7 +84,7 @@ class Places:
         name = card.leaderboard_name
         if name in self.names:
             return Place(name, "own")
-        own = columns([name], self._columns)[0]
+        own = self._column(name)
         if own >= 0:
             return Place(self._columns[own], "own")
         key = name, card.upstream_model, card.prices
@@ -109,6 +110,11 @@ class Places:
         mean, sd = self._line.coefficient(places[name])
         shift = round(mean - self._strength[column], 4) if self._has_coefficients else 0.0
         return Place(column, "facts", shift, round(sd, 4), places[name].basis)
+
+    @cached_property
+    def _placer(self) -> Placer:
+        """Read when the first model is placed by facts."""
+        return bundled_placer() if self._given_placer is None else self._given_placer
 
     @cached_property
     def _line(self) -> Line:
