@@ -10,6 +10,8 @@ shrunk means of the models learnt from the same N answers.
 
 from __future__ import annotations
 
+import math
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +20,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from p2l_model.data.tables import Columns, require
+from p2l_model.data.tables import Columns, numbers, require, texts, turns
 from p2l_model.errors import DataError
+from p2l_model.evaluation.metrics import prompt_bootstrap
 from p2l_model.local.layer import LocalLayer
 from p2l_model.local.terms import PromptTerms
 from p2l_model.placement.place import Placer
@@ -27,7 +30,6 @@ from p2l_model.types import Conversation, FloatArray
 
 N_SEEDS: Final = 10
 _CLIP: Final = 1e-4
-_RESAMPLES: Final = 2_000
 _MIN_PROMPTS: Final = 10
 # How many answers the mean of all counts for in a shrunk mean; the best in hindsight is reported.
 _SHRINKAGES: Final = (1.0, 3.0, 10.0, 30.0)
@@ -56,29 +58,31 @@ def graded_rows(
 ) -> GradedRows:
     """Reads the rows of a file of scores; rows without a score are left out. Raises DataError."""
     require(columns, ("model", "score"), path)
-    key = "prompt_id" if "prompt_id" in columns else "prompt"
-    texts = columns["prompt"] if "prompt" in columns else columns.get("turns")
-    if texts is None:
+    said = columns["prompt"] if "prompt" in columns else columns.get("turns")
+    if said is None:
         raise DataError(f"{path}: the column 'prompt' is missing")
+    identities = columns.get("prompt_id")
     low, high = score_range
     names: dict[str, int] = {}
     prompts: dict[Any, int] = {}
     conversations: list[Conversation] = []
     rows: list[tuple[int, int, float, str]] = []
-    judges = columns.get("judge", [""] * len(texts))
-    given = zip(columns[key], texts, columns["model"], columns["score"], judges, strict=True)
-    for number, (identity, text, model, score, judge) in enumerate(given, start=1):
-        if score is None or score != score:
+    scores = numbers(columns, "score", path, -sys.float_info.max, sys.float_info.max)
+    judges = texts(columns, "judge", "")
+    given = zip(said, columns["model"], scores, judges, strict=True)
+    for number, (value, model, score, judge) in enumerate(given, start=1):
+        if math.isnan(score):
             continue
-        unit = (float(score) - low) / (high - low)
+        unit = (score - low) / (high - low)
         if not 0.0 <= unit <= 1.0:
             raise DataError(f"{path}: row {number}: the score {score} is outside {low} to {high}")
+        read = turns(value, path, number) if identities is None else ()
+        identity = read if identities is None else identities[number - 1]
         if identity not in prompts:
             prompts[identity] = len(conversations)
-            turns = (text,) if isinstance(text, str) else tuple(text)
-            conversations.append(Conversation(turns))
+            conversations.append(Conversation(read or turns(value, path, number)))
         at = names.setdefault(model, len(names))
-        rows.append((prompts[identity], at, unit, str(judge or "")))
+        rows.append((prompts[identity], at, unit, judge))
     if not rows:
         raise DataError(f"{path}: has no graded answer")
     prompt, model_at, unit_score, judge_of = zip(*rows, strict=True)
@@ -136,7 +140,11 @@ def evaluate_local(
         "means_same_n": float(same.mean()),
     }
     for name, reference in (("delta", means), ("delta_same_n", same)):
-        report[name], report[f"{name}_ci95"] = _difference(by_prompt - reference)
+        difference = by_prompt - reference
+        report[name] = float(difference.mean())
+        report[f"{name}_ci95"] = prompt_bootstrap(
+            difference, np.ones(difference.size), np.arange(difference.size), seed=0
+        )
     return report | _orders(fresh(), rows, terms, placer)
 
 
@@ -213,16 +221,6 @@ def _by_prompt(rows: GradedRows, loss: FloatArray) -> FloatArray:
     total = np.bincount(rows.prompt, weights=loss, minlength=n_prompts)
     means: FloatArray = total / np.bincount(rows.prompt, minlength=n_prompts)
     return means
-
-
-def _difference(by_prompt: FloatArray) -> tuple[float, list[float]]:
-    """The mean, and its 95% interval from resampled prompts."""
-    chance = np.random.default_rng(0)
-    means = [
-        float(by_prompt[chance.integers(0, by_prompt.size, by_prompt.size)].mean())
-        for _ in range(_RESAMPLES)
-    ]
-    return float(by_prompt.mean()), [float(q) for q in np.quantile(means, (0.025, 0.975))]
 
 
 def _orders(
