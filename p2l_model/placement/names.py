@@ -28,7 +28,6 @@ _HOST: Final = re.compile(
     r"@[\w.-]+$|:(?:free|nitro|floor|extended|online|exacto|beta|batch|thinking)$|[-:]cloud$"
     r"|-v\d+:\d+$|-maas$"
 )
-_CLOUD: Final = re.compile(r"[-:]cloud$")
 _HARNESS: Final = re.compile(r"\s*\(?codex-harness\)?")
 _PACKING: Final = re.compile(
     r"\.gguf\b|[-_:](?:q\d(?:_[a-z0-9]+)*|fp8(?:-dynamic)?|fp16|bf16|int4|int8|awq|gptq|nvfp4"
@@ -145,7 +144,7 @@ class Name:
 def parse(name: str) -> Name:
     """Reads the name of a model in any of the spellings that published results use."""
     text = name.strip().lower().replace("__", "/").rpartition("/")[2]
-    text = _PACKING.sub("", _CLOUD.sub("", _HOST.sub("", _HARNESS.sub("", text))))
+    text = _PACKING.sub("", _HOST.sub("", _HOST.sub("", _HARNESS.sub("", text))))
     text = re.sub(r"[\s_]+(?=[a-z0-9])", "-", re.sub(r"[()]", "", text))
     text = re.sub(r"(?<=[a-z\d]):(?=\d)", "-", text)
     text = re.sub(r"^amazon\.", "", text)

@@ -84,47 +84,38 @@ class Placer:
         wanted = read.effort if effort is None else effort
         row = self._facts.rows.get((read.model, wanted))
         if row is None:
-            row = self._estimated(read, wanted, price, released)
+            row = self._estimated(self._item(read, wanted, price, released))
         return self._place(row)
 
     def has_results(self, name: str) -> bool:
         """Whether anything was published of the model, at any effort."""
         return any(row.n_results > 0 for row in self._models.get(parse(name).model, ()))
 
-    def joint(
-        self, names: Sequence[str], efforts: Sequence[str | None] | None = None
-    ) -> tuple[FloatArray, FloatArray]:
-        """Means (M,) and the covariance (M, M) of the strengths of M columns. efforts: of each;
-        None takes what the names say."""
-        said = [None] * len(names) if efforts is None else list(efforts)
-        items = [self._item(parse(name), effort) for name, effort in zip(names, said, strict=True)]
-        return self._strengths.of(items)
+    def joint(self, names: Sequence[str]) -> tuple[FloatArray, FloatArray]:
+        """Means (M,) and the covariance (M, M) of the strengths of M columns, at the efforts that
+        their names say."""
+        read = [parse(name) for name in names]
+        return self._strengths.of([self._item(one, one.effort) for one in read])
 
-    def _item(self, read: Name, effort: str | None) -> Item:
-        wanted = read.effort if effort is None else effort
-        for key in ((read.model, wanted), (read.model, UNSAID)):
+    def _item(
+        self, read: Name, effort: str, price: Price | None = None, released: date | None = None
+    ) -> Item:
+        """The facts of a column. price, released: of a model that the table does not have."""
+        for key in ((read.model, effort), (read.model, UNSAID)):
             row = self._facts.rows.get(key)
             if row is not None:
-                return replace(row.item, effort=wanted)
+                return replace(row.item, effort=effort)
         found = release_of(read.model, bundled_releases())
-        day = read.dated or (None if found is None else found.day)
-        return Item(read.model, wanted, released_in(Name(read.model, wanted, None), day))
+        day = released or read.dated or (None if found is None else found.day)
+        year = released_in(Name(read.model, effort, None), day)
+        return Item(read.model, effort, year, price)
 
-    def _estimated(
-        self, read: Name, effort: str, price: Price | None, released: date | None
-    ) -> Row:
-        """The row of a column that the table does not have; a known model's facts are its own."""
-        known = self._facts.rows.get((read.model, UNSAID))
-        if known is not None:
-            price, year = known.price, known.released
-        else:
-            found = release_of(read.model, bundled_releases())
-            day = released or read.dated or (None if found is None else found.day)
-            year = released_in(Name(read.model, effort, None), day)
-        item = Item(read.model, effort, year, price)
+    def _estimated(self, item: Item) -> Row:
+        """The row of a column that the table does not have."""
         mean, covariance = self._strengths.of([item])
         sd = math.sqrt(max(float(covariance[0, 0]), 0.0))
-        return Row(read.model, effort, {}, year, price, None, (float(mean[0]), sd))
+        place = float(mean[0]), sd
+        return Row(item.model, item.effort, {}, item.released, item.price, None, place)
 
     def _place(self, row: Row) -> Place:
         of_model = sum(one.n_results for one in self._models.get(row.model, ()))
