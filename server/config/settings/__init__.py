@@ -10,6 +10,7 @@ from server.config.columns import column_names
 from server.config.settings.auth import AuthSettings, KeySettings
 from server.config.settings.facts import FactOverrides, FactsFile
 from server.config.settings.fields import Section
+from server.config.settings.learning import LearningSettings
 from server.config.settings.operations import (
     LimitsSettings,
     RedisSettings,
@@ -34,6 +35,7 @@ __all__ = [
     "FactOverrides",
     "FactsFile",
     "KeySettings",
+    "LearningSettings",
     "LimitsSettings",
     "ModelSettings",
     "PricesSettings",
@@ -59,9 +61,10 @@ class Settings(Section):
     name that callers use. aliases: other names -> a model, p2l or p2l:PROFILE. A star in a name
     stands for any characters; such a pattern is tried for names that are neither a model's nor an
     alias, and the longest pattern wins. routing: how models are chosen. scorer: where leaderboards
-    come from. auth: the keys of callers. server: rules for browsers. storage: the database. redis:
-    state that several gateways share. prices: list prices. facts: the table of facts about models.
-    limits: bounds on the work of one process. telemetry: traces.
+    come from. learning: what is learnt from this gateway's own answers. auth: the keys of
+    callers. server: rules for browsers. storage: the database. redis: state that several
+    gateways share. prices: list prices. facts: the table of facts about models. limits: bounds
+    on the work of one process. telemetry: traces.
     """
 
     providers: dict[str, ProviderSettings] = Field(default_factory=dict)
@@ -69,6 +72,7 @@ class Settings(Section):
     aliases: dict[str, str] = Field(default_factory=dict)
     routing: RoutingSettings = Field(default_factory=RoutingSettings)
     scorer: ScorerSettings = Field(default_factory=ScorerSettings)
+    learning: LearningSettings = Field(default_factory=LearningSettings)
     auth: AuthSettings = Field(default_factory=AuthSettings)
     server: ServerSettings = Field(default_factory=ServerSettings)
     storage: StorageSettings = Field(default_factory=StorageSettings)
@@ -109,6 +113,9 @@ class Settings(Section):
                 raise ValueError(f"models.{name}.provider: there is no provider {model.provider!r}")
         self._check_allow_lists()
         self._check_aliases()
+        judge = self.learning.judge
+        if judge is not None and judge not in self.model_names and not self.is_auto:
+            raise ValueError(f"learning.judge: there is no model {judge!r} under models")
         return self
 
     def _check_aliases(self) -> None:
