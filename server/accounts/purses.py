@@ -115,6 +115,12 @@ class Purses:
         price, request_usd = (0.0, None) if known is None else _pace(spec, known)
         return Purse(session, spec, given_usd, price, request_usd)
 
+    async def label(self, caller: Caller, name: str) -> str:
+        """The name by which the ledger knows a session of the caller. Raises OverloadedError."""
+        if self._key is None and not await self._load(caller, None):
+            raise OverloadedError("Sessions cannot be looked up just now.")
+        return self._hash(caller.name, name)
+
     def opened(self, purse: Purse) -> None:
         """Records that a request of the session is sent: the budget that it states holds from now
         on."""

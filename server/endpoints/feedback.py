@@ -14,6 +14,7 @@ from p2l_model.types import user_turns
 from server.auth.authenticator import Caller
 from server.endpoints.common import CallerDep, StateDep, json_response, read_json
 from server.errors import ConflictError, InvalidRequestError, NotFoundError, OverloadedError
+from server.sessions.names import checked_name
 from server.state import State
 from server.storage.errors import StorageError
 from server.storage.feedback import (
@@ -21,6 +22,7 @@ from server.storage.feedback import (
     FeedbackExistsError,
     Opinion,
     add_feedback,
+    main_request,
     who_asked,
 )
 from server.storage.store import Store
@@ -28,7 +30,9 @@ from server.surfaces.chat.request import parse_chat_request
 
 router = APIRouter()
 _WINNERS: Final = ("model_a", "model_b", "tie", "tie_bothbad")
-_FIELDS: Final = frozenset({"request_id", "winner", "comparison", "rating", "messages"})
+_FIELDS: Final = frozenset(
+    {"request_id", "session_id", "winner", "comparison", "rating", "messages"}
+)
 
 
 @router.post("/v1/feedback")
@@ -38,12 +42,10 @@ async def feedback(request: Request, caller: CallerDep, state: StateDep) -> Resp
     per_minute = state.settings.limits.feedback_per_minute
     await state.gateway.accounts.limiter.admit_feedback(caller, per_minute)
     body, is_large = await read_json(request, state)
-    request_id = body.get("request_id")
-    if not isinstance(request_id, str) or not request_id:
-        raise InvalidRequestError("request_id must be the id of a request.", param="request_id")
     read = partial(_opinion, body, state)
     opinion = await state.gateway.heavy.run_where(is_large, read)
     try:
+        request_id = await _concerned(body, caller, state)
         asked = await _asked(state.store, request_id)
         opinion = _of_the_answer(opinion, request_id, asked, caller, state)
         database = state.store.database
@@ -57,6 +59,28 @@ async def feedback(request: Request, caller: CallerDep, state: StateDep) -> Resp
     except StorageError:
         raise OverloadedError("Feedback cannot be stored just now.") from None
     return json_response({"object": "feedback", "request_id": request_id, "stored": True})
+
+
+async def _concerned(body: dict[str, Any], caller: Caller, state: State) -> str:
+    """The request that the feedback is about: the one that it names, or the one that stands for the
+    session that it names. Raises NotFoundError, OverloadedError, StorageError."""
+    if "session_id" not in body:
+        return str(body["request_id"])
+    purses, store = state.gateway.accounts.purses, state.store
+    if purses is None:
+        raise OverloadedError("Sessions cannot be looked up just now.")
+    session = await purses.label(caller, body["session_id"])
+    find = partial(main_request, store.database, caller.name, session)
+    found = await asyncio.to_thread(find)
+    if found is None and await store.flush():
+        found = await asyncio.to_thread(find)
+    if found is None:
+        raise NotFoundError(
+            f"There is no answered request of this key in a session {body['session_id']!r}.",
+            code="session_not_found",
+            param="session_id",
+        )
+    return found
 
 
 async def _asked(store: Store, request_id: str) -> Asked | None:
@@ -92,6 +116,7 @@ def _opinion(body: dict[str, Any], state: State) -> Opinion:
     unknown = sorted(set(body) - _FIELDS)
     if unknown:
         raise InvalidRequestError(f"{unknown[0][:80]} is not a known field.", param=unknown[0][:80])
+    _check_subject(body)
     messages = _turns(body)
     if ("rating" in body) == ("winner" in body):
         raise InvalidRequestError("Give either rating, or winner and comparison.", param="winner")
@@ -108,6 +133,21 @@ def _opinion(body: dict[str, Any], state: State) -> Opinion:
     if names[0] == names[1]:
         raise InvalidRequestError("A model cannot win against itself.", param="comparison")
     return Opinion(model_a=names[0], model_b=names[1], winner=winner, messages=messages)
+
+
+def _check_subject(body: dict[str, Any]) -> None:
+    """Raises InvalidRequestError unless the feedback names either a request or a session; of a
+    session only a rating is known."""
+    if ("session_id" in body) == ("request_id" in body):
+        raise InvalidRequestError("Give either request_id or session_id.", param="request_id")
+    request_id = body.get("request_id", "-")
+    if not isinstance(request_id, str) or not request_id:
+        raise InvalidRequestError("request_id must be the id of a request.", param="request_id")
+    if "session_id" not in body:
+        return
+    checked_name(body["session_id"], "session_id")
+    if "rating" not in body:
+        raise InvalidRequestError("A session takes a rating from 0 to 1.", param="rating")
 
 
 def _rating(value: object) -> float:

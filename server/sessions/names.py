@@ -61,11 +61,11 @@ def _own(told: RawHeaders, body: Mapping[str, Any]) -> str | None:
     given = [value for name, value in told if name == _OURS]
     if len(given) > 1:
         raise InvalidRequestError(f"{HEADER} is given more than once.", param=HEADER)
-    by_header = _checked(header_text(given[0]).strip(" \t"), HEADER) if given else None
+    by_header = checked_name(header_text(given[0]).strip(" \t"), HEADER) if given else None
     twin = body.get("p2l") if "p2l" in body else None
     by_field = None
     if isinstance(twin, dict) and twin.get("session") is not None:
-        by_field = _checked(twin["session"], FIELD)
+        by_field = checked_name(twin["session"], FIELD)
     if by_header is not None and by_field is not None and by_header != by_field:
         raise InvalidRequestError(
             f"{HEADER} and {FIELD} have different values: give one of them.",
@@ -75,7 +75,8 @@ def _own(told: RawHeaders, body: Mapping[str, Any]) -> str | None:
     return by_field if by_header is None else by_header
 
 
-def _checked(value: object, param: str) -> str:
+def checked_name(value: object, param: str) -> str:
+    """The name of a session, as a caller states it in `param`. Raises InvalidRequestError."""
     if isinstance(value, str) and 0 < len(value) <= _MOST_CHARS and value.isprintable():
         return value
     raise InvalidRequestError(

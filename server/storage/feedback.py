@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -66,6 +67,27 @@ def who_asked(database: Database, request_id: str) -> Asked | None:
     if receipt is None:
         return None
     return Asked(receipt.key_name, _answerer(receipt) if receipt.folded_answered else None)
+
+
+def main_request(database: Database, key_name: str, session: str) -> str | None:
+    """The request by which the outcome of a whole session is remembered: the first one that was
+    answered by the model with the most answers in it. None where the ledger has no answer of such a
+    session of the key. Blocks. Raises StorageError."""
+    answers = (
+        select(attempts.c.model, attempts.c.request_id, attempts.c.started_at)
+        .where(
+            attempts.c.session == session,
+            attempts.c.key_name == key_name,
+            attempts.c.outcome == Outcome.ANSWERED.value,
+        )
+        .order_by(attempts.c.started_at, attempts.c.request_id)
+    )
+    with database.begin() as connection:
+        rows = connection.execute(answers).all()
+    if not rows:
+        return None
+    ((most, _),) = Counter(row.model for row in rows).most_common(1)
+    return next(str(row.request_id) for row in rows if row.model == most)
 
 
 def add_feedback(database: Database, request_id: str, key_name: str, opinion: Opinion) -> None:

@@ -142,3 +142,63 @@ def test_what_was_not_answered_cannot_be_rated(
 ) -> None:
     provider.script("*", Behaviour(status=500))
     assert say(client, asked(client), rating=1).status_code == 400
+
+
+def in_session(client: httpx.Client, model: str, session: str, key: str = "key-a") -> str:
+    headers = {"authorization": f"Bearer {key}", "x-session-id": session, "x-route-models": model}
+    response = client.post("/v1/chat/completions", json=CHAT, headers=headers)
+    assert response.status_code == 200
+    return response.headers["x-request-id"]
+
+
+def of_session(client: httpx.Client, session: Any, **body: Any) -> httpx.Response:
+    return client.post(
+        "/v1/feedback",
+        json={"session_id": session, **body},
+        headers={"authorization": "Bearer key-a"},
+    )
+
+
+@pytest.mark.parametrize("keep_prompts", [True], indirect=True)
+def test_the_outcome_of_a_job_is_one_opinion_of_its_main_model(
+    client: httpx.Client, config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    in_session(client, "cheap", "job")
+    first = in_session(client, "dear", "job")
+    in_session(client, "dear", "job")
+    in_session(client, "cheap", "another job")
+    told = of_session(client, "job", rating=0.75)
+    assert (told.status_code, told.json()["request_id"]) == (200, first)
+    again = of_session(client, "job", rating=0)
+    assert (again.status_code, again.json()["error"]["code"]) == (409, "feedback_exists")
+    _, scores = exported(config, capsys)
+    assert [(row["model"], row["score"]) for row in scores] == [("dear", 0.75)]
+
+
+@pytest.mark.parametrize("keep_prompts", [False], indirect=True)
+def test_a_session_of_another_key_or_of_nobody_has_no_outcome(client: httpx.Client) -> None:
+    in_session(client, "dear", "theirs", key="key-b")
+    for session in ("theirs", "nobody's"):
+        missing = of_session(client, session, rating=1)
+        assert missing.status_code == 404
+        assert missing.json()["error"]["code"] == "session_not_found"
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({"session_id": "", "rating": 1}, "session_id"),
+        ({"session_id": 7, "rating": 1}, "session_id"),
+        ({"session_id": "a\nb", "rating": 1}, "session_id"),
+        ({"session_id": "a" * 129, "rating": 1}, "session_id"),
+        ({"session_id": "job", "winner": "tie", **PAIR}, "rating"),
+        ({"session_id": "job", "request_id": "req_0", "rating": 1}, "request_id"),
+        ({"rating": 1}, "request_id"),
+    ],
+)
+@pytest.mark.parametrize("keep_prompts", [False], indirect=True)
+def test_bad_fields_of_an_outcome_are_named(
+    client: httpx.Client, body: dict[str, Any], param: str
+) -> None:
+    response = client.post("/v1/feedback", json=body, headers={"authorization": "Bearer key-a"})
+    assert (response.status_code, response.json()["error"]["param"]) == (400, param)
