@@ -6,7 +6,7 @@ This runs before any optimisation.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Final, NamedTuple
 
@@ -66,7 +66,7 @@ def candidates(
 ) -> list[Candidate]:
     """Returns one candidate per card, eligible or not, in the order of the catalogue."""
     column, coefficients, rates, values, predicted, _ = known
-    shifted: Mapping[str, Worth] = {}
+    shifted, shifts = dict[str, Worth](), request.coefficient_shifts
     allowed = None if request.allowed is None else frozenset(request.allowed)
     hard = request.most_usd
     pays = _cost_matters(request)
@@ -94,8 +94,8 @@ def candidates(
         worth: tuple[float, float, float] = UNKNOWN
         if index is not None:
             worth = coefficients[index], rates[index], values[index]
-            if card.coefficient_shift != 0.0:
-                shifted = shifted or worth_of_shifted(known, catalogue, request.objective)
+            if card.coefficient_shift != 0.0 or name in shifts:
+                shifted = shifted or worth_of_shifted(known, catalogue, request.objective, shifts)
                 worth = shifted[name]
         reason = _reason(card, worth[2], request, allowed, is_full=is_full)
         # Without a price there is no expected cost.

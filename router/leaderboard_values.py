@@ -18,6 +18,8 @@ from router.catalog import ModelCard
 from router.objective import Objective, objective_values, opponent_weights, win_rates
 
 _KEPT: Final = 32
+_NONE: Final[Mapping[str, tuple[float, float]]] = {}
+_SPREAD: Final = math.pi / 8.0
 
 
 class Opponents(NamedTuple):
@@ -55,37 +57,49 @@ UNKNOWN: Final = Worth(math.nan, math.nan, math.nan)
 
 
 def worth_of_shifted(
-    known: Standing, catalogue: Sequence[ModelCard], objective: Objective
+    known: Standing,
+    catalogue: Sequence[ModelCard],
+    objective: Objective,
+    shifts: Mapping[str, tuple[float, float]] = _NONE,
 ) -> dict[str, Worth]:
-    """What the cards with a coefficient_shift are worth, by catalogue name; a card that the
-    leaderboard does not have is missing.
+    """What the cards that do not stand where their column does are worth, by catalogue name; a card
+    that the leaderboard does not have is missing.
 
-    The opponents stay the same. A value that is a probability is moved on the scale of log-odds, as
-    the coefficient is, so that it stays between 0 and 1 and keeps its order.
+    shifts: catalogue name -> what is added to the coefficient, and the standard deviation s of the
+    sum; a card without one has its own coefficient_shift, and s = 0. The opponents stay the same. A
+    value that is a probability is moved on the scale of log-odds, as the coefficient is, so that it
+    stays between 0 and 1 and keeps its order. All values are means over the Gaussian: that of
+    sigmoid(x) is sigmoid(x / sqrt(1 + pi s^2 / 8)) (MacKay, The evidence framework applied to
+    classification networks, 1992).
     """
     cards = [
         card
         for card in catalogue
-        if card.coefficient_shift != 0.0 and card.leaderboard_name in known.column
+        if (card.coefficient_shift != 0.0 or card.name in shifts)
+        and card.leaderboard_name in known.column
     ]
     if not cards:
         return {}
     places = [known.column[card.leaderboard_name] for card in cards]
+    moves = [shifts.get(card.name, (card.coefficient_shift, 0.0)) for card in cards]
     coefficients = np.array([known.coefficients[k] for k in places])
-    coefficients += [card.coefficient_shift for card in cards]
-    rates = win_rates(coefficients, *known.opponents).tolist()
+    coefficients += [shift for shift, _ in moves]
+    scales = [1.0 / math.sqrt(1.0 + _SPREAD * sd * sd) for _, sd in moves]
+    scaled = np.array(scales) if shifts else None
+    rates = win_rates(coefficients, *known.opponents, scaled).tolist()
     values = rates
     if objective is not Objective.WIN_RATE:
-        pairs = zip(places, cards, strict=True)
-        values = [_moved(known.values[k], card.coefficient_shift) for k, card in pairs]
-    rows = zip(coefficients.tolist(), rates, values, strict=True)
-    return {card.name: Worth(*row) for card, row in zip(cards, rows, strict=True)}
+        rows = zip(places, moves, scales, strict=True)
+        values = [_moved(known.values[k], shift, scale) for k, (shift, _), scale in rows]
+    named = zip(cards, coefficients.tolist(), rates, values, strict=True)
+    return {card.name: Worth(*row) for card, *row in named}
 
 
-def _moved(value: float, shift: float) -> float:
+def _moved(value: float, shift: float, scale: float) -> float:
     if not 0.0 < value < 1.0:
         return value
-    return 0.5 * (1.0 + math.tanh(0.5 * (math.log(value) - math.log1p(-value) + shift)))
+    logit = math.log(value) - math.log1p(-value)
+    return 0.5 * (1.0 + math.tanh(0.5 * scale * (logit + shift)))
 
 
 def standing(

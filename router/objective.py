@@ -65,15 +65,20 @@ def _p_good(leaderboard: PromptLeaderboard) -> FloatArray:
 
 
 def win_rates(
-    coefficients: FloatArray, opponent_coefficients: FloatArray, weights: FloatArray
+    coefficients: FloatArray,
+    opponent_coefficients: FloatArray,
+    weights: FloatArray,
+    scales: FloatArray | None = None,
 ) -> FloatArray:
     """W* q of Theorem 1 (M,), from coefficients (M,), opponents (K,) and their weights (K,).
+
+    scales (M,): what differences of coefficients are multiplied by, for uncertain ones; None: 1.
 
     W*_ba = sigmoid(theta_b - theta_a) is computed with tanh, which neither overflows nor becomes
     0/0, however far the coefficients spread.
     """
     difference = coefficients[:, None] - opponent_coefficients[None, :]  # (M, K)
-    difference *= 0.5
+    difference *= 0.5 if scales is None else 0.5 * scales[:, None]
     np.tanh(difference, out=difference)
     rates: FloatArray = 0.5 * (weights.sum() + difference @ weights)
     return rates

@@ -256,6 +256,7 @@ def request_json(request: RoutingRequest) -> dict[str, Any]:
         "further_requests": request.further_requests,
         "held": request.held,
         "min_gain": request.min_gain,
+        "coefficient_shifts": {n: list(s) for n, s in request.coefficient_shifts.items()},
     }
 
 

@@ -48,6 +48,10 @@ class RoutingRequest:
     multiply the sum of both (default: 1). caching: for how many seconds the model's provider will
     keep this request's input in its cache (default: not at all).
 
+    coefficient_shifts: catalogue name -> what is added to the coefficient of the card's
+    leaderboard_name, in place of the card's coefficient_shift, and the standard deviation of the
+    sum. Values are then means over that Gaussian (router.leaderboard_values).
+
     further_requests: how many later requests of the same job are expected, over which the price of
     a change of model is spread (router.change). held: the model that gave the job's last answer.
     min_gain: what another model must gain over it where cost does not choose, in units of the
@@ -83,6 +87,7 @@ class RoutingRequest:
     further_requests: float = 0.0
     held: str | None = None
     min_gain: float = 0.0
+    coefficient_shifts: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     @property
     def has_later(self) -> bool:

@@ -64,6 +64,38 @@ def test_a_shift_moves_the_value_and_keeps_it_between_0_and_1(objective: Objecti
     assert worth["a:0.25"].coefficient == 0.75
 
 
+@pytest.mark.parametrize("objective", [Objective.WIN_RATE, Objective.P_GOOD])
+@pytest.mark.parametrize(("shift", "sd"), [(0.0, 0.2), (-0.8, 0.7), (0.6, 1.5)])
+def test_values_are_means_over_an_uncertain_coefficient(
+    objective: Objective, shift: float, sd: float
+) -> None:
+    """Against Monte Carlo: the closed form is exact to about 0.01."""
+    board = replace(ONE, coefficients=np.array([0.5, -0.5, 1.7]))
+    card = column("a", "low", 9.0)
+    known = standing(board, None, objective)
+    found = worth_of_shifted(known, [card], objective, {card.name: (shift, sd)})[card.name]
+    drawn = 0.5 + shift + sd * np.random.default_rng(1).normal(size=200_000)
+    apart = drawn[:, None] - board.coefficients[None, :]
+    rate = float((1.0 / (1.0 + np.exp(-apart))).mean())
+    good = float((1.0 / (1.0 + np.exp(-(drawn - 0.1)))).mean())
+    assert found.coefficient == pytest.approx(0.5 + shift)
+    assert found.win_rate == pytest.approx(rate, abs=0.01)
+    assert found.value == pytest.approx(rate if objective is Objective.WIN_RATE else good, abs=0.01)
+
+
+def test_a_learnt_shift_takes_the_place_of_the_cards_own() -> None:
+    moved, plain = column("a", "low", 0.3), replace(column("b", "low", 0.0), name="b")
+    known = standing(ONE, None, Objective.WIN_RATE)
+    shifts = {plain.name: (0.4, 0.0), moved.name: (0.0, 0.0)}
+    worth = worth_of_shifted(known, [moved, plain], Objective.WIN_RATE, shifts)
+    assert worth[plain.name].coefficient == pytest.approx(-0.1)
+    assert worth[moved.name].coefficient == 0.5
+    assert worth[moved.name].win_rate == pytest.approx(known.win_rates[0], abs=1e-15)
+    request = RoutingRequest(shape=SHAPE, coefficient_shifts=shifts)
+    seen = {c.card.name: c for c in decide(ONE, [moved, plain], request, random.Random(1)).ranked}
+    assert seen[plain.name].coefficient == pytest.approx(-0.1)
+
+
 def test_what_the_leaderboard_does_not_know_stays_unknown() -> None:
     cards = [column("stranger", "low", 0.2), column("unrated", "low", 0.2), column("b", "low", 0.2)]
     worth = worth_of_shifted(standing(ONE, None, Objective.WIN_RATE), cards, Objective.WIN_RATE)
