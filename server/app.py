@@ -148,6 +148,7 @@ def build_gateway(
         jobs.shared.follow(lambda: scorer.models, caches, routing.sessions.ttl_s)
     # Last, so that a gateway that cannot be built leaves the previous one unchanged.
     admission.follow(settings.limits)
+    observer.traces.follow(settings.providers)
     if previous is not None:
         _follow(settings, accounts, store, health)
     return gateway

@@ -51,7 +51,8 @@ class Attempt:
     completion and no key, only the key's name. cost_pico: None where the price is unknown.
     served_model: the provider's name for the model that answered, where it is not the one asked
     for. tags: the labels that the caller gave the request. session: a keyed hash of the session's
-    name. session_budget_pico: the budget that the caller gave the session.
+    name. session_budget_pico: the budget that the caller gave the session. finish_reasons: why each
+    choice of the answer ended, in the words of the answer; they are not stored.
     """
 
     request_id: str
@@ -78,6 +79,7 @@ class Attempt:
     tags: tuple[str, ...] = ()
     session: str | None = None
     session_budget_pico: int | None = None
+    finish_reasons: tuple[str, ...] = ()
 
 
 def pico(amount_usd: Decimal) -> int:

@@ -11,6 +11,7 @@ from router.catalog import ModelCard
 from router.cost import Usage
 from server.auth.authenticator import Caller
 from server.config.settings.unknown_cost import UnknownCost
+from server.ledger import finish
 from server.ledger.attempt import Attempt, CostSource, Outcome, pico
 from server.ledger.billing import Bill, Known, Seen, bill, stated_bill
 from server.ledger.window import WindowSpec
@@ -144,6 +145,7 @@ class Entry:
         """Reads the rest of a whole answer; may be called in a thread."""
         for choice in _dicts(body.get("choices")):
             self._see(choice.get("message"))
+            self.row.finish_reasons += finish.reason(choice.get("finish_reason"))
             if "usage" in choice:
                 self._count(choice["usage"])
         # The answers of other surfaces.
@@ -170,6 +172,8 @@ class Entry:
                 self._see_text(delta["content"])
             else:
                 self._see(delta)
+            if "finish_reason" in choice and choice["finish_reason"] is not None:
+                self.row.finish_reasons += finish.reason(choice["finish_reason"])
             if "usage" in choice:
                 # Moonshot reports the usage here.
                 self._count(choice["usage"])
@@ -221,6 +225,8 @@ class Entry:
                 self._note_part(body[name], body)
 
     def _note_part(self, part: Mapping[str, Any], body: Mapping[str, Any]) -> None:
+        if "choices" not in part and (stopped := finish.stop_reason(part)):
+            self.row.finish_reasons = stopped
         if "service_tier" in part:
             self._seen.tier = reported_tier(part, self._seen.tier)
         if isinstance(part.get("usage"), dict):

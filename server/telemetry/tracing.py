@@ -13,8 +13,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from p2l_model.errors import ExtraMissingError
+from server.config.settings import ProviderSettings
 from server.gateway.routed_request import Exchange
 from server.ledger.attempt import Attempt, Outcome, usd
+from server.telemetry import gen_ai
 from server.telemetry.trace_export import build_exporter
 
 if TYPE_CHECKING:
@@ -23,10 +25,6 @@ if TYPE_CHECKING:
 
 _MS: Final = 1_000_000
 _S: Final = 1_000_000_000
-_OPERATIONS: Final = {
-    "/v1/completions": "text_completion",
-    "/v1/embeddings": "embeddings",
-}
 
 
 class Trace(Protocol):
@@ -72,6 +70,9 @@ class Traces:
         """The trace of a new request. headers: may hold the caller's traceparent."""
         return NO_TRACE
 
+    def follow(self, providers: Mapping[str, ProviderSettings]) -> None:
+        """Called when the configuration's providers are known, and when they have changed."""
+
     def decided(self, exchange: Exchange) -> None:
         """Called when the last decision on an exchange has been made."""
 
@@ -93,6 +94,10 @@ class OtlpTraces(Traces):
         self._tracer = provider.get_tracer("p2l-router")
         self._parents = TraceContextTextMapPropagator()
         self._active: dict[str, _Spans] = {}
+        self._names: Mapping[str, str] = {}
+
+    def follow(self, providers: Mapping[str, ProviderSettings]) -> None:
+        self._names = gen_ai.provider_names(providers)
 
     def begin(self, path: str, headers: Mapping[str, str]) -> Trace:
         from opentelemetry.trace import SpanKind
@@ -110,7 +115,7 @@ class OtlpTraces(Traces):
     def settled(self, row: Attempt) -> None:
         spans = self._active.get(row.request_id)
         if spans is not None:
-            spans.attempted(row)
+            spans.attempted(row, self._names.get(row.provider, row.provider))
 
     def close(self) -> None:
         self._provider.shutdown()
@@ -159,17 +164,17 @@ class _Spans:
         )
         self._last = time.time_ns()
 
-    def attempted(self, row: Attempt) -> None:
+    def attempted(self, row: Attempt, provider: str) -> None:
         from opentelemetry.trace import SpanKind, StatusCode
 
-        operation = _OPERATIONS.get(self._path, "chat")
+        operation = gen_ai.operation(self._path)
         began = int(row.started_at * _S)
         span = self._tracer.start_span(
             f"{operation} {row.upstream_model}", self._context, SpanKind.CLIENT, start_time=began
         )
-        span.set_attributes({"gen_ai.operation.name": operation, **_attributes(row)})
+        span.set_attributes({gen_ai.OPERATION: operation, **_attributes(row, provider)})
         if row.outcome is not Outcome.ANSWERED:
-            span.set_attribute("error.type", row.outcome.value)
+            span.set_attribute(gen_ai.ERROR_TYPE, row.outcome.value)
             span.set_status(StatusCode.ERROR)
         span.end(began + int((row.latency_ms or 0.0) * _MS))
 
@@ -210,23 +215,15 @@ def build_traces(endpoint: str | None) -> Traces:
     return OtlpTraces(provider)
 
 
-def _attributes(row: Attempt) -> dict[str, Any]:
-    found: dict[str, Any] = {
-        "gen_ai.provider.name": row.provider,
-        "gen_ai.request.model": row.upstream_model,
+def _attributes(row: Attempt, provider: str) -> dict[str, Any]:
+    return {
+        **gen_ai.attributes(row, provider),
         "p2l.attempt": row.attempt,
         "p2l.model": row.model,
+        "p2l.provider": row.provider,
         "p2l.cost_source": row.cost_source.value,
         **_amount("p2l.cost_usd", None if row.cost_pico is None else usd(row.cost_pico)),
     }
-    if row.served_model is not None:
-        found["gen_ai.response.model"] = row.served_model
-    if row.upstream_id is not None:
-        found["gen_ai.response.id"] = row.upstream_id
-    if row.usage is not None:
-        found["gen_ai.usage.input_tokens"] = row.usage.prompt_tokens
-        found["gen_ai.usage.output_tokens"] = row.usage.completion_tokens
-    return found
 
 
 def _amount(name: str, amount: Any) -> dict[str, float]:

@@ -51,6 +51,10 @@ def test_a_request_is_a_trace_of_its_hops(provider: FakeProvider) -> None:
     good = attributes(named["chat up-middle"])
     assert good["gen_ai.operation.name"] == "chat"
     assert good["gen_ai.provider.name"] == "main"
+    assert good["gen_ai.request.model"] == good["gen_ai.response.model"] == "up-middle"
+    assert good["gen_ai.request.stream"] is True
+    ended = good["gen_ai.response.finish_reasons"]
+    assert [one.string_value for one in ended.values] == ["stop"]
     assert good["gen_ai.usage.input_tokens"] > 0
     assert good["p2l.cost_usd"] > 0
     refused = next(span for span in receiver.spans if span.trace_id.hex() != PARENT[3:35])

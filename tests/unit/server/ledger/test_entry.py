@@ -287,3 +287,69 @@ def test_the_calls_of_a_stream_are_told_as_they_come(events: list[dict[str, Any]
     assert one.is_open, "a caller may answer a call before the stream is at its end"
     for event in events:
         entry()[0].see(event)  # nobody wants to know
+
+
+@pytest.mark.parametrize(
+    ("chunks", "reasons"),
+    [
+        ([delta("a"), {"choices": [{"delta": {}, "finish_reason": "stop"}]}], ("stop",)),
+        (
+            # the last piece of text and its end in one chunk, for two choices
+            [
+                {"choices": [{"index": 0, "delta": {"content": "a"}, "finish_reason": "stop"}]},
+                {"choices": [{"index": 1, "delta": {"content": "b"}, "finish_reason": "length"}]},
+                {"choices": [], "usage": USAGE},
+            ],
+            ("stop", "length"),
+        ),
+        (
+            [
+                {"type": "message_start", "message": {"id": "msg_1", "stop_reason": None}},
+                {"type": "message_delta", "delta": {"stop_reason": "tool_use"}, "usage": USAGE},
+                {"type": "message_stop"},
+            ],
+            ("tool_use",),
+        ),
+        (
+            [
+                {"type": "response.created", "response": {"status": "in_progress"}},
+                {"type": "response.completed", "response": {"id": "r", "status": "completed"}},
+            ],
+            ("completed",),
+        ),
+        (
+            [
+                {
+                    "type": "response.incomplete",
+                    "response": {
+                        "status": "incomplete",
+                        "incomplete_details": {"reason": "max_output_tokens"},
+                    },
+                },
+            ],
+            ("max_output_tokens",),
+        ),
+    ],
+)
+async def test_a_stream_says_why_each_choice_ended(
+    chunks: list[dict[str, Any]], reasons: tuple[str, ...]
+) -> None:
+    one, _ = entry()
+    stream = metered(await stream_of(*chunks), one)
+    assert len([event async for event in stream]) == len(chunks)
+    assert one.row.finish_reasons == reasons
+
+
+@pytest.mark.parametrize(
+    ("body", "reasons"),
+    [
+        ({"choices": [{"message": {"content": "a"}, "finish_reason": "length"}]}, ("length",)),
+        ({"type": "message", "content": [], "stop_reason": "end_turn"}, ("end_turn",)),
+        ({"object": "response", "status": "completed", "output": []}, ("completed",)),
+        ({"choices": [{"message": {"content": "a"}, "finish_reason": 7}]}, ()),
+    ],
+)
+def test_a_whole_answer_says_why_it_ended(body: dict[str, Any], reasons: tuple[str, ...]) -> None:
+    one, _ = entry()
+    one.answer(body)
+    assert one.row.finish_reasons == reasons
