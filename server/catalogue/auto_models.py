@@ -71,7 +71,7 @@ def _models_of(
 ) -> Iterator[tuple[str, ModelSettings]]:
     if takes_all(provider):
         for model in offered or ():
-            if not _NOT_CHAT.search(model):
+            if can_chat(model):
                 yield model, ModelSettings(provider=name)
         return
     seller = seller_of(provider.kind, provider.base_url)
@@ -82,6 +82,12 @@ def _models_of(
     for one in alive[: provider.auto_models]:
         other = None if one.upstream_model == one.name else one.upstream_model
         yield one.name, ModelSettings(provider=name, upstream_model=other)
+
+
+def can_chat(name: str) -> bool:
+    """Whether a model of a server's own list, by its name, is not one for another purpose, such as
+    embeddings."""
+    return _NOT_CHAT.search(name) is None
 
 
 def takes_all(provider: ProviderSettings) -> bool:

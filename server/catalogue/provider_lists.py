@@ -37,13 +37,23 @@ _ENDS: Final = ("shutdown_date", "retires_at", "deprecation_date")
 
 
 class ListError(Exception):
-    """A provider's list of models cannot be read; the message says why, without the key."""
+    """A provider's list of models cannot be read; the message says why, without the key. status:
+    of the provider's answer; None where there was none."""
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 async def offered_models(
-    name: str, provider: ProviderSettings, environ: Mapping[str, str], today: date
+    name: str,
+    provider: ProviderSettings,
+    environ: Mapping[str, str],
+    today: date,
+    timeout_s: float = _TIMEOUT_S,
 ) -> list[str]:
-    """The names of the models that the provider offers this key. Raises ListError, ConfigError."""
+    """The names of the models that the provider offers this key. timeout_s: for each step of a
+    page. Raises ListError, ConfigError."""
     base_url = address_of(provider)
     headers = _headers(name, provider, base_url, environ)
     rule = address_rule(base_url, allow_private=provider.allow_private_addresses)
@@ -54,9 +64,7 @@ async def offered_models(
         raise ListError(f"{name}: its list of models cannot be read: {error}") from None
     names: list[str] = []
     query: dict[str, str] = {}
-    async with httpx.AsyncClient(
-        transport=transport, timeout=_TIMEOUT_S, trust_env=False
-    ) as client:
+    async with httpx.AsyncClient(transport=transport, timeout=timeout_s, trust_env=False) as client:
         for _ in range(_MOST_PAGES):
             page = await _page(name, client, _url(provider, base_url, query), headers)
             names += _names(page, today)
@@ -103,7 +111,10 @@ async def _page(
     except (httpx.HTTPError, OSError) as error:
         raise ListError(f"{name}: its list of models cannot be read: {error}") from None
     if response.status_code != 200 or len(response.content) > _MOST_BYTES:
-        raise ListError(f"{name}: its list of models answered with status {response.status_code}")
+        raise ListError(
+            f"{name}: its list of models answered with status {response.status_code}",
+            response.status_code,
+        )
     try:
         parsed = orjson.loads(response.content)
     except orjson.JSONDecodeError:

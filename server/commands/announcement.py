@@ -33,6 +33,7 @@ def announcement(
     lines += _models(catalogue, leaderboard)
     ready = readiness(settings, catalogue, leaderboard)
     lines += [f"  warning: {warning}" for warning in ready.warnings]
+    lines += [f"  note: {note}" for note in ready.notes]
     lines += [f"  NOT READY: {problem}" for problem in ready.problems]
     if missing_keys:
         lines.append(f"  for more models, set one of: {', '.join(missing_keys)}")

@@ -68,6 +68,7 @@ def run(args: argparse.Namespace) -> int:
             *(f"provider {name}: {why}" for name, why in network["logins"].items()),
         ],
         "warnings": [*ready.warnings, *(unread if catalogue else ())],
+        "notes": list(ready.notes),
     }
     if args.connect:
         report["connections"] = dict(connections(settings, os.environ))
@@ -217,6 +218,7 @@ def _text(report: Mapping[str, Any]) -> Iterator[str]:
     yield from network_lines(report["network"])
     yield f"on the leaderboard, not configured: {len(report['leaderboard_only'])} models"
     yield from (f"warning: {warning}" for warning in report["warnings"])
+    yield from (f"note: {note}" for note in report["notes"])
     yield f"NOT READY: {'; '.join(report['problems'])}" if report["problems"] else "ok"
 
 

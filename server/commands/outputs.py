@@ -14,7 +14,8 @@ from rich.text import Text
 from p2l_model.errors import DataError
 
 Column = str | tuple[str, Literal["left", "right"]]
-_PIPE_WIDTH = 160
+# Wider than any table: a terminal that is too narrow wraps lines, and no cell is cut.
+_WIDTH = 1_000
 
 
 def check_writable(paths: Iterable[str | None]) -> None:
@@ -38,7 +39,7 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]
 def print_table(
     title: str, columns: Sequence[Column], rows: Iterable[Sequence[str]], out: TextIO
 ) -> None:
-    """Prints a table with numbers aligned right; in a pipe it is as wide as it needs to be. Cells
+    """Prints a table with numbers aligned right, as wide as it needs to be, without colours. Cells
     are shown without interpretation of markup."""
     table = Table(title=Text(title, style="bold"), title_justify="left", box=None)
     for column in columns:
@@ -46,5 +47,5 @@ def print_table(
         table.add_column(name, justify="left" if side == "left" else "right", no_wrap=True)
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
-    console = Console(file=out, highlight=False, width=None if out.isatty() else _PIPE_WIDTH)
+    console = Console(file=out, highlight=False, width=_WIDTH, no_color=True)
     console.print(table)

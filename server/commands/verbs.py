@@ -14,6 +14,10 @@ class Verb(NamedTuple):
 
 
 VERBS: Final = {
+    "init": Verb(
+        "Write a first configuration from the keys in the environment.",
+        "init --provider openai --daily-usd 5 --out p2l-router.yaml",
+    ),
     "serve": Verb("Run the gateway.", "serve --config p2l-router.yaml --port 8000"),
     "model": Verb(
         "Run the P2L service, which predicts leaderboards over HTTP.",

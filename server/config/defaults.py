@@ -25,7 +25,7 @@ def default_settings(environ: Mapping[str, str]) -> Settings:
     """The default settings: the providers whose keys are in the environment; without any key, all
     of them as sandboxes. Their models are those of `models: auto`. Names of Claude and GPT models
     that no provider has are routed."""
-    catalogue = _catalogue()
+    catalogue = default_catalogue()
     found = {key: provider for key, provider in catalogue.items() if variable(key, environ)}
     providers: dict[str, Any] = {}
     for key_variable, provider in (found or catalogue).items():
@@ -46,16 +46,18 @@ def is_sandbox_only(settings: Settings) -> bool:
 
 def missing_variables(environ: Mapping[str, str]) -> list[str]:
     """The variables that would add more providers, where at least one is configured."""
-    missing = [name for name in _catalogue() if not variable(name, environ)]
-    return missing if len(missing) < len(_catalogue()) else []
+    missing = [name for name in default_catalogue() if not variable(name, environ)]
+    return missing if len(missing) < len(default_catalogue()) else []
 
 
 def known_variables() -> list[str]:
     """The variables in which keys are looked for."""
-    return list(_catalogue())
+    return list(default_catalogue())
 
 
-def _catalogue() -> dict[str, Any]:
+def default_catalogue() -> dict[str, Any]:
+    """The providers that are known by themselves: the variable of the key -> the provider's keys in
+    a configuration."""
     text = files("server.config").joinpath("default_catalogue.yaml").read_text(encoding="utf-8")
     catalogue: dict[str, Any] = yaml.safe_load(text)
     return catalogue

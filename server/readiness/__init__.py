@@ -15,6 +15,7 @@ from server.readiness.addresses import address_problems
 from server.readiness.efforts import effort_warnings
 from server.readiness.endings import endings
 from server.readiness.extras import missing_extras
+from server.readiness.nothing_saved import nothing_saved
 from server.readiness.prices import price_problems, price_warnings
 from server.readiness.routes import hints, is_routed, route_problems
 
@@ -24,10 +25,11 @@ __all__ = ["Readiness", "is_routed", "readiness"]
 @dataclass(frozen=True, slots=True)
 class Readiness:
     """Sentences, each with its fix. problems: faults by which requests would fail, so that the
-    gateway is not ready. warnings: other faults."""
+    gateway is not ready. warnings: other faults. notes: what is as configured, and may surprise."""
 
     problems: tuple[str, ...]
     warnings: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 def readiness(
@@ -53,6 +55,7 @@ def readiness(
             *hints(settings, columns),
             *effort_warnings(settings),
         ),
+        tuple(nothing_saved(settings, catalogue)),
     )
 
 

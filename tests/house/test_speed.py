@@ -30,6 +30,7 @@ OURS_AS_A_PROCESS = {
     "system/serving/test_serve.py": "signals",
     "system/sessions/test_shared_sessions.py": "processes that share what they know",
     "system/storage/test_kill.py": "a process that is killed",
+    "system/test_init.py": "a terminal",
     "system/test_ledger_place.py": "where the installed program writes",
     "system/test_logs.py": "what a process writes to its standard streams",
     "system/test_model_service.py": "signals",
