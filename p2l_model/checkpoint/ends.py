@@ -35,7 +35,7 @@ def _until(turns: Iterable[str], n_chars: int) -> str:
     for turn in turns:
         kept.append(turn[: n_chars - n_kept])
         n_kept += len(kept[-1]) + 1
-        if n_kept >= n_chars:
+        if n_kept > n_chars:  # no line end follows the last of them
             break
     return "\n".join(kept)[:n_chars]
 
