@@ -130,9 +130,7 @@ def test_the_default_stack_keeps_its_ledger_over_down_and_up(
         request_id, cost = streamed(client)
         assert admin.get("/").status_code == 200, "the key that secrets.sh prints is an admin's"
         key = admin.post("/admin/keys", json={"name": "alice"}).json()["key"]
-        began = time.monotonic()
-        stack.down()
-        assert time.monotonic() - began < 15, "nothing is under way: nothing is waited for"
+        assert stack.down() == [], "each service ends when it is told to"
         stack.up()
         (row,) = admin.get("/admin/spend", params={"by": "key"}).json()["data"]
         assert (row["group"], row["attempts"]) == ("team", 1)
@@ -162,9 +160,8 @@ def test_the_full_stack_comes_up_healthy_and_answers(
             decision = http.get(f"/v1/decisions/{request_id}", headers=admin).json()
             assert decision["scoring"] == "prompt", "the model service has scored it"
     finally:
-        began = time.monotonic()
-        stack.down(drop=True)
-    assert time.monotonic() - began < 25, "each service ends when it is told to"
+        killed = stack.down(drop=True)
+    assert killed == [], "each service ends when it is told to"
 
 
 def test_every_service_restarts_without_a_lost_row(

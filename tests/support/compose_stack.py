@@ -11,6 +11,8 @@ import os
 import re
 import socket
 import subprocess
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,10 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
+# The tool that starts containers is a Go program. Its traceback, where it crashes, names it.
+_CRASHED = "github.com/containers/buildah"
+_TRACEBACK = re.compile(r"panic: |fatal error: |SIG[A-Z]+: |goroutine \d+ ")
+_SHOWN_CHARS = 3000
 PORTS = {"gateway": 8000, "model": 8001, "postgres": 5432, "redis": 6379, "prometheus": 9090}
 
 
@@ -61,6 +67,7 @@ class Stack:
         self._tools = tools
         self._profile = profile
         self._secrets = secrets
+        self._log: Path | None = None
         folder.mkdir()
         self.file = folder / "compose.yaml"
         document = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
@@ -75,18 +82,26 @@ class Stack:
 
     def up(self) -> str:
         """Returns once all services are healthy; what was said on the way."""
-        return self._compose("up", "-d")
+        said = self._compose("up", "-d", before_again=self.down)
+        self._log = next((Path(path) for path in re.findall(r"log: (/\S+)", said)), None)
+        return said
 
-    def down(self, *, drop: bool = False) -> None:
-        self._compose("down", *(["-v"] if drop else []))
+    def down(self, *, drop: bool = False) -> list[str]:
+        """The services that did not end when they were told to, and had to be killed."""
+        self._compose("down")
+        log = "" if self._log is None or not self._log.exists() else self._log.read_text()
+        if drop:
+            self._compose("down", "-v")  # the log goes as well
+        return re.findall(r"(\w+) did not end in time", log)
 
-    def _compose(self, *words: str) -> str:
+    def _compose(self, *words: str, before_again: Callable[[], object] | None = None) -> str:
         environ = {
             **os.environ,
             "COMPOSE_PROFILES": self._profile,
             "P2L_CONFIG_FILE": str(DEPLOY / f"config.{self._profile or 'sandbox'}.yaml"),
         }
-        return _checked([str(self._tools / "compose"), str(self.file), *words], environ)
+        command = [str(self._tools / "compose"), str(self.file), *words]
+        return _checked(command, environ, before_again)
 
     def _fit(self, name: str, service: dict[str, Any]) -> None:
         if "build" in service:
@@ -100,10 +115,42 @@ class Stack:
             service["environment"]["POSTGRES_PASSWORD"] = password
 
 
-def _checked(command: list[str], environ: dict[str, str] | None = None) -> str:
+def _checked(
+    command: list[str],
+    environ: dict[str, str] | None = None,
+    before_again: Callable[[], object] | None = None,
+) -> str:
+    """What the program says. Where the tool itself has crashed it is tried once more, after
+    before_again, and a warning says so. Fails where the program does."""
+    code, said = _run(command, environ)
+    if code != 0 and _CRASHED in said and _TRACEBACK.search(said):
+        _note(f"{command} is tried again: the tool crashed\n{excerpt(said)}")
+        if before_again is not None:
+            before_again()
+        code, said = _run(command, environ)
+    if code != 0:
+        pytest.fail(f"{command}: {code}\n{excerpt(said)}")
+    return said
+
+
+def _note(text: str) -> None:
+    """Shown when the tests are over, and no failure as other warnings are."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.warn(text, stacklevel=3)
+
+
+def _run(command: list[str], environ: dict[str, str] | None) -> tuple[int, str]:
     done = subprocess.run(
         command, env=environ, capture_output=True, text=True, errors="replace", check=False
     )
-    if done.returncode != 0:
-        pytest.fail(f"{command}: {done.returncode}\n{(done.stdout + done.stderr)[-3000:]}")
-    return done.stdout + done.stderr
+    return done.returncode, done.stdout + done.stderr
+
+
+def excerpt(said: str) -> str:
+    """The end of it, and the beginning of a Go traceback, which says why."""
+    end = said[-_SHOWN_CHARS:]
+    found = _TRACEBACK.search(said)
+    if found is None or found.start() >= len(said) - len(end):
+        return end
+    return f"{said[found.start() :][:_SHOWN_CHARS]}\n[...]\n{end}"
