@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from decimal import Decimal
 from typing import Any
 
@@ -378,9 +377,8 @@ def test_unknown_models_and_paths(client: httpx.Client) -> None:
 def test_one_slow_upstream_does_not_stop_the_server(
     client: httpx.Client, provider: FakeProvider
 ) -> None:
-    provider.script("up-dear", Behaviour(texts=("x",) * 10, chunk_delay_s=0.1))
+    provider.script("up-dear", Behaviour(texts=("x",) * 1000, chunk_delay_s=0.1))
     with client.stream("POST", "/v1/chat/completions", json=HELLO | {"stream": True}) as slow:
         next(slow.iter_lines())
-        started = time.monotonic()
         assert client.get("/healthz").status_code == 200
-        assert time.monotonic() - started < 0.9, "the stream alone lasts a second"
+        assert not provider.chats[0].over.is_set(), "the stream is under way"

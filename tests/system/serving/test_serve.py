@@ -82,17 +82,16 @@ def test_sigterm_does_not_wait_for_a_body_that_does_not_come(
 ) -> None:
     """Its request has a place, and may take a minute to arrive."""
     head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: 500\r\n\r\n{"
-    with ServeProcess(tmp_path, config_for(provider.base_url), environ=ENVIRON) as serve:
+    config = config_for(provider.base_url, "limits: {drain_s: 600, body_timeout_s: 600}")
+    with ServeProcess(tmp_path, config, environ=ENVIRON) as serve:
         address = urlsplit(serve.url)
         with socket.create_connection((address.hostname or "", address.port or 0)) as caller:
-            caller.settimeout(15)
+            caller.settimeout(60)
             caller.sendall(head)
             time.sleep(0.3)
-            began = time.monotonic()
             serve.signal(signal.SIGTERM)
             answer = caller.recv(65536)
             assert serve.wait() == 0
-        assert time.monotonic() - began < 10, "drain_s is 30"
     assert answer.startswith(b"HTTP/1.1 503 ")
     assert b"shutting down" in answer
 

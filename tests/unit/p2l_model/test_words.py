@@ -122,10 +122,16 @@ def test_it_takes_time_by_the_length_alone(piece: str) -> None:
         said(turns)
         return time.process_time() - started
 
-    text = piece * (8_000_000 // len(piece))
-    assert seconds([(text,)]) < 3.0
-    many = [(text[at : at + 4_000],) for at in range(0, len(text), 4_000)]
-    assert seconds(many) < 10.0
+    def turns_of(size: int) -> list[tuple[str]]:
+        text = piece * (size // len(piece))
+        return [(text[at : at + 4_000],) for at in range(0, len(text), 4_000)]
+
+    # of a text, as much is read as there is room for: ten times as much to take a hundred times
+    # as long would be a square
+    few, many = 200_000, 2_000_000
+    for make in (lambda size: [(piece * (size // len(piece)),)], turns_of):
+        small = min(seconds(make(few)) for _ in range(3))
+        assert min(seconds(make(many)) for _ in range(2)) < 40 * max(small, 0.001)
 
 
 def test_of_too_much_the_end_is_read() -> None:

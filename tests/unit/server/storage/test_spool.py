@@ -26,7 +26,7 @@ from server.storage.spool import Spool, orphans
 from server.storage.statements import Kind
 from server.storage.store import Store
 
-MANY_OPEN_S = 10.0
+MANY_OPEN_S = 60.0
 
 
 def record(name: str, size: int = 0) -> tuple[Kind, dict[str, Any]]:
