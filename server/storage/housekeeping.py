@@ -11,7 +11,7 @@ from typing import Final
 from server.process.background import Background, Job, in_thread
 from server.storage.pruning import delete_older, in_batches
 from server.storage.recovery import Lost
-from server.storage.schema import feedback, prompts, receipts, responses
+from server.storage.schema import feedback, grades, prompts, receipts, responses
 from server.storage.store import Store
 from server.storage.totals import fold_attempts
 
@@ -72,6 +72,7 @@ async def prune_all(store: Store) -> None:
         (prompts, kept.receipts_days),
         (responses, kept.responses_days),
         (feedback, kept.feedback_days),
+        (grades, kept.feedback_days),
     ):
         await in_batches(partial(delete_older, database, table, days, now))
     await in_batches(partial(fold_attempts, database, kept.attempts_days, now))

@@ -184,6 +184,22 @@ feedback: Final = Table(
 )
 Index("feedback_created", feedback.c.created_at)
 
+# Answers that a checker or a judge has graded, without their texts. A grade is of one answer, or of
+# an answer of `model` against one of `model_b`.
+grades: Final = Table(
+    "grades",
+    metadata,
+    Column("id", String(200), primary_key=True),
+    Column("created_at", BigInteger, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("key_name", Text),
+    Column("model", Text, nullable=False),
+    Column("model_b", Text),
+    Column("score", Double, nullable=False),
+    Column("leaderboard", Text),
+)
+Index("grades_created", grades.c.created_at)
+
 api_keys: Final = Table(
     "api_keys",
     metadata,

@@ -1,0 +1,113 @@
+"""Stores answers that a checker or a judge has graded, and reads them for the local layer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import orjson
+from sqlalchemy import func, insert, select
+from sqlalchemy.exc import IntegrityError
+
+from server.storage.database import Database
+from server.storage.receipts import DAMAGED
+from server.storage.rows import MICRO, micros
+from server.storage.schema import grades
+
+# Only this many of the latest: older grades concern older models.
+_MOST: Final = 50_000
+_BATCH: Final = 500
+# As in comparisons: the sum of any number of rows must fit.
+_MARK: Final = 1_000_003
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grade:
+    """A graded answer, without its text.
+
+    id: the same grade stored twice is one grade. source: who graded, such as `checker:regex` or
+    `judge:claude-opus-5:1` (the last part is the version of its instruction); each source has a
+    level of its own. model: the leaderboard name of the model that answered. score: in [0, 1]; with
+    model_b it is that of a comparison: 1 where model's answer was better, 0.5 for a tie. key_name:
+    the key whose request was answered, None where it was nobody's. leaderboard: the prompt's own,
+    as receipts store it (family, models, coefficients, eta, gamma); None where it was not scored.
+    created_at: seconds since 1970.
+    """
+
+    id: str
+    source: str
+    model: str
+    score: float
+    model_b: str | None = None
+    key_name: str | None = None
+    leaderboard: Mapping[str, Any] | None = field(default=None, repr=False)
+    created_at: float = field(default_factory=time.time)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.score <= 1:
+            raise ValueError(f"the score of a grade is in [0, 1], not {self.score}")
+
+
+def add_grades(database: Database, new: Sequence[Grade]) -> int:
+    """Stores grades, and returns how many of them were not stored before. Blocks. Raises
+    StorageError."""
+    return sum(_add(database, grade) for grade in new)
+
+
+def _add(database: Database, grade: Grade) -> bool:
+    board = grade.leaderboard
+    row = {
+        "id": grade.id,
+        "created_at": micros(grade.created_at),
+        "source": grade.source,
+        "key_name": grade.key_name,
+        "model": grade.model,
+        "model_b": grade.model_b,
+        "score": grade.score,
+        "leaderboard": None if board is None else orjson.dumps(board).decode(),
+    }
+    with database.naming():
+        try:
+            with database.engine.begin() as connection:
+                connection.execute(insert(grades), [row])
+        except IntegrityError:
+            return False
+    return True
+
+
+def grades_version(database: Database) -> tuple[int, ...]:
+    """A value that changes whenever there are more or fewer grades. Blocks. Raises StorageError."""
+    created = grades.c.created_at
+    marks = func.max(created), func.min(created), func.sum(created % _MARK)
+    with database.begin() as connection:
+        row = connection.execute(select(func.count(), *marks)).one()
+    return tuple(int(mark or 0) for mark in row)
+
+
+def latest_grades(database: Database, most: int = _MOST) -> list[Grade]:
+    """The latest grades, oldest first. Blocks. Raises StorageError."""
+    query = select(grades).order_by(grades.c.created_at.desc(), grades.c.id).limit(most)
+    with database.begin() as connection:
+        found = list(_read(connection.execution_options(yield_per=_BATCH).execute(query)))
+    found.reverse()
+    return found
+
+
+def _read(rows: Any) -> Iterator[Grade]:
+    for row in rows:
+        try:
+            board = None if row.leaderboard is None else orjson.loads(row.leaderboard)
+            yield Grade(
+                id=row.id,
+                source=row.source,
+                model=row.model,
+                score=row.score,
+                model_b=row.model_b,
+                key_name=row.key_name,
+                leaderboard=board,
+                created_at=row.created_at / MICRO,
+            )
+        except DAMAGED:
+            continue  # one damaged row must not hide all the others
