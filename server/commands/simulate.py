@@ -18,6 +18,7 @@ from server.commands.flags import (
 )
 from server.commands.outputs import print_table
 from server.commands.progress import progress_bars
+from server.commands.report import print_report
 from server.commands.simulate_sessions import (
     add_session_arguments,
     check_without_sessions,
@@ -25,6 +26,7 @@ from server.commands.simulate_sessions import (
 )
 
 if TYPE_CHECKING:
+    from server.offline.report.findings import Findings
     from server.offline.simulate.study import Study
     from server.offline.simulate.table import ScoreTable, TokenPrices
 
@@ -57,6 +59,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="Only these models, separated by commas.")  # fmt: skip
     parser.add_argument("--exclude", metavar="NAMES",
                         help="All models but these, separated by commas.")  # fmt: skip
+    parser.add_argument("--against", metavar="MODEL",
+                        help="Compare with always asking this model (default: the one with the "
+                             "best score).")  # fmt: skip
+    parser.add_argument("--details", action="store_true",
+                        help="Also print the comparison with other ways to choose, and streams "
+                             "under a budget.")  # fmt: skip
     add_score_range(parser)
     add_seed(parser)
     add_resamples(parser, 1000)
@@ -64,8 +72,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="How many orders of the prompts to average over in the simulation "
                              "of a stream (default: 20).")  # fmt: skip
     parser.add_argument("--out", metavar="DIR",
-                        help="Write pareto.json, pareto.png and simulate.json, or sessions.json, "
-                             "to this folder.")  # fmt: skip
+                        help="Write report.html, pareto.json, pareto.png and simulate.json, or "
+                             "sessions.json, to this folder.")  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> int:
@@ -74,13 +82,17 @@ def run(args: argparse.Namespace) -> int:
         return run_sessions(args)
     check_without_sessions(args)
     study = _study(args)
-    pareto = study.pareto()
+    pareto, found = study.pareto(), _findings(study, args)
     if args.out is not None:
-        _write(study, pareto, Path(args.out))
+        _write(study, pareto, found, Path(args.out))
     if args.json:
         print(json.dumps(pareto, ensure_ascii=False))
-    else:
-        _print(study)
+        return 0
+    print_report(found)
+    for note in _notes(study):
+        print(f"- {note}")
+    if args.details:
+        _print_details(study)
     return 0
 
 
@@ -131,29 +143,49 @@ def _chosen(table: ScoreTable, args: argparse.Namespace) -> ScoreTable:
     return table.of_models(kept, "left out as asked")
 
 
-def _write(study: Study, pareto: dict[str, Any], out: Path) -> None:
+def _findings(study: Study, args: argparse.Namespace) -> Findings:
+    """Raises DataError."""
+    from p2l_model.data.model_names import canonical
+    from server.offline.report.findings import find
+    from server.offline.report.kinds import kinds_of
+    from server.offline.report.latency import latencies
+    from server.offline.report.measured import measured
+    from server.offline.simulate.study import OURS
+
+    table = study.table
+    kind = kinds_of(table.category, table.conversations, study.hidden)
+    times = latencies([Path(path) for path in args.scores])
+    seen = measured(table, study.curves[OURS], study.weights, times, kind)
+    return find(seen, None if args.against is None else canonical(args.against))
+
+
+def _notes(study: Study) -> list[str]:
+    """How it was measured, sentence by sentence."""
+    return [
+        f"The router maximised {study.objective}; it expected costs from {study.cost_source}.",
+        *(f"Not counted: {note}." for note in study.table.notes),
+    ]
+
+
+def _write(study: Study, pareto: dict[str, Any], found: Findings, out: Path) -> None:
     from p2l_model.errors import ExtraMissingError
-    from server.offline.simulate.plot import draw_study
+    from server.offline.report.page import write_page
+    from server.offline.report.picture import draw_png
 
     out.mkdir(parents=True, exist_ok=True)
     (out / "pareto.json").write_text(json.dumps(pareto, ensure_ascii=False, indent=1))
     (out / "simulate.json").write_text(json.dumps(study.report(), ensure_ascii=False, indent=1))
+    write_page(found, out / "report.html", "What routing would save", _notes(study))
     try:
-        draw_study(study, out / "pareto.png")
+        draw_png(found, out / "pareto.png")
     except ExtraMissingError as error:
-        print(f"no picture was drawn: {error}", file=sys.stderr)
+        print(f"pareto.png was not drawn: {error}; report.html has the picture", file=sys.stderr)
 
 
-def _print(study: Study) -> None:
-    print(
-        f"{len(study.table.conversations)} prompts, {len(study.table.models)} models, objective "
-        f"{study.objective}, expected costs from {study.cost_source}"
-    )
-    for note in study.table.notes:
-        print(f"- {note}")
+def _print_details(study: Study) -> None:
     print_table(
-        "Above the best random mix of single models, and cost saved at the best one's score",
-        (("router", "left"), "area", "95%", "saving", "95%"),
+        "Ways to choose: score above the best random mix, cost saved at the best model's score",
+        (("way", "left"), "score", "95%", "saved", "95%"),
         [
             (
                 name,
@@ -169,7 +201,8 @@ def _print(study: Study) -> None:
     for name, results in study.streams.items():
         print_table(
             f"Stream of {name} under a window budget",
-            ("USD a request", "spent", "least", "most", "score", "random mix", "hindsight"),
+            ("USD a request", "spent", "least", "most", "score", "random mix",
+             "best fixed setting"),
             [
                 (
                     f"{r.budget_usd:.3g}", f"{r.utilisation:.2%}", f"{r.utilisation_min:.2%}",

@@ -41,10 +41,8 @@ def expected_costs(
     if priced is not None:
         return priced, "prices and predicted lengths"
     if train is None:
-        return mean_costs(table), (
-            "each model's mean cost in the scores themselves: give --train-scores, or prices and a "
-            "checkpoint that predicts lengths"
-        )
+        missing = unpriced(table, predicted, prices)
+        return mean_costs(table), f"each model's mean cost in the scores themselves: {missing}"
     n = len(train.conversations)
     hidden = read_hidden(reader, train, lambda done: on_progress("training prompts", done, n))
     cost = learnt_costs(ReadPrompts(train, hidden), ReadPrompts(table, predicted.hidden))
@@ -62,6 +60,21 @@ def priced_costs(
         return None
     columns = [price.cost_usd(table.input_tokens, lengths[:, k]) for k, price in enumerate(known)]
     return np.column_stack(columns)
+
+
+def unpriced(table: ScoreTable, predicted: Predicted, prices: Mapping[str, TokenPrices]) -> str:
+    """What the gateway's own way needs and has not: prices, or predicted lengths."""
+    if not prices:
+        return "give --prices, or --train-scores, so that costs are expected as the gateway does"
+    bare = [name for name in table.models if of_model(prices, name) is None]
+    if bare:
+        return f"--prices has no price of {', '.join(bare)}; or give --train-scores"
+    known = np.isfinite(predicted.output_tokens)
+    bare = [name for k, name in enumerate(table.models) if not known[:, k].all()]
+    return (
+        f"the checkpoint predicts no answer lengths of {', '.join(bare)}, so that their prices "
+        "alone do not tell; give --train-scores"
+    )
 
 
 def mean_costs(table: ScoreTable) -> FloatArray:

@@ -22,10 +22,13 @@ _LEVELS: Final = (0.025, 0.975)
 @dataclass(frozen=True, slots=True)
 class Curve:
     """J points by rising cost. cost, score: (J, P), the cost and the score of each prompt at each
-    point."""
+    point. picked (J, P): the model that is asked, as a column of the table; weight (J,): what a USD
+    costs in value at each point. Both are None where no router picked."""
 
     cost: FloatArray
     score: FloatArray
+    picked: NDArray[np.intp] | None = None
+    weight: FloatArray | None = None
 
     @property
     def n_prompts(self) -> int:
@@ -53,11 +56,12 @@ def curve_of(table: ScoreTable, belief: Belief) -> Curve:
     picks = {}
     for price in _prices(belief.cost_usd):
         chosen = pick(belief, price)
-        picks[chosen.tobytes()] = chosen
-    cost = np.array([table.cost_usd[rows, chosen] for chosen in picks.values()])
-    score = np.array([table.score[rows, chosen] for chosen in picks.values()])
+        picks[chosen.tobytes()] = chosen, price
+    picked = np.array([chosen for chosen, _ in picks.values()])
+    weight = np.array([price for _, price in picks.values()])
+    cost, score = table.cost_usd[rows, picked], table.score[rows, picked]
     order = np.argsort(cost.mean(axis=1), kind="stable")
-    return Curve(cost[order], score[order])
+    return Curve(cost[order], score[order], picked[order], weight[order])
 
 
 def pick(belief: Belief, price: float) -> NDArray[np.intp]:

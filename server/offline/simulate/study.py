@@ -42,7 +42,8 @@ OURS = "p2l"
 @dataclass(frozen=True, slots=True)
 class Study:
     """A study. curves: by name, `p2l` first. area: mean score above the best random mix of single
-    models, by curve; saving: share of the best single model's cost at its score, by curve."""
+    models, by curve; saving: share of the best single model's cost at its score, by curve. weights
+    (D, P): how often each resample draws each prompt. hidden (P, H): the prompts' features."""
 
     table: ScoreTable
     objective: Objective
@@ -52,6 +53,7 @@ class Study:
     saving: Mapping[str, Interval]
     streams: Mapping[str, list[StreamResult]]
     weights: FloatArray
+    hidden: FloatArray
 
     def pareto(self) -> dict[str, Any]:
         """The content of pareto.json."""
@@ -132,7 +134,10 @@ def run_study(
         streams[name] = run_streams(table, beliefs[name], seed, n_seeds)
     areas = {name: _area(curve, table, weights) for name, curve in curves.items()}
     savings = {name: _saving(curve, table, weights) for name, curve in curves.items()}
-    return Study(table, predicted.objective, source, curves, areas, savings, streams, weights)
+    return Study(
+        table, predicted.objective, source, curves, areas, savings, streams, weights,
+        predicted.hidden,
+    )  # fmt: skip
 
 
 def _common(table: ScoreTable, reader: PromptReader, train: ScoreTable | None) -> ScoreTable:

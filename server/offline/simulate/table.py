@@ -78,7 +78,11 @@ class ScoreTable:
 
     def _rows(self, keep: NDArray[np.bool_]) -> ScoreTable:
         lost = int((~keep).sum())
-        notes = (*self.notes, f"{lost} prompts lack a model") if lost else self.notes
+        notes = (
+            (*self.notes, f"{lost} {'prompt lacks' if lost == 1 else 'prompts lack'} a model")
+            if lost
+            else self.notes
+        )
         chosen = zip(self.conversations, keep.tolist(), strict=True)
         return ScoreTable(
             tuple(c for c, kept in chosen if kept),

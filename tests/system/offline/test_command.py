@@ -7,9 +7,15 @@ import json
 import random
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from router.objective import Objective
 from server.cli import main
+from server.offline.report.latency import latencies
+from server.offline.simulate.costs import unpriced
+from server.offline.simulate.predict import Predicted
+from server.offline.simulate.table import TokenPrices, load_prices, load_scores
 
 
 @pytest.fixture
@@ -54,10 +60,56 @@ def test_simulate_writes_the_curve(
         "gpt-4o-mini-2024-07-18",
     }
     assert (out / "pareto.png").stat().st_size > 10_000
+    assert "What is not settled" in (out / "report.html").read_text()
     report = json.loads((out / "simulate.json").read_text())
     assert report["n_prompts"] == 12
     assert report["expected_costs_from"] == "prices and predicted lengths"
     assert "What is" not in json.dumps(report)
+
+
+def test_the_report_in_the_terminal(
+    scores: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prices = tmp_path / "prices.csv"
+    prices.write_text(
+        "model,input_usd_per_mtok,output_usd_per_mtok\n"
+        "gpt-4o-2024-08-06,2.5,10\ngpt-4o-mini-2024-07-18,0.15,0.6\n"
+    )
+    args = ["simulate", "--scores", str(scores), "--prices", str(prices)]
+    args += ["--resamples", "50", "--orders", "2"]
+    assert main([*args, "--against", "gpt-4o-2024-08-06"]) == 0
+    said = capsys.readouterr().out
+    assert "99% of the quality of gpt-4o-2024-08-06" in said
+    for wanted in ("per 1,000 requests", "routing.usd_per_win", "What is not settled"):
+        assert wanted in said
+    for word in ("area", "hindsight", "marginal", "Stream"):
+        assert word not in said
+    assert main([*args, "--details"]) == 0
+    assert "Stream of p2l under a window budget" in capsys.readouterr().out
+    assert main([*args, "--against", "gpt-9"]) == 2
+    assert "gpt-9: this model has no graded answers here" in capsys.readouterr().err
+
+
+def test_latencies_are_medians(tmp_path: Path) -> None:
+    path = tmp_path / "timed.csv"
+    path.write_text("prompt,model,score,latency_ms\na,m,1,100\nb,m,1,300\nc,m,1,2000\nd,n,1,\n")
+    assert latencies([path]) == {"m": 0.3}
+
+
+def test_what_is_missing_of_the_prices_is_said(scores: Path, tmp_path: Path) -> None:
+    """Prices that were given are not asked for again."""
+    prices = tmp_path / "prices.csv"
+    prices.write_text("model,input_usd_per_mtok,output_usd_per_mtok\ngpt-4o-2024-08-06,2.5,10\n")
+    table = load_scores([scores], load_prices(prices))
+    known = np.ones((12, 2))
+    predicted = Predicted(Objective.WIN_RATE, known, known, known)
+    missing = unpriced(table, predicted, load_prices(prices))
+    assert "no price of gpt-4o-mini-2024-07-18" in missing
+    assert "give --prices" in unpriced(table, predicted, {})
+    lengths = np.array([[1.0, np.nan]] * 12)
+    both = dict.fromkeys(table.models, TokenPrices(1.0, 1.0))
+    missing = unpriced(table, Predicted(Objective.WIN_RATE, known, lengths, known), both)
+    assert "predicts no answer lengths of gpt-4o-mini-2024-07-18" in missing
 
 
 def test_bad_input_is_said(

@@ -48,7 +48,7 @@ def test_what_is_not_complete_is_left_out_and_said(tmp_path: Path) -> None:
     assert table.models == ("a", "b")
     assert table.score.shape == (39, 2)
     assert "rare, unpriced" in table.notes[0]
-    assert table.notes[1] == "1 prompts lack a model"
+    assert table.notes[1] == "1 prompt lacks a model"
     with pytest.raises(DataError, match="fewer than two"):
         table.of_models(["a"], "").complete()
 
