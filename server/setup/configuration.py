@@ -118,8 +118,8 @@ def _routing(suggestion: Suggestion | None, choices: Choices) -> Iterator[str]:
     yield "  # than a short one, and a budget below the cost of the cheapest model is an error."
     budget = choices.request_usd
     yield "#  budget_usd: 0.02" if budget is None else f"  budget_usd: {plain(budget)}"
-    yield "  # All requests together, in any 24 hours. The router makes it last: a win is worth less"
-    yield "  # while spending is ahead of plan. A request that does not fit is a 429."
+    yield "  # All requests together, in any 24 hours. The router makes it last: a win is worth"
+    yield "  # less while spending is ahead of plan. A request that does not fit is a 429."
     daily = choices.daily_usd
     hidden = "#" if daily is None else " "
     yield f"{hidden} window_budgets:"
