@@ -7,7 +7,6 @@ import can be made before.
 from __future__ import annotations
 
 import argparse
-import importlib
 import os
 import sys
 from collections.abc import Sequence
@@ -15,15 +14,14 @@ from importlib.metadata import version
 from typing import Final
 
 from p2l_model.errors import CheckpointError, DataError, ExtraMissingError, P2LError
-from server.commands.verbs import VERBS
+from server.commands.parsers import add_flags, texts_of
+from server.commands.verbs import GROUPS, VERBS
 
 FAILED: Final = 1
 BAD_INPUT: Final = 2
 
 # These subcommands compute for one prompt at a time.
 _BY_THE_PROMPT: Final = frozenset({"serve", "model", "leaderboard", "route"})
-# A module cannot have the name of this subcommand.
-_MODULES: Final = {"import": "import_reference"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -35,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _keep_matrices_to_one_thread()
     from server.config.file import ConfigError
 
-    parser = _parser(verb)
+    parser = parser_for(verb)
     args = parser.parse_args(arguments)
     if args.verb is None:
         parser.print_help(sys.stderr)
@@ -50,30 +48,34 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _say("stopped; the same train command goes on where it stopped", FAILED)
 
 
-def _parser(verb: str | None) -> argparse.ArgumentParser:
-    """The parser. Only the module of the subcommand in use is imported."""
-    parser = argparse.ArgumentParser(
+def parser_for(verb: str | None) -> argparse.ArgumentParser:
+    """The parser of the command line. Only the module of the subcommand `verb` is imported, and the
+    others have no flags; None: none is."""
+    parser = _GroupedParser(
         prog="p2l-router",
+        usage="p2l-router VERB [flags]",
         description="Sends each prompt to the model most likely to win it, within your budget.",
+        epilog="Begin with:\n  p2l-router init\n  p2l-router VERB --help",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {version('p2l-router')}")
-    verbs = parser.add_subparsers(dest="verb", metavar="VERB")
-    for name, (summary, example) in VERBS.items():
-        sub = verbs.add_parser(
-            name,
-            help=summary,
-            description=summary,
-            epilog=f"Example:\n  p2l-router {example}",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        if name != verb:
-            continue
-        module = importlib.import_module(f"server.commands.{_MODULES.get(name, name)}")
-        module.add_arguments(sub)
-        sub.add_argument("--json", action="store_true",
-                         help="Print one JSON document on standard output.")  # fmt: skip
-        sub.set_defaults(run=module.run)
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", parser_class=argparse.ArgumentParser)
+    for name in VERBS:
+        sub = verbs.add_parser(name, **texts_of(name))
+        if name == verb:
+            add_flags(sub, name)
     return parser
+
+
+class _GroupedParser(argparse.ArgumentParser):
+    """A parser whose help lists the subcommands by groups."""
+
+    def format_help(self) -> str:
+        parts = [self.format_usage(), f"\n{self.description}\n"]
+        for title, names in GROUPS.items():
+            rows = (f"  {name:12}{VERBS[name].summary}\n" for name in names)
+            parts.append(f"\n{title}:\n{''.join(rows)}")
+        return "".join([*parts, f"\n{self.epilog}\n"])
 
 
 def _keep_matrices_to_one_thread() -> None:

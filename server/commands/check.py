@@ -19,6 +19,7 @@ from server.catalogue.auto_models import takes_all, with_auto_models
 from server.catalogue.cards import Coverage, build_catalogue, coverage
 from server.catalogue.provider_lists import ListError, offered_models
 from server.commands.flags import add_config
+from server.commands.outputs import left, table_lines
 from server.config.configured_facts import book_of, facts_of_models
 from server.config.environment import variable
 from server.config.file import ConfigError
@@ -196,8 +197,8 @@ def _hint(name: str, missing: Coverage) -> str | None:
 
 
 def _text(report: Mapping[str, Any]) -> Iterator[str]:
-    yield f"{'model':36}{'provider':14}{'USD per million tokens':>24}  routed"
-    yield from map(_row, report["models"])
+    columns = (left("model"), left("provider"), "USD per million tokens", left("routed"))
+    yield from table_lines(columns, map(_row, report["models"]))
     for row in report["models"]:
         if row["place"] is not None and (row["place"]["rests_on"] != "own" or row["effort"]):
             yield _place(row)
@@ -233,9 +234,9 @@ def _place(row: Mapping[str, Any]) -> str:
     )
 
 
-def _row(row: Mapping[str, Any]) -> str:
+def _row(row: Mapping[str, Any]) -> tuple[str, ...]:
     price = "unknown"
     if row["input_usd_per_mtok"] is not None:
         price = f"{row['input_usd_per_mtok']:g} in, {row['output_usd_per_mtok']:g} out"
     routed = "yes" if row["routed"] else f"no: {row['retired'] or 'the leaderboard is empty'}"
-    return f"{row['model']:36}{row['provider']:14}{price:>24}  {routed}"
+    return row["model"], row["provider"], price, routed

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from server.build import settings_from
 from server.commands.flags import add_config
+from server.commands.outputs import left, table_lines
 from server.config.configured_facts import facts_of_model
 from server.config.facts_file import book_in_force, default_path
 from server.config.file import ConfigError
@@ -23,7 +24,8 @@ from server.model_facts.types import ModelFacts
 from server.model_facts.update import Difference, difference, table_from, write
 
 _COLUMNS: Final = (
-    f"{'model':34}{'seller':11}{'USD in / out':>16}{'window':>11}{'output':>9}  thinks"
+    *(left("model"), left("seller"), "USD in / out", "window", "output"),
+    left("thinks"),
 )
 
 
@@ -91,12 +93,10 @@ def _print_all(book: Book, args: argparse.Namespace) -> None:
         print(json.dumps({"as_of": book.as_of.isoformat(), "table": book.where, "data": data}))
         return
     print(f"table of {book.as_of} ({book.where})")
-    print(_COLUMNS)
-    for facts in records:
-        print(_line(facts))
+    print("\n".join(table_lines(_COLUMNS, map(_cells, records))))
 
 
-def _line(facts: ModelFacts) -> str:
+def _cells(facts: ModelFacts) -> tuple[str, ...]:
     price = "unknown"
     if facts.prices is not None:
         base = facts.prices.normal.base
@@ -104,9 +104,9 @@ def _line(facts: ModelFacts) -> str:
     limits = facts.limits
     window = "" if limits.context_window is None else f"{limits.context_window:,}"
     most = "" if limits.max_output_tokens is None else f"{limits.max_output_tokens:,}"
-    ends = "" if facts.retirement is None else f"  ends {facts.retirement.on}"
+    ends = "" if facts.retirement is None else f", ends {facts.retirement.on}"
     thinks = facts.thinking.use.replace("_", " ")
-    return f"{facts.name:34}{facts.seller or '':11}{price:>16}{window:>11}{most:>9}  {thinks}{ends}"
+    return facts.name, facts.seller or "", price, window, most, f"{thinks}{ends}"
 
 
 def _update(args: argparse.Namespace, target: Path) -> int:

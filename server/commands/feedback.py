@@ -21,7 +21,10 @@ from server.storage.migrate import migrate
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of each action."""
     export = add_action(
-        actions_of(parser), "export", "Write comparisons as votes, and ratings as scores."
+        actions_of(parser),
+        "export",
+        "Write comparisons as votes, and ratings as scores.",
+        "feedback export --out votes.jsonl --scores graded.jsonl",
     )
     export.add_argument("--out", required=True, metavar="FILE",
                         help="Write the votes there, as JSONL.")  # fmt: skip

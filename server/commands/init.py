@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from p2l_model.errors import DataError, P2LError
-from server.commands.outputs import print_table
+from server.commands.outputs import left, print_table
 from server.config.defaults import SANDBOX, known_variables
 from server.config.facts_file import book_in_force
 from server.config.file import parse_settings
@@ -189,7 +189,7 @@ def _shown(amount: Decimal | None) -> str:
 def _say_tried(tried: Sequence[Tried]) -> None:
     print_table(
         "Providers",
-        [("provider", "left"), ("key from", "left"), ("outcome", "left")],
+        [left("provider"), left("key from"), left("outcome")],
         [(one.candidate.name, one.candidate.variable or "-", one.said) for one in tried],
         sys.stderr,
     )
@@ -198,8 +198,8 @@ def _say_tried(tried: Sequence[Tried]) -> None:
 def _say_models(models: Sequence[FoundModel]) -> None:
     print_table(
         "Models, best first on a usual prompt",
-        [("model", "left"), ("provider", "left"), "USD/Mtok", "place", "win rate",
-         "USD/1,000 requests", ("rests on", "left")],
+        [left("model"), left("provider"), "USD/Mtok", "place", "win rate",
+         "USD/1,000 requests", left("rests on")],
         map(_model_row, models),
         sys.stderr,
     )  # fmt: skip

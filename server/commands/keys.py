@@ -15,12 +15,22 @@ from p2l_model.errors import DataError
 from server.auth.key_terms import KeyTerms, changed
 from server.build import database_of, settings_from
 from server.commands.actions import actions_of, add_action
+from server.commands.outputs import left, table_lines
 from server.config.settings import Settings
 from server.storage.database import Database
 from server.storage.keys import KeyExistsError, change_key, create_key, read_key_ring, revoke_key
 from server.storage.migrate import migrate
 
 T = TypeVar("T")
+_LIMITS: Final = (
+    *("max_request_usd", "session_budget_usd"),
+    *("requests_per_minute", "tokens_per_minute"),
+)
+_COLUMNS: Final = (
+    *(left("name"), left("state"), left("admin"), left("models"), "budget USD"),
+    *("USD/request", "USD/session", "requests/min", "tokens/min"),
+    left("expires"),
+)
 # On the command line: a limit that is removed.
 _NONE: Final = "none"
 
@@ -28,17 +38,21 @@ _NONE: Final = "none"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of each action."""
     actions = actions_of(parser)
-    create = add_action(actions, "create", "Create a key. It is shown only once.")
+    create = add_action(actions, "create", "Create a key. It is shown only once.",
+                        "keys create alice --budget-usd 5 --window-s 86400")  # fmt: skip
     create.add_argument("name", help="A name for the key. Spend is counted under it.")
     create.add_argument("--admin", action="store_true",
                         help="The key may see everything and manage other keys.")  # fmt: skip
     _add_terms(create, int)
-    add_action(actions, "list", "List the stored keys, without the secrets.")
+    add_action(actions, "list", "List the stored keys, without the secrets.",
+               "keys list --json")  # fmt: skip
     change = add_action(actions, "change",
-                        f"Change the terms of a stored key. {_NONE} removes a limit.")  # fmt: skip
+                        f"Change the terms of a stored key. {_NONE} removes a limit.",
+                        "keys change alice --session-budget-usd 1")  # fmt: skip
     change.add_argument("name", help="The name of the key.")
     _add_terms(change, str)
-    revoke = add_action(actions, "revoke", "Revoke a key. It stops working within a second.")
+    revoke = add_action(actions, "revoke", "Revoke a key. It stops working within a second.",
+                        "keys revoke alice")  # fmt: skip
     revoke.add_argument("name", help="The name of the key.")
 
 
@@ -138,10 +152,9 @@ def _list(args: argparse.Namespace, database: Database) -> int:
     if args.json:
         print(json.dumps({"object": "list", "data": rows, "unreadable": ring.unreadable}))
         return 0
-    for row in rows:
-        print(f"{row['name']:24}{_state(row):10}{_terms_shown(row)}")
+    print("\n".join(table_lines(_COLUMNS, map(_cells, rows))))
     for name in ring.unreadable:
-        print(f"{name:24}unreadable: its row in the database is damaged, so the key does not work")
+        print(f"{name}: unreadable: its row in the database is damaged, so the key does not work")
     return 0
 
 
@@ -181,11 +194,22 @@ def _state(row: dict[str, Any]) -> str:
     return "revoked" if row["revoked_at"] is not None else "good"
 
 
-def _terms_shown(row: dict[str, Any]) -> str:
-    names = (
-        *("admin", "models", "budget_usd", "window_s", "max_request_usd"),
-        "session_budget_usd",
-        *("requests_per_minute", "tokens_per_minute"),
+def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+    """Every term of a key; what it has no limit of is said so."""
+    window = row["window_s"]
+    period = "" if row["budget_usd"] is None else " in all"
+    if window is not None:
+        period = f" per {window} s"
+    return (
+        row["name"],
+        _state(row),
+        "yes" if row["admin"] else "no",
+        "all" if row["models"] is None else ",".join(row["models"]),
+        f"{_limit(row['budget_usd'])}{period}",
+        *(_limit(row[name]) for name in _LIMITS),
+        "never" if row["expires_at"] is None else str(row["expires_at"]),
     )
-    shown = [f"{name}={row[name]}" for name in names if row[name] not in (None, False)]
-    return " ".join(shown)
+
+
+def _limit(amount: object) -> str:
+    return "no limit" if amount is None else str(amount)

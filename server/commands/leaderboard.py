@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from server.commands.flags import add_checkpoint, add_engine
+from server.commands.outputs import left, table_lines
 from server.commands.prompts import add_prompt_arguments, print_results, read_prompts
 
 
@@ -42,12 +43,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _table(board: dict[str, Any]) -> str:
-    lines = [f"{'rank':>4}  {'model':34}{'coefficient':>12}{'win rate':>10}{'tokens':>8}"]
-    for row in board["data"]:
-        tokens = row["expected_output_tokens"]
-        shown = "-" if tokens is None else f"{tokens:.0f}"
-        lines.append(
-            f"{row['rank']:>4}  {row['model']:34}{row['coefficient']:>12.3f}"
-            f"{row['win_rate']:>10.1%}{shown:>8}"
-        )
-    return "\n".join(lines)
+    columns = ("rank", left("model"), "coefficient", "win rate", "tokens")
+    return "\n".join(table_lines(columns, map(_cells, board["data"])))
+
+
+def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+    tokens = row["expected_output_tokens"]
+    shown = "-" if tokens is None else f"{tokens:.0f}"
+    coefficient, rate = f"{row['coefficient']:.3f}", f"{row['win_rate']:.1%}"
+    return str(row["rank"]), row["model"], coefficient, rate, shown

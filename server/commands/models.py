@@ -14,6 +14,7 @@ from router.catalog import ModelCard
 from server.build import database_of, settings_from, surely_known_to
 from server.catalogue.cards import build_catalogue
 from server.commands.flags import add_config
+from server.commands.outputs import left, table_lines
 from server.config.configured_facts import book_of, facts_of_models
 from server.config.settings import Settings
 from server.gateway.column_places import place_of
@@ -124,16 +125,17 @@ def _json(row: Row) -> dict[str, Any]:
     }
 
 
-def _table(rows: Sequence[Row]) -> Iterator[str]:
-    yield (
-        f"{'model':32}{'place':>7}{'80% interval':>16}{'answers':>9}{'attempts':>10}"
-        f"{'mean USD':>12}  rests on"
+def _table(rows: Sequence[Row]) -> list[str]:
+    columns = (
+        *(left("model"), "place", "80% interval", "answers", "attempts", "mean USD"),
+        left("rests on"),
     )
-    for row in rows:
-        place = "-" if row.coefficient is None else f"{row.coefficient:.2f}"
-        interval = "-" if row.interval is None else "{:.2f} to {:.2f}".format(*row.interval)
-        cost = "-" if row.mean_cost_usd is None else f"{row.mean_cost_usd:.6f}"
-        yield (
-            f"{row.model:32}{place:>7}{interval:>16}{row.answers:>9}{row.attempts:>10}"
-            f"{cost:>12}  {row.rests_on}"
-        )
+    return table_lines(columns, map(_cells, rows))
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    place = "-" if row.coefficient is None else f"{row.coefficient:.2f}"
+    interval = "-" if row.interval is None else "{:.2f} to {:.2f}".format(*row.interval)
+    cost = "-" if row.mean_cost_usd is None else f"{row.mean_cost_usd:.6f}"
+    counts = str(row.answers), str(row.attempts)
+    return row.model, place, interval, *counts, cost, row.rests_on

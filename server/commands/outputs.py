@@ -7,15 +7,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal, TextIO
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from rich.cells import cell_len
 
 from p2l_model.errors import DataError
 
+# A name, whose cells are aligned right, or a name and the side.
 Column = str | tuple[str, Literal["left", "right"]]
-# Wider than any table: a terminal that is too narrow wraps lines, and no cell is cut.
-_WIDTH = 1_000
 
 
 def check_writable(paths: Iterable[str | None]) -> None:
@@ -36,16 +33,29 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]
         raise DataError(f"{path} cannot be written: {error}") from error
 
 
+def left(name: str) -> Column:
+    """A column of text."""
+    return name, "left"
+
+
+def table_lines(columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> list[str]:
+    """The lines of a table: its header and its rows, each column as wide as its widest cell, two
+    spaces between columns. There are no colours and no lines, so that other programs can read it;
+    a terminal that is too narrow wraps, and no cell is cut."""
+    names = [column if isinstance(column, str) else column[0] for column in columns]
+    is_left = [not isinstance(column, str) and column[1] == "left" for column in columns]
+    cells = [names, *([" ".join(cell.split()) for cell in row] for row in rows)]
+    widths = [max(map(cell_len, column)) for column in zip(*cells, strict=True)]
+    return ["  ".join(map(_padded, row, widths, is_left)).rstrip() for row in cells]
+
+
+def _padded(cell: str, width: int, is_left: bool) -> str:
+    space = " " * (width - cell_len(cell))
+    return cell + space if is_left else space + cell
+
+
 def print_table(
     title: str, columns: Sequence[Column], rows: Iterable[Sequence[str]], out: TextIO
 ) -> None:
-    """Prints a table with numbers aligned right, as wide as it needs to be, without colours. Cells
-    are shown without interpretation of markup."""
-    table = Table(title=Text(title, style="bold"), title_justify="left", box=None)
-    for column in columns:
-        name, side = (column, "right") if isinstance(column, str) else column
-        table.add_column(name, justify="left" if side == "left" else "right", no_wrap=True)
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
-    console = Console(file=out, highlight=False, width=_WIDTH, no_color=True)
-    console.print(table)
+    """Prints a title and a table."""
+    print("\n".join([title, *table_lines(columns, rows)]), file=out)

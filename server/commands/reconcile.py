@@ -12,6 +12,7 @@ from p2l_model.errors import DataError
 from server.build import database_of, settings_from
 from server.catalogue.cards import build_catalogue
 from server.commands.flags import add_config
+from server.commands.outputs import left, table_lines
 from server.endpoints.decision_json import plain
 from server.offline.reconcile import Difference, Reconciliation
 from server.offline.usage_export import read_export
@@ -81,9 +82,13 @@ def _report(
 
 
 def _table(found: list[Difference], total: Decimal) -> str:
-    lines = [f"{'day':12}{'model':40}{'ledger USD':>14}{'provider USD':>14}{'difference':>14}"]
-    for d in found:
-        lines.append(
-            f"{d.day:12}{d.model:40}{d.ledger_usd:>14.6f}{d.provider_usd:>14.6f}{d.usd:>+14.6f}"
+    cells = [
+        (
+            *(d.day, d.model, f"{d.ledger_usd:.6f}", f"{d.provider_usd:.6f}"),
+            f"{d.usd:+.6f}",
         )
-    return "\n".join([*lines, f"{'total':80}{total:>+14.6f}"])
+        for d in found
+    ]
+    cells.append(("total", "", "", "", f"{total:+.6f}"))
+    columns = (left("day"), left("model"), "ledger USD", "provider USD", "difference")
+    return "\n".join(table_lines(columns, cells))

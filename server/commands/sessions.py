@@ -26,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "export",
         "Write the tokens, the costs and the leaderboards of all requests that belong to a "
         "session, without any text.",
+        "sessions export --out jobs.jsonl --days 30",
     )
     export.add_argument("--out", required=True, metavar="FILE",
                         help="Write the requests there, as JSONL with one request on each "

@@ -12,6 +12,7 @@ from typing import Any
 
 from server.build import database_of, settings_from
 from server.commands.flags import add_config
+from server.commands.outputs import left, table_lines
 from server.endpoints.decision_json import plain
 from server.storage.migrate import migrate
 from server.storage.spend import (
@@ -76,14 +77,15 @@ def _json(row: Spend) -> dict[str, Any]:
 
 
 def _table(rows: list[Spend], by: str, adjusted: Decimal, total: Decimal) -> str:
-    lines = [f"{by:36}{'attempts':>10}{'tokens':>14}{'USD':>16}{'estimated':>14}"]
-    for row in rows:
-        tokens = row.prompt_tokens + row.completion_tokens
-        lines.append(
-            f"{row.group:36}{row.attempts:>10}{tokens:>14}{row.cost_usd:>16.6f}"
-            f"{row.estimated_usd:>14.6f}"
+    cells = [
+        (
+            *(row.group, str(row.attempts), str(row.prompt_tokens + row.completion_tokens)),
+            *(f"{row.cost_usd:.6f}", f"{row.estimated_usd:.6f}"),
         )
+        for row in rows
+    ]
     if adjusted:
-        lines.append(f"{'reconciled':36}{'':>24}{adjusted:>16.6f}")
-    lines.append(f"{'total':36}{'':>24}{total:>16.6f}")
+        cells.append(("reconciled", "", "", f"{adjusted:.6f}", ""))
+    cells.append(("total", "", "", f"{total:.6f}", ""))
+    lines = table_lines((left(by), "attempts", "tokens", "USD", "estimated"), cells)
     return "\n".join([*lines, TAGS_OVERLAP] if by == "tag" else lines)

@@ -1,7 +1,9 @@
-"""The subcommands of `p2l-router`: what each one does, and an example of its use."""
+"""The subcommands of `p2l-router`: what each one does, an example of its use, and the groups in
+which help lists them."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 
@@ -112,4 +114,21 @@ VERBS: Final = {
         "Convert a checkpoint of the reference implementation (lmarena/p2l).",
         "import --from p2l-0.5b-grk --out my-checkpoint",
     ),
+    "completion": Verb(
+        "Print a script by which a shell completes verbs, flags and their choices.",
+        "completion bash",
+    ),
+}
+
+# The order of help: what a user needs first stands first.
+GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
+    "Serve and operate": (
+        *("init", "serve", "check", "keys", "spend", "sessions", "feedback", "watch"),
+        *("reconcile", "migrate", "replay", "model", "completion"),
+    ),
+    "Know your models": ("models", "leaderboard", "route", "facts", "assess"),
+    "Train and judge": (
+        *("train", "evaluate", "onboard", "simulate", "scaling", "export", "import"),
+    ),
+    "Analyse": ("aggregate", "strengths"),
 }
