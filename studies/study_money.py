@@ -66,9 +66,9 @@ def predictions(
     hidden = heads.hidden(data.x_train[rows])
     lengths = refit_lengths(data.x_train, enough(log_lengths(votes)), heads)
     if lengths is None or not prices:
-        known = ReadPrompts(table._rows(~asked), hidden[~asked])
+        known = ReadPrompts(table.of_prompts(~asked, "asked"), hidden[~asked])
         return value[:, columns], learnt_costs(
-            known, ReadPrompts(table._rows(asked), hidden[asked])
+            known, ReadPrompts(table.of_prompts(asked, "known"), hidden[asked])
         )
     mu = lengths.heads.log_tokens(data.x_train[rows[asked]])
     assert mu is not None
@@ -97,14 +97,14 @@ def main() -> None:
     table = load_scores([path], prices)
     names = [name for name in table.models if name not in HIDDEN_REASONING]
     table = table.of_models(names, "hidden reasoning").complete()
-    table = table._rows(np.array([c in ours for c in table.conversations]))
+    table = table.of_prompts(np.array([c in ours for c in table.conversations]), "left out")
     fold = np.random.default_rng(0).integers(0, N_FOLDS, len(table.conversations))
     value, cost = np.empty_like(table.score), np.empty_like(table.score)
     category = np.empty_like(table.score)
     for k in range(N_FOLDS):
         asked = fold == k
         value[asked], cost[asked] = predictions(config, data, table, asked, work, prices)
-        told = category_values(table._rows(asked), table._rows(~asked))
+        told = category_values(table.of_prompts(asked, "known"), table.of_prompts(~asked, "asked"))
         category[asked] = np.nan if told is None else told
     print(f"{args.data.name}: {len(table.conversations)} prompts, {len(table.models)} models")
     show("p2l", table, Belief(value, cost))

@@ -19,6 +19,7 @@ from server.commands.flags import (
 from server.commands.outputs import print_table
 from server.commands.progress import progress_bars
 from server.commands.report import print_report
+from server.commands.simulate_local import add_local_arguments, run_local
 from server.commands.simulate_sessions import (
     add_session_arguments,
     check_without_sessions,
@@ -65,6 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--details", action="store_true",
                         help="Also print the comparison with other ways to choose, and streams "
                              "under a budget.")  # fmt: skip
+    add_local_arguments(parser)
     add_score_range(parser)
     add_seed(parser)
     add_resamples(parser, 1000)
@@ -81,6 +83,8 @@ def run(args: argparse.Namespace) -> int:
     if args.sessions is not None:
         return run_sessions(args)
     check_without_sessions(args)
+    if args.local is not None:
+        return run_local(args, _table(args))
     study = _study(args)
     pareto, found = study.pareto(), _findings(study, args)
     if args.out is not None:
@@ -101,12 +105,11 @@ def _study(args: argparse.Namespace) -> Study:
     from p2l_model.errors import DataError
     from router.objective import Objective
     from server.offline.simulate.study import run_study
-    from server.offline.simulate.table import load_prices
 
     if args.resamples < 1 or args.orders < 1:
         raise DataError("--resamples and --orders must be at least 1")
-    prices = {} if args.prices is None else load_prices(Path(args.prices))
-    table = _chosen(_load(args.scores, prices, args), args)
+    prices = _prices(args)
+    table = _table(args)
     train = None if args.train_scores is None else _load(args.train_scores, prices, args)
     objective = None if args.objective is None else Objective(args.objective)
     reader = PromptReader.load(args.checkpoint, args.engine)
@@ -119,6 +122,16 @@ def _study(args: argparse.Namespace) -> Study:
             )  # fmt: skip
     finally:
         reader.engine.close()
+
+
+def _table(args: argparse.Namespace) -> ScoreTable:
+    return _chosen(_load(args.scores, _prices(args), args), args)
+
+
+def _prices(args: argparse.Namespace) -> dict[str, TokenPrices]:
+    from server.offline.simulate.table import load_prices
+
+    return {} if args.prices is None else load_prices(Path(args.prices))
 
 
 def _load(paths: list[str], prices: dict[str, TokenPrices], args: argparse.Namespace) -> ScoreTable:

@@ -49,6 +49,8 @@ def run_sessions(args: argparse.Namespace) -> int:
     from server.offline.jobs.comparison import compare
     from server.offline.jobs.line import read_jobs
 
+    if args.local is not None:
+        raise DataError("--local counts with --scores only: leave it out")
     all_terms = _terms(args)
     with progress_bars() as bars:
         lines = read_jobs(Path(args.sessions), partial(bars, "recorded jobs (bytes)"))

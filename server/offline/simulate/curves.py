@@ -54,7 +54,7 @@ def curve_of(table: ScoreTable, belief: Belief) -> Curve:
     from zero to those at which only the cheapest models remain."""
     rows = np.arange(table.score.shape[0])
     picks = {}
-    for price in _prices(belief.cost_usd):
+    for price in prices_of(belief.cost_usd):
         chosen = pick(belief, price)
         picks[chosen.tobytes()] = chosen, price
     picked = np.array([chosen for chosen, _ in picks.values()])
@@ -104,12 +104,14 @@ def gain_over(curve: Curve, singles: Curve, weights: FloatArray) -> float:
     return float((ours - np.interp(grid, low, top)).mean())
 
 
-def saving_of(curve: Curve, singles: Curve, best: int, weights: FloatArray) -> float:
-    """The share of the best single model's cost that is saved at its score; 0 where the curve does
-    not reach it: then that model would be asked."""
+def saving_of(
+    curve: Curve, singles: Curve, best: int, weights: FloatArray, level: float = 1.0
+) -> float:
+    """The share of the best single model's cost that is saved at its score, or at a share of it;
+    0 where the curve does not reach it: then that model would be asked. level: the share."""
     cost, score = singles.means(weights)
     ours_cost, ours = _sorted(*curve.means(weights))
-    reached = _cost_at(ours_cost, np.maximum.accumulate(ours), float(score[best]))
+    reached = _cost_at(ours_cost, np.maximum.accumulate(ours), level * float(score[best]))
     return max(0.0, 1.0 - reached / float(cost[best]))
 
 
@@ -138,8 +140,8 @@ def points(curve: Curve, weights: FloatArray) -> list[dict[str, Any]]:
     ]
 
 
-def _prices(cost: FloatArray) -> list[float]:
-    """Values per USD: from zero through all that matter to infinity."""
+def prices_of(cost: FloatArray) -> list[float]:
+    """Values per USD: from zero through all that matter to infinity. cost (P, M)."""
     typical = cost.mean(axis=0)
     least, most = 1e-4 / typical.max(), 100.0 / typical[typical > 0].min()
     return [0.0, *np.geomspace(least, most, _N_PRICES).tolist(), np.inf]

@@ -65,24 +65,24 @@ class ScoreTable:
             notes,
         )
 
-    def complete(self) -> ScoreTable:
-        """The table with every model graded and priced on every prompt. Raises DataError where
-        nothing is left."""
+    def complete(self, coverage: float = MIN_COVERAGE) -> ScoreTable:
+        """The table with every model graded and priced on every prompt. coverage: the share of the
+        prompts that a model must exceed to stay. Raises DataError where nothing is left."""
         known = np.isfinite(self.score) & np.isfinite(self.cost_usd)
-        well = [m for m, c in zip(self.models, known.mean(axis=0), strict=True) if c > MIN_COVERAGE]
+        well = [m for m, c in zip(self.models, known.mean(axis=0), strict=True) if c > coverage]
         if len(well) < 2:
             raise DataError("fewer than two models have scores and costs on nearly all prompts")
-        table = self.of_models(well, "without scores or costs on 95% of the prompts")
+        table = self.of_models(well, f"without scores or costs on {coverage:.0%} of the prompts")
         whole = (np.isfinite(table.score) & np.isfinite(table.cost_usd)).all(axis=1)
-        return table._rows(np.asarray(whole))
+        if not whole.any():
+            raise DataError("no prompt has scores and costs of all models: name fewer models")
+        lacking = "prompt lacks a model" if int((~whole).sum()) == 1 else "prompts lack a model"
+        return table.of_prompts(np.asarray(whole), lacking)
 
-    def _rows(self, keep: NDArray[np.bool_]) -> ScoreTable:
+    def of_prompts(self, keep: NDArray[np.bool_], note: str) -> ScoreTable:
+        """The table with only some prompts. keep (P,). note: why the others are left out."""
         lost = int((~keep).sum())
-        notes = (
-            (*self.notes, f"{lost} {'prompt lacks' if lost == 1 else 'prompts lack'} a model")
-            if lost
-            else self.notes
-        )
+        notes = (*self.notes, f"{lost} {note}") if lost else self.notes
         chosen = zip(self.conversations, keep.tolist(), strict=True)
         return ScoreTable(
             tuple(c for c, kept in chosen if kept),

@@ -147,3 +147,47 @@ def test_a_model_at_two_efforts_is_two_models(
     assert singles.keys() == skills.keys()
     none, high = (singles[f"gemini-2.5-flash:{effort}"]["cost_usd"] for effort in ("none", "high"))
     assert none < high
+
+
+def test_a_local_layer_has_curves(
+    scores: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prices, out = tmp_path / "prices.csv", tmp_path / "out"
+    prices.write_text(
+        "model,input_usd_per_mtok,output_usd_per_mtok\n"
+        "gpt-4o-2024-08-06,2.5,10\ngpt-4o-mini-2024-07-18,0.15,0.6\n"
+    )
+    args = ["simulate", "--scores", str(scores), "--prices", str(prices), "--out", str(out)]
+    args += ["--local", "8", "--seeds", "2", "--folds", "3", "--resamples", "40"]
+    assert main([*args, "--json"]) == 0
+    pareto = json.loads(capsys.readouterr().out)
+    assert pareto == json.loads((out / "pareto.json").read_text())
+    assert set(pareto["curves"]) == {"p2l", "marginal", "per_category", "oracle", "random_mix"}
+    local = pareto["local"]
+    assert (local["n_answers"], local["n_folds"], local["n_seeds"]) == (8, 3, 2)
+    assert set(local["saved"]["p2l"]) == set(local["saved_less_means"]) == {"1.00", "0.99", "0.97"}
+    assert json.loads((out / "simulate.json").read_text())["local"] == local
+    assert "What is" not in json.dumps(pareto)
+    assert main(args) == 0
+    assert "local layer less means" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--local", "-1"],
+        ["--local", "5", "--folds", "1"],
+        ["--local", "5", "--coverage", "1"],
+        ["--local", "5", "--objective", "p_good"],
+    ],
+)
+def test_a_flag_of_a_local_layer_that_cannot_be_is_named(
+    scores: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], flags: list[str]
+) -> None:
+    prices = tmp_path / "prices.csv"
+    prices.write_text(
+        "model,input_usd_per_mtok,output_usd_per_mtok\n"
+        "gpt-4o-2024-08-06,2.5,10\ngpt-4o-mini-2024-07-18,0.15,0.6\n"
+    )
+    assert main(["simulate", "--scores", str(scores), "--prices", str(prices), *flags]) == 2
+    assert flags[-2] in capsys.readouterr().err
