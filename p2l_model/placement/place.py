@@ -91,6 +91,12 @@ class Placer:
         """Whether anything was published of the model, at any effort."""
         return any(row.n_results > 0 for row in self._models.get(parse(name).model, ()))
 
+    def released(self, name: str, released: date | None = None) -> float | None:
+        """The release of a model in years (2026.5 is July 2026), by the table, else as given, else
+        as its name or the table of releases has it; None where nothing tells it."""
+        read = parse(name)
+        return self._item(read, read.effort, None, released).released
+
     def joint(self, names: Sequence[str]) -> tuple[FloatArray, FloatArray]:
         """Means (M,) and the covariance (M, M) of the strengths of M columns, at the efforts that
         their names say."""

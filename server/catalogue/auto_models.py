@@ -6,9 +6,9 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
-from decimal import Decimal
 from typing import Final
 
+from server.catalogue.strongest import Sold, strongest
 from server.config.settings import ModelSettings, ProviderSettings, Settings
 from server.model_facts import Book, ModelFacts, seller_of
 from server.model_facts.names import canonical, undated
@@ -26,8 +26,6 @@ _SPECIAL: Final = re.compile(
     r"math|instruct|highspeed|turbo|flashx|airx|[a-z]*v|build|build-\d.*)([-_.]|$)"
 )
 _NOT_CHAT: Final = re.compile(r"embed|rerank|whisper|bge-|tts|stable-diffusion", re.IGNORECASE)
-# A version, and neither a size ("120b") nor a date ("2512").
-_VERSION: Final = re.compile(r"(?<![\d.])\d{1,2}(?:[.-]\d{1,2}(?!\d))?(?![\db])")
 _CHAT: Final = frozenset({"chat_completions", "responses", "messages", "generate_content"})
 
 
@@ -77,9 +75,8 @@ def _models_of(
     seller = seller_of(provider.kind, provider.base_url)
     found = _in_book(book, seller, today) if offered is None else _in_list(book, seller, offered)
     alive = [one for one in found if not one.facts.is_retired(today) and _is_chat(one)]
-    # A vendor's own models come before those that it sells for others.
-    alive.sort(key=lambda one: (not _is_anothers(one, seller), *_strength(one)), reverse=True)
-    for one in alive[: provider.auto_models]:
+    for at in strongest([_sold(one, seller) for one in alive], provider.auto_models, today):
+        one = alive[at]
         other = None if one.upstream_model == one.name else one.upstream_model
         yield one.name, ModelSettings(provider=name, upstream_model=other)
 
@@ -134,11 +131,8 @@ def _is_anothers(one: _Candidate, seller: str | None) -> bool:
     return family is not None and family.vendor != seller
 
 
-def _strength(one: _Candidate) -> tuple[float, Decimal, str]:
-    """A sort key: newer versions first, then more expensive models. To be replaced by placed
-    strength."""
-    number = _VERSION.search(canonical(one.name))
-    version = float(number[0].replace("-", ".")) if number else 0.0
+def _sold(one: _Candidate, seller: str | None) -> Sold:
     prices = one.facts.prices
-    price = Decimal(0) if prices is None else prices.normal.base.output_usd_per_mtok
-    return version, price, one.name
+    base = None if prices is None else prices.normal.base
+    usd = None if base is None else (base.input_usd_per_mtok, base.output_usd_per_mtok)
+    return Sold(one.name, usd, one.facts.released, _is_anothers(one, seller))

@@ -81,9 +81,9 @@ def test_what_is_offered_decides() -> None:
     offered = ["gpt-6-luna", "gpt-4o-2024-08-06", "text-embedding-3-large", "gpt-4o-audio-preview",
                "a-model-of-nobody", "gpt-5.4-2026-03-05"]  # fmt: skip
     found = with_auto_models(configured(), bundled_book(), TODAY, {"o": offered})
-    assert names(found, "o") == ["own", "gpt-6-luna", "gpt-5.4-2026-03-05", "gpt-4o-2024-08-06"]
+    assert names(found, "o") == ["own", "gpt-5.4-2026-03-05", "gpt-6-luna", "gpt-4o-2024-08-06"]
     later = with_auto_models(found, bundled_book(), date(2027, 2, 1), {"o": offered})
-    assert names(later, "o") == ["own", "gpt-6-luna", "gpt-5.4-2026-03-05"]
+    assert names(later, "o") == ["own", "gpt-5.4-2026-03-05", "gpt-6-luna"]
     assert later.configured_models.keys() == {"own"}
 
 
