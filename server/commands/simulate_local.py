@@ -118,5 +118,8 @@ def _difference(found: LocalStudy) -> tuple[str, ...]:
         "local layer less means",
         f"{found.area_less_means.value:+.4f}",
         f"[{found.area_less_means.low:+.4f}, {found.area_less_means.high:+.4f}]",
-        *(f"{one.value:+.0%} [{one.low:+.0%}, {one.high:+.0%}]" for one in found.saved_less_means.values()),
+        *(
+            f"{one.value:+.0%} [{one.low:+.0%}, {one.high:+.0%}]"
+            for one in found.saved_less_means.values()
+        ),
     )

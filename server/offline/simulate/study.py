@@ -132,9 +132,7 @@ def run_study(
     for name in [k for k in beliefs if k != "oracle"]:
         on_progress(f"stream {name}", 0, 1)
         streams[name] = run_streams(table, beliefs[name], seed, n_seeds)
-    return judged(
-        table, predicted.objective, source, curves, streams, weights, predicted.hidden
-    )
+    return judged(table, predicted.objective, source, curves, streams, weights, predicted.hidden)
 
 
 def judged(
