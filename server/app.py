@@ -23,6 +23,7 @@ from server.endpoints import (
     feedback,
     health,
     inference,
+    insight,
     key,
     models,
     overview,
@@ -53,7 +54,7 @@ from server.upstream.base import Upstream
 
 _ENDPOINTS = (
     inference, responses, routing, decisions, feedback, admin, models, key, health,
-    metrics_endpoint, dashboard, overview,
+    metrics_endpoint, dashboard, overview, insight,
 )  # fmt: skip
 
 

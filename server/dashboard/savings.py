@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from server.ledger.attempt import usd
 from server.storage.activity import Sent
+from server.storage.rows import MICRO
 
 
 @dataclass(slots=True)
@@ -24,12 +26,21 @@ class _Sums:
         self.win_rate += win_rate
 
 
+class _Compared(NamedTuple):
+    """seen: (expected cost, win rate) by model."""
+
+    seen: Mapping[str, tuple[Decimal, float]]
+    chosen: str
+    cost_usd: Decimal
+    day: str
+
+
 @dataclass(slots=True)
 class _Study:
     spent_usd: Decimal = Decimal(0)
     # What each prompt's leaderboard and prices say about each model that could have answered it.
     models: defaultdict[str, _Sums] = field(default_factory=lambda: defaultdict(_Sums))
-    compared: list[tuple[Mapping[str, tuple[Decimal, float]], str]] = field(default_factory=list)
+    compared: list[_Compared] = field(default_factory=list)
 
 
 def savings(sent: Iterable[Sent]) -> dict[str, Any]:
@@ -40,11 +51,11 @@ def savings(sent: Iterable[Sent]) -> dict[str, Any]:
     for one in sent:
         _note(study, one)
     best = _best(study)
-    pairs = [(seen[best], seen[chosen]) for seen, chosen in study.compared if best in seen]
+    pairs = [one for one in study.compared if best in one.seen]
     always, routed = _Sums(), _Sums()
-    for best_of_prompt, choice in pairs:
-        always.add(*best_of_prompt)
-        routed.add(*choice)
+    for pair in pairs:
+        always.add(*pair.seen[best])
+        routed.add(*pair.seen[pair.chosen])
     return {
         "object": "savings",
         "requests": len(pairs),
@@ -54,16 +65,36 @@ def savings(sent: Iterable[Sent]) -> dict[str, Any]:
         "saved_usd": float(always.cost_usd - routed.cost_usd),
         "saved_share": _share(always.cost_usd, routed.cost_usd),
         "spent_usd": float(study.spent_usd),
+        "by_day": _by_day(pairs, best),
     }
+
+
+def _by_day(pairs: list[_Compared], best: str) -> list[dict[str, Any]]:
+    """The same by day (UTC), the earliest first."""
+    days: dict[str, list[_Compared]] = {}
+    for one in pairs:
+        days.setdefault(one.day, []).append(one)
+    return [
+        {
+            "day": day,
+            "requests": len(found),
+            "always_usd": float(sum(one.seen[best][0] for one in found)),
+            "routed_usd": float(sum(one.seen[one.chosen][0] for one in found)),
+            "spent_usd": float(sum(one.cost_usd for one in found)),
+        }
+        for day, found in sorted(days.items())
+    ]
 
 
 def _note(study: _Study, one: Sent) -> None:
     seen = _candidates(one.attempts[0])
     chosen = one.attempts[-1]["decision"]["model"]
-    study.spent_usd += usd(one.cost_pico)
+    cost_usd = usd(one.cost_pico)
+    study.spent_usd += cost_usd
     if chosen not in seen:  # its price or its win rate is unknown: there is nothing to compare
         return
-    study.compared.append((seen, chosen))
+    day = datetime.fromtimestamp(one.created_us / MICRO, UTC).date().isoformat()
+    study.compared.append(_Compared(seen, chosen, cost_usd, day))
     for model, (cost_usd, win_rate) in seen.items():
         study.models[model].add(cost_usd, win_rate)
 

@@ -15,7 +15,12 @@ from server.dashboard.sessions import session_json
 from server.endpoints.common import StateDep, check_dashboard, json_response
 from server.errors import OverloadedError
 from server.state import State
-from server.storage.activity import answered_receipts, recent_attempts, recent_receipts
+from server.storage.activity import (
+    Wanted,
+    answered_receipts,
+    recent_attempts,
+    recent_receipts,
+)
 from server.storage.errors import StorageError
 from server.storage.session_activity import recent_sessions
 from server.storage.spend import TAGS_OVERLAP, adjusted_usd, spend, spent_usd
@@ -45,15 +50,23 @@ Microseconds = Annotated[int, Query(ge=0, le=2**63 - 1)]
 async def overview(state: AdminDep) -> Response:
     """The current state of models, breakers, providers and windows."""
     now = views.overview(state)
-    stored = await _read(state, lambda: (views.providers(state), views.windows(state)))
+    stored = await read_stored(state, lambda: (views.providers(state), views.windows(state)))
     return json_response({**now, "providers": stored[0], "windows": stored[1]}, _NO_STORE)
 
 
 @router.get("/requests")
-async def requests(state: AdminDep, limit: Limit = 50) -> Response:
-    """The latest attempts at providers, those in progress first."""
-    rows = await _read(state, lambda: recent_attempts(state.store.database, limit))
-    return _list([views.attempt_json(row) for row in rows])
+async def requests(
+    state: AdminDep,
+    limit: Limit = 50,
+    key: str | None = None,
+    model: str | None = None,
+    outcome: str | None = None,
+) -> Response:
+    """The latest attempts at providers, those in progress first. key, model, outcome: only those;
+    the outcome of an attempt in progress is open."""
+    wanted = Wanted(key, model, outcome)
+    rows = await read_stored(state, lambda: recent_attempts(state.store.database, limit, wanted))
+    return listed([views.attempt_json(row) for row in rows])
 
 
 @router.get("/sessions")
@@ -62,8 +75,8 @@ async def sessions(state: AdminDep, days: Days = 7, limit: Limit = 50) -> Respon
     changes, cost, the share of input tokens that was read from a cache, and what is left of the
     budget. Only sessions with a name or a budget are known to the ledger."""
     since = time.time() - days * _DAY_S
-    found = await _read(state, lambda: recent_sessions(state.store.database, since, limit))
-    return _list([session_json(state, one) for one in found])
+    found = await read_stored(state, lambda: recent_sessions(state.store.database, since, limit))
+    return listed([session_json(state, one) for one in found])
 
 
 @router.get("/receipts")
@@ -72,8 +85,10 @@ async def receipts(
 ) -> Response:
     """A summary of each of the latest receipts. before_us: only those created earlier than this, in
     microseconds since 1970."""
-    found = await _read(state, lambda: recent_receipts(state.store.database, before_us, limit))
-    return _list([views.receipt_json(document) for document in found])
+    found = await read_stored(
+        state, lambda: recent_receipts(state.store.database, before_us, limit)
+    )
+    return listed([views.receipt_json(document) for document in found])
 
 
 @router.get("/spend")
@@ -89,7 +104,7 @@ async def spent(
     until = time.time() + 1
     since = until - days * _DAY_S
     database = state.store.database
-    rows, adjusted, total = await _read(
+    rows, adjusted, total = await read_stored(
         state,
         lambda: (
             spend(database, by, since, until),
@@ -118,16 +133,18 @@ async def spent(
 
 @router.get("/savings")
 async def saved(state: AdminDep, days: Days = 30) -> Response:
-    """Compares the last routed requests with always asking the best model."""
+    """Compares the last routed requests with always asking the best model, in all and by day."""
     since = time.time() - days * _DAY_S
     database = state.store.database
     return json_response(
-        await _read(state, lambda: savings(answered_receipts(database, since, _MOST_COMPARED))),
+        await read_stored(
+            state, lambda: savings(answered_receipts(database, since, _MOST_COMPARED))
+        ),
         _NO_STORE,
     )
 
 
-async def _read(state: State, query: Callable[[], T]) -> T:
+async def read_stored(state: State, query: Callable[[], T]) -> T:
     """Runs a query outside the event loop. Raises OverloadedError."""
     await state.store.flush()  # recent attempts may still be on their way to the database
     try:
@@ -136,5 +153,6 @@ async def _read(state: State, query: Callable[[], T]) -> T:
         raise OverloadedError("The storage is not available just now.") from None
 
 
-def _list(data: list[dict[str, Any]]) -> Response:
+def listed(data: list[dict[str, Any]]) -> Response:
+    """A list as JSON that nobody keeps."""
     return json_response({"object": "list", "data": data}, _NO_STORE)

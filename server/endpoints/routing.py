@@ -22,8 +22,11 @@ router = APIRouter()
 
 
 @router.post("/v1/route", **body_of(Surface.CHAT))
-async def route(request: Request, caller: CallerDep, state: StateDep) -> Response:
-    """The decision for a chat-completions body; nothing is sent."""
+async def route(
+    request: Request, caller: CallerDep, state: StateDep, receipt: bool = True
+) -> Response:
+    """The decision for a chat-completions body; nothing is sent. receipt: false to leave none in
+    the storage."""
     gateway = state.gateway
     with await gateway.admit(caller):
         parse = partial(parse_chat_request, default_model="p2l")
@@ -33,7 +36,8 @@ async def route(request: Request, caller: CallerDep, state: StateDep) -> Respons
         exchange = await gateway.rehearse(plan, leaderboard, score_ms)
         headers = response_headers(exchange) | {"x-request-id": plan.request_id}
         headers |= await session_headers(gateway.accounts, exchange)
-    gateway.keep(exchange)
+    if receipt:
+        gateway.keep(exchange)
     return json_response(decision_json(exchange.decision, plan.request_id, plan.scoring), headers)
 
 

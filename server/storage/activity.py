@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 import orjson
-from sqlalchemy import Row, Select, exists, func, or_, select
+from sqlalchemy import ColumnElement, Row, Select, exists, func, or_, select
 
 from router.receipt_form import unfold_attempts
 from server.ledger.attempt import Outcome
@@ -59,19 +59,42 @@ class ProviderOutcomes:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """The attempts in the receipt of a request that a provider answered, and their total cost."""
+    """The attempts in the receipt of a request that a provider answered, and their total cost.
+    created_us: microseconds since 1970."""
 
     attempts: list[dict[str, Any]]
     cost_pico: int
+    created_us: int
 
 
-def recent_attempts(database: Database, limit: int) -> list[Row[Any]]:
+class Wanted(NamedTuple):
+    """Which attempts are asked for; None: any."""
+
+    key: str | None = None
+    model: str | None = None
+    outcome: str | None = None
+
+    @property
+    def conditions(self) -> list[ColumnElement[bool]]:
+        """The same for the database."""
+        columns = (attempts.c.key_name, attempts.c.model, attempts.c.outcome)
+        pairs = zip(columns, self, strict=True)
+        return [column == value for column, value in pairs if value is not None]
+
+
+def recent_attempts(
+    database: Database,
+    limit: int,
+    wanted: Wanted = Wanted(),  # noqa: B008 (it cannot change)
+) -> list[Row[Any]]:
     """The attempts in progress, then those settled last. Blocks. Raises StorageError."""
     # Two queries, each along an index: sorted by started_at alone the whole ledger would be read.
-    under_way = select(*_SHOWN).where(attempts.c.settled_at.is_(None)).limit(limit)
+    under_way = (
+        select(*_SHOWN).where(attempts.c.settled_at.is_(None), *wanted.conditions).limit(limit)
+    )
     settled = (
         select(*_SHOWN)
-        .where(attempts.c.settled_at.is_not(None))
+        .where(attempts.c.settled_at.is_not(None), *wanted.conditions)
         .order_by(attempts.c.settled_at.desc())
         .limit(limit)
     )
@@ -130,7 +153,7 @@ def answered_receipts(database: Database, since: float, limit: int) -> Iterator[
         for row in connection.execute(_answered(micros(since), limit)):
             sent = _receipt(row[0], "", 0)
             if sent is not None:
-                yield Sent(sent["attempts"], int(row[1] or 0))
+                yield Sent(sent["attempts"], int(row[1] or 0), int(row[2]))
 
 
 def _answered(since_us: int, limit: int) -> Select[Any]:
@@ -141,6 +164,7 @@ def _answered(since_us: int, limit: int) -> Select[Any]:
         select(
             receipts.c.document,
             func.coalesce(cost, 0) + func.coalesce(receipts.c.folded_pico, 0),
+            receipts.c.created_at,
         )
         .where(receipts.c.created_at >= since_us, or_(receipts.c.folded_answered, answered))
         .order_by(receipts.c.created_at.desc())

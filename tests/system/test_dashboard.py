@@ -20,7 +20,8 @@ auth: {keys: [{name: team, key_env: A, budget_usd: 2, window_s: 3600},
 routing: {window_budgets: [{amount_usd: 5, window_s: 60}]}
 """
 ENVIRON = {"MAIN_KEY": "sk-provider-canary", "A": "key-a", "C": "key-c"}
-DATA = ["overview", "requests", "sessions", "receipts", "spend", "savings"]
+DATA = ["overview", "requests", "sessions", "receipts", "spend", "savings", "models", "learning",
+        "settings"]  # fmt: skip
 BROWSER = {"accept": "text/html,*/*"}
 
 
@@ -185,6 +186,80 @@ def test_savings_compare_with_always_the_best(locked: httpx.Client) -> None:
     saved = always["expected_cost_usd"] - routed["expected_cost_usd"]
     assert found["saved_usd"] == pytest.approx(saved)
     assert found["saved_share"] == pytest.approx(saved / always["expected_cost_usd"])
+    (day,) = found["by_day"]
+    assert day["requests"] == 2
+    assert day["always_usd"] - day["routed_usd"] == pytest.approx(saved)
+    assert day["spent_usd"] == pytest.approx(found["spent_usd"])
+
+
+def test_requests_are_filtered(locked: httpx.Client, provider: FakeProvider) -> None:
+    provider.script("up-dear", Behaviour(status=500), Behaviour())
+    for key in ("key-a", "key-c"):
+        locked.post("/v1/chat/completions", json=CHAT, headers=bearer(key))
+    shown = {
+        query: [(row["key"], row["model"], row["outcome"]) for row in rows]
+        for query in ("key=boss", "model=middle", "outcome=unavailable", "key=nobody",
+                      "key=team&outcome=answered")
+        for rows in [read(locked, f"requests?{query}")["data"]]
+    }  # fmt: skip
+    assert shown == {
+        "key=boss": [("boss", "dear", "answered")],
+        "model=middle": [("team", "middle", "answered")],
+        "outcome=unavailable": [("team", "dear", "unavailable")],
+        "key=nobody": [],
+        "key=team&outcome=answered": [("team", "middle", "answered")],
+    }
+
+
+def test_models_say_where_they_stand_and_what_they_cost(locked: httpx.Client) -> None:
+    answer = locked.post("/v1/chat/completions", json=CHAT, headers=bearer("key-a"))
+    locked.post(
+        "/v1/feedback",
+        json={"request_id": answer.headers["x-request-id"], "rating": 1.0},
+        headers=bearer("key-a"),
+    )
+    rows = read(locked, "models")["data"]
+    assert [row["model"] for row in rows] == ["dear", "middle", "cheap"]
+    dear = rows[0]
+    assert dear["coefficient"] == pytest.approx(1.5)
+    assert dear["interval80"] == [pytest.approx(1.5), pytest.approx(1.5)]
+    assert dear["rests_on"] == "the leaderboard's own column"
+    assert (dear["attempts"], dear["answers"]) == (1, 1)
+    assert dear["mean_cost_usd"] == pytest.approx(float(answer.headers["x-p2l-cost-usd"]))
+    learnt = read(locked, "learning")
+    (seen,) = learnt["data"]
+    assert (seen["model"], seen["ratings"], seen["comparisons"], seen["graded"]) == (
+        "dear",
+        1,
+        0,
+        0,
+    )
+
+
+def test_settings_in_force_without_secrets(provider: FakeProvider) -> None:
+    config = config_for(provider.base_url, CONFIG).replace("http://", "http://me:canary@")
+    digest = "0" * 60 + "cafe"
+    config = config.replace("{name: boss", f"{{name: old, key_sha256: {digest}}}, {{name: boss")
+    with (
+        LiveGateway(config, ENVIRON) as live,
+        httpx.Client(base_url=live.url, trust_env=False, timeout=20) as http,
+    ):
+        rows = {row["path"]: row for row in read(http, "settings")["data"]}
+    assert rows["models.dear.input_usd_per_mtok"] == {
+        "path": "models.dear.input_usd_per_mtok", "value": "5", "is_set": True,
+    }  # fmt: skip
+    assert rows["providers.main.api_key_env"]["value"] == "MAIN_KEY"
+    assert rows["limits.drain_s"] == {"path": "limits.drain_s", "value": 30.0, "is_set": False}
+    assert rows["providers.main.base_url"]["value"].startswith("http://127.0.0.1")
+    assert "canary" not in str(rows)
+    assert "cafe" not in str(rows)
+
+
+def test_a_rehearsal_may_leave_no_receipt(locked: httpx.Client) -> None:
+    for query, kept in (("?receipt=false", 0), ("", 1)):
+        answer = locked.post(f"/v1/route{query}", json=CHAT, headers=bearer("key-a"))
+        assert answer.json()["model"] == "dear"
+        assert len(read(locked, "receipts")["data"]) == kept
 
 
 def test_a_bad_parameter_is_named(locked: httpx.Client) -> None:

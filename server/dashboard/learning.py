@@ -1,0 +1,25 @@
+"""The dashboard's JSON for what is learnt: what is turned on, and which answers were seen."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from server.state import State
+from server.storage.answers_seen import answers_seen
+
+
+def learning(state: State) -> dict[str, Any]:
+    """What learning is on, and the answers of callers, checkers and judges by model. Blocks. Raises
+    StorageError."""
+    terms, routing = state.settings.learning, state.settings.routing
+    return {
+        "object": "learning",
+        "local": terms.local,
+        "min_answers": terms.min_answers,
+        "share": terms.share,
+        "usd_per_day": float(terms.usd_per_day),
+        "judge": terms.judge,
+        "tastes": routing.tastes is not None,
+        "keep_prompts": state.settings.storage.keep_prompts,
+        "data": [one._asdict() for one in answers_seen(state.store.database)],
+    }
