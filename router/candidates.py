@@ -65,7 +65,7 @@ def candidates(
     known: Standing, catalogue: Sequence[ModelCard], request: RoutingRequest
 ) -> list[Candidate]:
     """Returns one candidate per card, eligible or not, in the order of the catalogue."""
-    column, coefficients, rates, values, predicted, _ = known
+    column, predicted = known.column, known.output_tokens
     shifted, shifts = dict[str, Worth](), request.coefficient_shifts
     allowed = None if request.allowed is None else frozenset(request.allowed)
     hard = request.most_usd
@@ -93,10 +93,11 @@ def candidates(
         warm_usd = None if first_share is None else expected.warm_usd
         worth: tuple[float, float, float] = UNKNOWN
         if index is not None:
-            worth = coefficients[index], rates[index], values[index]
             if card.coefficient_shift != 0.0 or name in shifts:
                 shifted = shifted or worth_of_shifted(known, catalogue, request.objective, shifts)
                 worth = shifted[name]
+            else:
+                worth = known.coefficients[index], known.win_rates[index], known.values[index]
         reason = _reason(card, worth[2], request, allowed, is_full=is_full)
         # Without a price there is no expected cost.
         if reason is None and pays and (over_hard or is_short or expected.cost_usd is None):

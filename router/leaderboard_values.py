@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -29,20 +29,50 @@ class Opponents(NamedTuple):
     weights: FloatArray
 
 
-class Standing(NamedTuple):
+class Standing:
     """A leaderboard's models with their values.
 
     column: model -> its index in the lists. Each list has one number per model of the leaderboard,
-    NaN where there is none. values: of the objective. output_tokens: None where the leaderboard
-    predicts no lengths.
+    NaN where there is none. win_rates, values: of the objective; computed when first asked for,
+    since nobody asks where all cards stand elsewhere than their columns. output_tokens: None where
+    the leaderboard predicts no lengths.
     """
 
-    column: Mapping[str, int]
-    coefficients: list[float]
-    win_rates: list[float]
-    values: list[float]
-    output_tokens: list[float] | None
-    opponents: Opponents
+    __slots__ = (
+        "_rates",
+        "_solve",
+        "_values",
+        "coefficients",
+        "column",
+        "opponents",
+        "output_tokens",
+    )
+
+    def __init__(
+        self, leaderboard: PromptLeaderboard, opponents: Opponents, objective: Objective
+    ) -> None:
+        lengths = leaderboard.expected_output_tokens
+        self.column = _column(leaderboard.models)
+        self.coefficients: list[float] = leaderboard.coefficients.tolist()
+        self.output_tokens: list[float] | None = None if lengths is None else lengths.tolist()
+        self.opponents = opponents
+        self._solve = partial(_win_rates, leaderboard, opponents)
+        self._rates: list[float] | None = None
+        self._values: list[float] | None = None
+        if objective is not Objective.WIN_RATE:
+            self._values = objective_values(objective, leaderboard).tolist()
+
+    @property
+    def win_rates(self) -> list[float]:
+        """The win rates."""
+        if self._rates is None:
+            self._rates = self._solve().tolist()
+        return self._rates
+
+    @property
+    def values(self) -> list[float]:
+        """The values of the objective."""
+        return self.win_rates if self._values is None else self._values
 
 
 class Worth(NamedTuple):
@@ -81,16 +111,16 @@ def worth_of_shifted(
     if not cards:
         return {}
     places = [known.column[card.leaderboard_name] for card in cards]
-    moves = [shifts.get(card.name, (card.coefficient_shift, 0.0)) for card in cards]
-    coefficients = np.array([known.coefficients[k] for k in places])
-    coefficients += [shift for shift, _ in moves]
-    scales = [1.0 / math.sqrt(1.0 + _SPREAD * sd * sd) for _, sd in moves]
-    scaled = np.array(scales) if shifts else None
-    rates = win_rates(coefficients, *known.opponents, scaled).tolist()
+    moves = [shifts.get(card.name) or (card.coefficient_shift, 0.0) for card in cards]
+    shift, sd = np.array(moves).T
+    coefficients = np.array([known.coefficients[k] for k in places]) + shift
+    scales = 1.0 / np.sqrt(1.0 + _SPREAD * sd * sd) if shifts else None
+    rates = win_rates(coefficients, *known.opponents, scales).tolist()
     values = rates
     if objective is not Objective.WIN_RATE:
-        rows = zip(places, moves, scales, strict=True)
-        values = [_moved(known.values[k], shift, scale) for k, (shift, _), scale in rows]
+        scaled = [1.0] * len(cards) if scales is None else scales.tolist()
+        rows = zip(places, moves, scaled, strict=True)
+        values = [_moved(known.values[k], by, scale) for k, (by, _), scale in rows]
     named = zip(cards, coefficients.tolist(), rates, values, strict=True)
     return {card.name: Worth(*row) for card, *row in named}
 
@@ -121,16 +151,7 @@ def _standing(
 ) -> Standing:
     given = None if named is None else dict(named)
     opponents = Opponents(*opponent_weights(leaderboard.models, leaderboard.coefficients, given))
-    rates = _win_rates(leaderboard, opponents)
-    lengths = leaderboard.expected_output_tokens
-    return Standing(
-        column=_column(leaderboard.models),
-        coefficients=leaderboard.coefficients.tolist(),
-        win_rates=rates.tolist(),
-        values=objective_values(objective, leaderboard, rates).tolist(),
-        output_tokens=None if lengths is None else lengths.tolist(),
-        opponents=opponents,
-    )
+    return Standing(leaderboard, opponents, objective)
 
 
 @lru_cache(maxsize=_KEPT)

@@ -118,7 +118,7 @@ class LocalLayer:
         model that has not joined."""
         known = source if source in self.state.source_at else None
         rows = self._rows(models, terms, known)
-        mean, covariance = self._collapsed()
+        mean, covariance = self.collapsed()
         value = np.einsum("ri,ri->r", mean[rows.at], rows.factor)
         taken = covariance[rows.at[:, :, None], rows.at[:, None, :]]
         variance = np.maximum(np.einsum("rij,ri,rj->r", taken, rows.factor, rows.factor), 0.0)
@@ -156,8 +156,9 @@ class LocalLayer:
             factor[:, n_shared + 1], factor[:, n_shared + 2] = 1.0, factor[:, prior.SLOPE]
         return _Rows(at, factor)
 
-    def _collapsed(self) -> tuple[FloatArray, FloatArray]:
-        """Mean (d,) and covariance (d, d) of the mixture; kept until something is learnt."""
+    def collapsed(self) -> tuple[FloatArray, FloatArray]:
+        """Mean (d,) and covariance (d, d) of all numbers: the mixture taken for one Gaussian. Kept
+        until something is learnt."""
         state = self.state
         if self._kept is None or self._kept[0] != state.version:
             weights = self.weights

@@ -97,11 +97,16 @@ class Placer:
         read = parse(name)
         return self._item(read, read.effort, None, released).released
 
-    def joint(self, names: Sequence[str]) -> tuple[FloatArray, FloatArray]:
-        """Means (M,) and the covariance (M, M) of the strengths of M columns, at the efforts that
-        their names say."""
+    def joint(
+        self, names: Sequence[str], efforts: Sequence[str | None] | None = None
+    ) -> tuple[FloatArray, FloatArray]:
+        """Means (M,) and the covariance (M, M) of the strengths of M columns. efforts (M,): None
+        for what the name says."""
         read = [parse(name) for name in names]
-        return self._strengths.of([self._item(one, one.effort) for one in read])
+        given = [None] * len(read) if efforts is None else efforts
+        pairs = zip(read, given, strict=True)
+        items = [self._item(one, one.effort if own is None else own) for one, own in pairs]
+        return self._strengths.of(items)
 
     def _item(
         self, read: Name, effort: str, price: Price | None = None, released: date | None = None
