@@ -102,7 +102,7 @@ def _row(
         coefficient=coefficient,
         interval=None if coefficient is None else (coefficient - width, coefficient + width),
         rests_on="an empty leaderboard" if place is None else place.basis,
-        answers=answers.get(card.leaderboard_name, 0),
+        answers=sum(answers.get(name, 0) for name in {card.name, card.leaderboard_name}),
         attempts=0 if used is None else used.attempts,
         mean_cost_usd=None if used is None else float(used.cost_usd) / used.attempts,
     )

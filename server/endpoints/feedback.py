@@ -85,7 +85,8 @@ async def _concerned(body: dict[str, Any], caller: Caller, state: State) -> str:
 
 async def _asked(store: Store, request_id: str) -> Asked | None:
     asked = await asyncio.to_thread(who_asked, store.database, request_id)
-    if asked is None and await store.flush():
+    # The request, or its answer, may still be on its way to the database.
+    if (asked is None or asked.model is None) and await store.flush():
         asked = await asyncio.to_thread(who_asked, store.database, request_id)
     return asked
 
@@ -109,6 +110,7 @@ def _of_the_answer(
         model=_leaderboard_name(asked.model, state),
         rating=opinion.rating,
         messages=opinion.messages,
+        card=asked.model,
     )
 
 
@@ -132,7 +134,14 @@ def _opinion(body: dict[str, Any], state: State) -> Opinion:
     names = [_known(pair[side], f"comparison.{side}", state) for side in ("model_a", "model_b")]
     if names[0] == names[1]:
         raise InvalidRequestError("A model cannot win against itself.", param="comparison")
-    return Opinion(model_a=names[0], model_b=names[1], winner=winner, messages=messages)
+    return Opinion(
+        model_a=names[0],
+        model_b=names[1],
+        winner=winner,
+        messages=messages,
+        card_a=pair["model_a"],
+        card_b=pair["model_b"],
+    )
 
 
 def _check_subject(body: dict[str, Any]) -> None:

@@ -30,7 +30,8 @@ from server.upstream.base import Fit
 class Asked(NamedTuple):
     """What the caller asks for. direct: the model that is asked for by its name; None where the
     router chooses. catalogue: the models to choose from. named: where each option or rule was set.
-    body, effort: see `Plan`. pinned: the effort that pins columns; empty where none does."""
+    body, effort: see `Plan`. pinned: the effort that pins columns; empty where none does. profile:
+    of the rules; None for the usual ones."""
 
     request: GatewayRequest
     options: RoutingOptions
@@ -44,6 +45,7 @@ class Asked(NamedTuple):
     body: Mapping[str, Any]
     effort: str
     pinned: str
+    profile: str | None = None
 
     @property
     def budget(self) -> tuple[Decimal | None, BudgetMode]:
@@ -110,6 +112,7 @@ def asked_of(
         *(request, options, caller, direct, cards, rules, budget, mode, named, body),
         effort=effort,
         pinned=pinned if direct is None else "",
+        profile=profile,
     )
 
 

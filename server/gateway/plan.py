@@ -10,6 +10,7 @@ from p2l_model.types import Conversation
 from router.catalog import ModelCard
 from router.choice import RoutingRequest
 from server.auth.authenticator import Caller
+from server.gateway.local_layers import Used
 from server.gateway.prompt_cache import Prefixes
 from server.gateway.served_model import ServedModels
 from server.gateway.tastes import OwnTaste
@@ -25,15 +26,16 @@ class Plan:
 
     routed: False for a model that is asked for by its own name. fits: what each model's provider
     can express of the request, by catalogue name. taste: the caller's own taste, which moved the
-    leaderboard. fallbacks: how many further models may be tried. named: where each option or rule
-    was set. counted_tokens: the input tokens where all of the input is text that was tokenised,
-    else 0. served: finds the models that the names in answers stand for. tags: the labels by which
-    spend is told apart. is_large: the body must not be processed on the event loop. prefixes: see
-    Learned.prefixes; None: not computed yet. visit: the request's visit to its session; None where
-    it has none. kept: the part of the session that decides the request, see x-p2l-kept.
-    is_scored_before: the leaderboard was scored for another request of the same tool loop.
-    purse: the money of the session; None where it has none. effort: the effort that models without
-    columns are asked for; empty where the request names none.
+    leaderboard. profile: the routing profile that was asked for. local: what of this gateway's own
+    answers moved the models' values; None for nothing. fallbacks: how many further models may be
+    tried. named: where each option or rule was set. counted_tokens: the input tokens where all of
+    the input is text that was tokenised, else 0. served: finds the models that the names in answers
+    stand for. tags: the labels by which spend is told apart. is_large: the body must not be
+    processed on the event loop. prefixes: see Learned.prefixes; None: not computed yet. visit: the
+    request's visit to its session; None where it has none. kept: the part of the session that
+    decides the request, see x-p2l-kept. is_scored_before: the leaderboard was scored for another
+    request of the same tool loop. purse: the money of the session; None where it has none. effort:
+    the effort that models without columns are asked for; empty where the request names none.
     """
 
     request_id: str
@@ -50,6 +52,8 @@ class Plan:
     effort: str = ""
     marginal: bool = field(default=False)
     taste: OwnTaste | None = None
+    profile: str | None = None
+    local: Used | None = None
     fallbacks: int = 0
     counted_tokens: int = 0
     is_large: bool = False

@@ -36,6 +36,8 @@ from server.gateway.fits import Fitting
 from server.gateway.jobs import Jobs, Terms
 from server.gateway.latency import Latencies
 from server.gateway.learned_costs import Learned
+from server.gateway.local_frame import Frame, frame_of
+from server.gateway.local_layers import LocalLayers
 from server.gateway.output_lengths import expected_thoughts
 from server.gateway.places import Places, leaderboard_of_one
 from server.gateway.plan import Plan
@@ -92,6 +94,7 @@ class Planner:
         self._cards: tuple[ModelCard, ...] = ()
         self._facts: Mapping[str, ModelFacts] = {}
         self._thoughts: dict[str, Mapping[str, float]] = {}
+        self._frame: Frame | None = None
         self._private = frozenset(private)
         self._names = ServedModels()
         self.scorer = scorer
@@ -106,6 +109,7 @@ class Planner:
         self.heavy: Heavy = Heavy() if previous is None else previous.heavy
         self.learned: Learned = Learned() if previous is None else previous.learned
         self.tastes: Tastes = Tastes() if previous is None else previous.tastes
+        self.local: LocalLayers = LocalLayers() if previous is None else previous.local
         self.jobs: Jobs = Jobs(routing.sessions, self._entropy) if jobs is None else jobs
         self._worth = worth
 
@@ -137,6 +141,7 @@ class Planner:
         others = {name for name, one in providers if not one.speaks(Surface.MESSAGES)}
         self.caching = CacheRules([*cards, *models.values()], self._facts, others)
         self._cards = cards
+        self._frame = frame_of(cards, columns, self.scorer.marginal) if columns else None
         plain = [card for card in cards if card.effort is None]
         self._names = ServedModels([*plain, *models.values()])
 
@@ -183,6 +188,7 @@ class Planner:
             visit=found.visit,
             kept=session.said,
             purse=found.purse,
+            profile=asked.profile,
         )
 
     async def _found(self, asked: Asked, *, is_large: bool, is_dry: bool) -> Found:
@@ -261,7 +267,26 @@ class Planner:
         elif plan.marginal:
             _take_marginal(plan, scored)
         board, plan.taste = self.tastes.own(plan.caller.name, scored)
+        if plan.taste is None and self.local.by_scope:
+            self._use_local(plan, board)
         return board, (time.perf_counter() - started) * 1000.0
+
+    def frame(self) -> Frame | None:
+        """The catalogue's models on the leaderboard; None where nothing can be learnt of them."""
+        if self.scorer.models != self._columns:
+            self._place()
+        return self._frame
+
+    def _use_local(self, plan: Plan, board: PromptLeaderboard) -> None:
+        """Moves the models to where this gateway's own answers put them."""
+        frame, layers = self._frame, self.local
+        scope = layers.scope(plan.caller.name, plan.profile)
+        if frame is None or scope is None:
+            return
+        shifts = layers.shifts(scope, frame, board, plan.routing.objective)
+        if shifts is not None:
+            plan.routing = replace(plan.routing, coefficient_shifts=shifts)
+            plan.local = layers.used(scope)
 
     def thinks(self, model: str, body: Mapping[str, Any]) -> bool:
         """Whether a catalogue model thinks before it answers this body, as it will be sent."""

@@ -35,6 +35,8 @@ def folded_receipt(exchange: Exchange, *, created_s: int, checkpoint: str | None
         "scoring": plan.scoring,
         "routed": plan.routed,
         "taste": None if plan.taste is None else plan.taste.to_json(),
+        "profile": plan.profile,
+        "local": None if plan.local is None else plan.local.to_json(),
         "effort": plan.effort or None,
         "session": None if plan.visit is None else _session_json(plan, plan.visit),
     }

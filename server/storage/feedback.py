@@ -16,7 +16,7 @@ from server.ledger.attempt import Outcome
 from server.storage.database import Database
 from server.storage.receipts import DAMAGED
 from server.storage.rows import micros
-from server.storage.schema import attempts, feedback, prompts, receipts
+from server.storage.schema import attempts, feedback, grades, prompts, receipts
 
 
 class FeedbackExistsError(Exception):
@@ -27,7 +27,8 @@ class FeedbackExistsError(Exception):
 class Opinion:
     """An opinion: winner with model_a and model_b, or rating in [0, 1] of the answer of model.
 
-    messages: JSON, the user's turns; None where they were not given. Names are leaderboard names.
+    messages: JSON, the user's turns; None where they were not given. Names are leaderboard names;
+    card, card_a, card_b are the catalogue names of the same models, where they are known.
     """
 
     model: str | None = None
@@ -36,6 +37,9 @@ class Opinion:
     winner: str | None = None
     rating: float | None = None
     messages: str | None = None
+    card: str | None = None
+    card_a: str | None = None
+    card_b: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +106,9 @@ def add_feedback(database: Database, request_id: str, key_name: str, opinion: Op
         "winner": opinion.winner,
         "rating": opinion.rating,
         "messages": opinion.messages,
+        "card": opinion.card,
+        "card_a": opinion.card_a,
+        "card_b": opinion.card_b,
     }
     with database.naming():
         try:
@@ -152,11 +159,14 @@ def count_feedback(database: Database) -> int:
 
 
 def answers_by_model(database: Database) -> dict[str, int]:
-    """How many opinions there are on each model's answers, by leaderboard name. Blocks. Raises
-    StorageError."""
+    """How many opinions and grades there are on each model's answers, by catalogue name, else by
+    leaderboard name. Blocks. Raises StorageError."""
     found: dict[str, int] = {}
+    cards = (feedback.c.card, feedback.c.model), (feedback.c.card_a, feedback.c.model_a)
+    named = *cards, (feedback.c.card_b, feedback.c.model_b)
+    columns = [func.coalesce(*pair) for pair in named]
     with database.begin() as connection:
-        for column in (feedback.c.model, feedback.c.model_a, feedback.c.model_b):
+        for column in (*columns, grades.c.model, grades.c.model_b):
             counted = select(column, func.count()).where(column.is_not(None)).group_by(column)
             for name, number in connection.execute(counted):
                 found[name] = found.get(name, 0) + int(number)

@@ -29,7 +29,7 @@ class Grade:
 
     id: the same grade stored twice is one grade. source: who graded, such as `checker:regex` or
     `judge:claude-opus-5:1` (the last part is the version of its instruction); each source has a
-    level of its own. model: the leaderboard name of the model that answered. score: in [0, 1]; with
+    level of its own. model: the catalogue name of the model that answered. score: in [0, 1]; with
     model_b it is that of a comparison: 1 where model's answer was better, 0.5 for a tie. key_name:
     the key whose request was answered, None where it was nobody's. leaderboard: the prompt's own,
     as receipts store it (family, models, coefficients, eta, gamma); None where it was not scored.

@@ -181,6 +181,10 @@ feedback: Final = Table(
     Column("winner", String(16)),
     Column("rating", Double),
     Column("messages", Text),
+    # Catalogue names of the same models: several of these may share a column of the leaderboard.
+    Column("card", Text),
+    Column("card_a", Text),
+    Column("card_b", Text),
 )
 Index("feedback_created", feedback.c.created_at)
 

@@ -7,6 +7,7 @@ import uuid
 from sqlalchemy import select
 
 from server.storage.database import Database
+from server.storage.rows import micros
 from server.storage.schema import states
 from server.storage.statements import Kind, statements
 
@@ -37,3 +38,11 @@ def first_state(database: Database, name: str, document: str) -> str:
             statements(connection.dialect)[Kind.IDENTITY].execute(connection, [first])
         known = read_state(database, name)
     return known or ""
+
+
+def put_state(database: Database, name: str, document: str, now: float) -> None:
+    """Stores a state in place of the one of this name. now: seconds since 1970. Blocks. Raises
+    StorageError."""
+    row = {"name": name, "updated_at": micros(now), "document": document}
+    with database.begin() as connection:
+        statements(connection.dialect)[Kind.STATE].execute(connection, [row])

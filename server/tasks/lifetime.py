@@ -22,6 +22,7 @@ from server.process.closing import Closing
 from server.state import State
 from server.storage.housekeeping import kept_alive
 from server.storage.recovery import Lost
+from server.tasks.learn_local import layers_kept_current
 from server.tasks.learn_tastes import tastes_kept_current
 from server.tasks.refresh_keys import keys_kept_current
 from server.telemetry.tracing import Traces
@@ -71,6 +72,7 @@ class Lifetime:
             lists_followed(background, lists),
             lengths_kept(background, state.store, lambda: state.gateway.planner.learned.lengths),
             tastes_kept_current(state),
+            layers_kept_current(state),
             sessions_shared(self._shared, state.store, state.gateway.accounts.purses),
         ):
             yield

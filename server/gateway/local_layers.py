@@ -1,0 +1,125 @@
+"""What this gateway's own answers say of its models: the layers in force, and what they change for
+a request."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+
+from p2l_model.local.layer import LocalLayer
+from p2l_model.local.prepared import Prepared
+from p2l_model.types import PreferenceFamily, PromptLeaderboard
+from router.objective import Objective
+from server.gateway.local_frame import Frame
+
+ALL: Final = "all"
+_GROUNDED: Final = (PreferenceFamily.GRK, PreferenceFamily.BA)
+# Leaderboards that come again: those of conversations under way, or a fixed one.
+_KEPT: Final = 64
+
+Shifts = Mapping[str, tuple[float, float]]
+
+
+def key_scope(name: str) -> str:
+    """The scope of one key's answers."""
+    return f"key:{name}"
+
+
+def profile_scope(name: str) -> str:
+    """The scope of the answers under one profile."""
+    return f"profile:{name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """What a request was decided by: the version of the layers, the scope, and how many answers of
+    it were learnt."""
+
+    version: str
+    scope: str
+    n_answers: int
+
+    def to_json(self) -> dict[str, Any]:
+        """The form in a receipt."""
+        return {"version": self.version, "scope": self.scope, "n_answers": self.n_answers}
+
+
+@dataclass(slots=True)
+class LocalLayers:
+    """The layers of one version, by scope. A key's own layer counts before its profile's, and that
+    before the one of all answers."""
+
+    version: str = ""
+    by_scope: Mapping[str, LocalLayer] = field(default_factory=dict)
+    _frame: Frame | None = None
+    _prepared: dict[tuple[str, bool], Prepared] = field(default_factory=dict)
+    _kept: OrderedDict[tuple[int, str, bool], tuple[PromptLeaderboard, Shifts]] = field(
+        default_factory=OrderedDict
+    )
+
+    def scope(self, key_name: str, profile: str | None) -> str | None:
+        """The scope that a request is decided by; None for no layer."""
+        wanted = [key_scope(key_name), ALL]
+        if profile is not None:
+            wanted.insert(1, profile_scope(profile))
+        return next((scope for scope in wanted if scope in self.by_scope), None)
+
+    def used(self, scope: str) -> Used:
+        """What a request of this scope is decided by."""
+        return Used(self.version, scope, self.by_scope[scope].state.n_answers)
+
+    def shifts(
+        self, scope: str, frame: Frame, board: PromptLeaderboard, objective: Objective
+    ) -> Shifts | None:
+        """What moves the coefficients of the leaderboard's columns to the layer's values, and the
+        values' standard deviations, by catalogue name. None where a model is new to the layer.
+
+        Where P(good) is maximised, values are absolute. A win rate is against opponents of whom no
+        answers are known here: then the mean of the models stays where the leaderboard has it.
+        """
+        if board.models != frame.columns:
+            return None
+        is_absolute = objective is Objective.P_GOOD and board.family in _GROUNDED
+        key = id(board), scope, is_absolute
+        known = self._kept.get(key)
+        if known is not None and known[0] is board and self._frame is frame:
+            return known[1]
+        prepared = self._ready(scope, frame, is_relative=not is_absolute)
+        if prepared is None:
+            return None
+        found = _shifts(prepared, frame, board, is_absolute=is_absolute)
+        self._kept[key] = board, found
+        if len(self._kept) > _KEPT:
+            self._kept.popitem(last=False)
+        return found
+
+    def _ready(self, scope: str, frame: Frame, *, is_relative: bool) -> Prepared | None:
+        if self._frame is not frame:
+            self._frame = frame
+            self._prepared.clear()
+            self._kept.clear()
+        layer, key = self.by_scope[scope], (scope, is_relative)
+        if not layer.state.models.keys() >= set(frame.names):
+            return None
+        found = self._prepared.get(key)
+        if found is None:
+            found = self._prepared[key] = Prepared(layer, frame.names, is_relative=is_relative)
+        return found
+
+
+def _shifts(
+    prepared: Prepared, frame: Frame, board: PromptLeaderboard, *, is_absolute: bool
+) -> Shifts:
+    mean, sd = prepared.at(*frame.terms(board.coefficients))
+    here = board.coefficients[frame.at]
+    shift = mean - here
+    if is_absolute:
+        shift += 0.0 if board.gamma is None else board.gamma
+    else:
+        shift += np.add.reduce(here + frame.shift) / here.size
+    pairs = zip(shift.tolist(), sd.tolist(), strict=True)
+    return dict(zip(frame.names, pairs, strict=True))

@@ -1,0 +1,176 @@
+"""Learns the local layers from what is stored, periodically, in a thread."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from base64 import b64decode, b64encode
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Final
+
+import numpy as np
+import orjson
+
+from p2l_model.errors import DataError
+from p2l_model.local.layer import LocalLayer
+from p2l_model.local.state import State as LayerState
+from p2l_model.types import FloatArray, Outcome
+from server.config.settings import LearningSettings
+from server.gateway.local_frame import Frame, start_of
+from server.gateway.local_layers import LocalLayers
+from server.gateway.local_learning import DAY_US, Lesson, learn_layers
+from server.process.background import Job, in_thread
+from server.state import State
+from server.storage.database import Database
+from server.storage.graded_answers import GradedAnswer, answers_version, graded_answers
+from server.storage.receipts import DAMAGED
+from server.storage.rows import micros
+from server.storage.states import put_state, read_state
+
+_LOG: Final = logging.getLogger(__name__)
+_STALE_S: Final = 900.0
+_STATE: Final = "local layers"
+# Counts the ways in which layers are learnt: a new one makes all versions new.
+_FORM: Final = 1
+_OUTCOMES: Final = {outcome.value: outcome for outcome in Outcome}
+
+
+@asynccontextmanager
+async def layers_kept_current(state: State) -> AsyncIterator[None]:
+    """Within this context, the planner's layers follow what is graded, unless that is turned
+    off."""
+    job = Job(
+        name="local_layer",
+        work=_Learner(state),
+        every_s=lambda: state.settings.learning.every_s,
+        stale_after_s=_STALE_S,
+        at_once=True,
+    )
+    async with state.background.doing(job):
+        yield
+
+
+class _Learner:
+    """Learns where the answers, the day, the rules or the models have changed. If it fails, the
+    previous layers stay in force."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    async def __call__(self) -> None:
+        state = self._state
+        rules, planner, database = (
+            state.settings.learning,
+            state.gateway.planner,
+            state.store.database,
+        )
+        frame = planner.frame()
+        if not rules.local or frame is None:
+            planner.local = LocalLayers()
+            return
+        known = planner.local.version
+        found = await in_thread(partial(current, database, frame, rules, known, time.time()))
+        if found is not None:
+            state.gateway.planner.local = found
+
+
+def current(
+    database: Database, frame: Frame, rules: LearningSettings, known: str, now: float
+) -> LocalLayers | None:
+    """The layers of now: those that another gateway has learnt from the same answers, else learnt
+    here and stored. None where they are the known ones. Blocks. Raises StorageError."""
+    answers = answers_version(database)
+    today_us = micros(now) // DAY_US * DAY_US
+    version = _version(frame, rules, answers, today_us)
+    if version == known:
+        return None
+    if sum(answers) == 0:
+        return LocalLayers(version)
+    stored = _stored(database, version)
+    if stored is not None:
+        return stored
+    lessons = lessons_of(database, frame)
+    layers: dict[str, LocalLayer] = {}
+    if len(lessons) >= rules.min_answers:
+        layers = learn_layers(lessons, rules, start_of(frame), today_us)
+    found = LocalLayers(version, layers)
+    put_state(database, _STATE, _document(found), now)
+    _LOG.info("local layer %s: %d answers, %d scopes", version, len(lessons), len(layers))
+    return found
+
+
+def lessons_of(database: Database, frame: Frame) -> list[Lesson]:
+    """All answers that concern the models of the frame. Blocks. Raises StorageError."""
+    names = frame.known_as()
+    found = (_lesson(one, frame, names) for one in graded_answers(database))
+    return [one for one in found if one is not None]
+
+
+def _lesson(one: GradedAnswer, frame: Frame, names: Mapping[str, str]) -> Lesson | None:
+    model = names.get(one.model)
+    model_b = None if one.model_b is None else names.get(one.model_b)
+    is_vote = one.score is None
+    if model is None or (is_vote and model_b in (None, model)):
+        return None
+    if is_vote and one.winner not in _OUTCOMES:
+        return None
+    coefficients, eta = _leaderboard(one, frame)
+    terms = frame.prompt_terms(frame.usual if coefficients is None else coefficients)
+    return Lesson(
+        *(one.at_us, one.key_name, one.profile, one.source, model),
+        model_b=model_b if is_vote else None,
+        score=one.score,
+        outcome=_OUTCOMES[one.winner] if is_vote and one.winner is not None else None,
+        eta=eta,
+        terms=terms,
+    )
+
+
+def _leaderboard(one: GradedAnswer, frame: Frame) -> tuple[FloatArray | None, float]:
+    """The checkpoint's own coefficients, without the key's taste, and eta; None for those of
+    another checkpoint."""
+    board = one.board
+    if board is None:
+        return None, 0.0
+    try:
+        eta = float(board["eta"] or 0.0)
+        if tuple(board["models"]) != frame.columns:
+            return None, eta
+        values = np.array(board["coefficients"], dtype=np.float64)
+        if one.taste is not None:
+            values, eta = values - np.array(one.taste["shift"]), eta - float(one.taste["eta"])
+    except DAMAGED:
+        return None, 0.0
+    return values, eta
+
+
+def _version(frame: Frame, rules: LearningSettings, answers: tuple[int, ...], today_us: int) -> str:
+    cards = [(c.name, c.leaderboard_name, c.coefficient_shift) for c in frame.cards]
+    limits = rules.half_life_days, rules.min_answers, rules.min_own_answers
+    about = orjson.dumps([_FORM, answers, today_us, limits, cards, frame.columns])
+    return hashlib.sha256(about + frame.usual.tobytes()).hexdigest()[:16]
+
+
+def _document(layers: LocalLayers) -> str:
+    scopes = {
+        scope: b64encode(layer.state.to_bytes()).decode()
+        for scope, layer in layers.by_scope.items()
+    }
+    return orjson.dumps({"version": layers.version, "scopes": scopes}).decode()
+
+
+def _stored(database: Database, version: str) -> LocalLayers | None:
+    """The stored layers; None where there are none of this version."""
+    text = read_state(database, _STATE)
+    try:
+        document = {} if text is None else orjson.loads(text)
+        if document.get("version") != version:
+            return None
+        scopes = document["scopes"].items()
+        states = {scope: LayerState.from_bytes(b64decode(given)) for scope, given in scopes}
+    except (*DAMAGED, DataError):
+        return None
+    return LocalLayers(version, {scope: LocalLayer(one) for scope, one in states.items()})

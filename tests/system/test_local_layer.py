@@ -1,0 +1,109 @@
+"""What callers say of answers moves what is chosen, for those whom it may move."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+import pytest
+from fake_provider import FakeProvider
+from live_gateway import LiveGateway, config_for
+
+from router.receipt import replay
+
+CONFIG = """
+auth: {keys: [{name: a, key_env: A}, {name: b, key_env: B}, {name: c, key_env: C, admin: true}]}
+learning: {every_s: 0.2}
+limits: {feedback_per_minute: 300}
+"""
+ENVIRON = {"MAIN_KEY": "sk-provider-canary", "A": "key-a", "B": "key-b", "C": "key-c"}
+CHAT = {"messages": [{"role": "user", "content": "Which is better?"}]}
+Ask = Callable[..., Any]
+
+
+@pytest.fixture
+def gateways(storage_url: str) -> Iterator[Callable[[], tuple[LiveGateway, Ask]]]:
+    """Starts gateways on one storage."""
+    storage = f'storage: {{url: "{storage_url}"}}\n'
+    running: list[LiveGateway] = []
+    with FakeProvider(api_key="sk-provider-canary") as provider, httpx.Client(timeout=20) as http:
+
+        def start() -> tuple[LiveGateway, Ask]:
+            live = LiveGateway(config_for(provider.base_url, CONFIG + storage), ENVIRON)
+            running.append(live.__enter__())
+
+            def ask(path: str, key: str, body: dict[str, Any] | None = None) -> Any:
+                method, headers = (
+                    "GET" if body is None else "POST",
+                    {"authorization": f"Bearer {key}"},
+                )
+                answer = http.request(method, live.url + path, json=body, headers=headers)
+                assert answer.status_code == 200, answer.text
+                return answer
+
+            return live, ask
+
+        yield start
+        for live in running:
+            live.__exit__(None, None, None)
+
+
+def rate(ask: Ask, key: str, model: str, rating: float, n: int) -> None:
+    for _ in range(n):
+        answer = ask("/v1/chat/completions", key, CHAT | {"model": model})
+        request_id = answer.headers["x-request-id"]
+        ask("/v1/feedback", key, {"request_id": request_id, "rating": rating})
+
+
+def coefficients(ask: Ask, key: str) -> dict[str, float]:
+    body = CHAT | {"model": "p2l", "p2l": {"seed": 1}}
+    rows = ask("/v1/route", key, body).json()["alternatives"]
+    return {row["model"]: row["coefficient"] for row in rows}
+
+
+def until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not holds():
+        assert time.monotonic() < deadline, "nothing has been learnt"
+        time.sleep(0.1)
+
+
+def test_ratings_move_what_is_chosen(gateways: Callable[[], tuple[LiveGateway, Ask]]) -> None:
+    live, ask = gateways()
+    before = coefficients(ask, "key-a")
+    assert max(before, key=before.__getitem__) == "dear"
+    for key in ("key-a", "key-b"):
+        rate(ask, key, "dear", 0.0, 10)
+        rate(ask, key, "cheap", 1.0, 10)
+    until(lambda: coefficients(ask, "key-c") != before)
+    until(lambda: live.state.gateway.planner.local.by_scope["all"].state.n_answers == 40)
+    now = coefficients(ask, "key-c")
+    assert now["cheap"] > now["dear"]
+    # Where the models stand together against the others is not for ratings to say.
+    assert sum(now.values()) == pytest.approx(sum(before.values()))
+
+    answer = ask("/v1/chat/completions", "key-c", CHAT | {"model": "p2l"})
+    assert answer.headers["x-p2l-model"] == "cheap"
+    request_id = answer.headers["x-request-id"]
+    receipt = ask(f"/v1/decisions/{request_id}", "key-c").json()
+    version = live.state.gateway.planner.local.version
+    assert receipt["local"] == {"version": version, "scope": "all", "n_answers": 40}
+    assert replay(receipt).differences == []
+    sd = receipt["attempts"][0]["request"]["coefficient_shifts"]["cheap"][1]
+    assert 0.05 < sd < 0.8
+    other, ask_other = gateways()
+    until(lambda: other.state.gateway.planner.local.version == version)
+    assert coefficients(ask_other, "key-c") == now, "one layer for all gateways, to the last bit"
+
+
+def test_a_key_alone_moves_nobody_else(gateways: Callable[[], tuple[LiveGateway, Ask]]) -> None:
+    live, ask = gateways()
+    before = coefficients(ask, "key-a")
+    rate(ask, "key-a", "dear", 0.0, 15)
+    rate(ask, "key-a", "cheap", 1.0, 15)
+    layers = lambda: live.state.gateway.planner.local.by_scope  # noqa: E731
+    until(lambda: "key:a" in layers() and layers()["key:a"].state.n_answers == 30)
+    assert coefficients(ask, "key-a") != before
+    assert coefficients(ask, "key-b") == before

@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from p2l_model.local.layer import LocalLayer
+from server.config.settings import LearningSettings
+from server.gateway.local_layers import ALL
+from server.gateway.local_learning import DAY_US, Lesson, learn_layers, most_of_a_key
+
+RULES = LearningSettings()
+NAMES = ("good", "bad", "other")
+START = partial(LocalLayer.start, NAMES, np.zeros(3), 0.4 * np.eye(3))
+DAY = 20_000
+HOUR_US = DAY_US // 24
+
+
+def said(n: int, key: str, good: float = 1.0, bad: float = 0.0, **more: object) -> list[Lesson]:
+    """n grades of each of the two models, in the hours before DAY."""
+    fields: dict[str, Any] = {"profile": None, "source": None} | more
+    return [
+        Lesson(DAY * DAY_US - (n - k) * HOUR_US, key, model=model, score=score, **fields)
+        for k in range(n)
+        for model, score in (("good", good), ("bad", bad))
+    ]
+
+
+def layers(lessons: list[Lesson], rules: LearningSettings = RULES) -> dict[str, LocalLayer]:
+    return learn_layers(lessons, rules, START, DAY * DAY_US)
+
+
+def gap(layer: LocalLayer) -> float:
+    good, bad = layer.predict(("good", "bad")).p_good
+    return float(good - bad)
+
+
+def test_twenty_answers_of_several_keys_are_enough() -> None:
+    few = said(4, "a") + said(5, "b")
+    assert layers(few) == {}
+    found = layers([*few, *said(1, "c")])
+    assert list(found) == [ALL]
+    assert gap(found[ALL]) > 0.3
+
+
+def test_a_key_that_speaks_alone_moves_its_own_requests_only() -> None:
+    assert list(layers(said(40, "loud"))) == ["key:loud"]
+
+
+def test_one_key_moves_the_others_by_no_more_than_its_share() -> None:
+    """A thousand answers against nine keys with ten each."""
+    honest = [one for k in range(9) for one in said(5, f"key{k}")]
+    attack = said(500, "attacker", good=0.0, bad=1.0)
+    without, with_it = layers(honest), layers(honest + attack)
+    assert gap(without[ALL]) > 0.5
+    assert gap(with_it[ALL]) > 0.25, "the others' opinion stands"
+    assert gap(with_it["key:attacker"]) < -0.5, "its own requests follow its own"
+    alone = learn_layers(honest + attack, RULES, START, DAY * DAY_US)[ALL]
+    assert alone.state.n_answers == 90 + 20
+
+
+@given(st.lists(st.integers(1, 300), min_size=1, max_size=30))
+def test_no_key_has_more_than_two_shares(counts: list[int]) -> None:
+    most, n = most_of_a_key(counts), len(counts)
+    kept = [min(count, most) for count in counts]
+    assert max(kept) * (n + 1) <= 2 * sum(kept)
+    if most < max(counts):
+        more = [min(count, most + 1) for count in counts]
+        assert max(more) * (n + 1) > 2 * sum(more), "no answer is left out without need"
+
+
+def test_judges_grades_are_the_gateways_own_and_have_a_level_of_their_own() -> None:
+    strict = said(15, "shadow", 0.4, 0.1, source="strict")
+    found = layers(strict)
+    assert list(found) == [ALL]
+    assert set(found[ALL].state.source_at) == {"strict"}
+    assert found[ALL].state.n_answers == 30
+
+
+def test_a_profile_with_enough_answers_has_its_own_layer() -> None:
+    usual = said(30, "a") + said(30, "b")
+    other = [*said(20, "a", 0.0, 1.0, profile="sql"), *said(20, "b", 0.0, 1.0, profile="sql")]
+    found = layers(usual + other)
+    assert set(found) >= {ALL, "profile:sql"}
+    assert gap(found[ALL]) > gap(found["profile:sql"])
+    assert gap(found["profile:sql"]) < 0.1
+
+
+def test_old_answers_fade() -> None:
+    old = [
+        Lesson((DAY - 240 + k % 3) * DAY_US, f"k{k % 2}", None, None, m, score=s)
+        for k in range(60)
+        for m, s in (("good", 1.0), ("bad", 0.0))
+    ]
+    new = said(8, "k0", 0.0, 1.0) + said(8, "k1", 0.0, 1.0)
+    forgetful = RULES.model_copy(update={"half_life_days": 30.0})
+    faithful = RULES.model_copy(update={"half_life_days": 10_000.0})
+    assert gap(layers(old + new, forgetful)[ALL]) < -0.1
+    assert gap(layers(old + new, faithful)[ALL]) > 0.1
+
+
+def test_the_order_in_which_answers_are_read_changes_nothing() -> None:
+    lessons = said(9, "a") + said(7, "b", 0.7, 0.4)
+    one, other = layers(lessons)[ALL], layers(lessons[::-1])[ALL]
+    assert one.state.to_bytes() == other.state.to_bytes()
+    assert one.predict(NAMES).mean == pytest.approx(other.predict(NAMES).mean, abs=0.0)
