@@ -24,8 +24,14 @@ FACTS_AS_OF := 2026-11-29
 SOURCE ?= $(DATA)
 PLACEMENT_AS_OF := 2026-11-30
 
-.PHONY: placement-facts serve test test-fast test-clients test-agents record-jobs agents test-ray test-vllm vllm-env lint docs facts site faults fuzz soak audit licences sbom bench train-default train-encoder evaluate-default lock clean
+.PHONY: placement-facts init serve test test-fast test-clients test-agents record-jobs agents test-ray test-vllm vllm-env lint docs facts site faults fuzz soak audit licences sbom bench train-default train-encoder evaluate-default lock clean
 
+# Asks at a terminal; elsewhere: make init ARGS=--yes
+init: $(VENV)/.serve
+	$(BIN)/p2l-router init $(ARGS)
+
+# The configuration that init wrote is served where there is one.
+CONFIG ?= $(wildcard p2l-router.yaml)
 serve: $(VENV)/.serve
 	$(BIN)/p2l-router serve --host $(HOST) --port $(PORT) $(if $(CONFIG),--config $(CONFIG))
 
@@ -111,6 +117,7 @@ docs: $(VENV)/.dev
 	$(BIN)/python -m server.model_facts.page > docs/models.md
 	$(BIN)/python -m server.adapting.page > docs/adapting.md
 	$(BIN)/python studies/study_sessions.py --picture docs/job-cost.svg
+	$(BIN)/python studies/picture_plane.py
 
 # The table of what is known of models, and its page. Another version: change the four lines above.
 placement-facts: $(VENV)/.dev

@@ -34,6 +34,7 @@ OURS_AS_A_PROCESS = {
     "system/test_ledger_place.py": "where the installed program writes",
     "system/test_logs.py": "what a process writes to its standard streams",
     "system/test_model_service.py": "signals",
+    "system/test_newcomer.py": "a fresh clone, as it is installed and served",
     "system/test_outward.py": "whom a process speaks to",
     "system/test_price_updates.py": "a reload by a signal",
     "system/test_privacy.py": "what a process writes anywhere",
