@@ -59,6 +59,11 @@ class Placer:
             self._models.setdefault(row.model, []).append(row)
         self._families = frozenset(features(model).family for model in self._models)
 
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The names of the models in the table."""
+        return tuple(self._models)
+
     @cached_property
     def _strengths(self) -> Strengths:
         """Made when the first unknown column is placed: it inverts a matrix of all known ones."""

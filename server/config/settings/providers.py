@@ -54,9 +54,9 @@ class ProviderSettings(Section):
     models in the provider's own list that the key may use and that are known here, those with the
     highest placed strength first (the newest of each line before older ones), at most auto_models
     of them; of a vLLM or Ollama server, all models. auto_models: how many models auto takes.
-    private: whether the provider may receive requests that ask for private providers (X-Route-
-    Private). allow_private_addresses: whether base_url may be, or its name may resolve to, an
-    address that is neither on the public Internet nor this machine.
+    private: whether the provider may receive requests that ask for private providers
+    (X-Route-Private). allow_private_addresses: whether base_url may be, or its name may resolve to,
+    an address that is neither on the public Internet nor this machine.
     """
 
     kind: Literal["openai", "anthropic", "gemini", "sandbox"] = "openai"

@@ -69,6 +69,35 @@ def test_leaderboard_of_an_argument() -> None:
     assert board["family"] == "grk"
 
 
+def test_a_leaderboard_of_all_models_has_placed_ones() -> None:
+    own = result("leaderboard", "What is 12 * 12?")["data"]
+    board = result("leaderboard", "What is 12 * 12?", "--models", "all")["data"]
+    assert [row["rank"] for row in board] == list(range(1, len(board) + 1))
+    coefficients = [row["coefficient"] for row in board]
+    assert coefficients == sorted(coefficients, reverse=True)
+    by_name = {row["model"]: row for row in board}
+    assert len(by_name) == len(board) > len(own) + 100
+    for row in own:
+        assert by_name[row["model"]] == row | {
+            "rank": by_name[row["model"]]["rank"], "placed": False, "sd": 0.0
+        }  # fmt: skip
+    added = [row for row in board if row["model"] not in {one["model"] for one in own}]
+    assert all(row["placed"] and row["sd"] > 0.1 and 0 < row["win_rate"] < 1 for row in added)
+    assert "gpt-6.1-sol" in {row["model"] for row in added}
+    shown = p2l_router("leaderboard", "Hello", "--models", "all", "--top", "400").stdout
+    assert "placed" in shown
+    assert "own column" in shown
+
+
+def test_a_leaderboard_of_named_models() -> None:
+    board = result("leaderboard", "Hello", "--models", "gpt-5.2, gpt-6.1-sol,our-own")["data"]
+    assert {row["model"]: row["placed"] for row in board} == {
+        "gpt-5.2": False, "gpt-6.1-sol": True, "our-own": True
+    }  # fmt: skip
+    sds = {row["model"]: row["sd"] for row in board}
+    assert sds["gpt-5.2"] == 0 < sds["gpt-6.1-sol"] < sds["our-own"]
+
+
 def test_many_prompts_give_data(tmp_path: Path) -> None:
     path = tmp_path / "prompts.jsonl"
     lines = [{"prompt": "a"}, {"messages": [{"role": "user", "content": "b"}]}]
@@ -109,6 +138,7 @@ def test_an_objective_that_cannot_be_served_stops_at_once(
     ("args", "said"),
     [
         (["leaderboard"], "give a prompt"),
+        (["leaderboard", "x", "--models", "a,,b"], "--models"),
         (["leaderboard", "--file", "/nonexistent"], "cannot be read"),
         (["leaderboard", "x", "--checkpoint", "/nonexistent"], "is this a checkpoint folder"),
         (["route", "x", "--budget", "many"], "invalid_cost_budget: --budget must be one"),
