@@ -70,7 +70,7 @@ def read_prompts(
 
     Raises DataError that names source and row, ExtraMissingError.
     """
-    with _rows(source, skip) as rows:
+    with read_rows(source, skip) as rows:
         first = next(rows, None)
         if first is None and skip == 0:
             raise DataError(f"{_name(source)} has no rows")
@@ -161,8 +161,9 @@ def _weight(row: Mapping[str, Any], source: str, number: int) -> float:
 
 
 @contextmanager
-def _rows(source: str, skip: int) -> Iterator[Iterator[Row]]:
-    """Rows numbered from 1, without the first `skip` ones."""
+def read_rows(source: str, skip: int = 0) -> Iterator[Iterator[Row]]:
+    """The rows of a source of `read_prompts`, numbered from 1, without the first `skip` ones.
+    Raises DataError, ExtraMissingError."""
     if source == STDIN:
         try:
             yield itertools.islice(_text_rows(sys.stdin, source), skip, None)

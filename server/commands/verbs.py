@@ -64,6 +64,10 @@ VERBS: Final = {
         "Show on which kinds of prompts each model is stronger or weaker than it is overall.",
         "strengths --prompts prompts.jsonl --out strengths.html",
     ),
+    "learn": Verb(
+        "Ask the models on your own prompts, within a sum of money, and grade their answers.",
+        "learn --prompts prompts.jsonl --spend 5 --dry-run",
+    ),
     "scaling": Verb(
         "Measure how the loss falls with the number of votes and with the size of the model.",
         "scaling --data votes.train.parquet --out scaling",
@@ -126,7 +130,7 @@ GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
         *("init", "serve", "check", "keys", "spend", "sessions", "feedback", "watch"),
         *("reconcile", "migrate", "replay", "model", "completion"),
     ),
-    "Know your models": ("models", "leaderboard", "route", "facts", "assess"),
+    "Know your models": ("models", "learn", "leaderboard", "route", "facts", "assess"),
     "Train and judge": (
         *("train", "evaluate", "onboard", "simulate", "scaling", "export", "import"),
     ),

@@ -23,6 +23,7 @@ OURS_AS_A_PROCESS = {
     "house/test_structure.py": "what an import loads, and the linter",
     "system/accounts/test_killed_gateways.py": "a process that is killed",
     "system/accounts/test_session_budgets.py": "a process that is killed",
+    "system/offline/test_learn_killed.py": "a process that is killed",
     "system/p2l_model/analysis/test_library.py": "what an import loads",
     "system/router/test_library.py": "what an import loads, and an example as it is run",
     "system/serving/test_event_loop.py": "a process's own event loop",

@@ -1,0 +1,250 @@
+"""`p2l-router learn` against a provider whose models have known strengths."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from command_line import Done, p2l_router
+from known_models import (
+    JUDGE,
+    MODELS,
+    Fault,
+    KnownModels,
+    Leaning,
+    config,
+    quality,
+    write_prompts,
+)
+
+from p2l_model.data.files import load_votes
+from p2l_model.data.tables import read_columns
+from p2l_model.evaluation.local import graded_rows
+from server.ledger.attempt import usd
+from server.offline.simulate.table import load_prices, load_scores
+from server.storage.database import Database
+from server.storage.schema import attempts
+from server.storage.spend import spend
+
+THREE = "gpt-6.1-sol,gpt-6-luna,claude-haiku-5-5"
+
+
+class Place:
+    """A folder with a configuration and prompts, and the command run there."""
+
+    def __init__(self, folder: Path, provider: KnownModels, more: str = "") -> None:
+        self.folder = folder
+        self.out = folder / "out"
+        self.ledger = folder / "ledger.db"
+        self.config = folder / "config.yaml"
+        self.config.write_text(config(provider.base_url, self.ledger) + more)
+
+    def learn(self, *flags: str, n: int = 8, checked: bool = True, usd: str = "5") -> Done:
+        prompts = write_prompts(self.folder / "prompts.jsonl", n, checked=checked)
+        fixed = ["--config", str(self.config), "--prompts", str(prompts), "--out", str(self.out)]
+        environ = {**os.environ, "MAIN_KEY": "unused"}
+        return p2l_router("learn", *fixed, "--spend", usd, *flags, environ=environ)
+
+    def summary(self, *flags: str, **how: Any) -> dict[str, Any]:
+        done = self.learn("--json", *flags, **how)
+        assert done.returncode == 0, done.stderr
+        found: dict[str, Any] = json.loads(done.stdout)
+        return found
+
+    def rows(self, name: str) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in (self.out / name).read_text().splitlines()]
+
+    def booked(self) -> Decimal:
+        """What the ledger has of the key, in USD."""
+        database = Database(f"sqlite:///{self.ledger}")
+        (one,) = spend(database, "key", 0, 1e11)
+        database.close()
+        assert one.group == "learn"
+        return one.cost_usd
+
+
+@pytest.fixture
+def provider() -> Iterator[KnownModels]:
+    with KnownModels() as running:
+        yield running
+
+
+@pytest.fixture
+def place(tmp_path: Path, provider: KnownModels) -> Place:
+    return Place(tmp_path, provider)
+
+
+def test_a_dry_run_sends_nothing(place: Place, provider: KnownModels) -> None:
+    plan = place.summary("--dry-run", "--models", THREE, checked=False)
+    assert provider.chats == []
+    assert not place.out.exists()
+    lines = {(line["model"], line["kind"]): line for line in plan["lines"]}
+    assert {kind for _, kind in lines} == {"answer", "verdict"}
+    assert all(0 < line["expected_usd"] <= line["most_usd"] for line in lines.values())
+    assert plan["expected_usd"] == pytest.approx(sum(one["expected_usd"] for one in plan["lines"]))
+    verdicts = [line["n"] for (_, kind), line in lines.items() if kind == "verdict"]
+    assert sum(verdicts) == 8 * 2 * 2  # two models against the third, in both orders
+    assert "expected USD" in place.learn("--dry-run", "--models", THREE, checked=False).stdout
+
+
+def test_checked_answers_are_graded_as_they_are(place: Place) -> None:
+    summary = place.summary("--models", THREE)
+    grades = place.rows("grades.jsonl")
+    models = {one.name: one for one in MODELS}
+    assert len(grades) == 3 * 8
+    for row in grades:
+        right = quality(models[row["catalogue_name"]], row["prompt"][0]) > 0
+        assert row["score"] == float(right)
+        assert row["judge"] == "checker:expected"
+    assert {one["model"] for one in summary["models"]} == set(THREE.split(","))
+    assert summary["stopped"] is None
+    assert Decimal(str(summary["spent_usd"])) == place.booked()
+    told = sum(Decimal(str(row["cost_usd"])) for row in place.rows("answers.jsonl"))
+    assert told == pytest.approx(place.booked())
+
+
+def test_the_files_are_read_by_the_other_commands(place: Place) -> None:
+    place.summary("--models", THREE, checked=False)
+    grades, verdicts = place.out / "grades.jsonl", place.out / "verdicts.jsonl"
+    rows = graded_rows(read_columns(grades), grades)
+    assert len(rows) == 3 * 8
+    assert len(rows.models) == 3
+    votes = load_votes([grades, verdicts])
+    assert len(votes.outcome) == 8 * 3 + 8 * 2  # pairs of each prompt, and its verdicts
+    prices = load_prices(place.out / "prices.csv")
+    table = load_scores([grades], prices).complete()
+    assert table.score.shape == (8, 3)
+
+
+def test_no_more_is_spent_than_is_allowed(place: Place, provider: KnownModels) -> None:
+    summary = place.summary("--judge", "glm-5.3", usd="0.2", n=40, checked=False)
+    assert summary["stopped"] == "money"
+    assert Decimal("0.1") < place.booked() <= Decimal("0.2")
+    counts = Counter(
+        row["catalogue_name"] for row in place.rows("answers.jsonl") if not row["no_response"]
+    )
+    assert len(counts) == len(MODELS) + 1
+    assert max(counts.values()) - min(counts.values()) <= 4  # the prompts at the same time
+    n_chats = len(provider.chats)
+    again = place.summary("--judge", "glm-5.3", usd="0.2", n=40, checked=False)
+    assert again["models"] == summary["models"]
+    assert len(provider.chats) == n_chats
+    more = place.summary("--judge", "glm-5.3", usd="0.3", n=40, checked=False)
+    assert more["spent_usd"] > summary["spent_usd"]
+    assert place.booked() <= Decimal("0.3")
+
+
+def test_a_finished_run_buys_nothing_again(place: Place, provider: KnownModels) -> None:
+    first = place.summary("--models", THREE, checked=False)
+    n_chats = len(provider.chats)
+    assert place.summary("--models", THREE, checked=False) == first
+    assert len(provider.chats) == n_chats == 8 * 3 + 8 * 2 * 2
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [("--models", "gpt-6-luna,grok-4.7"), ("--checker", "expected"), ("--judge", "grok-4.7")],
+)
+def test_a_folder_holds_one_run(place: Place, flags: tuple[str, ...]) -> None:
+    own = () if "--models" in flags else ("--models", THREE)
+    place.summary("--models", THREE, checked=False)
+    done = place.learn(*own, *flags, checked="--checker" in flags)
+    assert done.returncode == 2
+    assert "give another folder" in done.stderr
+
+
+def test_a_model_that_fails_is_left_out_of_the_rest(place: Place, provider: KnownModels) -> None:
+    provider.faults["gpt-6-luna"] = Fault(status=400, n=10_000)
+    summary = place.summary("--models", THREE, n=24)
+    assert list(summary["failures"]) == ["gpt-6-luna"]
+    n_asked = sum(one.body["model"] == "gpt-6-luna" for one in provider.chats)
+    assert 5 <= n_asked < 24
+    assert len(place.rows("grades.jsonl")) == 2 * 24
+
+
+def test_a_call_that_failed_is_made_when_the_run_goes_on(
+    place: Place, provider: KnownModels
+) -> None:
+    provider.faults["gpt-6-luna"] = Fault(status=400, n=2)
+    assert place.summary("--models", THREE)["failures"]["gpt-6-luna"]
+    assert len(place.rows("grades.jsonl")) == 3 * 8 - 2
+    assert place.summary("--models", THREE)["failures"] == {}
+    assert len(place.rows("grades.jsonl")) == 3 * 8
+
+
+def test_the_judge_is_of_another_family_and_its_biases_are_measured(
+    place: Place, provider: KnownModels
+) -> None:
+    provider.leaning = Leaning(length=2.0, position=1.0)
+    summary = place.summary("--judge", "grok-4.7", n=30, checked=False)
+    judges = {one["model"]: one["judge"] for one in summary["models"]}
+    assert judges["grok-4.7"] not in (None, "grok-4.7")
+    assert {judge for name, judge in judges.items() if name != "grok-4.7"} <= {"grok-4.7", None}
+    assert summary["reference"] != "grok-4.7"
+    bias = next(one for one in summary["biases"] if one["judge"] == "grok-4.7")
+    assert bias["length_ci95"][0] > 0
+    assert bias["position_ci95"][0] > 0
+    assert bias["first_wins"] > 0.5
+    assert bias["flips"] > 0
+    versions = {row["judge_version"] for row in place.rows("grades.jsonl")}
+    assert versions == {"1"}
+
+
+def test_texts_are_in_the_users_files_alone(tmp_path: Path, provider: KnownModels) -> None:
+    provider.delay_s = 0.0
+    place = Place(tmp_path, provider)
+    text = place.config.read_text().replace("storage: {", "storage: {keep_prompts: true, ")
+    place.config.write_text(text)
+    done = place.learn("--models", THREE, checked=False)
+    assert done.returncode == 0
+    for canary in ("as well as you can", "word word", "It is so."):
+        assert any(canary in file.read_text() for file in place.out.glob("*.jsonl"))
+        assert canary not in done.stdout + done.stderr
+        for file in (*tmp_path.glob("ledger.db*"), *tmp_path.glob("ledger.db*/*")):
+            if file.is_file():
+                assert canary.encode() not in file.read_bytes(), file
+    for file in place.out.iterdir():
+        assert file.stat().st_mode & 0o077 == 0, file
+
+
+def test_spend_has_tags_and_one_session(place: Place) -> None:
+    place.summary("--models", THREE, checked=False)
+    database = Database(f"sqlite:///{place.ledger}")
+    with database.begin() as connection:
+        rows = connection.execute(attempts.select()).all()
+    database.close()
+    assert {row.key_name for row in rows} == {"learn"}
+    assert len({row.session for row in rows}) == 1
+    assert sum(usd(row.cost_pico) for row in rows) == place.booked()
+    tags = Counter(row.tags for row in rows)
+    assert len(tags) == 2
+
+
+def test_the_judge_is_the_strongest_that_can_be_paid(place: Place) -> None:
+    rich = place.summary("--dry-run", checked=False, usd="50")
+    poor = place.summary("--dry-run", checked=False, usd="0.3")
+    strength = {one.name: sum(one.strengths) for one in (*MODELS, JUDGE)}
+    best = max(strength, key=lambda name: strength[name])
+    assert best in rich["judges"].values()
+    assert best not in poor["judges"].values()
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (("--models", "nobody"), "nobody is not configured"),
+        (("--judge", "nobody"), "nobody is not configured"),
+        (("--models", "grok-4.7"), "at least two"),
+        (("--checker", "regex"), "the column regex is missing"),
+    ],
+)
+def test_wrong_wishes_are_told(place: Place, flags: tuple[str, ...], told: str) -> None:
+    done = place.learn(*flags, checked=False)
+    assert done.returncode == 2
+    assert told in done.stderr
