@@ -15,6 +15,12 @@ class P2LError(Exception):
     """Base class of all errors that p2l_model raises on purpose."""
 
 
+def with_extra(extra: str) -> str:
+    """How an extra of this distribution is installed. It is on no package index, so that a command
+    which names it would ask for whatever another person has put there."""
+    return f"pip install '.[{extra}]' in the source folder of p2l-router (docs/install.md)"
+
+
 class DataError(P2LError):
     """Input data cannot be used; the message names the file, the row and the fix."""
 
@@ -27,9 +33,7 @@ class ExtraMissingError(P2LError):
     """An optional dependency is missing; the message says which extra to install."""
 
     def __init__(self, package: str, extra: str) -> None:
-        super().__init__(
-            f"{package} is not installed: it comes with pip install 'p2l-router[{extra}]'"
-        )
+        super().__init__(f"{package} is not installed: {with_extra(extra)}")
 
 
 class ScoringError(P2LError):

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final
 
+from p2l_model.errors import with_extra
 from server.config.file import ConfigError
 from server.storage.errors import StorageError
 
@@ -29,9 +30,7 @@ class RedisClient:
             from redis.backoff import NoBackoff
             from redis.retry import Retry
         except ImportError:
-            raise ConfigError(
-                "redis.url needs the package redis: pip install 'p2l-router[redis]'"
-            ) from None
+            raise ConfigError(f"redis.url needs the package redis: {with_extra('redis')}") from None
         try:
             pool = BlockingConnectionPool.from_url(
                 url,

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import httpx
 from sqlalchemy import text
 
+from p2l_model.errors import with_extra
 from server.build import database_of, redis_url
 from server.config.file import ConfigError
 from server.config.ledger_place import ledger_place
@@ -72,7 +73,7 @@ def _redis(url: str) -> str:
         from redis import Redis
         from redis.exceptions import RedisError
     except ImportError:
-        return "redis.url needs the package redis: pip install 'p2l-router[redis]'"
+        return f"redis.url needs the package redis: {with_extra('redis')}"
     try:
         with Redis.from_url(
             url, socket_timeout=_TIMEOUT_S, socket_connect_timeout=_TIMEOUT_S

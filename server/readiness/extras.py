@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from importlib.util import find_spec
 
+from p2l_model.errors import with_extra
 from server.config.settings import Settings
 from server.config.settings.routing import RoutingSettings
 
@@ -14,8 +15,7 @@ def missing_extras(settings: Settings) -> Iterator[str]:
     for field, package, extra in _needed(settings):
         if not _is_installed(package):
             yield (
-                f"{field} needs the package {package}: pip install 'p2l-router[{extra}]', or leave "
-                f"{field} out"
+                f"{field} needs the package {package}: {with_extra(extra)}, or leave {field} out"
             )
 
 

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
+from p2l_model.errors import with_extra
 from server.config.file import ConfigError
 from server.config.secret import Secret
 from server.storage.errors import StorageError
@@ -82,7 +83,7 @@ class Database:
             engine = create_engine(self.url, connect_args={"timeout": _BUSY_MS / 1000})
         except ImportError:
             raise ConfigError(
-                "storage.url: PostgreSQL needs its driver: pip install 'p2l-router[postgres]'"
+                f"storage.url: PostgreSQL needs its driver: {with_extra('postgres')}"
             ) from None
         event.listen(engine, "connect", _set_pragmas)
         return engine

@@ -198,8 +198,8 @@ def test_constraints_need_their_extra(check: Checked, monkeypatch: pytest.Monkey
     status, report, _ = check(text)
     assert status == 1
     assert report["problems"] == [
-        "routing.profiles.x.constraints needs the package cvxpy: pip install 'p2l-router[lp]', or "
-        "leave routing.profiles.x.constraints out"
+        "routing.profiles.x.constraints needs the package cvxpy: pip install '.[lp]' in the source "
+        "folder of p2l-router (docs/install.md), or leave routing.profiles.x.constraints out"
     ]
 
 
