@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from server.commands.flags import add_config, add_seed, positive_number
+from server.commands.learn_review import N_PAIRS, run_review
 from server.commands.outputs import print_table
 from server.commands.progress import progress_bars
 from server.commands.prompt_source import STORED
@@ -33,6 +34,11 @@ _AT_ONCE: Final = 8
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags."""
+    parser.add_argument("what", nargs="?", choices=["review"], metavar="review",
+                        help="Compare yourself with the judge: shows pairs of answers of the run "
+                             "in --out without names, and takes your votes.")  # fmt: skip
+    parser.add_argument("--pairs", type=positive_number, default=N_PAIRS, metavar="N",
+                        help=f"How many pairs review shows (default: {N_PAIRS}).")  # fmt: skip
     parser.add_argument("--prompts", metavar="F",
                         help="A .parquet, .jsonl or .csv file with a column prompt or messages, a "
                              ".txt file with one prompt per line, - for standard input, or the "
@@ -55,6 +61,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", default=OUT, metavar="DIR",
                         help="Where answers, grades and verdicts are written. A run that was "
                              f"stopped goes on there (default: {OUT}).")  # fmt: skip
+    parser.add_argument("--apply", action="store_true",
+                        help="Let the gateway learn from the grades. They are stored without any "
+                             "text.")  # fmt: skip
     parser.add_argument("--dry-run", action="store_true",
                         help="Only say what would be asked, and what it would cost.")  # fmt: skip
     parser.add_argument("--sample", type=positive_number, default=_SAMPLE, metavar="N",
@@ -74,6 +83,8 @@ def run(args: argparse.Namespace) -> int:
     """Runs the command; returns the exit status. Raises ConfigError, DataError, P2LError."""
     from p2l_model.errors import DataError
 
+    if args.what == "review":
+        return run_review(args)
     if args.prompts is None:
         raise DataError("--prompts is missing: name the file with your prompts")
     if args.spend is None:
@@ -131,7 +142,8 @@ async def _run(args: argparse.Namespace, learning: Learning, tasks: Tasks) -> in
         ended = await learning.run(plan, estimate, wishes.spend_usd, journal, progress)
         found = results.results_of(plan, learning.tasks, journal)
         results.write(found, learning.tasks, learning.cards, folder)
-    _say(args, ended, found, folder)
+        applied = await learning.apply(found) if args.apply else None
+    _say(args, ended, found, applied)
     return 0
 
 
@@ -245,10 +257,10 @@ def _plan_json(args: argparse.Namespace, plan: RunPlan, estimate: Estimate) -> d
     }
 
 
-def _say(args: argparse.Namespace, ended: Ended, found: Results, folder: Path) -> None:
+def _say(args: argparse.Namespace, ended: Ended, found: Results, applied: int | None) -> None:
     from server.offline.learn.summary import lines_of, summary_of
 
-    summary = summary_of(ended, found, folder)
+    summary = summary_of(ended, found, Path(args.out), applied)
     if args.json:
         print(json.dumps(summary))
         return
@@ -258,7 +270,7 @@ def _say(args: argparse.Namespace, ended: Ended, found: Results, folder: Path) -
         [_cells(row) for row in found.rows],
         sys.stdout,
     )
-    for line in lines_of(ended, found, folder):
+    for line in lines_of(ended, found, Path(args.out), applied):
         print(line)
 
 

@@ -72,10 +72,10 @@ class Results:
 
 
 def judged_by(plan: RunPlan, judge: str) -> str:
-    """The source of a judge's grades: it, the version of its instruction, and what it compared
-    with."""
+    """The source of a judge's grades: it, what it compared with, and the version of its
+    instruction."""
     reference = "file" if plan.reference is None else plan.reference
-    return f"judge:{judge}:{plan.judge_version}:{reference}"
+    return f"judge:{judge}>{reference}:{plan.judge_version}"
 
 
 def results_of(plan: RunPlan, tasks: Mapping[str, Task], journal: Journal) -> Results:
@@ -234,6 +234,7 @@ def _answer_lines(
                 **_about(tasks[want.prompt], want.model, cards),
                 **_measured(answer),
                 "answer": answer.text,
+                "reference": tasks[want.prompt].reference,
                 "finish_reason": answer.finish_reason,
                 "no_response": not answer.is_whole,
                 "request_id": results.request_ids[want],

@@ -16,6 +16,7 @@ from router.catalog import ModelCard
 from server.config.settings import Settings
 from server.gateway.column_places import place_of
 from server.gateway.places import Places
+from server.offline.learn.apply import apply
 from server.offline.learn.buyer import Buyer
 from server.offline.learn.checkers import Checker
 from server.offline.learn.command_check import CommandCheck
@@ -23,6 +24,7 @@ from server.offline.learn.journal import PLAN, Journal
 from server.offline.learn.lost_calls import paid_of
 from server.offline.learn.money import Money, VerdictCosts
 from server.offline.learn.plan import VERDICT, Estimate, Planning, RunPlan, Wishes
+from server.offline.learn.results import Results
 from server.offline.learn.run import Outcome, Progress, Run
 from server.offline.learn.tasks import Task
 from server.state import State
@@ -130,6 +132,11 @@ class Learning:
         with _interrupted(run):
             outcome = await run.go()
         return Ended(plan, outcome, await money.spent_usd())
+
+    async def apply(self, results: Results) -> int:
+        """Hands the grades to the local layer; returns how many are new. Raises StorageError."""
+        await self._state.store.flush()
+        return await asyncio.to_thread(apply, results, self._state.store.database)
 
     async def _recover(self, journal: Journal) -> Decimal:
         """Finds out what became of calls that were in progress when the run was killed. Returns

@@ -11,8 +11,8 @@ from server.offline.learn.results import Results, Row
 from server.offline.learn.start import Ended, stop_reason
 
 
-def summary_of(ended: Ended, found: Results, folder: Path) -> dict[str, Any]:
-    """The summary as one JSON document."""
+def summary_of(ended: Ended, found: Results, folder: Path, applied: int | None) -> dict[str, Any]:
+    """The summary as one JSON document. applied: how many grades were handed to the gateway."""
     return {
         "run": ended.plan.run,
         "seed": ended.plan.seed,
@@ -26,6 +26,7 @@ def summary_of(ended: Ended, found: Results, folder: Path) -> dict[str, Any]:
         "failures": {name: dict(codes) for name, codes in ended.outcome.failures.items()},
         "n_lost": found.n_lost,
         "n_unread": found.n_unread,
+        "applied": applied,
         "out": str(folder),
     }
 
@@ -43,7 +44,7 @@ def _row(row: Row) -> dict[str, Any]:
     }
 
 
-def lines_of(ended: Ended, found: Results, folder: Path) -> Iterator[str]:
+def lines_of(ended: Ended, found: Results, folder: Path, applied: int | None) -> Iterator[str]:
     """The sentences below the table."""
     yield f"{ended.spent_usd:.6f} USD spent"
     why = stop_reason(ended.outcome)
@@ -69,6 +70,8 @@ def lines_of(ended: Ended, found: Results, folder: Path) -> Iterator[str]:
         yield f"{found.n_lost} calls may have been paid and brought nothing; none is made again"
     if found.n_unread:
         yield f"{found.n_unread} answers of judges held no verdict"
+    if applied is not None:
+        yield f"{applied} grades were stored for the gateway, which learns from them by itself"
     yield f"answers.jsonl, grades.jsonl, verdicts.jsonl and prices.csv are in {folder}"
 
 

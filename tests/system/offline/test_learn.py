@@ -29,6 +29,7 @@ from p2l_model.evaluation.local import graded_rows
 from server.ledger.attempt import usd
 from server.offline.simulate.table import load_prices, load_scores
 from server.storage.database import Database
+from server.storage.grades import latest_grades
 from server.storage.schema import attempts
 from server.storage.spend import spend
 
@@ -224,6 +225,27 @@ def test_spend_has_tags_and_one_session(place: Place) -> None:
     assert sum(usd(row.cost_pico) for row in rows) == place.booked()
     tags = Counter(row.tags for row in rows)
     assert len(tags) == 2
+
+
+def test_grades_are_handed_to_the_gateway_once(place: Place) -> None:
+    text = config("http://127.0.0.1:1/v1", place.ledger, scorer=True)
+    provider = place.config.read_text().splitlines()
+    address = next(line for line in provider if "base_url" in line)
+    place.config.write_text(
+        "\n".join(address if "base_url" in line else line for line in text.splitlines())
+    )
+    assert place.summary("--models", THREE, "--apply", checked=False)["applied"] == 3 * 8
+    assert place.summary("--models", THREE, "--apply", checked=False)["applied"] == 0
+    database = Database(f"sqlite:///{place.ledger}")
+    stored = latest_grades(database)
+    database.close()
+    assert len(stored) == 3 * 8
+    assert {one.model for one in stored} == set(THREE.split(","))
+    assert all(one.source.startswith("judge:") for one in stored)
+    boards = [one.leaderboard for one in stored]
+    assert all(board is not None and len(board["models"]) > 100 for board in boards)
+    scores = {(row["catalogue_name"], row["score"]) for row in place.rows("grades.jsonl")}
+    assert {(one.model, round(one.score, 6)) for one in stored} == scores
 
 
 def test_the_judge_is_the_strongest_that_can_be_paid(place: Place) -> None:
