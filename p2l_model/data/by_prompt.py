@@ -11,7 +11,7 @@ from torch import Tensor
 from p2l_model.data.files import IntArray, VoteTable
 from p2l_model.data.soft_labels import target_matrix
 from p2l_model.losses import log_probabilities
-from p2l_model.types import PreferenceFamily
+from p2l_model.types import FloatArray, PreferenceFamily
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +36,17 @@ class VoteBatch:
 class VoteIndex:
     """Finds the votes of prompts. used: the prompts that have votes."""
 
-    def __init__(self, votes: VoteTable, family: PreferenceFamily, most: int | None = None) -> None:
+    def __init__(
+        self,
+        votes: VoteTable,
+        family: PreferenceFamily,
+        most: int | None = None,
+        targets: FloatArray | None = None,
+    ) -> None:
         """most: of a prompt with more votes so many are drawn, anew for each batch, which then
-        count for all of them."""
+        count for all of them. targets (N, K): in place of the votes' outcomes."""
+        if targets is None:
+            targets = target_matrix(family, votes)
         self.used = np.unique(votes.prompt)
         order = np.argsort(votes.prompt, kind="stable")
         n_prompts = len(votes.conversations)
@@ -46,7 +54,7 @@ class VoteIndex:
         self._count = np.bincount(votes.prompt, minlength=n_prompts)
         self._a = torch.from_numpy(votes.model_a[order])
         self._b = torch.from_numpy(votes.model_b[order])
-        self._targets = torch.from_numpy(target_matrix(family, votes)[order]).float()
+        self._targets = torch.from_numpy(targets[order]).float()
         weight = votes.weight[order] * self.used.size / votes.weight.sum()
         self._weight = torch.from_numpy(weight).float()
         self._most = most

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -51,18 +52,26 @@ def soft_targets(family: PreferenceFamily, votes: VoteTable) -> tuple[Tensor, Fl
     return torch.from_numpy(target_matrix(family, votes)), votes.weight
 
 
-def balanced(votes: VoteTable, exponent: float, source_exponent: float = 0.0) -> VoteTable:
+def balanced(
+    votes: VoteTable,
+    exponent: float,
+    source_exponent: float = 0.0,
+    sources: Mapping[str, float] | None = None,
+) -> VoteTable:
     """The votes with weight / (votes on the same prompt) ** exponent: at 1 all prompts count alike,
     however many votes each has; at 0 all votes count alike.
 
     source_exponent: likewise by the prompts of a source, so that a large one does not drown the
-    others: at 1 all sources count alike, at 0 all prompts.
+    others: at 1 all sources count alike, at 0 all prompts. sources: a factor on the weights of
+    those that are named.
     """
     counts = np.bincount(votes.prompt, minlength=len(votes.conversations))
     weight = votes.weight / counts[votes.prompt] ** exponent
     for name in np.unique(votes.source) if source_exponent > 0 else ():
         of_source = votes.source == name
         weight[of_source] /= np.unique(votes.prompt[of_source]).size ** source_exponent
+    for name, factor in (sources or {}).items():
+        weight[votes.source == name] *= factor
     return VoteTable(
         **{name: getattr(votes, name) for name in VoteTable.__slots__ if name != "weight"},
         weight=weight,

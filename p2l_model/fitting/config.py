@@ -33,7 +33,12 @@ class TrunkConfig(BaseModel):
     source has no votes on, or that no chain of votes compares with those of the prompt: the squared
     distance of their rows' outputs from where they belong. place_scale: that is the others' mean,
     and above it this much (in natural log-odds) for each unit of the strength by which their places
-    (from published results, family and date) lie above theirs; 0: the mean.
+    (from published results, family and date) lie above theirs; 0: the mean. place_stiffness: how
+    much this worth of a place is held against what the prompt's known models say it is worth there,
+    in squares of place; without it it is the same everywhere. blanks: how many prompts of random
+    tokens are made, on which all models are drawn to their places, at the same weight. teacher: a
+    checkpoint whose predictions make up teacher_share of the targets of votes and graded scores, on
+    prompts of teacher_sources, or of all without them.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -51,6 +56,11 @@ class TrunkConfig(BaseModel):
     score_weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     stranger_weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.1
     place_scale: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    place_stiffness: Penalty | None = None
+    blanks: Annotated[int, Field(ge=0)] = 0
+    teacher: str | None = None
+    teacher_share: Share = 0.5
+    teacher_sources: list[str] | None = None
 
 
 class StaticConfig(BaseModel):
@@ -104,14 +114,14 @@ class TrainConfig(BaseModel):
     """All settings.
 
     l2: penalties to choose from on validation. l2_common: the penalty on the weights common to all
-    models. balance: votes weigh 1 / (votes on their prompt) ** balance,
-    and likewise by the prompts of their source and source_balance, so that a large source does not
-    drown the others. bare_names: whether models lose the vendor and the host in their names.
-    length_l2: the penalty of
-    the length head. validation_fraction: the share of the prompts, where no validation files are
-    given. trunk: a hidden layer under all heads; without it the heads are linear in the features,
-    and l2, l2_common, length_l2 and max_steps control their fit. finetune: settings for the
-    backbone, which stays frozen without them. static: the table of `base: static`.
+    models. balance: votes weigh 1 / (votes on their prompt) ** balance, and likewise by the prompts
+    of their source and source_balance, so that a large source does not drown the others;
+    source_weights: a factor on top, by the source's name. bare_names: whether models lose the
+    vendor and the host in their names. length_l2: the penalty of the length head.
+    validation_fraction: the share of the prompts, where no validation files are given. trunk: a
+    hidden layer under all heads; without it the heads are linear in the features, and l2,
+    l2_common, length_l2 and max_steps control their fit. finetune: settings for the backbone, which
+    stays frozen without them. static: the table of `base: static`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -126,6 +136,7 @@ class TrainConfig(BaseModel):
     l2_common: Penalty = 0.03
     balance: Annotated[float, Field(ge=0, le=1)] = 0.5
     source_balance: Annotated[float, Field(ge=0, le=1)] = 0.0
+    source_weights: dict[str, Penalty] = {}
     bare_names: bool = False
     length_l2: Penalty = 0.3
     max_steps: Annotated[int, Field(gt=0)] = 400
@@ -137,12 +148,14 @@ class TrainConfig(BaseModel):
 
     def weighted(self, votes: VoteTable) -> VoteTable:
         """The votes with the weights of training."""
-        return balanced(votes, self.balance, self.source_balance)
+        return balanced(votes, self.balance, self.source_balance, self.source_weights)
 
     @model_validator(mode="after")
-    def _tables_stay_as_they_are(self) -> TrainConfig:
+    def _fits_the_base(self) -> TrainConfig:
         if self.base == STATIC and self.finetune is not None:
             raise ValueError("finetune needs layers: base static has only a table of vectors")
+        if self.base != STATIC and self.trunk is not None and self.trunk.blanks > 0:
+            raise ValueError("trunk.blanks needs base static: layers read tokens in their order")
         return self
 
 

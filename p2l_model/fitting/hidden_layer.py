@@ -55,7 +55,8 @@ class TrunkFit:
     features (P, F): of the votes' prompts. marginal: the start of the heads' biases, so that no
     step is spent on what holds for every prompt. scores (P, M): graded answers in [0, 1], NaN where
     unknown. places (M,): where models belong beside each other on prompts that tell nothing of
-    them, in natural log-odds.
+    them, in natural log-odds. blanks (N, F): the features of prompts of random tokens, on which
+    models are drawn to their places. targets (N, K): in place of the votes' outcomes.
     """
 
     def __init__(
@@ -68,19 +69,22 @@ class TrunkFit:
         lengths: LengthTargets | None,
         scores: FloatArray | None = None,
         places: FloatArray | None = None,
+        blanks: FloatArray | None = None,
+        targets: FloatArray | None = None,
     ) -> None:
         self._start = rows_bias(marginal)
-        self._votes = VoteIndex(votes, family, config.votes_per_prompt)
+        self._votes = VoteIndex(votes, family, config.votes_per_prompt, targets)
         used = self._used = self._votes.used
         self._mean = features[used].mean(axis=0)
         deviation = features[used].std(axis=0)
         self._scale = np.where(deviation > 0, deviation, 1.0)
-        self._x = torch.from_numpy((features - self._mean) / self._scale).float()
+        self._x = self._standardised(features)
         self._n_models = len(votes.models)
         self._family, self._config, self._lengths = family, config, lengths
         self._values = None if lengths is None else torch.from_numpy(lengths.values).float()
         self._scores = None if scores is None else torch.from_numpy(scores).float()
-        self._strangers = Strangers.of(votes, places)
+        self._strangers = Strangers.of(votes, places, config.place_stiffness)
+        self._blanks = None if blanks is None else self._standardised(blanks)
         self._share = torch.from_numpy(_shares(votes, used)).float()
 
     def run(
@@ -103,6 +107,9 @@ class TrunkFit:
                 best, best_loss = heads, loss
             on_epoch(Epoch(number, train_loss, loss))
         return best
+
+    def _standardised(self, features: FloatArray) -> Tensor:
+        return torch.from_numpy((features - self._mean) / self._scale).float()
 
     def _network(self) -> nn.Sequential:
         beside = sum(one is not None for one in (self._values, self._scores))
@@ -167,9 +174,8 @@ class TrunkFit:
         outputs = network[-1](hidden)  # (B, M + 2 [+ M lengths] [+ M scores])
         n = self._n_models
         preference = preference_loss(self._family, outputs, n, self._votes.batch(batch))
-        total = preference + self._config.stranger_weight * self._unknown(
-            network[-1], hidden, batch
-        )
+        unknown = self._unknown(network[-1], hidden, batch) + self._blank(network, batch.size)
+        total = preference + self._config.stranger_weight * unknown
         if self._values is not None:
             values = self._values[batch]
             squares = (outputs[:, n + 2 : 2 * n + 2] - values.nan_to_num()).square()
@@ -190,6 +196,17 @@ class TrunkFit:
         penalty = self._strangers.penalty(outputs[:, :n], batch)
         if self._scores is not None:
             penalty = penalty + self._strangers.penalty(outputs[:, -n:], batch)
+        return penalty
+
+    def _blank(self, network: nn.Sequential, n: int) -> Tensor:
+        """The penalty on as many blanks; it moves the heads alone as well."""
+        if self._blanks is None:
+            return self._x.new_zeros(())
+        drawn = self._blanks[torch.randint(self._blanks.shape[0], (n,))]
+        outputs = network[-1](network[:-1](drawn).detach())
+        penalty = self._strangers.blank_penalty(outputs[:, : self._n_models])
+        if self._scores is not None:
+            penalty = penalty + self._strangers.blank_penalty(outputs[:, -self._n_models :])
         return penalty
 
     def _heads(self, network: nn.Module) -> Heads:

@@ -2,7 +2,12 @@
 
 A model that its source never asked has no votes that would hold its row in place on such prompts,
 and a head would invent something. It is drawn to where it belongs beside the others: to their mean,
-or, where places are given, as far above or below it as its place is above or below theirs.
+or, where places are given, as far above or below it as its place is above or below theirs. How much
+a unit of place is worth depends on the source and its judge (a strict checker spreads models, a
+lenient judge does not), so that it is fitted on each prompt to the models that are known there,
+with 1 as a weak prior.
+
+A blank is a prompt of random tokens, of no source. All models are strangers there.
 """
 
 from __future__ import annotations
@@ -22,17 +27,22 @@ from p2l_model.types import FloatArray
 @dataclass(frozen=True, slots=True)
 class Strangers:
     """strange (P, M): whether nothing tells the model's level on the prompt. places (M,): of the
-    models, in natural log-odds."""
+    models, in natural log-odds. stiffness: the weight of the prior on what a unit of place is
+    worth, in squares of it: as much as so many known models each one unit from their mean; without
+    it a unit is worth 1."""
 
     strange: Tensor
     places: Tensor
+    stiffness: float | None = None
 
     @classmethod
-    def of(cls, votes: VoteTable, places: FloatArray | None = None) -> Strangers:
+    def of(
+        cls, votes: VoteTable, places: FloatArray | None = None, stiffness: float | None = None
+    ) -> Strangers:
         """Those of the votes. places: without them all models are alike."""
         if places is None:
             places = np.zeros(len(votes.models))
-        return cls(torch.from_numpy(strangers(votes)), torch.from_numpy(places).float())
+        return cls(torch.from_numpy(strangers(votes)), torch.from_numpy(places).float(), stiffness)
 
     def penalty(self, values: Tensor, prompts: IntArray) -> Tensor:
         """The mean squared distance of the strangers' values (B, M) from their places beside the
@@ -40,10 +50,26 @@ class Strangers:
         strange = self.strange[prompts]
         if not bool(strange.any()):
             return values.new_zeros(())
+        expected = self._expected(values.detach(), (~strange).float())
+        return (values - expected)[strange].square().mean()
+
+    def blank_penalty(self, values: Tensor) -> Tensor:
+        """The mean squared distance of the models' values (B, M) on blanks from their places beside
+        each other."""
         apart = values - self.places
-        known = (~strange).float()
-        level = (apart * known).sum(dim=1, keepdim=True) / known.sum(dim=1, keepdim=True)
-        return (apart - level.detach())[strange].square().mean()
+        return (apart - apart.detach().mean(dim=1, keepdim=True)).square().mean()
+
+    def _expected(self, values: Tensor, known: Tensor) -> Tensor:
+        """Where values (B, M) belong by the places, beside those that are known (B, M)."""
+        share = known / known.sum(dim=1, keepdim=True)
+        level = (values * share).sum(dim=1, keepdim=True)
+        apart = self.places - (self.places * share).sum(dim=1, keepdim=True)
+        if self.stiffness is None:
+            return level + apart
+        square = (apart.square() * known).sum(dim=1, keepdim=True)
+        product = ((values - level) * apart * known).sum(dim=1, keepdim=True)
+        worth = (self.stiffness + product).clamp(min=0) / (self.stiffness + square)
+        return level + worth * apart
 
 
 def tied_islands(heads: Heads, votes: VoteTable, places: FloatArray) -> Heads:

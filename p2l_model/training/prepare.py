@@ -31,6 +31,7 @@ from p2l_model.fitting.cache import cached_fit, digest
 from p2l_model.fitting.config import FinetuneConfig, TrainConfig
 from p2l_model.fitting.linear import FitOptions, FitState, heads_from_rows
 from p2l_model.training.backbones import BaseModel, load_base
+from p2l_model.training.blanks import blank_prompts, unknown_token
 from p2l_model.training.run_log import Reporter, log_line
 from p2l_model.training.static_base import static_base
 from p2l_model.types import FloatArray
@@ -56,7 +57,7 @@ class Prepared:
     """The data of a training run.
 
     draft: the manifest with the fields known so far. marginal: one leaderboard for all prompts.
-    x_train, x_validation: features (P, F) of the split's prompts.
+    x_train, x_validation: features (P, F) of the split's prompts; x_blanks (N, F): of blanks.
     """
 
     base: BaseModel
@@ -65,6 +66,7 @@ class Prepared:
     draft: Manifest
     x_train: FloatArray
     x_validation: FloatArray
+    x_blanks: FloatArray | None = None
 
 
 def prepare(
@@ -87,7 +89,19 @@ def prepare(
         base = _tuned(config, config.finetune, base, split, marginal, work, report)
     draft = _draft(config, base, split.train.models, marginal)
     x_train, x_validation = _features(config, base, draft, split, work, report)
-    return Prepared(base, split, marginal, draft, x_train, x_validation)
+    return Prepared(
+        base, split, marginal, draft, x_train, x_validation, _blanks(config, base, work)
+    )
+
+
+def _blanks(config: TrainConfig, base: BaseModel, work: Path) -> FloatArray | None:
+    if config.trunk is None or config.trunk.blanks == 0:
+        return None
+    unknown = unknown_token(base.tokenizer)
+    n_tokens = int(base.config["vocab_size"])
+    prompts = blank_prompts(config.trunk.blanks, n_tokens, unknown, config.seed)
+    features = load_engine(load_checkpoint(work / "backbone")).features(prompts)
+    return features.astype(np.float64)
 
 
 def _base(config: TrainConfig, split: Split, work: Path, report: Reporter) -> BaseModel:

@@ -43,6 +43,7 @@ from p2l_model.placement.place import bundled_placer
 from p2l_model.training.calibrate import calibrated, fit_calibration
 from p2l_model.training.prepare import Prepared, Split, fit_linear, prepare, save
 from p2l_model.training.run_log import Reporter, log_line
+from p2l_model.training.teacher import taught
 from p2l_model.types import FloatArray
 
 
@@ -127,11 +128,21 @@ def _trunk(
     lengths = _length_targets(data.split.train)
     graded = enough_scores(unit_scores(votes)) if options.score_weight > 0 else None
     places = _places(options, votes.models)
+    lesson = taught(options, config.family, votes, graded, work, report)
     fit = TrunkFit(
-        data.x_train, votes, config.family, options, data.marginal, lengths, graded, places
+        data.x_train,
+        votes,
+        config.family,
+        options,
+        data.marginal,
+        lengths,
+        lesson.scores,
+        places,
+        data.x_blanks,
+        lesson.targets,
     )
     judges = digest(data.x_validation, config.weighted(data.split.validation), None)
-    key = digest(data.x_train, votes, (config.family, options, judges))
+    key = digest(data.x_train, votes, (config.family, options, judges, lesson.teacher))
     members = []
     for member in range(options.members):
         seed = config.seed + member

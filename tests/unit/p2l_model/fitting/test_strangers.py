@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 from p2l_model.checkpoint.heads import Heads
@@ -77,3 +78,24 @@ def test_a_large_source_can_weigh_less(tmp_path: Path) -> None:
     assert balanced(table, 0.0).weight.tolist() == [1, 1, 1, 1]
     assert balanced(table, 0.0, 1.0).weight.tolist() == [0.5, 1, 1, 0.5]
     assert balanced(table, 1.0, 1.0).weight.tolist() == [0.5, 0.5, 1, 0.25]
+    assert balanced(table, 0.0, 0.0, {"s": 0.3, "none": 2.0}).weight.tolist() == [0.3, 1, 1, 0.3]
+
+
+def test_what_a_place_is_worth_is_what_the_known_models_say(tmp_path: Path) -> None:
+    """On the first prompt a and b are known, one unit of place apart and three units of value: with
+    a prior of 1 that weighs as much as they do, two units of value for one of place."""
+    places = np.array([0.0, 1.0, 2.0, 3.0, 4.0])
+    made = Strangers.of(votes(tmp_path), places, stiffness=0.5)
+    right = torch.tensor([[5.0, 8.0, 6.5 + 3.0, 6.5 + 5.0, 6.5 + 7.0]])
+    assert float(made.penalty(right, np.array([0]))) == pytest.approx(0.0, abs=1e-9)
+    upside_down = torch.tensor([[8.0, 2.0, 5.0, 5.0, 5.0]])
+    assert float(made.penalty(upside_down, np.array([0]))) == pytest.approx(0.0, abs=1e-9), (
+        "a place is never worth less than nothing"
+    )
+
+
+def test_on_blanks_all_models_are_drawn_to_their_places(tmp_path: Path) -> None:
+    places = np.array([0.0, 1.0, 2.0, 3.0, 4.0])
+    made = Strangers.of(votes(tmp_path), places)
+    assert float(made.blank_penalty(torch.tensor([[7.0, 8.0, 9.0, 10.0, 11.0]]))) == 0.0
+    assert float(made.blank_penalty(torch.tensor([[7.0, 8.0, 9.0, 10.0, 16.0]]))) == 4.0
