@@ -14,6 +14,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 TESTS = ROOT / "tests"
 # Everything else calls main() by command_line.p2l_router.
@@ -96,6 +98,7 @@ def test_bytecode_is_kept() -> None:
     assert [str(f) for f in TESTS.rglob("*.py") if turned_off in f.read_text()] == []
 
 
+@pytest.mark.slow
 def test_a_program_that_a_test_starts_counts(tmp_path: Path) -> None:
     """With the configuration that `make coverage` has."""
     script = tmp_path / "starts.py"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,30 +17,29 @@ OTHERS = {
     "cooldown": "rests",
     "personalised": "taste",
 }
+PACKAGES = ("server", "router", "p2l_model")
 # Names of things, not words.
 NAMES = re.compile(r"upstream_\w+|score, decide and upstream")
 
 
-def sentences(source: Path) -> Iterator[str]:
-    """The texts of at least three words in a module that are not its documentation."""
-    tree = ast.parse(source.read_text())
-    notes = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
-    for node in ast.walk(tree):
-        said = node.value if isinstance(node, ast.Constant) and id(node) not in notes else None
-        if isinstance(said, str) and said.count(" ") > 1:
-            yield NAMES.sub("", said)
+@functools.cache
+def sentences() -> tuple[tuple[str, str], ...]:
+    """(module, text): those of at least three words that are not the module's documentation."""
+    found = []
+    for source in (s for name in PACKAGES for s in (ROOT / name).rglob("*.py")):
+        nodes = list(ast.walk(ast.parse(source.read_text())))
+        notes = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
+        for node in nodes:
+            said = node.value if isinstance(node, ast.Constant) and id(node) not in notes else None
+            if isinstance(said, str) and said.count(" ") > 1:
+                found.append((str(source.relative_to(ROOT)), NAMES.sub("", said)))
+    return tuple(found)
 
 
 @pytest.mark.parametrize("other", OTHERS)
 def test_one_word_for_one_thing(other: str) -> None:
     word = re.compile(rf"\b{other}s?\b", re.IGNORECASE)
-    found = [
-        (str(source.relative_to(ROOT)), said)
-        for package in ("server", "router", "p2l_model")
-        for source in (ROOT / package).rglob("*.py")
-        for said in sentences(source)
-        if word.search(said)
-    ]
+    found = [one for one in sentences() if word.search(one[1])]
     assert found == [], f"say {OTHERS[other]}"
 
 
@@ -50,11 +49,4 @@ def test_no_message_speaks_the_old_dialect() -> None:
         r"\bis no (object|JSON|wheel|zip|message|folder|table|URL|receipt)\b|cannot express"
         r"|, and has\.|under way|left alone"
     )
-    found = [
-        (str(source.relative_to(ROOT)), said)
-        for package in ("server", "router", "p2l_model")
-        for source in (ROOT / package).rglob("*.py")
-        for said in sentences(source)
-        if phrases.search(said)
-    ]
-    assert found == []
+    assert [one for one in sentences() if phrases.search(one[1])] == []

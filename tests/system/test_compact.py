@@ -101,6 +101,7 @@ def booked(database: Path) -> list[tuple[str, str]]:
     while len(rows) < 2 and time.monotonic() < deadline:
         with closing(sqlite3.connect(database)) as connection:
             rows = connection.execute(f"{query} and settled_at is not null").fetchall()
+        time.sleep(0.005)
     return rows
 
 

@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from live_gateway import LiveGateway
 
+from examples import examples
 from server.upstream.profiles import PROFILES
 
 OPEN = ("generic", "vllm", "ollama")
@@ -525,7 +526,9 @@ MARK = "\N{SKULL}"
 
 
 @settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(150),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(
     profile=st.sampled_from(sorted(PROFILES)),

@@ -17,8 +17,8 @@ from fake_anthropic import FakeAnthropic
 from fake_provider import Behaviour, FakeProvider
 from live_gateway import LiveGateway
 
-EVERY_S = 0.1
-SILENT_S = 0.65
+EVERY_S = 0.06
+SILENT_S = 0.4
 CONFIG = """
 providers:
   plain: {{kind: openai, base_url: "{plain}", first_byte_timeout_s: 5}}

@@ -245,6 +245,7 @@ def test_serve_says_once_where_the_ledger_is_and_uses_it(
     rows.close()
 
 
+@pytest.mark.slow
 def test_the_command_line_itself_puts_it_into_the_data_folder(config: Path, tmp_path: Path) -> None:
     environ = {
         "PATH": os.environ["PATH"],

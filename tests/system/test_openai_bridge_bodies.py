@@ -14,6 +14,7 @@ from openai.types.responses import Response, ResponseStreamEvent
 from openai.types.responses.response_create_params import ResponseCreateParamsNonStreaming
 from sdk_types import adapter_of, consume
 
+from examples import examples
 from server.config.secret import Secret
 from server.model_facts import facts_of
 from server.surfaces.input_size import count_chat
@@ -113,7 +114,7 @@ def message_of(chunks: list[dict[str, Any]]) -> dict[str, Any]:
     return message | ({"reasoning_details": details} if details else {})
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(st.lists(output_items(), min_size=1, max_size=4), st.booleans())
 def test_a_job_of_any_turns_keeps_its_words_its_calls_and_its_beginning(
     turns: list[list[dict[str, Any]]], stream: bool
@@ -166,7 +167,7 @@ def _said(item: dict[str, Any]) -> Any:
             return item["id"], item["encrypted_content"]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(output_items())
 def test_streamed_and_whole_are_the_same_answer(items: list[dict[str, Any]]) -> None:
     response = response_of(FakeOpenAI(), items)
@@ -183,7 +184,7 @@ def test_streamed_and_whole_are_the_same_answer(items: list[dict[str, Any]]) -> 
     assert found["usage"] == whole["usage"]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(output_items())
 def test_the_official_client_would_send_and_read_the_same(items: list[dict[str, Any]]) -> None:
     response = response_of(FakeOpenAI(), items)
@@ -196,7 +197,7 @@ def test_the_official_client_would_send_and_read_the_same(items: list[dict[str, 
     consume(adapter_of(ResponseCreateParamsNonStreaming).validate_python(body))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.text(max_size=20),

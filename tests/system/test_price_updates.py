@@ -132,6 +132,7 @@ def card(usd: str) -> ModelCard:
     )
 
 
+@pytest.mark.slow
 def test_a_new_configuration_begins_the_fetching(lists: str, tmp_path: Path) -> None:
     without = config(lists).replace("update: true", "update: false")
     with (

@@ -135,7 +135,7 @@ def hang_up(
     headers: dict[str, str],
     *,
     stream: bool = False,
-    after_s: float = 0.3,
+    after_s: float = 0.15,
 ) -> None:
     """A caller that sends a request and is gone after_s seconds after the provider has it."""
     n_before = len(provider.chats)
@@ -156,7 +156,7 @@ def test_ten_at_once_with_one_key(
     client: httpx.Client, provider: FakeProvider, live: LiveGateway, tmp_path: Path, path: str,
     stream: bool,
 ) -> None:  # fmt: skip
-    provider.script("first", Behaviour(texts=TEXTS, first_delay_s=0.5, chunk_delay_s=0.02))
+    provider.script("first", Behaviour(texts=TEXTS, first_delay_s=0.3, chunk_delay_s=0.01))
     with ThreadPoolExecutor(10) as pool:
         told = [pool.submit(ask, client, path, key(), stream=stream) for _ in range(10)]
         answers = [one.result() for one in told]
@@ -191,9 +191,9 @@ def test_one_that_is_answered_is_answered_again_for_two_minutes(
 def test_a_stream_is_joined_from_its_first_event(
     client: httpx.Client, provider: FakeProvider, path: str
 ) -> None:
-    provider.script("first", Behaviour(texts=TEXTS, chunk_delay_s=0.2))
+    provider.script("first", Behaviour(texts=TEXTS, chunk_delay_s=0.1))
     with under_way(client, provider, path, FIRST, stream=True) as first:
-        time.sleep(0.5)
+        time.sleep(0.25)
         with client.stream(
             "POST", f"/v1/{path}", json=body_of(path, stream=True), headers=AGAIN
         ) as second:
@@ -210,7 +210,7 @@ def test_a_stream_is_joined_from_its_first_event(
 def test_a_stream_that_thinks_is_kept_alive_for_all(
     client: httpx.Client, provider: FakeProvider
 ) -> None:
-    provider.script("first", Behaviour(texts=TEXTS, first_delay_s=1.0))
+    provider.script("first", Behaviour(texts=TEXTS, first_delay_s=0.6))
     with under_way(client, provider, "chat/completions", key(), stream=True) as first:
         second = ask(client, "chat/completions", key(), stream=True)
         same([first(), second])
@@ -332,7 +332,7 @@ def test_an_error_is_shared_under_way_and_not_replayed(
     client: httpx.Client, live: LiveGateway, provider: FakeProvider, path: str, stream: bool
 ) -> None:
     live.state.keepalive_s = 60.0  # else the head of a stream goes out before anybody fails
-    provider.script("first", Behaviour(status=500, first_delay_s=1.0), Behaviour(texts=TEXTS))
+    provider.script("first", Behaviour(status=500, first_delay_s=0.5), Behaviour(texts=TEXTS))
     with under_way(client, provider, path, key(), stream=stream) as first:
         second = ask(client, path, key(), stream=stream)
         assert first().status_code == second.status_code == 502
@@ -400,8 +400,8 @@ def test_with_a_key_it_outlives_its_caller(
     client: httpx.Client, live: LiveGateway, provider: FakeProvider, tmp_path: Path, path: str,
     stream: bool,
 ) -> None:  # fmt: skip
-    delay_s = 0.1 if stream else 1.0
-    provider.script("first", Behaviour(texts=TEXTS, chunk_delay_s=0.1, first_delay_s=delay_s))
+    delay_s = 0.1 if stream else 0.5
+    provider.script("first", Behaviour(texts=TEXTS, chunk_delay_s=0.05, first_delay_s=delay_s))
     hang_up(live, provider, path, headers=key(), stream=stream)
     answers = [ask(client, path, key(), stream=stream) for _ in range(2)]
     same(answers)
@@ -415,8 +415,8 @@ def test_with_a_key_it_outlives_its_caller(
 def test_what_ends_after_its_caller_has_gone_is_there_for_the_retry(
     client: httpx.Client, live: LiveGateway, provider: FakeProvider, stream: bool
 ) -> None:
-    delay_s = 0.0 if stream else 1.0
-    provider.script("first", Behaviour(texts=TEXTS, chunk_delay_s=0.1, first_delay_s=delay_s))
+    delay_s = 0.0 if stream else 0.5
+    provider.script("first", Behaviour(texts=TEXTS, chunk_delay_s=0.05, first_delay_s=delay_s))
     hang_up(live, provider, "chat/completions", headers=key(), stream=stream)
     assert provider.chats[0].over.wait(SOON_S)
     until(lambda: live.state.gateway.under_way == 0)
@@ -446,7 +446,7 @@ def test_it_outlives_its_caller_for_so_long_and_no_longer(
     client: httpx.Client, live: LiveGateway, provider: FakeProvider, stream: bool
 ) -> None:
     assert live.state.joining.outlives_s == 10.0
-    live.state.joining.outlives_s = 1.5
+    live.state.joining.outlives_s = 0.7
     slow = Behaviour(texts=TEXTS * 3, chunk_delay_s=0.2, first_delay_s=0.0 if stream else 5.0)
     provider.script("first", slow, Behaviour(texts=TEXTS))
     hang_up(live, provider, "chat/completions", headers=key(), stream=stream)
@@ -467,11 +467,11 @@ def test_it_goes_on_while_anybody_waits_for_it(
     headers: dict[str, str],
 ) -> None:  # fmt: skip
     live.state.joining.outlives_s = 0.2
-    delay_s = 0.0 if stream else 2.5
-    provider.script("first", Behaviour(texts=TEXTS, chunk_delay_s=0.2, first_delay_s=delay_s))
+    delay_s = 0.0 if stream else 1.2
+    provider.script("first", Behaviour(texts=TEXTS, chunk_delay_s=0.1, first_delay_s=delay_s))
     again = AGAIN if headers is FIRST else key()
     with ThreadPoolExecutor(1) as pool:
-        leaving = partial(hang_up, live, provider, PATHS[0], headers, stream=stream, after_s=1.0)
+        leaving = partial(hang_up, live, provider, PATHS[0], headers, stream=stream, after_s=0.5)
         first = pool.submit(leaving)
         until(lambda: len(provider.chats) == 1)
         answer = ask(client, "chat/completions", again, stream=stream)
@@ -483,7 +483,7 @@ def test_it_goes_on_while_anybody_waits_for_it(
 def test_a_joined_request_takes_no_place(
     client: httpx.Client, live: LiveGateway, provider: FakeProvider
 ) -> None:
-    provider.script("first", Behaviour(texts=TEXTS, first_delay_s=1.5))
+    provider.script("first", Behaviour(texts=TEXTS, first_delay_s=0.7))
     with ThreadPoolExecutor(8) as pool:
         told = [pool.submit(ask, client, "chat/completions", key()) for _ in range(8)]
         until(lambda: len(provider.chats) == 1)
@@ -577,6 +577,14 @@ def said_by_sdk(
         return said_by_openai(client, path, stream=stream, **more)
 
 
+@pytest.fixture
+def soon_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The official clients wait half a second and more before they send a request again."""
+    for client in ("openai", "anthropic"):
+        monkeypatch.setattr(f"{client}._base_client.INITIAL_RETRY_DELAY", 0.05)
+
+
+@pytest.mark.usefixtures("soon_again")
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("path", PATHS)
 def test_the_official_clients_whose_answer_is_lost(
@@ -589,16 +597,17 @@ def test_the_official_clients_whose_answer_is_lost(
     assert len(provider.chats) == 1
 
 
+@pytest.mark.usefixtures("soon_again")
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("path", PATHS)
 def test_the_official_clients_that_lose_patience(
     live: LiveGateway, provider: FakeProvider, path: str, stream: bool
 ) -> None:
     live.state.keepalive_s = 60.0
-    provider.script("first", Behaviour(texts=TEXTS, first_delay_s=1.5))
+    provider.script("first", Behaviour(texts=TEXTS, first_delay_s=1.0))
     with network(path) as http:
         said = said_by_sdk(
-            live, http, path, stream=stream, timeout=0.6, extra_headers=key("of-the-client")
+            live, http, path, stream=stream, timeout=0.4, extra_headers=key("of-the-client")
         )
     assert said.strip() == "".join(TEXTS).strip()
     assert len(provider.chats) == 1

@@ -42,6 +42,7 @@ def threads_of(verb: str, **environ: str) -> int:
     return int(done.stdout)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs Linux's /proc")
 def test_verbs_that_score_one_prompt_multiply_matrices_on_one_thread() -> None:
     assert threads_of("serve") == threads_of("model") == 1

@@ -36,7 +36,8 @@ def config(provider: FakeProvider, tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def live(config: str) -> Iterator[LiveGateway]:
+def live(config: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[LiveGateway]:
+    monkeypatch.setattr(stored_keys, "_POLL_S", 0.05)
     with LiveGateway(config, ENVIRON) as gateway:
         yield gateway
 
@@ -50,7 +51,7 @@ def wait_for(live: LiveGateway, key: str, expected: int) -> None:
     deadline = time.monotonic() + 10
     while status(live, key) != expected:
         assert time.monotonic() < deadline, f"never {expected}"
-        time.sleep(0.05)
+        time.sleep(0.02)
 
 
 def created(live: LiveGateway, *names: str) -> list[str]:

@@ -69,6 +69,7 @@ def test_a_receiver_that_is_away_costs_no_request(provider: FakeProvider) -> Non
         assert answer.status_code == 200
 
 
+@pytest.mark.slow
 def test_it_costs_nothing_where_it_is_off() -> None:
     script = "import server.app, sys; print('opentelemetry.sdk' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)

@@ -197,6 +197,16 @@ async def answered(gateway: Gateway, body: dict[str, Any]) -> None:
             pass
 
 
+@pytest.mark.parametrize(
+    ("storage_url", "redis_part"),
+    [
+        ("sqlite", "memory"),
+        pytest.param("postgresql", "redis", marks=pytest.mark.services),
+        pytest.param("sqlite", "redis", marks=[pytest.mark.services, pytest.mark.slow]),
+        pytest.param("postgresql", "memory", marks=[pytest.mark.services, pytest.mark.slow]),
+    ],
+    indirect=True,
+)
 @pytest.mark.parametrize("late", [False, True])
 @pytest.mark.parametrize("kind", ["whole", "streamed", "hedged", "second"])
 async def test_whoever_hangs_up_at_any_moment_pays_for_what_was_sent(

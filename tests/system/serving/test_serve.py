@@ -77,6 +77,7 @@ def test_sigterm_lets_streams_finish_and_nobody_in(
     assert serve.said.count("\n") == serve.said.count("\n  ") + 1, "nothing but the announcement"
 
 
+@pytest.mark.slow
 def test_sigterm_does_not_wait_for_a_body_that_does_not_come(
     tmp_path: Path, provider: FakeProvider
 ) -> None:
@@ -96,6 +97,7 @@ def test_sigterm_does_not_wait_for_a_body_that_does_not_come(
     assert b"shutting down" in answer
 
 
+@pytest.mark.slow
 def test_what_is_not_over_within_the_limit_ends_with_an_error_event(
     tmp_path: Path, provider: FakeProvider
 ) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import time
 from collections import Counter
 from collections.abc import Iterator
 from decimal import Decimal
@@ -78,6 +79,7 @@ def receipt_of(client: httpx.Client, response: httpx.Response) -> Any:
         found = client.get(f"/v1/decisions/{name}")
         if found.status_code == 200:
             return found.json()
+        time.sleep(0.005)
     raise AssertionError("there is no receipt")
 
 

@@ -48,7 +48,7 @@ def by_model(model: str) -> int:
     return 40 if model == "dear" else 10
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow)])
 async def test_jobs_that_are_longer_with_the_dear_model_keep_their_budgets(seed: int) -> None:
     """Costs of 1 and 10, a budget of 4, jobs of 40 requests with the dear model and of 10 with the
     cheap one. Without an account 1.75 times the budgets would be spent."""

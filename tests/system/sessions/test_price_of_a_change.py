@@ -3,6 +3,7 @@ and where time passes over the gateway's own objects."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
@@ -78,6 +79,7 @@ def stored(client: httpx.Client, response: httpx.Response) -> Any:
         found = client.get(f"/v1/decisions/{response.headers['x-request-id']}")
         if found.status_code == 200:
             return found.json()
+        time.sleep(0.005)
     raise AssertionError("there is no receipt")
 
 

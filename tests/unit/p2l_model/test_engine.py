@@ -71,6 +71,7 @@ def relative(mine: NDArray[np.float32], theirs: NDArray[np.float32]) -> NDArray[
     return error / np.linalg.norm(theirs, axis=1)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_the_real_backbone_agrees_with_torch_in_both_precisions(tmp_path: Path) -> None:
     checkpoint = load_checkpoint(resolve_checkpoint("bundled-high"))

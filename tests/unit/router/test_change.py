@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from examples import examples
 from p2l_model.types import PreferenceFamily, PromptLeaderboard
 from router.catalog import ModelCard, Prices
 from router.choice import BudgetMode, Decision, RoutingRequest, decide
@@ -226,7 +227,7 @@ def test_the_draw_of_a_mix_is_not_held() -> None:
     st.floats(0, 30), st.integers(0, N_INPUT), st.integers(0, N_INPUT), st.integers(1, 2_000),
     st.booleans(),
 )  # fmt: skip
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_the_mean_keeps_the_budget(
     further: float, held_a: int, held_b: int, budget: int, write: bool
 ) -> None:

@@ -168,6 +168,7 @@ def test_hard_mode_keeps_its_cap_beside_the_rows(lane: GeneralLp) -> None:
     assert decision.worst_case_cost_usd <= Decimal("0.01")
 
 
+@pytest.mark.slow
 def test_the_fast_lane_never_imports_a_solver() -> None:
     script = (
         "import router.choice, router.constrained, router.cvxpy_lp, server.app, sys;"

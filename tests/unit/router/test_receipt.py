@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from examples import examples
 from p2l_model.types import PreferenceFamily, PromptLeaderboard
 from router.catalog import ModelCard, Prices
 from router.choice import BudgetMode, Decision, Objective, RoutingRequest, decide
@@ -98,7 +99,7 @@ def decided(seed: int) -> tuple[Decision, dict[str, Any]] | None:
 
 
 @given(st.integers(0, 10**9))
-@settings(max_examples=60, deadline=None)  # the first one builds what reads receipts
+@settings(max_examples=examples(60), deadline=None)  # the first one builds what reads receipts
 def test_replays_bit_for_bit(seed: int) -> None:
     made = decided(seed)
     if made is None:
@@ -233,7 +234,7 @@ def big_world() -> tuple[PromptLeaderboard, tuple[ModelCard, ...], RoutingReques
 
 
 @given(st.integers(0, 10**9))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_what_was_asked_is_written_as_its_reader_would_write_it(seed: int) -> None:
     _, _, request = world(seed)
     rows = Constraints(
@@ -246,7 +247,7 @@ def test_what_was_asked_is_written_as_its_reader_would_write_it(seed: int) -> No
 
 
 @given(st.integers(0, 10**9))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_what_is_read_in_a_receipt_is_what_the_decision_says_of_itself(seed: int) -> None:
     found = decided(seed)
     if found is None:
@@ -263,7 +264,7 @@ NEW_FIELDS = ("draw_budget_usd", "caching", "further_requests", "held", "min_gai
 
 
 @given(st.integers(0, 10**9))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 def test_a_receipt_of_an_earlier_release_replays(seed: int) -> None:
     """Before a change of model had a price."""
     board, cards, request = world(seed)

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from examples import examples
 from server.adapting import adapt_chat, adapt_messages, adapt_responses
 from server.adapting.page import page
 from server.model_facts import EFFORTS, Limits, ModelFacts, facts_of
@@ -275,7 +276,7 @@ fields = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.sampled_from(MODELS), fields)
 def test_what_is_sent_is_taken(model: str, asked: dict[str, Any]) -> None:
     facts: ModelFacts = facts_of(model)

@@ -53,7 +53,9 @@ def test_a_port_that_is_none_is_bad_usage(
         assert "must be a port from 0 to 65535" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", [[COMMAND], [sys.executable, "-m", "server"]])
+@pytest.mark.parametrize(
+    "command", [[COMMAND], pytest.param([sys.executable, "-m", "server"], marks=pytest.mark.slow)]
+)
 def test_it_says_its_version(command: list[str]) -> None:
     """The programs themselves, which everything else here calls main() for."""
     done = subprocess.run([*command, "--version"], capture_output=True, text=True, check=True)

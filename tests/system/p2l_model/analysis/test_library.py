@@ -14,6 +14,7 @@ from p2l_model.analysis import predictor
 from p2l_model.errors import DataError
 
 
+@pytest.mark.slow
 def test_the_examples_run() -> None:
     found = doctest.testmod(predictor)
     assert found.attempted > 8

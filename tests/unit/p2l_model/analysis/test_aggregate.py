@@ -128,6 +128,7 @@ def test_a_coefficient_gone_wild_is_refused() -> None:
         sums_of(PreferenceFamily.GRK, outputs, np.ones(2))
 
 
+@pytest.mark.slow
 def test_intervals_cover_the_truth() -> None:
     """The leaderboard of the whole distribution is in 95% of the intervals of samples from it."""
     family = PreferenceFamily.GRK
@@ -272,7 +273,8 @@ def test_users_are_drawn_to_all(tmp_path: Path, capsys: pytest.CaptureFixture[st
     lines = [{"prompt": f"{'ab'[i % 2]} prompt {i}", "who": "xy"[i % 2]} for i in range(60)]
     lines.append({"prompt": "a prompt", "who": "new"})
     (tmp_path / "p.jsonl").write_text("\n".join(map(json.dumps, lines)))
-    common = ("--prompts", str(tmp_path / "p.jsonl"), "--checkpoint", checkpoint)
+    common = ("--prompts", str(tmp_path / "p.jsonl"), "--checkpoint", checkpoint,
+              "--resamples", "60")  # fmt: skip
     report = json.loads(run(capsys, *common, "--user", "who", "--json"))
     plain = json.loads(run(capsys, *common, "--by", "who", "--json"))
     assert report["data"] == plain["data"]

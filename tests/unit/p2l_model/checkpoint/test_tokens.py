@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from tiny_checkpoint import SPECIAL, write_base
 from tokenizers import Tokenizer
 
+from examples import examples
 from p2l_model.checkpoint.folder import load_checkpoint, resolve_checkpoint
 from p2l_model.checkpoint.tokens import TURNS_SEP, PromptEncoder, PromptFormat
 from p2l_model.errors import CheckpointError
@@ -83,7 +84,7 @@ def test_text_never_becomes_a_special_token(
 
 
 @given(st.lists(st.text(max_size=60), max_size=4))
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=examples(200))
 def test_any_text_has_its_frame_and_fits(bundled: PromptEncoder, turns: list[str]) -> None:
     ids = bundled.encode(Conversation(tuple(turns)))
     cls, sep = (bundled._tokenizer.token_to_id(token) for token in ("[CLS]", "[SEP]"))

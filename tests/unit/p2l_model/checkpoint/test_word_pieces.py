@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
+from examples import examples
 from p2l_model.checkpoint.folder import resolve_checkpoint
 from p2l_model.checkpoint.word_pieces import WordPieces
 
@@ -54,13 +55,13 @@ def test_chosen_texts_have_the_tokenizers_ids(text: str) -> None:
 
 
 @given(st.text(st.characters(max_codepoint=127), max_size=300))
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=examples(300))
 def test_any_ascii_text_has_the_tokenizers_ids(text: str) -> None:
     assert same(text)
 
 
 @given(st.lists(st.sampled_from([*"aeinrstxz", "ing", "un", "pre", "ly", "qq", "7"]), max_size=20))
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=examples(300))
 def test_any_word_has_the_tokenizers_pieces(parts: list[str]) -> None:
     assert same("".join(parts))
 

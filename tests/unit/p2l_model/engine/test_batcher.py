@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from tiny_checkpoint import write_checkpoint
 
+from examples import examples
 from p2l_model.checkpoint.folder import Checkpoint, load_checkpoint
 from p2l_model.engine.base import EngineLimits
 from p2l_model.engine.batcher import PATIENCE_S_PER_TOKEN, Batcher, _Waiting, pick_batch
@@ -150,7 +151,7 @@ def test_padding_stays_under_a_quarter_and_the_budget_holds() -> None:
     assert lengths(pick_batch(queue, EngineLimits(530, 64))) == [512, 10]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(
     st.lists(st.tuples(st.integers(1, 600), st.floats(0, 5)), min_size=1, max_size=40),
     st.integers(1, 3000),

@@ -109,7 +109,13 @@ JOINT = TrunkConfig(
 )
 
 
-@pytest.mark.parametrize("trunk", [None, JOINT], ids=["afterwards", "jointly"])
+@pytest.mark.parametrize(
+    "trunk",
+    [
+        pytest.param(None, id="afterwards", marks=pytest.mark.slow),
+        pytest.param(JOINT, id="jointly"),
+    ],
+)
 def test_a_checkpoint_trained_on_scores_predicts_them(
     tmp_path: Path, trunk: TrunkConfig | None
 ) -> None:

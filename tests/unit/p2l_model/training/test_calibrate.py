@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +12,7 @@ from p2l_model.checkpoint.heads import Heads
 from p2l_model.data.files import VoteTable
 from p2l_model.evaluation.metrics import predict, summary
 from p2l_model.preference import log_probabilities
-from p2l_model.training.calibrate import calibrated, fit_calibration
+from p2l_model.training.calibrate import Calibration, calibrated, fit_calibration
 from p2l_model.types import Conversation, FloatArray, PreferenceFamily
 
 N_PROMPTS, N_MODELS, WIDTH = 400, 6, 4
@@ -61,13 +62,30 @@ def distorted(heads: Heads, factor: float, shift: float) -> Heads:
     )
 
 
-@pytest.mark.parametrize("factor", [0.7, 1.0, 1.6])
-@pytest.mark.parametrize("family", [PreferenceFamily.BT, PreferenceFamily.GRK])
-def test_it_finds_what_was_done_to_the_heads(family: PreferenceFamily, factor: float) -> None:
+@functools.cache
+def fitted(family: PreferenceFamily, factor: float) -> tuple[VoteTable, Heads, Calibration]:
+    """The votes, heads that are wrong by this factor, and what is found of it."""
     heads, features = truth(family)
     votes = drawn(family, heads, features)
     wrong = distorted(heads, factor, 0.4)
-    found = fit_calibration(family, wrong, votes, features)
+    return votes, wrong, fit_calibration(family, wrong, votes, features)
+
+
+BT, GRK = PreferenceFamily.BT, PreferenceFamily.GRK
+
+
+@pytest.mark.parametrize(
+    ("family", "factor"),
+    [
+        (BT, 0.7),
+        (GRK, 1.6),
+        *(pytest.param(*one, marks=pytest.mark.slow)
+          for one in ((BT, 1.0), (BT, 1.6), (GRK, 0.7), (GRK, 1.0))),
+    ],
+)  # fmt: skip
+def test_it_finds_what_was_done_to_the_heads(family: PreferenceFamily, factor: float) -> None:
+    heads, features = truth(family)
+    votes, wrong, found = fitted(family, factor)
     assert found.temperature == pytest.approx(factor, rel=0.06)
     if family is PreferenceFamily.GRK:
         assert found.eta_shift == pytest.approx(-0.4, abs=0.1)
@@ -81,10 +99,8 @@ def test_it_finds_what_was_done_to_the_heads(family: PreferenceFamily, factor: f
 
 
 def test_the_level_is_kept() -> None:
-    heads, features = truth(PreferenceFamily.GRK)
-    votes = drawn(PreferenceFamily.GRK, heads, features)
-    wrong = distorted(heads, 1.5, 0.0)
-    found = fit_calibration(PreferenceFamily.GRK, wrong, votes, features)
+    _, features = truth(GRK)
+    _, wrong, found = fitted(GRK, 1.6)
     served = calibrated(wrong, found).outputs(features, found.temperature).coefficients
     raw = wrong.outputs(features, 1.0).coefficients
     assert np.allclose(served.mean(axis=1), raw.mean(axis=1))

@@ -61,8 +61,15 @@ def config(paths: dict[str, Path], base: str = "encoder", **tuning: Any) -> Trai
     )
 
 
-@pytest.mark.parametrize("method", ["full", "lora"])
-@pytest.mark.parametrize("base", ["encoder", "decoder"])
+@pytest.mark.parametrize(
+    ("base", "method"),
+    [
+        ("encoder", "full"),
+        pytest.param("encoder", "lora", marks=pytest.mark.slow),
+        pytest.param("decoder", "full", marks=pytest.mark.slow),
+        ("decoder", "lora"),
+    ],
+)
 def test_the_backbone_learns(
     paths: dict[str, Path], tmp_path: Path, base: str, method: str
 ) -> None:
@@ -86,6 +93,7 @@ def test_the_backbone_learns(
     assert min(losses) < losses[0] or len(losses) == 1
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_to_the_same_backbone(paths: dict[str, Path], tmp_path: Path) -> None:
     class KilledError(Exception):
         pass
@@ -111,6 +119,7 @@ def test_it_stops_when_validation_has_had_enough(paths: dict[str, Path], tmp_pat
     assert 1 < log.read_text().count("validation_loss") < 30
 
 
+@pytest.mark.slow
 def test_accumulated_batches_are_one_large_batch(paths: dict[str, Path], tmp_path: Path) -> None:
     tuned = {}
     base = tmp_path / "base"
@@ -134,6 +143,7 @@ def test_accumulated_batches_are_one_large_batch(paths: dict[str, Path], tmp_pat
     assert np.corrcoef(moved, tuned[2][name] - start[name])[0, 1] > 0.95
 
 
+@pytest.mark.slow
 def test_mixed_precision_learns_the_same(paths: dict[str, Path], tmp_path: Path) -> None:
     losses = {}
     for precision in ("no", "bf16"):

@@ -126,7 +126,7 @@ def misled(path: Path, target: Path, **more: Any) -> Path:
     "more",
     [
         pytest.param({"trunk": TRUNK}, id="trunk", marks=pytest.mark.slow),
-        pytest.param({"l2": [0.001, 0.1, 10.0]}, id="linear"),
+        pytest.param({"l2": [0.001, 0.1, 10.0]}, id="linear", marks=pytest.mark.slow),
         pytest.param({"finetune": FinetuneConfig(epochs=2)}, id="finetune", marks=pytest.mark.slow),
     ],
 )
@@ -183,7 +183,8 @@ def test_votes_that_all_weigh_nothing_are_an_error(
 
 
 def test_without_validation_files_prompts_are_held_back(paths: dict[str, Path]) -> None:
-    manifest = train(config(paths), [paths["train"]], [], paths["root"] / "held", quiet)
+    options = config(paths, l2=[1.0])
+    manifest = train(options, [paths["train"]], [], paths["root"] / "held", quiet)
     assert 10 < manifest.metrics["validation"]["n_prompts"] < 100
 
 

@@ -7,6 +7,7 @@ import random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from examples import examples
 from server.ledger.window import SLICES, Wanted, Window, WindowSpec
 
 SPEC = WindowSpec(None, 1_000, 10)
@@ -58,7 +59,7 @@ def test_one_request_without_a_cap_does_not_take_all() -> None:
     assert wanted.granted(100_000) == 5_000
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.integers(0, 2**32), st.integers(1, 400))
 def test_no_span_of_the_window_ever_holds_more_than_the_amount(seed: int, worst: int) -> None:
     rng = random.Random(seed)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from examples import examples
 from server.sessions.job_lengths import JobLengths
 
 
@@ -74,7 +75,7 @@ def test_memory_is_bounded() -> None:
 
 
 @given(st.lists(st.integers(1, 3_000), max_size=300), st.integers(1, 5_000))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 def test_it_is_a_number_whatever_is_counted(numbers: list[int], number: int) -> None:
     """Sessions that are forgotten and found again have gaps in their numbers."""
     lengths = JobLengths()

@@ -14,7 +14,7 @@ from router.choice import RoutingRequest, decide
 from router.cost import RequestShape
 from server.sessions.sessions import Sessions
 
-N_JOBS = 3_000
+N_JOBS = 1_000
 
 
 def card(name: str, usd_per_mtok: int) -> ModelCard:

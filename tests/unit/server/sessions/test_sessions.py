@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from examples import examples
 from p2l_model.types import PreferenceFamily, PromptLeaderboard
 from server.gateway.prompt_cache import PromptCaches
 from server.sessions.results import results_at_end
@@ -274,7 +275,7 @@ TURNS = st.lists(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(jobs=st.lists(TURNS, min_size=1, max_size=4), named=st.booleans(), data=st.data())
 def test_jobs_side_by_side_are_told_apart(
     jobs: list[list[tuple[int, str, bool]]], named: bool, data: st.DataObject
