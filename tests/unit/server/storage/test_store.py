@@ -284,7 +284,7 @@ async def test_when_the_database_is_down(tmp_path: Path, on_failure: str) -> Non
                         break
                     await asyncio.sleep(0.05)
                 assert store.failure is not None
-                assert "p2l@" in store.failure
+                assert "@127.0.0.1" in store.failure
                 if on_failure == "refuse":
                     with pytest.raises(StorageRefusedError):
                         await store.open(attempt(2))
