@@ -25,7 +25,7 @@ from router.errors import (
     ContextFullError,
     WindowExhaustedError,
 )
-from router.leaderboard_values import UNKNOWN, Standing, Worth, worth_of_shifted
+from router.leaderboard_values import UNKNOWN, Standing, Worth, is_moved, worth_of_shifted
 from router.objective import Objective
 from router.request import RoutingRequest
 
@@ -93,7 +93,7 @@ def candidates(
         warm_usd = None if first_share is None else expected.warm_usd
         worth: tuple[float, float, float] = UNKNOWN
         if index is not None:
-            if card.coefficient_shift != 0.0 or name in shifts:
+            if is_moved(card, shifts):
                 shifted = shifted or worth_of_shifted(known, catalogue, request.objective, shifts)
                 worth = shifted[name]
             else:

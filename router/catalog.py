@@ -93,7 +93,8 @@ class ModelCard:
     retired: the reason why the model may no longer be asked, None where it may. effort: the effort
     that the model is asked for, where the card is a column, whose name is then `MODEL:EFFORT`; None
     for a model without columns. coefficient_shift: added to the coefficient of `leaderboard_name`,
-    in natural log-odds.
+    in natural log-odds; coefficient_sd: the standard deviation of the sum, 0 where the column is
+    the model's own. rests_on: what that place rests on, for people.
     """
 
     name: str
@@ -113,6 +114,8 @@ class ModelCard:
     retired: str | None = None
     effort: str | None = None
     coefficient_shift: float = 0.0
+    coefficient_sd: float = 0.0
+    rests_on: str = ""
 
     @property
     def base(self) -> str:

@@ -15,11 +15,16 @@ import numpy as np
 
 from p2l_model.types import FloatArray, PromptLeaderboard
 from router.catalog import ModelCard
-from router.objective import Objective, objective_values, opponent_weights, win_rates
+from router.objective import (
+    Objective,
+    objective_values,
+    opponent_weights,
+    posterior_scales,
+    win_rates,
+)
 
 _KEPT: Final = 32
 _NONE: Final[Mapping[str, tuple[float, float]]] = {}
-_SPREAD: Final = math.pi / 8.0
 
 
 class Opponents(NamedTuple):
@@ -96,25 +101,25 @@ def worth_of_shifted(
     that the leaderboard does not have is missing.
 
     shifts: catalogue name -> what is added to the coefficient, and the standard deviation s of the
-    sum; a card without one has its own coefficient_shift, and s = 0. The opponents stay the same. A
-    value that is a probability is moved on the scale of log-odds, as the coefficient is, so that it
-    stays between 0 and 1 and keeps its order. All values are means over the Gaussian: that of
-    sigmoid(x) is sigmoid(x / sqrt(1 + pi s^2 / 8)) (MacKay, The evidence framework applied to
-    classification networks, 1992).
+    sum; a card without one has its own coefficient_shift and coefficient_sd. The opponents stay the
+    same. A value that is a probability is moved on the scale of log-odds, as the coefficient is, so
+    that it stays between 0 and 1 and keeps its order. All values are means over the Gaussian
+    (`posterior_scales`).
     """
     cards = [
         card
         for card in catalogue
-        if (card.coefficient_shift != 0.0 or card.name in shifts)
-        and card.leaderboard_name in known.column
+        if is_moved(card, shifts) and card.leaderboard_name in known.column
     ]
     if not cards:
         return {}
     places = [known.column[card.leaderboard_name] for card in cards]
-    moves = [shifts.get(card.name) or (card.coefficient_shift, 0.0) for card in cards]
+    moves = [
+        shifts.get(card.name) or (card.coefficient_shift, card.coefficient_sd) for card in cards
+    ]
     shift, sd = np.array(moves).T
     coefficients = np.array([known.coefficients[k] for k in places]) + shift
-    scales = 1.0 / np.sqrt(1.0 + _SPREAD * sd * sd) if shifts else None
+    scales = posterior_scales(sd) if sd.any() else None
     rates = win_rates(coefficients, *known.opponents, scales).tolist()
     values = rates
     if objective is not Objective.WIN_RATE:
@@ -123,6 +128,11 @@ def worth_of_shifted(
         values = [_moved(known.values[k], by, scale) for k, (by, _), scale in rows]
     named = zip(cards, coefficients.tolist(), rates, values, strict=True)
     return {card.name: Worth(*row) for card, *row in named}
+
+
+def is_moved(card: ModelCard, shifts: Mapping[str, tuple[float, float]]) -> bool:
+    """Whether a card stands elsewhere than its column, or less certainly."""
+    return card.coefficient_shift != 0.0 or card.coefficient_sd > 0.0 or card.name in shifts
 
 
 def _moved(value: float, shift: float, scale: float) -> float:

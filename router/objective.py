@@ -14,6 +14,7 @@ from router.errors import InvalidRoutingError
 
 _GROUNDED: Final = (PreferenceFamily.GRK, PreferenceFamily.BA)
 _MAX_STEPS: Final = 200
+_SPREAD: Final = math.pi / 8.0
 
 
 class Objective(StrEnum):
@@ -82,6 +83,14 @@ def win_rates(
     np.tanh(difference, out=difference)
     rates: FloatArray = 0.5 * (weights.sum() + difference @ weights)
     return rates
+
+
+def posterior_scales(sd: FloatArray) -> FloatArray:
+    """What a difference of coefficients is multiplied by (M,) where it is uncertain by sd (M,): the
+    mean of sigmoid(x) over a Gaussian is sigmoid(x / sqrt(1 + pi sd^2 / 8)), to about 0.01 (MacKay,
+    The evidence framework applied to classification networks, 1992)."""
+    scales: FloatArray = 1.0 / np.sqrt(1.0 + _SPREAD * sd * sd)
+    return scales
 
 
 def opponent_weights(

@@ -8,7 +8,8 @@ The value of model m on prompt z, in log-odds that its answer is good, is
 strength: its place by public facts. difficulty, deviation, axes: what the checkpoint says of the
 prompt (`terms`). How far models lie apart in new traffic, and whether the checkpoint's difficulty
 means anything there, differs from source to source; so the prior is a mixture over both, and the
-answers choose. Each component starts with the same weight.
+answers choose. Each component starts with the same weight. Where the checkpoint's view counts, what
+it says of one model more than of others is believed as facts are, until answers say otherwise.
 """
 
 from __future__ import annotations
@@ -50,6 +51,9 @@ class Component:
         """The mean (4 + n_axes,) of the numbers that all models share."""
         shared = np.zeros(N_SHARED + n_axes)
         shared[LEVEL], shared[SLOPE] = _LEVEL[0], self.scale
+        if self.difficulty > 0:
+            # A unit of the checkpoint's log-odds is worth what a unit of strength is.
+            shared[DEVIATION] = self.scale
         return shared
 
     def variance(self, n_axes: int) -> FloatArray:

@@ -68,7 +68,8 @@ def run(args: argparse.Namespace) -> int:
     if args.receipt is not None:
         _write_receipt(Path(args.receipt), exchanges[0], settings)
     results = [
-        decision_json(e.decision, f"dry_{k}", e.plan.scoring) for k, e in enumerate(exchanges, 1)
+        {**decision_json(e.decision, e.plan), "request_id": f"dry_{k}"}
+        for k, e in enumerate(exchanges, 1)
     ]
     if args.json:
         print_results(results, many)

@@ -70,7 +70,7 @@ def response_headers(exchange: Exchange) -> dict[str, str]:
 
 
 def whole_answer(
-    exchange: Exchange, request: GatewayRequest, reply: UpstreamReply, request_id: str
+    exchange: Exchange, request: GatewayRequest, reply: UpstreamReply
 ) -> tuple[dict[str, Any], Decimal | None]:
     """The response body, and its cost in USD (None where no usage was reported)."""
     body = dict(reply.body)
@@ -85,7 +85,7 @@ def whole_answer(
         body |= request.turn.marks
     body["model"] = card.name
     if exchange.plan.explain:
-        body["p2l"] = decision_json(exchange.decision, request_id, exchange.plan.scoring)
+        body["p2l"] = decision_json(exchange.decision, exchange.plan)
     return body, cost_usd
 
 
@@ -189,7 +189,7 @@ def _presenter(exchange: Exchange, request: GatewayRequest, request_id: str) -> 
         return ResponsesPresenter(stream, cost)
     explanation = None
     if exchange.plan.explain:
-        explanation = decision_json(exchange.decision, request_id, exchange.plan.scoring)
+        explanation = decision_json(exchange.decision, exchange.plan)
     return ChunkPresenter(card, cost, include_usage=request.include_usage, explanation=explanation)
 
 

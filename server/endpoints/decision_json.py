@@ -10,6 +10,8 @@ from typing import Any
 from urllib.parse import quote
 
 from router.choice import Alternative, Decision
+from server.endpoints.intervals import certainty
+from server.gateway.plan import Plan
 
 # Limits on names that a caller chooses in a header: how many, and the characters of each.
 _MOST_NAMES = 32
@@ -55,13 +57,14 @@ def decision_headers(decision: Decision, *, routed: bool) -> dict[str, str]:
     return headers
 
 
-def decision_json(decision: Decision, request_id: str, scoring: str) -> dict[str, Any]:
-    """The body of /v1/route, and the part that `explain` adds to an answer. scoring: see
-    Plan.scoring."""
+def decision_json(decision: Decision, plan: Plan) -> dict[str, Any]:
+    """The body of /v1/route, and the part that `explain` adds to an answer."""
+    known = certainty(decision, plan.local)
     return {
         "object": "route",
-        "request_id": request_id,
-        "scoring": scoring,
+        "request_id": plan.request_id,
+        "scoring": plan.scoring,
+        "local": None if plan.local is None else plan.local.to_json(),
         "model": decision.model,
         "mix": dict(decision.mix),
         "win_rate": decision.win_rate,
@@ -84,7 +87,9 @@ def decision_json(decision: Decision, request_id: str, scoring: str) -> dict[str
         "is_held": decision.is_held,
         "draw_budget_usd": _number(decision.request.draw_budget_usd),
         "further_requests": decision.request.further_requests,
-        "alternatives": [alternative_json(item) for item in decision.alternatives],
+        "alternatives": [
+            {**alternative_json(item), **known[item.model]} for item in decision.alternatives
+        ],
         "explanation": decision.explanation,
     }
 

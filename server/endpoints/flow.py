@@ -185,7 +185,7 @@ async def _whole(
 ) -> Response:
     exchange, reply = await run_while_connected(request, lambda: gateway.complete(wanted, plan))
     heavy, large = gateway.heavy, reply.is_large
-    said = partial(whole_answer, exchange, wanted, reply, plan.request_id)
+    said = partial(whole_answer, exchange, wanted, reply)
     answer, cost_usd = await heavy.run(said) if large else said()
     keep = _keep(wanted, kept)
     if keep is not None:

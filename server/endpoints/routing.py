@@ -8,10 +8,12 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from p2l_model.types import PromptLeaderboard
+from router.catalog import ModelCard
 from router.choice import Decision
 from server.endpoints.answer import response_headers, session_headers
 from server.endpoints.common import CallerDep, StateDep, json_response, read_request
 from server.endpoints.decision_json import decision_json
+from server.endpoints.intervals import certainty
 from server.endpoints.leaderboard import leaderboard_json
 from server.endpoints.openapi import LEADERBOARD, body_of
 from server.errors import ApiError, InvalidRequestError
@@ -38,7 +40,7 @@ async def route(
         headers |= await session_headers(gateway.accounts, exchange)
     if receipt:
         gateway.keep(exchange)
-    return json_response(decision_json(exchange.decision, plan.request_id, plan.scoring), headers)
+    return json_response(decision_json(exchange.decision, plan), headers)
 
 
 @router.post("/v1/leaderboard", **LEADERBOARD)
@@ -51,13 +53,16 @@ async def leaderboard(request: Request, caller: CallerDep, state: StateDep) -> R
         plan = await planner.plan(chat, options, caller, is_large=large, is_dry=True)
         board, _ = await planner.leaderboard(plan)
     decision = _decision(gateway, plan, board)
-    rows = () if decision is None else decision.alternatives
-    cards = planner.catalogue
-    known = {
-        cards[row.model].leaderboard_name: row for row in rows if cards[row.model].effort is None
-    }
-    columns = [row for row in rows if cards[row.model].effort is not None]
-    return json_response(leaderboard_json(board, known, columns), {"x-request-id": plan.request_id})
+    rows, cards = () if decision is None else decision.alternatives, planner.catalogue
+    own = {cards[row.model].leaderboard_name: row for row in rows if _has_row(cards[row.model])}
+    further = [row for row in rows if not _has_row(cards[row.model])]
+    known = {} if decision is None else certainty(decision, plan.local)
+    body = leaderboard_json(board, own, further, known)
+    return json_response(body, {"x-request-id": plan.request_id})
+
+
+def _has_row(card: ModelCard) -> bool:
+    return card.effort is None and card.coefficient_sd == 0.0 and card.coefficient_shift == 0.0
 
 
 def _decision(gateway: Any, plan: Any, board: PromptLeaderboard) -> Decision | None:

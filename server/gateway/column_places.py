@@ -44,7 +44,13 @@ def placed_card(places: Places, facts: Mapping[str, ModelFacts], card: ModelCard
     place, shift = place_of(card, places, None if known is None else known.thinking)
     if place is None:
         return card
-    return replace(card, leaderboard_name=place.column, coefficient_shift=shift)
+    return replace(
+        card,
+        leaderboard_name=place.column,
+        coefficient_shift=shift,
+        coefficient_sd=place.sd,
+        rests_on="" if place.rests_on == "own" else place.basis,
+    )
 
 
 def place_of(

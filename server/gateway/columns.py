@@ -16,6 +16,8 @@ _NONE: Final[Mapping[str, str]] = {}
 _BY_ITSELF: Final = "medium"
 _UNSENT: Final = "this request cannot be sent with the effort {}"
 
+_OWN_ROW: Final[Mapping[str, Any]] = {"coefficient_shift": 0.0, "coefficient_sd": 0.0}
+
 
 class Columns:
     """The columns of a catalogue; a catalogue without any costs its requests nothing.
@@ -35,7 +37,9 @@ class Columns:
                 self._of.setdefault(card.base, []).append(card)
         if models is None:
             models = {
-                base: replace(cards[0], name=base, effort=None, coefficient_shift=0.0)
+                base: replace(
+                    cards[0], name=base, effort=None, coefficient_shift=0.0, coefficient_sd=0.0
+                )
                 for base, cards in self._of.items()
             }
         self.models = models

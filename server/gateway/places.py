@@ -97,7 +97,13 @@ class Places:
         place = self.of(card)
         if place is None or place.column == card.leaderboard_name:
             return card
-        return replace(card, leaderboard_name=place.column, coefficient_shift=place.shift)
+        return replace(
+            card,
+            leaderboard_name=place.column,
+            coefficient_shift=place.shift,
+            coefficient_sd=place.sd,
+            rests_on="" if place.rests_on == "own" else place.basis,
+        )
 
     def _by_facts(self, card: ModelCard) -> Place | None:
         names = dict.fromkeys((card.leaderboard_name, card.upstream_model))

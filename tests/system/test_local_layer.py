@@ -63,6 +63,11 @@ def coefficients(ask: Ask, key: str) -> dict[str, float]:
     return {row["model"]: row["coefficient"] for row in rows}
 
 
+def leaderboard(ask: Ask, key: str) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = ask("/v1/leaderboard", key, CHAT).json()["data"]
+    return rows
+
+
 def until(holds: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 20
     while not holds():
@@ -87,6 +92,12 @@ def test_ratings_move_what_is_chosen(gateways: Callable[[], tuple[LiveGateway, A
     answer = ask("/v1/chat/completions", "key-c", CHAT | {"model": "p2l"})
     assert answer.headers["x-p2l-model"] == "cheap"
     request_id = answer.headers["x-request-id"]
+    rows = {row["model"]: row for row in leaderboard(ask, "key-c")}
+    assert rows["cheap"]["coefficient"] == now["cheap"] > rows["dear"]["coefficient"]
+    low, high = rows["cheap"]["interval80"]
+    assert low < now["cheap"] < high
+    assert rows["cheap"]["rests_on"].endswith("40 graded or compared answers here (all)")
+    assert rows["elsewhere"]["interval80"] is None
     receipt = ask(f"/v1/decisions/{request_id}", "key-c").json()
     version = live.state.gateway.planner.local.version
     assert receipt["local"] == {"version": version, "scope": "all", "n_answers": 40}

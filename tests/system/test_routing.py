@@ -40,7 +40,8 @@ def test_leaderboard(client: httpx.Client, body: dict[str, Any]) -> None:
     assert by_name["dear"]["expected_cost_usd"] > by_name["cheap"]["expected_cost_usd"] > 0
     assert by_name["elsewhere"]["expected_cost_usd"] is None
     assert set(by_name["dear"]) == {
-        "model", "rank", "coefficient", "win_rate", "expected_output_tokens", "expected_cost_usd"
+        "model", "rank", "coefficient", "win_rate", "expected_output_tokens", "expected_cost_usd",
+        "sd", "interval80", "rests_on",
     }  # fmt: skip
 
 

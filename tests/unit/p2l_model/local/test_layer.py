@@ -88,6 +88,22 @@ def hard_and_easy(layer: LocalLayer, helps: float, n: int) -> None:
         layer.learn_grade(NAMES[m], score, PromptTerms(difficulty))
 
 
+def test_what_the_checkpoint_says_of_a_model_counts_until_answers_deny_it() -> None:
+    def gap(layer: LocalLayer) -> float:
+        told = PromptTerms(0.0, {"d": 1.0, "e": -1.0})
+        values, usual = layer.predict(NAMES, told).mean, layer.predict(NAMES).mean
+        return float((values - usual)[3] - (values - usual)[4])
+
+    before, layer = gap(start()), start()
+    chance = np.random.default_rng(7)
+    for _ in range(400):
+        m = int(chance.integers(len(NAMES)))
+        terms = PromptTerms(0.0, {NAMES[m]: float(chance.choice([-1.0, 1.0]))})
+        layer.learn_grade(NAMES[m], float(chance.random() < 0.6), terms)
+    assert 0.2 < before < 1.0
+    assert abs(gap(layer)) < before / 2
+
+
 def test_the_checkpoint_is_believed_where_it_helps_and_nowhere_else() -> None:
     easy, hard = PromptTerms(1.5), PromptTerms(-1.5)
     helped, deceived, fresh = start(), start(), start()
