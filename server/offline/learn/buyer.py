@@ -112,7 +112,7 @@ class Buyer:
         finally:
             place.leave()
         latency_s = time.perf_counter() - started
-        body, _ = whole_answer(exchange, quote.request, reply, quote.request_id)
+        body, _ = whole_answer(exchange, quote.request, reply)
         entry = exchange.entry
         cost_usd = None if entry is None else entry.cost_usd
         text, finish_reason = _said(body)
