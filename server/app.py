@@ -44,6 +44,7 @@ from server.gateway.routed_request import Exchange
 from server.health import Health
 from server.http.error_handlers import add_error_handlers
 from server.process.request_id import Entropy
+from server.shadow.shadow import Shadow
 from server.state import State
 from server.storage.store import Store
 from server.tasks.lifetime import Lifetime
@@ -78,6 +79,7 @@ def create_app(
     gateway = build_gateway(settings, scorer, upstreams, catalogue, kept, observer)
     checked = authenticator or Authenticator.from_settings(settings.auth, os.environ)
     state = State(settings, gateway, checked, kept, observer, created=int(time.time()))
+    state.shadow = Shadow(lambda: state.settings.learning, lambda: state.gateway, kept.database)
     observer.metrics.read(lambda: states_of(state))
     # Stored keys are added and revoked while the server runs.
     gateway.admission.has_several = lambda: state.authenticator.has_several

@@ -11,6 +11,7 @@ from server.gateway.gateway import Gateway
 from server.http.joining import Joining
 from server.http.keepalive import KEEPALIVE_S
 from server.process.background import Background, HasBackground, JobState
+from server.shadow.shadow import Shadow
 from server.storage.store import Store
 from server.telemetry.observer import Observer
 
@@ -18,7 +19,7 @@ from server.telemetry.observer import Observer
 @dataclass(slots=True)
 class State:
     """The state that all endpoints share; there is no global state. keepalive_s: the longest time
-    in seconds for which a stream may stay silent."""
+    in seconds for which a stream may stay silent. shadow: chooses requests for a second answer."""
 
     settings: Settings
     gateway: Gateway
@@ -31,6 +32,7 @@ class State:
     reading_keys: asyncio.Lock = field(default_factory=asyncio.Lock)
     keepalive_s: float = KEEPALIVE_S
     joining: Joining = field(default_factory=Joining)
+    shadow: Shadow | None = None
 
     @property
     def jobs(self) -> list[JobState]:

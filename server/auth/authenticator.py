@@ -56,7 +56,8 @@ class Caller:
 
     models: the catalogue names that this caller may use, None for all. usd_per_win: what a certain
     win is worth to it in USD, None where routing sets it. effort: whether its requests' own efforts
-    pin columns, None where routing says. expires_at: seconds since 1970.
+    pin columns, None where routing says. shadow: whether second models may answer its requests too,
+    to be graded. expires_at: seconds since 1970.
     is_bounded: whether its spending or its choice of models is limited.
     """
 
@@ -67,6 +68,7 @@ class Caller:
     limits: KeyLimits = KeyLimits()
     expires_at: float | None = None
     effort: EffortMode | None = None
+    shadow: bool = True
     is_bounded: bool = field(init=False)
 
     def __post_init__(self) -> None:
@@ -128,6 +130,7 @@ class Authenticator:
                 _limits(key),
                 expires_at,
                 key.effort,
+                key.shadow,
             )
             keys.append((bytes.fromhex(digest), caller))
         return cls(keys)

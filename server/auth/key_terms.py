@@ -19,7 +19,8 @@ _EXPIRY: Final = frozenset({"expires_at", "expires_in_days"})
 class KeyTerms(Section):
     """The terms of a key. models: catalogue names, None for all. budget_usd: in USD in any
     window_s, or in total without it. max_request_usd, session_budget_usd: what one request, or all
-    requests of one session, may cost at most."""
+    requests of one session, may cost at most. shadow: whether second models may answer its requests
+    too, to be graded."""
 
     name: Annotated[str, Field(pattern=r"^[!-~]([ -~]{0,98}[!-~])?$")]
     models: list[str] | None = None
@@ -32,6 +33,7 @@ class KeyTerms(Section):
     tokens_per_minute: PositiveInt | None = None
     expires_at: AwareDatetime | None = None
     expires_in_days: PositiveInt | None = None
+    shadow: bool = True
 
     @model_validator(mode="after")
     def _fit_together(self) -> KeyTerms:
@@ -56,7 +58,12 @@ class KeyTerms(Section):
         )
         models = None if self.models is None else frozenset(self.models)
         return Caller(
-            self.name, models, self.admin, limits=limits, expires_at=self._expiry(time.time())
+            self.name,
+            models,
+            self.admin,
+            limits=limits,
+            expires_at=self._expiry(time.time()),
+            shadow=self.shadow,
         )
 
     def _expiry(self, now: float) -> float | None:
@@ -80,6 +87,7 @@ def changed(caller: Caller, given: Mapping[str, Any]) -> tuple[Caller, frozenset
         "session_budget_usd": limits.session_budget_usd,
         "requests_per_minute": limits.requests_per_minute,
         "tokens_per_minute": limits.tokens_per_minute,
+        "shadow": caller.shadow,
     }
     new = KeyTerms.model_validate({**current, **given}).caller
     names = frozenset(given) - _EXPIRY

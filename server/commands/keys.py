@@ -30,6 +30,7 @@ _COLUMNS: Final = (
     *(left("name"), left("state"), left("admin"), left("models"), "budget USD"),
     *("USD/request", "USD/session", "requests/min", "tokens/min"),
     left("expires"),
+    left("second answers"),
 )
 # On the command line: a limit that is removed.
 _NONE: Final = "none"
@@ -66,6 +67,9 @@ def _add_terms(parser: argparse.ArgumentParser, whole: Callable[[str], object]) 
     parser.add_argument("--expires-at", metavar="TIME",
                         help="The key stops working at this time, for example "
                              "2027-01-31T00:00:00Z.")  # fmt: skip
+    parser.add_argument("--shadow", choices=["true", "false"],
+                        help="false: no second model ever answers the key's requests too "
+                             "(default: true).")  # fmt: skip
 
 
 def _add_limits(parser: argparse.ArgumentParser, whole: Callable[[str], object]) -> None:
@@ -208,6 +212,7 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
         f"{_limit(row['budget_usd'])}{period}",
         *(_limit(row[name]) for name in _LIMITS),
         "never" if row["expires_at"] is None else str(row["expires_at"]),
+        "allowed" if row["shadow"] else "never",
     )
 
 

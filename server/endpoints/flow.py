@@ -38,6 +38,7 @@ from server.http.joining import followed, may_be_repeated
 from server.http.keepalive import KeepAlive, RawHeaders, beat_of
 from server.http.recording import Recording
 from server.process.request_id import CURRENT_REQUEST
+from server.shadow.shadow import Hearing
 from server.state import State
 from server.storage.responses import KeptResponse
 from server.surfaces.base import GatewayRequest
@@ -105,9 +106,12 @@ async def _answer(
     noted["request_id"] = plan.request_id
     CURRENT_REQUEST.set(plan.request_id)
     trace.planned(plan.request_id)
+    heard = None
+    if state.shadow is not None and state.settings.learning.share > 0:
+        heard = state.shadow.hears(wanted, options, caller, plan)
     if not wanted.stream:
-        return await _whole(request, gateway, wanted, plan, kept)
-    return await _streamed(request, state.keepalive_s, gateway, wanted, plan, kept, place)
+        return await _whole(request, gateway, wanted, plan, kept, heard)
+    return await _streamed(request, state.keepalive_s, gateway, wanted, plan, kept, place, heard)
 
 
 async def _streamed(
@@ -118,6 +122,7 @@ async def _streamed(
     plan: Plan,
     kept: KeptResponses,
     place: Place,
+    heard: Hearing | None,
 ) -> Response:
     opening = Opening()
     head = partial(_early_head, opening, plan.request_id)
@@ -128,6 +133,8 @@ async def _streamed(
             request, lambda: gateway.stream(wanted, plan, opening)
         )
         request.scope["state"]["exchange"] = exchange
+        if heard is not None:
+            heard.follow(exchange, stream)
     except Exception as error:
         # Hanging up is not a failure, and where nothing was sent, an ordinary error response is
         # better.
@@ -181,9 +188,16 @@ def _failed_late(
 
 
 async def _whole(
-    request: Request, gateway: Gateway, wanted: GatewayRequest, plan: Plan, kept: KeptResponses
+    request: Request,
+    gateway: Gateway,
+    wanted: GatewayRequest,
+    plan: Plan,
+    kept: KeptResponses,
+    heard: Hearing | None,
 ) -> Response:
     exchange, reply = await run_while_connected(request, lambda: gateway.complete(wanted, plan))
+    if heard is not None:
+        heard.whole(exchange, reply)
     heavy, large = gateway.heavy, reply.is_large
     said = partial(whole_answer, exchange, wanted, reply)
     answer, cost_usd = await heavy.run(said) if large else said()

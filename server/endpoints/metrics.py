@@ -9,6 +9,7 @@ from prometheus_client.core import Metric
 
 from server.endpoints.common import CallerDep, StateDep
 from server.errors import ForbiddenError
+from server.shadow.shadow import OUTCOMES
 from server.state import State
 from server.telemetry.metrics import CONTENT_TYPE, gauge, total
 
@@ -69,6 +70,13 @@ def states_of(state: State) -> Iterator[Metric]:
         "storage_rejected",
         "Records that the database refused: this spend is missing in the ledger.",
         [((), state.store.n_rejected)],
+    )
+    shadow = state.shadow
+    yield total(
+        "shadow_requests",
+        "Requests chosen for a second answer, by what became of them.",
+        [] if shadow is None else [((name,), shadow.outcomes[name]) for name in OUTCOMES],
+        "outcome",
     )
     yield from _shared_sessions(state)
     yield from _jobs(state)

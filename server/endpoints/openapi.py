@@ -48,6 +48,7 @@ _ROUTING: Final[Schema] = {
         "explain": _FLAG,
         "session": {"type": "string", "minLength": 1, "maxLength": 128},
         "session_budget_usd": _USD | {"description": "USD for all requests of the session."},
+        "shadow": _FLAG | {"description": "False: no second model answers too, to be graded."},
     },
 }
 _PARTS: Final[Schema] = {

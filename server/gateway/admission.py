@@ -78,6 +78,12 @@ class Admission:
         """The number of requests that wait for a place."""
         return sum(map(len, self._queues.values()))
 
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nobody waits, and less than half of the places are taken."""
+        is_free = 2 * self.in_flight < self._max_concurrency
+        return is_free and not self.draining and not self._queues
+
     async def admit(self, key: str) -> Place:
         """Waits for a place. Raises OverloadedError where the queue is full or the wait is too
         long."""

@@ -18,6 +18,7 @@ from server.readiness.extras import missing_extras
 from server.readiness.nothing_saved import nothing_saved
 from server.readiness.prices import price_problems, price_warnings
 from server.readiness.routes import hints, is_routed, route_problems
+from server.readiness.second_answers import second_answers
 
 __all__ = ["Readiness", "is_routed", "readiness"]
 
@@ -54,6 +55,7 @@ def readiness(
             *price_warnings(settings, catalogue),
             *hints(settings, columns),
             *effort_warnings(settings),
+            *second_answers(settings),
         ),
         tuple(nothing_saved(settings, catalogue)),
     )

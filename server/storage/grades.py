@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Final
 
+import numpy as np
 import orjson
 from sqlalchemy import func, insert, select
 from sqlalchemy.exc import IntegrityError
 
+from p2l_model.types import FloatArray, PromptLeaderboard
 from server.storage.database import Database
 from server.storage.receipts import DAMAGED
 from server.storage.rows import MICRO, micros
@@ -21,6 +25,7 @@ _MOST: Final = 50_000
 _BATCH: Final = 500
 # As in comparisons: the sum of any number of rows must fit.
 _MARK: Final = 1_000_003
+_DIGITS: Final = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +37,7 @@ class Grade:
     level of its own. model: the catalogue name of the model that answered. score: in [0, 1]; with
     model_b it is that of a comparison: 1 where model's answer was better, 0.5 for a tie. key_name:
     the key whose request was answered, None where it was nobody's. leaderboard: the prompt's own,
-    as receipts store it (family, models, coefficients, eta, gamma); None where it was not scored.
+    see `board_of`; None where it was not scored.
     created_at: seconds since 1970.
     """
 
@@ -48,6 +53,32 @@ class Grade:
     def __post_init__(self) -> None:
         if not 0 <= self.score <= 1:
             raise ValueError(f"the score of a grade is in [0, 1], not {self.score}")
+
+
+def board_of(board: PromptLeaderboard) -> dict[str, Any]:
+    """A leaderboard in the form in which grades store it: without its hundreds of names, which
+    `coefficients_in` compares by their digest."""
+    return {
+        "family": board.family.value,
+        "columns": _digest(board.models),
+        "coefficients": board.coefficients.round(_DIGITS).tolist(),
+        "eta": board.eta,
+        "gamma": board.gamma,
+    }
+
+
+def coefficients_in(board: Mapping[str, Any], models: tuple[str, ...]) -> FloatArray | None:
+    """The coefficients (M,) of a stored leaderboard; None where it is of another checkpoint.
+    models: the M names of the current one."""
+    if board.get("columns") != _digest(models):
+        return None
+    coefficients = np.array(board["coefficients"], dtype=np.float64)
+    return coefficients if coefficients.shape == (len(models),) else None
+
+
+@lru_cache(maxsize=4)
+def _digest(models: tuple[str, ...]) -> str:
+    return hashlib.blake2b("\0".join(models).encode(), digest_size=8).hexdigest()
 
 
 def add_grades(database: Database, new: Sequence[Grade]) -> int:

@@ -65,6 +65,7 @@ class StoredKey:
             "session_budget_usd": _text_of(limits.session_budget_usd),
             "requests_per_minute": limits.requests_per_minute,
             "tokens_per_minute": limits.tokens_per_minute,
+            "shadow": caller.shadow,
             "created_at": self.created_at,
             "expires_at": caller.expires_at,
             "revoked_at": self.revoked_at,
@@ -215,6 +216,7 @@ def _terms_of(caller: Caller) -> dict[str, Any]:
         "window_s": limits.window_s,
         "requests_per_minute": limits.requests_per_minute,
         "tokens_per_minute": limits.tokens_per_minute,
+        "shadow": caller.shadow,
         "expires_at": None if expires is None else micros(expires),
     }
 
@@ -236,6 +238,8 @@ def _key(row: Mapping[str, Any]) -> StoredKey:
         _flag(row["admin"]),
         limits=limits,
         expires_at=_seconds(_whole(row["expires_at"])),
+        # keys of older versions say nothing
+        shadow=row["shadow"] is None or _flag(row["shadow"]),
     )
     sha256 = _text(row["sha256"])
     if len(bytes.fromhex(sha256)) != hashlib.sha256().digest_size:

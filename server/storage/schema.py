@@ -220,6 +220,7 @@ api_keys: Final = Table(
     Column("revoked_at", BigInteger),
     Column("max_request_usd", Text),
     Column("session_budget_usd", Text),
+    Column("shadow", Boolean),
 )
 
 # The processes that write here; one that has not been seen for a while is taken for dead.

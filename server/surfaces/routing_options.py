@@ -54,6 +54,7 @@ _BODY_FIELDS: Final = frozenset(
         "tags",
         "session",
         "session_budget_usd",
+        "shadow",
     }
 )
 _MAX_TAGS: Final = 8
@@ -71,8 +72,8 @@ class RoutingOptions:
     strict_params: a model to which not all parameters would be sent may not answer. tags: the
     labels by which spend is told apart. session: the name of the job that the request belongs to,
     which its client may have sent by itself. session_budget_usd: what all requests of the session
-    may cost together. named: the header or field of each option, for errors
-    about it.
+    may cost together. shadow: False where no second model may answer too. named: the header or
+    field of each option, for errors about it.
     """
 
     budget_usd: Decimal | None = None
@@ -87,6 +88,7 @@ class RoutingOptions:
     tags: tuple[str, ...] = ()
     session: str | None = None
     session_budget_usd: Decimal | None = None
+    shadow: bool = True
     named: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -139,6 +141,7 @@ def _parsed(ours: Iterable[tuple[bytes, bytes]], body: Mapping[str, Any]) -> Rou
         explain=_flag(twin, "explain"),
         strict_params=_flag(twin, "strict_params"),
         tags=_tags(twin.get("tags")),
+        shadow=_flag_json(twin.get("shadow", True), "p2l.shadow"),
         named={
             o: next(iter(places[o]))
             for o, value in values.items()

@@ -23,6 +23,7 @@ from server.state import State
 from server.storage.housekeeping import kept_alive
 from server.storage.recovery import Lost
 from server.tasks.learn_local import layers_kept_current
+from server.tasks.grade_shadows import shadows_graded
 from server.tasks.learn_tastes import tastes_kept_current
 from server.tasks.refresh_keys import keys_kept_current
 from server.telemetry.tracing import Traces
@@ -73,6 +74,7 @@ class Lifetime:
             lengths_kept(background, state.store, lambda: state.gateway.planner.learned.lengths),
             tastes_kept_current(state),
             layers_kept_current(state),
+            shadows_graded(state),
             sessions_shared(self._shared, state.store, state.gateway.accounts.purses),
         ):
             yield

@@ -192,6 +192,7 @@ CHANGES: dict[str, Any] = {
     "revoked_at": 1,
     "max_request_usd": "1",
     "session_budget_usd": "1",
+    "shadow": False,
 }
 
 

@@ -23,7 +23,8 @@ class KeySettings(Section):
     lower budget in the request still holds. session_budget_usd: what one session of the key may
     cost at most, whatever its headers say. requests_per_minute: how many requests the key may send.
     tokens_per_minute: how many tokens the key may use, input and output together. expires_at:
-    when the key becomes invalid.
+    when the key becomes invalid. shadow: false where the requests of the key are never answered by
+    a second model too, whatever `learning.share` says.
     """
 
     name: str
@@ -40,6 +41,7 @@ class KeySettings(Section):
     requests_per_minute: PositiveInt | None = None
     tokens_per_minute: PositiveInt | None = None
     expires_at: AwareDatetime | None = None
+    shadow: bool = True
 
     @model_validator(mode="after")
     def _is_complete(self) -> KeySettings:

@@ -1,0 +1,1 @@
+"""Judging: which of two answers is better."""
