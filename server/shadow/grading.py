@@ -52,9 +52,9 @@ async def compared(gateway: Gateway, caller: Caller, one: Answered, judge: str) 
         verdicts.append(verdict)
     return Grade(
         id=f"shadow/{one.request_id}",
-        source=f"judge:{grader.leaderboard_name}:{instruction().version}",
-        model=second.leaderboard_name,
-        model_b=one.card.leaderboard_name,
+        source=f"judge:{grader.name}:{instruction().version}",
+        model=second.name,
+        model_b=one.card.name,
         score=combined(verdicts[0], 1.0 - verdicts[1]),
         key_name=one.key_name,
         leaderboard=board_of(one.board),

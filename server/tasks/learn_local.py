@@ -26,6 +26,7 @@ from server.process.background import Job, in_thread
 from server.state import State
 from server.storage.database import Database
 from server.storage.graded_answers import GradedAnswer, answers_version, graded_answers
+from server.storage.grades import coefficients_in
 from server.storage.receipts import DAMAGED
 from server.storage.rows import micros
 from server.storage.states import put_state, read_state
@@ -137,6 +138,8 @@ def _leaderboard(one: GradedAnswer, frame: Frame) -> tuple[FloatArray | None, fl
         return None, 0.0
     try:
         eta = float(board["eta"] or 0.0)
+        if "columns" in board:
+            return coefficients_in(board, frame.columns), eta
         if tuple(board["models"]) != frame.columns:
             return None, eta
         values = np.array(board["coefficients"], dtype=np.float64)

@@ -22,8 +22,8 @@ from server.process.closing import Closing
 from server.state import State
 from server.storage.housekeeping import kept_alive
 from server.storage.recovery import Lost
-from server.tasks.learn_local import layers_kept_current
 from server.tasks.grade_shadows import shadows_graded
+from server.tasks.learn_local import layers_kept_current
 from server.tasks.learn_tastes import tastes_kept_current
 from server.tasks.refresh_keys import keys_kept_current
 from server.telemetry.tracing import Traces

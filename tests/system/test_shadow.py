@@ -278,3 +278,19 @@ def test_live_requests_come_first(live: LiveGateway, provider: FakeProvider) -> 
     finally:
         admission.in_flight -= 1
     assert len(graded(live)) == 1
+
+
+@pytest.mark.parametrize(
+    "live",
+    ["share: 1, usd_per_day: 1, judge: judge, min_answers: 1, every_s: 0.2"],
+    indirect=True,
+)
+def test_the_local_layer_learns_from_the_grades(live: LiveGateway) -> None:
+    post(live)
+    graded(live)
+    planner = live.state.gateway.planner
+    until(lambda: len(planner.local.by_scope) > 0)
+    (layer,) = planner.local.by_scope.values()
+    assert layer.state.n_answers == 1
+    prediction = layer.predict(["middle", "dear"])
+    assert prediction.mean[0] - prediction.mean[1] > -1.1, "it was -1.1 before it won"

@@ -14,8 +14,8 @@ from p2l_model.errors import DataError
 from router.catalog import ModelCard
 from router.cost import LEAST_OF_THINKERS, MTOK
 from server.errors import ApiError
+from server.judging.judge import family_of, instruction, judge_body, judge_for
 from server.offline.learn.buyer import Buyer, Quote, UnpricedError
-from server.offline.learn.judge import family_of, instruction, judge_body, judge_for
 from server.offline.learn.tasks import CheckerKind, Task
 
 ANSWER: Final = "answer"

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from router.catalog import ModelCard
+from server.judging.judge import combined, verdict_of, winner_of
 from server.offline.learn.bias import Bias, Verdict, measured
 from server.offline.learn.buyer import Bought
 from server.offline.learn.journal import Journal, Want, write_whole
-from server.offline.learn.judge import combined, verdict_of, winner_of
 from server.offline.learn.plan import RunPlan
 from server.offline.learn.run import bought_of
 from server.offline.learn.standing import Standing, standing

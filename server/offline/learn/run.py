@@ -11,10 +11,10 @@ from typing import Any, Final
 
 from router.catalog import ModelCard
 from server.errors import ApiError, BudgetExhaustedError
+from server.judging.judge import combined, judge_body, verdict_of
 from server.offline.learn.buyer import Bought, Buyer, Quote, UnpricedError
 from server.offline.learn.checkers import Checker
 from server.offline.learn.journal import Journal, Want
-from server.offline.learn.judge import combined, judge_body, verdict_of
 from server.offline.learn.money import Money, OutOfMoneyError
 from server.offline.learn.plan import ANSWER, VERDICT, RunPlan, answer_body
 from server.offline.learn.standing import settled

@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 
 from router.catalog import ModelCard, Prices
-from server.offline.learn.judge import (
+from server.judging.judge import (
     combined,
     family_of,
     instruction,
