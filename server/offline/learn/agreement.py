@@ -14,7 +14,7 @@ import numpy as np
 
 from p2l_model.data.rows import json_object
 from p2l_model.errors import DataError
-from server.offline.learn.judge import winner_of
+from server.judging.judge import winner_of
 
 VOTES: Final = "review.jsonl"
 # Below this, agreement is called fair at best (Landis and Koch 1977).
