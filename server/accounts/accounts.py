@@ -20,7 +20,7 @@ from server.accounts.budgets import Budgets
 from server.accounts.pacer import Pacer
 from server.accounts.purses import Purses
 from server.accounts.rates import Limiter, MemoryRates
-from server.accounts.windows import Windows
+from server.accounts.windows import Watch, Windows, unwatched
 from server.auth.authenticator import Caller
 from server.config.settings.unknown_cost import UnknownCost
 from server.errors import OverloadedError
@@ -124,6 +124,7 @@ class Accounts:
         self._windows = windows
         self._pacer = pacer
         self.purses = purses
+        self.watch: Watch = unwatched
         self._on_settled = on_settled
         self.limiter = limiter or Limiter(MemoryRates())
         self.policy = policy
@@ -210,7 +211,10 @@ class Accounts:
             self.limiter.used(entry.caller, n_tokens)
         if self._windows is not None and entry.specs:
             cost = 0 if entry.cost_usd is None else to_nano(entry.cost_usd)
-            self._windows.settle(f"{row.request_id}:{row.attempt}", entry.specs, cost)
+            hold = f"{row.request_id}:{row.attempt}"
+            self._windows.settle(hold, entry.specs, cost)
+            for spec in entry.specs:
+                self.watch(spec, hold, None)
         if self.budgets is not None and self.budgets.have_changed:
             self._book_elsewhere(entry)
         if row.session is not None and not entry.in_session:
@@ -259,6 +263,14 @@ class Accounts:
             return []
         return [(spec, await self._windows.balance(spec)) for spec in self._specs(caller)]
 
+    async def settled_in(self, spec: WindowSpec, hold: str) -> int:
+        """The nanodollars settled in a window, with what was settled under the name of the hold.
+        Raises StorageError."""
+        if self._windows is None:
+            return 0
+        await self._windows.booked(hold, spec)
+        return (await self._windows.balance(spec)).spent
+
     async def session_balance(self, spec: WindowSpec, entry: Entry | None = None) -> Balance:
         """The spent and the reserved amount of a session. entry: an entry whose cost, if it is
         settled, must be included. Raises StorageError."""
@@ -291,6 +303,7 @@ class Accounts:
             raise OverloadedError("Window budgets cannot be checked just now.")
         granted = await self._windows.reserve(hold, specs, wanted)
         if isinstance(granted, Short):
+            self.watch(granted.spec, hold, wanted.least)
             raise WindowShortError(granted, wanted)
         return specs, from_nano(granted), granted >= wanted.most
 

@@ -19,6 +19,13 @@ MOST_SESSIONS: Final = 50_000
 
 # Receives a session, and the nanodollars settled in it.
 OnSession = Callable[[str, int], None]
+# Receives a window in which money was settled under the name of a hold, or which refused an
+# attempt: then also the nanodollars that the attempt needed at least.
+Watch = Callable[[WindowSpec, str, int | None], None]
+
+
+def unwatched(spec: WindowSpec, hold: str, least: int | None) -> None:
+    """Does nothing: nobody watches the windows."""
 
 
 class Windows(Protocol):

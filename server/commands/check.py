@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from p2l_model.data.model_names import canonical
 from router.catalog import ModelCard
+from server.alerts.sending import target_of
 from server.build import settings_from, surely_known_to
 from server.catalogue.auto_models import takes_all, with_auto_models
 from server.catalogue.cards import Coverage, build_catalogue, coverage
@@ -165,6 +166,7 @@ def _keys(settings: Settings) -> dict[str, str]:
     used = _used(settings)
     names = [p.api_key_env for n, p in settings.providers.items() if p.api_key_env and n in used]
     names += [key.key_env for key in settings.auth.keys if key.key_env]
+    names += [name for name in (settings.alerts.url_env, settings.alerts.secret_env) if name]
     return {name: "set" if variable(name, os.environ) else "missing" for name in names if name}
 
 
@@ -175,6 +177,10 @@ def _key_problems(settings: Settings, environ: Mapping[str, str]) -> Iterator[st
             api_key(name, settings.providers[name], environ)
         except ConfigError as error:
             yield str(error)
+    try:
+        target_of(settings.alerts, environ)
+    except ConfigError as error:
+        yield str(error)
     for number, key in enumerate(settings.auth.keys):
         if key.key_env is not None and not variable(key.key_env, environ):
             yield (

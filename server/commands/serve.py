@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from router.catalog import ModelCard
+from server.alerts.sending import target_of
 from server.auth.authenticator import Authenticator, MissingKeyError
 from server.build import (
     build_scorer,
@@ -118,6 +119,7 @@ def _built(
     catalogue = build_catalogue(settings)
     if args.fd is None:
         check_objectives(settings, catalogue)
+    target_of(settings.alerts)  # its variables are there
     upstreams = build_upstreams(settings, catalogue)
     store = build_store(settings.storage)
     store.start()

@@ -12,6 +12,7 @@ from typing import Final
 from p2l_model.engine.scorer import Scorer
 from p2l_model.errors import P2LError
 from router.catalog import ModelCard
+from server.alerts.sending import target_of
 from server.app import build_gateway
 from server.auth.authenticator import Authenticator, MissingKeyError
 from server.build import build_scorer, build_upstreams, settings_from
@@ -112,6 +113,7 @@ class Reloader:
         remains."""
         catalogue = build_catalogue(settings)
         await asyncio.to_thread(check_objectives, settings, catalogue, self.environ)
+        target_of(settings.alerts, self.environ)
         upstreams = build_upstreams(settings, catalogue, self.environ)
         scorer = previous.planner.scorer
         state = self.state

@@ -22,6 +22,7 @@ from server.process.closing import Closing
 from server.state import State
 from server.storage.housekeeping import kept_alive
 from server.storage.recovery import Lost
+from server.tasks.budget_alerts import budgets_watched
 from server.tasks.grade_shadows import shadows_graded
 from server.tasks.learn_local import layers_kept_current
 from server.tasks.learn_tastes import tastes_kept_current
@@ -67,6 +68,7 @@ class Lifetime:
         lists = ModelLists(lambda: state.settings, self._put, os.environ)
         async with (
             keys_kept_current(state),
+            budgets_watched(state),
             kept_alive(state.store, background, self._release),
             prices_kept_current(lambda: state.settings.prices, background, self._new_prices),
             hours_followed(background, self._catalogue, self._serve),

@@ -7,6 +7,7 @@ from pydantic import Field, PrivateAttr, model_validator
 
 from server.config.aliases import is_pattern, pattern_problem, routed_name
 from server.config.columns import column_names
+from server.config.settings.alerts import AlertSettings
 from server.config.settings.auth import AuthSettings, KeySettings
 from server.config.settings.facts import FactOverrides, FactsFile
 from server.config.settings.fields import Section
@@ -30,6 +31,7 @@ from server.config.settings.routing import (
 from server.config.settings.scorer import ScorerSettings
 
 __all__ = [
+    "AlertSettings",
     "AuthSettings",
     "Capability",
     "FactOverrides",
@@ -64,7 +66,8 @@ class Settings(Section):
     come from. learning: what is learnt from this gateway's own answers. auth: the keys of
     callers. server: rules for browsers. storage: the database. redis: state that several
     gateways share. prices: list prices. facts: the table of facts about models. limits: bounds
-    on the work of one process. telemetry: traces.
+    on the work of one process. telemetry: traces. alerts: who is told
+    of budgets that are nearly spent.
     """
 
     providers: dict[str, ProviderSettings] = Field(default_factory=dict)
@@ -81,6 +84,7 @@ class Settings(Section):
     facts: FactsFile = Field(default_factory=FactsFile)
     limits: LimitsSettings = Field(default_factory=LimitsSettings)
     telemetry: TelemetrySettings = Field(default_factory=TelemetrySettings)
+    alerts: AlertSettings = Field(default_factory=AlertSettings)
     # The models that were configured, where others have been added since.
     _configured: dict[str, ModelSettings] | None = PrivateAttr(default=None)
 

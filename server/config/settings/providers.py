@@ -94,7 +94,7 @@ class ProviderSettings(Section):
         if url is not None and (urlsplit(url).query or urlsplit(url).fragment):
             raise ValueError("base_url must end before the ? or #; api_version has its own key")
         if url is not None and not self.allow_private_addresses:
-            _check_host(urlsplit(url).hostname or "")
+            check_host(urlsplit(url).hostname or "", "base_url")
         return self
 
     @model_validator(mode="after")
@@ -105,18 +105,20 @@ class ProviderSettings(Section):
         return self
 
 
-def _check_host(host: str) -> None:
-    """Raises ValueError for a private address, and for one written in a form that conceals it."""
+def check_host(host: str, field: str) -> None:
+    """Raises ValueError for a private address, and for one written in a form that conceals it.
+    field: whose value it is part of."""
     literal = literal_address(host)
     if literal is None:
         return
     if isinstance(literal, IPv4Address) and host != str(literal):
-        raise ValueError(f"base_url: {host!r} means the address {literal}: write that instead")
+        raise ValueError(f"{field}: {host!r} means the address {literal}: write that instead")
     address = true_address(literal)
     if not address.is_loopback and not is_public(address):
         raise ValueError(
-            f"base_url names {literal}, an address of a private network. If the provider really "
-            "is there, set allow_private_addresses: true"
+            f"{field} names {literal}, an address of a private network. If the "
+            f"{'provider' if field == 'base_url' else 'receiver'} really is there, set "
+            "allow_private_addresses: true"
         )
 
 

@@ -34,7 +34,7 @@ from server.config.settings.unknown_cost import UnknownCost
 from server.serving.reload import NEEDS_RESTART, Reloader
 from server.state import State
 
-ENVIRON = {"MAIN_KEY": "sk-provider-canary"}
+ENVIRON = {"MAIN_KEY": "sk-provider-canary", "HOOK_URL": "https://b.example/hook"}
 ANYBODY = Caller("anonymous")
 # Of these everything in force is made anew from the settings by each reload.
 BUILT_ANEW = (
@@ -151,6 +151,7 @@ BUDGET = {"name": "b", "amount_usd": 0.001, "models": ["dear"]}
 ROWS = {"max_latency_s": 9.0, "min_value": 0.1, "budgets": [BUDGET]}
 WINDOWS = [{"amount_usd": 7, "window_s": 70, "per": "key"}]
 # Setting -> what is changed (by default the setting itself), what to, and what is then in force.
+HOOK = {"url": "https://c.example/hook", "secret_env": "MAIN_KEY"}
 FOLLOWED: dict[str, tuple[str, object, Callable[[State], object], object]] = {
     name: (where or name, value, found, expected)
     for name, where, value, found, expected in (
@@ -226,6 +227,15 @@ FOLLOWED: dict[str, tuple[str, object, Callable[[State], object], object]] = {
         ("storage.responses_days", "", 4, stored("responses_days"), 4),
         ("storage.attempts_days", "", 5, stored("attempts_days"), 5),
         ("storage.feedback_days", "", 6, stored("feedback_days"), 6),
+        *(
+            (f"alerts.{name}", "alerts", HOOK | {name: value}, asked_anew("alerts", name), value)
+            for name, value in (
+                ("url", "https://a.example/hook"), ("secret_env", "HOOK_URL"),
+                ("at_percent", [50]), ("allow_private_addresses", True),
+            )
+        ),
+        ("alerts.url_env", "alerts", {"url_env": "HOOK_URL", "secret_env": "MAIN_KEY"},
+         asked_anew("alerts", "url_env"), "HOOK_URL"),
         ("prices.update", "", False, followed_prices("update"), False),
         ("prices.update_url", "", "http://127.0.0.1:1/x", followed_prices("update_url"),
          "http://127.0.0.1:1/x"),

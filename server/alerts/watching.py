@@ -1,0 +1,151 @@
+"""Watches the windows in which money was settled, and has alerts sent."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+import orjson
+
+from server.accounts.accounts import Accounts
+from server.alerts.levels import Alert, Reached
+from server.alerts.sending import Sender, Target, target_of
+from server.config.file import ConfigError
+from server.config.settings import AlertSettings
+from server.ledger.window import WindowSpec
+from server.process.bugs import kind_and_place
+from server.storage.errors import StorageError
+from server.storage.states import put_state, read_state
+from server.storage.store import Store
+
+_LOG: Final = logging.getLogger("p2l_router")
+# Settlements within this time are looked at together.
+_TOGETHER_S: Final = 0.05
+_MOST_SENDING: Final = 200
+
+
+class _Seen(NamedTuple):
+    """spec: a window with news. hold: under which money was settled last. least: the nanodollars
+    that a refused request needed; None: none was refused."""
+
+    spec: WindowSpec
+    hold: str
+    least: int | None
+
+
+class BudgetAlerts:
+    """The alerts of one process. settings, accounts: those in force. Nothing is done for requests
+    where no receiver is configured."""
+
+    def __init__(
+        self,
+        settings: Callable[[], AlertSettings],
+        accounts: Callable[[], Accounts],
+        store: Store,
+        sender: Sender | None = None,
+    ) -> None:
+        self._settings = settings
+        self._accounts = accounts
+        self._store = store
+        self._sender = Sender(time.time) if sender is None else sender
+        self._reached = Reached()
+        self._seen: dict[str, _Seen] = {}
+        self._news = asyncio.Event()
+        self._sending: set[asyncio.Task[None]] = set()
+
+    def watch(self, spec: WindowSpec, hold: str, least: int | None) -> None:
+        """Notes that money was settled in a window, or that it refused. Does not wait."""
+        if not self._settings().is_on:
+            return
+        before = self._seen.get(spec.name)
+        if least is None and before is not None:
+            least = before.least
+        self._seen[spec.name] = _Seen(spec, hold, least)
+        self._news.set()
+
+    async def run(self) -> None:
+        """Looks at the windows with news for as long as it runs."""
+        try:
+            while True:
+                await self._news.wait()
+                await asyncio.sleep(_TOGETHER_S)
+                self._news.clear()
+                seen, self._seen = self._seen, {}
+                for one in seen.values():
+                    await self._look(one)
+        finally:
+            for task in self._sending:
+                task.cancel()
+
+    async def _look(self, seen: _Seen) -> None:
+        settings = self._settings()
+        try:
+            target = target_of(settings)
+            if target is None:
+                return
+            spent = await self._accounts().settled_in(seen.spec, seen.hold)
+            await self._recall(seen.spec)
+        except (ConfigError, StorageError) as error:
+            _LOG.error("budget alerts: %s", error)
+            return
+        due = self._reached.due(seen.spec, spent, seen.least, settings.at_percent, time.time())
+        if due is not None and len(self._sending) < _MOST_SENDING:
+            task = asyncio.create_task(self._send(due, target))
+            self._sending.add(task)
+            task.add_done_callback(self._sending.discard)
+
+    async def _send(self, alert: Alert, target: Target) -> None:
+        try:
+            if await self._told_by_another(alert):
+                return
+            if await self._sender.send(alert, target):
+                await self._remember(alert)
+            else:
+                # The next settlement tries again.
+                self._reached.told(alert.spec, 0)
+        except Exception as error:
+            _LOG.error("a budget alert failed: %s", kind_and_place(error))
+
+    async def _recall(self, spec: WindowSpec) -> None:
+        """Takes over what was told of a window before this process began. Raises StorageError."""
+        if self._reached.knows(spec):
+            return
+        told = 0 if spec.session is not None else (await self._state(spec))[0]
+        self._reached.told(spec, told)
+
+    async def _told_by_another(self, alert: Alert) -> bool:
+        """Whether another gateway has told of it in this period."""
+        if alert.spec.session is not None:
+            return False
+        percent, period = await self._state(alert.spec)
+        return period == alert.period and percent >= alert.percent
+
+    async def _state(self, spec: WindowSpec) -> tuple[int, int]:
+        """What was told of a window of this amount last: the percentage and the period; zeros where
+        nothing was. Raises StorageError."""
+        document = await asyncio.to_thread(read_state, self._store.database, _name(spec))
+        try:
+            known = orjson.loads(document or "{}")
+            if known.get("amount_nano") != spec.amount_nano:
+                return 0, 0
+            return int(known["percent"]), int(known["period"])
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return 0, 0
+
+    async def _remember(self, alert: Alert) -> None:
+        """Stores what was told of a window. Sessions are too many for that: after a restart, their
+        alert may come again, with the same id."""
+        spec = alert.spec
+        if spec.session is not None:
+            return
+        known = {"amount_nano": spec.amount_nano, "percent": alert.percent, "period": alert.period}
+        document = orjson.dumps(known).decode()
+        database = self._store.database
+        await asyncio.to_thread(put_state, database, _name(spec), document, time.time())
+
+
+def _name(spec: WindowSpec) -> str:
+    return f"alert:{spec.name}"
