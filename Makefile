@@ -24,7 +24,7 @@ FACTS_AS_OF := 2026-11-29
 SOURCE ?= $(DATA)
 PLACEMENT_AS_OF := 2026-11-30
 
-.PHONY: placement-facts init serve test test-fast test-clients test-agents record-jobs agents test-ray test-vllm vllm-env lint docs facts site faults fuzz soak audit licences sbom bench train-default train-encoder evaluate-default lock clean
+.PHONY: placement-facts init serve test test-fast test-clients test-agents record-jobs agents test-ray test-vllm vllm-env lint docs facts site faults fuzz soak audit licences sbom bench demo-learn train-default train-encoder evaluate-default lock clean
 
 # Asks at a terminal; elsewhere: make init ARGS=--yes
 init: $(VENV)/.serve
@@ -208,6 +208,10 @@ bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/bench_train.py
 	PYTHONPATH=tests/support $(BIN)/python benchmarks/bench_outage.py
 	$(BIN)/python benchmarks/bench_aggregate.py --prompts 1000
+
+# Asks played models on prompts, without a key; under two minutes.
+demo-learn: $(VENV)/.dev
+	PYTHONPATH=tests/support $(BIN)/python examples/demo_learn.py
 
 train-default: $(VENV)/.dev
 	$(BIN)/p2l-router train --config deploy/training/default.yaml --data $(call train_files,train) \

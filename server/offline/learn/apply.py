@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any, Final
 
+import numpy as np
 import orjson
 from sqlalchemy import select
 
+from p2l_model.types import PreferenceFamily, PromptLeaderboard
 from server.offline.learn.journal import Want
 from server.offline.learn.results import Grade as Graded
 from server.offline.learn.results import Results
 from server.storage.database import Database
-from server.storage.grades import Grade, add_grades
+from server.storage.grades import Grade, add_grades, board_of
 from server.storage.receipts import DAMAGED, leaderboard_names, stored_leaderboard
 from server.storage.schema import receipts
 
@@ -54,5 +56,17 @@ def _boards(database: Database, request_ids: Collection[str]) -> dict[str, Mappi
                     continue
                 board = stored_leaderboard(document, names.get(row.catalogue_version))
                 if board is not None:
-                    found[row.request_id] = board
+                    found[row.request_id] = _as_grades_store_it(board)
     return found
+
+
+def _as_grades_store_it(board: Mapping[str, Any]) -> dict[str, Any]:
+    return board_of(
+        PromptLeaderboard(
+            PreferenceFamily(board["family"]),
+            tuple(board["models"]),
+            np.array(board["coefficients"], dtype=np.float64),
+            board["eta"],
+            board["gamma"],
+        )
+    )

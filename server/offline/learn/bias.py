@@ -14,6 +14,7 @@ Without a bias, phi = pi = 0.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -28,6 +29,8 @@ _PRECISE: Final = 1e-9
 _MODEL_SD: Final = 3.0
 _BIAS_SD: Final = 1.0
 _Z95: Final = 1.959964
+# A mean of 0 or 1 is taken for one this far inside.
+_EDGE: Final = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,8 @@ class Verdict:
 class Bias:
     """The biases of one judge. length, position: phi and pi, each with its interval. first_wins:
     the share of decisive verdicts for the answer shown first. flips: the share of pairs, judged in
-    both orders, whose winner changed with the order. scale: s, in characters."""
+    both orders, whose winner changed with the order. scale: s, in characters. strengths: theta by
+    model, with its standard deviation."""
 
     judge: str
     n_verdicts: int
@@ -58,17 +62,25 @@ class Bias:
     first_wins: float | None
     flips: float | None
     scale: float
-    strengths: Mapping[str, float]
+    strengths: Mapping[str, tuple[float, float]]
 
     def without_length(self, model: str, longer: int, score: float) -> float:
         """A score against the reference as it would be at equal lengths. A model's mean moves from
         the fitted mean with the length to the one without; every score stays within [0, 1]."""
-        theta = self.strengths[model]
+        theta, _ = self.strengths[model]
         plain = _logistic(theta)
         fitted = _logistic(theta + self.length * np.tanh(longer / self.scale))
         if fitted >= plain:
             return float(score * plain / fitted)
         return float(1.0 - (1.0 - score) * (1.0 - plain) / (1.0 - fitted))
+
+    def interval(self, model: str, score: float) -> tuple[float, float]:
+        """The 95% interval of a model's mean score at equal lengths: that of theta, around it. It
+        holds what is uncertain about the bias of length too."""
+        _, sd = self.strengths[model]
+        inside = min(max(score, _EDGE), 1.0 - _EDGE)
+        low, high = _interval(math.log(inside / (1.0 - inside)), sd)
+        return float(_logistic(low)), float(_logistic(high))
 
     def to_json(self) -> dict[str, Any]:
         """The measured biases."""
@@ -109,7 +121,7 @@ def measured(verdicts: Sequence[Verdict]) -> Bias:
         first_wins=_first_wins(verdicts),
         flips=_flips(verdicts),
         scale=scale,
-        strengths=dict(zip(models, found[:n_models].tolist(), strict=True)),
+        strengths={m: (float(found[at[m]]), float(sd[at[m]])) for m in models},
     )
 
 
@@ -132,7 +144,10 @@ def _fitted(
     summed = np.zeros((len(index), design.shape[1]))
     np.add.at(summed, [index[group] for group in groups], residual)
     inverse = np.linalg.inv(hessian)
-    covariance = inverse @ (summed.T @ summed) @ inverse
+    # For few prompts, as in Stata and R.
+    n, p, n_groups = design.shape[0], design.shape[1], max(2, len(index))
+    few = n_groups / (n_groups - 1) * (n - 1) / max(1, n - p)
+    covariance = few * inverse @ (summed.T @ summed) @ inverse
     return found, np.sqrt(np.diag(covariance))
 
 

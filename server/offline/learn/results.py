@@ -95,7 +95,7 @@ def results_of(plan: RunPlan, tasks: Mapping[str, Task], journal: Journal) -> Re
         answers=bought,
         grades=grades,
         biases=tuple(biases.values()),
-        rows=_rows(plan, bought, grades),
+        rows=_rows(plan, bought, grades, biases),
         request_ids={want: line["request_id"] for want, line in lines.items()},
         n_lost=sum(line["do"] == "lose" for line in journal.done.values()),
         n_unread=sum(
@@ -173,22 +173,32 @@ def _references(
             yield Grade(task, plan.reference, JUDGED, judged_by(plan, judge), 0.5, 0.5)
 
 
-def _rows(plan: RunPlan, bought: Mapping[Want, Bought], grades: Iterable[Grade]) -> tuple[Row, ...]:
+def _rows(
+    plan: RunPlan,
+    bought: Mapping[Want, Bought],
+    grades: Iterable[Grade],
+    biases: Mapping[str, Bias],
+) -> tuple[Row, ...]:
     graded = list(grades)
-    rows = [_row(plan, model, bought, graded) for model in plan.models]
+    rows = [_row(plan, model, bought, graded, biases) for model in plan.models]
     return tuple(sorted(rows, key=_best_first))
 
 
-def _row(plan: RunPlan, model: str, bought: Mapping[Want, Bought], grades: Iterable[Grade]) -> Row:
+def _row(
+    plan: RunPlan,
+    model: str,
+    bought: Mapping[Want, Bought],
+    grades: Iterable[Grade],
+    biases: Mapping[str, Bias],
+) -> Row:
     own = [one for one in grades if one.model == model]
     answers = [one for want, one in bought.items() if want.is_answer and want.model == model]
     whole = [one for one in answers if one.is_whole]
     raw = [one.raw for one in own if one.kind == JUDGED]
     by_kind = {kind: [one.score for one in own if one.kind == kind] for kind in (CHECKED, JUDGED)}
     scores = {kind: standing(model, found) for kind, found in by_kind.items() if found}
-    if model == plan.reference and JUDGED in scores:
-        # by definition
-        scores[JUDGED] = Standing(model, scores[JUDGED].n, 0.5, (0.5, 0.5))
+    if JUDGED in scores:
+        scores[JUDGED] = _judged_standing(plan, scores[JUDGED], biases)
     return Row(
         model=model,
         scores=scores,
@@ -201,6 +211,14 @@ def _row(plan: RunPlan, model: str, bought: Mapping[Want, Bought], grades: Itera
         latency_s=statistics.median(one.latency_s for one in answers) if answers else None,
         judge=plan.judges.get(model),
     )
+
+
+def _judged_standing(plan: RunPlan, resampled: Standing, biases: Mapping[str, Bias]) -> Standing:
+    model, score = resampled.model, resampled.score
+    if model == plan.reference:
+        return Standing(model, resampled.n, 0.5, (0.5, 0.5))  # by definition
+    bias = biases[plan.judges[model]]
+    return Standing(model, resampled.n, score, bias.interval(model, score))
 
 
 def _best_first(row: Row) -> tuple[float, str]:

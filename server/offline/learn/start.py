@@ -43,7 +43,8 @@ class Ended:
 
 def settings_for_learning(settings: Settings) -> Settings:
     """The configuration without what decides between models, since each call names its model, and
-    without storing texts: prompts and answers stay in the user's files. Windows stay."""
+    without storing texts: prompts and answers stay in the user's files. No second model is asked
+    either. Windows stay."""
     routing = settings.routing
     sessions = routing.sessions.model_copy(update={"enabled": False, "budget_usd": None})
     free = {
@@ -56,8 +57,13 @@ def settings_for_learning(settings: Settings) -> Settings:
         "sessions": sessions,
     }
     storage = settings.storage.model_copy(update={"keep_prompts": False, "keep_responses": False})
+    learning = settings.learning.model_copy(update={"local": False, "share": 0.0})
     return settings.model_copy(
-        update={"routing": routing.model_copy(update=free), "storage": storage}
+        update={
+            "routing": routing.model_copy(update=free),
+            "storage": storage,
+            "learning": learning,
+        }
     )
 
 

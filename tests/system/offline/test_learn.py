@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from known_models import (
     quality,
     write_prompts,
 )
+from live_gateway import LiveGateway
 
 from p2l_model.data.files import load_votes
 from p2l_model.data.tables import read_columns
@@ -32,8 +34,16 @@ from server.storage.database import Database
 from server.storage.grades import latest_grades
 from server.storage.schema import attempts
 from server.storage.spend import spend
+from server.tasks.learn_local import lessons_of
 
 THREE = "gpt-6.1-sol,gpt-6-luna,claude-haiku-5-5"
+
+
+def until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 class Place:
@@ -214,6 +224,13 @@ def test_texts_are_in_the_users_files_alone(tmp_path: Path, provider: KnownModel
         assert file.stat().st_mode & 0o077 == 0, file
 
 
+def test_second_answers_are_not_asked_for(place: Place, provider: KnownModels) -> None:
+    more = "learning: {share: 1, usd_per_day: 5, judge: glm-5.3}\n"
+    place.config.write_text(place.config.read_text() + more)
+    place.summary("--models", THREE)
+    assert len(provider.chats) == 3 * 8
+
+
 def test_spend_has_tags_and_one_session(place: Place) -> None:
     place.summary("--models", THREE, checked=False)
     database = Database(f"sqlite:///{place.ledger}")
@@ -242,10 +259,17 @@ def test_grades_are_handed_to_the_gateway_once(place: Place) -> None:
     assert len(stored) == 3 * 8
     assert {one.model for one in stored} == set(THREE.split(","))
     assert all(one.source.startswith("judge:") for one in stored)
-    boards = [one.leaderboard for one in stored]
-    assert all(board is not None and len(board["models"]) > 100 for board in boards)
     scores = {(row["catalogue_name"], row["score"]) for row in place.rows("grades.jsonl")}
     assert {(one.model, round(one.score, 6)) for one in stored} == scores
+    with LiveGateway(place.config.read_text(), {"MAIN_KEY": "unused"}) as live:
+        planner = live.state.gateway.planner
+        until(lambda: "all" in planner.local.by_scope)
+        assert planner.local.by_scope["all"].state.n_answers == 3 * 8
+        frame = planner.frame()
+        assert frame is not None
+        lessons = lessons_of(live.state.store.database, frame)
+    # Each grade has its prompt's own leaderboard.
+    assert len({one.terms.difficulty for one in lessons}) == 8
 
 
 def test_the_judge_is_the_strongest_that_can_be_paid(place: Place) -> None:
