@@ -14,6 +14,7 @@ _TYPES: Final = {
     "css": "text/css; charset=utf-8",
     "js": "text/javascript; charset=utf-8",
     "svg": "image/svg+xml",
+    "txt": "text/plain; charset=utf-8",
 }
 # Nothing from other origins and nothing inline: names from models or callers can only ever be text.
 _POLICY: Final = (

@@ -19,7 +19,7 @@ _LOGIN: Final = re.compile(r"(?<=://)[^/@\s]+@")
 
 def settings_in_force(settings: Settings) -> list[dict[str, Any]]:
     """Each setting as {path, value, is_set}. value: JSON; is_set: by the configuration, where False
-    means the default."""
+    means the default. What has neither a value nor a default is left out."""
     return [
         {"path": path, "value": _plain(value), "is_set": is_set}
         for path, value, is_set in _flat("", settings)
@@ -34,7 +34,7 @@ def _flat(prefix: str, section: BaseModel) -> Iterator[tuple[str, Any, bool]]:
         elif isinstance(value, Mapping) and any(isinstance(v, BaseModel) for v in value.values()):
             for key, one in value.items():
                 yield from _flat(f"{path}.{key}.", one)
-        else:
+        elif value is not None or name in section.model_fields_set:
             yield path, value, name in section.model_fields_set
 
 

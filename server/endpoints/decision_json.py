@@ -16,6 +16,8 @@ from server.gateway.plan import Plan
 # Limits on names that a caller chooses in a header: how many, and the characters of each.
 _MOST_NAMES = 32
 _MOST_CHARS = 64
+# Of a probability in a header; receipts have all digits.
+_MIX_DIGITS = 6
 # The characters allowed in a name within `name=prob,name=prob`: all printable ASCII but , = and %.
 _SAFE = "".join(chr(c) for c in range(0x21, 0x7F) if chr(c) not in ",=%")
 
@@ -43,7 +45,8 @@ def names_header(names: Sequence[str]) -> str:
 def decision_headers(decision: Decision, *, routed: bool) -> dict[str, str]:
     """The x-p2l-* headers of a decision (docs/api.md). routed: False for a model that was asked for
     by name."""
-    mix = ",".join([f"{encoded_name(name)}={plain(p)}" for name, p in decision.mix.items()])
+    shares = {name: round(p, _MIX_DIGITS) for name, p in decision.mix.items()}
+    mix = ",".join([f"{encoded_name(name)}={plain(p)}" for name, p in shares.items()])
     headers = {"x-p2l-model": encoded_name(decision.model), "x-p2l-mix": mix}
     if routed:
         headers["x-p2l-win-rate"] = plain(decision.win_rate)

@@ -66,6 +66,7 @@ def test_a_budget_below_the_best_mixes_two_models_within_it(client: httpx.Client
         mix = dict(part.split("=") for part in response.headers["x-p2l-mix"].split(","))
         assert len(mix) == 2
         assert sum(map(float, mix.values())) == pytest.approx(1.0)
+        assert all(len(share) <= len("0.123456") for share in mix.values())
         seen.add(response.headers["x-p2l-model"])
         again = post(client, HELLO, X_Cost_Budget="0.0008", X_Route_Seed=str(seed))
         assert again.headers["x-p2l-model"] == response.headers["x-p2l-model"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator
 from decimal import Decimal
@@ -12,6 +13,8 @@ import httpx
 import pytest
 from fake_provider import Behaviour, FakeProvider
 from live_gateway import LiveGateway, config_for
+
+import server.dashboard
 
 CHAT: dict[str, Any] = {"model": "p2l", "messages": [{"role": "user", "content": "canary"}]}
 CONFIG = """
@@ -83,6 +86,17 @@ def test_the_page_takes_nothing_from_elsewhere_and_runs_nothing_inline(
         again = client.get(path, headers={"if-none-match": found.headers["etag"]})
         assert again.status_code == 304
         files |= {f"/dashboard/{name}" for name in re.findall(r'from "\./(\w+\.js)"', found.text)}
+
+
+def test_what_is_of_others_is_as_they_gave_it() -> None:
+    """The library of the charts has its licence beside it, and the hash that the notice names."""
+    folder = Path(server.dashboard.__file__).parent
+    notice = (folder / "NOTICE").read_text()
+    named = re.findall(r"sha256 of (\S+): ([0-9a-f]{64})", notice)
+    assert {name for name, _ in named} == {"static/uplot.min.js", "static/uplot.min.css"}
+    for name, digest in named:
+        assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest
+    assert "MIT License" in (folder / "static/uplot.license.txt").read_text()
 
 
 @pytest.mark.parametrize(

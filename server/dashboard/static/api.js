@@ -19,9 +19,11 @@ async function answered(response) {
 
 export const get = async (path) => answered(await fetch(path, { headers: withKey() }));
 
-export const post = async (path, body, headers = {}) =>
+export const post = (path, body, headers = {}) => send("POST", path, body, headers);
+
+export const send = async (method, path, body, headers = {}) =>
   answered(await fetch(path, {
-    method: "POST",
-    headers: withKey({ "content-type": "application/json", ...headers }),
-    body: JSON.stringify(body),
+    method,
+    headers: withKey(body === undefined ? headers : { "content-type": "application/json", ...headers }),
+    body: body === undefined ? undefined : JSON.stringify(body),
   }));

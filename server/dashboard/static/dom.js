@@ -26,7 +26,7 @@ export function table(caption, columns, rows, empty) {
   if (rows.length === 0) return el("p", { class: "hint" }, empty);
   const kind = (column) => ({ class: column[2] ?? null });
   return el("table", {},
-    el("caption", {}, caption),
+    el("caption", {}, el("span", {}, caption)),
     el("thead", {}, el("tr", {}, ...columns.map((c) => el("th", { scope: "col", ...kind(c) }, c[0])))),
     el("tbody", {}, ...rows.map((row) =>
       el("tr", {}, ...columns.map((c) => el("td", kind(c), c[1](row)))))));

@@ -9,6 +9,9 @@ export function usd(amount) {
   return `$${amount.toFixed(digits)}`;
 }
 
+// Of an axis: without digits that say nothing.
+export const tickUsd = (amount) => `$${amount.toFixed(10).replace(/\.?0+$/, "")}`;
+
 export const percent = (share, digits = 1) =>
   share === null || share === undefined ? NONE : `${(100 * share).toFixed(digits)}%`;
 
@@ -23,6 +26,8 @@ export const clock = (seconds) => new Date(seconds * 1000).toLocaleTimeString("e
 
 export const moment = (seconds) =>
   new Date(seconds * 1000).toISOString().slice(0, 19).replace("T", " ") + " UTC";
+
+export const minute = (seconds) => moment(seconds).slice(0, 16);
 
 export function span(seconds) {
   if (seconds === null) return "in all";

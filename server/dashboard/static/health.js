@@ -11,8 +11,8 @@ export function showHealth(overview) {
     ["Answered", (row) => percent(row.attempts === 0 ? null : row.answered / row.attempts), "number"],
     ["Failed", (row) => count(row.failed), "number"],
     ["Mean latency", (row) => duration(row.mean_latency_ms), "number"],
-  ], overview.providers, "No provider is configured."));
-  put(byId("models"), table("Models", [
+  ], overview.providers, "No provider is configured: write one under providers in the configuration, or run p2l-router init."));
+  put(byId("health-models"), table("Models just now", [
     ["Model", (row) => row.model],
     ["Provider", (row) => row.provider],
     ["Breaker", (row) => breaker(row.breaker)],

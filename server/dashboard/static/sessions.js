@@ -2,7 +2,7 @@
 
 import { get } from "./api.js";
 import { byId, el, put, table } from "./dom.js";
-import { count, moment, percent, usd } from "./format.js";
+import { count, minute, percent, usd } from "./format.js";
 
 export function startSessions(refresh) {
   byId("sessions-form").addEventListener("submit", (event) => event.preventDefault());
@@ -14,14 +14,14 @@ export async function refreshSessions() {
   put(byId("sessions-table"), table("The last 50, by a hash of their names", [
     ["Session", (row) => el("code", { title: row.session }, row.session.slice(0, 8))],
     ["Key", (row) => row.key],
-    ["Last request", (row) => moment(row.last_at)],
+    ["Last request", (row) => minute(row.last_at)],
     ["Requests", (row) => count(row.requests) + (row.under_way > 0 ? ` (${row.under_way} under way)` : ""), "number"],
     ["Models", models],
     ["Model changes", (row) => count(row.model_changes), "number"],
     ["Cost", (row) => usd(row.cost_usd), "number"],
     ["From cache", (row) => percent(row.cached_share), "number"],
     ["Left", left, "number"],
-  ], data, "No session in this time."));
+  ], data, "No session in this time. A request belongs to one by the header x-session-id, or by x-session-budget."));
 }
 
 const models = (row) =>

@@ -31,5 +31,5 @@ export function showWindows(windows) {
     return el("li", {}, said,
       el("progress", { value: Math.min(window.spent_usd, window.amount_usd), max: window.amount_usd || 1, "aria-label": said }));
   });
-  put(byId("windows"), ...(bars.length > 0 ? bars : [el("li", { class: "hint" }, "None is configured (routing.window_budgets, auth.keys.budget_usd).")]));
+  put(byId("windows"), ...(bars.length > 0 ? bars : [el("li", { class: "hint" }, "None yet. A budget of a key makes one (below), or routing.window_budgets in the configuration.")]));
 }

@@ -45,6 +45,11 @@ def card(name: str, usd_per_mtok: str) -> ModelCard:
             "not worth it at 0.01 USD a win",
         ),
         (
+            {"usd_per_win": Decimal("0.0004995742006291704")},
+            "cheap: 37.5% win rate at 0.0010 USD; dear would add 25.0 points for 4.0x the cost, "
+            "not worth it at 0.0005 USD a win",
+        ),
+        (
             {"budget_usd": Decimal("0.0012"), "budget_mode": BudgetMode.HARD},
             "cheap: 37.5% win rate at 0.0010 USD, 0.0012 USD at most with answers of up to 1100 "
             "tokens; dear would add 25.0 points for 4.0x the cost",
