@@ -27,6 +27,8 @@ _NOTHING: Final = PromptTerms()
 _LEAST_DISPERSION: Final = 0.05
 _MOST_SURPRISE: Final = 3.0
 _LEAST_SPREAD: Final = 0.01
+# Standard deviation of how far a changed model may be from what it was, in log-odds.
+_CHANGED: Final = 1.0
 HALF_LIFE_DAYS: Final = 60.0
 
 
@@ -65,20 +67,22 @@ class LocalLayer:
 
     def learn_grade(
         self, model: str, score: float, terms: PromptTerms = _NOTHING, source: str | None = None
-    ) -> None:
-        """Learns from a score in [0, 1]. source: the judge, None for the layer's own. Raises
-        KeyError for a model that has not joined."""
+    ) -> float:
+        """Learns from a score in [0, 1], and returns how many standard deviations it lay above what
+        was foreseen. source: the judge, None for the layer's own. Raises KeyError for a model that
+        has not joined."""
         state = self.state
         at, factor = self._rows([model], terms, source).only()
         across = state.covariance[:, :, at] @ factor
         variance = np.maximum(across[:, at] @ factor, _LEAST_VARIANCE)
         mean = state.mean[:, at] @ factor
-        dispersion = self._weigh(mean, variance, score)
+        dispersion, surprise = self._weigh(mean, variance, score)
         value, information = likelihood.grade(mean, variance, score, dispersion)
         state.mean += across * ((value - mean) / variance)[:, None]
         gain = information / (1.0 + information * variance)
         state.covariance -= (across * gain[:, None])[:, :, None] * across[:, None, :]
         state.count(model)
+        return surprise
 
     def learn_vote(
         self,
@@ -124,6 +128,13 @@ class LocalLayer:
         variance = np.maximum(np.einsum("rij,ri,rj->r", taken, rows.factor, rows.factor), 0.0)
         return Prediction(value, np.sqrt(variance), mean_chance(value, variance))
 
+    def loosen(self, model: str) -> None:
+        """Makes the model's own effect uncertain again, since it has changed under its name. Raises
+        KeyError for a model that has not joined."""
+        at = self.state.models[model].at
+        self.state.covariance[:, at, at] += _CHANGED**2
+        self.state.version += 1
+
     def forget(self, days: float, half_life_days: float = HALF_LIFE_DAYS) -> None:
         """Lets what was learnt fade: after a half-life an answer counts for half."""
         self.state.fade(0.5 ** (days / half_life_days))
@@ -168,8 +179,9 @@ class LocalLayer:
             self._kept = state.version, mean, within + (apart * weights[:, None]).T @ apart
         return self._kept[1], self._kept[2]
 
-    def _weigh(self, mean: FloatArray, variance: FloatArray, score: float) -> float:
-        """Weighs the components by a score, and returns the dispersion with which it counts."""
+    def _weigh(self, mean: FloatArray, variance: FloatArray, score: float) -> tuple[float, float]:
+        """Weighs the components by a score, and returns the dispersion with which it counts, and
+        how far it lies from what was foreseen, in standard deviations."""
         state = self.state
         chance = mean_chance(mean, variance)
         whole = float(self.weights @ chance)
@@ -180,7 +192,7 @@ class LocalLayer:
         expected = dispersion * coin + variance * coin**2
         state.log_weights -= 0.5 * (np.log(expected) + (score - chance) ** 2 / expected)
         state.log_weights -= state.log_weights.max()
-        return dispersion
+        return dispersion, math.copysign(math.sqrt(surprise / dispersion), score - whole)
 
 
 @dataclass(frozen=True, slots=True)

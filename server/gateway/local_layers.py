@@ -51,10 +51,12 @@ class Used:
 @dataclass(slots=True)
 class LocalLayers:
     """The layers of one version, by scope. A key's own layer counts before its profile's, and that
-    before the one of all answers."""
+    before the one of all answers. changed: models of the layer of all that have changed under their
+    names, and when that was noticed (microseconds since 1970)."""
 
     version: str = ""
     by_scope: Mapping[str, LocalLayer] = field(default_factory=dict)
+    changed: Mapping[str, int] = field(default_factory=dict)
     _frame: Frame | None = None
     _prepared: dict[tuple[str, bool], Prepared] = field(default_factory=dict)
     _kept: OrderedDict[tuple[int, str, bool], tuple[PromptLeaderboard, Shifts]] = field(

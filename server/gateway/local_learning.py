@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
+from p2l_model.local.changes import Changes
 from p2l_model.local.layer import LocalLayer
 from p2l_model.local.terms import PromptTerms
 from p2l_model.types import Outcome
@@ -19,6 +20,7 @@ _MOST: Final = 4_000
 # Profiles, and keys, that have a layer of their own: those with the most answers.
 _MOST_SCOPES: Final = 20
 _NOTHING: Final = PromptTerms()
+_KEY: Final = key_scope("")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +41,22 @@ class Lesson:
     terms: PromptTerms = _NOTHING
 
 
+@dataclass(frozen=True, slots=True)
+class Learnt:
+    """layer: what was learnt. changed: the models that have changed under their names, and when
+    that was noticed the last time (microseconds since 1970)."""
+
+    layer: LocalLayer
+    changed: Mapping[str, int] = field(default_factory=dict)
+
+
 def learn_layers(
     lessons: Sequence[Lesson],
     rules: LearningSettings,
     start: Callable[[], LocalLayer],
     now_us: int,
-) -> dict[str, LocalLayer]:
-    """The layers by scope. start: makes one without any answer.
+) -> dict[str, Learnt]:
+    """What was learnt, by scope. start: makes a layer without any answer.
 
     Where several keys give feedback, no key counts for more than 2 / (n + 1) of what n keys say in
     the layer of all. Where one key alone does, its answers decide its own requests, and no
@@ -65,33 +76,48 @@ def learn_layers(
     for name, own in _with_most(by_profile, rules.min_own_answers):
         if ALL in found and len({one.key_name for one in own}) > 1:
             found[profile_scope(name)] = _with_others(_capped(own), shared)
-    return {scope: _learnt(own, rules, start(), now_us) for scope, own in found.items()}
+    return {scope: _learnt(scope, own, rules, start(), now_us) for scope, own in found.items()}
 
 
-def learn_one(layer: LocalLayer, lesson: Lesson) -> None:
-    """Learns from one answer."""
+def learn_one(layer: LocalLayer, lesson: Lesson, changes: Changes | None) -> bool:
+    """Learns from one answer, and returns whether it shows that the model has changed under its
+    name; what was known of it then counts for less. changes: None where it is not looked for."""
     if lesson.score is not None:
-        layer.learn_grade(lesson.model, lesson.score, lesson.terms, lesson.source)
+        surprise = layer.learn_grade(lesson.model, lesson.score, lesson.terms, lesson.source)
+        if changes is not None and changes.note(lesson.model, surprise, lesson.key_name):
+            layer.loosen(lesson.model)
+            return True
     elif lesson.model_b is not None and lesson.outcome is not None:
         pair = lesson.model, lesson.model_b
         layer.learn_vote(*pair, lesson.outcome, lesson.eta, lesson.terms, lesson.source)
+    return False
 
 
 def _learnt(
-    lessons: Sequence[Lesson], rules: LearningSettings, layer: LocalLayer, now_us: int
-) -> LocalLayer:
-    """Learns oldest first, and forgets in between."""
+    scope: str,
+    lessons: Sequence[Lesson],
+    rules: LearningSettings,
+    layer: LocalLayer,
+    now_us: int,
+) -> Learnt:
+    """Learns oldest first, and forgets in between. In a key's own layer only its own answers show
+    that a model has changed."""
     day: int | None = None
+    keys = {one.key_name for one in lessons if one.source is None}
+    changes = Changes(is_shared=len(keys) > 1 and not scope.startswith(_KEY))
+    changed: dict[str, int] = {}
     for lesson in reversed(lessons):
         today = lesson.at_us // DAY_US
         if day is not None and today > day:
             layer.forget(float(today - day), rules.half_life_days)
         day = today
-        learn_one(layer, lesson)
+        is_heard = not scope.startswith(_KEY) or scope == key_scope(lesson.key_name)
+        if learn_one(layer, lesson, changes if is_heard else None):
+            changed[lesson.model] = lesson.at_us
     today = now_us // DAY_US
     if day is not None and today > day:
         layer.forget(float(today - day), rules.half_life_days)
-    return layer
+    return Learnt(layer, changed)
 
 
 def _grouped(

@@ -20,8 +20,8 @@ from p2l_model.local.state import State as LayerState
 from p2l_model.types import FloatArray, Outcome
 from server.config.settings import LearningSettings
 from server.gateway.local_frame import Frame, start_of
-from server.gateway.local_layers import LocalLayers
-from server.gateway.local_learning import DAY_US, Lesson, learn_layers
+from server.gateway.local_layers import ALL, LocalLayers
+from server.gateway.local_learning import DAY_US, Learnt, Lesson, learn_layers
 from server.process.background import Job, in_thread
 from server.state import State
 from server.storage.database import Database
@@ -94,12 +94,13 @@ def current(
     if stored is not None:
         return stored
     lessons = lessons_of(database, frame)
-    layers: dict[str, LocalLayer] = {}
+    learnt: dict[str, Learnt] = {}
     if len(lessons) >= rules.min_answers:
-        layers = learn_layers(lessons, rules, start_of(frame), today_us)
-    found = LocalLayers(version, layers)
+        learnt = learn_layers(lessons, rules, start_of(frame), today_us)
+    changed = {} if ALL not in learnt else learnt[ALL].changed
+    found = LocalLayers(version, {scope: one.layer for scope, one in learnt.items()}, changed)
     put_state(database, _STATE, _document(found), now)
-    _LOG.info("local layer %s: %d answers, %d scopes", version, len(lessons), len(layers))
+    _LOG.info("local layer %s: %d answers, %d scopes", version, len(lessons), len(learnt))
     return found
 
 
@@ -162,7 +163,9 @@ def _document(layers: LocalLayers) -> str:
         scope: b64encode(layer.state.to_bytes()).decode()
         for scope, layer in layers.by_scope.items()
     }
-    return orjson.dumps({"version": layers.version, "scopes": scopes}).decode()
+    return orjson.dumps(
+        {"version": layers.version, "scopes": scopes, "changed": layers.changed}
+    ).decode()
 
 
 def _stored(database: Database, version: str) -> LocalLayers | None:
@@ -174,6 +177,7 @@ def _stored(database: Database, version: str) -> LocalLayers | None:
             return None
         scopes = document["scopes"].items()
         states = {scope: LayerState.from_bytes(b64decode(given)) for scope, given in scopes}
+        changed = {str(name): int(at) for name, at in document["changed"].items()}
     except (*DAMAGED, DataError):
         return None
-    return LocalLayers(version, {scope: LocalLayer(one) for scope, one in states.items()})
+    return LocalLayers(version, {scope: LocalLayer(s) for scope, s in states.items()}, changed)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -31,7 +32,8 @@ def said(n: int, key: str, good: float = 1.0, bad: float = 0.0, **more: object) 
 
 
 def layers(lessons: list[Lesson], rules: LearningSettings = RULES) -> dict[str, LocalLayer]:
-    return learn_layers(lessons, rules, START, DAY * DAY_US)
+    learnt = learn_layers(lessons, rules, START, DAY * DAY_US)
+    return {scope: one.layer for scope, one in learnt.items()}
 
 
 def gap(layer: LocalLayer) -> float:
@@ -59,8 +61,7 @@ def test_one_key_moves_the_others_by_no_more_than_its_share() -> None:
     assert gap(without[ALL]) > 0.5
     assert gap(with_it[ALL]) > 0.25, "the others' opinion stands"
     assert gap(with_it["key:attacker"]) < -0.5, "its own requests follow its own"
-    alone = learn_layers(honest + attack, RULES, START, DAY * DAY_US)[ALL]
-    assert alone.state.n_answers == 90 + 20
+    assert with_it[ALL].state.n_answers == 90 + 20
 
 
 @given(st.lists(st.integers(1, 300), min_size=1, max_size=30))
@@ -94,13 +95,25 @@ def test_old_answers_fade() -> None:
     old = [
         Lesson((DAY - 240 + k % 3) * DAY_US, f"k{k % 2}", None, None, m, score=s)
         for k in range(60)
-        for m, s in (("good", 1.0), ("bad", 0.0))
+        for m, s in (("good", 0.9), ("bad", 0.2))
     ]
-    new = said(8, "k0", 0.0, 1.0) + said(8, "k1", 0.0, 1.0)
-    forgetful = RULES.model_copy(update={"half_life_days": 30.0})
-    faithful = RULES.model_copy(update={"half_life_days": 10_000.0})
-    assert gap(layers(old + new, forgetful)[ALL]) < -0.1
-    assert gap(layers(old + new, faithful)[ALL]) > 0.1
+    forgetful = layers(old, RULES.model_copy(update={"half_life_days": 30.0}))[ALL]
+    faithful = layers(old, RULES.model_copy(update={"half_life_days": 10_000.0}))[ALL]
+    assert 0.0 < gap(forgetful) < gap(faithful) - 0.1
+    assert forgetful.predict(NAMES).sd[0] > 1.5 * faithful.predict(NAMES).sd[0]
+
+
+def test_one_key_alone_cannot_make_a_model_seem_changed() -> None:
+    """Not even with the latest of all answers; two keys can."""
+    honest = [one for k in range(9) for one in said(12, f"key{k}")]
+    later = [replace(one, at_us=one.at_us + 2 * DAY_US) for one in said(100, "attacker", 0.0, 1.0)]
+    found = learn_layers(honest + later, RULES, START, (DAY + 2) * DAY_US)[ALL]
+    assert found.changed == {}
+    assert gap(found.layer) > 0.25
+    more = [replace(one, key_name=f"key{k % 9}") for k, one in enumerate(later)]
+    found = learn_layers(honest + more, RULES, START, (DAY + 2) * DAY_US)[ALL]
+    assert set(found.changed) == {"good", "bad"}
+    assert gap(found.layer) < -0.5
 
 
 def test_the_order_in_which_answers_are_read_changes_nothing() -> None:
