@@ -1,4 +1,8 @@
-"""A tiny random checkpoint in the reference's layout, and its forward pass once more."""
+"""A tiny random checkpoint in the reference's layout, and its forward pass once more.
+
+transformers is imported where it is used: it takes seconds, and every process of the tests imports
+this module.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,6 @@ from tokenizers import Tokenizer
 from tokenizers.decoders import ByteLevel as ByteLevelDecoder
 from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import ByteLevel
-from transformers import AutoModel, LlamaConfig, PreTrainedTokenizerFast, Qwen2Config
 
 MODELS = ["alpha", "beta", "gamma", "delta"]
 WIDTH, MAX_LENGTH = 32, 64
@@ -43,6 +46,8 @@ def write_reference(
     width: int = WIDTH,
 ) -> Path:
     """backbone: qwen2 or llama; four heads. Weights are random, under a fixed seed."""
+    from transformers import AutoModel, LlamaConfig, Qwen2Config
+
     path.mkdir(parents=True)
     write_tokenizer(path)
     vocabulary = 256 + len(SPECIAL)
@@ -73,6 +78,8 @@ def write_reference(
 def reference_forward(path: Path, turns: list[str]) -> tuple[list[float], float | None]:
     """What the reference computes, from its own files: tokenised as one string, the hidden state
     at the CLS id."""
+    from transformers import AutoModel, LlamaConfig, PreTrainedTokenizerFast, Qwen2Config
+
     tokenizer = PreTrainedTokenizerFast.from_pretrained(path)
     messages = [{"role": "user", "content": turn} for turn in turns]
     text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=False)
@@ -94,6 +101,8 @@ def reference_forward(path: Path, turns: list[str]) -> tuple[list[float], float 
 
 def write_tokenizer(path: Path) -> None:
     """Bytes as tokens, with a chat template."""
+    from transformers import PreTrainedTokenizerFast
+
     letters = sorted(ByteLevel.alphabet())
     tokenizer = Tokenizer(BPE({c: i for i, c in enumerate(letters)}, []))
     tokenizer.pre_tokenizer = ByteLevel(add_prefix_space=False)

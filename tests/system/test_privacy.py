@@ -17,6 +17,7 @@ import httpx
 import pytest
 from broken_stream import read_stream
 from fake_provider import Behaviour, FakeProvider, Fault
+from hanging_up import hang_up
 from live_gateway import config_for
 from serve_process import ServeProcess
 
@@ -71,8 +72,8 @@ def exercise(http: httpx.Client, provider: FakeProvider) -> list[str]:
     """Everything at once; returns the request ids."""
     ids = []
     provider.script("*", Behaviour(first_delay_s=5))
-    with pytest.raises(httpx.ReadTimeout):
-        http.post("/v1/chat/completions", json=hello(), timeout=0.2)
+    caller = {"authorization": f"Bearer {CALLER_KEY}"}
+    hang_up(str(http.base_url), "/v1/chat/completions", hello(), lambda: provider.chats, **caller)
     for behaviour in BEHAVIOURS:
         for stream in (False, True):
             provider.script("*", behaviour)

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy.optimize import linprog
 
 from p2l_model.types import FloatArray, PreferenceFamily, PromptLeaderboard
 from router.catalog import ModelCard, Prices
@@ -26,6 +25,13 @@ from router.errors import (
 )
 
 SHAPE = RequestShape(input_tokens=100, input_tokens_upper_bound=400)
+
+
+def optimum(*given: Any, **more: Any) -> Any:
+    """By scipy, which takes a second to import."""
+    from scipy.optimize import linprog
+
+    return linprog(*given, **more)
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +94,7 @@ def test_all_rows_are_kept_at_the_optimum(seed: int, lane: GeneralLp) -> None:
     third = cost * np.array([name in ("m1", "m2", "m3") for name in names])
     table = np.array([1e3 * cost, seconds, *there, 1e3 * third])
     limits = [1e3 * float(budget), 2.0, 0.4, 0.5, 1e3 * float(budget) / 3]
-    oracle = linprog(-value, A_ub=table, b_ub=limits, A_eq=np.ones((1, 8)), b_eq=[1.0])
+    oracle = optimum(-value, A_ub=table, b_ub=limits, A_eq=np.ones((1, 8)), b_eq=[1.0])
     assert (decision is None) == (oracle.status == 2)
     if decision is None:
         return
@@ -105,7 +111,7 @@ def test_a_floor_under_the_value_minimises_the_cost(lane: GeneralLp) -> None:
     _, cost, value = columns(ask(1, Constraints(), lane))
     floor = float(np.quantile(value, 0.7))
     decision = ask(1, Constraints(min_value=floor), lane)
-    oracle = linprog(1e3 * cost, A_ub=[-value], b_ub=[-floor], A_eq=np.ones((1, 8)), b_eq=[1.0])
+    oracle = optimum(1e3 * cost, A_ub=[-value], b_ub=[-floor], A_eq=np.ones((1, 8)), b_eq=[1.0])
     assert decision.mix_value >= floor - 1e-6
     assert float(decision.mix_expected_cost_usd or 0) == pytest.approx(oracle.fun / 1e3, rel=1e-4)
 

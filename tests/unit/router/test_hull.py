@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from decimal import Decimal, localcontext
 
-import cvxpy
 import numpy as np
 import pytest
 from hypothesis import given
@@ -43,6 +42,8 @@ def instance(seed: int) -> tuple[list[Decimal], np.ndarray, Decimal]:
 
 def oracle(costs: list[Decimal], values: np.ndarray, budget: Decimal) -> float | None:
     """The optimal value by HiGHS through cvxpy; None where infeasible."""
+    import cvxpy
+
     scale = float(max(costs))
     share = cvxpy.Variable(len(costs), nonneg=True)
     cost = np.array([float(c) for c in costs]) / scale
@@ -166,6 +167,8 @@ prices = st.decimals(min_value="0.001", max_value=10, places=4)
 def priced_oracle(
     costs: list[Decimal], values: np.ndarray, budget: Decimal | None, usd_per_win: Decimal
 ) -> float:
+    import cvxpy
+
     share = cvxpy.Variable(len(costs), nonneg=True)
     cost = np.array([float(c) for c in costs])
     rows = [cvxpy.sum(share) == 1]

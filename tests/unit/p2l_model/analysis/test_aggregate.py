@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.optimize import minimize
 from tiny_checkpoint import MODELS, write_checkpoint
 
 from p2l_model.analysis.aggregate import Accumulated, State, accumulate, summarise
@@ -66,6 +65,8 @@ def test_the_matrices_are_the_familys_probabilities(family: PreferenceFamily) ->
 @pytest.mark.parametrize("family", FAMILIES)
 def test_equals_the_direct_minimiser(family: PreferenceFamily) -> None:
     """Over all prompts x pairs, by another optimiser, without the sufficient statistic."""
+    from scipy.optimize import minimize
+
     outputs = drawn(family, 40)
     weight = np.random.default_rng(1).uniform(0.5, 2.0, size=40)
     fitted = fit_sums(family, sums_of(family, outputs, weight).total())

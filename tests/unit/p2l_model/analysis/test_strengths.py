@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.stats import false_discovery_control
 from tiny_checkpoint import write_checkpoint
 
 from p2l_model.analysis.clusters import adjusted_rand_index, find_clusters
@@ -77,6 +76,8 @@ def test_few_prompts_have_no_interval() -> None:
 
 
 def test_benjamini_hochberg() -> None:
+    from scipy.stats import false_discovery_control
+
     p = np.random.default_rng(0).uniform(size=(4, 6)) ** 3
     expected = false_discovery_control(p.ravel()).reshape(p.shape)
     np.testing.assert_allclose(benjamini_hochberg(p), expected)

@@ -1,4 +1,7 @@
-"""Fine-tuning: whole and by LoRA, encoders and decoders, killed and resumed, several processes."""
+"""Fine-tuning: whole and by LoRA, encoders and decoders, killed and resumed, several processes.
+
+What takes seconds to import is imported in the tests: every process of the tests imports this file.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +16,6 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from accelerate import Accelerator
-from accelerate.state import AcceleratorState
-from accelerate.utils import FullyShardedDataParallelPlugin
-from accelerate.utils.fsdp_utils import fsdp2_prepare_auto_wrap_policy
 from reference_checkpoint import write_reference
 from tiny_checkpoint import write_base
 from toy_votes import quiet, write_votes
@@ -29,7 +28,6 @@ from p2l_model.engine.load import load_engine
 from p2l_model.engine.network import Backbone
 from p2l_model.fitting.config import FinetuneConfig, TrainConfig
 from p2l_model.training.backbones import load_base
-from p2l_model.training.finetune import FineTune, _Network
 from p2l_model.training.train import train
 from p2l_model.types import Conversation, PreferenceFamily
 
@@ -145,6 +143,8 @@ def test_accumulated_batches_are_one_large_batch(paths: dict[str, Path], tmp_pat
 
 @pytest.mark.slow
 def test_mixed_precision_learns_the_same(paths: dict[str, Path], tmp_path: Path) -> None:
+    from accelerate.state import AcceleratorState
+
     losses = {}
     for precision in ("no", "bf16"):
         AcceleratorState._reset_state(reset_partial_state=True)  # one precision a process
@@ -159,6 +159,11 @@ def test_mixed_precision_learns_the_same(paths: dict[str, Path], tmp_path: Path)
 
 @pytest.mark.parametrize("base", ["encoder", "decoder"])
 def test_the_fsdp_settings_shard_layer_by_layer(paths: dict[str, Path], base: str) -> None:
+    from accelerate.utils import FullyShardedDataParallelPlugin
+    from accelerate.utils.fsdp_utils import fsdp2_prepare_auto_wrap_policy
+
+    from p2l_model.training.finetune import _Network
+
     text = (Path(__file__).parents[4] / "deploy" / "training" / "fsdp.yaml").read_text()
     settings = yaml.safe_load(text)["fsdp_config"]
     plugin = FullyShardedDataParallelPlugin(
@@ -185,6 +190,10 @@ def test_each_process_has_as_many_batches(
     n_processes: int,
     batch_prompts: int,
 ) -> None:
+    from accelerate import Accelerator
+
+    from p2l_model.training.finetune import FineTune
+
     monkeypatch.setattr(Accelerator, "num_processes", property(lambda self: n_processes))
     options = config(paths, batch_prompts=batch_prompts)
     votes = load_votes([paths["train"]])

@@ -130,7 +130,7 @@ def test_sharded_weights_and_pickles(tmp_path: Path) -> None:
 
 def test_vllm_that_is_not_installed_is_asked_for(tmp_path: Path) -> None:
     _, checkpoint = imported(tmp_path, "qwen2", "bt")
-    with pytest.raises(ExtraMissingError, match=r"p2l-router\[vllm\]"):
+    with pytest.raises(ExtraMissingError, match=r"\[vllm\]"):
         load_engine(checkpoint, "vllm")
 
 
