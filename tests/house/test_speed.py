@@ -31,6 +31,7 @@ OURS_AS_A_PROCESS = {
     "system/serving/test_event_loop.py": "a process's own event loop",
     "system/serving/test_first_run.py": "the line that serve tells its user to try",
     "system/serving/test_serve.py": "signals",
+    "system/serving/test_upgrade.py": "a process of an earlier version",
     "system/sessions/test_shared_sessions.py": "processes that share what they know",
     "system/storage/test_kill.py": "a process that is killed",
     "system/test_init.py": "a terminal",
