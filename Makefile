@@ -111,9 +111,10 @@ lint: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# The configuration's reference, from the models that read it.
+# The references of the configuration and of the commands, from what reads them.
 docs: $(VENV)/.dev
 	$(BIN)/python -m server.config.settings.reference > docs/configuration.md
+	$(BIN)/python -m server.commands.reference > docs/commands.md
 	$(BIN)/python -m server.model_facts.page > docs/models.md
 	$(BIN)/python -m server.adapting.page > docs/adapting.md
 	$(BIN)/python studies/study_sessions.py --picture docs/job-cost.svg
