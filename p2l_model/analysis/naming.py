@@ -15,6 +15,26 @@ N_WORDS: Final = 3
 # Words are runs of letters; scripts without spaces are cut into pairs of characters.
 _WORD: Final = re.compile(r"[^\W\d_]{2,}")
 _UNSPACED: Final = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]{2,}")
+# English words that are in prompts of any kind: they set nothing apart for a reader.
+_COMMON: Final = frozenset(
+    re.findall(
+        r"\w+",
+        """
+    about above after again all also although always among and another answer any anything are
+    around ask because been before being below best between both but came can cannot come could
+    did does doing done down during each either else every everything few find first following
+    for from gave get getting give given gives goes going got had has have having her here hers
+    him his how however into its itself just kind know known last least less let like made make
+    makes many may maybe mean means might more most much must name need needs never new next not
+    nothing now off often one ones only onto other others our ours out over own per perhaps
+    please put question quite rather really said same saw say says see seen several shall she
+    should since some something still such sure take taken tell tells than that the their theirs
+    them then there therefore these they thing things think this those though through too under
+    until upon use used uses using very want was way well went were what when where whether
+    which while who whole whom whose why will with within without would yes yet you your yours
+        """,
+    )
+)
 _READ_CHARS: Final = 4000
 _FEWEST_PROMPTS: Final = 2
 _FEWEST_TIMES: Final = 2.0
@@ -28,7 +48,8 @@ def distinguishing_words(
 
     They are ranked by the z-score of the log-odds that a prompt has the word, with all prompts as
     an informative Dirichlet prior (Monroe, Colaresi and Quinn, 2008), so that rare words do not win
-    by chance. A word must be at least twice as common in the group as elsewhere.
+    by chance. A word must be at least twice as common in the group as elsewhere, and none of the
+    English words that are in prompts of any kind.
     """
     counts = [Counter(word for prompt in group for word in _words(prompt)) for group in groups]
     total: Counter[str] = sum(counts, Counter())
@@ -67,4 +88,8 @@ def _words(prompt: Conversation) -> set[str]:
     text = " ".join(prompt.turns)[:_READ_CHARS].lower()
     unspaced = _UNSPACED.findall(text)
     pairs = {run[i : i + 2] for run in unspaced for i in range(len(run) - 1)}
-    return {word for word in _WORD.findall(_UNSPACED.sub(" ", text)) if len(word) > 2} | pairs
+    return {word for word in _WORD.findall(_UNSPACED.sub(" ", text)) if _tells(word)} | pairs
+
+
+def _tells(word: str) -> bool:
+    return len(word) > 2 and word not in _COMMON

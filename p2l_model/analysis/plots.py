@@ -12,7 +12,8 @@ from p2l_model.analysis.leaderboard import Leaderboard
 from p2l_model.errors import ExtraMissingError
 
 _DPI: Final = 120
-_MOST_MODELS: Final = 60
+# More cannot be read on a slide.
+_MOST_MODELS: Final = 24
 _LONGEST_NAME: Final = 34
 
 
@@ -28,7 +29,7 @@ def draw_leaderboard(board: Leaderboard, groups: Mapping[str, Leaderboard], path
     """Draws coefficients with their intervals, the best on top, and each group's win rates beside
     them.
 
-    At most 60 models are drawn. Raises ExtraMissingError without matplotlib.
+    At most 24 models are drawn, the best ones. Raises ExtraMissingError without matplotlib.
     """
     require_matplotlib()
     # Not pyplot, which keeps figures and the choice of a display in global state.
@@ -37,7 +38,7 @@ def draw_leaderboard(board: Leaderboard, groups: Mapping[str, Leaderboard], path
 
     rows = board.top(_MOST_MODELS)
     width = 8.0 + (2.0 + 0.45 * len(groups) if groups else 0.0)
-    figure = Figure(figsize=(width, 1.5 + 0.24 * len(rows)), dpi=_DPI, layout="constrained")
+    figure = Figure(figsize=(width, 1.5 + 0.3 * len(rows)), dpi=_DPI, layout="constrained")
     canvas: Any = FigureCanvasAgg(figure)  # partly untyped
     ratios = [8.0, width - 8.0] if groups else [1.0]
     panels = figure.subplots(1, len(ratios), squeeze=False, width_ratios=ratios)[0]
@@ -55,11 +56,14 @@ def _ladder(axes: Any, board: Leaderboard) -> None:
     low, high = np.array([span[0] for span in spans]), np.array([span[1] for span in spans])
     error = [np.maximum(centre - low, 0), np.maximum(high - centre, 0)]
     axes.errorbar(centre, place, xerr=error, fmt="o", markersize=4, capsize=2, elinewidth=1)
-    axes.set_yticks(place, [f"{_short(row.model)}  {row.rank}" for row in rows], fontsize=8)
+    axes.set_yticks(place, [f"{_short(row.model)}  {row.rank}" for row in rows], fontsize=10)
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.grid(axis="x", color="0.9")
-    axes.set_xlabel("coefficient (natural log-odds), 95% interval over prompts")
-    axes.set_title(f"{board.n_prompts} prompts", fontsize=10)
+    axes.set_xlabel("strength (one more wins 73% of comparisons), 95% interval over prompts")
+    shown = (
+        f", the best {len(rows)} of {len(board.rows)} models" if len(rows) < len(board.rows) else ""
+    )
+    axes.set_title(f"{board.n_prompts} prompts{shown}", fontsize=11)
 
 
 def _heat_map(

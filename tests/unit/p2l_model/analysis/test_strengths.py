@@ -130,6 +130,9 @@ def test_words_that_set_apart() -> None:
     assert {"integrate", "function"} <= set(words[0])
     assert {"write", "sonnet"} <= set(words[1])
     assert words[2] == ("一首", "写一", "请写"), "the same in every run"
+    # words that are in prompts of any kind name none of them
+    idle = [Conversation((f"what can you tell for many of these oceans {i}",)) for i in range(10)]
+    assert distinguishing_words([idle, maths])[0] == ("oceans",)
     assert distinguishing_words([[Conversation(("",))], [Conversation(("1 2",))]]) == [(), ()]
 
 
@@ -163,6 +166,32 @@ def test_the_report_escapes_what_it_shows() -> None:
     assert not [name for name in attributes if name.startswith("on") or name in ("src", "href")]
     assert "49" not in html.split("{{ 7*7 }}")[1][:10]
     assert html.count("<style>") == html.count("</style>") == 1
+
+
+@pytest.mark.slow
+def test_the_report_on_a_phone_and_in_the_dark(tmp_path: Path) -> None:
+    from browser import chromium
+
+    names = tuple(f"a-model-with-a-rather-long-name-{name}" for name in MODELS)
+    groups = {f"kind {k}": s for k, s in enumerate(groups_of(np.eye(3, 5), 60, 0).values())}
+    found = strengths(names, groups, n_resamples=50)
+    categories = tuple(Category(name, (), ()) for name in found.categories)
+    html = render_report(StrengthsStudy(found, categories, (0.5,)), title="Strengths")
+    assert "log-odds" not in html
+    (tmp_path / "r.html").write_text(html)
+    with chromium() as browser:
+        page = browser.new_page(viewport={"width": 390, "height": 800}, color_scheme="dark")
+        page.goto((tmp_path / "r.html").as_uri())
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        colours = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        # the numbers of the first kind are seen beside the names without scrolling
+        cell = page.locator(".heat td.cell").first.bounding_box()
+        best = page.locator(".stands td.up").first.bounding_box()
+    assert colours == "rgb(20, 23, 29)"
+    assert cell is not None
+    assert cell["x"] + cell["width"] <= 390
+    assert best is not None
+    assert best["x"] + best["width"] <= 390
 
 
 def write_prompts(path: Path) -> Path:
