@@ -9,8 +9,16 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Final
 
+import anyio
+
 from router.catalog import ModelCard
-from server.errors import ApiError, BudgetExhaustedError
+from server.errors import (
+    ApiError,
+    BudgetExhaustedError,
+    OverloadedError,
+    RateLimitedError,
+    UpstreamFailedError,
+)
 from server.judging.judge import combined, judge_body, verdict_of
 from server.offline.learn.buyer import Bought, Buyer, Quote, UnpricedError
 from server.offline.learn.checkers import Checker
@@ -25,6 +33,12 @@ from server.offline.learn.tasks import Task
 _PROMPTS_AT_ONCE: Final = 4
 # A model whose calls fail this often in a row is left out of the rest of the run.
 _MOST_FAILURES: Final = 5
+# Errors that say something about one prompt, and nothing about the model.
+_OF_THE_PROMPT: Final = frozenset({"no_eligible_model", "context_length_exceeded"})
+# The seconds after which a call is made again that a provider was too busy for; longer where it
+# says so, up to a limit.
+_PAUSES_S: Final = (1.0, 2.0, 4.0, 8.0)
+_LONGEST_PAUSE_S: Final = 60.0
 # An output limit is never lowered to fewer tokens than these.
 _LEAST_CAP: Final = 512
 
@@ -173,17 +187,29 @@ class Run:
         """What a call brings, or has brought in an earlier start of the run."""
         known = self._journal.done.get(want)
         if known is not None:
-            return None if known["do"] == "lose" else bought_of(known)
-        if self.outcome.stopped == "user" or self._is_out(model, kind):
-            return None
-        try:
-            quote = await self._held(want, model, body, kind)
-        except OutOfMoneyError:
-            self.stop("money")
-            return None
-        except (ApiError, UnpricedError) as error:
-            self._fail(model, error)
-            return None
+            if known["do"] == "lose":
+                return None
+            bought = bought_of(known)
+            self._remember(want, model, bought)
+            return bought
+        for pause_s in (*_PAUSES_S, None):
+            if self.outcome.stopped in ("user", "window") or self._is_out(model, kind):
+                return None
+            try:
+                return await self._tried(want, model, body, kind)
+            except OutOfMoneyError:
+                self.stop("money")
+                return None
+            except (ApiError, UnpricedError) as error:
+                if pause_s is None or not _may_pass(error) or want in self._journal.done:
+                    self._fail(model, error)
+                    return None
+                await anyio.sleep(max(pause_s, _retry_after_s(error)))
+        return None
+
+    async def _tried(self, want: Want, model: str, body: Mapping[str, Any], kind: str) -> Bought:
+        """Makes a call. Raises OutOfMoneyError, ApiError, UnpricedError."""
+        quote = await self._held(want, model, body, kind)
         try:
             # Not earlier: an answer that waits for money must not keep a verdict waiting.
             async with self._places:
@@ -212,27 +238,29 @@ class Run:
     def _is_judged(self, want: Want) -> bool:
         return want.is_answer and self._tasks[want.prompt].check is None
 
-    async def _made(self, want: Want, model: str, quote: Quote) -> Bought | None:
+    async def _made(self, want: Want, model: str, quote: Quote) -> Bought:
         self._journal.ask(want, quote.request_id)
         try:
             bought = await self._buyer.buy(quote)
-        except ApiError as error:
+        except ApiError:
             if await self._was_paid(quote.request_id):
                 self._journal.lose(want, quote.request_id)
             else:
                 self._journal.free(want)
-            self._fail(model, error)
-            return None
+            raise
         self._journal.answer(want, line_of(bought, quote.request_id))
+        self._remember(want, model, bought)
         self._in_a_row[model] = 0
-        if not want.is_answer:
-            self._money.verdicts.add(model, bought.cost_usd)
-        kind = want.is_answer, model
-        self._longest[kind] = max(self._longest.get(kind, 0), bought.output_tokens)
         self.outcome.n_calls += 1
         left = await self._money.left_usd()
         self._progress(self._n_done, len(self._plan.prompts), left)
         return bought
+
+    def _remember(self, want: Want, model: str, bought: Bought) -> None:
+        if not want.is_answer:
+            self._money.verdicts.add(model, bought.cost_usd)
+        kind = want.is_answer, model
+        self._longest[kind] = max(self._longest.get(kind, 0), bought.output_tokens)
 
     def _fail(self, model: str, error: Exception) -> None:
         if isinstance(error, BudgetExhaustedError):
@@ -240,6 +268,8 @@ class Run:
             return
         code = error.code if isinstance(error, ApiError) else "unknown_price"
         self.outcome.failed(model, str(code))
+        if code in _OF_THE_PROMPT:
+            return
         self._in_a_row[model] += 1
         if self._in_a_row[model] >= _MOST_FAILURES:
             self.outcome.dropped.add(model)
@@ -258,6 +288,17 @@ class Run:
         """Looks whose place is settled; the order of the others is what is bought from now on."""
         for model in settled(self._scores):
             self.outcome.settled.setdefault(model, len(self._scores[model]))
+
+
+def _may_pass(error: Exception) -> bool:
+    """Whether the same call may succeed a little later."""
+    busy = RateLimitedError, OverloadedError, UpstreamFailedError
+    return isinstance(error, busy)
+
+
+def _retry_after_s(error: Exception) -> float:
+    told = error.headers.get("retry-after", "0") if isinstance(error, ApiError) else "0"
+    return min(_LONGEST_PAUSE_S, float(told))
 
 
 def line_of(bought: Bought, request_id: str) -> dict[str, Any]:

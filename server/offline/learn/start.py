@@ -167,7 +167,9 @@ class Learning:
     def _planning(self, spend_usd: Decimal) -> Planning:
         buyer = Buyer(self._state.gateway, _DRY, spend_usd)
         planner, settings = self._state.gateway.planner, self._state.settings
-        thinkers = frozenset(name for name in self.cards if planner.thinks(name, {}))
+        thinkers = frozenset(
+            card.name for card in self.cards.values() if planner.thinks(card.base, _effort_of(card))
+        )
         return Planning(buyer, self.cards, strengths_of(self._state, settings), thinkers, spend_usd)
 
     def _with_models(self, wishes: Wishes) -> Wishes:
@@ -193,6 +195,11 @@ class Learning:
                 f"--out: {folder / PLAN} is the plan of a run with {other}: give another folder, "
                 "or the same arguments as before"
             )
+
+
+def _effort_of(card: ModelCard) -> dict[str, str]:
+    """What a request to a column says of its effort."""
+    return {} if card.effort is None else {"reasoning_effort": card.effort}
 
 
 def strengths_of(state: State, settings: Settings) -> dict[str, float]:

@@ -189,6 +189,46 @@ def test_a_call_that_failed_is_made_when_the_run_goes_on(
     assert len(place.rows("grades.jsonl")) == 3 * 8
 
 
+def test_a_provider_that_is_busy_is_asked_again(place: Place, provider: KnownModels) -> None:
+    provider.faults["gpt-6-luna"] = Fault(status=429, n=2)
+    summary = place.summary("--models", THREE, n=4)
+    assert summary["failures"] == {}
+    assert len(place.rows("grades.jsonl")) == 3 * 4
+    lines = [json.loads(line) for line in (place.out / "journal.jsonl").read_text().splitlines()]
+    assert any(line["do"] == "free" for line in lines)
+
+
+def test_a_prompt_that_a_model_cannot_take_is_no_failure_of_the_model(place: Place) -> None:
+    lines = [
+        line.replace("context_window: 100000", "context_window: 5000")
+        if line.startswith("  gpt-6-luna")
+        else line
+        for line in place.config.read_text().splitlines()
+    ]
+    place.config.write_text("\n".join(lines))
+    rows = [{"prompt": f"[math {n}] " + "word " * (9000 if n < 8 else 9), "regex": "."}
+            for n in range(12)]  # fmt: skip
+    own = place.folder / "own.jsonl"
+    own.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    summary = place.summary("--prompts", str(own), "--models", THREE, "--at-once", "1")
+    assert [sum(codes.values()) for codes in summary["failures"].values()] == [8]
+    answered = Counter(row["catalogue_name"] for row in place.rows("grades.jsonl"))
+    assert answered == {"gpt-6.1-sol": 12, "claude-haiku-5-5": 12, "gpt-6-luna": 4}
+
+
+def test_columns_of_a_model_are_models(place: Place, provider: KnownModels) -> None:
+    text = place.config.read_text()
+    place.config.write_text(text.replace("grok-4.7: {", "grok-4.7: {efforts: [low, high], ", 1))
+    summary = place.summary("--models", "grok-4.7:low,grok-4.7:high,gpt-6-luna", n=4)
+    assert {one["model"] for one in summary["models"]} == {
+        "grok-4.7:low", "grok-4.7:high", "gpt-6-luna",
+    }  # fmt: skip
+    efforts = Counter(
+        one.body.get("reasoning_effort") for one in provider.chats if "grok" in one.body["model"]
+    )
+    assert efforts == {"low": 4, "high": 4}
+
+
 def test_the_judge_is_of_another_family_and_its_biases_are_measured(
     place: Place, provider: KnownModels
 ) -> None:

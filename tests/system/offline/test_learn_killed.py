@@ -101,3 +101,22 @@ def test_a_killed_run_goes_on_and_pays_nothing_twice(tmp_path: Path) -> None:
     )
     assert Decimal("0.3") < spent <= Decimal(SPEND)
     assert summary["spent_usd"] == pytest.approx(float(spent))
+
+
+@pytest.mark.slow
+def test_an_interrupt_lets_the_calls_in_progress_end(tmp_path: Path) -> None:
+    with KnownModels(delay_s=0.2) as provider:
+        learning = Learning(tmp_path, provider)
+        process = learning.start()
+        deadline = time.monotonic() + 60
+        while learning.n_lines() < 10:
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == 0, err.decode()
+        summary = json.loads(out)
+        assert summary["stopped"] == "user"
+        assert summary["n_lost"] == 0
+        assert {row.outcome for row in learning.attempts()} == {Outcome.ANSWERED.value}
+        assert not any(one.aborted for one in provider.chats)
