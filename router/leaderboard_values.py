@@ -49,6 +49,7 @@ class Standing:
         "_values",
         "coefficients",
         "column",
+        "kept",
         "opponents",
         "output_tokens",
     )
@@ -64,6 +65,8 @@ class Standing:
         self._solve = partial(_win_rates, leaderboard, opponents)
         self._rates: list[float] | None = None
         self._values: list[float] | None = None
+        # What worth_of_shifted found last, and for which shifts and catalogue.
+        self.kept: tuple[object, object, dict[str, Worth]] | None = None
         if objective is not Objective.WIN_RATE:
             self._values = objective_values(objective, leaderboard).tolist()
 
@@ -104,8 +107,23 @@ def worth_of_shifted(
     sum; a card without one has its own coefficient_shift and coefficient_sd. The opponents stay the
     same. A value that is a probability is moved on the scale of log-odds, as the coefficient is, so
     that it stays between 0 and 1 and keeps its order. All values are means over the Gaussian
-    (`posterior_scales`).
+    (`posterior_scales`). The result is kept for the next request with the same leaderboard.
     """
+    kept, asked = known.kept, shifts or None
+    if kept is not None and kept[0] is asked and kept[1] is catalogue:
+        return kept[2]
+    found = _worth_of_shifted(known, catalogue, objective, shifts)
+    if isinstance(catalogue, tuple):
+        known.kept = asked, catalogue, found
+    return found
+
+
+def _worth_of_shifted(
+    known: Standing,
+    catalogue: Sequence[ModelCard],
+    objective: Objective,
+    shifts: Mapping[str, tuple[float, float]],
+) -> dict[str, Worth]:
     cards = [
         card
         for card in catalogue
