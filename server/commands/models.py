@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from p2l_model.types import PromptLeaderboard
 from router.catalog import ModelCard
 from server.build import database_of, settings_from, surely_known_to
 from server.catalogue.cards import build_catalogue
@@ -17,11 +18,14 @@ from server.commands.flags import add_config
 from server.commands.outputs import left, table_lines
 from server.config.configured_facts import book_of, facts_of_models
 from server.config.settings import Settings
-from server.gateway.column_places import place_of
+from server.gateway.column_places import place_of, placed_card
+from server.gateway.local_frame import frame_of
+from server.gateway.local_layers import LocalLayers, usual_values
 from server.gateway.places import Place, Places
 from server.storage.feedback import answers_by_model
 from server.storage.migrate import migrate
 from server.storage.spend import Spend, spend
+from server.tasks.learn_local import stored_layers
 
 # Half the width of an 80% interval, in standard deviations.
 _EIGHTY: Final = 1.2816
@@ -58,9 +62,10 @@ def run(args: argparse.Namespace) -> int:
         migrate(database)
         spent = {one.group: one for one in spend(database, "model", 0.0, _FOREVER)}
         answers = answers_by_model(database)
+        layers = stored_layers(database) if settings.learning.local else None
     finally:
         database.close()
-    rows = sorted(_rows(settings, spent, answers), key=_strongest_first)
+    rows = sorted(_rows(settings, spent, answers, layers), key=_strongest_first)
     if args.json:
         print(json.dumps({"data": [_json(row) for row in rows]}))
     else:
@@ -69,7 +74,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _rows(
-    settings: Settings, spent: Mapping[str, Spend], answers: Mapping[str, int]
+    settings: Settings,
+    spent: Mapping[str, Spend],
+    answers: Mapping[str, int],
+    layers: LocalLayers | None,
 ) -> Iterator[Row]:
     book = book_of(settings)
     facts = facts_of_models(settings, book)
@@ -79,12 +87,24 @@ def _rows(
     if marginal is not None:
         usual = dict(zip(marginal.models, marginal.coefficients.tolist(), strict=True))
     places = Places(known.models, marginal)
-    for card in build_catalogue(settings, book=book):
+    cards = build_catalogue(settings, book=book)
+    learnt = _learnt(layers, [placed_card(places, facts, card) for card in cards], marginal)
+    for card in cards:
         place, shift = place_of(card, places, facts[card.base].thinking)
         coefficient = None if place is None else usual.get(place.column)
-        yield _row(
-            card, place, None if coefficient is None else coefficient + shift, spent, answers
-        )
+        before = None if coefficient is None else coefficient + shift
+        yield _row(card, place, before, spent, answers, learnt.get(card.name))
+
+
+def _learnt(
+    layers: LocalLayers | None, cards: Sequence[ModelCard], marginal: PromptLeaderboard | None
+) -> Mapping[str, tuple[float, float]]:
+    """The coefficients and standard deviations that the answers here have led to."""
+    columns = () if marginal is None else marginal.models
+    frame = frame_of(cards, columns, marginal)
+    if layers is None or frame is None or marginal is None:
+        return {}
+    return usual_values(layers, frame, marginal)
 
 
 def _row(
@@ -93,15 +113,21 @@ def _row(
     coefficient: float | None,
     spent: Mapping[str, Spend],
     answers: Mapping[str, int],
+    learnt: tuple[float, float] | None,
 ) -> Row:
-    width = 0.0 if place is None else _EIGHTY * place.sd
+    sd = 0.0 if place is None else place.sd
+    rests_on = "an empty leaderboard" if place is None else place.basis
+    if learnt is not None:
+        coefficient, sd = learnt
+        rests_on += "; answers here"
+    width = _EIGHTY * sd
     used = spent.get(card.name)
     return Row(
         model=card.name,
         provider=card.provider,
         coefficient=coefficient,
         interval=None if coefficient is None else (coefficient - width, coefficient + width),
-        rests_on="an empty leaderboard" if place is None else place.basis,
+        rests_on=rests_on,
         answers=sum(answers.get(name, 0) for name in {card.name, card.leaderboard_name}),
         attempts=0 if used is None else used.attempts,
         mean_cost_usd=None if used is None else float(used.cost_usd) / used.attempts,

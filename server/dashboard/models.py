@@ -12,6 +12,7 @@ import numpy as np
 from router.catalog import ModelCard
 from server.config.configured_facts import facts_of_models
 from server.gateway.column_places import place_of
+from server.gateway.local_layers import usual_values
 from server.gateway.places import Places
 from server.model_facts import ModelFacts
 from server.state import State
@@ -48,6 +49,10 @@ def _rows(
     usual: dict[str, float] = {}
     if marginal is not None:
         usual = dict(zip(marginal.models, marginal.coefficients.tolist(), strict=True))
+    frame = planner.frame()
+    learnt: Mapping[str, tuple[float, float]] = {}
+    if frame is not None and marginal is not None:
+        learnt = usual_values(planner.local, frame, marginal)
     places, facts = Places(scorer.models, marginal), facts_of_models(state.settings)
     for card in planner.catalogue.values():
         known = facts.get(card.base)
@@ -55,17 +60,27 @@ def _rows(
         at = None if place is None else usual.get(place.column)
         sd = 0.0 if place is None else place.sd
         coefficient = None if at is None else at + shift
+        rests_on = "an empty leaderboard" if place is None else place.basis
+        if card.name in learnt:
+            coefficient, sd = learnt[card.name]
+            rests_on += "; answers here"
         yield {
             "model": card.name,
             "provider": card.provider,
             "coefficient": coefficient,
             "sd": sd,
             "interval80": None if coefficient is None else _around(coefficient, _EIGHTY * sd),
-            "rests_on": "an empty leaderboard" if place is None else place.basis,
-            "answers": answers.get(card.leaderboard_name, 0),
+            "rests_on": rests_on,
+            "answers": sum(answers.get(name, 0) for name in _names(card)),
             **_use(used.get(card.name)),
             **_end(card, known),
         }  # fmt: skip
+
+
+def _names(card: ModelCard) -> set[str]:
+    """The names under which answers of the model may be stored: older ones have that of its row."""
+    is_own = card.rests_on == "" and card.effort is None
+    return {card.name, card.leaderboard_name} if is_own else {card.name}
 
 
 def _around(middle: float, width: float) -> list[float]:

@@ -113,6 +113,19 @@ class LocalLayers:
         return found
 
 
+def usual_values(
+    layers: LocalLayers, frame: Frame, marginal: PromptLeaderboard
+) -> Mapping[str, tuple[float, float]]:
+    """The coefficient and its standard deviation for no prompt in particular, by catalogue name: of
+    all answers, or of the only key that has given any. Empty where no layer is in force."""
+    scope = ALL if ALL in layers.by_scope else next(iter(layers.by_scope), None)
+    if scope is None or (scope != ALL and len(layers.by_scope) > 1):
+        return {}
+    shifts = layers.shifts(scope, frame, marginal, Objective.WIN_RATE) or {}
+    usual = dict(zip(frame.names, frame.usual[frame.at].tolist(), strict=True))
+    return {name: (usual[name] + shift, sd) for name, (shift, sd) in shifts.items()}
+
+
 def _shifts(
     prepared: Prepared, frame: Frame, board: PromptLeaderboard, *, is_absolute: bool
 ) -> Shifts:

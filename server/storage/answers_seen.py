@@ -13,8 +13,8 @@ from server.storage.schema import feedback, grades
 
 
 class AnswersSeen(NamedTuple):
-    """Of one model, by its name on the leaderboard. ratings, comparisons: by callers; graded: by
-    checkers and judges. latest_at: seconds since 1970."""
+    """Of one model, by its name in the catalogue, else on the leaderboard. ratings, comparisons: by
+    callers; graded: by checkers and judges. latest_at: seconds since 1970."""
 
     model: str
     ratings: int
@@ -28,9 +28,9 @@ def answers_seen(database: Database) -> list[AnswersSeen]:
     rated, compared, graded = Counter[str](), Counter[str](), Counter[str]()
     latest: dict[str, int] = {}
     counted = (
-        (rated, feedback.c.model, feedback.c.created_at),
-        (compared, feedback.c.model_a, feedback.c.created_at),
-        (compared, feedback.c.model_b, feedback.c.created_at),
+        (rated, func.coalesce(feedback.c.card, feedback.c.model), feedback.c.created_at),
+        (compared, func.coalesce(feedback.c.card_a, feedback.c.model_a), feedback.c.created_at),
+        (compared, func.coalesce(feedback.c.card_b, feedback.c.model_b), feedback.c.created_at),
         (graded, grades.c.model, grades.c.created_at),
         (graded, grades.c.model_b, grades.c.created_at),
     )

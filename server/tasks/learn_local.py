@@ -90,8 +90,8 @@ def current(
         return None
     if sum(answers) == 0:
         return LocalLayers(version)
-    stored = _stored(database, version)
-    if stored is not None:
+    stored = stored_layers(database)
+    if stored is not None and stored.version == version:
         return stored
     lessons = lessons_of(database, frame)
     learnt: dict[str, Learnt] = {}
@@ -168,16 +168,18 @@ def _document(layers: LocalLayers) -> str:
     ).decode()
 
 
-def _stored(database: Database, version: str) -> LocalLayers | None:
-    """The stored layers; None where there are none of this version."""
+def stored_layers(database: Database) -> LocalLayers | None:
+    """The layers that were stored last; None where there are none, or none that can be read.
+    Blocks. Raises StorageError."""
     text = read_state(database, _STATE)
+    if text is None:
+        return None
     try:
-        document = {} if text is None else orjson.loads(text)
-        if document.get("version") != version:
-            return None
+        document = orjson.loads(text)
         scopes = document["scopes"].items()
         states = {scope: LayerState.from_bytes(b64decode(given)) for scope, given in scopes}
         changed = {str(name): int(at) for name, at in document["changed"].items()}
+        layers = {scope: LocalLayer(one) for scope, one in states.items()}
+        return LocalLayers(str(document["version"]), layers, changed)
     except (*DAMAGED, DataError):
         return None
-    return LocalLayers(version, {scope: LocalLayer(s) for scope, s in states.items()}, changed)

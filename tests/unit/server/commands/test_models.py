@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from server.build import database_of
+from server.build import build_scorer, database_of
+from server.catalogue.cards import build_catalogue
 from server.cli import main
+from server.config.file import parse_settings
 from server.config.settings import Settings
+from server.gateway.local_layers import usual_values
+from server.gateway.planner import Planner
 from server.storage.feedback import Opinion, add_feedback, answers_by_model
+from server.storage.grades import Grade, add_grades
 from server.storage.migrate import migrate
+from server.tasks.learn_local import current
 
 CONFIG = """
 providers: {{p: {{base_url: "http://127.0.0.1:9/v1"}}}}
@@ -76,3 +84,51 @@ def test_answers_and_attempts_are_shown(config: Path, capsys: pytest.CaptureFixt
     assert main(["models", "--config", str(config), "--json"]) == 0
     rows = {row["model"]: row["answers"] for row in json.loads(capsys.readouterr().out)["data"]}
     assert rows == {"gpt-4o": 2, "our-own": 1, "gpt-6.1-sol": 0}
+
+
+def test_answers_here_move_the_places_and_narrow_the_intervals(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def rows() -> dict[str, Any]:
+        assert main(["models", "--config", str(config), "--json"]) == 0
+        return {row["model"]: row for row in json.loads(capsys.readouterr().out)["data"]}
+
+    before = rows()
+    settings = parse_settings(config.read_text(encoding="utf-8"))
+    database = database_of(settings.storage)
+    try:
+        graded = (("our-own", 0.9), ("gpt-4o", 0.2), ("gpt-6.1-sol", 0.5))
+        add_grades(
+            database,
+            [
+                Grade(id=f"{name}{n}", source="judge", model=name, score=score)
+                for name, score in graded
+                for n in range(20)
+            ],
+        )
+        planner = Planner(
+            build_catalogue(settings), settings.routing, settings.scorer,
+            build_scorer(settings.scorer),
+        )  # fmt: skip
+        frame = planner.frame()
+        assert frame is not None
+        layers = current(database, frame, settings.learning, "", time.time())
+    finally:
+        database.close()
+    assert layers is not None
+    after = rows()
+    assert after["our-own"]["coefficient"] > after["gpt-4o"]["coefficient"]
+    assert after["our-own"]["answers"] == 20
+    assert after["our-own"]["rests_on"].endswith("; answers here")
+
+    def width(row: dict[str, Any]) -> float:
+        return float(row["interval80"][1] - row["interval80"][0])
+
+    assert 0 < width(after["our-own"]) < width(before["our-own"]) / 2
+    marginal = planner.scorer.marginal
+    assert marginal is not None
+    said = {name: row["coefficient"] for name, row in after.items()}
+    assert said == {
+        name: coefficient
+        for name, (coefficient, _) in usual_values(layers, frame, marginal).items()
+    }
