@@ -23,9 +23,12 @@ def announcement(
     address: str,
     missing_keys: Sequence[str] = (),
     ledger: str | None = None,
+    *,
+    needs_key: bool = False,
 ) -> str:
     """The text. address: host:port. missing_keys: variables that would add more providers. ledger:
-    its location, where the configuration does not set it."""
+    its location, where the configuration does not set it. needs_key: whether a key is stored, so
+    that only callers with a key are answered."""
     url, where = _reached_at(address)
     lines = [f"p2l-router serves {url}/v1{where}", f"  dashboard: {url}/"]
     if ledger is not None:
@@ -39,7 +42,7 @@ def announcement(
         lines.append(f"  for more models, set one of: {', '.join(missing_keys)}")
     if is_sandbox_only(settings):
         lines += _sandbox_notice()
-    return "\n".join([*lines, f"  try: {_example(url, settings)}"])
+    return "\n".join([*lines, f"  try: {_example(url, settings, needs_key=needs_key)}"])
 
 
 def _models(catalogue: Sequence[ModelCard], leaderboard: Sequence[str]) -> Iterator[str]:
@@ -73,18 +76,18 @@ def _sandbox_notice() -> list[str]:
     ]
 
 
-def _example(url: str, settings: Settings) -> str:
+def _example(url: str, settings: Settings, *, needs_key: bool) -> str:
     return (
-        f"curl -s {url}/v1/chat/completions {_key(settings)}"
+        f"curl -s {url}/v1/chat/completions {_key(settings, needs_key=needs_key)}"
         f"-H 'content-type: application/json' -H 'X-Cost-Budget: 0.002' -d {shlex.quote(_BODY)}"
     )
 
 
-def _key(settings: Settings) -> str:
+def _key(settings: Settings, *, needs_key: bool) -> str:
     """The key in the form of its variable, so that the command works in the gateway's
     environment."""
     keys = settings.auth.keys
-    if not keys:
+    if not keys and not needs_key:
         return ""
     variable = next((key.key_env for key in keys if key.key_env is not None), None)
     return f'-H "Authorization: Bearer {"YOUR_KEY" if variable is None else f"${variable}"}" '

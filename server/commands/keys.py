@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -16,6 +18,7 @@ from server.auth.key_terms import KeyTerms, changed
 from server.build import database_of, settings_from
 from server.commands.actions import actions_of, add_action
 from server.commands.outputs import left, table_lines
+from server.config.ledger_place import ledger_place
 from server.config.settings import Settings
 from server.storage.database import Database
 from server.storage.keys import KeyExistsError, change_key, create_key, read_key_ring, revoke_key
@@ -115,6 +118,7 @@ def _create(args: argparse.Namespace, settings: Settings, database: Database) ->
     _check_models(terms.models, settings)
     if terms.name in {key.name for key in settings.auth.keys}:
         raise DataError(f"the configuration has a key {terms.name!r}: choose another name")
+    is_first = read_key_ring(database).is_empty and not settings.auth.keys
     try:
         secret, key = create_key(database, terms.caller)
     except KeyExistsError as error:
@@ -123,8 +127,20 @@ def _create(args: argparse.Namespace, settings: Settings, database: Database) ->
         print(json.dumps({**key.to_json(), "key": secret.reveal()}))
     else:
         print(secret.reveal())
-        print("This key is not stored and cannot be shown again.", file=sys.stderr)
+        print("\n".join(_told(settings, terms, is_first=is_first)), file=sys.stderr)
     return 0
+
+
+def _told(settings: Settings, terms: KeyTerms, *, is_first: bool) -> Iterator[str]:
+    """What the maker of a key should know."""
+    yield "This key is not stored and cannot be shown again."
+    place = ledger_place(settings.storage, os.environ)
+    where = "the configured database" if place is None else str(place.path)
+    yield f"It holds for the gateways whose ledger is {where}, within a second."
+    if is_first:
+        yield "It is the first one: from now on these gateways answer only callers with a key."
+        if not terms.admin:
+            yield "The dashboard needs an admin's: p2l-router keys create NAME --admin"
 
 
 def _change(args: argparse.Namespace, settings: Settings, database: Database) -> int:
@@ -190,8 +206,14 @@ def _valid(check: Callable[[], T]) -> T:
         said = first["msg"].removeprefix("Value error, ")
         if first["type"] == "decimal_parsing":
             said = "must be a decimal number with a point, such as 0.5"
-        where = f"--{str(first['loc'][0]).replace('_', '-')}: " if first["loc"] else ""
+        for name in KeyTerms.model_fields:
+            said = re.sub(rf"\b{name}\b", _flag(name), said) if "_" in name else said
+        where = f"{_flag(str(first['loc'][0]))}: " if first["loc"] else ""
         raise DataError(f"{where}{said}") from None
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def _state(row: dict[str, Any]) -> str:

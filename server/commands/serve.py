@@ -93,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
         check_objectives(settings, catalogue)
         build_upstreams(settings, catalogue)  # a missing key is reported once, not by every worker
         names = leaderboard_names(settings.scorer)
-        _announce(args, settings, catalogue, names, listener)
+        _announce(args, settings, catalogue, names, listener, authenticator)
         return Supervisor(_flags(args), listener, args.workers, settings.limits.drain_s).run()
 
 
@@ -126,7 +126,7 @@ def _built(
     scorer = build_scorer(settings.scorer)
     app = create_app(settings, scorer, upstreams, catalogue, authenticator, store)
     if args.fd is None:
-        _announce(args, settings, catalogue, scorer.models, listener)
+        _announce(args, settings, catalogue, scorer.models, listener, authenticator)
     return GatewayServer(
         server_config(app, protocol_factory(ConnectionLimits.of(settings.limits))),
         app.state.p2l.gateway.admission,
@@ -161,12 +161,14 @@ def _announce(
     catalogue: Sequence[ModelCard],
     names: Sequence[str],
     listener: socket.socket,
+    authenticator: Authenticator,
 ) -> None:
     bare = args.config is None and not os.environ.get("P2L_CONFIG")
     missing = missing_variables(os.environ) if bare else []
     place = ledger_place(settings.storage, os.environ)
     ledger = None if place is None else place.said
-    said = announcement(settings, catalogue, names, address_of(listener), missing, ledger)
+    said = announcement(settings, catalogue, names, address_of(listener), missing, ledger,
+                        needs_key=_has_keys(settings, authenticator))  # fmt: skip
     if args.log_format == "json":
         say_always(said)
     else:

@@ -13,6 +13,11 @@ from server.config.settings import Settings
 
 # A secret is named, not written. What is often written in place of the name -> the key for it.
 _SECRETS: Final = {"api_key": "api_key_env", "key": "key_env", "password": "password_env"}
+# What the library says of an amount with a comma, alone and within { }.
+_SAID: Final = {
+    "decimal_parsing": "must be a number with a point, such as 0.002",
+    "invalid_key": "a key is a word and not a number: write an amount with a point, such as 0.002",
+}
 _TAB: Final = "found character '\\t' that cannot start any token"
 Location = Sequence[int | str]
 
@@ -47,6 +52,8 @@ def _key(location: Location) -> str:
 
 
 def _sentence(item: Any) -> str:
+    if item["type"] in _SAID:
+        return _SAID[item["type"]]
     if item["type"] != "extra_forbidden":
         return str(item["msg"]).removeprefix("Value error, ")
     given, known = str(item["loc"][-1]), _known(item["loc"][:-1])

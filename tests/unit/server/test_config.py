@@ -223,3 +223,9 @@ def test_an_objective_that_the_scorer_cannot_serve_is_refused_at_start(
         return
     with pytest.raises(ConfigError, match=re.escape(said)):
         check_objectives(settings, build_catalogue(settings), {})
+
+
+@pytest.mark.parametrize("amount", ["{budget_usd: 0,002}", "\n  budget_usd: 0,002"])
+def test_an_amount_with_a_comma_is_recognised(amount: str) -> None:
+    with pytest.raises(ConfigError, match=r"a point, such as 0\.002"):
+        parse_settings(f"routing: {amount}")
