@@ -16,7 +16,6 @@ from server.endpoints.decision_json import (
 )
 from server.errors import OVERLOADED, ApiError
 from server.gateway.failures import with_words
-from server.gateway.jobs import CACHE, TOOL_LOOP
 from server.gateway.routed_request import Exchange
 from server.http.anthropic_error import error_body
 from server.http.disconnect import BrokenOffError
@@ -60,10 +59,8 @@ def response_headers(exchange: Exchange) -> dict[str, str]:
     served = None if exchange.entry is None else exchange.entry.row.served_model
     if served is not None:
         headers["x-p2l-served-model"] = encoded_name(served)
-    if exchange.plan.kept is not None:
-        decision = exchange.decision
-        held = CACHE if decision.is_held else exchange.plan.kept
-        headers["x-p2l-kept"] = TOOL_LOOP if decision.is_kept else held
+    if exchange.kept is not None:
+        headers["x-p2l-kept"] = exchange.kept
     headers["x-p2l-attempts"] = str(exchange.attempts)
     headers["server-timing"] = exchange.timings.header
     return headers

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, time
 
 from fastapi import APIRouter, Response
 from prometheus_client.core import Metric
 
+from server.config.configured_facts import facts_of_models
 from server.endpoints.common import CallerDep, StateDep
 from server.errors import ForbiddenError
+from server.gateway.local_layers import ALL
 from server.shadow.shadow import OUTCOMES
 from server.state import State
+from server.storage.rows import MICRO
 from server.telemetry.metrics import CONTENT_TYPE, gauge, total
 
 router = APIRouter()
@@ -71,6 +75,18 @@ def states_of(state: State) -> Iterator[Metric]:
         "Records that the database refused: this spend is missing in the ledger.",
         [((), state.store.n_rejected)],
     )
+    yield from _learning(state)
+    yield gauge(
+        "model_retires_seconds",
+        "When the model ends where it is sold, in seconds since 1970 (UTC).",
+        _retirements(state),
+        "model",
+    )
+    yield from _shared_sessions(state)
+    yield from _jobs(state)
+
+
+def _learning(state: State) -> Iterator[Metric]:
     shadow = state.shadow
     yield total(
         "shadow_requests",
@@ -78,8 +94,31 @@ def states_of(state: State) -> Iterator[Metric]:
         [] if shadow is None else [((name,), shadow.outcomes[name]) for name in OUTCOMES],
         "outcome",
     )
-    yield from _shared_sessions(state)
-    yield from _jobs(state)
+    layers = state.gateway.planner.local
+    known = layers.by_scope.get(ALL)
+    yield gauge(
+        "local_answers",
+        "Graded and compared answers that all requests are decided by; 0: not enough yet.",
+        [((), 0.0 if known is None else float(known.state.n_answers))],
+    )
+    yield gauge(
+        "local_layers",
+        "Local layers in force: that of all answers, and those of profiles and keys.",
+        [((), float(len(layers.by_scope)))],
+    )
+    yield gauge(
+        "model_changed_seconds",
+        "When it was noticed that the model had changed under its name, in seconds since 1970.",
+        [((name,), at_us / MICRO) for name, at_us in layers.changed.items()],
+        "model",
+    )
+
+
+def _retirements(state: State) -> Iterator[tuple[tuple[str, ...], float]]:
+    for name, facts in facts_of_models(state.settings).items():
+        if facts.retirement is not None:
+            ends = datetime.combine(facts.retirement.on, time(), UTC)
+            yield (name,), ends.timestamp()
 
 
 def _shared_sessions(state: State) -> Iterator[Metric]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from functools import partial
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from p2l_model.types import PromptLeaderboard
 from router.account import lowered
@@ -18,6 +18,7 @@ from server.accounts.purses import Purses
 from server.accounts.redis_client import RedisClient
 from server.auth.authenticator import Caller
 from server.config.settings.routing import SessionSettings
+from server.gateway.kept_by import DRAW, NEW
 from server.gateway.plan import Plan
 from server.gateway.prompt_cache import Prefixes
 from server.gateway.routed_request import Exchange
@@ -29,13 +30,6 @@ from server.sessions.key_accounts import KeyAccounts
 from server.sessions.sessions import Sessions, Task, Visit
 from server.surfaces.base import GatewayRequest
 from server.surfaces.routing_options import RoutingOptions
-
-# The values of x-p2l-kept: the model that made the calls; the one that gave the last answer, since
-# a change is not worth its price; the draw of an earlier request, or a new one.
-TOOL_LOOP: Final = "tool_loop"
-CACHE: Final = "cache"
-DRAW: Final = "draw"
-NEW: Final = "new"
 
 
 class Terms(NamedTuple):

@@ -14,6 +14,7 @@ from server.accounts.accounts import WindowShortError
 from server.errors import ApiError, BudgetExhaustedError
 from server.gateway.failures import from_upstreams
 from server.gateway.hedge import Leg
+from server.gateway.kept_by import CACHE, TOOL_LOOP
 from server.gateway.plan import Plan
 from server.ledger.attempt import Outcome
 from server.ledger.entry import Entry
@@ -64,6 +65,15 @@ class Exchange:
     failures: dict[str, UpstreamError] = field(default_factory=dict)
     timings: Timings = field(default_factory=Timings)
     sent_as: Surface = Surface.CHAT
+
+    @property
+    def kept(self) -> str | None:
+        """Which part of its session decided the request, as in x-p2l-kept; None where it has no
+        session."""
+        if self.plan.kept is None:
+            return None
+        held = CACHE if self.decision.is_held else self.plan.kept
+        return TOOL_LOOP if self.decision.is_kept else held
 
     @property
     def counted_attempts(self) -> int:

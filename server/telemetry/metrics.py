@@ -52,6 +52,11 @@ class GatewayMetrics:
                          "them.",
             "model", "scoring",
         )  # fmt: skip
+        self._sessions = self._counter(
+            "session_requests",
+            "Requests of sessions, by what decided them, as in x-p2l-kept.",
+            "kept",
+        )
         self._attempts = self._counter(
             "attempts", "Attempts at providers, by outcome.", "model", "provider", "outcome"
         )
@@ -80,6 +85,8 @@ class GatewayMetrics:
         if exchange.plan.routed:
             self._hops.observe("score", timings.score_ms / 1000.0)
             self._counted[self._decisions, (exchange.decision.model, exchange.plan.scoring)] += 1
+            if exchange.kept is not None:
+                self._counted[self._sessions, (exchange.kept,)] += 1
         if exchange.attempts:
             self._hops.observe("upstream", timings.upstream_ms / 1000.0)
 

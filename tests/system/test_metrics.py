@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from decimal import Decimal
+from pathlib import Path
 
 import httpx
 import pytest
@@ -75,3 +77,36 @@ def test_requests_tokens_and_cost_are_counted(client: httpx.Client, provider: Fa
 def test_only_admins_read_them(client: httpx.Client) -> None:
     assert client.get("/metrics").status_code == 401
     assert client.get("/metrics", headers=bearer("key-a")).status_code == 403
+
+
+def test_the_page_on_metrics_names_each_of_them_and_no_other(client: httpx.Client) -> None:
+    client.post("/v1/chat/completions", json=CHAT, headers=bearer("key-a"))
+    text, _ = scraped(client)
+    page = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
+    exposed = set(re.findall(r"^# HELP (\w+)", text, re.M))
+    exposed = {name for name in exposed if not name.endswith("_created")}
+    assert set(re.findall(r"`(p2l_gateway_\w+)`", page)) == exposed
+
+
+def test_the_end_of_a_model_is_told(provider: FakeProvider) -> None:
+    config = config_for(provider.base_url).replace(
+        "context_window: 128000,",
+        "context_window: 128000, facts: {retirement: {day: 2031-02-03}},",
+        1,
+    )
+    with (
+        LiveGateway(config, ENVIRON) as live,
+        httpx.Client(base_url=live.url, trust_env=False) as http,
+    ):
+        _, samples = scraped(http)
+    assert samples["model_retires_seconds", (("model", "dear"),)] == 1_927_843_200
+
+
+def test_requests_of_sessions_are_counted_by_what_decided_them(client: httpx.Client) -> None:
+    for _ in range(3):
+        headers = bearer("key-a") | {"x-session-id": "job"}
+        assert client.post("/v1/chat/completions", json=CHAT, headers=headers).status_code == 200
+    _, samples = scraped(client)
+    assert samples["session_requests_total", (("kept", "new"),)] == 1
+    others = [n for (name, _), n in samples.items() if name == "session_requests_total"]
+    assert sum(others) == 3
