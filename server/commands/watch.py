@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from server.build import settings_from
 from server.catalogue.cards import build_catalogue
 from server.commands.flags import add_config
+from server.storage.rows import micros
+from server.tasks.learn_local import stored_layers
 
 if TYPE_CHECKING:
     from p2l_model.analysis.drift import DriftReport, Limits
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
     from server.config.settings import Settings
 
 _ALARMS: Final = ("worse_than_marginal", "miscalibrated")
+_CHANGED: Final = "model_changed"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,13 +55,16 @@ def run(args: argparse.Namespace) -> int:
     settings = settings_from(args.config)
     gauges = None if args.port is None else Gauges(args.port)
     while True:
-        report, skipped = _look(settings, _marginal(settings), args.hours, limits)
+        report, skipped, changed = _look(settings, _marginal(settings), args.hours, limits)
+        alarms = [*report.alarms, *([_CHANGED] if changed else [])]
         if gauges is not None:
-            gauges.show(report, skipped)
+            gauges.show(report, skipped, alarms)
         found = report.to_json() | {"n_skipped": skipped, "hours": args.hours}
-        print(json.dumps(found) if args.json else _text(report, skipped), flush=True)
+        found |= {"alarms": alarms, "changed_models": changed}
+        text = "\n".join([_text(report, skipped), *_said_of(changed), _said(alarms)])
+        print(json.dumps(found) if args.json else text, flush=True)
         if args.every is None:
-            return 1 if report.alarms else 0
+            return 1 if alarms else 0
         time.sleep(args.every)
 
 
@@ -86,19 +93,20 @@ class Gauges:
         self._alarm = gauge("alarm", "1 while the alarm is raised, else 0.", "alarm")
         start_http_server(port, addr="127.0.0.1", registry=registry)
 
-    def show(self, report: DriftReport, skipped: int) -> None:
+    def show(self, report: DriftReport, skipped: int, alarms: Sequence[str]) -> None:
         """Shows a report. Unknown values are NaN."""
         for name, metric in self._numbers.items():
             value = getattr(report, name)
             metric.set(float("nan") if value is None else value)
         self._skipped.set(skipped)
-        for name in _ALARMS:
-            self._alarm.labels(name).set(1 if name in report.alarms else 0)
+        for name in (*_ALARMS, _CHANGED):
+            self._alarm.labels(name).set(1 if name in alarms else 0)
 
 
 def _look(
     settings: Settings, marginal: PromptLeaderboard, hours: float, limits: Limits
-) -> tuple[DriftReport, int]:
+) -> tuple[DriftReport, int, list[str]]:
+    """The report, how much feedback was left out, and the models whose grades have changed."""
     from p2l_model.analysis.drift import drift
     from server.offline.stored_feedback import judged_feedback, open_database
 
@@ -108,9 +116,12 @@ def _look(
     try:
         since_s = time.time() - hours * 3600
         judged, skipped = judged_feedback(database, marginal, names, since_s)
+        layers = stored_layers(database)
     finally:
         database.close()
-    return drift(judged, limits), skipped
+    noticed = {} if layers is None else layers.changed
+    changed = sorted(name for name, at_us in noticed.items() if at_us >= micros(since_s))
+    return drift(judged, limits), skipped, changed
 
 
 def _marginal(settings: Settings) -> PromptLeaderboard:
@@ -134,6 +145,13 @@ def _text(report: DriftReport, skipped: int) -> str:
         f"log-loss {report.log_loss:.4f}, marginal {report.log_loss_marginal:.4f}: "
         f"{report.difference:+.4f} [{low:+.4f}, {high:+.4f}]",
         f"ECE {ece}",
-        "ALARM: " + ", ".join(report.alarms) if report.alarms else "no alarm",
     ]
     return "\n".join(lines)
+
+
+def _said_of(changed: Sequence[str]) -> list[str]:
+    return [f"{name}: its grades are not what they were; it is learnt anew" for name in changed]
+
+
+def _said(alarms: Sequence[str]) -> str:
+    return "ALARM: " + ", ".join(alarms) if alarms else "no alarm"

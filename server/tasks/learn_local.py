@@ -99,7 +99,7 @@ def current(
         learnt = learn_layers(lessons, rules, start_of(frame), today_us)
     changed = {} if ALL not in learnt else learnt[ALL].changed
     found = LocalLayers(version, {scope: one.layer for scope, one in learnt.items()}, changed)
-    put_state(database, _STATE, _document(found), now)
+    store_layers(database, found, now)
     _LOG.info("local layer %s: %d answers, %d scopes", version, len(lessons), len(learnt))
     return found
 
@@ -158,14 +158,15 @@ def _version(frame: Frame, rules: LearningSettings, answers: tuple[int, ...], to
     return hashlib.sha256(about + frame.usual.tobytes()).hexdigest()[:16]
 
 
-def _document(layers: LocalLayers) -> str:
+def store_layers(database: Database, layers: LocalLayers, now: float) -> None:
+    """Stores layers in place of the former ones. now: seconds since 1970. Blocks. Raises
+    StorageError."""
     scopes = {
         scope: b64encode(layer.state.to_bytes()).decode()
         for scope, layer in layers.by_scope.items()
     }
-    return orjson.dumps(
-        {"version": layers.version, "scopes": scopes, "changed": layers.changed}
-    ).decode()
+    document = {"version": layers.version, "scopes": scopes, "changed": layers.changed}
+    put_state(database, _STATE, orjson.dumps(document).decode(), now)
 
 
 def stored_layers(database: Database) -> LocalLayers | None:

@@ -17,9 +17,12 @@ from p2l_model.types import PreferenceFamily, PromptLeaderboard
 from router.receipt_form import fold
 from server.cli import main
 from server.commands.watch import Gauges
+from server.gateway.local_layers import LocalLayers
 from server.storage.database import Database
 from server.storage.migrate import migrate
+from server.storage.rows import micros
 from server.storage.schema import catalogues, feedback, prompts, receipts
+from server.tasks.learn_local import store_layers
 
 CONFIG = """
 providers: {{main: {{kind: sandbox}}}}
@@ -94,12 +97,31 @@ def test_the_command_raises_the_alarm(stored: str, capsys: pytest.CaptureFixture
     assert "no alarm" in capsys.readouterr().out
 
 
+def test_a_model_that_has_changed_raises_an_alarm(
+    stored: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = time.time()
+    database = Database(f"sqlite:///{tmp_path / 'store.db'}")
+    noticed = {"bad": micros(now - 3600), "good": micros(now - 9 * 86_400)}
+    store_layers(database, LocalLayers("v", changed=noticed), now)
+    database.close()
+    quiet = ["watch", "--config", stored, "--min-comparisons", "1000"]
+    assert main([*quiet, "--json"]) == 1
+    report = json.loads(capsys.readouterr().out)
+    assert (report["alarms"], report["changed_models"]) == (["model_changed"], ["bad"])
+    assert main(quiet) == 1
+    assert "bad: its grades are not what they were" in capsys.readouterr().out
+    assert main([*quiet, "--hours", "0.5"]) == 0
+
+
 def test_alarms_are_metrics(unused_port: int) -> None:
     gauges = Gauges(unused_port)
-    gauges.show(drift(comparisons(300, False), Limits()), 3)
+    report = drift(comparisons(300, False), Limits())
+    gauges.show(report, 3, [*report.alarms, "model_changed"])
     with urllib.request.urlopen(f"http://127.0.0.1:{unused_port}/metrics") as answer:
         text = answer.read().decode()
     assert 'p2l_drift_alarm{alarm="miscalibrated"} 1.0' in text
+    assert 'p2l_drift_alarm{alarm="model_changed"} 1.0' in text
     assert "p2l_drift_comparisons 300.0" in text
     assert "p2l_drift_skipped 3.0" in text
 
