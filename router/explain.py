@@ -94,12 +94,12 @@ def _dearer(decision: Told) -> list[str]:
     if better.expected_cost_usd is not None and decision.expected_cost_usd:
         text += f" for {better.expected_cost_usd / decision.expected_cost_usd:.1f}x the cost"
     if _too_dear_for_a_win(better, decision):
-        text += f", not worth it at {_worth(decision.usd_per_win)} USD a win"
+        text += f", not worth it at {worth_shown(decision.usd_per_win)} USD a win"
     return [text]
 
 
-def _worth(usd_per_win: Decimal | None) -> str:
-    """With three digits that count, and without an exponent."""
+def worth_shown(usd_per_win: Decimal | None) -> str:
+    """What a win is worth, with three digits that count and without an exponent."""
     if usd_per_win is None:
         return "0"
     text = format(Decimal(f"{usd_per_win:.3g}"), "f")

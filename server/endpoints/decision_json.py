@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from router.choice import Alternative, Decision
+from router.explain import worth_shown
 from server.endpoints.intervals import certainty
 from server.gateway.plan import Plan
 
@@ -80,6 +81,7 @@ def decision_json(decision: Decision, plan: Plan) -> dict[str, Any]:
         "coefficient": decision.coefficient,
         "shadow_price": decision.shadow_price,
         "usd_per_win": _number(decision.usd_per_win),
+        "own_usd_per_win": _number(plan.own_usd_per_win) if plan.routed else None,
         "budget_usd": _number(decision.budget_usd),
         "budget_mode": None if decision.budget_usd is None else decision.budget_mode.value,
         "max_output_tokens": decision.max_output_tokens,
@@ -93,8 +95,18 @@ def decision_json(decision: Decision, plan: Plan) -> dict[str, Any]:
         "alternatives": [
             {**alternative_json(item), **known[item.model]} for item in decision.alternatives
         ],
-        "explanation": decision.explanation,
+        "explanation": f"{decision.explanation}{_lowered(decision, plan)}",
     }
+
+
+def _lowered(decision: Decision, plan: Plan) -> str:
+    """Says that the budget of a window or a session has changed what a win is worth."""
+    worth, own = decision.usd_per_win, plan.own_usd_per_win
+    if worth is None or not plan.routed or (own is not None and worth >= own):
+        return ""
+    now = worth_shown(worth)
+    before = "" if own is None else f" in place of {worth_shown(own)}"
+    return f"; a win is worth {now} USD{before}, so that the budget of a window or session lasts"
 
 
 def alternative_json(alternative: Alternative) -> Mapping[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 from p2l_model.types import Conversation
@@ -36,6 +37,7 @@ class Plan:
     decides the request, see x-p2l-kept. is_scored_before: the leaderboard was scored for another
     request of the same tool loop. purse: the money of the session; None where it has none. effort:
     the effort that models without columns are asked for; empty where the request names none.
+    own_usd_per_win: what a win is worth by the configuration, before windows and sessions.
     """
 
     request_id: str
@@ -65,6 +67,7 @@ class Plan:
     kept: str | None = None
     is_scored_before: bool = False
     purse: Purse | None = None
+    own_usd_per_win: Decimal | None = None
 
     def effort_sent(self, card: ModelCard) -> str | None:
         """The effort that the provider is asked for with a model of the catalogue; None where it is

@@ -62,6 +62,11 @@ _EXACT_COUNT_CHARS = 20_000
 Worth = Callable[[Caller, Decimal | None], Decimal | None]
 
 
+def _own_worth(rules: RoutingRules, caller: Caller) -> Decimal | None:
+    """The key's own value of a win in USD, else that of the rules."""
+    return rules.usd_per_win if caller.usd_per_win is None else caller.usd_per_win
+
+
 def _as_configured(_: Caller, usd_per_win: Decimal | None) -> Decimal | None:
     return usd_per_win
 
@@ -189,6 +194,7 @@ class Planner:
             kept=session.said,
             purse=found.purse,
             profile=asked.profile,
+            own_usd_per_win=_own_worth(asked.rules, caller),
         )
 
     async def _found(self, asked: Asked, *, is_large: bool, is_dry: bool) -> Found:
@@ -331,9 +337,8 @@ class Planner:
     def _worth_of_a_win(
         self, rules: RoutingRules, caller: Caller, purse: Purse | None
     ) -> Decimal | None:
-        """The key's own value in USD, else that of `routing`; less where budgets run short."""
-        own = rules.usd_per_win if caller.usd_per_win is None else caller.usd_per_win
-        worth = self._worth(caller, own)
+        """What is configured, in USD; less where budgets run short."""
+        worth = self._worth(caller, _own_worth(rules, caller))
         return worth if purse is None else combined_usd_per_win(worth, [purse.price])
 
     def _weighed(self, asked: Asked, bounded: bool) -> tuple[dict[str, Fit], Counted, Conversation]:

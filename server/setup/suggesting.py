@@ -20,6 +20,9 @@ _BALANCED: Final = Decimal("0.34")
 _THRIFTY: Final = Decimal("0.1")
 _USUAL_REQUESTS_A_DAY: Final = 1_000
 _LEAST_A_DAY: Final = Decimal(5)
+# With less money a window begins by lowering the suggested worth of a win: its own price is a win
+# for every hundredth of its budget (router.pacing).
+_WORTHS_A_DAY: Final = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,9 @@ def suggest(models: Sequence[FoundModel]) -> Suggestion | None:
     if balanced is not None and thrifty is not None and balanced.model == thrifty.model:
         thrifty = None
     usual = best if balanced is None else balanced
-    daily = max(_LEAST_A_DAY, _rounded_up(usual.cost_usd * _USUAL_REQUESTS_A_DAY))
+    worth = usual.usd_per_win or Decimal(0)
+    least = max(_LEAST_A_DAY, worth * _WORTHS_A_DAY, usual.cost_usd * _USUAL_REQUESTS_A_DAY)
+    daily = _rounded_up(least)
     return Suggestion(best, balanced, thrifty, daily)
 
 

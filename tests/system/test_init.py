@@ -165,7 +165,7 @@ def test_at_a_terminal_it_asks(tmp_path: Path) -> None:
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     ) as process:  # fmt: skip
         os.close(slave)
-        os.write(master, b"yes\nxai\n0.5\n\nnone\n")
+        os.write(master, b"yes\nxai\n0.5\n7\nnone\n")
         said, asked = process.communicate(timeout=60)
         assert process.returncode == 0, asked
     os.close(master)
@@ -175,7 +175,7 @@ def test_at_a_terminal_it_asks(tmp_path: Path) -> None:
     assert re.search(r"^  xai: \{", text, re.MULTILINE)
     assert "openai:" not in text
     assert "\n  usd_per_win: 0.5\n" in text
-    assert "\n    - {amount_usd: 5" in text
+    assert "\n    - {amount_usd: 7," in text
     assert "\n#  budget_usd" in text
     assert "serve --config" in said
 

@@ -74,3 +74,27 @@ def test_a_profile_says_how_many_further_models_are_tried() -> None:
             provider.script("up-dear", Behaviour(status=500))
             body = {"model": model, "messages": [{"role": "user", "content": "Hello"}]}
             assert client.post("/v1/chat/completions", json=body).status_code == status
+
+
+@pytest.mark.parametrize("own", [None, 5])
+def test_a_window_that_changes_the_worth_is_named(own: float | None) -> None:
+    worth = "" if own is None else f"usd_per_win: {own}, "
+    extra = f"routing: {{{worth}window_budgets: [{{amount_usd: 1, window_s: 86400}}]}}"
+    with (
+        FakeProvider(api_key="k") as provider,
+        LiveGateway(config_for(provider.base_url, extra), {"MAIN_KEY": "k"}) as gateway,
+        httpx.Client(base_url=gateway.url) as client,
+    ):
+        first = route(client, "any").json()
+        assert first["usd_per_win"] == first["own_usd_per_win"] == own
+        assert "so that the budget" not in first["explanation"]
+        body = {"model": "p2l", "messages": [{"role": "user", "content": "Hello"}]}
+        assert client.post("/v1/chat/completions", json=body).status_code == 200
+        later = route(client, "any").json()
+        assert later["own_usd_per_win"] == own
+        assert later["usd_per_win"] < 0.1
+        before = "" if own is None else " in place of 5"
+        assert f" USD{before}, so that the budget of a window" in later["explanation"]
+        named = client.post("/v1/route", json=body | {"model": "dear"}).json()
+        assert named["own_usd_per_win"] is None
+        assert "so that the budget" not in named["explanation"]

@@ -8,6 +8,7 @@ from decimal import Decimal
 
 import pytest
 
+from router.pacing import PacingPlan, combined_usd_per_win, shadow_price, start
 from server.config.file import parse_settings
 from server.model_facts.book import bundled_book
 from server.setup.configuration import Choices, configuration
@@ -55,6 +56,19 @@ def test_a_day_has_room_for_a_thousand_usual_requests(two: tuple[FoundModel, ...
     assert suggested is not None
     thousand = suggested.best.cost_usd * 1000
     assert thousand <= suggested.daily_usd < thousand * Decimal("2.5")
+
+
+def test_a_days_budget_does_not_begin_by_lowering_the_worth(two: tuple[FoundModel, ...]) -> None:
+    """By router.pacing: a new window's own worth of a win is a hundredth of its budget."""
+    suggested = suggest(two)
+    assert suggested is not None
+    assert suggested.balanced is not None
+    worth = suggested.balanced.usd_per_win
+    plan = PacingPlan(amount_usd=float(suggested.daily_usd), window_s=86_400.0)
+    combined = combined_usd_per_win(worth, [shadow_price(plan, start(0.0))])
+    assert worth is not None
+    assert combined is not None
+    assert combined >= worth * Decimal("0.75")
 
 
 def test_one_model_or_free_ones_leave_nothing_to_weigh(two: tuple[FoundModel, ...]) -> None:
