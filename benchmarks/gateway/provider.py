@@ -1,7 +1,7 @@
 """A provider that is never the bottleneck: answers prepared as bytes, no framework.
 
 python provider.py PORT. A prompt holding `@@n=100,d=10@@` is streamed 100 chunks, 10 ms apart.
-GET /count tells how many requests were answered.
+GET /count tells how many requests were answered. A judge's request is answered with a tie.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import uvloop
 
 _ASKED = re.compile(rb"@@n=(\d+),d=([0-9.]+)@@")
 _TEXT = "The quick brown fox jumps over the lazy dog. " * 4
+_VERDICT = '{"reason": "both are right", "better": "tie"}'
 _HEAD = {"id": "chatcmpl-fake", "created": 1, "system_fingerprint": "fp_fake"}
 _STREAM_HEAD = (
     b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
@@ -31,8 +32,8 @@ def json_answer(body: object) -> bytes:
 
 
 @lru_cache
-def whole(model: str) -> bytes:
-    message = {"role": "assistant", "content": _TEXT}
+def whole(model: str, *, judges: bool = False) -> bytes:
+    message = {"role": "assistant", "content": _VERDICT if judges else _TEXT}
     choices = [{"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}]
     usage = {"prompt_tokens": 42, "completion_tokens": 40, "total_tokens": 82}
     answer = {**_HEAD, "object": "chat.completion", "model": model}
@@ -88,7 +89,7 @@ class Provider(asyncio.Protocol):
         raw = b"".join(self.body)
         request = orjson.loads(raw)
         if not request.get("stream"):
-            self.transport.write(whole(request["model"]))
+            self.transport.write(whole(request["model"], judges=b"second_answer" in raw))
             return
         asked = _ASKED.search(raw)
         n, delay_ms = (int(asked[1]), float(asked[2])) if asked else (50, 0.0)
