@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from server.commands.flags import add_config, add_seed, positive_number
+from server.commands.learn_report import add_report_arguments, say_report
 from server.commands.learn_review import N_PAIRS, run_review
 from server.commands.outputs import print_table
 from server.commands.progress import progress_bars
@@ -75,6 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                              "graded.")  # fmt: skip
     parser.add_argument("--at-once", type=positive_number, default=_AT_ONCE, metavar="N",
                         help=f"How many calls at the same time (default: {_AT_ONCE}).")  # fmt: skip
+    add_report_arguments(parser)
     add_seed(parser)
     add_config(parser)
 
@@ -89,7 +91,10 @@ def run(args: argparse.Namespace) -> int:
         raise DataError("--prompts is missing: name the file with your prompts")
     if args.spend is None:
         raise DataError("--spend is missing: say how many USD the run may cost, for example 5")
-    return asyncio.run(_learn(args))
+    status = asyncio.run(_learn(args))
+    if not args.dry_run:
+        say_report(args)
+    return status
 
 
 async def _learn(args: argparse.Namespace) -> int:

@@ -50,16 +50,17 @@ def _print_models(found: Findings) -> None:
 def _print_offers(found: Findings) -> None:
     from server.offline.report import words
 
-    rows = [
-        (
+    is_set = any(one.usd_per_win is not None for one in found.offers)
+    rows = []
+    for one in found.offers:
+        worth = words.NONE if one.usd_per_win is None else f"{one.usd_per_win:.3g}"
+        rows.append([
             f"{one.level:.0%}", words.points(one.score), words.usd(_value(one.usd.value)),
             words.usd_range(one.usd), words.percent(_value(one.saved.value)),
-            words.percent_range(one.saved),
-            words.NONE if one.usd_per_win is None else f"{one.usd_per_win:.3g}",
-        )
-        for one in found.offers
-    ]  # fmt: skip
-    columns = ("quality", "of 100", "USD per 1,000", "95%", "saved", "95%", "routing.usd_per_win")
+            words.percent_range(one.saved), *([worth] if is_set else []),
+        ])  # fmt: skip
+    columns = ["quality", "of 100", "USD per 1,000", "95%", "saved", "95%"]
+    columns += ["routing.usd_per_win"] if is_set else []
     title = f"What a share of the quality of {found.baseline.model} costs with the router"
     print_table(title, columns, rows, sys.stdout)
 

@@ -51,10 +51,13 @@ def measured(
     weights: FloatArray,
     latency_s: Mapping[str, float] | None = None,
     kind: NDArray[np.str_] | None = None,
+    *,
+    with_settings: bool = True,
 ) -> Measured:
     """Measures a complete table and a router's curve on it. weights (D - 1, P): how often each
-    resample draws each prompt. kind: in place of the table's categories. Raises ValueError where
-    the curve does not say which models it picked."""
+    resample draws each prompt. kind: in place of the table's categories. with_settings: whether
+    the curve's values are those by which the gateway decides. Raises ValueError where the curve
+    does not say which models it picked."""
     if router.picked is None or router.weight is None:
         raise ValueError("the curve does not say which models were picked")
     n = len(table.conversations)
@@ -62,6 +65,8 @@ def measured(
     draws = draws / draws.sum(axis=1, keepdims=True)
     with np.errstate(divide="ignore"):
         usd_per_win = np.where(np.isinf(router.weight), np.nan, 1.0 / router.weight)
+    if not with_settings:
+        usd_per_win = np.full(len(router.weight), np.nan)
     return Measured(
         models=table.models,
         single_cost=draws @ table.cost_usd,

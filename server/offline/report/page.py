@@ -99,24 +99,27 @@ def _standing(one: Standing, found: Findings, *, timed: bool) -> str:
 
 def _offers(found: Findings) -> Iterator[str]:
     model = found.baseline.model
-    heads = ["Share of its quality", "Quality", "USD per 1,000", "Saved", "Setting"]
+    heads = ["Share of its quality", "Quality", "USD per 1,000", "Saved"]
+    is_set = any(one.usd_per_win is not None for one in found.offers)
+    heads += ["Setting"] if is_set else []
+    setting = " The setting is routing.usd_per_win in the configuration." if is_set else ""
     yield "<h2>What a quality costs</h2>"
     yield from _table(
-        f"Against always asking {model}. The setting is routing.usd_per_win in the configuration.",
+        f"Against always asking {model}.{setting}",
         heads,
-        [_offer(one) for one in found.offers],
+        [_offer(one, is_set=is_set) for one in found.offers],
         "figures",
     )
 
 
-def _offer(one: Offer) -> str:
+def _offer(one: Offer, *, is_set: bool) -> str:
     worth = words.NONE if one.usd_per_win is None else f"{one.usd_per_win:.3g}"
-    cells = (
+    cells = [
         _cell(words.points(one.score)),
         _cell(words.usd(_value(one.usd)), words.usd_range(one.usd)),
         _cell(words.percent(_value(one.saved)), words.percent_range(one.saved)),
-        _cell(worth),
-    )
+        *([_cell(worth)] if is_set else []),
+    ]
     return f'<tr><th scope="row">{one.level:.0%}</th>{"".join(cells)}</tr>'
 
 

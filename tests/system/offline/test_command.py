@@ -80,7 +80,7 @@ def test_the_report_in_the_terminal(
     assert main([*args, "--against", "gpt-4o-2024-08-06"]) == 0
     said = capsys.readouterr().out
     assert "99% of the quality of gpt-4o-2024-08-06" in said
-    for wanted in ("per 1,000 requests", "routing.usd_per_win", "What is not settled"):
+    for wanted in ("per 1,000 requests", "What a share of the quality", "not settled"):
         assert wanted in said
     for word in ("area", "hindsight", "marginal", "Stream"):
         assert word not in said
