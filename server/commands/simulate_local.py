@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from server.commands.outputs import print_table
 from server.commands.progress import progress_bars
 
 if TYPE_CHECKING:
+    from server.offline.simulate.curves import Interval
     from server.offline.simulate.local_study import LocalStudy
     from server.offline.simulate.table import ScoreTable
 
@@ -96,30 +98,20 @@ def _print(found: LocalStudy) -> None:
         "Above the best random mix of single models, and cost saved at shares of the best one's "
         "score",
         (("router", "left"), "area", "95%", "at 100%", "at 99%", "at 97%"),
-        [
-            (
-                _TITLES[name],
-                f"{area.value:+.4f}",
-                f"[{area.low:+.4f}, {area.high:+.4f}]",
-                *(
-                    f"{one.value:.0%} [{one.low:.0%}, {one.high:.0%}]"
-                    for one in found.saved[name].values()
-                ),
-            )
-            for name, area in study.area.items()
-        ]
-        + [_difference(found)],
+        [_row(_TITLES[name], one, "") for name, one in found.found.items()]
+        + [_row("local layer less means", found.less_means, "+")],
         sys.stdout,
     )
 
 
-def _difference(found: LocalStudy) -> tuple[str, ...]:
+def _row(title: str, found: Mapping[float, Interval], sign: str) -> tuple[str, ...]:
+    from server.offline.simulate.local_study import AREA, LEVELS
+
+    area = found[AREA]
+    saved = [[f"{share:{sign}.0%}" for share in found[level]] for level in LEVELS]
     return (
-        "local layer less means",
-        f"{found.area_less_means.value:+.4f}",
-        f"[{found.area_less_means.low:+.4f}, {found.area_less_means.high:+.4f}]",
-        *(
-            f"{one.value:+.0%} [{one.low:+.0%}, {one.high:+.0%}]"
-            for one in found.saved_less_means.values()
-        ),
+        title,
+        f"{area.value:+.4f}",
+        f"[{area.low:+.4f}, {area.high:+.4f}]",
+        *(f"{value} [{low}, {high}]" for value, low, high in saved),
     )

@@ -9,7 +9,7 @@ judged by.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
@@ -99,20 +99,32 @@ def local_curves(
     known: Known,
     splits: Splits,
     on_progress: Callable[[int], None] = lambda _done: None,
-) -> dict[str, Curve]:
-    """The curves by name, each point a mean over the seeds: the local layer, means of the models
-    learnt from the same answers, means for each category (where there are several) likewise, and
-    the oracle, which knows scores and costs. Raises DataError."""
+) -> dict[str, list[Curve]]:
+    """The curves by name, one for each seed: the local layer, means of the models learnt from the
+    same answers, means for each category (where there are several) likewise, and the oracle, which
+    knows scores and costs. Point for point, the curves of a name have the same price of a USD, the
+    highest first. Raises DataError."""
     splits.check(len(table.conversations))
-    prices = prices_of(table.cost_usd)
-    sums: dict[str, FloatArray] = {}
+    prices = prices_of(table.cost_usd)[::-1]
+    curves: dict[str, list[Curve]] = {}
     for seed in range(splits.n_seeds):
+        sums: dict[str, FloatArray] = {}
         for asked, drawn in folds(table, splits, seed):
             for name, belief in beliefs(table, known, asked, drawn).items():
-                total = sums.setdefault(name, np.zeros((2, len(prices), len(table.conversations))))
-                _add(total, table, belief, asked, prices)
+                found = sums.setdefault(name, np.empty((2, len(prices), len(table.conversations))))
+                _fill(found, table, belief, asked, prices)
+        for name, (cost, score) in sums.items():
+            curves.setdefault(name, []).append(Curve(cost, score))
         on_progress(seed + 1)
-    return {name: _curve(total / splits.n_seeds) for name, total in sums.items()}
+    return curves
+
+
+def mean_curve(curves: Sequence[Curve]) -> Curve:
+    """The mean over seeds, point by point, by rising cost."""
+    cost = np.mean([curve.cost for curve in curves], axis=0)
+    score = np.mean([curve.score for curve in curves], axis=0)
+    order = np.argsort(cost.mean(axis=1), kind="stable")
+    return Curve(cost[order], score[order])
 
 
 def mean_scores(drawn: Drawn, n_models: int) -> FloatArray:
@@ -197,22 +209,16 @@ def _shrunk(model: IntArray, score: FloatArray, towards: FloatArray) -> FloatArr
     return means
 
 
-def _add(
-    total: FloatArray,
+def _fill(
+    found: FloatArray,
     table: ScoreTable,
     belief: Belief,
     asked: NDArray[np.bool_],
-    prices: list[float],
+    prices: Sequence[float],
 ) -> None:
-    """Adds cost and score of the asked prompts at each price to total (2, J, P)."""
+    """Writes cost and score of the asked prompts at each price into found (2, J, P)."""
     rows = np.flatnonzero(asked)
     for j, price in enumerate(prices):
         chosen = pick(belief, price)
-        total[0, j, rows] += table.cost_usd[rows, chosen]
-        total[1, j, rows] += table.score[rows, chosen]
-
-
-def _curve(found: FloatArray) -> Curve:
-    cost, score = found
-    order = np.argsort(cost.mean(axis=1), kind="stable")
-    return Curve(cost[order], score[order])
+        found[0, j, rows] = table.cost_usd[rows, chosen]
+        found[1, j, rows] = table.score[rows, chosen]

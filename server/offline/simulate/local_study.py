@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -22,27 +22,36 @@ from server.offline.simulate.curves import (
     saving_of,
     single_models,
 )
-from server.offline.simulate.local_curves import MEANS, OURS, Splits, local_curves, read_known
-from server.offline.simulate.study import Study, judged, saved_at
+from server.offline.simulate.local_curves import (
+    MEANS,
+    OURS,
+    Splits,
+    local_curves,
+    mean_curve,
+    read_known,
+)
+from server.offline.simulate.study import Study
 from server.offline.simulate.table import ScoreTable
 
 # Shares of the best single model's score at which the saving is told.
 LEVELS: Final = (1.0, 0.99, 0.97)
+AREA: Final = 0.0
 _COSTS: Final = "the costs of the prompts of the other folds, by prompt"
+
+# A number of a curve, with prompts weighted (P,).
+Measure = Callable[[Curve, FloatArray], float]
 
 
 @dataclass(frozen=True, slots=True)
 class LocalStudy:
-    """study: of the curves; `p2l` has the local layer, `marginal` the means of the same answers,
-    `per_category` means for each category. saved: by curve, at the shares LEVELS of the best single
-    model's score. area_less_means, saved_less_means: of the layer less those of the means, over the
-    same resampled prompts."""
+    """study: of the mean curves; `p2l` has the local layer, `marginal` the means of the same
+    answers, `per_category` means for each category. found: of each, the measures (`measures_of`).
+    less_means: those of the layer less those of the means, over the same resampled prompts."""
 
     study: Study
     splits: Splits
-    saved: Mapping[str, Mapping[float, Interval]]
-    area_less_means: Interval
-    saved_less_means: Mapping[float, Interval]
+    found: Mapping[str, Mapping[float, Interval]]
+    less_means: Mapping[float, Interval]
 
     def local(self) -> dict[str, Any]:
         """What the local layer adds to pareto.json and simulate.json."""
@@ -53,10 +62,10 @@ class LocalStudy:
             "n_prompts": len(self.study.table.conversations),
             "models": list(self.study.table.models),
             "expected_costs_from": self.study.cost_source,
-            "area": {name: one._asdict() for name, one in self.study.area.items()},
-            "saved": {name: _by_level(one) for name, one in self.saved.items()},
-            "area_less_means": self.area_less_means._asdict(),
-            "saved_less_means": _by_level(self.saved_less_means),
+            "area": {name: one[AREA]._asdict() for name, one in self.found.items()},
+            "saved": {name: _by_level(one) for name, one in self.found.items()},
+            "area_less_means": self.less_means[AREA]._asdict(),
+            "saved_less_means": _by_level(self.less_means),
         }
 
 
@@ -78,36 +87,57 @@ def run_local_study(
         table, known, splits, lambda done: on_progress("splits", done, splits.n_seeds)
     )
     weights = bootstrap_weights(n, seed, n_resamples)
-    study = judged(table, Objective.P_GOOD, _COSTS, curves, {}, weights, known.hidden)
-    saved = {
-        name: {level: saved_at(level, curve, table, weights) for level in LEVELS}
-        for name, curve in curves.items()
-    }
-    return LocalStudy(study, splits, saved, *less_means(curves, table, weights))
+    means = {name: mean_curve(of_seeds) for name, of_seeds in curves.items()}
+    measures = measures_of(table)
+    found = {name: measured(one, measures, weights) for name, one in curves.items()}
+    less = measured(curves[OURS], measures, weights, curves[MEANS])
+    study = Study(
+        table=table,
+        objective=Objective.P_GOOD,
+        cost_source=_COSTS,
+        curves=means,
+        area={name: one[AREA] for name, one in found.items()},
+        saving={name: one[1.0] for name, one in found.items()},
+        streams={},
+        weights=weights,
+        hidden=known.hidden,
+    )
+    return LocalStudy(study, splits, found, less)
 
 
-def less_means(
-    curves: Mapping[str, Curve], table: ScoreTable, weights: FloatArray
-) -> tuple[Interval, Mapping[float, Interval]]:
-    """Area and savings of the layer less those of the means."""
-    singles, flat = single_models(table), np.ones(weights.shape[1])
+def measures_of(table: ScoreTable) -> dict[float, Measure]:
+    """What is measured of a curve: under 0 the area above the best mix of single models, under each
+    share of LEVELS the share of the best single model's cost saved there."""
+    singles, flat = single_models(table), np.ones(len(table.conversations))
     best = int(np.argmax(singles.means(flat)[1]))
-
-    def less(measure: Callable[[Curve, FloatArray], float]) -> Interval:
-        def at(w: FloatArray) -> float:
-            return measure(curves[OURS], w) - measure(curves[MEANS], w)
-
-        return interval(at(flat), [at(w) for w in weights])
-
-    area = less(lambda curve, w: gain_over(curve, singles, w))
-    saved = {level: less(_saved_at(level, singles, best)) for level in LEVELS}
-    return area, saved
+    area = {AREA: lambda curve, weights: gain_over(curve, singles, weights)}
+    return area | {level: _saved_at(level, singles, best) for level in LEVELS}
 
 
-def _saved_at(level: float, singles: Curve, best: int) -> Callable[[Curve, FloatArray], float]:
+def measured(
+    curves: Sequence[Curve],
+    measures: Mapping[float, Measure],
+    weights: FloatArray,
+    less: Sequence[Curve] | None = None,
+) -> dict[float, Interval]:
+    """Each measure, a mean over the seeds: what whoever learns once has to expect. less: curves of
+    the same seeds whose measures are subtracted. weights (D, P): of the resampled prompts."""
+    flat = np.ones(weights.shape[1])
+
+    def at(measure: Measure, w: FloatArray) -> float:
+        minus = 0.0 if less is None else np.mean([measure(one, w) for one in less])
+        return float(np.mean([measure(one, w) for one in curves]) - minus)
+
+    return {
+        name: interval(at(measure, flat), [at(measure, w) for w in weights])
+        for name, measure in measures.items()
+    }
+
+
+def _saved_at(level: float, singles: Curve, best: int) -> Measure:
     return lambda curve, weights: saving_of(curve, singles, best, weights, level)
 
 
-def _by_level(saved: Mapping[float, Interval]) -> dict[str, Any]:
+def _by_level(found: Mapping[float, Interval]) -> dict[str, Any]:
     """Share of the best single model's score, such as "0.99" -> the share of its cost saved."""
-    return {f"{level:.2f}": one._asdict() for level, one in saved.items()}
+    return {f"{level:.2f}": found[level]._asdict() for level in LEVELS}

@@ -132,30 +132,12 @@ def run_study(
     for name in [k for k in beliefs if k != "oracle"]:
         on_progress(f"stream {name}", 0, 1)
         streams[name] = run_streams(table, beliefs[name], seed, n_seeds)
-    return judged(table, predicted.objective, source, curves, streams, weights, predicted.hidden)
-
-
-def judged(
-    table: ScoreTable,
-    objective: Objective,
-    cost_source: str,
-    curves: Mapping[str, Curve],
-    streams: Mapping[str, list[StreamResult]],
-    weights: FloatArray,
-    hidden: FloatArray,
-) -> Study:
-    """The study of some curves on a table. weights, hidden: as in Study."""
-    area = {name: _area(curve, table, weights) for name, curve in curves.items()}
-    saving = {name: saved_at(1.0, curve, table, weights) for name, curve in curves.items()}
-    return Study(table, objective, cost_source, curves, area, saving, streams, weights, hidden)
-
-
-def saved_at(level: float, curve: Curve, table: ScoreTable, weights: FloatArray) -> Interval:
-    """The share of the best single model's cost that a curve saves at a share of its score."""
-    singles, flat = single_models(table), np.ones(weights.shape[1])
-    best = int(np.argmax(singles.means(flat)[1]))
-    value = saving_of(curve, singles, best, flat, level)
-    return interval(value, [saving_of(curve, singles, best, w, level) for w in weights])
+    areas = {name: _area(curve, table, weights) for name, curve in curves.items()}
+    savings = {name: _saving(curve, table, weights) for name, curve in curves.items()}
+    return Study(
+        table, predicted.objective, source, curves, areas, savings, streams, weights,
+        predicted.hidden,
+    )  # fmt: skip
 
 
 def _common(table: ScoreTable, reader: PromptReader, train: ScoreTable | None) -> ScoreTable:
@@ -173,3 +155,10 @@ def _area(curve: Curve, table: ScoreTable, weights: FloatArray) -> Interval:
     singles = single_models(table)
     value = gain_over(curve, singles, np.ones(weights.shape[1]))
     return interval(value, [gain_over(curve, singles, w) for w in weights])
+
+
+def _saving(curve: Curve, table: ScoreTable, weights: FloatArray) -> Interval:
+    singles, flat = single_models(table), np.ones(weights.shape[1])
+    best = int(np.argmax(singles.means(flat)[1]))
+    value = saving_of(curve, singles, best, flat)
+    return interval(value, [saving_of(curve, singles, best, w) for w in weights])

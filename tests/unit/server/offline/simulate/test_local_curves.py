@@ -23,9 +23,10 @@ from server.offline.simulate.local_curves import (
     category_scores,
     folds,
     local_curves,
+    mean_curve,
     mean_scores,
 )
-from server.offline.simulate.local_study import LEVELS, less_means
+from server.offline.simulate.local_study import AREA, LEVELS, measured, measures_of
 from server.offline.simulate.table import ScoreTable
 
 MODELS = ("weak", "strong", "odd")
@@ -95,7 +96,7 @@ def test_means_and_categories_are_shrunk() -> None:
 def test_answers_move_the_curve_to_the_better_model() -> None:
     table = table_of(120)
     known = known_of(table)
-    best = {n: local_curves(table, known, Splits(n, 2, 3))[OURS] for n in (0, 200)}
+    best = {n: mean_curve(local_curves(table, known, Splits(n, 2, 3))[OURS]) for n in (0, 200)}
     tops = {n: float(curve.score.mean(axis=1).max()) for n, curve in best.items()}
     singles = single_models(table).score.mean(axis=1)
     assert tops[200] > tops[0] + 0.1
@@ -105,14 +106,24 @@ def test_answers_move_the_curve_to_the_better_model() -> None:
 def test_the_difference_from_means_is_paired() -> None:
     table = table_of(60)
     curves = local_curves(table, known_of(table), Splits(40, 2, 2))
-    weights = bootstrap_weights(60, 0, 50)
-    area, saved = less_means({**curves, OURS: curves[MEANS]}, table, weights)
-    assert (area.value, area.low, area.high) == (0.0, 0.0, 0.0)
-    assert list(saved) == list(LEVELS)
-    area, _ = less_means(curves, table, weights)
-    assert area.low is not None
-    assert area.high is not None
-    assert area.low <= area.value <= area.high  # type: ignore[operator]
+    weights, measures = bootstrap_weights(60, 0, 50), measures_of(table)
+    same = measured(curves[MEANS], measures, weights, curves[MEANS])
+    assert list(same) == [AREA, *LEVELS]
+    assert all(tuple(one) == (0.0, 0.0, 0.0) for one in same.values())
+    ours, means = (measured(curves[name], measures, weights) for name in (OURS, MEANS))
+    less = measured(curves[OURS], measures, weights, curves[MEANS])
+    for name, one in less.items():
+        assert one.value == pytest.approx(ours[name].value - means[name].value)
+
+
+def test_a_measure_is_its_mean_over_the_seeds() -> None:
+    table = table_of(60)
+    curves = local_curves(table, known_of(table), Splits(40, 2, 3))[OURS]
+    weights, measures = bootstrap_weights(60, 0, 5), measures_of(table)
+    alone = [measured([one], measures, weights) for one in curves]
+    assert len(alone) == 3
+    for name, one in measured(curves, measures, weights).items():
+        assert one.value == pytest.approx(np.mean([found[name].value for found in alone]))
 
 
 @pytest.mark.parametrize("splits", [Splits(-1), Splits(5, 1), Splits(5, 41), Splits(5, 2, 0)])
