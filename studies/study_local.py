@@ -21,12 +21,13 @@ from pathlib import Path
 
 import numpy as np
 
+from p2l_model.analysis.prompt_terms import read_terms
 from p2l_model.analysis.scored import PromptReader
 from p2l_model.data.model_names import canonical
 from p2l_model.data.tables import read_columns
 from p2l_model.evaluation.local import GradedRows, cross_entropy, graded_rows, merged
 from p2l_model.local.layer import LocalLayer
-from p2l_model.local.terms import PromptTerms, TermReader, columns_of
+from p2l_model.local.terms import PromptTerms
 from p2l_model.placement.place import bundled_placer
 from p2l_model.types import FloatArray
 
@@ -49,13 +50,8 @@ def read(path: Path, reader: PromptReader | None, judge: str | None = None) -> S
     rows = merged(rows, {name: canonical(name) for name in rows.models})
     if reader is None:
         return Source(path.parent.name, rows, [PromptTerms()] * len(rows.conversations))
-    usual = np.asarray(reader.checkpoint.manifest.marginal.coefficients)
-    terms_of = TermReader(usual, columns_of(rows.models, reader.models)).read
-    terms: list[PromptTerms] = []
-    for first in range(0, len(rows.conversations), 64):
-        chunk = rows.conversations[first : first + 64]
-        terms += map(terms_of, reader.outputs(reader.features(chunk)).coefficients)
-    return Source(path.parent.name, rows, terms)
+    terms = read_terms(reader, rows.conversations, rows.models).terms
+    return Source(path.parent.name, rows, list(terms))
 
 
 class Teacher:

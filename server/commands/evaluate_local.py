@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from p2l_model.local.terms import PromptTerms
 
 N_SEEDS = 10
-_BATCH = 64
 
 
 def run_local(args: argparse.Namespace) -> int:
@@ -79,22 +79,16 @@ def _rows(args: argparse.Namespace) -> GradedRows:
     return merged(rows, {name: canonical(name) for name in rows.models})
 
 
-def _terms(args: argparse.Namespace, rows: GradedRows, progress: Any) -> list[PromptTerms]:
+def _terms(args: argparse.Namespace, rows: GradedRows, progress: Any) -> Sequence[PromptTerms]:
     """What the checkpoint says of each prompt."""
-    import numpy as np
-
+    from p2l_model.analysis.prompt_terms import read_terms
     from p2l_model.analysis.scored import PromptReader
-    from p2l_model.local.terms import TermReader, columns_of
 
     reader = PromptReader.load(args.checkpoint, args.engine)
+    n = len(rows.conversations)
     try:
-        usual = np.asarray(reader.checkpoint.manifest.marginal.coefficients)
-        read = TermReader(usual, columns_of(rows.models, reader.models)).read
-        found: list[PromptTerms] = []
-        for first in range(0, len(rows.conversations), _BATCH):
-            chunk = rows.conversations[first : first + _BATCH]
-            found += map(read, reader.outputs(reader.features(chunk)).coefficients)
-            progress(len(found), len(rows.conversations))
-        return found
+        return read_terms(
+            reader, rows.conversations, rows.models, lambda done: progress(done, n)
+        ).terms
     finally:
         reader.engine.close()

@@ -16,10 +16,11 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from p2l_model.analysis.prompt_terms import read_terms
 from p2l_model.analysis.scored import PromptReader
 from p2l_model.errors import DataError
 from p2l_model.local.layer import LocalLayer
-from p2l_model.local.terms import PromptTerms, TermReader, columns_of
+from p2l_model.local.terms import PromptTerms
 from p2l_model.placement.place import Placer
 from p2l_model.types import FloatArray
 from server.offline.simulate.costs import ReadPrompts, learnt_costs
@@ -34,7 +35,6 @@ ORACLE: Final = "oracle"
 # How many answers a mean counts for before any answer: the mean of all, or of a model over the
 # categories.
 _PRIOR: Final = 5.0
-_BATCH: Final = 64
 
 IntArray = NDArray[np.int64]
 
@@ -82,16 +82,8 @@ def read_known(
     reader: PromptReader, table: ScoreTable, placer: Placer, on_progress: Callable[[int], None]
 ) -> Known:
     """Reads the prompts with the checkpoint, and places the models."""
-    usual = np.asarray(reader.checkpoint.manifest.marginal.coefficients)
-    read = TermReader(usual, columns_of(table.models, reader.models)).read
-    terms: list[PromptTerms] = []
-    hidden = []
-    for first in range(0, len(table.conversations), _BATCH):
-        features = reader.features(table.conversations[first : first + _BATCH])
-        hidden.append(reader.checkpoint.heads.hidden(features))
-        terms += map(read, reader.outputs(features).coefficients)
-        on_progress(len(terms))
-    return Known(tuple(terms), np.concatenate(hidden), *placer.joint(table.models))
+    read = read_terms(reader, table.conversations, table.models, on_progress)
+    return Known(read.terms, read.hidden, *placer.joint(table.models))
 
 
 def local_curves(
