@@ -75,6 +75,7 @@ def plan_of(tasks: Sequence[Task]) -> RunPlan:
         seed=0,
         prompts=tuple(task.id for task in tasks),
         models=tuple(BY_NAME),
+        left_out=(),
         reference=REFERENCE,
         judges={name: JUDGE.name for name in BY_NAME if name != REFERENCE},
         caps={},

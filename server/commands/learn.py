@@ -108,6 +108,7 @@ async def _learn(args: argparse.Namespace) -> int:
     own = settings_from(args.config)
     settings = settings_for_learning(own)
     tasks = _tasks(args)
+    _check_checks(tasks)
     try:
         authenticator = Authenticator.from_settings(settings.auth, os.environ)
     except MissingKeyError as error:
@@ -179,6 +180,19 @@ def _tasks(args: argparse.Namespace) -> Tasks:
         return read_tasks(rows, name, args.checker)
 
 
+def _check_checks(tasks: Tasks) -> None:
+    """Checks before any money is spent what answers will be checked by. Raises DataError,
+    ExtraMissingError."""
+    from server.offline.learn.checkers import check_schema
+    from server.offline.learn.command_check import words_of
+
+    for task in tasks.tasks:
+        if task.check is not None and task.check.kind == "json_schema":
+            check_schema(task.check.value)
+        elif task.check is not None and task.check.kind == "command":
+            words_of(task.check.value)
+
+
 @contextmanager
 def _stored_rows(config: str | None) -> Iterator[Any]:
     from server.build import settings_from
@@ -228,6 +242,11 @@ def _remarks(spend_usd: Decimal, plan: RunPlan, estimate: Estimate, tasks: Tasks
     if estimate.expected_usd > spend_usd:
         n = int(estimate.n_prompts * spend_usd / estimate.expected_usd)
         yield f"the money will be enough for about {n} prompts; the same ones for every model"
+    if plan.left_out:
+        yield (
+            f"left out, since the money is not enough for 25 prompts with them: "
+            f"{', '.join(plan.left_out)}; --models asks them anyway"
+        )
     if plan.reference is not None:
         yield f"answers are compared with those of {plan.reference}, in both orders"
     if tasks.n_left_out:
@@ -245,6 +264,7 @@ def _plan_json(args: argparse.Namespace, plan: RunPlan, estimate: Estimate) -> d
         "spend_usd": float(args.spend),
         "expected_usd": float(estimate.expected_usd),
         "most_usd": float(estimate.most_usd),
+        "left_out": list(plan.left_out),
         "reference": plan.reference,
         "judges": dict(plan.judges),
         "judge_version": plan.judge_version,

@@ -9,7 +9,7 @@ import unicodedata
 from collections.abc import Iterator
 from typing import Any, Final
 
-from p2l_model.errors import ExtraMissingError
+from p2l_model.errors import DataError, ExtraMissingError
 from server.offline.learn.command_check import CommandCheck
 from server.offline.learn.tasks import Check
 
@@ -33,6 +33,11 @@ class Checker:
 
     def __init__(self, command: CommandCheck | None = None) -> None:
         self._command = command
+
+    @property
+    def n_stopped(self) -> int:
+        """How many programs were stopped at a limit so far."""
+        return 0 if self._command is None else self._command.n_stopped
 
     def score(self, check: Check, answer: str) -> float:
         """The score of an answer in [0, 1]. Blocks while a program runs. Raises DataError where
@@ -116,20 +121,25 @@ def normalised(text: str) -> str:
 
 
 def fits_schema(answer: str, schema: Any) -> bool:
-    """Whether the answer is JSON that fits the schema; a fence of Markdown around it is ignored.
-    Raises ExtraMissingError."""
-    try:
-        from jsonschema import ValidationError, validate
-        from jsonschema.exceptions import SchemaError
-    except ImportError as error:
-        raise ExtraMissingError("jsonschema", "learn") from error
+    """Whether the answer is JSON that fits the schema; a fence of Markdown around it is ignored."""
+    from jsonschema import ValidationError, validate
+
     fenced = _FENCE.search(answer)
     try:
         validate(json.loads(answer if fenced is None else fenced[1]), schema)
     except (ValueError, RecursionError, ValidationError):
         return False
-    except SchemaError as error:
-        from p2l_model.errors import DataError
-
-        raise DataError(f"json_schema is not a JSON schema: {error.message[:200]}") from error
     return True
+
+
+def check_schema(schema: Any) -> None:
+    """Checks that it is a JSON schema. Raises DataError, ExtraMissingError."""
+    try:
+        from jsonschema.exceptions import SchemaError
+        from jsonschema.validators import validator_for
+    except ImportError as error:
+        raise ExtraMissingError("jsonschema", "learn") from error
+    try:
+        validator_for(schema).check_schema(schema)
+    except SchemaError as error:
+        raise DataError(f"json_schema is not a JSON schema: {error.message[:200]}") from error

@@ -76,7 +76,7 @@ class CommandCheck:
     def score(self, command: Any, answer: str) -> float:
         """The score that the program prints, a number from 0 to 1 in its last line; else 1 where it
         ends with status 0. Any other status is 0. Raises DataError where it cannot be started."""
-        words = _words(command)
+        words = words_of(command)
         with tempfile.TemporaryDirectory(prefix="p2l-check-") as folder:
             status, said = self._run(words, answer, Path(folder))
         if status == _NOT_STARTED:
@@ -122,7 +122,7 @@ class CommandCheck:
         return status
 
 
-def _words(command: Any) -> list[str]:
+def words_of(command: Any) -> list[str]:
     """The program and its arguments; files named by a path from here get their full path. Raises
     DataError."""
     if isinstance(command, str):

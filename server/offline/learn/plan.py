@@ -15,6 +15,7 @@ from router.catalog import ModelCard
 from router.cost import LEAST_OF_THINKERS, MTOK
 from server.errors import ApiError
 from server.judging.judge import family_of, instruction, judge_body, judge_for
+from server.offline.learn.affordable import affordable
 from server.offline.learn.buyer import Buyer, Quote, UnpricedError
 from server.offline.learn.tasks import CheckerKind, Task
 
@@ -30,6 +31,10 @@ _CALL_SHARE: Final = Decimal("0.1")
 _LEAST_CAP: Final = 1_024
 # Fewer prompts than these say little, so that a judge must be affordable for as many.
 _FEW_PROMPTS: Final = 25
+# The share of the money for answers, where a judge is to be paid too; how many prompts are looked
+# at to see what a model costs.
+_ANSWERS_SHARE: Final = Decimal("0.5")
+_LOOKED_AT: Final = 5
 # A stand-in for an answer when the cost of a judge is estimated: its length in characters.
 _ANSWER_CHARS: Final = 1_500
 
@@ -52,7 +57,8 @@ class Wishes:
 class RunPlan:
     """The plan of a run, stored with its seed so that it can go on and be repeated.
 
-    prompts: ids, in the order in which they are bought. reference: the model whose answers the
+    prompts: ids, in the order in which they are bought. left_out: models that the money is not
+    enough for. reference: the model whose answers the
     others are compared with; None where nothing is judged. judges: by judged model. caps,
     judge_caps: the output limits in tokens, by model. judge_version: of the judge's instruction.
     """
@@ -61,6 +67,7 @@ class RunPlan:
     seed: int
     prompts: tuple[str, ...]
     models: tuple[str, ...]
+    left_out: tuple[str, ...]
     reference: str | None
     judges: Mapping[str, str]
     caps: Mapping[str, int]
@@ -76,7 +83,7 @@ class RunPlan:
     def from_json(cls, stored: Mapping[str, Any]) -> RunPlan:
         """The stored plan. Raises DataError where it is of another version."""
         try:
-            lists = {name: tuple(stored[name]) for name in ("prompts", "models")}
+            lists = {name: tuple(stored[name]) for name in ("prompts", "models", "left_out")}
             return cls(**{**stored, **lists})
         except (TypeError, KeyError) as error:
             raise DataError("plan.json is of another version: give another --out") from error
@@ -131,7 +138,7 @@ class Estimate:
 class Planning:
     """Makes plans. cards: the catalogue, by name; strengths: the place of each model on the
     leaderboard; thinkers: the models that think before they answer; spend_usd: for the whole
-    run."""
+    run; usual: the models that are asked where the user names none, by default all."""
 
     def __init__(
         self,
@@ -140,21 +147,27 @@ class Planning:
         strengths: Mapping[str, float],
         thinkers: frozenset[str],
         spend_usd: Decimal,
+        usual: Sequence[str] = (),
     ) -> None:
         self._buyer = buyer
         self._cards = cards
         self._strengths = strengths
         self._thinkers = thinkers
         self._spend_usd = spend_usd
+        self._usual = tuple(usual) or tuple(cards)
         self._families = {name: family_of(card) for name, card in cards.items()}
 
     async def plan(self, tasks: Sequence[Task], wishes: Wishes) -> RunPlan:
         """A new plan: prompts at random, and the same prompts for every model. Raises DataError
         where a model is not configured or nothing can judge."""
-        models = self._models(wishes.models)
         chance = random.Random(wishes.seed)
         drawn = chance.sample(list(tasks), min(wishes.sample, len(tasks)))
         judged = [task for task in drawn if task.check is None]
+        models = self._models(wishes.models)
+        left_out: tuple[str, ...] = ()
+        if not wishes.models:
+            share = _ANSWERS_SHARE if judged else Decimal(1)
+            models, left_out = await self._affordable(models, drawn, wishes, share)
         reference, judges = None, {}
         if judged:
             ranked = await self._judges(judged, models, wishes)
@@ -170,6 +183,7 @@ class Planning:
             seed=wishes.seed,
             prompts=tuple(task.id for task in drawn),
             models=models,
+            left_out=left_out,
             reference=reference,
             judges=judges,
             caps={name: self._cap(name, wishes.cap) for name in models},
@@ -206,7 +220,7 @@ class Planning:
         if unknown:
             known = ", ".join(sorted(self._cards)[:40])
             raise DataError(f"--models: {unknown[0]} is not configured; known are: {known}")
-        names = tuple(wanted) or tuple(self._cards)
+        names = tuple(wanted) or self._usual
         priced = tuple(name for name in names if self._cards[name].prices is not None)
         if wanted and len(priced) < len(names):
             missing = next(name for name in names if name not in priced)
@@ -217,6 +231,27 @@ class Planning:
         if len(priced) < 2:
             raise DataError("learn compares models: configure at least two that have prices")
         return priced
+
+    async def _affordable(
+        self, models: Sequence[str], drawn: Sequence[Task], wishes: Wishes, share: Decimal
+    ) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The models whose answers to a few prompts that share of the money is enough for, and the
+        others."""
+        costs: dict[str, Decimal] = {}
+        for model in models:
+            line, cap = Line(model, ANSWER), self._cap(model, wishes.cap)
+            for task in drawn[:_LOOKED_AT]:
+                quote = await self._quote(model, answer_body(task, cap), ANSWER)
+                if quote is not None:
+                    line.add(quote)
+            if line.n:
+                costs[model] = line.mean_usd
+        n_prompts = min(len(drawn), _FEW_PROMPTS)
+        strength = {model: self._strength(model) for model in costs}
+        kept, out = affordable(
+            list(costs), costs, strength, wishes.spend_usd * share / max(1, n_prompts)
+        )
+        return kept, (*out, *(model for model in models if model not in costs))
 
     def _reference(self, models: Sequence[str], judge: str) -> str:
         """The model whose answers the others are compared with: of middling strength, since a

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Final
@@ -50,13 +50,15 @@ Progress = Callable[[int, int, Decimal], None]
 class Outcome:
     """How a run ended. stopped: why it ended early: `money`, `window` or `user`; None: it did not.
     failures: by model, the codes of errors and how often. dropped: models that kept failing.
-    settled: models whose place was settled early, and after how many prompts."""
+    settled: models whose place was settled early, and after how many prompts. n_stopped_checks:
+    commands that were stopped at a limit."""
 
     stopped: str | None = None
     failures: dict[str, Counter[str]] = field(default_factory=dict)
     dropped: set[str] = field(default_factory=set)
     settled: dict[str, int] = field(default_factory=dict)
     n_calls: int = 0
+    n_stopped_checks: int = 0
 
     def failed(self, model: str, code: str) -> None:
         """Counts a failure."""
@@ -114,16 +116,15 @@ class Run:
                 self._n_done += 1
                 self._settle()
 
-        async with asyncio.TaskGroup() as group:
-            for _ in range(_PROMPTS_AT_ONCE):
-                group.create_task(work())
+        await _all([work() for _ in range(_PROMPTS_AT_ONCE)])
+        self.outcome.n_stopped_checks = self._checker.n_stopped
         return self.outcome
 
     async def _prompt(self, task: Task) -> None:
         """Buys the answers to one prompt, and their grades."""
         wanted = [name for name in self._plan.models if not self._is_out(name)]
         if task.check is not None:
-            await self._all([self._checked(task, name) for name in wanted])
+            await _all([self._checked(task, name) for name in wanted])
             return
         others = [name for name in wanted if name in self._plan.judges]
         reference, text = self._plan.reference, task.reference
@@ -132,12 +133,7 @@ class Run:
             text = None if answer is None else answer.text
             self._note(reference, task, None if text is None else 0.5)
         if text is not None:
-            await self._all([self._judged(task, name, text) for name in others])
-
-    async def _all(self, calls: Sequence[Any]) -> None:
-        async with asyncio.TaskGroup() as group:
-            for call in calls:
-                group.create_task(call)
+            await _all([self._judged(task, name, text) for name in others])
 
     async def _checked(self, task: Task, model: str) -> None:
         answer = await self._answer(task, model)
@@ -288,6 +284,16 @@ class Run:
         """Looks whose place is settled; the order of the others is what is bought from now on."""
         for model in settled(self._scores):
             self.outcome.settled.setdefault(model, len(self._scores[model]))
+
+
+async def _all(calls: Sequence[Coroutine[Any, Any, None]]) -> None:
+    """Runs all of them. Raises the first one's error itself, once all have ended."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for call in calls:
+                group.create_task(call)
+    except BaseExceptionGroup as several:
+        raise several.exceptions[0] from several
 
 
 def _may_pass(error: Exception) -> bool:

@@ -6,7 +6,7 @@ import asyncio
 import signal
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
@@ -89,7 +89,7 @@ class Learning:
     async def dry(self, wishes: Wishes) -> tuple[RunPlan, Estimate]:
         """What a run would buy, and for how much. Nothing is sent. Raises DataError."""
         planning = self._planning(wishes.spend_usd)
-        plan = await planning.plan(tuple(self.tasks.values()), self._with_models(wishes))
+        plan = await planning.plan(tuple(self.tasks.values()), wishes)
         return plan, await planning.estimate(plan, self.tasks)
 
     async def plan(self, wishes: Wishes, journal: Journal) -> tuple[RunPlan, Estimate]:
@@ -98,7 +98,7 @@ class Learning:
         stored = journal.plan()
         planning = self._planning(wishes.spend_usd)
         if stored is None:
-            plan = await planning.plan(tuple(self.tasks.values()), self._with_models(wishes))
+            plan = await planning.plan(tuple(self.tasks.values()), wishes)
             journal.keep_plan(plan.to_json())
         else:
             plan = RunPlan.from_json(stored)
@@ -170,12 +170,14 @@ class Learning:
         thinkers = frozenset(
             card.name for card in self.cards.values() if planner.thinks(card.base, _effort_of(card))
         )
-        return Planning(buyer, self.cards, strengths_of(self._state, settings), thinkers, spend_usd)
-
-    def _with_models(self, wishes: Wishes) -> Wishes:
-        if wishes.models or not self._models:
-            return wishes
-        return replace(wishes, models=self._models)
+        return Planning(
+            buyer,
+            self.cards,
+            strengths_of(self._state, settings),
+            thinkers,
+            spend_usd,
+            self._models,
+        )
 
     def _check_same(self, plan: RunPlan, wishes: Wishes, folder: Path) -> None:
         other = None

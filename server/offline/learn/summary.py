@@ -25,6 +25,7 @@ def summary_of(ended: Ended, found: Results, folder: Path, applied: int | None) 
         "settled": dict(ended.outcome.settled),
         "failures": {name: dict(codes) for name, codes in ended.outcome.failures.items()},
         "n_lost": found.n_lost,
+        "n_stopped_checks": ended.outcome.n_stopped_checks,
         "n_unread": found.n_unread,
         "applied": applied,
         "out": str(folder),
@@ -66,6 +67,8 @@ def lines_of(ended: Ended, found: Results, folder: Path, applied: int | None) ->
     n_cut = sum(row.n_cut for row in found.rows)
     if n_cut:
         yield f"{n_cut} answers were cut at their output limit, or empty, and are not graded"
+    if ended.outcome.n_stopped_checks:
+        yield f"{ended.outcome.n_stopped_checks} commands were stopped at a limit, and count as 0"
     if found.n_lost:
         yield f"{found.n_lost} calls may have been paid and brought nothing; none is made again"
     if found.n_unread:

@@ -11,6 +11,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from command_line import Done, p2l_router
 from known_models import (
@@ -37,6 +38,7 @@ from server.storage.spend import spend
 from server.tasks.learn_local import lessons_of
 
 THREE = "gpt-6.1-sol,gpt-6-luna,claude-haiku-5-5"
+ALL = "--judge", JUDGE.name, "--models", ",".join(one.name for one in (*MODELS, JUDGE))
 
 
 def until(holds: Callable[[], bool]) -> None:
@@ -134,7 +136,7 @@ def test_the_files_are_read_by_the_other_commands(place: Place) -> None:
 
 
 def test_no_more_is_spent_than_is_allowed(place: Place, provider: KnownModels) -> None:
-    summary = place.summary("--judge", "glm-5.3", usd="0.2", n=40, checked=False)
+    summary = place.summary(*ALL, usd="0.2", n=40, checked=False)
     assert summary["stopped"] == "money"
     assert Decimal("0.1") < place.booked() <= Decimal("0.2")
     counts = Counter(
@@ -143,12 +145,21 @@ def test_no_more_is_spent_than_is_allowed(place: Place, provider: KnownModels) -
     assert len(counts) == len(MODELS) + 1
     assert max(counts.values()) - min(counts.values()) <= 4  # the prompts at the same time
     n_chats = len(provider.chats)
-    again = place.summary("--judge", "glm-5.3", usd="0.2", n=40, checked=False)
+    again = place.summary(*ALL, usd="0.2", n=40, checked=False)
     assert again["models"] == summary["models"]
     assert len(provider.chats) == n_chats
-    more = place.summary("--judge", "glm-5.3", usd="0.3", n=40, checked=False)
+    more = place.summary(*ALL, usd="0.3", n=40, checked=False)
     assert more["spent_usd"] > summary["spent_usd"]
     assert place.booked() <= Decimal("0.3")
+
+
+def test_models_that_the_money_is_not_enough_for_are_left_out(place: Place) -> None:
+    assert place.summary("--dry-run", usd="50", n=40)["left_out"] == []
+    poor = place.summary("--dry-run", usd="0.1", n=40)
+    assert "claude-opus-5-5" in poor["left_out"]
+    assert len(poor["lines"]) + len(poor["left_out"]) == len(MODELS) + 1
+    named = place.summary("--dry-run", "--models", "claude-opus-5-5,gpt-6.1-sol", usd="0.1", n=40)
+    assert named["left_out"] == []
 
 
 def test_a_finished_run_buys_nothing_again(place: Place, provider: KnownModels) -> None:
@@ -214,6 +225,84 @@ def test_a_prompt_that_a_model_cannot_take_is_no_failure_of_the_model(place: Pla
     assert [sum(codes.values()) for codes in summary["failures"].values()] == [8]
     answered = Counter(row["catalogue_name"] for row in place.rows("grades.jsonl"))
     assert answered == {"gpt-6.1-sol": 12, "claude-haiku-5-5": 12, "gpt-6-luna": 4}
+
+
+def own_prompts(place: Place, *rows: dict[str, Any]) -> list[str]:
+    own = place.folder / "own.jsonl"
+    own.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return ["--prompts", str(own)]
+
+
+def test_answers_are_checked_by_a_program(place: Place) -> None:
+    rows = [{"prompt": f"[math {n}] x", "command": "grep -q right"} for n in range(6)]
+    assert place.learn(*own_prompts(place, *rows), "--dry-run", "--models", THREE).returncode == 0
+    place.summary(*own_prompts(place, *rows), "--models", THREE, "--checker", "command")
+    models = {one.name: one for one in MODELS}
+    for row in place.rows("grades.jsonl"):
+        assert row["score"] == float(quality(models[row["catalogue_name"]], row["prompt"][0]) > 0)
+        assert row["judge"] == "checker:command"
+
+
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [
+        ({"command": "no-such-program"}, "no program no-such-program"),
+        ({"json_schema": {"type": "nonsense"}}, "not a JSON schema"),
+    ],
+)
+def test_checks_that_cannot_be_run_are_told_before_money_is_spent(
+    place: Place, provider: KnownModels, row: dict[str, Any], told: str
+) -> None:
+    kind = next(iter(row))
+    done = place.learn(
+        *own_prompts(place, {"prompt": "[math 1] x", **row}), "--checker", kind, "--models", THREE
+    )
+    assert done.returncode == 2
+    assert told in done.stderr
+    assert provider.chats == []
+
+
+def test_a_program_that_vanishes_is_told(place: Place) -> None:
+    program = place.folder / "check"
+    program.write_text("#!/bin/sh\nrm -f $0 && exit 0\n")  # it removes itself
+    program.chmod(0o755)
+    rows = [{"prompt": f"[math {n}] x", "command": [str(program)]} for n in range(6)]
+    done = place.learn(
+        *own_prompts(place, *rows), "--checker", "command", "--models", THREE, "--at-once", "1"
+    )
+    assert done.returncode == 2
+    assert "no program" in done.stderr or "cannot be started" in done.stderr
+
+
+def test_the_prompts_that_the_gateway_kept_are_asked(place: Place) -> None:
+    text = place.config.read_text().replace("storage: {", "storage: {keep_prompts: true, ")
+    place.config.write_text(text)
+    with (
+        LiveGateway(text, {"MAIN_KEY": "unused"}) as live,
+        httpx.Client(base_url=live.url, trust_env=False) as http,
+    ):
+        for number in range(3):
+            said = [{"role": "user", "content": f"[law {number}] x"}]
+            http.post("/v1/chat/completions", json={"model": "p2l", "messages": said})
+    place.summary("--prompts", "stored", "--models", THREE, "--judge", "glm-5.3")
+    asked = {row["prompt"][0] for row in place.rows("answers.jsonl")}
+    assert asked == {f"[law {number}] x" for number in range(3)}
+
+
+def test_a_window_of_the_gateway_holds_for_a_run(place: Place) -> None:
+    windows = "routing: {window_budgets: [{amount_usd: 0.05, window_s: 3600}]}\n"
+    place.config.write_text(place.config.read_text() + windows)
+    assert place.summary("--models", THREE, n=40, checked=False)["stopped"] == "window"
+    assert place.booked() <= Decimal("0.05")
+
+
+def test_a_model_whose_place_is_settled_is_not_asked_further(
+    place: Place, provider: KnownModels
+) -> None:
+    pair = "claude-opus-5-5,gpt-6-luna"
+    summary = place.summary("--models", pair, n=200)
+    assert set(summary["settled"]) == set(pair.split(","))
+    assert 2 * 25 <= len(provider.chats) < 2 * 150
 
 
 def test_columns_of_a_model_are_models(place: Place, provider: KnownModels) -> None:

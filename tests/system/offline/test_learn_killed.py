@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from known_models import KnownModels, config, write_prompts
+from known_models import MODELS, KnownModels, config, write_prompts
 from serve_process import COMMAND
 
 from server.ledger.attempt import Outcome, usd
@@ -39,6 +39,7 @@ class Learning:
         self._command = [
             *(str(COMMAND), "learn", "--config", str(configured), "--prompts", str(prompts)),
             *("--spend", SPEND, "--judge", "glm-5.3", "--out", str(self.out), "--json"),
+            *("--models", ",".join(one.name for one in MODELS)),
         ]
         self._environ = {"PATH": os.environ["PATH"], "MAIN_KEY": "k", "PYTHONWARNINGS": "error"}
         self._environ |= {n: v for n, v in os.environ.items() if n.startswith("COVERAGE_")}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from p2l_model.errors import DataError
-from server.offline.learn.checkers import Checker, fits_schema, is_expected
+from server.offline.learn.checkers import Checker, check_schema, fits_schema, is_expected
 from server.offline.learn.command_check import CommandCheck, Limits
 from server.offline.learn.tasks import Check
 
@@ -73,8 +73,9 @@ def test_schemas() -> None:
     assert fits_schema('Here it is:\n```json\n{"a": 1}\n```', schema)
     assert not fits_schema('{"a": "1"}', schema)
     assert not fits_schema("no JSON", schema)
+    check_schema(schema)
     with pytest.raises(DataError, match="not a JSON schema"):
-        fits_schema("{}", {"type": "nonsense"})
+        check_schema({"type": "nonsense"})
 
 
 def score(command: object, answer: str = "", limits: Limits | None = None) -> float:
