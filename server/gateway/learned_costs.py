@@ -66,8 +66,8 @@ class Learned:
         """Records how many tokens the answers to a request had, including thoughts. effort: the one
         that a model without columns was asked for."""
         request, cap = decision.request, decision.max_output_tokens
-        if decision.model not in request.thought_tokens:
-            return  # the checkpoint predicts the length of an answer without its thoughts
+        if decision.model not in request.thought_tokens and decision.card.rests_on == "":
+            return  # the checkpoint predicts the length of its own models' answers without thoughts
         caps = [one for one in (request.shape.max_output_tokens, cap) if one is not None]
         n, limit = request.shape.n, min(caps, default=math.inf)
         own = (c for c in decision.candidates if c.card.name == decision.model)

@@ -107,6 +107,43 @@ storage: {{url: "sqlite:///{tmp_path}/l.db"}}
             assert again == pytest.approx(learnt, rel=0.15), "it outlives the process"
 
 
+def test_the_length_of_a_placed_model_is_learnt_and_that_of_an_own_column_is_known() -> None:
+    """The leaderboard's length for a model without a column is that of its relative."""
+    usage = {"prompt_tokens": 10, "completion_tokens": 900}
+    models = ("our-own", "gpt-4o")
+    with FakeProvider() as fake:
+        for name in models:
+            fake.script(name, Behaviour(usage=usage))
+        listed = ", ".join(
+            f"{name}: {{provider: p, input_usd_per_mtok: 1, output_usd_per_mtok: 1000, "
+            "expected_output_tokens: 100}"
+            for name in models
+        )
+        config = f"""
+providers: {{p: {{base_url: "{fake.base_url}"}}}}
+models: {{{listed}}}
+scorer: {{fixed: {{gpt-4o: 1, other: 0}}}}
+"""
+        with LiveGateway(config) as gateway:
+
+            def post(path: str, model: str) -> httpx.Response:
+                body = {
+                    "model": "p2l",
+                    "messages": [{"role": "user", "content": "Hello"}],
+                    "p2l": {"models": [model]},
+                }
+                found = httpx.post(f"{gateway.url}/v1/{path}", json=body, trust_env=False)
+                assert found.status_code == 200, found.text
+                return found
+
+            for name in models:
+                for _ in range(30):
+                    post("chat/completions", name)
+            cost = {n: float(post("route", n).headers["x-p2l-expected-cost-usd"]) for n in models}
+    assert cost["gpt-4o"] == pytest.approx(0.1, rel=0.01)
+    assert 0.35 < cost["our-own"] < 1.0
+
+
 def test_no_caller_decides_what_others_are_expected_to_pay() -> None:
     lengths = OutputLengths()
     for team in range(9):
