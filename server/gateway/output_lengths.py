@@ -5,8 +5,8 @@ A checkpoint predicts the length of the visible answer. A model's thoughts are b
 the prompt's leaderboard does not include them. For a model that thinks, the true length is taken to
 be, per model and effort, the expected length times a log-normal factor. The factor's mean and
 variance are shrunk towards 1 and towards a usual spread, as if some answers of that kind had
-already been seen. The same holds for a model without a column of its own, whose predicted length is that
-of a relative.
+already been seen. The same holds for a model without a column of its own: its predicted length is
+that of a relative.
 """
 
 from __future__ import annotations

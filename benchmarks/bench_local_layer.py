@@ -1,0 +1,111 @@
+"""CPU time of a decision with a local layer in force and without, on the default checkpoint.
+
+    python benchmarks/bench_local_layer.py
+
+Twelve models; prompts that are new, and a leaderboard that is known already. The two ways take
+turns within each round. Also the time of an update, and of learning everything anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import statistics
+import time
+from collections.abc import Iterator
+
+from router.choice import decide
+from server.auth.authenticator import Caller
+from server.build import build_scorer
+from server.catalogue.cards import build_catalogue
+from server.config.file import parse_settings
+from server.config.settings import LearningSettings
+from server.gateway.local_frame import Frame, start_of
+from server.gateway.local_layers import ALL, LocalLayers
+from server.gateway.local_learning import DAY_US, Lesson, learn_layers
+from server.gateway.planner import Planner
+from server.surfaces.chat.request import parse_chat_request
+from server.surfaces.routing_options import RoutingOptions
+
+NAMES = (
+    "gpt-6.1-sol", "gpt-6-luna", "claude-opus-5-5", "claude-haiku-5-5", "gemini-3.1-pro-preview",
+    "gemini-3.8-flash", "deepseek-v4", "kimi-k3", "gpt-4o", "gpt-4o-mini", "claude-sonnet-4",
+    "llama-3.3-70b-instruct",
+)  # fmt: skip
+ROUNDS, REQUESTS, N_LESSONS = 15, 60, 2_000
+
+
+def planner_of(fixed: bool) -> Planner:
+    models = "".join(
+        f"  {name}: {{provider: p, input_usd_per_mtok: {k + 1}, output_usd_per_mtok: {k + 2}}}\n"
+        for k, name in enumerate(NAMES)
+    )
+    text = f"providers: {{p: {{kind: sandbox}}}}\nmodels:\n{models}routing: {{usd_per_win: 0.01}}\n"
+    if fixed:
+        board = ", ".join(f"{name}: {k}" for k, name in enumerate(NAMES))
+        text += f"scorer: {{fixed: {{{board}}}}}\n"
+    settings = parse_settings(text)
+    scorer = build_scorer(settings.scorer)
+    return Planner(build_catalogue(settings), settings.routing, settings.scorer, scorer)
+
+
+def lessons(frame: Frame) -> Iterator[Lesson]:
+    chance = random.Random(1)
+    for n in range(N_LESSONS):
+        name = chance.choice(frame.names)
+        score = float(chance.random() < 0.7)
+        yield Lesson(n * DAY_US // 50, f"k{n % 5}", None, None, name, score=score)
+
+
+async def one(planner: Planner, n: int) -> float:
+    """Microseconds of one decision, with its score and without its plan."""
+    words = f"Write a poem number {n} about {n * 7} ships."
+    body = {"model": "p2l", "messages": [{"role": "user", "content": words}]}
+    plan = await planner.plan(parse_chat_request(body), RoutingOptions(), Caller("k"))
+    began = time.process_time_ns()
+    board, _ = await planner.leaderboard(plan)
+    decide(board, plan.catalogue, plan.routing, random.Random(1))
+    return (time.process_time_ns() - began) / 1e3
+
+
+async def compare(fixed: bool) -> None:
+    planner = planner_of(fixed)
+    await planner.scorer.start()
+    frame = planner.frame()
+    assert frame is not None
+    given = list(lessons(frame))
+    start = start_of(frame)
+    began = time.process_time()
+    learnt = learn_layers(given, LearningSettings(), start, given[-1].at_us)
+    took = time.process_time() - began
+    layers = LocalLayers("v", {ALL: learnt[ALL].layer})
+    found: dict[bool, list[float]] = {False: [], True: []}
+    n = 0
+    for _ in range(ROUNDS):
+        for has_layer in (False, True):
+            planner.local = layers if has_layer else LocalLayers()
+            times = []
+            for _ in range(REQUESTS):
+                n += 1
+                times.append(await one(planner, n))
+            found[has_layer].append(statistics.median(times))
+    pairs = zip(found[True], found[False], strict=True)
+    apart = sorted(with_it - without for with_it, without in pairs)
+    kind = "known leaderboard" if fixed else "new prompt"
+    print(
+        f"{kind}: {statistics.median(found[False]):.0f} us without, "
+        f"{statistics.median(found[True]):.0f} us with a layer; difference "
+        f"{statistics.median(apart):+.0f} us [{apart[1]:+.0f}, {apart[-2]:+.0f}]"
+    )
+    if fixed:
+        scopes = sum(one.layer.state.n_answers for one in learnt.values())
+        print(f"an update: {took / scopes * 1e6:.0f} us; {len(learnt)} layers: {took:.2f} s")
+
+
+def main() -> None:
+    for fixed in (False, True):
+        asyncio.run(compare(fixed))
+
+
+if __name__ == "__main__":
+    main()
