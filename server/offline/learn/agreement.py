@@ -151,7 +151,7 @@ def kappa(pairs: Sequence[tuple[str, str]]) -> float | None:
 def _rows(folder: Path, name: str) -> list[dict[str, Any]]:
     path = folder / name
     try:
-        lines = path.read_text("utf-8", "surrogatepass").splitlines()
+        lines = path.read_text("utf-8").splitlines()
     except OSError as error:
         raise DataError(
             f"{path} cannot be read: name the folder of a run that has ended with --out"

@@ -122,8 +122,7 @@ class Journal:
         self.done[want] = line
 
     def _write(self, line: Mapping[str, Any]) -> None:
-        text = json.dumps(line, ensure_ascii=False, separators=(",", ":")) + "\n"
-        data = text.encode("utf-8", "surrogatepass")
+        data = json_line(line).encode()
         while data:
             data = data[os.write(self._out, data) :]
 
@@ -144,13 +143,24 @@ class Journal:
                 self._take(want, line)
 
 
+def json_line(row: Mapping[str, Any]) -> str:
+    """A row as a line of JSON, readable where that is possible: half of a surrogate pair can only
+    be written as an escape."""
+    text = json.dumps(row, ensure_ascii=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        text = json.dumps(row)
+    return f"{text}\n"
+
+
 def write_whole(path: Path, text: str) -> None:
     """Writes a file in one step: another process sees the old one or the new one. Raises
     DataError."""
     beside = path.with_name(f".{path.name}.new")
     try:
         descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogatepass") as file:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
@@ -182,6 +192,6 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
             try:
-                yield json.loads(line.decode("utf-8", "surrogatepass"))
+                yield json.loads(line)
             except ValueError as error:
                 raise DataError(f"{path}: line {number} is damaged: give another --out") from error

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import statistics
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -16,7 +15,7 @@ from router.catalog import ModelCard
 from server.judging.judge import combined, verdict_of, winner_of
 from server.offline.learn.bias import Bias, Verdict, measured
 from server.offline.learn.buyer import Bought
-from server.offline.learn.journal import Journal, Want, write_whole
+from server.offline.learn.journal import Journal, Want, json_line, write_whole
 from server.offline.learn.plan import RunPlan
 from server.offline.learn.run import bought_of
 from server.offline.learn.standing import Standing, standing
@@ -240,7 +239,7 @@ def write(
 
 
 def _lines(rows: Iterable[Mapping[str, Any]]) -> str:
-    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    return "".join(map(json_line, rows))
 
 
 def _answer_lines(

@@ -91,7 +91,8 @@ def _messages(row: Mapping[str, Any], name: str, number: int) -> tuple[Mapping[s
     if isinstance(given, list) and given and all(isinstance(one, dict) for one in given):
         if not user_turns(given):
             raise DataError(f"{name}: row {number}: messages has no text of a user")
-        return tuple(given)
+        # Rows of parquet have every field of every message.
+        return tuple({k: v for k, v in one.items() if v is not None} for one in given)
     said = turns(given, Path(name), number)
     return tuple({"role": "user", "content": text} for text in said)
 

@@ -32,6 +32,13 @@ def test_forms_of_a_prompt() -> None:
     assert len({one.id for one in found}) == 4
 
 
+def test_empty_fields_of_parquet_are_no_fields() -> None:
+    said = {"role": "user", "content": "Hi"}
+    (found,) = tasks({"messages": [{**said, "name": None, "tool_calls": None}]}).tasks
+    assert found.messages == (said,)
+    assert found.id == tasks({"prompt": "Hi"}).tasks[0].id
+
+
 def test_forms_of_a_file(tmp_path: Path) -> None:
     said = ["What is 2 + 2?", "Name a prime."]
     out = io.StringIO()
