@@ -90,6 +90,9 @@ def create_app(
         title="p2l-router",
         lifespan=Lifetime(state, traces),
         redirect_slashes=False,
+        # those of the framework are read from another host
+        docs_url=None,
+        redoc_url=None,
     )
     for module in _ENDPOINTS:
         app.include_router(module.router)

@@ -1,4 +1,5 @@
-"""GET /: the dashboard, for admins, and its static files, which hold no secrets."""
+"""GET /: the dashboard, for admins, and its static files, which hold no secrets; GET /docs: the
+API for people."""
 
 from __future__ import annotations
 
@@ -28,6 +29,12 @@ async def page(request: Request, state: StateDep) -> Response:
             raise
         return _html("sign_in.html", 401, error.headers)
     return _html("index.html", 200)
+
+
+@router.get("/docs")
+async def api() -> Response:
+    """The API as /openapi.json describes it."""
+    return _html("api.html", 200)
 
 
 @router.api_route("/dashboard/{name}", methods=["GET", "HEAD"])

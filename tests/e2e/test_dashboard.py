@@ -288,6 +288,9 @@ def test_every_page_is_accessible_and_fits_a_phone(
             if name == "Requests" and width == 390:
                 page.get_by_role("button", name="Receipt ").first.click()
                 expect(page.locator("#receipt-sentence")).to_be_visible()
+                why = page.locator("#receipt-table td.wide").first.bounding_box()
+                assert why is not None
+                assert why["x"] + why["width"] <= width, "the reason is seen without scrolling"
             page.wait_for_load_state("networkidle")
             assert page.evaluate(OVERFLOW) == 0, (name, width)
             page.evaluate(axe)
@@ -297,6 +300,20 @@ def test_every_page_is_accessible_and_fits_a_phone(
             picture(page, f"{name.split()[0].lower()}-{width}-{scheme}")
         context.close()
         ask(gateway.url, "0.01", "job", money="0.05")
+
+
+def test_the_api_is_described_without_the_internet(browser: Browser, gateway: LiveGateway) -> None:
+    context = browser.new_context(viewport={"width": 390, "height": 800})
+    page = context.new_page()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(f"{gateway.url}/docs")
+    page.get_by_text("/v1/route", exact=True).click()
+    expect(page.get_by_text("nothing is sent")).to_be_visible()
+    assert all(url.startswith(gateway.url) for url in asked)
+    assert page.evaluate(OVERFLOW) == 0
+    picture(page, "api")
+    context.close()
 
 
 def test_without_a_request_it_says_how_to_send_one(page: Page, gateway: LiveGateway) -> None:

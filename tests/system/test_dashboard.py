@@ -67,16 +67,17 @@ def test_without_keys_it_is_open_to_this_machine_by_its_own_name(client: httpx.C
         assert rebound.json()["error"]["code"] == "misconfigured_origin"
 
 
+@pytest.mark.parametrize("path", ["/", "/docs"])
 def test_the_page_takes_nothing_from_elsewhere_and_runs_nothing_inline(
-    client: httpx.Client,
+    client: httpx.Client, path: str
 ) -> None:
-    page = client.get("/")
+    page = client.get(path)
     policy = page.headers["content-security-policy"]
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy
     assert page.headers["x-content-type-options"] == "nosniff"
     assert not re.search(r"<script(?![^>]*src=)|<style|\son\w+=|\sstyle=|https?://", page.text)
-    files = set(re.findall(r'(?:src|href)="(/[^"#]+)"', page.text))
+    files = set(re.findall(r'(?:src|href)="(/dashboard/[^"#]+)"', page.text))
     while files:
         path = files.pop()
         found = client.get(path)

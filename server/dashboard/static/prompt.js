@@ -111,13 +111,14 @@ const mixBar = ([name, share]) =>
 
 // The models that are served here first; the others of the leaderboard are folded away.
 function showBoard(board, alternatives, known) {
+  const own = new Map(board.data.map((row) => [row.model, row]));
   const sd = new Map(known.map((row) => [row.model, row.sd]));
   const mine = [...alternatives].sort((a, b) => (b.win_rate ?? -1) - (a.win_rate ?? -1));
   byId("leaderboard").replaceChildren(table("Your models on this prompt; the range holds the truth in four cases of five", [
     ["Rank", (row) => String(mine.indexOf(row) + 1), "number"],
     ["Model", (row) => row.model],
     ["Win rate", (row) => percent(row.win_rate), "number"],
-    ["Range", (row) => range(row, sd.get(row.model) ?? 0, board.data), "number"],
+    ["Range", (row) => range(ends(row, own.get(row.model), sd.get(row.model) ?? 0), board.data), "number"],
     ["Output tokens", (row) => whole(row.expected_output_tokens), "number"],
     ["Expected cost", (row) => usd(amount(row.expected_cost_usd)), "number"],
     ["Out because", (row) => row.reason ?? "", "wide"],
@@ -136,9 +137,16 @@ function showBoard(board, alternatives, known) {
 const whole = (n) => count(n === null || n === undefined ? null : Math.round(n));
 const amount = (said) => (said === null || said === undefined ? null : Number(said));
 
-// A win rate at either end of what is known of the strength.
-function range(row, sd, board) {
-  if (sd === 0 || row.coefficient === null || row.coefficient === undefined) return "–";
+// What is known of a strength: by own answers or facts on this prompt, else in general.
+function ends(row, onBoard, sd) {
+  if (onBoard?.interval80) return onBoard.interval80;
+  if (sd === 0 || row.coefficient === null || row.coefficient === undefined) return null;
+  return [row.coefficient - EIGHTY * sd, row.coefficient + EIGHTY * sd];
+}
+
+// The win rates at both ends.
+function range(strengths, board) {
+  if (strengths === null) return "–";
   const at = (strength) => board.reduce((sum, other) => sum + 1 / (1 + Math.exp(other.coefficient - strength)), 0) / board.length;
-  return `${percent(at(row.coefficient - EIGHTY * sd), 0)} to ${percent(at(row.coefficient + EIGHTY * sd), 0)}`;
+  return strengths.map((end) => percent(at(end), 0)).join(" to ");
 }

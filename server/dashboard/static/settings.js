@@ -20,9 +20,9 @@ function draw() {
   const wanted = byId("settings-find").value.trim().toLowerCase(), only = byId("settings-set").checked;
   const shown = rows.filter((row) => (!only || row.is_set) && row.path.toLowerCase().includes(wanted));
   put(byId("settings-table"), table(`${shown.length} of ${rows.length} settings`, [
-    ["Setting", (row) => el("code", {}, row.path)],
+    ["Setting", (row) => el("code", {}, ...row.path.split(/(?<=[._])/).flatMap((part) => [part, el("wbr")]))],
     ["Value", (row) => value(row.value), "wide"],
-    ["From", (row) => (row.is_set ? "the configuration" : "default")],
+    ["From", (row) => (row.is_set ? "the file" : "default")],
   ], shown, "No setting is like that."));
 }
 
