@@ -37,7 +37,6 @@ COMPARED = ("arena_bench_v1", "pandalm")
 GRADED = ("zeroeval", "judge_rewards", "mmlu_pair", "ctala_es", "scale_sql", "reasoning_gym")
 FACTORS = (0.0, 0.25, 0.5, 0.75, 1.0)
 MOST_PROMPTS = 300
-ANSWERS = (50, 200)
 SEEDS = 2
 
 
@@ -61,11 +60,9 @@ class Held:
         z = self.logit + common * self.common + own * self.own
         return cross_entropy(self.score, 1 / (1 + np.exp(-z)))
 
-    def delta(self, pair: tuple[float, float]) -> tuple[float, list[float]]:
-        """The mean difference per answer to the means alone, with its interval over prompts."""
-        apart = self.loss(*pair) - self.loss(0.0, 0.0)
-        ones = np.ones(apart.size)
-        return float(apart.mean()), prompt_bootstrap(apart, ones, self.prompt.astype(int), seed=0)
+    def apart(self, pair: tuple[float, float]) -> FloatArray:
+        """The difference per answer (N,) to the means alone."""
+        return self.loss(*pair) - self.loss(0.0, 0.0)
 
 
 def held(scores: FloatArray, heads: Heads, features: FloatArray) -> Held:
@@ -86,7 +83,12 @@ def held(scores: FloatArray, heads: Heads, features: FloatArray) -> Held:
 
 
 def local_lines(
-    heads: Heads, marginal: Heads, votes: VoteTable, scores: FloatArray, features: FloatArray
+    heads: Heads,
+    marginal: Heads,
+    votes: VoteTable,
+    scores: FloatArray,
+    features: FloatArray,
+    answers: Sequence[int],
 ) -> str:
     """What the local layer reaches with few answers, beside full means and means of as many."""
     chosen = np.flatnonzero((~np.isnan(scores)).any(axis=1))
@@ -100,7 +102,7 @@ def local_lines(
     reader = TermReader(marginal.bias, columns_of(names, votes.models))
     terms = [reader.read(line) for line in heads.outputs(features[chosen], 1.0).coefficients]
     found = []
-    for n in ANSWERS:
+    for n in answers:
         report = evaluate_local(graded, terms, bundled_placer(), n, SEEDS)
         low, high = report["delta_ci95"]
         found.append(
@@ -132,15 +134,16 @@ def trusted(found: dict[str, Held], source: str) -> tuple[float, float]:
     """The factors that are best for the other sources, each of which counts alike."""
 
     def cost(pair: tuple[float, float]) -> float:
-        return sum(one.delta(pair)[0] for name, one in found.items() if name != source)
+        return sum(float(one.apart(pair).mean()) for name, one in found.items() if name != source)
 
     return min(itertools.product(FACTORS, FACTORS), key=cost)
 
 
 def shown(pair: tuple[float, float], one: Held) -> str:
-    """A difference with its interval."""
-    mean, (low, high) = one.delta(pair)
-    return f"{mean:+.4f} [{low:+.4f}, {high:+.4f}]"
+    """The mean difference with its interval over prompts."""
+    apart = one.apart(pair)
+    low, high = prompt_bootstrap(apart, np.ones(apart.size), one.prompt.astype(int), seed=0)
+    return f"{apart.mean():+.4f} [{low:+.4f}, {high:+.4f}]"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -151,6 +154,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--config", type=Path, default=Path("deploy/training/default.yaml"))
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--only", nargs="*", default=list(GRADED))
+    parser.add_argument("--answers", type=int, nargs="*", default=[50, 200], help="of local layers")
     args = parser.parse_args(arguments)
     config = load_train_config(args.config, {})
     assert config.trunk is not None
@@ -170,9 +174,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         scores = unit_scores(votes.where(of_source(votes, source)))
         found[source] = held(scores, heads, data.x_train)
         print(f"{source}: all {shown((1.0, 1.0), found[source])}", flush=True)
-        print(f"  {local_lines(heads, marginal, votes, scores, data.x_train)}", flush=True)
+        if args.answers:
+            lines = local_lines(heads, marginal, votes, scores, data.x_train, args.answers)
+            print(f"  {lines}", flush=True)
     for source, one in found.items():
-        best = min(itertools.product(FACTORS, FACTORS), key=lambda pair: one.delta(pair)[0])
+        best = min(itertools.product(FACTORS, FACTORS), key=lambda pair: one.apart(pair).mean())
         pair = trusted(found, source)
         print(
             f"{source}: trusted {pair} {shown(pair, one)}; best {best} {shown(best, one)}",

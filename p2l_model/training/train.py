@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from p2l_model.checkpoint.heads import Heads
-from p2l_model.checkpoint.manifest import Manifest
+from p2l_model.checkpoint.manifest import Manifest, Marginal
 from p2l_model.data.files import VoteTable, fingerprint
 from p2l_model.evaluation.metrics import predict, source_mean
 from p2l_model.evaluation.report import compare
@@ -84,7 +84,7 @@ def train(
             "temperature": calibration.temperature,
             "scored": None if scores is None else scores.known,
             "length_sigma": None if lengths is None else lengths.sigma,
-            "marginal": draft.marginal.model_copy(
+            "marginal": _tied(config, data, draft.marginal).model_copy(
                 update={"mean_output_tokens": None if lengths is None else lengths.mean_tokens}
             ),
             "training_data": fingerprint(train_paths) | {"votes": len(split.train)},
@@ -92,6 +92,8 @@ def train(
     )
     heads = heads if scores is None else scores.heads
     figures = compare(manifest, heads, split.validation, x_validation, config.seed)
+    # Every gateway reads the manifest, most of which would be categories of the data.
+    del figures["by_category"]
     figures["n_prompts_left_out"] = split.n_seen
     if lengths is not None:
         figures["lengths"] = _length_reports(split, lengths, x_validation)
@@ -101,6 +103,15 @@ def train(
     manifest = manifest.model_copy(update={"metrics": {"validation": figures, "chosen": chosen}})
     save(out, data.base, manifest, heads)
     return manifest
+
+
+def _tied(config: TrainConfig, data: Prepared, marginal: Marginal) -> Marginal:
+    """The leaderboard for all prompts as it is served: islands of models where they belong."""
+    places = None if config.trunk is None else _places(config.trunk, data.split.train.models)
+    if places is None:
+        return marginal
+    tied = tied_islands(data.marginal, data.split.train, places)
+    return marginal.model_copy(update={"coefficients": tied.bias.tolist()})
 
 
 def choose(config: TrainConfig, data: Prepared, work: Path, report: Reporter) -> Candidate:

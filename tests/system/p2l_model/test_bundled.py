@@ -83,6 +83,27 @@ def test_models_of_today_are_not_below_those_of_2023(name: str, prompt: str) -> 
     assert [pair for pair in ORDERS if value[pair[0]] <= value[pair[1]]] == []
 
 
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "Write a Python function that merges two sorted linked lists without recursion.",
+        "Implement quicksort in C++.",
+        "请用三句话解释什么是通货膨胀，并举一个生活中的例子。",
+        "写一首关于秋天的诗。",
+        "日本の首都はどこですか。",
+    ],
+)
+def test_on_code_and_in_other_scripts_published_results_hold(prompt: str) -> None:
+    """Here training compares no model of today with one of 2023, and it has no such Chinese."""
+    checkpoint = load_checkpoint(resolve_checkpoint("bundled"))
+    ids = checkpoint.prompt.encode(Conversation((prompt,)))
+    board = checkpoint.leaderboard(load_engine(checkpoint).features([ids])[0])
+    value = dict(zip(board.models, board.coefficients, strict=True))
+    for better in ("gemini-2.5-pro", "claude-opus-5", "gpt-5.5"):
+        for worse in ("gpt-4-1106-preview", "Mixtral-8x7B-Instruct-v0.1", "llama-7b"):
+            assert value[better] > value[worse]
+
+
 @pytest.mark.slow
 @pytest.mark.data
 @pytest.mark.parametrize("name", ["zeroeval", "judge_rewards"])

@@ -25,6 +25,7 @@ from p2l_model.fitting.config import (
     TrunkConfig,
     load_train_config,
 )
+from p2l_model.placement.place import bundled_placer
 from p2l_model.training.calibrate import fit_calibration
 from p2l_model.training.prepare import load_split
 from p2l_model.training.train import train
@@ -263,3 +264,32 @@ def test_a_model_no_votes_connect_with_the_prompts_is_pulled_to_the_average(
         near = outputs[:, [names.index(name) for name in "wxy"]].mean(axis=1, keepdims=True)
         spread[weight] = float(np.abs(far - near).mean())
     assert spread[1.0] < 0.5 * spread[0.0]
+
+
+def test_an_island_is_tied_on_the_leaderboard_for_all_prompts(
+    tmp_path: Path, paths: dict[str, Path]
+) -> None:
+    """x, y and w meet each other; far1 and far2 only meet themselves. Without their places they
+    would stand wherever their own votes happen to put them."""
+    rows = [
+        {"prompt": "m", "model_a": "far1", "model_b": "far2", "winner": "model_b"}
+        for _ in range(50)
+    ]
+    island = tmp_path / "island.jsonl"
+    island.write_text("\n".join(json.dumps(row) for row in rows))
+    files = [paths["train"], island], [paths["validation"]]
+    boards = {}
+    for scale in (0.0, 0.5):
+        trunk = TRUNK.model_copy(update={"epochs": 1, "members": 1, "place_scale": scale})
+        manifest = train(config(paths, trunk=trunk), *files, tmp_path / f"{scale}", quiet)
+        boards[scale] = dict(zip(manifest.models, manifest.marginal.coefficients, strict=True))
+    free, tied = boards[0.0], boards[0.5]
+    assert {name: tied[name] for name in "wxy"} == {name: free[name] for name in "wxy"}
+    placer = bundled_placer()
+    above = 0.5 * (
+        np.mean([placer.place(name).mean for name in ("far1", "far2")])
+        - np.mean([placer.place(name).mean for name in "wxy"])
+    )
+    level = np.mean([tied[name] for name in "wxy"]) + above
+    assert np.mean([tied["far1"], tied["far2"]]) == pytest.approx(level)
+    assert tied["far2"] - tied["far1"] == pytest.approx(free["far2"] - free["far1"])
