@@ -68,6 +68,10 @@ VERBS: Final = {
         "Ask the models on your own prompts, within a sum of money, and grade their answers.",
         "learn --prompts prompts.jsonl --spend 5 --dry-run",
     ),
+    "trials": Verb(
+        "Show where the trials of new models stand, and which were stopped.",
+        "trials --config p2l-router.yaml",
+    ),
     "scaling": Verb(
         "Measure how the loss falls with the number of votes and with the size of the model.",
         "scaling --data votes.train.parquet --out scaling",
@@ -130,7 +134,7 @@ GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
         *("init", "serve", "check", "keys", "spend", "sessions", "feedback", "watch"),
         *("reconcile", "migrate", "replay", "model", "completion"),
     ),
-    "Know your models": ("models", "learn", "leaderboard", "route", "facts", "assess"),
+    "Know your models": ("models", "learn", "trials", "leaderboard", "route", "facts", "assess"),
     "Train and judge": (
         *("train", "evaluate", "onboard", "simulate", "scaling", "export", "import"),
     ),

@@ -18,6 +18,7 @@ from server.gateway.tastes import OwnTaste
 from server.ledger.purse import Purse
 from server.sessions.sessions import Visit
 from server.surfaces.effort import effort_in, is_sent
+from server.trials.arms import Arm
 from server.upstream.base import Fit
 
 
@@ -27,7 +28,8 @@ class Plan:
 
     routed: False for a model that is asked for by its own name. fits: what each model's provider
     can express of the request, by catalogue name. taste: the caller's own taste, which moved the
-    leaderboard. profile: the routing profile that was asked for. local: what of this gateway's own
+    leaderboard. profile: the routing profile that was asked for, and
+    trial: the arm of its trial. local: what of this gateway's own
     answers moved the models' values; None for nothing. fallbacks: how many further models may be
     tried. named: where each option or rule was set. counted_tokens: the input tokens where all of
     the input is text that was tokenised, else 0. served: finds the models that the names in answers
@@ -55,6 +57,7 @@ class Plan:
     marginal: bool = field(default=False)
     taste: OwnTaste | None = None
     profile: str | None = None
+    trial: Arm | None = None
     local: Used | None = None
     fallbacks: int = 0
     counted_tokens: int = 0

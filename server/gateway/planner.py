@@ -47,9 +47,11 @@ from server.ledger.purse import Purse
 from server.model_facts import ModelFacts
 from server.process.heavy import Heavy
 from server.process.request_id import Entropy
+from server.sessions.sessions import Visit
 from server.surfaces.base import GatewayRequest
 from server.surfaces.input_size import Counted
 from server.surfaces.routing_options import RoutingOptions
+from server.trials.arms import Arm, Trials, trials_of
 from server.upstream.base import Fit, Upstream
 from server.upstream.patience import thinks
 from server.wire.service_tier import other_tiers
@@ -115,6 +117,8 @@ class Planner:
         self.learned: Learned = Learned() if previous is None else previous.learned
         self.tastes: Tastes = Tastes() if previous is None else previous.tastes
         self.local: LocalLayers = LocalLayers() if previous is None else previous.local
+        stopped = frozenset[str]() if previous is None else previous.trials.stopped
+        self.trials: Trials = Trials(trials_of(routing), stopped)
         self.jobs: Jobs = Jobs(routing.sessions, self._entropy) if jobs is None else jobs
         self._worth = worth
 
@@ -170,11 +174,12 @@ class Planner:
         shape = await self._shape(request, found.fits, found.counted)
         visit = None if asked.direct else found.visit
         session = self.jobs.terms(visit, options.seed, *asked.budget, found.purse)
+        arm, allowed = self._allowed(asked, caller, visit)
         return Plan(
             request_id=self._entropy.request_id(),
             caller=caller,
             conversation=found.conversation,
-            routing=self._routing_request(asked, found, shape, session),
+            routing=self._routing_request(asked, found, shape, session, allowed),
             catalogue=asked.catalogue,
             routed=asked.direct is None,
             seed=session.seed,
@@ -194,6 +199,7 @@ class Planner:
             kept=session.said,
             purse=found.purse,
             profile=asked.profile,
+            trial=arm,
             own_usd_per_win=_own_worth(asked.rules, caller),
         )
 
@@ -217,8 +223,26 @@ class Planner:
             weighed = self._weighed(asked, bounded)
         return Found(prefixes, visit, purse, in_window, pays_for_cap, *weighed)
 
+    def _allowed(
+        self, asked: Asked, caller: Caller, visit: Visit | None
+    ) -> tuple[Arm | None, tuple[str, ...] | None]:
+        """The arm of the profile's trial, and the models that may answer; None for all."""
+        if asked.direct is not None:
+            return None, (asked.direct.name,)
+        allowed = allowed_by(asked.options, asked.rules, caller, self.columns)
+        if not self.trials.by_profile:
+            return None, allowed
+        seed = None if visit is None else visit.session.seed
+        names = [card.name for card in asked.catalogue]
+        return self.trials.split(asked.profile, seed, allowed, names, self.columns.expanded)
+
     def _routing_request(
-        self, asked: Asked, found: Found, shape: RequestShape, session: Terms
+        self,
+        asked: Asked,
+        found: Found,
+        shape: RequestShape,
+        session: Terms,
+        allowed: tuple[str, ...] | None,
     ) -> RoutingRequest:
         request, caller, direct, rules = asked.request, asked.caller, asked.direct, asked.rules
         columns, effort, pinned = self.columns, asked.effort, asked.pinned
@@ -226,7 +250,6 @@ class Planner:
         if (found.has_purse or asked.is_hard) and shape.max_output_tokens is not None:
             shape = replace(shape, thinkers=tuple(thoughts))
         options, fits = asked.options, found.fits
-        allowed = (direct.name,) if direct else allowed_by(options, rules, caller, columns)
         excluded = excluded_by(options, asked.catalogue, fits, columns, self._private)
         excluded |= cannot(fits, request, pays_for_cap=found.pays_for_cap)
         cached = self.learned.cached_tokens(

@@ -36,6 +36,7 @@ def folded_receipt(exchange: Exchange, *, created_s: int, checkpoint: str | None
         "routed": plan.routed,
         "taste": None if plan.taste is None else plan.taste.to_json(),
         "profile": plan.profile,
+        **({} if plan.trial is None else {"trial": plan.trial.to_json()}),
         "local": None if plan.local is None else plan.local.to_json(),
         "effort": plan.effort or None,
         "session": None if plan.visit is None else _session_json(plan, plan.visit),

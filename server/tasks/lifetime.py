@@ -24,6 +24,7 @@ from server.storage.housekeeping import kept_alive
 from server.storage.recovery import Lost
 from server.tasks.budget_alerts import budgets_watched
 from server.tasks.grade_shadows import shadows_graded
+from server.tasks.judge_trials import trials_judged
 from server.tasks.learn_local import layers_kept_current
 from server.tasks.learn_tastes import tastes_kept_current
 from server.tasks.refresh_keys import keys_kept_current
@@ -75,6 +76,7 @@ class Lifetime:
             lists_followed(background, lists),
             lengths_kept(background, state.store, lambda: state.gateway.planner.learned.lengths),
             tastes_kept_current(state),
+            trials_judged(state),
             layers_kept_current(state),
             shadows_graded(state),
             sessions_shared(self._shared, state.store, state.gateway.accounts.purses),

@@ -140,6 +140,11 @@ class Settings(Section):
         lists |= {
             f"routing.profiles.{n}.models": p.models for n, p in self.routing.profiles.items()
         }
+        lists |= {
+            f"routing.profiles.{n}.trial.models": p.trial.models
+            for n, p in self.routing.profiles.items()
+            if p.trial is not None
+        }
         lists |= {f"auth.keys.{key.name}.models": key.models for key in self.auth.keys}
         known = self.model_names
         for place, names in lists.items():

@@ -60,6 +60,30 @@ class RoutingRules(Section):
         return None if isinstance(self.opponents, str) else self.opponents
 
 
+class TrialSettings(Section):
+    """A trial of new models in a profile: they serve a share of its sessions, and its other models
+    the rest, until ratings show that they are worse.
+
+    models: the new models. share: the share of the sessions that they serve. allowed_loss: how much
+    lower their mean rating may be, in ratings from 0 to 1; a trial that is certainly worse ends.
+    confidence: the probability that no bound is ever wrong, however often one looks.
+    """
+
+    models: Annotated[list[str], Field(min_length=1)]
+    share: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    allowed_loss: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95
+
+
+class ProfileRules(RoutingRules):
+    """The rules of a profile.
+
+    trial: new models that serve a share of the sessions; default: none.
+    """
+
+    trial: TrialSettings | None = None
+
+
 class BreakerSettings(Section):
     """When a failing model or provider rests, and for how long.
 
@@ -137,7 +161,7 @@ class RoutingSettings(RoutingRules):
     sessions: how the requests of one job are kept together.
     """
 
-    profiles: dict[str, RoutingRules] = Field(default_factory=dict)
+    profiles: dict[str, ProfileRules] = Field(default_factory=dict)
     retries: Annotated[int, Field(ge=0)] = 1
     hedge_after_s: PositiveSeconds | None = None
     breaker: BreakerSettings = Field(default_factory=BreakerSettings)
@@ -161,6 +185,6 @@ class RoutingSettings(RoutingRules):
         """The rules of a profile on top of the defaults. Raises KeyError for an unknown profile."""
         if profile is None:
             return self
-        own = self.profiles[profile].model_dump(exclude_unset=True)
+        own = self.profiles[profile].model_dump(exclude_unset=True, exclude={"trial"})
         base = {name: getattr(self, name) for name in RoutingRules.model_fields}
         return RoutingRules.model_validate(base | own)
