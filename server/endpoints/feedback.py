@@ -132,7 +132,10 @@ def _opinion(body: dict[str, Any], state: State) -> Opinion:
             'comparison must be {"model_a": NAME, "model_b": NAME}.', param="comparison"
         )
     names = [_known(pair[side], f"comparison.{side}", state) for side in ("model_a", "model_b")]
-    if names[0] == names[1]:
+    cards = [state.gateway.planner.columns.names.get(pair[side]) for side in pair]
+    # Models without a column of their own may share one.
+    differ = None not in cards and pair["model_a"] != pair["model_b"]
+    if names[0] == names[1] and not differ:
         raise InvalidRequestError("A model cannot win against itself.", param="comparison")
     return Opinion(
         model_a=names[0],

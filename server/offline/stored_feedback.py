@@ -124,6 +124,8 @@ def _judged(
     if board is None:
         return None
     a, b = names.get(row.model_a, row.model_a), names.get(row.model_b, row.model_b)
+    if a == b:
+        return None  # models that share a column: the leaderboard says nothing of their difference
     predicted = _chance(board, a, b)
     baseline = _chance(_as_stored(marginal), a, b)
     if predicted is None or baseline is None:

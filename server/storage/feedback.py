@@ -129,8 +129,9 @@ def _answerer(receipt: Any) -> str | None:
 
 def votes(database: Database) -> Iterator[dict[str, Any]]:
     """Feedback that compares two models, in the form that `train` reads; only where the prompt is
-    known."""
-    for row in _with_prompts(database, feedback.c.winner.is_not(None)):
+    known. Two models that share a column of the leaderboard are left out."""
+    compared = feedback.c.winner.is_not(None) & (feedback.c.model_a != feedback.c.model_b)
+    for row in _with_prompts(database, compared):
         yield {
             "prompt": orjson.loads(row["prompt"]),
             "model_a": row["model_a"],

@@ -118,3 +118,40 @@ def test_a_key_alone_moves_nobody_else(gateways: Callable[[], tuple[LiveGateway,
     until(lambda: "key:a" in layers() and layers()["key:a"].state.n_answers == 30)
     assert coefficients(ask, "key-a") != before
     assert coefficients(ask, "key-b") == before
+
+
+CONFIG_OF_PLACED = """
+learning: {every_s: 0.2}
+providers: {main: {kind: openai, base_url: "URL", api_key_env: MAIN_KEY}}
+models:
+  gpt-6-luna: {provider: main, input_usd_per_mtok: 1, output_usd_per_mtok: 2}
+  gpt-6.1-luna: {provider: main, input_usd_per_mtok: 1, output_usd_per_mtok: 2}
+scorer: {fixed: {gpt-4o-mini: 0.3, claude-sonnet-4: 0.5}}
+"""
+
+
+def test_models_that_share_a_column_are_compared_and_told_apart() -> None:
+    with (
+        FakeProvider(api_key="sk-provider-canary") as provider,
+        LiveGateway(CONFIG_OF_PLACED.replace("URL", provider.base_url), ENVIRON) as live,
+        httpx.Client(base_url=live.url, timeout=20) as http,
+    ):
+        cards = live.state.gateway.planner.catalogue.values()
+        assert {card.leaderboard_name for card in cards} == {"gpt-4o-mini"}
+        pair = {"model_a": "gpt-6-luna", "model_b": "gpt-6.1-luna"}
+        for _ in range(20):
+            request_id = http.post("/v1/chat/completions", json=CHAT | {"model": "p2l"}).headers[
+                "x-request-id"
+            ]
+            body = {"request_id": request_id, "winner": "model_a", "comparison": pair}
+            assert http.post("/v1/feedback", json=body).status_code == 200
+        planner = live.state.gateway.planner
+        until(lambda: "key:anonymous" in planner.local.by_scope)
+        rows = http.post("/v1/leaderboard", json=CHAT).json()["data"]
+        at = {row["model"]: row["coefficient"] for row in rows}
+        assert at["gpt-6-luna"] > at["gpt-6.1-luna"] + 0.3
+
+        settings = live.state.settings
+        off = settings.learning.model_copy(update={"local": False})
+        live.state.settings = settings.model_copy(update={"learning": off})
+        until(lambda: not planner.local.by_scope)
