@@ -16,6 +16,7 @@ from server.serving.sockets import accepting, bind, inherited
 CLIENTS = 64
 
 
+@pytest.mark.slow
 def test_new_callers_are_let_in_while_others_keep_it_busy(tmp_path: Path) -> None:
     """Counted in answers, not in seconds: until the last of 64 callers who connect together has
     its first answer, the others have a few each, not dozens."""

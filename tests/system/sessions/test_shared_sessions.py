@@ -55,7 +55,12 @@ def gateways(
         yield clients
 
 
-@pytest.fixture(params=[("one", "one"), ("one", "other")], ids=["one_database", "two_databases"])
+@pytest.fixture(
+    params=[
+        pytest.param(("one", "one"), id="one_database", marks=pytest.mark.slow),
+        pytest.param(("one", "other"), id="two_databases"),
+    ]
+)
 def both(
     provider: FakeProvider,
     redis: RedisServer,
