@@ -56,7 +56,7 @@ def nginx(folder: Path, *gateways: str) -> Iterator[str]:
     process = subprocess.Popen(command)
     try:
         url = f"http://127.0.0.1:{port}"
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 30
         while True:
             try:
                 httpx.get(f"{url}/healthz", trust_env=False)

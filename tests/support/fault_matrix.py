@@ -108,7 +108,7 @@ class Matrix:
             "select cost_source from attempts where request_id = ? and settled_at is not null "
             "order by attempt"
         )
-        deadline = time.monotonic() + 3
+        deadline = time.monotonic() + 30
         while True:
             with closing(sqlite3.connect(self._database)) as database:
                 rows = database.execute(query, (request_id,)).fetchall()

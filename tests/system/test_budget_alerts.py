@@ -7,6 +7,7 @@ import base64
 import logging
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -125,7 +126,8 @@ def test_two_gateways_tell_once(dear: FakeProvider, tmp_path: Path, redis: Redis
     with hook() as receiver:
         extra = (
             "routing: {window_budgets: [{amount_usd: 0.14, window_s: 86400}]}\n"
-            f'storage: {{url: "sqlite:///{tmp_path}/ledger.db"}}\nredis: {{url: "{redis.url}"}}'
+            f'storage: {{url: "sqlite:///{tmp_path}/ledger.db"}}\n'
+            f'redis: {{url: "{redis.url}", prefix: "{uuid4().hex}"}}'
         )
         text = config(dear, receiver, extra)
         with (

@@ -57,7 +57,7 @@ def client(provider: FakeProvider, database: Path) -> Iterator[httpx.Client]:
 def reserved(database: Path, answer: httpx.Response, attempts: int = 1) -> Decimal:
     """The worst cases of all attempts of a request, together."""
     query = "select reserved_pico from attempts where request_id = ?"
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     rows: list[tuple[int]] = []
     while len(rows) < attempts and time.monotonic() < deadline:
         with closing(sqlite3.connect(database)) as ledger:

@@ -31,7 +31,7 @@ CHAT = {"model": "cheap", "messages": [{"role": "user", "content": "Hi"}]}
 PRICES = 'prices: {update: true, update_url: "http://127.0.0.1:9/none", update_every_s: 0.05}\n'
 
 
-def wait_until(condition: Callable[[], bool], timeout_s: float = 15.0) -> None:
+def wait_until(condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline
@@ -68,7 +68,8 @@ def test_what_nobody_foresaw_does_not_end_it(
             return None
 
         monkeypatch.setattr(*place, nothing)
-    with LiveGateway(config_for(provider.base_url), ENVIRON, scorer) as live:
+    config = config_for(provider.base_url, "learning: {every_s: 0.05}")
+    with LiveGateway(config, ENVIRON, scorer) as live:
         with monkeypatch.context() as patch:
             fail: Any = _fail if name != "leaderboards" else _fail_later
             patch.setattr(*place, fail)

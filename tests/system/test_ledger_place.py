@@ -216,12 +216,13 @@ def test_every_command_finds_the_ledger_of_the_working_directory(
     assert not (tmp_path / "home").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "flags",
     [
         [],
-        pytest.param(["--workers", "2"], marks=pytest.mark.slow),
-        pytest.param(["--log-format", "json"], marks=pytest.mark.slow),
+        ["--workers", "2"],
+        ["--log-format", "json"],
     ],
 )
 def test_serve_says_once_where_the_ledger_is_and_uses_it(

@@ -200,7 +200,7 @@ def test_an_engine_that_does_not_load_is_told(folder: Path) -> None:
         raise MemoryError("no room")
 
     model = LiveModel(folder, engine=engine).start()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while not model.failures and time.monotonic() < deadline:
         time.sleep(0.01)
     model.stop()
@@ -223,7 +223,7 @@ def test_a_full_queue_refuses_and_a_stop_finishes_what_is_under_way(folder: Path
 
     with ThreadPoolExecutor(4) as pool:
         asked = [pool.submit(ask, letter) for letter in "abcd"]
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 30
         metrics = ""
         while "p2l_model_waiting 4.0" not in metrics and time.monotonic() < deadline:
             metrics = httpx.get(f"{url}/metrics", trust_env=False).text

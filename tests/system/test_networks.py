@@ -379,7 +379,7 @@ def test_a_newer_price_list_comes_by_the_proxy(
         monkeypatch.setenv("HTTP_PROXY", proxy.url)
         prices = "prices: {update: true, update_url: 'http://prices.example/list.json'}"
         with LiveGateway(config(provider.base_url, extra=prices), {"IT_KEY": CANARY}):
-            deadline = time.monotonic() + 10
+            deadline = time.monotonic() + 30
             while not proxy.asked and time.monotonic() < deadline:
                 time.sleep(0.02)
         assert proxy.asked[0].target == "http://prices.example/list.json"

@@ -266,7 +266,7 @@ def test_a_gateway_outlives_its_services(
         assert httpx.get(ready, trust_env=False).status_code == 503
         assert chat().status_code == 503, "nothing is known yet, not even a marginal leaderboard"
         model = LiveModel(folder, key="sesame", port=port).start().until_ready()
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 30
         while httpx.get(ready, trust_env=False).status_code != 200:
             assert time.monotonic() < deadline
             time.sleep(0.05)

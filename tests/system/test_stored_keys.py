@@ -48,7 +48,7 @@ def status(live: LiveGateway, key: str) -> int:
 
 
 def wait_for(live: LiveGateway, key: str, expected: int) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while status(live, key) != expected:
         assert time.monotonic() < deadline, f"never {expected}"
         time.sleep(0.02)
@@ -137,7 +137,7 @@ def test_a_poll_that_fails_is_not_the_last(
             raise error
 
         patch.setattr(stored_keys, "keys_version", fail)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 30
         while failures(live, "keys") == 0:
             assert time.monotonic() < deadline
             time.sleep(0.05)
@@ -157,7 +157,7 @@ def test_the_gateway_is_not_ready_while_a_revocation_could_be_missed(
     with LiveGateway(config, ENVIRON) as live:
         assert ready(live).status_code == 200
         change(tmp_path, "ALTER TABLE api_keys RENAME TO gone")
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 30
         while (answer := ready(live)).status_code != 503:
             assert time.monotonic() < deadline
             time.sleep(0.02)

@@ -392,7 +392,7 @@ def test_what_a_killed_process_had_reserved_counts(
         assert Decimal("0.0031") < spent < Decimal("0.0036")
 
 
-def wait_until(condition: Callable[[], bool], timeout_s: float = 15.0) -> None:
+def wait_until(condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline

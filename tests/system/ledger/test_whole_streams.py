@@ -70,7 +70,7 @@ def rig(database: Path) -> Iterator[tuple[dict[str, FakeProvider], str]]:
 
 def settled(database: Path, request_id: str) -> dict[str, Any]:
     query = "select * from attempts where request_id = ? and settled_at is not null"
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         with closing(sqlite3.connect(database)) as connection:
             connection.row_factory = sqlite3.Row

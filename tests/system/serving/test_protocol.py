@@ -122,7 +122,7 @@ def test_a_caller_who_stops_reading_is_dropped_and_the_upstream_with_him(
     with socket.create_connection(address) as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         connection.sendall(head(content_length=str(len(HELLO))) + HELLO)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 30
         while not provider.chats and time.monotonic() < deadline:
             time.sleep(0.01)
         assert provider.chats[0].over.wait(10)

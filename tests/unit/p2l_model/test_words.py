@@ -128,7 +128,7 @@ def test_it_takes_time_by_the_length_alone(piece: str) -> None:
 
     # of a text, as much is read as there is room for: ten times as much to take a hundred times
     # as long would be a square
-    few, many = 50_000, 500_000
+    few, many = 30_000, 300_000
     for make in (lambda size: [(piece * (size // len(piece)),)], turns_of):
         small = min(seconds(make(few)) for _ in range(3))
         assert min(seconds(make(many)) for _ in range(2)) < 40 * max(small, 0.001)

@@ -110,6 +110,7 @@ def test_a_killed_run_goes_on_to_the_same_backbone(paths: dict[str, Path], tmp_p
     assert all(np.array_equal(one.tensors[name], two.tensors[name]) for name in one.tensors)
 
 
+@pytest.mark.slow
 def test_it_stops_when_validation_has_had_enough(paths: dict[str, Path], tmp_path: Path) -> None:
     options = config(paths, epochs=30, patience=1, learning_rate=0.3)
     train(options, [paths["train"]], [paths["validation"]], tmp_path / "out", quiet)

@@ -57,7 +57,10 @@ FAMILIES = [
 TRUNK = TrunkConfig(hidden=16, members=2, epochs=60, batch_prompts=64, input_dropout=0.1)
 
 
-@pytest.mark.parametrize("trunk", [None, TRUNK], ids=["linear", "trunk"])
+@pytest.mark.parametrize(
+    "trunk",
+    [pytest.param(None, id="linear", marks=pytest.mark.slow), pytest.param(TRUNK, id="trunk")],
+)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_training_finds_what_the_prompt_says(
     paths: dict[str, Path], family: str, trunk: TrunkConfig | None
@@ -183,6 +186,7 @@ def test_votes_that_all_weigh_nothing_are_an_error(
         load_split(config(paths), *files, (0.0, 1.0))
 
 
+@pytest.mark.slow
 def test_without_validation_files_prompts_are_held_back(paths: dict[str, Path]) -> None:
     options = config(paths, l2=[1.0])
     manifest = train(options, [paths["train"]], [], paths["root"] / "held", quiet)

@@ -268,7 +268,8 @@ async def test_without_a_spool_a_reservation_waits_for_its_commit(postgres: Any)
 
 
 @pytest.mark.services
-@pytest.mark.parametrize("on_failure", ["refuse", pytest.param("spool", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("on_failure", ["refuse", "spool"])
 async def test_when_the_database_is_down(tmp_path: Path, on_failure: str) -> None:
     from services import postgres_server
 
