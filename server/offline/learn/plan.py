@@ -58,9 +58,9 @@ class RunPlan:
     """The plan of a run, stored with its seed so that it can go on and be repeated.
 
     prompts: ids, in the order in which they are bought. left_out: models that the money is not
-    enough for. reference: the model whose answers the
-    others are compared with; None where nothing is judged. judges: by judged model. caps,
-    judge_caps: the output limits in tokens, by model. judge_version: of the judge's instruction.
+    enough for. reference: the model whose answers the others are compared with; None where nothing
+    is judged. judges: by judged model. caps, judge_caps: the output limits in tokens, by model.
+    judge_version: of the judge's instruction.
     """
 
     run: str

@@ -16,6 +16,7 @@ from router.catalog import ModelCard
 from server.config.settings import Settings
 from server.gateway.column_places import place_of
 from server.gateway.places import Places
+from server.judging.judge import instruction
 from server.offline.learn.apply import apply
 from server.offline.learn.buyer import Buyer
 from server.offline.learn.checkers import Checker
@@ -189,6 +190,8 @@ class Learning:
             other = None if wishes.judge in plan.judges.values() else "another judge"
         elif wishes.checker != plan.checker:
             other = "another checker"
+        if plan.judges and plan.judge_version != instruction().version:
+            other = "another version of the judge's instruction"
         missing = [name for name in plan.models if name not in self.cards]
         if missing:
             other = f"the model {missing[0]}, which is no longer configured"

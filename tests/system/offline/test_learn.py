@@ -181,6 +181,15 @@ def test_a_folder_holds_one_run(place: Place, flags: tuple[str, ...]) -> None:
     assert "give another folder" in done.stderr
 
 
+def test_a_run_has_one_instruction_for_its_judge(place: Place) -> None:
+    place.summary("--models", THREE, checked=False)
+    plan = json.loads((place.out / "plan.json").read_text())
+    (place.out / "plan.json").write_text(json.dumps(plan | {"judge_version": "0"}))
+    done = place.learn("--models", THREE, checked=False)
+    assert done.returncode == 2
+    assert "another version of the judge's instruction" in done.stderr
+
+
 def test_a_model_that_fails_is_left_out_of_the_rest(place: Place, provider: KnownModels) -> None:
     provider.faults["gpt-6-luna"] = Fault(status=400, n=10_000)
     summary = place.summary("--models", THREE, n=24)
