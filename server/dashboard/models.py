@@ -11,9 +11,7 @@ import numpy as np
 
 from router.catalog import ModelCard
 from server.config.configured_facts import facts_of_models
-from server.gateway.column_places import place_of
 from server.gateway.local_layers import usual_values
-from server.gateway.places import Places
 from server.model_facts import ModelFacts
 from server.state import State
 from server.storage.feedback import answers_by_model
@@ -21,6 +19,8 @@ from server.storage.spend import Spend, spend
 
 # Half the width of an 80% interval, in standard deviations.
 _EIGHTY: Final = 1.2816
+_OWN: Final = "the leaderboard's own column"
+_UNKNOWN: Final = "nothing: the leaderboard has no such model"
 _SPAN_S: Final = 30 * 86_400
 
 
@@ -44,8 +44,7 @@ def _rows(
     state: State, used: Mapping[str, Spend], answers: Mapping[str, int]
 ) -> Iterator[dict[str, Any]]:
     planner = state.gateway.planner
-    scorer = planner.scorer
-    marginal = scorer.marginal
+    marginal = planner.scorer.marginal
     usual: dict[str, float] = {}
     if marginal is not None:
         usual = dict(zip(marginal.models, marginal.coefficients.tolist(), strict=True))
@@ -53,14 +52,11 @@ def _rows(
     learnt: Mapping[str, tuple[float, float]] = {}
     if frame is not None and marginal is not None:
         learnt = usual_values(planner.local, frame, marginal)
-    places, facts = Places(scorer.models, marginal), facts_of_models(state.settings)
+    facts = facts_of_models(state.settings)
     for card in planner.catalogue.values():
-        known = facts.get(card.base)
-        place, shift = place_of(card, places, None if known is None else known.thinking)
-        at = None if place is None else usual.get(place.column)
-        sd = 0.0 if place is None else place.sd
-        coefficient = None if at is None else at + shift
-        rests_on = "an empty leaderboard" if place is None else place.basis
+        at, sd = usual.get(card.leaderboard_name), card.coefficient_sd
+        coefficient = None if at is None else at + card.coefficient_shift
+        rests_on = card.rests_on or (_UNKNOWN if at is None else _OWN)
         if card.name in learnt:
             coefficient, sd = learnt[card.name]
             rests_on += "; answers here"
@@ -73,7 +69,7 @@ def _rows(
             "rests_on": rests_on,
             "answers": sum(answers.get(name, 0) for name in _names(card)),
             **_use(used.get(card.name)),
-            **_end(card, known),
+            **_end(card, facts.get(card.base)),
         }  # fmt: skip
 
 

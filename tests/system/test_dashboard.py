@@ -89,6 +89,18 @@ def test_the_page_takes_nothing_from_elsewhere_and_runs_nothing_inline(
         files |= {f"/dashboard/{name}" for name in re.findall(r'from "\./(\w+\.js)"', found.text)}
 
 
+def test_all_scripts_are_asked_for_at_once(client: httpx.Client) -> None:
+    """And not one after another, as each says what it needs."""
+    named = set(re.findall(r'href="/dashboard/(\w+\.js)"', client.get("/").text))
+    needed, left = set[str](), {"main.js"}
+    while left:
+        name = left.pop()
+        needed.add(name)
+        text = client.get(f"/dashboard/{name}").text
+        left |= set(re.findall(r'from "\./(\w+\.js)"', text)) - needed
+    assert named == needed - {"main.js"}
+
+
 def test_what_is_of_others_is_as_they_gave_it() -> None:
     """The library of the charts has its licence beside it, and the hash that the notice names."""
     folder = Path(server.dashboard.__file__).parent
@@ -249,6 +261,21 @@ def test_models_say_where_they_stand_and_what_they_cost(locked: httpx.Client) ->
         0,
         0,
     )
+
+
+def test_a_model_without_votes_says_what_its_place_rests_on(provider: FakeProvider) -> None:
+    config = config_for(provider.base_url, CONFIG).replace("  cheap:", "  gpt-5.2:")
+    with (
+        LiveGateway(config.replace(", cheap: -0.7", ", gpt-4: -0.7"), ENVIRON) as live,
+        httpx.Client(base_url=live.url, trust_env=False, timeout=20) as http,
+    ):
+        rows = {row["model"]: row for row in read(http, "models")["data"]}
+    placed, own = rows["gpt-5.2"], rows["middle"]
+    assert own["rests_on"] == "the leaderboard's own column"
+    assert "results" in placed["rests_on"] or "release" in placed["rests_on"]
+    low, high = placed["interval80"]
+    assert low < placed["coefficient"] < high
+    assert high - low == pytest.approx(2 * 1.2816 * placed["sd"])
 
 
 def test_settings_in_force_without_secrets(provider: FakeProvider) -> None:
