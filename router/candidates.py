@@ -94,7 +94,9 @@ def candidates(
         worth: tuple[float, float, float] = UNKNOWN
         if index is not None:
             if is_moved(card, shifts):
-                shifted = shifted or worth_of_shifted(known, catalogue, request.objective, shifts)
+                shifted = shifted or worth_of_shifted(
+                    known, catalogue, request.objective, shifts, request.value_shifts
+                )
                 worth = shifted[name]
             else:
                 worth = known.coefficients[index], known.win_rates[index], known.values[index]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from functools import lru_cache, partial
+from operator import is_
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -65,8 +66,8 @@ class Standing:
         self._solve = partial(_win_rates, leaderboard, opponents)
         self._rates: list[float] | None = None
         self._values: list[float] | None = None
-        # What worth_of_shifted found last, and for which shifts and catalogue.
-        self.kept: tuple[object, object, dict[str, Worth]] | None = None
+        # For which shifts and catalogue worth_of_shifted found what, the last time.
+        self.kept: tuple[tuple[object, ...], dict[str, Worth]] | None = None
         if objective is not Objective.WIN_RATE:
             self._values = objective_values(objective, leaderboard).tolist()
 
@@ -99,22 +100,24 @@ def worth_of_shifted(
     catalogue: Sequence[ModelCard],
     objective: Objective,
     shifts: Mapping[str, tuple[float, float]] = _NONE,
+    value_shifts: Mapping[str, tuple[float, float]] = _NONE,
 ) -> dict[str, Worth]:
     """What the cards that do not stand where their column does are worth, by catalogue name; a card
     that the leaderboard does not have is missing.
 
     shifts: catalogue name -> what is added to the coefficient, and the standard deviation s of the
-    sum; a card without one has its own coefficient_shift and coefficient_sd. The opponents stay the
-    same. A value that is a probability is moved on the scale of log-odds, as the coefficient is, so
-    that it stays between 0 and 1 and keeps its order. All values are means over the Gaussian
+    sum; a card without one has its own coefficient_shift and coefficient_sd. value_shifts: the same
+    for values that are no win rates, by default shifts. The opponents stay the same. A value that
+    is a probability is moved on the scale of log-odds, as the coefficient is, so that it stays
+    between 0 and 1 and keeps its order. All values are means over the Gaussian
     (`posterior_scales`). The result is kept for the next request with the same leaderboard.
     """
-    kept, asked = known.kept, shifts or None
-    if kept is not None and kept[0] is asked and kept[1] is catalogue:
-        return kept[2]
-    found = _worth_of_shifted(known, catalogue, objective, shifts)
+    kept, asked = known.kept, (shifts or None, value_shifts or None, catalogue)
+    if kept is not None and all(map(is_, kept[0], asked)):
+        return kept[1]
+    found = _worth_of_shifted(known, catalogue, objective, shifts, value_shifts)
     if isinstance(catalogue, tuple):
-        known.kept = asked, catalogue, found
+        known.kept = asked, found
     return found
 
 
@@ -123,6 +126,7 @@ def _worth_of_shifted(
     catalogue: Sequence[ModelCard],
     objective: Objective,
     shifts: Mapping[str, tuple[float, float]],
+    value_shifts: Mapping[str, tuple[float, float]],
 ) -> dict[str, Worth]:
     cards = [
         card
@@ -141,8 +145,9 @@ def _worth_of_shifted(
     rates = win_rates(coefficients, *known.opponents, scales).tolist()
     values = rates
     if objective is not Objective.WIN_RATE:
-        scaled = [1.0] * len(cards) if scales is None else scales.tolist()
-        rows = zip(places, moves, scaled, strict=True)
+        own = [value_shifts.get(card.name) or by for card, by in zip(cards, moves, strict=True)]
+        scaled = posterior_scales(np.array([sd for _, sd in own])).tolist()
+        rows = zip(places, own, scaled, strict=True)
         values = [_moved(known.values[k], by, scale) for k, (by, _), scale in rows]
     named = zip(cards, coefficients.tolist(), rates, values, strict=True)
     return {card.name: Worth(*row) for card, *row in named}

@@ -257,6 +257,7 @@ def request_json(request: RoutingRequest) -> dict[str, Any]:
         "held": request.held,
         "min_gain": request.min_gain,
         "coefficient_shifts": {n: list(s) for n, s in request.coefficient_shifts.items()},
+        "value_shifts": {n: list(s) for n, s in request.value_shifts.items()},
     }
 
 

@@ -50,7 +50,9 @@ class RoutingRequest:
 
     coefficient_shifts: catalogue name -> what is added to the coefficient of the card's
     leaderboard_name, in place of the card's coefficient_shift, and the standard deviation of the
-    sum. Values are then means over that Gaussian (router.leaderboard_values).
+    sum. Values are then means over that Gaussian (router.leaderboard_values). value_shifts: the
+    same for the values of the objective, where these have a level that win rates do not have;
+    default: coefficient_shifts.
 
     further_requests: how many later requests of the same job are expected, over which the price of
     a change of model is spread (router.change). held: the model that gave the job's last answer.
@@ -88,6 +90,7 @@ class RoutingRequest:
     held: str | None = None
     min_gain: float = 0.0
     coefficient_shifts: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    value_shifts: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     @property
     def has_later(self) -> bool:

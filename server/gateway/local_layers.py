@@ -12,12 +12,10 @@ import numpy as np
 
 from p2l_model.local.layer import LocalLayer
 from p2l_model.local.prepared import Prepared
-from p2l_model.types import PreferenceFamily, PromptLeaderboard
-from router.objective import Objective
+from p2l_model.types import PromptLeaderboard
 from server.gateway.local_frame import Frame
 
 ALL: Final = "all"
-_GROUNDED: Final = (PreferenceFamily.GRK, PreferenceFamily.BA)
 # Leaderboards that come again: those of conversations under way, or a fixed one.
 _KEPT: Final = 64
 
@@ -75,17 +73,17 @@ class LocalLayers:
         return Used(self.version, scope, self.by_scope[scope].state.n_answers)
 
     def shifts(
-        self, scope: str, frame: Frame, board: PromptLeaderboard, objective: Objective
+        self, scope: str, frame: Frame, board: PromptLeaderboard, *, is_absolute: bool
     ) -> Shifts | None:
         """What moves the coefficients of the leaderboard's columns to the layer's values, and the
         values' standard deviations, by catalogue name. None where a model is new to the layer.
 
-        Where P(good) is maximised, values are absolute. A win rate is against opponents of whom no
-        answers are known here: then the mean of the models stays where the leaderboard has it.
+        A win rate is against opponents of whom no answers are known here: there the mean of the
+        models stays where the leaderboard has it. is_absolute: the level counts too, as P(good)
+        needs it.
         """
         if board.models != frame.columns:
             return None
-        is_absolute = objective is Objective.P_GOOD and board.family in _GROUNDED
         key = id(board), scope, is_absolute
         known = self._kept.get(key)
         if known is not None and known[0] is board and self._frame is frame:
@@ -121,7 +119,7 @@ def usual_values(
     scope = ALL if ALL in layers.by_scope else next(iter(layers.by_scope), None)
     if scope is None or (scope != ALL and len(layers.by_scope) > 1):
         return {}
-    shifts = layers.shifts(scope, frame, marginal, Objective.WIN_RATE) or {}
+    shifts = layers.shifts(scope, frame, marginal, is_absolute=False) or {}
     usual = dict(zip(frame.names, frame.usual[frame.at].tolist(), strict=True))
     return {name: (usual[name] + shift, sd) for name, (shift, sd) in shifts.items()}
 

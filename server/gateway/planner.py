@@ -37,7 +37,7 @@ from server.gateway.jobs import Jobs, Terms
 from server.gateway.latency import Latencies
 from server.gateway.learned_costs import Learned
 from server.gateway.local_frame import Frame, frame_of
-from server.gateway.local_layers import LocalLayers
+from server.gateway.local_layers import LocalLayers, Shifts
 from server.gateway.output_lengths import expected_thoughts
 from server.gateway.places import Places, leaderboard_of_one
 from server.gateway.plan import Plan
@@ -312,9 +312,12 @@ class Planner:
         scope = layers.scope(plan.caller.name, plan.profile)
         if frame is None or scope is None:
             return
-        shifts = layers.shifts(scope, frame, board, plan.routing.objective)
+        shifts = layers.shifts(scope, frame, board, is_absolute=False)
         if shifts is not None:
-            plan.routing = replace(plan.routing, coefficient_shifts=shifts)
+            good: Shifts | None = None
+            if plan.routing.objective is Objective.P_GOOD:
+                good = layers.shifts(scope, frame, board, is_absolute=True)
+            plan.routing = replace(plan.routing, coefficient_shifts=shifts, value_shifts=good or {})
             plan.local = layers.used(scope)
 
     def thinks(self, model: str, body: Mapping[str, Any]) -> bool:

@@ -64,6 +64,7 @@ def world(seed: int) -> tuple[PromptLeaderboard, tuple[ModelCard, ...], RoutingR
         min_gain=0.02,
         draw_budget_usd=chance.choice([None, Decimal("0.004")]),
         coefficient_shifts=chance.choice([{}, {"m0": (0.1 + 0.2, 1 / 3), "m1": (-1.7, 0.0)}]),
+        value_shifts=chance.choice([{}, {"m0": (2.1 / 7, 1.3)}]),
     )
     return board, cards, request
 

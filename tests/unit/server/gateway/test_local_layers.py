@@ -76,7 +76,7 @@ def test_the_leaderboard_places_a_model_that_facts_do_not_know(frame: Frame) -> 
 def test_values_are_the_layers_and_the_mean_stays_under_the_win_rate(frame: Frame) -> None:
     layers = layers_on(frame)
     board = replace(USUAL, coefficients=USUAL.coefficients + np.array([0.5, 0, 0, 0, -0.3]))
-    shifts = layers.shifts(ALL, frame, board, Objective.WIN_RATE)
+    shifts = layers.shifts(ALL, frame, board, is_absolute=False)
     assert shifts is not None
     known = standing(board, None, Objective.WIN_RATE)
     worth = worth_of_shifted(known, frame.cards, Objective.WIN_RATE, shifts)
@@ -84,15 +84,20 @@ def test_values_are_the_layers_and_the_mean_stays_under_the_win_rate(frame: Fram
     assert sum(one.coefficient for one in worth.values()) == pytest.approx(sum(before))
     assert worth["ours"].coefficient > worth["claude-opus-5"].coefficient
     assert worth["gpt-4o"].coefficient < worth["claude-opus-5"].coefficient
-    assert layers.shifts(ALL, frame, board, Objective.WIN_RATE) is shifts, "kept"
+    assert layers.shifts(ALL, frame, board, is_absolute=False) is shifts, "kept"
 
 
 def test_p_good_is_what_the_layer_says_it_is(frame: Frame) -> None:
     layers = layers_on(frame)
-    shifts = layers.shifts(ALL, frame, USUAL, Objective.P_GOOD)
+    shifts = layers.shifts(ALL, frame, USUAL, is_absolute=False)
+    good = layers.shifts(ALL, frame, USUAL, is_absolute=True)
     assert shifts is not None
+    assert good is not None
     known = standing(USUAL, None, Objective.P_GOOD)
-    worth = worth_of_shifted(known, frame.cards, Objective.P_GOOD, shifts)
+    worth = worth_of_shifted(known, frame.cards, Objective.P_GOOD, shifts, good)
+    by_rate = worth_of_shifted(standing(USUAL, None, Objective.WIN_RATE), frame.cards,
+                               Objective.WIN_RATE, shifts)  # fmt: skip
+    assert [one.win_rate for one in worth.values()] == [one.value for one in by_rate.values()]
     expected = layers.by_scope[ALL].predict(frame.names).p_good
     assert [one.value for one in worth.values()] == pytest.approx(expected.tolist(), abs=1e-9)
     assert worth["ours"].value > 0.75
@@ -103,9 +108,9 @@ def test_nothing_is_moved_by_a_layer_of_other_models_or_another_leaderboard(fram
     layers = layers_on(frame)
     more = frame_of([*CARDS, card("new", "gpt-4o", 0.1)], COLUMNS, USUAL)
     assert more is not None
-    assert layers.shifts(ALL, more, USUAL, Objective.WIN_RATE) is None
+    assert layers.shifts(ALL, more, USUAL, is_absolute=False) is None
     other = replace(USUAL, models=(*COLUMNS[:-1], "other"))
-    assert layers.shifts(ALL, frame, other, Objective.WIN_RATE) is None
+    assert layers.shifts(ALL, frame, other, is_absolute=False) is None
 
 
 def test_a_keys_own_layer_comes_before_its_profiles_and_that_before_all() -> None:
