@@ -174,13 +174,13 @@ def test_one_budget_for_both_while_one_is_killed_and_returns(
 
 
 def test_events_pass_nginx_as_they_come(tmp_path: Path, provider: FakeProvider) -> None:
-    provider.script("up-cheap", Behaviour(texts=("tick ",) * 10, chunk_delay_s=0.1))
+    provider.script("up-cheap", Behaviour(texts=("tick ",) * 1_000, chunk_delay_s=0.1))
     body = BODY | {"model": "cheap", "stream": True}
     with (
         ServeProcess(tmp_path, config_for(provider.base_url), environ={"MAIN_KEY": KEY}) as serve,
         nginx(tmp_path, serve.url, serve.url) as url,
         httpx.stream("POST", f"{url}/v1/chat/completions", json=body, trust_env=False) as answer,
     ):
-        arrivals = [time.monotonic() for piece in answer.iter_text() if "tick" in piece]
-    assert len(arrivals) > 5
-    assert arrivals[-1] - arrivals[0] > 0.5
+        pieces = answer.iter_text()
+        assert any("tick" in piece for piece in pieces)
+        assert not provider.chats[0].over.is_set(), "the rest is not there yet"

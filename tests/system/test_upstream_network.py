@@ -350,18 +350,18 @@ async def test_a_deadline_can_be_moved_while_reading() -> None:
         writer.write(CHUNKED)
         for _ in range(6):
             writer.write(b"1\r\nx\r\n")
-            await asyncio.sleep(0.08)
+            await asyncio.sleep(0.25)
         writer.write(b"0\r\n\r\n")
         await writer.drain()
 
     async with serving(handler) as seen, transport() as network:
         loop = asyncio.get_running_loop()
-        deadline = Deadline(loop.time() + 0.25)
+        deadline = Deadline(loop.time() + 1.0)
         response = await network.handle_async_request(post(seen.port, deadline=deadline))
         body = b""
         async for chunk in response.stream:  # type: ignore[union-attr]
             body += chunk
-            deadline.at_s = loop.time() + 0.25
+            deadline.at_s = loop.time() + 1.0
         assert body == b"x" * 6
 
 

@@ -438,6 +438,13 @@ async def test_closing_the_stream_hangs_up_on_the_provider(provider: FakeProvide
         assert text_of(await collect(upstream, ask(stream=True))) == "Hello from m"
 
 
+async def came_to(provider: FakeProvider) -> None:
+    """Once the provider has a request."""
+    with anyio.fail_after(30):
+        while not provider.chats:  # noqa: ASYNC110
+            await anyio.sleep(0.005)
+
+
 @pytest.mark.parametrize("how", ["asyncio", "anyio"])
 async def test_cancelling_the_reader_hangs_up_on_the_provider(
     provider: FakeProvider, how: str
@@ -446,14 +453,15 @@ async def test_cancelling_the_reader_hangs_up_on_the_provider(
     async with upstream_at(provider.base_url, max_concurrency=1) as upstream:
         if how == "asyncio":
             task = asyncio.create_task(collect(upstream, ask(stream=True)))
-            await anyio.sleep(SHORT_S)
+            await came_to(provider)
             task.cancel()
             await asyncio.wait([task])
             assert task.cancelled()
         else:
-            with anyio.move_on_after(SHORT_S) as scope:
-                await collect(upstream, ask(stream=True))
-            assert scope.cancelled_caught
+            async with anyio.create_task_group() as group:
+                group.start_soon(collect, upstream, ask(stream=True))
+                await came_to(provider)
+                group.cancel_scope.cancel()
         await over(provider.chats[0])
         assert provider.chats[0].aborted
         provider.script("m", Behaviour())
@@ -462,9 +470,10 @@ async def test_cancelling_the_reader_hangs_up_on_the_provider(
 
 async def test_cancelling_a_whole_answer_hangs_up_too(provider: FakeProvider) -> None:
     provider.script("m", Behaviour(first_delay_s=30))
-    async with upstream_at(provider.base_url) as upstream:
-        with anyio.move_on_after(SHORT_S):
-            await upstream.complete(ask())
+    async with upstream_at(provider.base_url) as upstream, anyio.create_task_group() as group:
+        group.start_soon(upstream.complete, ask())
+        await came_to(provider)
+        group.cancel_scope.cancel()
     await over(provider.chats[0])
     assert provider.chats[0].aborted
 
