@@ -29,7 +29,7 @@ from server.offline.simulate.local_curves import (
     local_curves,
     read_known,
 )
-from server.offline.simulate.local_study import AREA, LEVELS, measured, measures_of
+from server.offline.simulate.local_study import AREA, EQUAL, LEVELS, measured, measures_of
 from server.offline.simulate.table import ScoreTable, load_prices, load_scores
 
 COMPONENTS = 128
@@ -89,9 +89,9 @@ def main() -> None:
         show(n_answers, "p2l - means", measured(curves[OURS], measures, weights, curves[MEANS]))
 
 
-def show(n_answers: int, name: str, found: Mapping[float, Interval]) -> None:
+def show(n_answers: int, name: str, found: Mapping[str, Interval]) -> None:
     area = found[AREA]
-    saved = (found[level] for level in LEVELS)
+    saved = (found[level] for level in (EQUAL, *LEVELS))
     told = " | ".join(f"{100 * s[0]:.0f} [{100 * s[1]:.0f}, {100 * s[2]:.0f}]" for s in saved)
     told = f"{area[0]:+.4f} [{area[1]:+.4f}, {area[2]:+.4f}] | {told}"
     print(f"| {n_answers} | {name} | {told} |", flush=True)

@@ -29,7 +29,9 @@ _SCALES: Final = ((0.12, 0.08), (0.25, 0.2), (0.45, 0.35), (0.8, 0.6), (0.45, 0.
 _DIFFICULTIES: Final = (0.0, 0.5)
 _DEVIATION: Final = 0.3
 _AXES: Final = 0.15
-_LEVEL: Final = (0.6, 1.3)
+# Over eleven sets of graded answers the level of their models has a deviation of 1.0 about this
+# mean, 0.75 to 0.99 where one is left out; a little more is kept for sources that lie farther off.
+_LEVEL: Final = (0.6, 1.15)
 _SLOPE_SPREAD: Final = 0.5
 _SOURCE_LEVEL: Final = 1.0
 _SOURCE_SLOPE: Final = 0.15

@@ -95,20 +95,20 @@ def _print(found: LocalStudy) -> None:
     for note in study.table.notes:
         print(f"- {note}")
     print_table(
-        "Above the best random mix of single models, and cost saved at shares of the best one's "
-        "score",
-        (("router", "left"), "area", "95%", "at 100%", "at 99%", "at 97%"),
+        "Above the best random mix of single models, its cost saved at equal scores, and the best "
+        "single model's at shares of its score",
+        (("router", "left"), "area", "95%", "at equal scores", "at 100%", "at 99%", "at 97%"),
         [_row(_TITLES[name], one, "") for name, one in found.found.items()]
         + [_row("local layer less means", found.less_means, "+")],
         sys.stdout,
     )
 
 
-def _row(title: str, found: Mapping[float, Interval], sign: str) -> tuple[str, ...]:
-    from server.offline.simulate.local_study import AREA, LEVELS
+def _row(title: str, found: Mapping[str, Interval], sign: str) -> tuple[str, ...]:
+    from server.offline.simulate.local_study import AREA, EQUAL, LEVELS
 
     area = found[AREA]
-    saved = [[f"{share:{sign}.0%}" for share in found[level]] for level in LEVELS]
+    saved = [[f"{share:{sign}.0%}" for share in found[level]] for level in (EQUAL, *LEVELS)]
     return (
         title,
         f"{area.value:+.4f}",

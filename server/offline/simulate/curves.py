@@ -16,6 +16,7 @@ from server.offline.simulate.table import ScoreTable
 N_RESAMPLES: Final = 1000
 _N_PRICES: Final = 80
 _GRID: Final = 400
+_LEVELS_OF_SCORE: Final = 40
 _LEVELS: Final = (0.025, 0.975)
 
 
@@ -113,6 +114,19 @@ def saving_of(
     ours_cost, ours = _sorted(*curve.means(weights))
     reached = _cost_at(ours_cost, np.maximum.accumulate(ours), level * float(score[best]))
     return max(0.0, 1.0 - reached / float(cost[best]))
+
+
+def saving_at_equal_scores(curve: Curve, singles: Curve, weights: FloatArray) -> float:
+    """The share of the best random mix's cost that is saved at the same scores: costs are summed
+    over scores from the mix's lowest to its highest. Where the curve does not reach a score, the
+    mix would be asked: nothing is saved there."""
+    low, top = envelope(*singles.means(weights))
+    levels = np.linspace(top[0], top[-1], _LEVELS_OF_SCORE)
+    mix = np.interp(levels, top, low)
+    cost, score = _sorted(*curve.means(weights))
+    best = np.maximum.accumulate(score)
+    ours = np.array([_cost_at(cost, best, level) for level in levels.tolist()])
+    return 1.0 - float(np.where(np.isfinite(ours), ours, mix).sum() / mix.sum())
 
 
 def bootstrap_weights(n_prompts: int, seed: int, n: int = N_RESAMPLES) -> FloatArray:

@@ -19,6 +19,7 @@ from server.offline.simulate.curves import (
     bootstrap_weights,
     gain_over,
     interval,
+    saving_at_equal_scores,
     saving_of,
     single_models,
 )
@@ -34,8 +35,9 @@ from server.offline.simulate.study import Study
 from server.offline.simulate.table import ScoreTable
 
 # Shares of the best single model's score at which the saving is told.
-LEVELS: Final = (1.0, 0.99, 0.97)
-AREA: Final = 0.0
+LEVELS: Final = {"1.00": 1.0, "0.99": 0.99, "0.97": 0.97}
+AREA: Final = "area"
+EQUAL: Final = "equal_scores"
 _COSTS: Final = "the costs of the prompts of the other folds, by prompt"
 
 # A number of a curve, with prompts weighted (P,).
@@ -50,8 +52,8 @@ class LocalStudy:
 
     study: Study
     splits: Splits
-    found: Mapping[str, Mapping[float, Interval]]
-    less_means: Mapping[float, Interval]
+    found: Mapping[str, Mapping[str, Interval]]
+    less_means: Mapping[str, Interval]
 
     def local(self) -> dict[str, Any]:
         """What the local layer adds to pareto.json and simulate.json."""
@@ -63,8 +65,10 @@ class LocalStudy:
             "models": list(self.study.table.models),
             "expected_costs_from": self.study.cost_source,
             "area": {name: one[AREA]._asdict() for name, one in self.found.items()},
+            "saved_at_equal_scores": {n: one[EQUAL]._asdict() for n, one in self.found.items()},
             "saved": {name: _by_level(one) for name, one in self.found.items()},
             "area_less_means": self.less_means[AREA]._asdict(),
+            "saved_at_equal_scores_less_means": self.less_means[EQUAL]._asdict(),
             "saved_less_means": _by_level(self.less_means),
         }
 
@@ -97,7 +101,7 @@ def run_local_study(
         cost_source=_COSTS,
         curves=means,
         area={name: one[AREA] for name, one in found.items()},
-        saving={name: one[1.0] for name, one in found.items()},
+        saving={name: one["1.00"] for name, one in found.items()},
         streams={},
         weights=weights,
         hidden=known.hidden,
@@ -105,21 +109,25 @@ def run_local_study(
     return LocalStudy(study, splits, found, less)
 
 
-def measures_of(table: ScoreTable) -> dict[float, Measure]:
-    """What is measured of a curve: under 0 the area above the best mix of single models, under each
-    share of LEVELS the share of the best single model's cost saved there."""
+def measures_of(table: ScoreTable) -> dict[str, Measure]:
+    """What is measured of a curve: the area above the best mix of single models; the share of the
+    mix's cost saved at equal scores; under each name of LEVELS the share of the best single model's
+    cost saved there."""
     singles, flat = single_models(table), np.ones(len(table.conversations))
     best = int(np.argmax(singles.means(flat)[1]))
-    area = {AREA: lambda curve, weights: gain_over(curve, singles, weights)}
-    return area | {level: _saved_at(level, singles, best) for level in LEVELS}
+    over_mix = {
+        AREA: lambda curve, weights: gain_over(curve, singles, weights),
+        EQUAL: lambda curve, weights: saving_at_equal_scores(curve, singles, weights),
+    }
+    return over_mix | {name: _saved_at(level, singles, best) for name, level in LEVELS.items()}
 
 
 def measured(
     curves: Sequence[Curve],
-    measures: Mapping[float, Measure],
+    measures: Mapping[str, Measure],
     weights: FloatArray,
     less: Sequence[Curve] | None = None,
-) -> dict[float, Interval]:
+) -> dict[str, Interval]:
     """Each measure, a mean over the seeds: what whoever learns once has to expect. less: curves of
     the same seeds whose measures are subtracted. weights (D, P): of the resampled prompts."""
     flat = np.ones(weights.shape[1])
@@ -138,6 +146,6 @@ def _saved_at(level: float, singles: Curve, best: int) -> Measure:
     return lambda curve, weights: saving_of(curve, singles, best, weights, level)
 
 
-def _by_level(found: Mapping[float, Interval]) -> dict[str, Any]:
+def _by_level(found: Mapping[str, Interval]) -> dict[str, Any]:
     """Share of the best single model's score, such as "0.99" -> the share of its cost saved."""
-    return {f"{level:.2f}": found[level]._asdict() for level in LEVELS}
+    return {level: found[level]._asdict() for level in LEVELS}

@@ -166,6 +166,7 @@ def test_a_local_layer_has_curves(
     local = pareto["local"]
     assert (local["n_answers"], local["n_folds"], local["n_seeds"]) == (8, 3, 2)
     assert set(local["saved"]["p2l"]) == set(local["saved_less_means"]) == {"1.00", "0.99", "0.97"}
+    assert set(local["saved_at_equal_scores"]) == set(local["saved"]) == set(local["area"])
     assert json.loads((out / "simulate.json").read_text())["local"] == local
     assert "What is" not in json.dumps(pareto)
     assert main(args) == 0

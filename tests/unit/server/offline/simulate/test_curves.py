@@ -13,6 +13,7 @@ from server.offline.simulate.curves import (
     gain_over,
     pick,
     points,
+    saving_at_equal_scores,
     saving_of,
     single_models,
 )
@@ -56,6 +57,18 @@ def test_knowing_nothing_gains_and_saves_nothing() -> None:
     ours = curve_of(world, constant)
     assert gain_over(ours, single_models(world), flat) == pytest.approx(0.0, abs=1e-9)
     assert saving_of(ours, single_models(world), 1, flat) == 0.0
+
+
+def test_savings_at_lower_and_at_equal_scores() -> None:
+    world, flat = half_hard(), np.ones(200)
+    singles = single_models(world)
+    ours = curve_of(world, Belief(world.score, world.cost_usd))
+    # a quarter of the hard prompts is not worth the dear model: 1 + 0.5 * 4.5 of 10
+    assert saving_of(ours, singles, 1, flat, 0.75) == pytest.approx(0.675)
+    # on average 3.25 for what costs the mix 5.5
+    assert saving_at_equal_scores(ours, singles, flat) == pytest.approx(1 - 3.25 / 5.5)
+    cheap = curve_of(world, Belief(np.ones((200, 2)), world.cost_usd))
+    assert saving_at_equal_scores(cheap, singles, flat) == pytest.approx(0.0)
 
 
 def test_a_router_that_is_wrong_loses() -> None:

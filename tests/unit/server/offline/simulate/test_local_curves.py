@@ -26,7 +26,7 @@ from server.offline.simulate.local_curves import (
     mean_curve,
     mean_scores,
 )
-from server.offline.simulate.local_study import AREA, LEVELS, measured, measures_of
+from server.offline.simulate.local_study import AREA, EQUAL, LEVELS, measured, measures_of
 from server.offline.simulate.table import ScoreTable
 
 MODELS = ("weak", "strong", "odd")
@@ -108,7 +108,7 @@ def test_the_difference_from_means_is_paired() -> None:
     curves = local_curves(table, known_of(table), Splits(40, 2, 2))
     weights, measures = bootstrap_weights(60, 0, 50), measures_of(table)
     same = measured(curves[MEANS], measures, weights, curves[MEANS])
-    assert list(same) == [AREA, *LEVELS]
+    assert list(same) == [AREA, EQUAL, *LEVELS]
     assert all(tuple(one) == (0.0, 0.0, 0.0) for one in same.values())
     ours, means = (measured(curves[name], measures, weights) for name in (OURS, MEANS))
     less = measured(curves[OURS], measures, weights, curves[MEANS])
