@@ -1,10 +1,10 @@
 """Curves with a local layer that has learnt from some graded answers, cross-validated.
 
 For each seed the prompts are split into folds. For each fold, N pairs of a prompt and a model are
-drawn with replacement from the other folds; the local layer, and what it is compared with, learn
-from these same pairs; then they choose models for the prompts of the fold. Costs are predicted for
-each prompt and model from what the other folds cost: no choice sees a number of the row that it is
-judged by.
+drawn with replacement from the other folds (where there are no more than N, each is taken once);
+the local layer, and what it is compared with, learn from these same pairs; then they choose models
+for the prompts of the fold. Costs are predicted for each prompt and model from what the other folds
+cost: no choice sees a number of the row that it is judged by.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ IntArray = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Splits:
-    """n_answers: learnt from, for each fold. n_folds: 2 for halves. n_seeds: how often the prompts
-    are split anew."""
+    """n_answers: learnt from, for each fold; all of the other folds where there are fewer. n_folds:
+    2 for halves. n_seeds: how often the prompts are split anew."""
 
     n_answers: int
     n_folds: int = 2
@@ -147,8 +147,13 @@ def folds(
     n_prompts, n_models = table.score.shape
     fold = chance.permutation(n_prompts) % splits.n_folds
     for k in range(splits.n_folds):
-        prompt = chance.choice(np.flatnonzero(fold != k), splits.n_answers)
-        model = chance.integers(0, n_models, splits.n_answers)
+        known = np.flatnonzero(fold != k)
+        n_pairs = known.size * n_models
+        if splits.n_answers < n_pairs:
+            pair = chance.integers(0, n_pairs, splits.n_answers)
+        else:
+            pair = chance.permutation(n_pairs)
+        prompt, model = known[pair // n_models], pair % n_models
         yield fold == k, Drawn(prompt, model, table.score[prompt, model])
 
 

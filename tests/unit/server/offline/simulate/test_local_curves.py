@@ -82,6 +82,13 @@ def test_every_prompt_is_decided_once_a_seed() -> None:
     np.testing.assert_array_equal(times, 1)
 
 
+def test_where_there_are_fewer_answers_each_is_learnt_once() -> None:
+    table = table_of()
+    for asked, drawn in folds(table, Splits(10**6, 4, 1), 0):
+        pairs = set(zip(drawn.prompt.tolist(), drawn.model.tolist(), strict=True))
+        assert len(pairs) == drawn.score.size == int((~asked).sum()) * 3
+
+
 def test_means_and_categories_are_shrunk() -> None:
     drawn = Drawn(np.array([0, 0, 1, 3]), np.array([0, 0, 0, 1]), np.array([1.0, 1.0, 1.0, 0.0]))
     means = mean_scores(drawn, 3)
