@@ -18,7 +18,7 @@ from server.storage.rows import micros
 from server.storage.schema import feedback, receipts
 
 # Only this many of the latest of either: older ones count for little, as models change.
-_MOST: Final = 10_000
+_MOST: Final = 6_000
 _BATCH: Final = 500
 # A comparison's score: from here on a win, and below the rest of it a loss.
 _WINS: Final = 0.75

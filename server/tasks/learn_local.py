@@ -33,6 +33,8 @@ from server.storage.states import put_state, read_state
 
 _LOG: Final = logging.getLogger(__name__)
 _STALE_S: Final = 900.0
+# Where much is graded, learning takes at most one part in this many of the time.
+_REST: Final = 50.0
 _STATE: Final = "local layers"
 # Counts the ways in which layers are learnt: a new one makes all versions new.
 _FORM: Final = 1
@@ -43,10 +45,11 @@ _OUTCOMES: Final = {outcome.value: outcome for outcome in Outcome}
 async def layers_kept_current(state: State) -> AsyncIterator[None]:
     """Within this context, the planner's layers follow what is graded, unless that is turned
     off."""
+    learner = _Learner(state)
     job = Job(
         name="local_layer",
-        work=_Learner(state),
-        every_s=lambda: state.settings.learning.every_s,
+        work=learner,
+        every_s=lambda: max(state.settings.learning.every_s, _REST * learner.took_s),
         stale_after_s=_STALE_S,
         at_once=True,
     )
@@ -60,6 +63,7 @@ class _Learner:
 
     def __init__(self, state: State) -> None:
         self._state = state
+        self.took_s = 0.0
 
     async def __call__(self) -> None:
         state = self._state
@@ -72,9 +76,10 @@ class _Learner:
         if not rules.local or frame is None:
             planner.local = LocalLayers()
             return
-        known = planner.local.version
+        known, began = planner.local.version, time.perf_counter()
         found = await in_thread(partial(current, database, frame, rules, known, time.time()))
         if found is not None:
+            self.took_s = time.perf_counter() - began
             state.gateway.planner.local = found
 
 
