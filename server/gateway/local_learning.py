@@ -66,11 +66,12 @@ def learn_layers(
     by_key, by_profile = _grouped(latest)
     shared = _capped(latest)
     found: dict[str, list[Lesson]] = {}
-    if len(by_key) > 1 or any(one.source is not None for one in shared):
+    if len(by_key) == 1:
         if len(shared) >= rules.min_answers:
-            found[ALL] = shared[:_MOST]
-    elif len(shared) >= rules.min_answers:
-        found[key_scope(next(iter(by_key)))] = shared[:_MOST]
+            found[key_scope(next(iter(by_key)))] = shared[:_MOST]
+        shared = [one for one in shared if one.source is not None]
+    if len(shared) >= rules.min_answers:
+        found[ALL] = shared[:_MOST]
     for name, own in _with_most(by_key, rules.min_own_answers):
         found.setdefault(key_scope(name), _with_others(own, shared))
     for name, own in _with_most(by_profile, rules.min_own_answers):

@@ -53,6 +53,17 @@ def test_a_key_that_speaks_alone_moves_its_own_requests_only() -> None:
     assert list(layers(said(40, "loud"))) == ["key:loud"]
 
 
+def test_a_key_that_speaks_alone_moves_no_others_beside_a_judge_either() -> None:
+    """Grades of a judge are of all; they do not carry the only key's feedback to the others."""
+    judged = said(15, "", 0.8, 0.2, source="judge")
+    found = layers([*judged, *said(200, "loud", 0.0, 1.0, profile="sql")])
+    assert set(found) == {ALL, "key:loud"}
+    assert found[ALL].state.to_bytes() == layers(judged)[ALL].state.to_bytes()
+    assert gap(found["key:loud"]) < -0.3
+    few = layers([*said(1, "", source="judge"), *said(200, "loud", 0.0, 1.0)])
+    assert list(few) == ["key:loud"]
+
+
 def test_one_key_moves_the_others_by_no_more_than_its_share() -> None:
     """A thousand answers against nine keys with ten each."""
     honest = [one for k in range(9) for one in said(5, f"key{k}")]
