@@ -135,7 +135,10 @@ def _name(row: Mapping[str, Any]) -> str | None:
     if isinstance(methods, list) and "generateContent" not in methods:
         return None
     name = row.get("id") or row.get("name")
-    return name.removeprefix("models/") if isinstance(name, str) and len(name) < 300 else None
+    # A name is shown, logged and written into configurations: no line breaks, no escape codes.
+    if not isinstance(name, str) or len(name) >= 300 or not name.isprintable():
+        return None
+    return name.removeprefix("models/")
 
 
 def _has_ended(row: Mapping[str, Any], today: date) -> bool:

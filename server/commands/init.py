@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
         )
     _check_amounts(args)
     path = Path(args.out)
-    _check_place(path, asks=asks, force=args.force)
+    may_replace = _may_replace(path, asks=asks, force=args.force)
     today = datetime.now(UTC).date()
     asked = candidates(_names(args, asks=asks), os.environ)
     if args.offline:
@@ -92,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
     choices = _choices(args, found, suggestion, asks=asks)
     text = configuration(args.out, tried, found, suggestion, choices, today)
     parse_settings(text, args.out)  # what is written can be read
-    _write(path, text)
+    _write(path, text, may_replace=may_replace)
     lines = client_lines(_URL)
     if args.json:
         print(json.dumps(_report(args.out, tried, found, choices, lines)))
@@ -118,16 +118,20 @@ def _names(args: argparse.Namespace, *, asks: bool) -> list[str]:
     return [word for word in said.replace(",", " ").split() if word]
 
 
-def _check_place(path: Path, *, asks: bool, force: bool) -> None:
-    """Raises DataError where the file may not be written."""
+def _may_replace(path: Path, *, asks: bool, force: bool) -> bool:
+    """Whether a file that is there may be written over. Raises DataError where the file may not be
+    written."""
     if not path.resolve().parent.is_dir():
         raise DataError(f"--out {path}: there is no such folder to write to")
-    if not path.exists() or force:
-        return
+    if force:
+        return True
+    if not path.exists() and not path.is_symlink():
+        return False
     if not asks:
         raise DataError(f"{path} is there already: give --force to write over it, or --out FILE")
     if not _ask(f"{path} is there already. Write over it", "no").lower().startswith("y"):
         raise DataError(f"{path} was left as it is: give --out FILE to write another")
+    return True
 
 
 def _check_amounts(args: argparse.Namespace) -> None:
@@ -222,9 +226,11 @@ def _model_row(model: FoundModel) -> tuple[str, ...]:
     )
 
 
-def _write(path: Path, text: str) -> None:
+def _write(path: Path, text: str, *, may_replace: bool) -> None:
     try:
-        path.write_text(text, encoding="utf-8")
+        # A file that has come meanwhile is left alone too, and so is what a link leads to.
+        with path.open("w" if may_replace else "x", encoding="utf-8") as file:
+            file.write(text)
     except OSError as error:
         raise DataError(f"{path} cannot be written: {error.strerror}") from error
 

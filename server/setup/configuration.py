@@ -17,6 +17,9 @@ from server.setup.suggesting import Rule, Suggestion
 from server.setup.trying import Tried
 
 _PLAIN: Final = re.compile(r"[A-Za-z][A-Za-z0-9._/-]*")
+# Whatever a provider calls its models, each line stays one line: a comment must not end in the
+# middle of a name, whose rest would be configuration.
+_BREAKS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 # Words that YAML reads as something other than text.
 _NOT_TEXT: Final = frozenset({"null", "true", "false", "yes", "no", "on", "off", "y", "n"})
 _SHOWN: Final = 12
@@ -60,7 +63,7 @@ def configuration(
         "#    - {name: me, key_env: MY_ROUTER_KEY}",
         "#    - {name: admin, key_env: P2L_ADMIN_KEY, admin: true}",
     ]
-    return "\n".join(lines) + "\n"
+    return "".join(f"{_BREAKS.sub(' ', line)}\n" for line in lines)
 
 
 def _providers(tried: Sequence[Tried], found: Found) -> Iterator[str]:

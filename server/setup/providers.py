@@ -104,7 +104,7 @@ def _candidates(word: str, environ: Mapping[str, str]) -> list[Candidate]:
     has_key = bool(variable(variable_, environ))
     if has_key or not given:
         section["api_key_env"] = variable_
-    settings = _checked(word, section)
+    settings = _checked(name, section)
     return [Candidate(name, section, settings, variable_ if has_key or not given else None)]
 
 
@@ -128,10 +128,11 @@ def _is_private(host: str) -> bool:
     return not address.is_loopback and not is_public(address)
 
 
-def _checked(word: str, section: Mapping[str, Any]) -> ProviderSettings:
+def _checked(name: str, section: Mapping[str, Any]) -> ProviderSettings:
     try:
         return ProviderSettings.model_validate(dict(section) | {"models": "auto"})
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         said = first["msg"].removeprefix("Value error, ")
-        raise DataError(f"--provider {word[:80]}: {said}") from None
+        # Not the address: it may hold a key, as in ?key=...
+        raise DataError(f"--provider {name}: {said}") from None

@@ -23,9 +23,14 @@ from model_lists import listing
 from server.build import settings_from
 from server.catalogue.cards import build_catalogue
 from server.commands.announcement import announcement
+from server.config.facts_file import book_in_force
+from server.config.file import parse_settings
 from server.readiness import readiness
+from server.setup.configuration import Choices, configuration
+from server.setup.found import find
 from server.setup.providers import candidates
-from server.setup.trying import try_all
+from server.setup.suggesting import suggest
+from server.setup.trying import Tried, try_all
 
 KEY = "sk-canary-1234"
 OFFERED = ("gpt-5.6-sol", "gpt-6-luna")
@@ -130,6 +135,51 @@ def test_a_file_is_never_overwritten_unasked(tmp_path: Path) -> None:
     assert file.read_text() == "mine\n"
     assert init(tmp_path, "--provider", "sandbox", "--yes", "--force").returncode == 0
     assert "routing:" in file.read_text()
+
+
+def test_a_link_that_leads_nowhere_is_not_written_through_unasked(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    (tmp_path / "p2l-router.yaml").symlink_to(elsewhere)
+    done = init(tmp_path, "--provider", "sandbox", "--yes")
+    assert done.returncode == 2
+    assert "--force" in done.stderr
+    assert not elsewhere.exists()
+
+
+def test_the_name_of_a_model_adds_nothing_to_the_configuration(tmp_path: Path) -> None:
+    """A server that lists such a name would otherwise be given another provider's key."""
+    evil = "http://evil.example/v1, api_key_env: OPENAI_API_KEY"
+    names = [f"llama{end}  openai: {{kind: openai, base_url: {evil}}}{end}  #"
+             for end in ("\n", "\r", "\x85", "\u2028")]  # fmt: skip
+    with FakeProvider(models=("llama-3.3-70b-instruct", *names)) as provider:
+        words = ("--provider", f"mine={provider.base_url}", "--yes", "--json")
+        done = init(tmp_path, *words, MINE_API_KEY="")
+    assert done.returncode == 0, done.stderr
+    assert [one["model"] for one in json.loads(done.stdout)["models"]] == ["llama-3.3-70b-instruct"]
+    assert list(settings_from(str(tmp_path / "p2l-router.yaml"), {}).providers) == ["mine"]
+
+
+def test_no_line_of_a_configuration_ends_within_a_name() -> None:
+    """Whatever a table of facts or a provider calls a model, or a shell the file."""
+    name = "llama\n  openai: {kind: sandbox}\n  #"
+    asked = candidates(["mine=http://127.0.0.1:9/v1"], {})
+    tried = [Tried(asked[0], offered=[name, "llama-3.3-70b-instruct"])]
+    found = find(tried, book_in_force(None), date(2026, 11, 30))
+    suggestion = suggest(found.models)
+    assert suggestion is not None
+    choices = Choices(suggestion.best, None, None, None)
+    day = date(2026, 11, 30)
+    text = configuration("a\nproviders: {}", tried, found, suggestion, choices, day)
+    settings = parse_settings(text)
+    assert list(settings.providers) == ["mine"]
+    assert name in settings.models
+
+
+def test_an_address_with_a_key_in_it_is_not_repeated(tmp_path: Path) -> None:
+    done = init(tmp_path, "--provider", f"mine=http://127.0.0.1:9/v1?key={KEY}", "--yes")
+    assert done.returncode == 2
+    assert "--provider mine: base_url must end before the ?" in done.stderr
+    assert KEY not in done.stderr
 
 
 def test_a_provider_that_says_nothing_is_not_waited_for() -> None:
