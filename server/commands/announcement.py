@@ -72,7 +72,8 @@ def _sandbox_notice() -> list[str]:
     return [
         "  *** SANDBOX: no model answers. Decisions, prices and headers are real, but the text is "
         "not.",
-        f"  *** For real answers set one of {', '.join(known_variables())}, or write a --config.",
+        f"  *** For real answers set one of {', '.join(known_variables())}, and run "
+        "`p2l-router init`.",
     ]
 
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from typing import Final
+
+# The configuration that init writes.
+WRITTEN: Final = "p2l-router.yaml"
 
 
 def port(text: str) -> int:

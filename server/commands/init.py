@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from p2l_model.errors import DataError, P2LError
+from server.commands.flags import WRITTEN
 from server.commands.outputs import left, print_table
 from server.config.defaults import SANDBOX, known_variables
 from server.config.facts_file import book_in_force
@@ -52,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--offline", action="store_true",
                         help="Ask no provider: keys are not tried, and the models are those of "
                              "the table of facts.")  # fmt: skip
-    parser.add_argument("--out", default="p2l-router.yaml", metavar="FILE",
+    parser.add_argument("--out", default=WRITTEN, metavar="FILE",
                         help="Where to write the configuration (default: "
                              "p2l-router.yaml).")  # fmt: skip
     parser.add_argument("--force", action="store_true",
@@ -81,7 +82,10 @@ def run(args: argparse.Namespace) -> int:
         tried = asyncio.run(try_all(asked, os.environ, today))
     _say_tried(tried)
     if all(one.problem is not None for one in tried):
-        raise P2LError("no provider can be used, so no configuration was written")
+        raise P2LError(
+            "no provider can be used, so no configuration was written: mend what the table says, "
+            "or give --offline to write one without asking them"
+        )
     found = find(tried, book_in_force(None), today)
     if not found.models:
         raise P2LError(

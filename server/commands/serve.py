@@ -7,6 +7,7 @@ import os
 import socket
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from router.catalog import ModelCard
@@ -23,7 +24,7 @@ from server.build import (
 )
 from server.catalogue.cards import build_catalogue
 from server.commands.announcement import announcement
-from server.commands.flags import add_config, port
+from server.commands.flags import WRITTEN, add_config, port
 from server.config.defaults import missing_variables
 from server.config.file import ConfigError
 from server.config.ledger_place import ledger_place
@@ -169,6 +170,8 @@ def _announce(
     ledger = None if place is None else place.said
     said = announcement(settings, catalogue, names, address_of(listener), missing, ledger,
                         needs_key=_has_keys(settings, authenticator))  # fmt: skip
+    if bare and Path(WRITTEN).is_file():
+        said += f"\n  note: {WRITTEN} in this folder is not used: give --config {WRITTEN}"
     if args.log_format == "json":
         say_always(said)
     else:

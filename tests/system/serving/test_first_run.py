@@ -70,6 +70,14 @@ def test_it_says_what_is_never_chosen_and_what_ends(provider: FakeProvider) -> N
     assert "NOT READY: no model can be routed: the leaderboard is empty" in said
 
 
+def test_a_configuration_in_the_folder_that_is_not_used_is_named(tmp_path: Path) -> None:
+    for is_there in (False, True):
+        if is_there:
+            (tmp_path / "p2l-router.yaml").write_text("models: {}")
+        with ServeProcess(tmp_path, None) as serve:
+            assert ("p2l-router.yaml in this folder is not used" in serve.said) is is_there
+
+
 def test_more_keys_are_asked_for_only_where_there_is_one() -> None:
     assert missing_variables({}) == []
     missing = missing_variables({"OPENAI_API_KEY": "x"})
