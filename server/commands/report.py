@@ -25,7 +25,7 @@ def print_report(found: Findings) -> None:
     _print_offers(found)
     _print_kinds(found)
     print("What is not settled")
-    for sentence in words.open_questions(found):
+    for sentence in [*words.open_questions(found), *words.caution(found)]:
         print(f"- {sentence}")
 
 

@@ -154,6 +154,7 @@ def _method(found: Findings, notes: Iterable[str]) -> Iterator[str]:
     yield f'<ul class="quiet"><li>{found.measured.n_prompts:,} prompts, each answered by '
     yield f"{len(found.standings)} models and graded; quality is the mean grade.</li>"
     yield "<li>The router's settings were compared on these same prompts.</li>"
+    yield "".join(f"<li>{escape(said)}</li>" for said in words.caution(found))
     yield "".join(f"<li>{escape(note)}</li>" for note in notes) + "</ul>"
 
 

@@ -13,7 +13,7 @@ from p2l_model.types import FloatArray
 from server.offline.report.axes import Axis, cost_axis, score_axis
 from server.offline.report.findings import PER, Findings
 from server.offline.report.labels import Box, Label, Point, place, width_of
-from server.offline.report.reach import records
+from server.offline.report.reach import steps
 from server.offline.report.words import tick_usd, usd
 from server.offline.simulate.curves import envelope
 
@@ -66,8 +66,7 @@ def draw(found: Findings, size: Size) -> Drawing:
     frame = Box(46.0, 12.0, size.width - 12.0, size.height - 44.0)
     cost, score = PER * seen.single_cost[0], POINTS * seen.single_score[0]
     ours = PER * seen.router_cost[0], POINTS * seen.router_score[0]
-    kept = records(*ours)
-    router = ours[0][kept], ours[1][kept]
+    router = steps(*ours)[1:]
     x = cost_axis([*cost.tolist(), *router[0].tolist()], frame.x0, frame.x1)
     y = score_axis([*score.tolist(), *router[1].tolist()], frame.y1, frame.y0)
     lines = {
@@ -132,9 +131,7 @@ def _offer(found: Findings, x: Axis, y: Axis) -> tuple[Dot, ...]:
     """What the headline says the router pays, as a mark on its line."""
     if found.mix is None:
         return ()
-    mix, seen = found.mix, found.measured
-    low, high = (float(seen.router_score[0, k]) for k in (mix.low, mix.high))
-    score = POINTS * (low + mix.share * (high - low))
+    mix, score = found.mix, POINTS * found.mix.score
     at = Point(x.pixel(PER * mix.cost_usd), y.pixel(score))
     said = f"the router: quality {score:.1f}, {usd(PER * mix.cost_usd)} per 1,000 requests"
     return (Dot(at, "offer", said),)

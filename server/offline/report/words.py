@@ -11,6 +11,8 @@ from server.offline.simulate.curves import Interval
 
 NONE: Final = "–"
 _POINTS: Final = 100.0
+# studies/study_report.py
+_ENOUGH: Final = 100
 
 
 def usd(amount: float) -> str:
@@ -141,6 +143,16 @@ def rival(one: Rival, best: str) -> str:
     if one.prompts is None or one.usd is None:
         return f"{said} Treat them as equal: the difference is too small to measure."
     return f"{said} {_more(one.prompts, one.usd)} would settle it."
+
+
+def caution(found: Findings) -> list[str]:
+    """What to keep in mind of ranges from few prompts."""
+    if found.measured.n_prompts >= _ENOUGH:
+        return []
+    return [
+        f"With fewer than {_ENOUGH} prompts the ranges are too narrow: of 95 in 100 that should "
+        "hold the truth, about 85 do."
+    ]
 
 
 def settling(found: Findings) -> str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.optimize import isotonic_regression
 
 from p2l_model.errors import DataError
 from p2l_model.types import Conversation
 from server.offline.report import words
 from server.offline.report.findings import Findings, Verdict, find
 from server.offline.report.measured import measured
-from server.offline.report.reach import costs_of, reach
+from server.offline.report.reach import costs_of, reach, steps
 from server.offline.simulate.curves import bootstrap_weights, curve_of
 from server.offline.simulate.predict import Belief
 from server.offline.simulate.table import ScoreTable
@@ -43,17 +44,27 @@ def half_hard(n: int = 400) -> ScoreTable:
 
 def test_a_mix_of_two_settings_is_a_straight_line_in_dollars() -> None:
     cost, score = np.array([1.0, 4.0, 9.0]), np.array([0.2, 0.5, 0.6])
-    assert reach(cost, score, 0.3) == pytest.approx((2.0, 0, 1, 1 / 3))
-    assert reach(cost, score, 0.55) == pytest.approx((6.5, 1, 2, 0.5))
-    assert reach(cost, score, 0.1) == (1.0, 0, 0, 1.0)
+    assert reach(cost, score, 0.3) == pytest.approx((2.0, 0.3, 0, 1, 1 / 3))
+    assert reach(cost, score, 0.55) == pytest.approx((6.5, 0.55, 1, 2, 0.5))
+    assert reach(cost, score, 0.1) == (1.0, 0.2, 0, 0, 1.0)
     assert reach(cost, score, 0.7) is None
-    # a setting that costs more and scores less is never mixed
+    # a dearer setting that scores less counts with the cheaper one, by their mean
     assert reach(np.array([1.0, 2.0, 3.0]), np.array([0.5, 0.4, 0.6]), 0.55) == pytest.approx(
-        (2.0, 0, 2, 0.5)
+        (7 / 3, 0.55, 0, 2, 2 / 3)
     )
     assert costs_of(cost, score, np.array([0.3, 0.55, 0.1, 0.7])).tolist() == pytest.approx(
         [2.0, 6.5, 1.0, np.inf]
     )
+
+
+def test_steps_are_the_isotonic_regression() -> None:
+    chance = np.random.default_rng(0)
+    for n in (1, 2, 40):
+        cost, score = chance.permutation(n) + 1.0, chance.random(n)
+        found = steps(cost, score)
+        fitted = isotonic_regression(score[np.argsort(cost)]).x
+        at = np.searchsorted(found.cost, np.sort(cost), side="right") - 1
+        np.testing.assert_allclose(found.score[at], fitted)
 
 
 def test_who_knows_the_hard_prompts_pays_half_and_is_told_so() -> None:
@@ -110,6 +121,8 @@ def test_few_prompts_settle_nothing_and_the_price_of_settling_is_told() -> None:
     open_ = found(world, np.tile([0.6, 0.7], (30, 1)) + 0.2 * chance.normal(size=(30, 2)))
     assert open_.verdict is Verdict.UNSETTLED
     assert words.headline(open_).startswith("Not settled whether there is anything to save.")
+    assert "too narrow" in words.caution(open_)[0]
+    assert words.caution(found(half_hard(), half_hard().score)) == []
     questions = " ".join(words.open_questions(open_))
     assert "settle" in questions
     (rival,) = open_.rivals

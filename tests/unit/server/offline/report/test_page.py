@@ -18,7 +18,8 @@ from server.offline.report.measured import measured
 from server.offline.report.page import page, write_page
 from server.offline.report.picture import draw_png
 from server.offline.report.plane import NARROW, WIDE, Size, draw
-from server.offline.simulate.curves import bootstrap_weights, curve_of, height
+from server.offline.report.reach import steps
+from server.offline.simulate.curves import bootstrap_weights, curve_of
 from server.offline.simulate.predict import Belief
 from server.offline.simulate.table import ScoreTable
 
@@ -54,13 +55,11 @@ def test_the_router_is_drawn_as_its_mixes_score(size: Size) -> None:
     found = world(12)
     drawing, seen = draw(found, size), found.measured
     assert drawing.x.log
-    order = np.argsort(seen.router_cost[0], kind="stable")
-    cost, score = seen.router_cost[0][order], seen.router_score[0][order]
+    joined = steps(1000 * seen.router_cost[0], 100 * seen.router_score[0])
     dollars = np.array([drawing.x.value(point.x) for point in drawing.lines["router"]])
     drawn = np.array([drawing.y.value(point.y) for point in drawing.lines["router"]])
     assert len(drawn) > 40
-    # records are joined: where a setting is worse than a cheaper one, the mix leaves it out
-    assert (drawn >= 100 * height(1000 * cost, score, dollars) - 1e-6).all()
+    np.testing.assert_allclose(drawn, np.interp(dollars, joined.cost, joined.score))
     first, last = drawing.lines["mix"][0], drawing.lines["mix"][-1]
     dear = int(np.argmax(seen.single_score[0]))
     assert drawing.x.value(last.x) == pytest.approx(1000 * seen.single_cost[0, dear])
