@@ -75,22 +75,27 @@ class BudgetAlerts:
                 self._news.clear()
                 seen, self._seen = self._seen, {}
                 for one in seen.values():
-                    await self._look(one)
+                    await self._looked(one)
         finally:
             for task in self._sending:
                 task.cancel()
 
-    async def _look(self, seen: _Seen) -> None:
-        settings = self._settings()
+    async def _looked(self, seen: _Seen) -> None:
+        """Looks at one window. A failure is logged, and the next settlement looks again."""
         try:
-            target = target_of(settings)
-            if target is None:
-                return
-            spent = await self._accounts().settled_in(seen.spec, seen.hold)
-            await self._recall(seen.spec)
+            await self._look(seen)
         except (ConfigError, StorageError) as error:
             _LOG.error("budget alerts: %s", error)
+        except Exception as error:
+            _LOG.error("a budget could not be watched: %s", kind_and_place(error))
+
+    async def _look(self, seen: _Seen) -> None:
+        settings = self._settings()
+        target = target_of(settings)
+        if target is None:
             return
+        spent = await self._accounts().settled_in(seen.spec, seen.hold)
+        await self._recall(seen.spec)
         due = self._reached.due(seen.spec, spent, seen.least, settings.at_percent, time.time())
         if due is not None and len(self._sending) < _MOST_SENDING:
             task = asyncio.create_task(self._send(due, target))

@@ -14,7 +14,7 @@ import pytest
 from fake_provider import Behaviour, FakeProvider
 from hook import SECRET, Hook, hook, is_signed
 from live_gateway import LiveGateway, config_for
-from services import RedisServer
+from services import RedisServer, redis_server
 
 from server.alerts.levels import Alert
 from server.alerts.sending import Sender, Target, signature, target_of
@@ -170,6 +170,29 @@ def wait_for_look(gateway: LiveGateway) -> None:
             return
         time.sleep(0.02)
     raise AssertionError("nothing was looked at")
+
+
+@pytest.mark.services
+def test_without_redis_it_goes_on_afterwards(dear: FakeProvider, tmp_path: Path) -> None:
+    """What cannot be counted just now is counted by the next settlement."""
+    with hook() as receiver, redis_server() as redis:
+        extra = (
+            "routing: {window_budgets: [{amount_usd: 0.14, window_s: 86400}]}\n"
+            f'storage: {{url: "sqlite:///{tmp_path}/ledger.db"}}\nredis: {{url: "{redis.url}"}}'
+        )
+        with (
+            LiveGateway(config(dear, receiver, extra), ENVIRON) as gateway,
+            client(gateway) as http,
+        ):
+            assert ask(http).status_code == 200
+            redis.stop()
+            assert ask(http).status_code == 503
+            redis.start()
+            for _ in range(100):
+                if ask(http).status_code == 200:
+                    break
+            (alert,) = receiver.alerts(1)
+            assert alert["percent"] >= 80
 
 
 ALERT = Alert(WindowSpec("alice", 10_000, 60), 80, 8_500, refused=False, period=1)
