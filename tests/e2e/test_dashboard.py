@@ -14,7 +14,7 @@ import pytest
 from browser import chromium
 from fake_provider import Behaviour, FakeProvider
 from live_gateway import LiveGateway, config_for
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
 pytestmark = pytest.mark.slow
 
@@ -86,6 +86,10 @@ def sign_in(page: Page, url: str) -> None:
     page.get_by_label("Admin key").fill("key-c")
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", name="Overview")).to_be_visible()
+
+
+def receipts_of(page: Page) -> Locator:
+    return page.get_by_role("region", name="Table of receipts")
 
 
 def go(page: Page, name: str) -> None:
@@ -168,8 +172,7 @@ def test_the_tour(page: Page, gateway: LiveGateway, provider: FakeProvider) -> N
     page.get_by_label("Request id").fill("req_of_nobody")
     page.get_by_label("Request id").press("Enter")
     expect(page.locator("#receipt")).to_contain_text("There is no decision")
-    receipts = page.get_by_role("region", name="Table of receipts")
-    receipts.get_by_role("button", name=ids[0]).click()
+    receipts_of(page).get_by_role("button", name=ids[0]).click()
     expect(page.get_by_role("heading", name=ids[0])).to_be_visible()
     expect(page.locator("#receipt")).to_contain_text("dear failed: UpstreamUnavailable")
     assert "canary" not in page.content()
@@ -230,6 +233,27 @@ def test_keys_are_created_limited_and_revoked(page: Page, gateway: LiveGateway) 
     expect(table).to_contain_text("revoked 20")
     assert answer() == 401
     picture(page, "keys")
+
+
+def test_what_is_paused_stays(page: Page, gateway: LiveGateway) -> None:
+    sign_in(page, gateway.url)
+    go(page, "Requests")
+    live = page.get_by_role("region", name="Table of live requests")
+    page.get_by_role("button", name="Pause").press("Enter")
+    later = ask(gateway.url, "0.0001")
+    expect(page.get_by_role("button", name="Go on")).to_have_attribute("aria-pressed", "true")
+    expect(receipts_of(page).get_by_role("button", name=later)).to_be_visible()
+    expect(live.get_by_role("button", name=later)).to_have_count(0)
+    page.get_by_role("button", name="Go on").press("Enter")
+    expect(live.get_by_role("button", name=later)).to_be_visible()
+
+
+def test_without_keys_it_says_how_to_have_some(page: Page, provider: FakeProvider) -> None:
+    with LiveGateway(config_for(provider.base_url), ENVIRON) as open_gateway:
+        page.goto(f"{open_gateway.url}/#keys")
+        table = page.get_by_role("region", name="Table of keys")
+        expect(table).to_contain_text("p2l-router keys create boss --admin")
+        expect(page.get_by_role("button", name="Create the key")).to_be_hidden()
 
 
 def test_a_rating_of_ones_own_answer(page: Page, gateway: LiveGateway) -> None:

@@ -107,8 +107,11 @@ const say = (text) => put(byId("keys-said"), text);
 
 function show(made) {
   const secret = el("code", { id: "new-key" }, made.key);
-  const copy = el("button", { type: "button", onclick: async () => { await navigator.clipboard.writeText(made.key); copy.textContent = "Copied"; } }, "Copy");
-  put(byId("keys-said"), `The key of ${made.name}, shown only now: `, secret, " ", copy);
+  put(byId("keys-said"), `The key of ${made.name}, shown only now: `, secret, " ");
+  if (navigator.clipboard !== undefined) { // a page that is not of this machine has it by HTTPS only
+    const copy = el("button", { type: "button", onclick: async () => { await navigator.clipboard.writeText(made.key); copy.textContent = "Copied"; } }, "Copy");
+    byId("keys-said").append(copy);
+  }
   byId("keys-said").scrollIntoView({ block: "center" });
 }
 
