@@ -75,7 +75,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                              "of a stream (default: 20).")  # fmt: skip
     parser.add_argument("--out", metavar="DIR",
                         help="Write report.html, pareto.json, pareto.png and simulate.json, or "
-                             "sessions.json, to this folder.")  # fmt: skip
+                             "sessions.json, to this folder; with --local pareto.json and "
+                             "simulate.json.")  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> int:

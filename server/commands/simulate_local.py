@@ -53,8 +53,8 @@ def run_local(args: argparse.Namespace, table: ScoreTable) -> int:
     from server.offline.simulate.local_curves import Splits
     from server.offline.simulate.local_study import run_local_study
 
-    for flag in ("train_scores", "objective"):
-        if getattr(args, flag) is not None:
+    for flag in ("train_scores", "objective", "against", "details"):
+        if getattr(args, flag):
             raise DataError(f"--{flag.replace('_', '-')} does not count with --local: leave it out")
     if not 0 <= args.coverage < 1:
         raise DataError("--coverage must be from 0 to below 1, such as 0.95")

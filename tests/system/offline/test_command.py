@@ -180,6 +180,7 @@ def test_a_local_layer_has_curves(
         ["--local", "5", "--folds", "1"],
         ["--local", "5", "--coverage", "1"],
         ["--local", "5", "--objective", "p_good"],
+        ["--local", "5", "--against", "gpt-4o-2024-08-06"],
     ],
 )
 def test_a_flag_of_a_local_layer_that_cannot_be_is_named(
