@@ -22,7 +22,7 @@ from p2l_model.checkpoint.served import ServedHeads
 from p2l_model.checkpoint.static_table import static_complaints
 from p2l_model.checkpoint.tokens import PromptEncoder, PromptFormat
 from p2l_model.errors import CheckpointError
-from p2l_model.types import PreferenceFamily, PromptLeaderboard
+from p2l_model.types import FloatArray, PreferenceFamily, PromptLeaderboard
 
 MANIFEST: Final = "p2l.json"
 WEIGHTS: Final = "model.safetensors"
@@ -92,7 +92,8 @@ class Checkpoint:
 
     @property
     def marginal(self) -> PromptLeaderboard:
-        """The marginal leaderboard, which is the fallback when scoring fails."""
+        """The marginal leaderboard, which is the fallback when scoring fails. Its expected scores
+        are those at a hidden vector of zero."""
         marginal = self.manifest.marginal
         tokens = marginal.mean_output_tokens
         return PromptLeaderboard(
@@ -102,7 +103,16 @@ class Checkpoint:
             eta=marginal.eta,
             gamma=marginal.gamma,
             expected_output_tokens=None if tokens is None else np.array(tokens, dtype=np.float64),
+            expected_scores=self._usual_scores,
         )
+
+    @property
+    def _usual_scores(self) -> FloatArray | None:
+        bias, scored = self.heads.score_bias, self.manifest.scored_models
+        if bias is None or not scored:
+            return None
+        known = [name in scored for name in self.manifest.models]
+        return np.where(known, 1.0 / (1.0 + np.exp(-bias.astype(np.float64))), np.nan)
 
 
 def resolve_checkpoint(name: str) -> Path:

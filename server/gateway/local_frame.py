@@ -22,6 +22,7 @@ _BEST: Final = 40
 # without a column is placed by the facts alone.
 _COLUMN_NOISE: Final = 0.3
 _NO_COLUMN: Final = 1e4
+_CLIP: Final = 1e-6
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,7 +31,10 @@ class Frame:
 
     columns: its names (C,). names: catalogue names of the models; cards: their cards. at (M,): the
     columns that stand for them; shift (M,): by how much they stand beside these. usual (C,): the
-    coefficients for no prompt in particular. best: the columns from which difficulty is read.
+    coefficients for no prompt in particular. is_scored: whether what the checkpoint says of a
+    prompt is read from its expected scores, which say better than its coefficients whether an
+    answer is good; said (C,): the usual values of these, in log-odds, and best: the columns from
+    which difficulty is read.
     """
 
     columns: tuple[str, ...]
@@ -39,18 +43,32 @@ class Frame:
     at: np.typing.NDArray[np.int64]
     shift: FloatArray
     usual: FloatArray
+    is_scored: bool
+    said: FloatArray
     best: np.typing.NDArray[np.int64]
 
-    def terms(self, coefficients: FloatArray) -> tuple[float, FloatArray]:
-        """The difficulty of a prompt, and the models' deviations (M,), from its coefficients
-        (C,)."""
-        apart = coefficients - self.usual
-        difficulty = float(apart[self.best].sum()) / self.best.size
-        return difficulty, apart[self.at] - difficulty
+    def said_by(
+        self, coefficients: FloatArray, expected_scores: FloatArray | None
+    ) -> FloatArray | None:
+        """What a leaderboard says of its prompt (C,), in log-odds; None where it says nothing."""
+        if not self.is_scored:
+            return coefficients
+        return None if expected_scores is None else _log_odds(expected_scores)
 
-    def prompt_terms(self, coefficients: FloatArray) -> PromptTerms:
+    def terms(self, said: FloatArray | None) -> tuple[float, FloatArray]:
+        """The difficulty of a prompt, and the models' deviations (M,). said (C,): see `said_by`. A
+        column of which nothing is said does not deviate."""
+        if said is None:
+            return 0.0, np.zeros(len(self.names))
+        apart = said - self.said
+        difficulty = float(apart[self.best].sum()) / max(self.best.size, 1)
+        deviation = apart[self.at] - difficulty
+        deviation[np.isnan(deviation)] = 0.0
+        return difficulty, deviation
+
+    def prompt_terms(self, said: FloatArray | None) -> PromptTerms:
         """The same in the form from which a layer learns."""
-        difficulty, deviation = self.terms(coefficients)
+        difficulty, deviation = self.terms(said)
         return PromptTerms(difficulty, dict(zip(self.names, deviation.tolist(), strict=True)))
 
     def known_as(self) -> Mapping[str, str]:
@@ -72,7 +90,9 @@ def frame_of(
     known = [card for card in cards if card.leaderboard_name in column]
     if not known:
         return None
-    by_strength = sorted(column.values(), key=lambda k: (-usual[k], k))
+    scores = marginal.expected_scores
+    said = usual if scores is None else _log_odds(scores)
+    said_of = np.flatnonzero(np.isfinite(said))
     return Frame(
         columns=tuple(columns),
         names=tuple(card.name for card in known),
@@ -80,8 +100,16 @@ def frame_of(
         at=np.array([column[card.leaderboard_name] for card in known], dtype=np.int64),
         shift=np.array([card.coefficient_shift for card in known]),
         usual=usual,
-        best=np.array(by_strength[:_BEST], dtype=np.int64),
+        is_scored=scores is not None,
+        said=said,
+        best=said_of[np.argsort(-said[said_of], kind="stable")][:_BEST],
     )
+
+
+def _log_odds(chances: FloatArray) -> FloatArray:
+    kept = np.clip(chances, _CLIP, 1.0 - _CLIP)
+    odds: FloatArray = np.log(kept) - np.log1p(-kept)
+    return odds
 
 
 class Start(Protocol):

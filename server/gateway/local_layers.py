@@ -127,7 +127,8 @@ def usual_values(
 def _shifts(
     prepared: Prepared, frame: Frame, board: PromptLeaderboard, *, is_absolute: bool
 ) -> Shifts:
-    mean, sd = prepared.at(*frame.terms(board.coefficients))
+    said = frame.said_by(board.coefficients, board.expected_scores)
+    mean, sd = prepared.at(*frame.terms(said))
     here = board.coefficients[frame.at]
     shift = mean - here
     if is_absolute:

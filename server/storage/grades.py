@@ -58,10 +58,12 @@ class Grade:
 def board_of(board: PromptLeaderboard) -> dict[str, Any]:
     """A leaderboard in the form in which grades store it: without its hundreds of names, which
     `coefficients_in` compares by their digest."""
+    scores = board.expected_scores
     return {
         "family": board.family.value,
         "columns": _digest(board.models),
         "coefficients": board.coefficients.round(_DIGITS).tolist(),
+        "expected_scores": None if scores is None else scores.round(_DIGITS).tolist(),
         "eta": board.eta,
         "gamma": board.gamma,
     }

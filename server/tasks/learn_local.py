@@ -37,7 +37,7 @@ _STALE_S: Final = 900.0
 _REST: Final = 50.0
 _STATE: Final = "local layers"
 # Counts the ways in which layers are learnt: a new one makes all versions new.
-_FORM: Final = 1
+_FORM: Final = 2
 _OUTCOMES: Final = {outcome.value: outcome for outcome in Outcome}
 
 
@@ -124,8 +124,8 @@ def _lesson(one: GradedAnswer, frame: Frame, names: Mapping[str, str]) -> Lesson
         return None
     if is_vote and one.winner not in _OUTCOMES:
         return None
-    coefficients, eta = _leaderboard(one, frame)
-    terms = frame.prompt_terms(frame.usual if coefficients is None else coefficients)
+    said, eta = _leaderboard(one, frame)
+    terms = frame.prompt_terms(said)
     return Lesson(
         *(one.at_us, one.key_name, one.profile, one.source, model),
         model_b=model_b if is_vote else None,
@@ -137,30 +137,37 @@ def _lesson(one: GradedAnswer, frame: Frame, names: Mapping[str, str]) -> Lesson
 
 
 def _leaderboard(one: GradedAnswer, frame: Frame) -> tuple[FloatArray | None, float]:
-    """The checkpoint's own coefficients, without the key's taste, and eta; None for those of
-    another checkpoint."""
+    """What the checkpoint said of the prompt, without the key's taste, and eta; None for another
+    checkpoint."""
     board = one.board
     if board is None:
         return None, 0.0
     try:
         eta = float(board["eta"] or 0.0)
         if "columns" in board:
-            return coefficients_in(board, frame.columns), eta
-        if tuple(board["models"]) != frame.columns:
+            values = coefficients_in(board, frame.columns)
+        elif tuple(board["models"]) == frame.columns:
+            values = np.array(board["coefficients"], dtype=np.float64)
+        else:
+            values = None
+        if values is None:
             return None, eta
-        values = np.array(board["coefficients"], dtype=np.float64)
         if one.taste is not None:
             values, eta = values - np.array(one.taste["shift"]), eta - float(one.taste["eta"])
+        scores = board.get("expected_scores")
+        known = None if scores is None else np.array(scores, dtype=np.float64)
+        if known is not None and known.shape != values.shape:
+            known = None
     except DAMAGED:
         return None, 0.0
-    return values, eta
+    return frame.said_by(values, known), eta
 
 
 def _version(frame: Frame, rules: LearningSettings, answers: tuple[int, ...], today_us: int) -> str:
     cards = [(c.name, c.leaderboard_name, c.coefficient_shift) for c in frame.cards]
     limits = rules.half_life_days, rules.min_answers, rules.min_own_answers
     about = orjson.dumps([_FORM, answers, today_us, limits, cards, frame.columns])
-    return hashlib.sha256(about + frame.usual.tobytes()).hexdigest()[:16]
+    return hashlib.sha256(about + frame.usual.tobytes() + frame.said.tobytes()).hexdigest()[:16]
 
 
 def store_layers(database: Database, layers: LocalLayers, now: float) -> None:

@@ -63,6 +63,20 @@ def test_a_prompt_is_told_by_what_is_unusual_about_it(frame: Frame) -> None:
     assert deviation == pytest.approx([0.75, -0.25, -0.25])
 
 
+def test_a_prompt_is_told_by_expected_scores_where_there_are_any() -> None:
+    usual = np.array([0.5, 0.6, 0.7, np.nan, np.nan])
+    frame = frame_of(CARDS, COLUMNS, replace(USUAL, expected_scores=usual))
+    assert frame is not None
+    odds = np.log(usual) - np.log1p(-usual)
+    told = 1.0 / (1.0 + np.exp(-(odds + np.array([1.5, 0.0, 0.0, 0.0, 0.0]))))
+    difficulty, deviation = frame.terms(frame.said_by(USUAL.coefficients, told))
+    assert difficulty == pytest.approx(0.5)
+    assert deviation == pytest.approx([1.0, -0.5, 0.0]), "nothing is said of llama"
+    difficulty, deviation = frame.terms(frame.said_by(USUAL.coefficients, None))
+    assert difficulty == 0.0
+    assert not deviation.any()
+
+
 def test_the_leaderboard_places_a_model_that_facts_do_not_know(frame: Frame) -> None:
     strange = [card(f"x{k}", name) for k, name in enumerate(("first", "second", "third"))]
     board = replace(USUAL, models=("first", "second", "third"), coefficients=np.array([2.0, 0, -2]))
