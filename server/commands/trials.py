@@ -11,8 +11,7 @@ from server.build import database_of, settings_from
 from server.commands.flags import add_config
 from server.commands.outputs import left, table_lines
 from server.storage.migrate import migrate
-from server.tasks.judge_trials import standings_of, stopped_at
-from server.trials.arms import trials_of
+from server.tasks.judge_trials import trials_json
 
 _COLUMNS = (
     left("profile"),
@@ -38,18 +37,7 @@ def run(args: argparse.Namespace) -> int:
     database = database_of(settings.storage)
     try:
         migrate(database)
-        standings = standings_of(database, settings.routing)
-        rows = [
-            {
-                "profile": profile,
-                "id": trial.id,
-                "models": sorted(trial.models),
-                "share": trial.share,
-                "stopped_at": stopped_at(database, trial.id),
-                **standings[profile].to_json(),
-            }
-            for profile, trial in trials_of(settings.routing).items()
-        ]
+        rows = trials_json(database, settings.routing)
     finally:
         database.close()
     if args.json:

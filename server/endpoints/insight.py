@@ -9,6 +9,7 @@ from server.dashboard.learning import learning
 from server.dashboard.models import known_models
 from server.endpoints.common import json_response
 from server.endpoints.overview import AdminDep, listed, read_stored
+from server.tasks.judge_trials import trials_json
 
 router = APIRouter(prefix="/admin")
 
@@ -25,6 +26,13 @@ async def learnt(state: AdminDep) -> Response:
     """What is learnt from answers of this gateway, and how many were seen of each model."""
     found = await read_stored(state, lambda: learning(state))
     return json_response(found, {"cache-control": "no-store"})
+
+
+@router.get("/trials")
+async def trials(state: AdminDep) -> Response:
+    """The trials of new models, and where they stand."""
+    database, routing = state.store.database, state.settings.routing
+    return listed(await read_stored(state, lambda: trials_json(database, routing)))
 
 
 @router.get("/settings")

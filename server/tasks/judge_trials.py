@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import orjson
 
@@ -43,6 +43,22 @@ async def trials_judged(state: State, every_s: float = _EVERY_S) -> AsyncIterato
     job = Job(name="trials", work=judge, every_s=every_s, stale_after_s=_STALE_S, at_once=True)
     async with state.background.doing(job):
         yield
+
+
+def trials_json(database: Database, routing: RoutingSettings) -> list[dict[str, Any]]:
+    """Each configured trial, and where it stands. Blocks. Raises StorageError."""
+    standings = standings_of(database, routing)
+    return [
+        {
+            "profile": profile,
+            "id": trial.id,
+            "models": sorted(trial.models),
+            "share": trial.share,
+            "stopped_at": stopped_at(database, trial.id),
+            **standings[profile].to_json(),
+        }
+        for profile, trial in trials_of(routing).items()
+    ]
 
 
 def judged(database: Database, routing: RoutingSettings, now: float) -> Mapping[str, bool]:

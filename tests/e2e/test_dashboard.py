@@ -271,6 +271,8 @@ def test_a_rating_of_ones_own_answer(page: Page, gateway: LiveGateway) -> None:
     answers = page.get_by_role("region", name="Table of answers")
     expect(answers.get_by_role("row").nth(1)).to_contain_text("dear")
     expect(page.locator("#learning")).to_contain_text("on: 1 seen")
+    trials = page.get_by_role("region", name="Table of trials")
+    expect(trials).to_contain_text("No trial. routing.profiles.NAME.trial")
     picture(page, "learn")
 
 

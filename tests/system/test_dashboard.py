@@ -24,7 +24,7 @@ routing: {window_budgets: [{amount_usd: 5, window_s: 60}]}
 """
 ENVIRON = {"MAIN_KEY": "sk-provider-canary", "A": "key-a", "C": "key-c"}
 DATA = ["overview", "requests", "sessions", "receipts", "spend", "savings", "models", "learning",
-        "settings"]  # fmt: skip
+        "trials", "settings"]  # fmt: skip
 BROWSER = {"accept": "text/html,*/*"}
 
 
@@ -261,6 +261,18 @@ def test_models_say_where_they_stand_and_what_they_cost(locked: httpx.Client) ->
         0,
         0,
     )
+
+
+def test_trials_and_where_they_stand(provider: FakeProvider) -> None:
+    trial = "profiles: {best: {models: [dear, middle], trial: {models: [middle], share: 0.5}}}"
+    config = config_for(provider.base_url, CONFIG.replace("routing: {", f"routing: {{{trial}, "))
+    with (
+        LiveGateway(config, ENVIRON) as live,
+        httpx.Client(base_url=live.url, trust_env=False, timeout=20) as http,
+    ):
+        (row,) = read(http, "trials")["data"]
+    assert (row["profile"], row["models"], row["share"]) == ("best", ["middle"], 0.5)
+    assert (row["n_new"], row["n_usual"], row["verdict"], row["stopped_at"]) == (0, 0, "open", None)
 
 
 def test_a_model_without_votes_says_what_its_place_rests_on(provider: FakeProvider) -> None:

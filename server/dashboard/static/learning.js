@@ -5,7 +5,8 @@ import { byId, el, put, table } from "./dom.js";
 import { count, minute, percent, usd } from "./format.js";
 
 export async function refreshLearning() {
-  const found = await get("/admin/learning");
+  const [found, trials] = await Promise.all([get("/admin/learning"), get("/admin/trials")]);
+  showTrials(trials.data);
   put(byId("learning"), ...facts(found).flatMap(([name, said]) => [el("dt", {}, name), el("dd", {}, said)]));
   byId("changed").hidden = Object.keys(found.changed).length === 0;
   put(byId("changed"), ...Object.entries(found.changed).map(([name, at]) =>
@@ -17,6 +18,25 @@ export async function refreshLearning() {
     ["By checkers and judges", (row) => count(row.graded), "number"],
     ["The latest", (row) => minute(row.latest_at)],
   ], found.data, "None yet. The next section says how to begin."));
+}
+
+function showTrials(rows) {
+  put(byId("trials"), table("New models on a share of a profile's sessions, by their ratings", [
+    ["Profile", (row) => row.profile],
+    ["New models", (row) => row.models.join(", ")],
+    ["Share", (row) => percent(row.share), "number"],
+    ["Ratings, new / usual", (row) => `${count(row.n_new)} / ${count(row.n_usual)}`, "number"],
+    ["Mean, new / usual", (row) => `${mean(row.mean_new)} / ${mean(row.mean_usual)}`, "number"],
+    ["Difference", (row) => `${row.difference_low.toFixed(3)} to ${row.difference_high.toFixed(3)}`, "number"],
+    ["Standing", trialStanding],
+  ], rows, "No trial. routing.profiles.NAME.trial tries new models on a share of a profile's sessions, and stops them where they are worse."));
+}
+
+const mean = (value) => (value === null ? "–" : value.toFixed(3));
+
+function trialStanding(row) {
+  if (row.stopped_at !== null) return el("span", { class: "bad" }, `stopped ${minute(row.stopped_at)}: worse than allowed`);
+  return { open: "goes on", worse: "worse than allowed" }[row.verdict] ?? row.verdict;
 }
 
 function facts(found) {
