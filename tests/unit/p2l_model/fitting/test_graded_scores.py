@@ -112,8 +112,8 @@ JOINT = TrunkConfig(
 @pytest.mark.parametrize(
     "trunk",
     [
-        pytest.param(None, id="afterwards", marks=pytest.mark.slow),
-        pytest.param(JOINT, id="jointly"),
+        pytest.param(None, id="afterwards"),
+        pytest.param(JOINT, id="jointly", marks=pytest.mark.slow),
     ],
 )
 def test_a_checkpoint_trained_on_scores_predicts_them(
