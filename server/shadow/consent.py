@@ -6,7 +6,9 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from router.catalog import ModelCard
 from server.auth.authenticator import Caller
+from server.gateway.asked import may_use
 from server.gateway.plan import Plan
 from server.surfaces.base import GatewayRequest
 from server.surfaces.routing_options import RoutingOptions
@@ -42,6 +44,17 @@ def may_be_repeated(
         return False
     body = request.body
     return _ACTING.isdisjoint(body) and is_short_text(body.get("messages"))
+
+
+def may_be_shown(judge: ModelCard, options: RoutingOptions, caller: Caller) -> bool:
+    """Whether the judge may read the request: its key allows that model, and its own lists do not
+    leave it out."""
+    names = {judge.name, judge.base}
+    if options.exclude is not None and not names.isdisjoint(options.exclude):
+        return False
+    if options.models is not None and names.isdisjoint(options.models):
+        return False
+    return may_use(caller, judge)
 
 
 def is_sampled(request_id: str, share: float) -> bool:

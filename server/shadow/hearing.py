@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Final
 
+from server.process.bugs import kind_and_place
 from server.upstream.base import StreamMeter, UpstreamStream
 from server.upstream.errors import UpstreamError
 from server.wire.sse import SseEvent
 
+_LOG: Final = logging.getLogger("p2l_router")
 # A longer answer is not compared: a judge would read only part of it.
 _MOST_CHARS: Final = 60_000
 # Reasons to end after which an answer is whole, on the three surfaces.
 _WHOLE: Final = frozenset({"stop", "end_turn", "stop_sequence", "completed"})
+
+
+@contextmanager
+def harmless() -> Iterator[None]:
+    """Within this context, nothing that goes wrong reaches the caller's answer: a provider's answer
+    may hold anything."""
+    try:
+        yield
+    except Exception as error:
+        _LOG.error("an answer could not be heard: %s", kind_and_place(error))
 
 
 def text_of(body: Mapping[str, Any]) -> str | None:
@@ -78,9 +92,13 @@ class Listener:
     def saw(self, events: Sequence[SseEvent]) -> None:
         if self._meter is not None:
             self._meter.saw(events)
-        for event in events:
-            if self._is_usable and event.parsed is not None:
-                self._hear(event.parsed)
+        if not self._is_usable:
+            return
+        self._is_usable = False
+        with harmless():
+            self._is_usable = all(self._hear(e.parsed) for e in events if e.parsed is not None)
+        if not self._is_usable:
+            self._drop()
 
     def ended(self) -> None:
         if self._meter is not None:
@@ -98,20 +116,21 @@ class Listener:
             self._meter.closed()
         self._finish()
 
-    def _hear(self, event: Mapping[str, Any]) -> None:
+    def _hear(self, event: Mapping[str, Any]) -> bool:
+        """Whether the answer is still one that can be compared."""
         text, is_usable, has_ended = heard(event)
         self._has_ended = self._has_ended or has_ended
         self._size += len(text)
-        if not is_usable or self._size > _MOST_CHARS:
-            self._drop()
-        elif text != "":
+        if text != "":
             self._texts.append(text)
+        return is_usable and self._size <= _MOST_CHARS
 
     def _finish(self) -> None:
         text, is_whole = "".join(self._texts), self._is_usable and self._has_ended
         self._drop()
         if is_whole and text.strip() != "":
-            self._said(text)
+            with harmless():
+                self._said(text)
 
     def _drop(self) -> None:
         self._is_usable = False

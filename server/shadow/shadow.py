@@ -18,9 +18,9 @@ from server.gateway.plan import Plan
 from server.gateway.routed_request import Exchange
 from server.shadow.answered import Answered, answered
 from server.shadow.calls import KEY
-from server.shadow.consent import is_sampled, may_be_repeated
+from server.shadow.consent import is_sampled, may_be_repeated, may_be_shown
 from server.shadow.grading import NotComparedError, compared
-from server.shadow.hearing import Listener, text_of
+from server.shadow.hearing import Listener, harmless, text_of
 from server.storage.database import Database
 from server.storage.errors import StorageError
 from server.storage.grades import add_grades
@@ -74,9 +74,13 @@ class Shadow:
         self, request: GatewayRequest, options: RoutingOptions, caller: Caller, plan: Plan
     ) -> Hearing | None:
         """What is to be told of the request's answer; None where it is not chosen."""
-        if not self.is_on or not is_sampled(plan.request_id, self._learning().share):
+        rules = self._learning()
+        if not self.is_on or not is_sampled(plan.request_id, rules.share):
             return None
         if not may_be_repeated(request, options, caller, plan):
+            return None
+        judge = self._gateway().planner.columns.names.get(rules.judge or "")
+        if judge is not None and not may_be_shown(judge, options, caller):
             return None
         return Hearing(self, request.body)
 
@@ -133,9 +137,10 @@ class Hearing:
 
     def whole(self, exchange: Exchange, reply: UpstreamReply) -> None:
         """Called with a whole answer."""
-        text = text_of(reply.body)
-        if text is not None:
-            self._shadow.offer(exchange, self._body, text)
+        with harmless():
+            text = text_of(reply.body)
+            if text is not None:
+                self._shadow.offer(exchange, self._body, text)
 
     def follow(self, exchange: Exchange, stream: UpstreamStream) -> None:
         """Called with a stream before anything of it is read."""

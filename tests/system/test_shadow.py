@@ -25,9 +25,14 @@ JUDGE = """
   judge: {provider: main, upstream_model: up-judge, input_usd_per_mtok: 1, output_usd_per_mtok: 1,
           capabilities: [json_schema], expected_output_tokens: 20}
 """
-ENVIRON = {"MAIN_KEY": "sk-provider-canary", "OPEN": "key-open", "SHUT": "key-shut"}
+ENVIRON = {"MAIN_KEY": "sk-provider-canary", "OPEN": "key-open", "SHUT": "key-shut",
+           "NARROW": "key-narrow"}  # fmt: skip
 KEYS = """
-auth: {keys: [{name: open, key_env: OPEN}, {name: shut, key_env: SHUT, shadow: false}]}
+auth:
+  keys:
+    - {name: open, key_env: OPEN}
+    - {name: shut, key_env: SHUT, shadow: false}
+    - {name: narrow, key_env: NARROW, models: [dear, middle]}
 """
 
 
@@ -164,6 +169,9 @@ TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "ob
     [
         {"p2l": {"shadow": False}},
         {"key": "key-shut"},
+        {"key": "key-narrow"},
+        {"p2l": {"models": ["dear", "middle"]}},
+        {"p2l": {"exclude": ["judge"]}},
         {"p2l": {"private": False}, "tools": [TOOL]},
         {"n": 2},
         {

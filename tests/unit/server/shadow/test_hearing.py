@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
-from server.shadow.hearing import heard, text_of
+from server.shadow.hearing import Listener, heard, text_of
+from server.upstream.errors import UpstreamError
+from server.wire.sse import SseEvent
 
 
 def chat(content: object, reason: str = "stop", **more: Any) -> dict[str, Any]:
@@ -79,3 +82,46 @@ def chunk(delta: dict[str, Any], reason: str | None = None) -> dict[str, Any]:
 )  # fmt: skip
 def test_an_event_of_a_stream(event: dict[str, Any], told: tuple[str, bool, bool]) -> None:
     assert heard(event) == told
+
+
+class Passing:
+    """A stream, and the meter that it has: it counts the events."""
+
+    def __init__(self) -> None:
+        self.meter: Any = self
+        self.n_seen = 0
+
+    def saw(self, events: Sequence[SseEvent]) -> None:
+        self.n_seen += len(events)
+
+    def ended(self) -> None:
+        self.n_seen += 100
+
+    def closed(self) -> None:
+        self.n_seen += 1_000
+
+    def broke(self, error: UpstreamError) -> None:
+        raise AssertionError(error)
+
+
+@pytest.mark.parametrize("reason", [["stop"], {}, 5, "stop"])
+def test_what_cannot_be_read_or_offered_harms_nobody(
+    reason: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The stream goes on as without a listener, and the log has nothing of the text."""
+    offered: list[str] = []
+
+    def refuse(text: str) -> None:
+        offered.append(text)
+        raise ValueError(text)
+
+    stream: Any = Passing()
+    listener = Listener(stream, refuse)
+    for choice in ({"delta": {"content": "canary"}}, {"delta": {}, "finish_reason": reason}):
+        event = {"choices": [choice]}
+        listener.saw([SseEvent(data=b"", parsed=event)])
+    listener.ended()
+    listener.closed()
+    assert stream.n_seen == 1_102
+    assert offered == (["canary"] if reason == "stop" else [])
+    assert "canary" not in caplog.text
