@@ -52,8 +52,8 @@ async def offered_models(
     today: date,
     timeout_s: float = _TIMEOUT_S,
 ) -> list[str]:
-    """The names of the models that the provider offers this key. timeout_s: for each step of a
-    page. Raises ListError, ConfigError."""
+    """The names of the models that the provider offers this key. timeout_s: for each page. Raises
+    ListError, ConfigError."""
     base_url = address_of(provider)
     headers = _headers(name, provider, base_url, environ)
     rule = address_rule(base_url, allow_private=provider.allow_private_addresses)
@@ -66,7 +66,12 @@ async def offered_models(
     query: dict[str, str] = {}
     async with httpx.AsyncClient(transport=transport, timeout=timeout_s, trust_env=False) as client:
         for _ in range(_MOST_PAGES):
-            page = await _page(name, client, _url(provider, base_url, query), headers)
+            try:
+                # The transport has no time limit of its own on reading.
+                async with asyncio.timeout(timeout_s):
+                    page = await _page(name, client, _url(provider, base_url, query), headers)
+            except TimeoutError:
+                raise ListError(f"{name}: did not answer within {timeout_s:g} s") from None
             names += _names(page, today)
             further = _further(page)
             if not further:

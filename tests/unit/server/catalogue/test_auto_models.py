@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
 from datetime import date, timedelta
 from typing import Any
 
@@ -178,6 +180,17 @@ async def test_a_list_that_cannot_be_read_says_why(answer: tuple[int, Any]) -> N
             await offered_models("o", provider, ENVIRON, TODAY)
     assert "o: its list of models" in str(caught.value)
     assert ENVIRON["KEY"] not in str(caught.value)
+
+
+async def test_a_provider_that_says_nothing_is_not_waited_for() -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/v1"
+        provider = configured(url=url).providers["o"]
+        async with asyncio.timeout(20):
+            with pytest.raises(ListError, match=r"did not answer within 0\.2 s"):
+                await offered_models("o", provider, ENVIRON, TODAY, timeout_s=0.2)
 
 
 async def test_a_list_is_read_once_a_day() -> None:
