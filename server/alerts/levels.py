@@ -75,6 +75,12 @@ class Reached:
         if len(self._told) > _MOST:
             self._told.popitem(last=False)
 
+    def forget(self, spec: WindowSpec, percent: int) -> None:
+        """Takes back what was told of a window last, where it is still this percentage: the next
+        settlement tells of it again."""
+        if self._told.get(spec.name) == percent:
+            self.told(spec, 0)
+
     def due(
         self,
         spec: WindowSpec,

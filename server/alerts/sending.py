@@ -130,11 +130,16 @@ class Sender:
         rule = address_rule(url, allow_private=target.allow_private)
         try:
             transport = build_transport(url, is_allowed=rule, environ=self._environ)
-            async with httpx.AsyncClient(
-                transport=transport, timeout=_TIMEOUT_S, trust_env=False, follow_redirects=False
-            ) as client:
-                response = await client.post(url, content=body, headers=headers)
+            async with (
+                asyncio.timeout(_TIMEOUT_S),
+                httpx.AsyncClient(
+                    transport=transport, timeout=_TIMEOUT_S, trust_env=False, follow_redirects=False
+                ) as client,
+                # The status says everything: a body, which may have no end, is not read.
+                client.stream("POST", url, content=body, headers=headers) as response,
+            ):
+                status = response.status_code
         except (httpx.HTTPError, OSError, ValueError) as error:
             # The message of an error may hold the URL.
             return None, type(error).__name__
-        return response.status_code, f"status {response.status_code}"
+        return status, f"status {status}"

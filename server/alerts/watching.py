@@ -25,6 +25,9 @@ _LOG: Final = logging.getLogger("p2l_router")
 # Settlements within this time are looked at together.
 _TOGETHER_S: Final = 0.05
 _MOST_SENDING: Final = 200
+# After a failure, an alert is not tried again before this time: a receiver that refuses everything
+# would otherwise be called for each request.
+_PAUSE_S: Final = 600.0
 
 
 class _Seen(NamedTuple):
@@ -46,11 +49,13 @@ class BudgetAlerts:
         accounts: Callable[[], Accounts],
         store: Store,
         sender: Sender | None = None,
+        pause_s: float = _PAUSE_S,
     ) -> None:
         self._settings = settings
         self._accounts = accounts
         self._store = store
         self._sender = Sender(time.time) if sender is None else sender
+        self._pause_s = pause_s
         self._reached = Reached()
         self._seen: dict[str, _Seen] = {}
         self._news = asyncio.Event()
@@ -96,8 +101,10 @@ class BudgetAlerts:
             return
         spent = await self._accounts().settled_in(seen.spec, seen.hold)
         await self._recall(seen.spec)
+        if len(self._sending) >= _MOST_SENDING:
+            return  # nothing counts as told: the next settlement looks again
         due = self._reached.due(seen.spec, spent, seen.least, settings.at_percent, time.time())
-        if due is not None and len(self._sending) < _MOST_SENDING:
+        if due is not None:
             task = asyncio.create_task(self._send(due, target))
             self._sending.add(task)
             task.add_done_callback(self._sending.discard)
@@ -108,11 +115,11 @@ class BudgetAlerts:
                 return
             if await self._sender.send(alert, target):
                 await self._remember(alert)
-            else:
-                # The next settlement tries again.
-                self._reached.told(alert.spec, 0)
+                return
         except Exception as error:
             _LOG.error("a budget alert failed: %s", kind_and_place(error))
+        again = self._reached.forget
+        asyncio.get_running_loop().call_later(self._pause_s, again, alert.spec, alert.percent)
 
     async def _recall(self, spec: WindowSpec) -> None:
         """Takes over what was told of a window before this process began. Raises StorageError."""

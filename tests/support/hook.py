@@ -8,7 +8,7 @@ import hmac
 import json
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -16,11 +16,13 @@ SECRET = "a-secret-canary"
 
 
 class Hook:
-    """statuses: of the next answers, the last one stays. got: (headers, body) of each request."""
+    """statuses: of the next answers, the last one stays; 0: silence. got: (headers, body) of each
+    request. endless: whether the bodies of the answers have no end."""
 
-    def __init__(self, *statuses: int, location: str | None = None) -> None:
+    def __init__(self, *statuses: int, location: str | None = None, endless: bool = False) -> None:
         waiting = list(statuses)
         self.got: list[tuple[dict[str, str], bytes]] = []
+        self.ended = threading.Event()
         self._news = threading.Condition()
         hook = self
 
@@ -31,11 +33,19 @@ class Hook:
                     status = waiting[0] if len(waiting) == 1 else waiting.pop(0)
                     hook.got.append(({n.lower(): v for n, v in self.headers.items()}, body))
                     hook._news.notify_all()
+                if status == 0:
+                    hook.ended.wait(30)
+                    return
                 self.send_response(status)
                 if location is not None:
                     self.send_header("location", location)
-                self.send_header("content-length", "0")
+                if not endless:
+                    self.send_header("content-length", "0")
                 self.end_headers()
+                if endless:
+                    with suppress(OSError):
+                        while True:
+                            self.wfile.write(b"x" * 65_536)
 
             def log_message(self, *_: object) -> None:
                 pass
@@ -58,13 +68,14 @@ def is_signed(headers: dict[str, str], body: bytes, key: bytes = SECRET.encode()
 
 
 @contextmanager
-def hook(*statuses: int, location: str | None = None) -> Iterator[Hook]:
-    receiver = Hook(*(statuses or (204,)), location=location)
+def hook(*statuses: int, location: str | None = None, endless: bool = False) -> Iterator[Hook]:
+    receiver = Hook(*(statuses or (204,)), location=location, endless=endless)
     thread = threading.Thread(target=receiver.server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     try:
         yield receiver
     finally:
+        receiver.ended.set()
         receiver.server.shutdown()
         receiver.server.server_close()
         thread.join(5)

@@ -3,8 +3,11 @@ again, without a text, and to no address that is not meant."""
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import logging
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -149,8 +152,6 @@ def test_two_gateways_tell_once(dear: FakeProvider, tmp_path: Path, redis: Redis
 
 
 def stored(gateway: LiveGateway, name: str) -> None:
-    import time
-
     from server.storage.states import read_state
 
     for _ in range(200):
@@ -162,8 +163,6 @@ def stored(gateway: LiveGateway, name: str) -> None:
 
 def wait_for_look(gateway: LiveGateway) -> None:
     """Until the news of the last settlement was looked at."""
-    import time
-
     alerts: Any = gateway.state.gateway.accounts.watch
     for _ in range(200):
         if alerts.__self__._reached._told and not alerts.__self__._seen:
@@ -231,6 +230,54 @@ async def test_it_gives_up_and_says_so_without_the_url(
     assert max(pauses, default=0.0) <= 60.0
     assert f"127.0.0.1: status {status}" in caplog.text
     assert "token-canary" not in caplog.text
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(("status", "endless", "accepted"), [(200, True, True), (0, False, False)])
+async def test_a_receiver_keeps_nothing_waiting(
+    monkeypatch: pytest.MonkeyPatch, status: int, endless: bool, accepted: bool
+) -> None:
+    """Neither by an answer without an end nor by none at all."""
+    monkeypatch.setattr("server.alerts.sending._TIMEOUT_S", 0.5)
+    monkeypatch.setattr("server.alerts.sending._TRIES", 2)
+    with hook(status, endless=endless) as receiver:
+        target = Target(Secret(receiver.url), Secret(SECRET), allow_private=False)
+        async with asyncio.timeout(20):
+            assert await sender([]).send(ALERT, target) is accepted
+        assert len(receiver.got) == (1 if accepted else 2)
+
+
+def test_a_receiver_that_refuses_is_not_called_for_each_request(
+    dear: FakeProvider, caplog: pytest.LogCaptureFixture
+) -> None:
+    with hook(404, 204) as receiver:
+        extra = "routing: {window_budgets: [{amount_usd: 0.14, window_s: 86400}]}"
+        with (
+            LiveGateway(config(dear, receiver, extra), ENVIRON) as gateway,
+            client(gateway) as http,
+        ):
+            alerts: Any = gateway.state.gateway.accounts.watch
+            alerts.__self__._pause_s = 1.0
+            ask(http)
+            ask(http)
+            receiver.alerts(1)
+            dear.script("up-dear", Behaviour(texts=("x",), usage=USAGE | {"prompt_tokens": 1}))
+            until(lambda: "could not be delivered" in caplog.text)
+            assert ask(http).status_code == 200
+            wait_for_look(gateway)
+            assert len(receiver.got) == 1
+            until(lambda: 0 in alerts.__self__._reached._told.values())
+            ask(http)
+            receiver.alerts(2)
+        assert len({alert["id"] for alert in receiver.alerts(2)}) == 1
+
+
+def until(holds: Callable[[], bool]) -> None:
+    for _ in range(400):
+        if holds():
+            return
+        time.sleep(0.02)
+    raise AssertionError("it does not come")
 
 
 @pytest.mark.anyio
