@@ -21,6 +21,7 @@ import random
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -31,10 +32,14 @@ import pyarrow.parquet as parquet
 from p2l_model.checkpoint.folder import Checkpoint, load_checkpoint, resolve_checkpoint
 from p2l_model.engine.load import load_engine
 from p2l_model.types import Conversation, PromptLeaderboard
+from router.catalog import ModelCard
 from router.choice import Decision, RoutingRequest, decide
 from router.cost import RequestShape
+from server.catalogue.auto_models import with_auto_models
 from server.catalogue.cards import build_catalogue
+from server.config.configured_facts import book_of
 from server.config.defaults import default_settings
+from server.gateway.places import Places
 
 SETS = ("zeroeval", "arena_bench_v1", "judge_rewards", "mmlu_pair")
 USD_PER_WIN = Decimal("0.005")
@@ -177,7 +182,17 @@ def _decide(board: PromptLeaderboard, prompt: str) -> Decision:
     return decide(board, CARDS, request, random.Random(0))
 
 
-CARDS = build_catalogue(default_settings({}))
+def _served() -> tuple[ModelCard, ...]:
+    """The catalogue that is served without a configuration, each model at its place."""
+    settings = default_settings({})
+    book = book_of(settings)
+    cards = build_catalogue(with_auto_models(settings, book, datetime.now(UTC).date()))
+    checkpoint = load_checkpoint(resolve_checkpoint("bundled"))
+    places = Places(checkpoint.marginal.models, checkpoint.marginal)
+    return tuple(places.placed(card) for card in cards)
+
+
+CARDS = _served()
 
 
 def _row(
