@@ -235,6 +235,49 @@ def test_keys_are_created_limited_and_revoked(page: Page, gateway: LiveGateway) 
     picture(page, "keys")
 
 
+CROWD = """
+() => {
+  const boxes = (selector) => [...document.querySelectorAll(selector)].map((one) => {
+    const { left, top, right, bottom } = one.getBoundingClientRect();
+    return [left + 1, top + 2, right - 1, bottom - 2];
+  });
+  return { frame: boxes("svg.plane")[0], names: boxes("svg.plane text.name") };
+}
+"""
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_names_in_the_plane_keep_apart(
+    browser: Browser, provider: FakeProvider, width: int
+) -> None:
+    more = [f"a-rather-long-name-{k}" for k in range(8)]
+    rows = "".join(
+        f"  {name}: {{provider: main, input_usd_per_mtok: {1 + k / 4}, output_usd_per_mtok: "
+        f"{3 + k}, expected_output_tokens: 100}}\n"
+        for k, name in enumerate(more)
+    )
+    scores = "".join(f", {name}: {0.4 + k / 20}" for k, name in enumerate(more))
+    config = config_for(provider.base_url).replace("  cheap:", f"{rows}  cheap:")
+    config = config.replace(", cheap: -0.7", f", cheap: -0.7{scores}")
+    with LiveGateway(config, ENVIRON) as gateway:
+        page = browser.new_page(viewport={"width": width, "height": 800})
+        page.goto(f"{gateway.url}/#playground")
+        page.get_by_role("button", name="Show its leaderboard").click()
+        expect(page.locator("svg.plane text.name").first).to_be_visible()
+        seen = page.evaluate(CROWD)
+        left, top, right, bottom = seen["frame"]
+        names = seen["names"]
+        assert len(names) >= 5
+        for k, (x0, y0, x1, y1) in enumerate(names):
+            assert left <= x0
+            assert x1 <= right
+            assert top <= y0
+            assert y1 <= bottom
+            for a0, b0, a1, b1 in names[k + 1 :]:
+                assert a0 > x1 or a1 < x0 or b0 > y1 or b1 < y0, "one name covers another"
+        page.close()
+
+
 def test_what_is_paused_stays(page: Page, gateway: LiveGateway) -> None:
     sign_in(page, gateway.url)
     go(page, "Requests")
