@@ -102,9 +102,9 @@ def _learnt(
     """The coefficients and standard deviations that the answers here have led to."""
     columns = () if marginal is None else marginal.models
     frame = frame_of(cards, columns, marginal)
-    if layers is None or frame is None or marginal is None:
+    if layers is None or frame is None:
         return {}
-    return usual_values(layers, frame, marginal)
+    return usual_values(layers, frame)
 
 
 def _row(

@@ -49,9 +49,7 @@ def _rows(
     if marginal is not None:
         usual = dict(zip(marginal.models, marginal.coefficients.tolist(), strict=True))
     frame = planner.frame()
-    learnt: Mapping[str, tuple[float, float]] = {}
-    if frame is not None and marginal is not None:
-        learnt = usual_values(planner.local, frame, marginal)
+    learnt = {} if frame is None else usual_values(planner.local, frame)
     facts = facts_of_models(state.settings)
     for card in planner.catalogue.values():
         at, sd = usual.get(card.leaderboard_name), card.coefficient_sd

@@ -12,6 +12,7 @@ import numpy as np
 
 from p2l_model.local.layer import LocalLayer
 from p2l_model.local.prepared import Prepared
+from p2l_model.local.terms import PromptTerms
 from p2l_model.types import PromptLeaderboard
 from server.gateway.local_frame import Frame
 
@@ -50,11 +51,14 @@ class Used:
 class LocalLayers:
     """The layers of one version, by scope. A key's own layer counts before its profile's, and that
     before the one of all answers. changed: models of the layer of all that have changed under their
-    names, and when that was noticed (microseconds since 1970)."""
+    names, and when that was noticed (microseconds since 1970). usual: what the checkpoint says of
+    this traffic's prompts on the mean.
+    """
 
     version: str = ""
     by_scope: Mapping[str, LocalLayer] = field(default_factory=dict)
     changed: Mapping[str, int] = field(default_factory=dict)
+    usual: PromptTerms = field(default_factory=PromptTerms)
     _frame: Frame | None = None
     _prepared: dict[tuple[str, bool], Prepared] = field(default_factory=dict)
     _kept: OrderedDict[tuple[int, str, bool], tuple[PromptLeaderboard, Shifts]] = field(
@@ -88,7 +92,7 @@ class LocalLayers:
         known = self._kept.get(key)
         if known is not None and known[0] is board and self._frame is frame:
             return known[1]
-        prepared = self._ready(scope, frame, is_relative=not is_absolute)
+        prepared = self.ready(scope, frame, is_relative=not is_absolute)
         if prepared is None:
             return None
         found = _shifts(prepared, frame, board, is_absolute=is_absolute)
@@ -97,7 +101,8 @@ class LocalLayers:
             self._kept.popitem(last=False)
         return found
 
-    def _ready(self, scope: str, frame: Frame, *, is_relative: bool) -> Prepared | None:
+    def ready(self, scope: str, frame: Frame, *, is_relative: bool) -> Prepared | None:
+        """The layer of a scope for the frame's models; None where one of them is new to it."""
         if self._frame is not frame:
             self._frame = frame
             self._prepared.clear()
@@ -111,17 +116,20 @@ class LocalLayers:
         return found
 
 
-def usual_values(
-    layers: LocalLayers, frame: Frame, marginal: PromptLeaderboard
-) -> Mapping[str, tuple[float, float]]:
-    """The coefficient and its standard deviation for no prompt in particular, by catalogue name: of
-    all answers, or of the only key that has given any. Empty where no layer is in force."""
+def usual_values(layers: LocalLayers, frame: Frame) -> Mapping[str, tuple[float, float]]:
+    """The coefficient and its standard deviation for a usual prompt, by catalogue name: of all
+    answers, or of the only key that has given any. Empty where no layer is in force."""
     scope = ALL if ALL in layers.by_scope else next(iter(layers.by_scope), None)
     if scope is None or (scope != ALL and len(layers.by_scope) > 1):
         return {}
-    shifts = layers.shifts(scope, frame, marginal, is_absolute=False) or {}
-    usual = dict(zip(frame.names, frame.usual[frame.at].tolist(), strict=True))
-    return {name: (usual[name] + shift, sd) for name, (shift, sd) in shifts.items()}
+    prepared = layers.ready(scope, frame, is_relative=True)
+    if prepared is None:
+        return {}
+    deviation = np.array([layers.usual.deviation.get(name, 0.0) for name in frame.names])
+    mean, sd = prepared.at(layers.usual.difficulty, deviation)
+    mean += float(np.mean(frame.usual[frame.at] + frame.shift))
+    pairs = zip(mean.tolist(), sd.tolist(), strict=True)
+    return dict(zip(frame.names, pairs, strict=True))
 
 
 def _shifts(

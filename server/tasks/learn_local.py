@@ -6,7 +6,7 @@ import hashlib
 import logging
 import time
 from base64 import b64decode, b64encode
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Final
@@ -17,6 +17,7 @@ import orjson
 from p2l_model.errors import DataError
 from p2l_model.local.layer import LocalLayer
 from p2l_model.local.state import State as LayerState
+from p2l_model.local.terms import PromptTerms
 from p2l_model.types import FloatArray, Outcome
 from server.config.settings import LearningSettings
 from server.gateway.local_frame import Frame, start_of
@@ -37,7 +38,7 @@ _STALE_S: Final = 900.0
 _REST: Final = 50.0
 _STATE: Final = "local layers"
 # Counts the ways in which layers are learnt: a new one makes all versions new.
-_FORM: Final = 2
+_FORM: Final = 3
 _OUTCOMES: Final = {outcome.value: outcome for outcome in Outcome}
 
 
@@ -103,10 +104,23 @@ def current(
     if len(lessons) >= rules.min_answers:
         learnt = learn_layers(lessons, rules, start_of(frame), today_us)
     changed = {} if ALL not in learnt else learnt[ALL].changed
-    found = LocalLayers(version, {scope: one.layer for scope, one in learnt.items()}, changed)
+    layers = {scope: one.layer for scope, one in learnt.items()}
+    found = LocalLayers(version, layers, changed, _mean(lessons, frame))
     store_layers(database, found, now)
     _LOG.info("local layer %s: %d answers, %d scopes", version, len(lessons), len(learnt))
     return found
+
+
+def _mean(lessons: Sequence[Lesson], frame: Frame) -> PromptTerms:
+    """What the checkpoint says of the lessons' prompts on the mean."""
+    if not lessons:
+        return PromptTerms()
+    n = len(lessons)
+    difficulty = sum(one.terms.difficulty for one in lessons) / n
+    deviation = {
+        name: sum(one.terms.deviation.get(name, 0.0) for one in lessons) / n for name in frame.names
+    }
+    return PromptTerms(difficulty, deviation)
 
 
 def lessons_of(database: Database, frame: Frame) -> list[Lesson]:
@@ -177,7 +191,13 @@ def store_layers(database: Database, layers: LocalLayers, now: float) -> None:
         scope: b64encode(layer.state.to_bytes()).decode()
         for scope, layer in layers.by_scope.items()
     }
-    document = {"version": layers.version, "scopes": scopes, "changed": layers.changed}
+    document = {
+        "version": layers.version,
+        "scopes": scopes,
+        "changed": layers.changed,
+        "difficulty": layers.usual.difficulty,
+        "deviation": layers.usual.deviation,
+    }
     put_state(database, _STATE, orjson.dumps(document).decode(), now)
 
 
@@ -193,6 +213,8 @@ def stored_layers(database: Database) -> LocalLayers | None:
         states = {scope: LayerState.from_bytes(b64decode(given)) for scope, given in scopes}
         changed = {str(name): int(at) for name, at in document["changed"].items()}
         layers = {scope: LocalLayer(one) for scope, one in states.items()}
-        return LocalLayers(str(document["version"]), layers, changed)
+        deviation = {str(name): float(one) for name, one in document["deviation"].items()}
+        usual = PromptTerms(float(document["difficulty"]), deviation)
+        return LocalLayers(str(document["version"]), layers, changed, usual)
     except (*DAMAGED, DataError):
         return None

@@ -125,10 +125,7 @@ def test_answers_here_move_the_places_and_narrow_the_intervals(
         return float(row["interval80"][1] - row["interval80"][0])
 
     assert 0 < width(after["our-own"]) < width(before["our-own"]) / 2
-    marginal = planner.scorer.marginal
-    assert marginal is not None
     said = {name: row["coefficient"] for name, row in after.items()}
     assert said == {
-        name: coefficient
-        for name, (coefficient, _) in usual_values(layers, frame, marginal).items()
+        name: coefficient for name, (coefficient, _) in usual_values(layers, frame).items()
     }
