@@ -41,7 +41,7 @@ class _Seen(NamedTuple):
 
 class BudgetAlerts:
     """The alerts of one process. settings, accounts: those in force. Nothing is done for requests
-    where no receiver is configured."""
+    where no receiver is configured. on_sent: told delivered or failed of each alert."""
 
     def __init__(
         self,
@@ -50,12 +50,14 @@ class BudgetAlerts:
         store: Store,
         sender: Sender | None = None,
         pause_s: float = _PAUSE_S,
+        on_sent: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._settings = settings
         self._accounts = accounts
         self._store = store
         self._sender = Sender(time.time) if sender is None else sender
         self._pause_s = pause_s
+        self._on_sent = on_sent
         self._reached = Reached()
         self._seen: dict[str, _Seen] = {}
         self._news = asyncio.Event()
@@ -114,8 +116,10 @@ class BudgetAlerts:
             if await self._told_by_another(alert):
                 return
             if await self._sender.send(alert, target):
+                self._on_sent("delivered")
                 await self._remember(alert)
                 return
+            self._on_sent("failed")
         except Exception as error:
             _LOG.error("a budget alert failed: %s", kind_and_place(error))
         again = self._reached.forget

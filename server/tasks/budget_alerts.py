@@ -16,7 +16,10 @@ async def budgets_watched(state: State) -> AsyncIterator[None]:
     """Within this context, a receiver is told of budgets that are nearly spent, where one is
     configured."""
     alerts = BudgetAlerts(
-        lambda: state.settings.alerts, lambda: state.gateway.accounts, state.store
+        lambda: state.settings.alerts,
+        lambda: state.gateway.accounts,
+        state.store,
+        on_sent=state.observer.metrics.alerted,
     )
     state.gateway.accounts.watch = alerts.watch
     async with beside(alerts.run()):

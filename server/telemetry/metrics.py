@@ -70,6 +70,9 @@ class GatewayMetrics:
             "model",
             "source",
         )
+        self._alerts = self._counter(
+            "budget_alerts", "Alerts of budgets, by whether the receiver took them.", "outcome"
+        )
         # (counter, labels) -> the count since the last scrape: a counter's own lock and checks cost
         # several times as much.
         self._counted: defaultdict[tuple[Counter, tuple[str, ...]], float] = defaultdict(float)
@@ -89,6 +92,10 @@ class GatewayMetrics:
                 self._counted[self._sessions, (exchange.kept,)] += 1
         if exchange.attempts:
             self._hops.observe("upstream", timings.upstream_ms / 1000.0)
+
+    def alerted(self, outcome: str) -> None:
+        """Counts an alert of a budget. outcome: delivered or failed."""
+        self._counted[self._alerts, (outcome,)] += 1
 
     def settled(self, row: Attempt) -> None:
         """Counts a settled attempt."""

@@ -76,6 +76,8 @@ def test_a_window_is_told_at_80_and_at_100_percent(
             second = receiver.alerts(2)[1]
             assert (second["percent"], second["refused"]) == (100, True)
             http.post("/v1/chat/completions", json=body)
+            told = 'p2l_gateway_budget_alerts_total{outcome="delivered"} 2.0'
+            assert any(told in http.get("/metrics").text for _ in range(100))
         assert len({alert["id"] for alert in receiver.alerts(2)}) == 2
         assert len(receiver.got) == 2
         for headers, posted in receiver.got:
