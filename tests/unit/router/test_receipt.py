@@ -22,7 +22,7 @@ from router.constraints import Constraints, FurtherBudget
 from router.cost import RequestShape
 from router.errors import RouterError
 from router.receipt import Attempt, InvalidReceiptError, build_receipt, replay
-from router.receipt_form import fold, request_json, requests_adapter, unfold
+from router.receipt_form import digest, fold, request_json, requests_adapter, unfold
 
 ABOUT = {"request_id": "req_1", "created": 1}
 
@@ -220,6 +220,20 @@ def test_one_stored_by_an_older_release_is_read_as_it_was() -> None:
     receipt = made()
     stored = {name: part for name, part in receipt.items() if name != "catalogue"}
     assert unfold(stored, receipt["catalogue"]) == receipt
+
+
+def test_one_from_before_models_could_be_moved_replays() -> None:
+    """Neither its requests nor its catalogue say anything of shifts."""
+    seed = next(n for n in range(99) if not world(n)[2].coefficient_shifts
+                and not world(n)[2].value_shifts and decided(n) is not None)  # fmt: skip
+    receipt = made(seed)
+    for attempt in receipt["attempts"]:
+        assert attempt["request"].pop("coefficient_shifts") == {}
+        assert attempt["request"].pop("value_shifts") == {}
+    for entry in receipt["catalogue"]:
+        assert (entry.pop("coefficient_sd"), entry.pop("rests_on")) == (0.0, "")
+    receipt["catalogue_version"] = digest(receipt["catalogue"])
+    assert replay(receipt).differences == []
 
 
 def big_world() -> tuple[PromptLeaderboard, tuple[ModelCard, ...], RoutingRequest]:
