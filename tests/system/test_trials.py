@@ -14,6 +14,7 @@ from fake_provider import FakeProvider
 from live_gateway import LiveGateway, config_for
 
 from server.cli import main
+from server.storage.trial_ratings import trial_ratings
 
 PROFILE = """
 routing: {profiles: {best: {models: [dear, middle], trial: {models: [middle], share: 0.5}}}}
@@ -96,6 +97,22 @@ def test_a_worse_model_is_stopped_everywhere_and_for_good(
         assert models == {"dear"}
     assert main(command[:-1]) == 0
     assert "stopped on" in capsys.readouterr().out
+
+
+def test_a_session_counts_once_however_often_it_is_rated(config: str) -> None:
+    """Forty ratings of one job are no proof against a model."""
+    with LiveGateway(config, ENVIRON) as live, client(live) as http:
+        found = rated(http, range(12), {"dear": 1.0, "middle": 0.5})
+        job = next(job for job, model in found.items() if model == "middle")
+        for _ in range(3):
+            told = {"request_id": asked(http, job).headers["x-request-id"], "rating": 0.1}
+            assert http.post("/v1/feedback", json=told).status_code == 200
+        state = live.state
+        (ratings,) = trial_ratings(state.store.database).values()
+    assert len(ratings) == 12
+    values = sorted(value for is_new, value in ratings if is_new)
+    n_new = sum(model == "middle" for model in found.values())
+    assert values == pytest.approx([0.2] + [0.5] * (n_new - 1))
 
 
 def test_a_model_that_is_as_good_goes_on(
