@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import time
 from base64 import b64decode, b64encode
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -172,9 +173,14 @@ def _leaderboard(one: GradedAnswer, frame: Frame) -> tuple[FloatArray | None, fl
         known = None if scores is None else np.array(scores, dtype=np.float64)
         if known is not None and known.shape != values.shape:
             known = None
+        said = frame.said_by(values, known)
+        # One damaged receipt must not end, or spoil, what is learnt from all the others.
+        if said is not None and not np.isfinite(said[frame.best]).all():
+            said = None
+        is_damaged = said is not None and said.shape != frame.said.shape
     except DAMAGED:
         return None, 0.0
-    return frame.said_by(values, known), eta
+    return (None if is_damaged else said), eta if math.isfinite(eta) else 0.0
 
 
 def _version(frame: Frame, rules: LearningSettings, answers: tuple[int, ...], today_us: int) -> str:
