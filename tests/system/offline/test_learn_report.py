@@ -44,12 +44,13 @@ def report(folder: Path, against: str | None = None) -> Any:
     return report_of(folder, "bundled", "auto", against, lambda _stage, _done, _of: None)
 
 
-def test_what_a_model_almost_as_good_saves(tmp_path: Path) -> None:
-    write(tmp_path, rows(120))
-    found, notes = report(tmp_path)
+def test_what_a_model_as_good_saves(tmp_path: Path) -> None:
+    equal = [row | {"score": 1.0} if row["model"] == "gpt-6.1-sol" else row for row in rows(120)]
+    write(tmp_path, equal)
+    found, notes = report(tmp_path, "claude-opus-5-5")
     assert found.baseline.model == "claude-opus-5-5"
     assert found.pays.value <= 2.0
-    assert found.saved.low > 0.3
+    assert found.saved.low > 0.6
     shares = {kind.name: dict(kind.shares) for kind in found.kinds}
     assert shares.keys() == {"easy", "hard"}
     assert shares["hard"]["gpt-6.1-sol"] > 0.9
