@@ -17,7 +17,7 @@ from live_gateway import LiveGateway, config_for
 
 from server.shadow.calls import KEY
 from server.storage.grades import Grade, coefficients_in, latest_grades
-from server.storage.spend import spend
+from server.storage.spend import Spend, spend
 
 PROMPT, FIRST, SECOND = "canaryprompt7f3a", "canaryfirst9b1c", "canarysecond2d4e"
 CHAT: dict[str, Any] = {"model": "p2l", "messages": [{"role": "user", "content": PROMPT}]}
@@ -147,18 +147,22 @@ def test_its_money_has_a_name_of_its_own_and_is_exact(
 ) -> None:
     cost = Decimal(post(live).headers["x-p2l-cost-usd"])
     graded(live)
-    store = live.state.store
-    until(lambda: store.n_pending == 0)
-    rows = {row.group: row for row in spend(store.database, "key", 0.0, time.time() + 60)}
-    assert rows["open"].cost_usd == cost
+    database = live.state.store.database
+
+    def rows() -> dict[str, Spend]:
+        found = spend(database, "key", 0.0, time.time() + 60)
+        return {row.group: row for row in found}
+
+    # Rows are written in the background: one live attempt, one second answer and two verdicts.
+    until(lambda: {name: row.attempts for name, row in rows().items()} == {"open": 1, KEY: 3})
+    assert rows()["open"].cost_usd == cost
     served = provider.served
     prices = {"up-middle": (1, 3), "up-judge": (1, 1)}
     mine = sum(
         served[name]["prompt"] * one + served[name]["completion"] * other
         for name, (one, other) in prices.items()
     )
-    assert rows[KEY].cost_usd == Decimal(mine).scaleb(-6)
-    assert rows[KEY].attempts == 3
+    assert rows()[KEY].cost_usd == Decimal(mine).scaleb(-6)
 
 
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
