@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from p2l_model.types import FloatArray
+
+# Means of the same answers, added up in another order, differ by less than this.
+_SAME: Final = 1e-9
 
 
 class Mix(NamedTuple):
@@ -42,7 +45,7 @@ def steps(cost: FloatArray, score: FloatArray) -> Steps:
         firsts.append(place)
         means.append(value)
         sizes.append(1)
-        while len(means) > 1 and means[-2] >= means[-1]:
+        while len(means) > 1 and means[-2] >= means[-1] - _SAME:
             last, size = means.pop(), sizes.pop()
             firsts.pop()
             total = sizes[-1] + size
