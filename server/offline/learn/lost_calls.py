@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection
 from decimal import Decimal
 from typing import Final
@@ -11,12 +12,22 @@ from sqlalchemy import select
 from server.ledger.attempt import Outcome, usd
 from server.storage.database import Database
 from server.storage.schema import attempts
+from server.storage.store import Store
 
 _AT_ONCE: Final = 500
 # A call that ended so has cost nothing, where the ledger says so too.
 _FREE: Final = frozenset(
     {Outcome.REJECTED.value, Outcome.RATE_LIMITED.value, Outcome.UNAVAILABLE.value}
 )
+
+
+async def was_paid(store: Store, request_id: str) -> bool:
+    """Whether a call may have been paid: also where the database does not yet have all that is
+    known of it. Raises StorageError."""
+    if not await store.flush():
+        return True
+    paid, _ = await asyncio.to_thread(paid_of, store.database, {request_id})
+    return request_id in paid
 
 
 def paid_of(database: Database, request_ids: Collection[str]) -> tuple[set[str], Decimal]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,7 +23,7 @@ from server.offline.learn.buyer import Buyer
 from server.offline.learn.checkers import Checker
 from server.offline.learn.command_check import CommandCheck
 from server.offline.learn.journal import PLAN, Journal
-from server.offline.learn.lost_calls import paid_of
+from server.offline.learn.lost_calls import paid_of, was_paid
 from server.offline.learn.money import Money, VerdictCosts
 from server.offline.learn.plan import VERDICT, Estimate, Planning, RunPlan, Wishes
 from server.offline.learn.results import Results
@@ -132,7 +133,7 @@ class Learning:
             money,
             journal,
             Checker(CommandCheck()),
-            was_paid=self._was_paid,
+            was_paid=partial(was_paid, self._state.store),
             progress=progress,
             at_once=self._at_once,
         )
@@ -158,12 +159,6 @@ class Learning:
             else:
                 journal.free(want)
         return open_usd
-
-    async def _was_paid(self, request_id: str) -> bool:
-        store = self._state.store
-        await store.flush()
-        paid, _ = await asyncio.to_thread(paid_of, store.database, {request_id})
-        return request_id in paid
 
     def _planning(self, spend_usd: Decimal) -> Planning:
         buyer = Buyer(self._state.gateway, _DRY, spend_usd)
