@@ -15,12 +15,13 @@ from p2l_model.analysis.scored import PromptReader
 from p2l_model.data.tables import read_columns
 from p2l_model.errors import DataError
 from p2l_model.placement.place import bundled_placer
+from server.offline.learn.journal import write_whole
 from server.offline.report.cross_validated import cross_validated
 from server.offline.report.findings import Findings, find
 from server.offline.report.kinds import kinds_of
 from server.offline.report.latency import latencies
 from server.offline.report.measured import measured
-from server.offline.report.page import write_page
+from server.offline.report.page import page
 from server.offline.simulate.curves import N_RESAMPLES, bootstrap_weights
 from server.offline.simulate.table import MIN_COVERAGE, ScoreTable, load_scores
 
@@ -64,7 +65,8 @@ def report_of(
     # What a win is worth to the gateway is on the scale of its own values, which are not these.
     seen = measured(table, curve, weights, latencies([path]), kind, with_settings=False)
     found = find(seen, against)
-    write_page(found, folder / "report.html", "What routing would save", notes)
+    # Its kinds are named by words of the prompts: like the other files, it is its owner's only.
+    write_whole(folder / "report.html", page(found, "What routing would save", notes))
     return Report(found, notes)
 
 

@@ -57,6 +57,7 @@ def test_what_a_model_as_good_saves(tmp_path: Path) -> None:
     assert found.baseline.latency_s == pytest.approx(0.3)
     assert all(offer.usd_per_win is None for offer in found.offers)
     html = (tmp_path / "report.html").read_text()
+    assert (tmp_path / "report.html").stat().st_mode & 0o077 == 0
     assert "instead of $10.00 per 1,000 requests" in html
     assert "Prove theorem" not in html
     assert "Graded by checker:expected" in notes[0]
