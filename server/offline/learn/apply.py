@@ -61,6 +61,7 @@ def _boards(database: Database, request_ids: Collection[str]) -> dict[str, Mappi
 
 
 def _as_grades_store_it(board: Mapping[str, Any]) -> dict[str, Any]:
+    scores = board.get("expected_scores")
     return board_of(
         PromptLeaderboard(
             PreferenceFamily(board["family"]),
@@ -68,5 +69,6 @@ def _as_grades_store_it(board: Mapping[str, Any]) -> dict[str, Any]:
             np.array(board["coefficients"], dtype=np.float64),
             board["eta"],
             board["gamma"],
+            expected_scores=None if scores is None else np.array(scores, dtype=np.float64),
         )
     )
