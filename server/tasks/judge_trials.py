@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, Final
@@ -14,6 +14,7 @@ import orjson
 from server.config.settings import RoutingSettings
 from server.process.background import Job, in_thread
 from server.state import State
+from server.storage.comparisons import feedback_version
 from server.storage.database import Database
 from server.storage.states import put_state, read_state
 from server.storage.trial_ratings import trial_ratings
@@ -29,20 +30,37 @@ _STALE_S: Final = 900.0
 async def trials_judged(state: State, every_s: float = _EVERY_S) -> AsyncIterator[None]:
     """Within this context, trials whose new models are worse than allowed are stopped, at all
     gateways of the database."""
+    judging = _Judging(state)
+    job = Job(name="trials", work=judging, every_s=every_s, stale_after_s=_STALE_S, at_once=True)
+    async with state.background.doing(job):
+        yield
 
-    async def judge() -> None:
-        routing, planner = state.settings.routing, state.gateway.planner
+
+class _Judging:
+    """Judges where the feedback or the trials have changed, since all ratings are read for it; what
+    another gateway has stopped is looked up each time."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._judged: tuple[object, ...] = ()
+
+    async def __call__(self) -> None:
+        routing, planner = self._state.settings.routing, self._state.gateway.planner
         configured = trials_of(routing)
         stopped: frozenset[str] = frozenset()
         if configured:
-            work = partial(judged, state.store.database, routing, time.time())
-            found = await in_thread(work)
-            stopped = frozenset(one for one, is_stopped in found.items() if is_stopped)
+            stopped = await in_thread(partial(self._stopped, routing, time.time()))
         planner.trials = Trials(configured, stopped)
 
-    job = Job(name="trials", work=judge, every_s=every_s, stale_after_s=_STALE_S, at_once=True)
-    async with state.background.doing(job):
-        yield
+    def _stopped(self, routing: RoutingSettings, now: float) -> frozenset[str]:
+        database = self._state.store.database
+        rules = {name: own.trial for name, own in routing.profiles.items()}
+        about = feedback_version(database), rules
+        if about != self._judged:
+            judge(database, routing, now)
+            self._judged = about
+        trials = trials_of(routing).values()
+        return frozenset(one.id for one in trials if stopped_at(database, one.id) is not None)
 
 
 def trials_json(database: Database, routing: RoutingSettings) -> list[dict[str, Any]]:
@@ -61,21 +79,16 @@ def trials_json(database: Database, routing: RoutingSettings) -> list[dict[str, 
     ]
 
 
-def judged(database: Database, routing: RoutingSettings, now: float) -> Mapping[str, bool]:
-    """Whether each configured trial is stopped, by its id. One that is stopped stays so: its new
-    models are not tried again before they, or its profile, have another name. Blocks. Raises
-    StorageError."""
+def judge(database: Database, routing: RoutingSettings, now: float) -> None:
+    """Stops the trials that have gone wrong. One that is stopped stays so: its new models are not
+    tried again before they, or its profile, have another name. Blocks. Raises StorageError."""
     standings = standings_of(database, routing)
-    found = {}
     for profile, trial in trials_of(routing).items():
-        is_stopped = stopped_at(database, trial.id) is not None
-        if not is_stopped and standings[profile].verdict == "worse":
-            document = {"stopped_at": now, **standings[profile].to_json()}
+        found = standings[profile]
+        if found.verdict == "worse" and stopped_at(database, trial.id) is None:
+            document = {"stopped_at": now, **found.to_json()}
             put_state(database, _name(trial.id), orjson.dumps(document).decode(), now)
             _LOG.warning("trial of profile %s: stopped, the new models are worse", profile)
-            is_stopped = True
-        found[trial.id] = is_stopped
-    return found
 
 
 def standings_of(database: Database, routing: RoutingSettings) -> dict[str, Standing]:

@@ -3,7 +3,9 @@ gateway of the database then leaves it out, also after a restart."""
 
 from __future__ import annotations
 
+import asyncio
 import json
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -12,9 +14,11 @@ import httpx
 import pytest
 from fake_provider import FakeProvider
 from live_gateway import LiveGateway, config_for
+from sqlalchemy import event
 
 from server.cli import main
 from server.storage.trial_ratings import trial_ratings
+from server.tasks.judge_trials import _Judging
 
 PROFILE = """
 routing: {profiles: {best: {models: [dear, middle], trial: {models: [middle], share: 0.5}}}}
@@ -113,6 +117,28 @@ def test_a_session_counts_once_however_often_it_is_rated(config: str) -> None:
     values = sorted(value for is_new, value in ratings if is_new)
     n_new = sum(model == "middle" for model in found.values())
     assert values == pytest.approx([0.2] + [0.5] * (n_new - 1))
+
+
+def test_ratings_are_read_again_only_where_there_are_new_ones(config: str) -> None:
+    read: list[str] = []
+    with LiveGateway(config, ENVIRON) as live, client(live) as http:
+        rated(http, range(3), {"dear": 1.0, "middle": 0.5})
+        judging = _Judging(live.state)
+        asyncio.run(judging())
+        engine = live.state.store.database.engine
+
+        here = threading.get_ident()
+
+        def note(*about: Any) -> None:
+            if threading.get_ident() == here and "receipts" in about[2]:
+                read.append(about[2])
+
+        event.listen(engine, "before_cursor_execute", note)
+        judging._stopped(live.state.settings.routing, 0.0)
+        assert read == []
+        rated(http, range(3, 4), {"dear": 1.0, "middle": 0.5})
+        judging._stopped(live.state.settings.routing, 0.0)
+        assert len(read) == 1
 
 
 def test_a_model_that_is_as_good_goes_on(
