@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 N_PAIRS: Final = 30
 _PLACES: Final = {"1": 0, "2": 1, "t": None}
 _ASK: Final = "Which is better? 1, 2, t for a tie, s to skip, q to stop: "
+# Control characters other than a tab and the ends of lines.
+_CONTROL: Final = re.compile(r"\r(?!\n)|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 # More of a text than this does not help on a page.
 _MOST_CHARS: Final = 6_000
 
@@ -44,9 +47,14 @@ def run_review(args: argparse.Namespace) -> int:
 
 def _show(console: Console, pair: Pair, title: str) -> None:
     console.clear()
-    console.print(Panel(Text(pair.prompt[:_MOST_CHARS]), title=f"Request {title}"))
+    console.print(Panel(Text(_printed(pair.prompt)), title=f"Request {title}"))
     for place, text in enumerate(pair.shown, 1):
-        console.print(Panel(Text(text[:_MOST_CHARS]), title=f"Answer {place}"))
+        console.print(Panel(Text(_printed(text)), title=f"Answer {place}"))
+
+
+def _printed(text: str) -> str:
+    """The beginning of a text, without what a terminal would obey."""
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text[:_MOST_CHARS])
 
 
 def _asked() -> str:

@@ -151,9 +151,11 @@ def kappa(pairs: Sequence[tuple[str, str]]) -> float | None:
 def _rows(folder: Path, name: str) -> list[dict[str, Any]]:
     path = folder / name
     try:
-        lines = path.read_text("utf-8").splitlines()
+        # splitlines() would end a line at U+2028 and others, which an answer may hold as they are.
+        lines = path.read_text("utf-8").removesuffix("\n").split("\n")
     except OSError as error:
         raise DataError(
             f"{path} cannot be read: name the folder of a run that has ended with --out"
         ) from error
-    return [json_object(line, f"{path}: row {row}") for row, line in enumerate(lines, 1)]
+    rows = enumerate(lines, 1)
+    return [json_object(line, f"{path}: row {row}") for row, line in rows if line.strip()]

@@ -10,6 +10,7 @@ from command_line import Done, p2l_router
 
 from p2l_model.errors import DataError
 from server.offline.learn.agreement import agreement, kappa, pairs_of, votes_of
+from server.offline.learn.journal import json_line
 
 
 def votes(*rows: tuple[str, str, int]) -> list[dict[str, str]]:
@@ -78,6 +79,19 @@ def test_a_review_takes_votes_and_goes_on(folder: Path) -> None:
     again = json.loads(review(folder, "1\n" * 100, "--json").stdout)
     assert again["n"] == 20  # the one that was skipped comes again, the others do not
     assert len({(one["prompt_id"], one["model"]) for one in votes_of(folder)}) == 20
+
+
+def test_an_answer_may_hold_any_character(folder: Path) -> None:
+    """Separators of lines that JSON leaves as they are, and codes that a terminal would obey."""
+    odd = "\x1b]52;c;AAAA\x07 one\u2028two\x85three\r\nfour\r"
+    rows = [json.loads(line) for line in (folder / "answers.jsonl").read_text().splitlines()]
+    text = "".join(json_line(row | {"answer": odd}) for row in rows)
+    (folder / "answers.jsonl").write_text(text, encoding="utf-8")
+    done = review(folder, "q\n")
+    assert done.returncode == 0, done.stderr
+    assert "]52;c;AAAA" in done.stderr
+    assert "\x1b]52" not in done.stderr
+    assert "\x07" not in done.stderr
 
 
 def test_poor_agreement_is_told(folder: Path) -> None:
