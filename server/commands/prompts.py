@@ -46,7 +46,8 @@ def read_file(name: str) -> list[list[dict[str, Any]]]:
 
 
 def _parsed(text: str, name: str) -> tuple[list[list[dict[str, Any]]], bool]:
-    lines = [line for line in text.splitlines() if line.strip()]
+    # splitlines() would end a line at U+2028 and others, which JSON may hold as they are.
+    lines = [line for line in text.split("\n") if line.strip()]
     if not _is_jsonl(lines, name):
         return [_user(text)], False
     prompts = [_from_line(line, f"{name}: row {row}") for row, line in enumerate(lines, 1)]
