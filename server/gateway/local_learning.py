@@ -74,9 +74,11 @@ def learn_layers(
         found[ALL] = shared[:_MOST]
     for name, own in _with_most(by_key, rules.min_own_answers):
         found.setdefault(key_scope(name), _with_others(own, shared))
-    for name, own in _with_most(by_profile, rules.min_own_answers):
+    # What counts must be enough: else one loud key would replace the layer of all by hardly any.
+    counted = {name: _capped(own) for name, own in by_profile.items()}
+    for name, own in _with_most(counted, rules.min_own_answers):
         if ALL in found and len({one.key_name for one in own}) > 1:
-            found[profile_scope(name)] = _with_others(_capped(own), shared)
+            found[profile_scope(name)] = _with_others(own, shared)
     return {scope: _learnt(scope, own, rules, start(), now_us) for scope, own in found.items()}
 
 

@@ -102,6 +102,15 @@ def test_a_profile_with_enough_answers_has_its_own_layer() -> None:
     assert gap(found["profile:sql"]) < 0.1
 
 
+def test_one_loud_key_does_not_empty_the_layer_of_a_profile() -> None:
+    """Of its hundreds of answers two count beside the only one of another key: too few."""
+    usual = [one for k in range(9) for one in said(20, f"key{k}")]
+    loud = said(200, "loud", 0.0, 1.0, profile="sql")
+    found = layers([*usual, *loud, *said(1, "key0", profile="sql")])
+    assert "profile:sql" not in found
+    assert gap(found[ALL]) > 0.25
+
+
 def test_old_answers_fade() -> None:
     old = [
         Lesson((DAY - 240 + k % 3) * DAY_US, f"k{k % 2}", None, None, m, score=s)
