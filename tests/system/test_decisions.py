@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import httpx
@@ -59,7 +60,7 @@ def test_the_receipt_replays_and_holds_no_prompt(
     assert {card["name"] for card in receipt["catalogue"]} == {"dear", "middle", "cheap"}
     assert replay(receipt).differences == []
     assert CANARY not in json.dumps(receipt)
-    with sqlite3.connect(database) as rows:
+    with closing(sqlite3.connect(database)) as rows:
         assert rows.execute("SELECT count(*) FROM prompts").fetchone() == (0,)
     assert CANARY.encode() not in database.read_bytes()
 

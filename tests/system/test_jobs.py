@@ -7,6 +7,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -140,7 +141,7 @@ def test_whatever_fails_at_the_end_the_ledger_is_written_and_closed(
         answer = httpx.post(f"{live.url}/v1/chat/completions", json=CHAT, trust_env=False)
         assert answer.status_code == 200
     assert list((tmp_path / "p2l.db.spool").iterdir()) == []
-    with sqlite3.connect(tmp_path / "p2l.db") as rows:
+    with closing(sqlite3.connect(tmp_path / "p2l.db")) as rows:
         (settled,) = rows.execute("SELECT settled_at IS NOT NULL FROM attempts").fetchall()
     rows.close()
     assert settled == (1,)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -298,7 +299,7 @@ def test_nothing_is_kept_unless_both_sides_say_so(tmp_path: Path, allowed: bool)
                     continue
                 answer = httpx.post(f"{gateway.url}/v1/responses", json=body, trust_env=False)
                 assert answer.status_code == (400 if extra.get("store") else 200)
-    with sqlite3.connect(path) as database:
+    with closing(sqlite3.connect(path)) as database:
         assert database.execute("select count(*) from responses").fetchone() == (0,)
     written = b"".join(p.read_bytes() for p in tmp_path.rglob("*") if p.is_file())
     assert b"canaryprompt" not in written

@@ -7,6 +7,7 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -144,7 +145,7 @@ def test_the_command_creates_lists_and_revokes_and_the_gateway_notices(
         wait_for(client, None, 401)
     assert main(["keys", "revoke", "nobody", *flags]) == 2
     assert main(["keys", "create", "x", "--models", "nobody", *flags]) == 2
-    with sqlite3.connect(tmp_path / "p2l.db") as rows:
+    with closing(sqlite3.connect(tmp_path / "p2l.db")) as rows:
         stored = rows.execute("SELECT * FROM api_keys").fetchall()
     assert made["key"] not in str(stored)
 

@@ -8,6 +8,7 @@ import pwd
 import sqlite3
 import subprocess
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -241,7 +242,7 @@ def test_serve_says_once_where_the_ledger_is_and_uses_it(
     with ServeProcess(tmp_path, config, *flags, environ=environ) as serve:
         assert serve.said.count(FOUND) == 1
     assert not usual.exists()
-    with sqlite3.connect(tmp_path / "p2l-router.db") as rows:
+    with closing(sqlite3.connect(tmp_path / "p2l-router.db")) as rows:
         assert rows.execute("SELECT count(*) FROM instances").fetchone()[0] >= 1
     rows.close()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -143,7 +143,7 @@ class Rig:
     def row(self, response: httpx.Response) -> tuple[float, str, str | None]:
         """What the ledger has: USD, where they come from, who answered."""
         wait_and_flush(self.client)
-        with sqlite3.connect(self.database) as ledger:
+        with closing(sqlite3.connect(self.database)) as ledger:
             (row,) = ledger.execute(
                 "select cost_pico, cost_source, served_model from attempts where request_id = ?",
                 [response.headers["x-request-id"]],

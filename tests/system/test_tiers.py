@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -96,7 +97,7 @@ def test_the_cost_is_that_of_the_tier_that_served(
         assert Decimal(answer.headers["x-p2l-cost-usd"]) == cost
     assert provider.requests[-1].body.get("service_tier") == asked
     http.get("/v1/decisions/unknown")  # answered once all records so far are in the database
-    with sqlite3.connect(tmp_path / "p2l.db") as database:
+    with closing(sqlite3.connect(tmp_path / "p2l.db")) as database:
         rows = database.execute("select cost_pico from attempts where outcome = 'answered'")
         assert [row[0] for row in rows] == [int(cost * 10**12)]
 

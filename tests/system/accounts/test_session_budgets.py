@@ -10,6 +10,7 @@ import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -249,7 +250,7 @@ def test_a_restart_forgets_nothing(provider: FakeProvider, tmp_path: Path) -> No
         # the budget that was given last holds too
         assert post(live, budget=None).status_code == 429
         assert post(live, budget="0.009").headers["x-p2l-session-cost-usd"] == "0.0045"
-    with sqlite3.connect(tmp_path / "p2l.db") as database:
+    with closing(sqlite3.connect(tmp_path / "p2l.db")) as database:
         (named,) = database.execute("SELECT DISTINCT session FROM attempts").fetchall()
     assert len(named[0]) == 32
     assert b"job-1" not in (tmp_path / "p2l.db").read_bytes()
