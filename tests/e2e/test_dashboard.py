@@ -22,7 +22,7 @@ CONFIG = """
 auth: {keys: [{name: team, key_env: A, budget_usd: 2, window_s: 3600},
               {name: boss, key_env: C, admin: true}]}
 routing: {window_budgets: [{amount_usd: 5, window_s: 86400}],
-          breaker: {consecutive_failures: 2}}
+          breaker: {consecutive_failures: 2, open_s: 600, max_open_s: 600}}
 """
 ENVIRON = {"MAIN_KEY": "sk-provider-canary", "A": "key-a", "C": "key-c"}
 CHAT = {"model": "p2l", "messages": [{"role": "user", "content": "the canary sings"}]}

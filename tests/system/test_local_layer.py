@@ -69,7 +69,7 @@ def leaderboard(ask: Ask, key: str) -> list[dict[str, Any]]:
 
 
 def until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not holds():
         assert time.monotonic() < deadline, "nothing has been learnt"
         time.sleep(0.1)
