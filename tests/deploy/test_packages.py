@@ -124,11 +124,19 @@ def test_the_wheel_runs_in_a_clean_environment(built: Built, tmp_path: Path) -> 
 def served(log: Path, process: subprocess.Popen[bytes]) -> str:
     for _ in range(600):
         found = re.search(r"serves (http://\S+)/v1", log.read_text())
-        if found is not None:
+        if found is not None and is_ready(found[1]):
             return found[1]
         assert process.poll() is None, log.read_text()
         time.sleep(0.1)
     raise AssertionError(log.read_text())
+
+
+def is_ready(url: str) -> bool:
+    """The line that names the address comes a moment before the listener."""
+    try:
+        return httpx.get(f"{url}/readyz", trust_env=False).status_code == 200
+    except httpx.TransportError:
+        return False
 
 
 def test_no_page_and_no_message_names_an_index_that_does_not_have_it() -> None:
