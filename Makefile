@@ -24,7 +24,7 @@ FACTS_AS_OF := 2026-11-29
 SOURCE ?= $(DATA)
 PLACEMENT_AS_OF := 2026-11-30
 
-.PHONY: placement-facts init serve test test-fast test-clients test-agents record-jobs agents test-ray test-vllm vllm-env lint docs facts site faults fuzz soak audit licences sbom bench demo-learn train-default train-encoder evaluate-default lock clean
+.PHONY: placement-facts init serve test test-again test-fast test-clients test-agents record-jobs agents test-ray test-vllm vllm-env lint docs facts site faults fuzz soak audit licences sbom bench demo-learn train-default train-encoder evaluate-default lock clean
 
 # Asks at a terminal; elsewhere: make init ARGS=--yes
 init: $(VENV)/.serve
@@ -46,6 +46,10 @@ unexport PYTHONDONTWRITEBYTECODE
 
 test: $(VENV)/.dev
 	$(PYTEST)
+
+# What failed the last time, one test after another: nothing else then takes its time or its ports.
+test-again: $(VENV)/.dev
+	OMP_NUM_THREADS=1 $(BIN)/pytest --last-failed --last-failed-no-failures none
 
 # What of the packages the fast tests run, in the processes that they start too.
 coverage: $(VENV)/.dev
