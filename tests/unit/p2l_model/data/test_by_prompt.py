@@ -46,4 +46,7 @@ def test_votes_of_a_pair_and_outcome_are_as_good_as_one(votes: VoteTable) -> Non
         state = fit.start()
         fit.run(state, 100, lambda now: None)
         fits.append(fit.heads(state))
-    np.testing.assert_allclose(fits[0].bias, fits[1].bias, atol=1e-3)
+    # What all models have in common is hardly determined by votes: only steps of the fit differ.
+    apart = [fit.bias - fit.bias.mean() for fit in fits]
+    np.testing.assert_allclose(apart[0], apart[1], atol=1e-3)
+    np.testing.assert_allclose(fits[0].bias, fits[1].bias, atol=2e-2)
