@@ -7,19 +7,18 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from server.storage.database import Database
 from server.storage.receipts import DAMAGED, leaderboard_names, stored_leaderboard
 from server.storage.schema import feedback, receipts
+from server.storage.versions import rows_version
 
 # Only this many of the latest: older opinions concern older models, and a person may have changed.
 _MOST: Final = 20_000
 # Rows in memory at a time: a receipt has kilobytes, the part of it that is kept has not.
 _BATCH: Final = 500
 _FIELDS: Final = {"family", "models", "coefficients", "eta", "gamma"}
-# A time in microseconds is reduced modulo this, so that the sum of any number of rows fits.
-_MARK: Final = 1_000_003
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +37,7 @@ class Comparison:
 def feedback_version(database: Database) -> tuple[int, ...]:
     """A value that changes whenever there is more or less feedback, also from a gateway whose clock
     is behind. Blocks. Raises StorageError."""
-    created = feedback.c.created_at
-    marks = func.max(created), func.min(created), func.sum(created % _MARK)
-    with database.begin() as connection:
-        row = connection.execute(select(func.count(), *marks)).one()
-    return tuple(int(mark or 0) for mark in row)
+    return rows_version(database, feedback)
 
 
 def comparisons(database: Database) -> list[Comparison]:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 import orjson
-from sqlalchemy import func, insert, select
+from sqlalchemy import insert, select
 from sqlalchemy.exc import IntegrityError
 
 from p2l_model.types import FloatArray, PromptLeaderboard
@@ -19,12 +19,11 @@ from server.storage.database import Database
 from server.storage.receipts import DAMAGED
 from server.storage.rows import MICRO, micros
 from server.storage.schema import grades
+from server.storage.versions import rows_version
 
 # Only this many of the latest: older grades concern older models.
 _MOST: Final = 50_000
 _BATCH: Final = 500
-# As in comparisons: the sum of any number of rows must fit.
-_MARK: Final = 1_000_003
 _DIGITS: Final = 4
 
 
@@ -112,11 +111,7 @@ def _add(database: Database, grade: Grade) -> bool:
 
 def grades_version(database: Database) -> tuple[int, ...]:
     """A value that changes whenever there are more or fewer grades. Blocks. Raises StorageError."""
-    created = grades.c.created_at
-    marks = func.max(created), func.min(created), func.sum(created % _MARK)
-    with database.begin() as connection:
-        row = connection.execute(select(func.count(), *marks)).one()
-    return tuple(int(mark or 0) for mark in row)
+    return rows_version(database, grades)
 
 
 def latest_grades(database: Database, most: int = _MOST) -> list[Grade]:
