@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from functools import partial
@@ -43,6 +43,7 @@ from server.gateway.places import Places, leaderboard_of_one
 from server.gateway.plan import Plan
 from server.gateway.served_model import ServedModels
 from server.gateway.tastes import Tastes
+from server.gateway.worth import Worth, as_configured, own_worth
 from server.ledger.purse import Purse
 from server.model_facts import ModelFacts
 from server.process.heavy import Heavy
@@ -59,18 +60,6 @@ from server.wire.surface import Surface
 
 # Counting is exact up to this length; beyond it, tokenising costs more than exactness is worth.
 _EXACT_COUNT_CHARS = 20_000
-
-# Maps a caller and the configured USD per certain win to what a win is worth to the caller now.
-Worth = Callable[[Caller, Decimal | None], Decimal | None]
-
-
-def _own_worth(rules: RoutingRules, caller: Caller) -> Decimal | None:
-    """The key's own value of a win in USD, else that of the rules."""
-    return rules.usd_per_win if caller.usd_per_win is None else caller.usd_per_win
-
-
-def _as_configured(_: Caller, usd_per_win: Decimal | None) -> Decimal | None:
-    return usd_per_win
 
 
 class Planner:
@@ -89,7 +78,7 @@ class Planner:
         scorer: Scorer,
         upstreams: Mapping[str, Upstream] | None = None,
         aliases: Mapping[str, str] | None = None,
-        worth: Worth = _as_configured,
+        worth: Worth = as_configured,
         facts: Mapping[str, ModelFacts] | None = None,
         private: Collection[str] = (),
         previous: Planner | None = None,
@@ -200,7 +189,7 @@ class Planner:
             purse=found.purse,
             profile=asked.profile,
             trial=arm,
-            own_usd_per_win=_own_worth(asked.rules, caller),
+            own_usd_per_win=own_worth(asked.rules, caller),
         )
 
     async def _found(self, asked: Asked, *, is_large: bool, is_dry: bool) -> Found:
@@ -364,7 +353,7 @@ class Planner:
         self, rules: RoutingRules, caller: Caller, purse: Purse | None
     ) -> Decimal | None:
         """What is configured, in USD; less where budgets run short."""
-        worth = self._worth(caller, _own_worth(rules, caller))
+        worth = self._worth(caller, own_worth(rules, caller))
         return worth if purse is None else combined_usd_per_win(worth, [purse.price])
 
     def _weighed(self, asked: Asked, bounded: bool) -> tuple[dict[str, Fit], Counted, Conversation]:
