@@ -52,6 +52,12 @@ _CODES: Final[Mapping[str, Refusal]] = {
     "unknown_parameter": Refusal.PARAMETER,
     "integer_above_max_value": Refusal.PARAMETER,
     "extra_forbidden": Refusal.PARAMETER,
+    "array_above_max_length": Refusal.PARAMETER,
+    "string_above_max_length": Refusal.PARAMETER,
+    "decimal_above_max_value": Refusal.PARAMETER,
+    "integer_below_min_value": Refusal.PARAMETER,
+    "invalid_function_parameters": Refusal.PARAMETER,
+    "invalid_json_schema": Refusal.PARAMETER,
     "context_length_exceeded": Refusal.CONTEXT,
     "request_too_large": Refusal.CONTEXT,
     "exceed_context_size_error": Refusal.CONTEXT,
@@ -111,7 +117,12 @@ _WORDS: Final[tuple[tuple[Refusal, re.Pattern[str]], ...]] = tuple(
             r"extra (inputs|fields)|unrecognized|"
             r"unknown (parameter|name|field|argument|tool)|"
             r"unexpected (keyword|field|parameter|argument)|"
-            r"does not match any of the expected tags|"
+            r"does not match any of the expected tags|supported values are|"
+            # Each vendor has its own rules for schemas, names, ids, lengths and images.
+            r"invalid schema|schema is invalid|match (the )?pattern|must be unique|"
+            r"duplicate function|(maximum|max) length|at most \d+ (items|characters|elements)|"
+            r"(should|must) be (less|greater) than|prefill|end with a user (message|turn)|"
+            r"maximum of \d+ blocks|media type|mime type|"
             r"max_(completion_|output_)?tokens\b.{0,80}(>|too large|at most|maximum|exceed|"
             r"less than|greater than|above|larger)|"
             r"(cannot|may not|can not|may only) be (used|set|specified|enabled|combined)",

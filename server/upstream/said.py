@@ -146,7 +146,7 @@ def _plain_words(content: bytes) -> str | None:
 def _error(words: str, kind: object = None, code: object = None) -> dict[str, Any]:
     return {
         "message": words,
-        "type": kind if isinstance(kind, str) and kind else "invalid_request_error",
+        "type": kind if isinstance(kind, str) and kind else None,
         "param": None,
         "code": code if isinstance(code, str | int) else None,
     }

@@ -117,5 +117,5 @@ def told(content: bytes, api_key: Secret | None) -> dict[str, Any]:
 def refusal_envelope(error: dict[str, Any], status: int) -> dict[str, Any]:
     """The envelope for the caller. error: as `told` found it."""
     if error:
-        return {"error": error}
+        return {"error": error if error.get("type") else {**error, "type": "invalid_request_error"}}
     return envelope(f"The model's provider refused the request with status {status}.")

@@ -27,6 +27,7 @@ from server.upstream.errors import (
     error_within,
 )
 from server.upstream.refusals import Refusal, refusal_of
+from server.upstream.said import error_in
 
 HELLO: dict[str, Any] = {"model": "p2l", "messages": [{"role": "user", "content": "Hello"}]}
 
@@ -69,6 +70,26 @@ REFUSALS: list[tuple[int, dict[str, Any], Refusal]] = [
      Refusal.PARAMETER),
     (422, {"message": "body.messages.1.assistant.reasoning: Extra inputs are not permitted"},
      Refusal.PARAMETER),
+    (400, {"message": "Invalid schema for function 'f': In context=(), object schema missing "
+                      "properties.", "code": "invalid_function_parameters"}, Refusal.PARAMETER),
+    (400, {"message": "tools.3.custom.input_schema.properties: Property keys should match pattern "
+                      "'^[a-zA-Z0-9_.-]{1,64}$'"}, Refusal.PARAMETER),
+    (400, {"message": "tools: Tool names must be unique."}, Refusal.PARAMETER),
+    (400, {"message": "Duplicate function declaration found: f"}, Refusal.PARAMETER),
+    (400, {"message": "Invalid 'stop': array too long. Expected an array with maximum length 4, "
+                      "but got an array with length 5 instead.", "param": "stop",
+           "code": "array_above_max_length"}, Refusal.PARAMETER),
+    (400, {"message": "Invalid 'messages[1].tool_calls[0].id': string too long.",
+           "code": "string_above_max_length"}, Refusal.PARAMETER),
+    (400, {"message": "This model does not support assistant message prefill. The conversation "
+                      "must end with a user message."}, Refusal.PARAMETER),
+    (400, {"message": "messages.0.content.0.image.source.base64: The image was specified using the "
+                      "image/png media type, but the image appears to be a image/jpeg image"},
+     Refusal.PARAMETER),
+    (400, {"message": "A maximum of 4 blocks with cache_control may be provided. Found 6."},
+     Refusal.PARAMETER),
+    (422, {"message": "temperature: Input should be less than or equal to 1.5"},
+     Refusal.PARAMETER),
     (400, {"message": "This model's maximum context length is 8192 tokens.",
            "code": "context_length_exceeded"}, Refusal.CONTEXT),
     (400, {"message": "prompt is too long: 209000 tokens > 200000 maximum"}, Refusal.CONTEXT),
@@ -91,7 +112,6 @@ REFUSALS: list[tuple[int, dict[str, Any], Refusal]] = [
 # What the caller has to mend, whichever model is asked, and what is about nobody's model.
 OTHERS: list[tuple[int, dict[str, Any]]] = [
     (400, {"message": "Invalid type for 'messages[0].content': expected a string."}),
-    (400, {"message": "Invalid schema for function 'f': schema must have a 'type' key."}),
     (400, {"message": "tool_use ids were found without tool_result blocks: toolu_1"}),
     (400, {"message": "Could not parse the JSON body of your request."}),
     (400, {"message": "You uploaded an image that is broken."}),
@@ -140,6 +160,16 @@ def test_an_error_inside_an_answer_is_what_it_says(
     error = error_within("p", said)
     assert type(error) is kind
     assert error.status == status
+
+
+@pytest.mark.parametrize(
+    "content", [b'{"error": "it broke"}', b'{"message": "it broke"}', b"it broke"]
+)
+def test_an_error_that_names_no_status_is_not_the_callers(content: bytes) -> None:
+    error = error_within("p", error_in(content))
+    assert type(error) is UpstreamUnavailableError
+    assert error.said is not None
+    assert error.said.words == "it broke"
 
 
 @pytest.mark.parametrize(
