@@ -41,17 +41,21 @@ complete -o default -F _p2l_router p2l-router
 _ZSH: Final = """\
 # Completion of p2l-router for zsh; made by `p2l-router completion zsh`. Read it in ~/.zshrc:
 #     source <(p2l-router completion zsh)
-autoload -U +X compinit && compinit
+(( $+functions[compdef] )) || { autoload -U +X compinit && compinit }
 autoload -U +X bashcompinit && bashcompinit
 """
+
+# The flags that no verb precedes.
+_GENERAL: Final = {"help": "Show the verbs.", "version": "Show the version."}
 
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """What may follow a verb, or an action of it. flags: with their help. choices: by the flag or,
-    for an argument, by its place. actions: by name."""
+    """What may follow a verb, or an action of it. flags: with their help. valued: the flags that a
+    value follows. choices: by the flag or, for an argument, by its place. actions: by name."""
 
     flags: dict[str, str] = field(default_factory=dict)
+    valued: set[str] = field(default_factory=set)
     choices: dict[str, list[str]] = field(default_factory=dict)
     actions: dict[str, Words] = field(default_factory=dict)
 
@@ -79,6 +83,7 @@ def words_of(parser: argparse.ArgumentParser) -> Words:
         elif action.help != argparse.SUPPRESS:
             names = [name for name in action.option_strings if name.startswith("--")]
             words.flags.update(dict.fromkeys(names, action.help or ""))
+            words.valued.update(name for name in names if action.nargs != 0)
             for name in names or [action.dest]:
                 if action.choices is not None:
                     words.choices[name] = [str(choice) for choice in action.choices]
@@ -124,6 +129,8 @@ def _fish(words: dict[str, Words]) -> str:
         "# Completion of p2l-router for fish; made by `p2l-router completion fish`. Keep it in",
         "# ~/.config/fish/completions/p2l-router.fish",
     ]
+    for flag, said in _GENERAL.items():
+        lines.append(_complete("__fish_use_subcommand", f"-f -l {flag}", said))
     for verb, (summary, _) in VERBS.items():
         lines.append(_complete("__fish_use_subcommand", f"-f -a {verb}", summary))
     for verb, one in words.items():
@@ -138,7 +145,9 @@ def _fish(words: dict[str, Words]) -> str:
 def _fish_words(condition: str, words: Words) -> Iterator[str]:
     for flag, said in words.flags.items():
         among = words.choices.get(flag)
-        more = "" if among is None else f" -x -a '{' '.join(among)}'"
+        more = " -r" if flag in words.valued else ""
+        if among is not None:
+            more = f" -x -a '{' '.join(among)}'"
         yield _complete(condition, f"-l {flag.removeprefix('--')}{more}", said)
     for name, among in words.choices.items():
         if not name.startswith("--"):
