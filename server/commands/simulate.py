@@ -7,7 +7,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from server.commands.flags import (
     add_checkpoint,
@@ -20,6 +20,7 @@ from server.commands.outputs import print_table
 from server.commands.progress import progress_bars
 from server.commands.report import print_report
 from server.commands.simulate_local import add_local_arguments, run_local
+from server.commands.simulate_report import findings_of, write_files
 from server.commands.simulate_sessions import (
     add_session_arguments,
     check_without_sessions,
@@ -27,7 +28,6 @@ from server.commands.simulate_sessions import (
 )
 
 if TYPE_CHECKING:
-    from server.offline.report.findings import Findings
     from server.offline.simulate.study import Study
     from server.offline.simulate.table import ScoreTable, TokenPrices
 
@@ -75,8 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                              "of a stream (default: 20).")  # fmt: skip
     parser.add_argument("--out", metavar="DIR",
                         help="Write report.html, pareto.json, pareto.png and simulate.json, or "
-                             "sessions.json, to this folder; with --local pareto.json and "
-                             "simulate.json.")  # fmt: skip
+                             "sessions.json, to this folder.")  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> int:
@@ -87,9 +86,9 @@ def run(args: argparse.Namespace) -> int:
     if args.local is not None:
         return run_local(args, _table(args))
     study = _study(args)
-    pareto, found = study.pareto(), _findings(study, args)
+    pareto, found = study.pareto(), findings_of(study, args, with_settings=True)
     if args.out is not None:
-        _write(study, pareto, found, Path(args.out))
+        write_files(Path(args.out), found, _notes(study), pareto=pareto, report=study.report())
     if args.json:
         print(json.dumps(pareto, ensure_ascii=False))
         return 0
@@ -157,43 +156,12 @@ def _chosen(table: ScoreTable, args: argparse.Namespace) -> ScoreTable:
     return table.of_models(kept, "left out as asked")
 
 
-def _findings(study: Study, args: argparse.Namespace) -> Findings:
-    """Raises DataError."""
-    from p2l_model.data.model_names import canonical
-    from server.offline.report.findings import find
-    from server.offline.report.kinds import kinds_of
-    from server.offline.report.latency import latencies
-    from server.offline.report.measured import measured
-    from server.offline.simulate.study import OURS
-
-    table = study.table
-    kind = kinds_of(table.category, table.conversations, study.hidden)
-    times = latencies([Path(path) for path in args.scores])
-    seen = measured(table, study.curves[OURS], study.weights, times, kind)
-    return find(seen, None if args.against is None else canonical(args.against))
-
-
 def _notes(study: Study) -> list[str]:
     """How it was measured, sentence by sentence."""
     return [
         f"The router maximised {study.objective}; it expected costs from {study.cost_source}.",
         *(f"Not counted: {note}." for note in study.table.notes),
     ]
-
-
-def _write(study: Study, pareto: dict[str, Any], found: Findings, out: Path) -> None:
-    from p2l_model.errors import ExtraMissingError
-    from server.offline.report.page import write_page
-    from server.offline.report.picture import draw_png
-
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "pareto.json").write_text(json.dumps(pareto, ensure_ascii=False, indent=1))
-    (out / "simulate.json").write_text(json.dumps(study.report(), ensure_ascii=False, indent=1))
-    write_page(found, out / "report.html", "What routing would save", _notes(study))
-    try:
-        draw_png(found, out / "pareto.png")
-    except ExtraMissingError as error:
-        print(f"pareto.png was not drawn: {error}; report.html has the picture", file=sys.stderr)
 
 
 def _print_details(study: Study) -> None:

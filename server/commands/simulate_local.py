@@ -7,11 +7,13 @@ import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from p2l_model.errors import DataError
 from server.commands.outputs import print_table
 from server.commands.progress import progress_bars
+from server.commands.report import print_report
+from server.commands.simulate_report import findings_of, write_files
 
 if TYPE_CHECKING:
     from server.offline.simulate.curves import Interval
@@ -53,7 +55,7 @@ def run_local(args: argparse.Namespace, table: ScoreTable) -> int:
     from server.offline.simulate.local_curves import Splits
     from server.offline.simulate.local_study import run_local_study
 
-    for flag in ("train_scores", "objective", "against", "details"):
+    for flag in ("train_scores", "objective", "details"):
         if getattr(args, flag):
             raise DataError(f"--{flag.replace('_', '-')} does not count with --local: leave it out")
     if not 0 <= args.coverage < 1:
@@ -68,32 +70,36 @@ def run_local(args: argparse.Namespace, table: ScoreTable) -> int:
             )  # fmt: skip
     finally:
         reader.engine.close()
-    pareto = found.study.pareto() | {"local": found.local()}
+    local = {"local": found.local()}
+    # What a win is worth to the gateway is on the scale of its own values, which are not these.
+    said = findings_of(found.study, args, with_settings=False)
+    pareto = found.study.pareto() | local
     if args.out is not None:
-        _write(found, pareto, Path(args.out))
+        report = found.study.report() | local
+        write_files(Path(args.out), said, _notes(found), pareto=pareto, report=report)
     if args.json:
         print(json.dumps(pareto, ensure_ascii=False))
-    else:
-        _print(found)
+        return 0
+    print_report(said)
+    for note in _notes(found):
+        print(f"- {note}")
+    _print_comparison(found)
     return 0
 
 
-def _write(found: LocalStudy, pareto: dict[str, Any], out: Path) -> None:
-    out.mkdir(parents=True, exist_ok=True)
-    report = found.study.report() | {"local": found.local()}
-    (out / "pareto.json").write_text(json.dumps(pareto, ensure_ascii=False, indent=1))
-    (out / "simulate.json").write_text(json.dumps(report, ensure_ascii=False, indent=1))
-
-
-def _print(found: LocalStudy) -> None:
+def _notes(found: LocalStudy) -> list[str]:
+    """How it was measured, sentence by sentence."""
     study, splits = found.study, found.splits
-    print(
-        f"{len(study.table.conversations)} prompts, {len(study.table.models)} models; each of "
-        f"{splits.n_folds} folds is decided by {splits.n_answers} answers of the others, "
-        f"{splits.n_seeds} times; expected costs from {study.cost_source}"
-    )
-    for note in study.table.notes:
-        print(f"- {note}")
+    return [
+        f"The {len(study.table.conversations)} prompts were split into {splits.n_folds} parts, "
+        f"{splits.n_seeds} times anew; each part was decided by what {splits.n_answers} graded "
+        "answers to the others had taught.",
+        f"The router expected costs from {study.cost_source}.",
+        *(f"Not counted: {note}." for note in study.table.notes),
+    ]
+
+
+def _print_comparison(found: LocalStudy) -> None:
     print_table(
         "Above the best random mix of single models, its cost saved at equal scores, and the best "
         "single model's at shares of its score",

@@ -39,4 +39,4 @@ def cross_validated(
         on_progress("splits", k, _FOLDS)
     cost, score = table.cost_usd[np.arange(n), picked], table.score[np.arange(n), picked]
     order = np.argsort(cost.mean(axis=1), kind="stable")
-    return Curve(cost[order], score[order], picked[order], np.array(prices)[order])
+    return Curve(cost[order], score[order], picked[None, order], np.array(prices)[order])

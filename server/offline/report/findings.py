@@ -281,7 +281,7 @@ def _kind(seen: Measured, mix: Mix, name: str, of: Sequence[str]) -> Kind:
     inside = np.isin(seen.kind, of)
     shares = np.zeros(len(seen.models))
     for setting, share in ((mix.low, 1.0 - mix.share), (mix.high, mix.share)):
-        counts = np.bincount(seen.picked[setting, inside], minlength=len(seen.models))
-        shares += share * counts / inside.sum()
+        asked = seen.picked[:, setting, inside]
+        shares += share * np.bincount(asked.ravel(), minlength=len(seen.models)) / asked.size
     order = [int(m) for m in np.argsort(-shares, kind="stable") if shares[m] > 0]
     return Kind(name, int(inside.sum()), tuple((seen.models[m], float(shares[m])) for m in order))

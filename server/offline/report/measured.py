@@ -21,11 +21,12 @@ class Measured:
     each resamples everything alike.
 
     single_cost (D, M), single_score (D, M): mean cost in USD of a request, and mean score from 0 to
-    1. router_cost (D, J), router_score (D, J): the same for the router, by rising cost. picked (J,
-    P): whom it asks, as an index of models. usd_per_win (J,): the value of `routing.usd_per_win`
-    that makes it do so, infinite where cost counts for nothing, NaN where only cost counts. kind
-    (P,): the kind of each prompt, empty where unknown. answers (M,): how many answers of each model
-    were graded. latency_s: the median seconds of an answer by model, where known.
+    1. router_cost (D, J), router_score (D, J): the same for the router, by rising cost. picked (S,
+    J, P): whom it asks, as an index of models, in each of S splits of the prompts. usd_per_win
+    (J,): the value of `routing.usd_per_win` that makes it do so, infinite where cost counts for
+    nothing, NaN where only cost counts. kind (P,): the kind of each prompt, empty where unknown.
+    answers (M,): how many answers of each model were graded. latency_s: the median seconds of an
+    answer by model, where known.
     """
 
     models: tuple[str, ...]
@@ -42,7 +43,7 @@ class Measured:
     @property
     def n_prompts(self) -> int:
         """P, the number of prompts."""
-        return int(self.picked.shape[1])
+        return int(self.picked.shape[2])
 
 
 def measured(

@@ -23,8 +23,9 @@ _LEVELS: Final = (0.025, 0.975)
 @dataclass(frozen=True, slots=True)
 class Curve:
     """J points by rising cost. cost, score: (J, P), the cost and the score of each prompt at each
-    point. picked (J, P): the model that is asked, as a column of the table; weight (J,): what a USD
-    costs in value at each point. Both are None where no router picked."""
+    point. picked (S, J, P): the model that is asked, as a column of the table, in each of S splits
+    of the prompts (1 where they are not split); weight (J,): what a USD costs in value at each
+    point. Both are None where no router picked."""
 
     cost: FloatArray
     score: FloatArray
@@ -62,7 +63,7 @@ def curve_of(table: ScoreTable, belief: Belief) -> Curve:
     weight = np.array([price for _, price in picks.values()])
     cost, score = table.cost_usd[rows, picked], table.score[rows, picked]
     order = np.argsort(cost.mean(axis=1), kind="stable")
-    return Curve(cost[order], score[order], picked[order], weight[order])
+    return Curve(cost[order], score[order], picked[None, order], weight[order])
 
 
 def pick(belief: Belief, price: float) -> NDArray[np.intp]:

@@ -100,23 +100,31 @@ def local_curves(
     prices = prices_of(table.cost_usd)[::-1]
     curves: dict[str, list[Curve]] = {}
     for seed in range(splits.n_seeds):
-        sums: dict[str, FloatArray] = {}
+        picks: dict[str, IntArray] = {}
         for asked, drawn in folds(table, splits, seed):
             for name, belief in beliefs(table, known, asked, drawn).items():
-                found = sums.setdefault(name, np.empty((2, len(prices), len(table.conversations))))
-                _fill(found, table, belief, asked, prices)
-        for name, (cost, score) in sums.items():
-            curves.setdefault(name, []).append(Curve(cost, score))
+                shape = len(prices), len(table.conversations)
+                found = picks.setdefault(name, np.empty(shape, dtype=np.int64))
+                found[:, asked] = [pick(belief, price) for price in prices]
+        for name, picked in picks.items():
+            curves.setdefault(name, []).append(_curve(table, picked, prices))
         on_progress(seed + 1)
     return curves
 
 
 def mean_curve(curves: Sequence[Curve]) -> Curve:
-    """The mean over seeds, point by point, by rising cost."""
+    """The mean over seeds, point by point, by rising cost; whom each seed picked."""
     cost = np.mean([curve.cost for curve in curves], axis=0)
     score = np.mean([curve.score for curve in curves], axis=0)
     order = np.argsort(cost.mean(axis=1), kind="stable")
-    return Curve(cost[order], score[order])
+    picked = [curve.picked for curve in curves if curve.picked is not None]
+    weight = curves[0].weight
+    return Curve(
+        cost[order],
+        score[order],
+        np.concatenate(picked)[:, order] if picked else None,
+        None if weight is None else weight[order],
+    )
 
 
 def mean_scores(drawn: Drawn, n_models: int) -> FloatArray:
@@ -206,16 +214,8 @@ def _shrunk(model: IntArray, score: FloatArray, towards: FloatArray) -> FloatArr
     return means
 
 
-def _fill(
-    found: FloatArray,
-    table: ScoreTable,
-    belief: Belief,
-    asked: NDArray[np.bool_],
-    prices: Sequence[float],
-) -> None:
-    """Writes cost and score of the asked prompts at each price into found (2, J, P)."""
-    rows = np.flatnonzero(asked)
-    for j, price in enumerate(prices):
-        chosen = pick(belief, price)
-        found[0, j, rows] = table.cost_usd[rows, chosen]
-        found[1, j, rows] = table.score[rows, chosen]
+def _curve(table: ScoreTable, picked: IntArray, prices: Sequence[float]) -> Curve:
+    """The curve of the models picked (J, P) at each price."""
+    rows = np.arange(picked.shape[1])
+    cost, score = table.cost_usd[rows, picked], table.score[rows, picked]
+    return Curve(cost, score, picked[None], np.array(prices))

@@ -169,8 +169,16 @@ def test_a_local_layer_has_curves(
     assert set(local["saved_at_equal_scores"]) == set(local["saved"]) == set(local["area"])
     assert json.loads((out / "simulate.json").read_text())["local"] == local
     assert "What is" not in json.dumps(pareto)
-    assert main(args) == 0
-    assert "local layer less means" in capsys.readouterr().out
+    page = (out / "report.html").read_text()
+    assert (out / "pareto.png").exists()
+    assert main([*args, "--against", "gpt-4o-mini-2024-07-18"]) == 0
+    said = capsys.readouterr().out
+    assert "local layer less means" in said
+    assert "gpt-4o-mini-2024-07-18 was asked for" in said
+    for sentence in ("split into 3 parts, 2 times anew", "what 8 graded answers"):
+        assert sentence in said
+        assert sentence in page
+    assert "usd_per_win" not in page, "it is on the scale of the gateway's values"
 
 
 @pytest.mark.parametrize(
@@ -180,7 +188,7 @@ def test_a_local_layer_has_curves(
         ["--local", "5", "--folds", "1"],
         ["--local", "5", "--coverage", "1"],
         ["--local", "5", "--objective", "p_good"],
-        ["--local", "5", "--against", "gpt-4o-2024-08-06"],
+        ["--local", "5", "--against", "gpt-9"],
     ],
 )
 def test_a_flag_of_a_local_layer_that_cannot_be_is_named(
