@@ -14,6 +14,7 @@ from server.upstream.fitting import body_of, fit_of
 from server.upstream.history import Rules, mended, targets
 from server.upstream.profiles import FORCED_TOOL, JSON_SCHEMA, MESSAGE_NAMES, Profile
 from server.upstream.tool_images import shows_something, with_images_after
+from server.upstream.tool_schemas import for_openai, unique, without_nulls
 from server.wire.surface import Surface
 from server.wire.users import shortened
 
@@ -56,6 +57,9 @@ def outgoing(profile: Profile, request: UpstreamRequest) -> dict[str, Any]:
     """The body for the provider. Fields at their default are left out where it does not know them:
     the refused ones that remain have no effect."""
     body = {**request.body, "model": request.upstream_model}
+    tools = body.get("tools")
+    if isinstance(tools, list) and tools:
+        body["tools"] = _tools(profile, body["model"], tools)
     if request.surface is Surface.CHAT:
         body = _chat(profile, body)
     if request.surface in _STREAMED:
@@ -88,6 +92,15 @@ def _chat(profile: Profile, body: dict[str, Any]) -> dict[str, Any]:
     return kept
 
 
+def _tools(profile: Profile, model: str, given: Sequence[Any]) -> Sequence[Any]:
+    """The tools with names and schemas that the provider accepts."""
+    tools = unique(given)
+    cleaned = [without_nulls(tool) for tool in tools]
+    if profile.strict or (profile.name == "generic" and _may_be_openais(model)):
+        cleaned = [for_openai(tool) for tool in cleaned]
+    return given if cleaned == given else cleaned
+
+
 def _drop_hollow(body: dict[str, Any]) -> None:
     """Removes empty lists, which some providers refuse, and settings for tools where there are
     none."""
@@ -115,6 +128,11 @@ def _rules(rules: Rules, model: str) -> Rules:
     # Compared by identity, since comparing or hashing all the rules takes longer.
     is_open = rules is targets.GENERIC or rules is targets.VLLM
     return targets.with_reasoning(rules) if is_open and _wants_reasoning(model) else rules
+
+
+@lru_cache(maxsize=1024)
+def _may_be_openais(model: str) -> bool:
+    return facts_of(model).vendor in ("openai", None)
 
 
 @lru_cache(maxsize=1024)

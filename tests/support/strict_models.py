@@ -19,6 +19,7 @@ from fake_anthropic import FakeAnthropic
 from fake_gemini import FakeGemini
 from fake_openai import FakeOpenAI, call, reasoning, text
 from fake_provider import Behaviour, FakeProvider, Recorded
+from tool_rules import claude_tool_fault, gemini_tool_fault, openai_tool_fault
 
 WORDS = "Sunny, 21 degrees."
 ARGUMENTS = {"city": "Oslo"}
@@ -128,7 +129,8 @@ def _openai_tools(functions: Any) -> tuple[str, str] | None:
             return f"Invalid schema for function '{function['name']}': anyOf at the root", "tools"
         if function.get("strict") and not _is_strict(schema):
             return f"Invalid schema for function '{function['name']}': required", "tools"
-    return None
+    fault = openai_tool_fault(functions)
+    return None if fault is None else (fault, "tools")
 
 
 def _openai_format(wanted: Json | None) -> tuple[str, str] | None:
@@ -210,7 +212,7 @@ def _claude_schemas(body: Json) -> str | None:
             return f"{where}: does not support oneOf, allOf, or anyOf at the top level"
         if not re.fullmatch(r"[a-zA-Z0-9_-]{1,128}", tool["name"]):
             return f"tools.{number}.custom.name: String should match pattern"
-    return None
+    return claude_tool_fault(body.get("tools") or [])
 
 
 def _claude_history(body: Json, *, on: bool) -> str | None:
@@ -264,6 +266,9 @@ def _gemini_fault(body: Json) -> str | None:
         for declared in tool["functionDeclarations"]:
             if not re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_.:-]{0,63}", declared["name"]):
                 return "Invalid function name."
+        fault = gemini_tool_fault(tool["functionDeclarations"])
+        if fault is not None:
+            return fault
     for content in body["contents"]:
         calls = [part for part in content["parts"] if "functionCall" in part]
         if calls and not calls[0].get("thoughtSignature"):

@@ -253,6 +253,61 @@ def test_the_turn_after_a_tool(client: httpx.Client, model: str, stream: bool) -
     assert second.json()["choices"][0]["message"]["content"] == WORDS
 
 
+# What servers of tools declare, and one vendor or another refuses.
+TOOLS_OF_SERVERS: dict[str, Any] = {
+    "nothing": {},
+    "no properties": {"type": "object"},
+    "no type": {"properties": {"city": {"type": "string"}}},
+    "an array of anything": {
+        "type": "object",
+        "properties": {
+            "cities": {"type": "array"},
+            "days": {"anyOf": [{"type": ["array", "null"]}, {"type": "string"}]},
+            "any": True,
+        },
+    },
+    "nulls": {"type": "object", "properties": {"city": {"type": "string"}}, "required": None},
+    "names of a query": {
+        "type": "object",
+        "properties": {"filter[city]": {"type": "string"}, "$top": {"type": "integer"}},
+        "required": ["filter[city]"],
+    },
+    "its version": {
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "type": "object",
+        "properties": {"city": {"type": "string"}},
+    },
+}
+
+
+def tools_for(path: str, schema: dict[str, Any]) -> list[dict[str, Any]]:
+    """Two tools of the same name, in the form of each API."""
+    if path == "messages":
+        return [{"name": "get_weather", "input_schema": schema}] * 2
+    function = {"name": "get_weather", "parameters": schema}
+    if path == "responses":
+        return [{"type": "function", "strict": False, **function}] * 2
+    return [{"type": "function", "function": {"description": None, **function}}] * 2
+
+
+@pytest.mark.parametrize("schema", TOOLS_OF_SERVERS.values(), ids=TOOLS_OF_SERVERS)
+@pytest.mark.parametrize("path", BODIES)
+@pytest.mark.parametrize("model", ["gpt-6.1-sol", "gpt-6-luna", "claude-opus-5-5",
+                                   "claude-haiku-5-5", "gemini-3.8-flash", "deepseek-v4-pro",
+                                   "mistral-large-4", "gpt-oss-120b"])  # fmt: skip
+def test_tools_of_any_server_are_taken(
+    client: httpx.Client, model: str, path: str, schema: dict[str, Any]
+) -> None:
+    asked: dict[str, Any] = {
+        "chat/completions": {"messages": HELLO},
+        "messages": {"messages": HELLO, "max_tokens": 9_000},
+        "responses": {"input": "x"},
+    }[path]
+    answer = ask(client, path, {"model": model, **asked, "tools": tools_for(path, schema)})
+    assert answer.status_code == 200, answer.text
+    assert "get_weather" in answer.text
+
+
 @pytest.mark.parametrize(
     ("model", "left_out"),
     [

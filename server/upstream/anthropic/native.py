@@ -10,6 +10,7 @@ from server.adapting.stand_ins import BEGIN, EMPTY, NO_RESULT, stray_result
 from server.model_facts import Thinking
 from server.upstream.signatures import is_thought
 from server.upstream.tool_ids import anthropic_id
+from server.upstream.tool_schemas import for_anthropic, unique
 
 Block = Mapping[str, Any]
 Turn = Mapping[str, Any]
@@ -39,6 +40,16 @@ def with_taken_history(body: Mapping[str, Any], own: Own) -> Mapping[str, Any]:
         tools = [{"name": name, "input_schema": dict(_EMPTY_SCHEMA)} for name in mender.called]
         out |= {"tools": tools, "tool_choice": {"type": "none"}}
     return body if out == body else out
+
+
+def with_taken_tools(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The body with tools whose names are unique and whose schemas Anthropic accepts; the same
+    object where they are acceptable already."""
+    tools = body.get("tools")
+    if not isinstance(tools, list):
+        return body
+    taken = [for_anthropic(tool) for tool in unique(tools)]
+    return body if _same(taken, tools) else {**body, "tools": taken}
 
 
 def without_lost_thinking(body: Mapping[str, Any], facts: Thinking) -> Mapping[str, Any]:

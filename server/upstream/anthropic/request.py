@@ -16,6 +16,7 @@ from server.upstream.dialect import (
     output_cap,
     stop_sequences,
 )
+from server.upstream.tool_schemas import for_anthropic, unique
 from server.wire.users import ANTHROPIC_CHARACTERS, shortened
 
 # Fields that the Messages API has, under the same or another name.
@@ -118,6 +119,7 @@ def _sampling(wanted: Mapping[str, Any]) -> dict[str, Any]:
 
 def _tools(wanted: Mapping[str, Any]) -> dict[str, Any]:
     tools = [_tool(tool, function) for tool, function in functions_of(wanted.get("tools"))]
+    tools = list(unique(tools))
     if not tools:
         return {}
     choice = _tool_choice(wanted.get("tool_choice"))
@@ -139,7 +141,7 @@ def _tools_called(turns: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _tool(tool: Mapping[str, Any], function: Mapping[str, Any]) -> dict[str, Any]:
-    schema = {"type": "object", **(function.get("parameters") or _EMPTY_SCHEMA)}
+    schema = function.get("parameters") or _EMPTY_SCHEMA
     out: dict[str, Any] = {"name": function["name"], "input_schema": schema}
     if function.get("description"):
         out["description"] = function["description"]
@@ -147,7 +149,7 @@ def _tool(tool: Mapping[str, Any], function: Mapping[str, Any]) -> dict[str, Any
         out["strict"] = True
     if tool.get("cache_control") is not None:
         out["cache_control"] = tool["cache_control"]
-    return out
+    return dict(for_anthropic(out))
 
 
 def _tool_choice(choice: object) -> dict[str, Any]:

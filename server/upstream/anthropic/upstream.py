@@ -16,7 +16,12 @@ from server.config.secret import Secret
 from server.model_facts import Known, ModelFacts, facts_of
 from server.upstream.addresses import Auth, key_headers, messages_url
 from server.upstream.anthropic.breakpoints import with_breakpoints
-from server.upstream.anthropic.native import Own, with_taken_history, without_lost_thinking
+from server.upstream.anthropic.native import (
+    Own,
+    with_taken_history,
+    with_taken_tools,
+    without_lost_thinking,
+)
 from server.upstream.anthropic.reply import to_completion
 from server.upstream.anthropic.request import KNOWN, NAMED_USER, NATIVE, UNBOUNDED, to_messages
 from server.upstream.anthropic.stream import MessageStream
@@ -239,7 +244,7 @@ class AnthropicUpstream:
         facts = self._known(model)
         own = self._own(facts) if with_thoughts else _nobodys
         if request.surface is Surface.MESSAGES:
-            taken = with_taken_history(request.body, own)
+            taken = with_taken_history(with_taken_tools(request.body), own)
             content = json_bytes(without_lost_thinking(taken, facts.thinking))
             return Call(self._url, headers, content, request.progress)
         try:

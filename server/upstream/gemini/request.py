@@ -17,6 +17,7 @@ from server.upstream.dialect import (
 )
 from server.upstream.gemini.contents import Own, system_and_contents
 from server.upstream.history import called_names
+from server.upstream.tool_schemas import rooted, unique, without_dialect
 
 KNOWN: Final = frozenset(
     {
@@ -148,7 +149,8 @@ def thinking_config(effort: str, model: str) -> dict[str, Any]:
 
 
 def _tools(wanted: Mapping[str, Any]) -> dict[str, Any]:
-    declared = [_declaration(function) for _, function in functions_of(wanted.get("tools"))]
+    functions = unique([function for _, function in functions_of(wanted.get("tools"))])
+    declared = [_declaration(function) for function in functions]
     if not declared:
         return {}
     out: dict[str, Any] = {"tools": [{"functionDeclarations": declared}]}
@@ -174,7 +176,7 @@ def _declaration(function: Mapping[str, Any]) -> dict[str, Any]:
     if function.get("description"):
         out["description"] = function["description"]
     if function.get("parameters"):
-        out["parametersJsonSchema"] = function["parameters"]
+        out["parametersJsonSchema"] = without_dialect(rooted(function["parameters"]))
     return out
 
 
