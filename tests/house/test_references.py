@@ -1,11 +1,12 @@
 """The reference pages say what the program says: commands by their parsers, errors by their codes,
-and the list of pages by the pages."""
+the runbook by what is logged and done, and the list of pages by the pages."""
 
 from __future__ import annotations
 
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 from server.commands.reference import reference
@@ -17,20 +18,25 @@ DOCS = ROOT / "docs"
 OF_FUNCTIONS = {"upstream_error", "upstream_timeout", "context_length_exceeded"}
 
 
+@cache
+def nodes() -> list[ast.AST]:
+    sources = (ROOT / "server").rglob("*.py")
+    return [node for source in sources for node in ast.walk(ast.parse(source.read_text()))]
+
+
 def codes() -> Iterator[str]:
     """Every code of an error that the source names as a keyword or as a default."""
-    for source in (ROOT / "server").rglob("*.py"):
-        for node in ast.walk(ast.parse(source.read_text())):
-            if isinstance(node, ast.keyword) and node.arg == "code":
-                values: list[ast.expr | None] = [node.value]
-            elif isinstance(node, ast.FunctionDef):
-                pairs = zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
-                values = [default for argument, default in pairs if argument.arg == "code"]
-            else:
-                continue
-            for value in values:
-                if isinstance(value, ast.Constant) and isinstance(value.value, str):
-                    yield value.value
+    for node in nodes():
+        if isinstance(node, ast.keyword) and node.arg == "code":
+            values: list[ast.expr | None] = [node.value]
+        elif isinstance(node, ast.FunctionDef):
+            pairs = zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
+            values = [default for argument, default in pairs if argument.arg == "code"]
+        else:
+            continue
+        for value in values:
+            if isinstance(value, ast.Constant) and isinstance(value.value, str):
+                yield value.value
 
 
 def test_the_page_of_commands_is_current() -> None:
@@ -63,3 +69,72 @@ def test_the_site_has_every_page() -> None:
     named = set(re.findall(r"[\w/-]+\.md", (ROOT / "mkdocs.yml").read_text()))
     pages = {str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md")}
     assert pages - named == set(), "name the page in mkdocs.yml"
+
+
+RUNBOOK = (DOCS / "runbook.md").read_text()
+# What stands for a word that the program puts in: 1000, NAME, PID.
+PUT_IN = re.compile(r"\b(?:[A-Z]{1,}|\d+)\b")
+
+
+def said() -> Iterator[str]:
+    """Every text of the source, with X for what the program puts in."""
+    for node in nodes():
+        if isinstance(node, ast.JoinedStr):
+            parts = (one.value if isinstance(one, ast.Constant) else "X" for one in node.values)
+            yield "".join(str(part) for part in parts)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield re.sub(r"%[sdg]", "X", node.value)
+
+
+def quoted() -> list[str]:
+    """The log lines and messages that the runbook quotes: what has a space, and is no command."""
+    every = re.findall(r"`([^`]+)`", re.sub(r"^ *```.*?^ *```", "", RUNBOOK, flags=re.M | re.S))
+    lines = [re.sub(r"\s+", " ", one) for one in every if " " in one]
+    known = ("p2l-router ", "curl ", "docker ", "-H ", "GET ", "kill ", "--")
+    names = {task for task, *_ in tasks_told()}
+    return [
+        one
+        for one in lines
+        if not (one.startswith(known) or one in names or re.fullmatch(r"[\w.-]+: \w+", one))
+    ]
+
+
+def fits(text: str, line: str) -> bool:
+    first, last = text.split("X")[0], text.split("X")[-1]
+    if not (line.startswith(first) and line.endswith(last)):
+        return False
+    return re.fullmatch(re.escape(text).replace("X", ".+"), line) is not None
+
+
+def test_the_runbook_quotes_what_the_program_says() -> None:
+    texts = {PUT_IN.sub("X", text) for text in said()}
+    whole = "\n".join(texts)
+    # A text of little more than what is put in would be anything.
+    open_ended = [text for text in texts if "X" in text and "\n" not in text and len(text) > 12]
+    lines = quoted()
+    assert len(lines) > 20
+    for line in lines:
+        plain = PUT_IN.sub("X", line).removeprefix("p2l-router: ")
+        is_said = plain in whole or any(fits(text, plain) for text in open_ended)
+        assert is_said, line
+
+
+def tasks_told() -> list[tuple[str, ...]]:
+    rows = re.findall(r"^\| `([a-z_ ]+)` \|.*\| (yes|no) \|$", RUNBOOK, re.MULTILINE)
+    return [(name, guards) for name, guards in rows]
+
+
+def test_the_runbook_lists_every_background_task() -> None:
+    """One that is missing would be an alert without a reason."""
+    jobs = {}
+    for node in nodes():
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Job":
+            given = {one.arg: one.value for one in node.keywords}
+            if "every_s" not in given:
+                continue  # another class of this name
+            name, guards = given["name"], given.get("guards")
+            assert isinstance(name, ast.Constant)
+            is_guard = isinstance(guards, ast.Constant) and bool(guards.value)
+            jobs[name.value] = "yes" if is_guard else "no"
+    assert len(jobs) > 8
+    assert dict(tasks_told()) == jobs
