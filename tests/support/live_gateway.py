@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import functools
+import os
+import shutil
 import tempfile
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
+import yaml
 from quick_server import QuickServer
 
 from p2l_model.engine.scorer import Scorer
@@ -15,13 +18,17 @@ from server.app import create_app
 from server.build import build_scorer, build_store, build_upstreams
 from server.catalogue.cards import build_catalogue
 from server.config.file import parse_settings
-from server.config.settings import StorageSettings
+from server.config.settings import Settings, StorageSettings
 from server.serving.protocol import ConnectionLimits, protocol_factory
 from server.serving.server import server_config
 from server.serving.sockets import address_of, bind
 from server.state import State
 from server.storage.database import Database
 from server.storage.migrate import migrate
+
+_LOADER: Final = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
+# Of bytes: many times what the ledgers of one process take at a time.
+_ROOM: Final = 2**28
 
 
 class LiveGateway:
@@ -38,8 +45,8 @@ class LiveGateway:
     ) -> None:
         from server.auth.authenticator import Authenticator
 
-        settings = parse_settings(config)
-        self._folder = tempfile.TemporaryDirectory()
+        settings = settings_of(config)
+        self._folder = tempfile.TemporaryDirectory(dir=_memory())
         if "storage" not in settings.model_fields_set:
             path = Path(self._folder.name) / "p2l-router.db"
             path.write_bytes(_empty_ledger())
@@ -83,6 +90,23 @@ class LiveGateway:
     ) -> None:
         self._server.stop()
         self._folder.cleanup()
+
+
+def settings_of(config: str) -> Settings:
+    """What parse_settings says. The YAML is read by the library in C, which takes a sixth of the
+    time, and which the program does not use: it crashes where a text is nested very deeply."""
+    try:
+        return Settings.model_validate(yaml.load(config, _LOADER))
+    except (yaml.YAMLError, ValueError):
+        return parse_settings(config)
+
+
+@functools.cache
+def _memory() -> Path | None:
+    """A folder in memory, where there is one with room: a ledger there waits for no disk."""
+    folder = Path("/dev/shm")
+    has_room = os.access(folder, os.W_OK) and shutil.disk_usage(folder).free > _ROOM
+    return folder if has_room else None
 
 
 @functools.cache
