@@ -164,6 +164,7 @@ fuzz: $(VENV)/.dev .venv-fuzz/.ready
 	PYTHONPATH=tests/support $(BIN)/python fuzz/fuzz_gateway.py --requests $(REQUESTS)
 	PYTHONPATH=tests/support $(BIN)/python fuzz/fuzz_histories.py --histories $(HISTORIES)
 	$(BIN)/python fuzz/fuzz_sessions.py --sessions $(SESSIONS)
+	PYTHONPATH=tests/support $(BIN)/python fuzz/fuzz_answers.py
 	PYTHONPATH=tests/support $(BIN)/python fuzz/fuzz_openapi.py $(CURDIR)/$(FUZZ)/schemathesis --max-time $(SECONDS)
 	$(FUZZ)/python fuzz/fuzz_parsers.py -max_total_time=$(SECONDS) -print_final_stats=1 -verbosity=0
 

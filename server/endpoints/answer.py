@@ -39,6 +39,8 @@ from server.surfaces.responses.stream import ResponseStream
 from server.surfaces.responses.tools import Toolbox
 from server.upstream.base import UpstreamReply, UpstreamStream
 from server.upstream.errors import UpstreamError, UpstreamTimeoutError
+from server.wire.chat_shape import COMPLETION
+from server.wire.shapes import fitted
 from server.wire.sse import error_event
 from server.wire.surface import Surface
 
@@ -154,6 +156,7 @@ async def _kept(presenter: Presenter, keep: Keep | None) -> Keep | None:
 
 def _bridged(exchange: Exchange, request: GatewayRequest, body: dict[str, Any]) -> dict[str, Any]:
     """Converts a chat completion to the form of the surface that was asked for."""
+    body = fitted(body, COMPLETION)
     model = exchange.decision.card.name
     if request.surface is Surface.MESSAGES:
         return to_message(body, model)

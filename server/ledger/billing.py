@@ -84,7 +84,7 @@ def bill(outcome: Outcome, known: Known, seen: Seen, policy: UnknownCost) -> Bil
     where the model may have thought more than was seen, the policy decides.
     """
     if seen.usage is not None:
-        usage, source = seen.usage, CostSource.USAGE
+        usage, source = _completed(seen.usage, known, seen)
         if outcome is not Outcome.ANSWERED and seen.tokens > usage.completion_tokens:
             # A stream reports its input at the beginning, and its output at the end.
             usage, source = replace(usage, completion_tokens=seen.tokens), CostSource.ESTIMATE
@@ -101,6 +101,19 @@ def bill(outcome: Outcome, known: Known, seen: Seen, policy: UnknownCost) -> Bil
             cost_usd = _more(cost_usd, _unknown(known, policy))
         return Bill(cost_usd, CostSource.ESTIMATE, usage)
     return Bill(_unknown(known, policy), CostSource.ESTIMATE, None)
+
+
+def _completed(usage: Usage, known: Known, seen: Seen) -> tuple[Usage, CostSource]:
+    """Reported usage, with estimates for what it does not report, or not as a number. No prompt is
+    without tokens, and no text either."""
+    estimated: dict[str, int] = {}
+    if usage.prompt_tokens == 0:
+        estimated["prompt_tokens"] = known.shape.input_tokens
+    if usage.completion_tokens == 0 and seen.tokens > 0:
+        estimated["completion_tokens"] = seen.tokens
+    if not any(estimated.values()):
+        return usage, CostSource.USAGE
+    return replace(usage, **estimated), CostSource.ESTIMATE
 
 
 def _priced(known: Known, seen: Seen, usage: Usage) -> Decimal | None:

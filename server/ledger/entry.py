@@ -127,9 +127,12 @@ class Entry:
 
     def answer(self, body: Mapping[str, Any]) -> None:
         """Settles the entry by a whole answer."""
-        self._note(body)
-        self.read_words(body)
-        self.settle(Outcome.ANSWERED)
+        try:
+            self._note(body)
+            self.read_words(body)
+        finally:
+            # Whatever the answer holds, its money is not held for ever.
+            self.settle(Outcome.ANSWERED)
 
     def read_usage(self, body: Mapping[str, Any]) -> None:
         """Reads the usage of a whole answer; the entry is settled once its text has been read
@@ -180,8 +183,13 @@ class Entry:
 
     def fail(self, error: UpstreamError) -> None:
         """Settles an attempt that ended in an error."""
-        if error.reported is not None:
-            self._note(error.reported)
+        try:
+            if error.reported is not None:
+                self._note(error.reported)
+        finally:
+            self._settle_failed(error)
+
+    def _settle_failed(self, error: UpstreamError) -> None:
         outcome = next((o for kind, o in _OUTCOMES if isinstance(error, kind)), None)
         if outcome is None or error.stage is not Stage.SENT:
             # A request that was never sent is never billed.

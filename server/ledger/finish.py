@@ -23,7 +23,7 @@ def stop_reason(part: Mapping[str, Any]) -> tuple[str, ...]:
     if isinstance(delta, Mapping) and "stop_reason" in delta:
         return reason(delta["stop_reason"])
     status, details = part.get("status"), part.get("incomplete_details")
-    if status not in _ENDS:
+    if not isinstance(status, str) or status not in _ENDS:
         return ()
     why = details.get("reason") if isinstance(details, Mapping) else None
     return reason(why) or reason(status)

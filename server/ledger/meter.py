@@ -9,6 +9,7 @@ from server.ledger.attempt import Outcome
 from server.ledger.entry import Entry
 from server.upstream.base import UpstreamStream
 from server.upstream.errors import UpstreamError
+from server.wire.shapes import word
 from server.wire.sse import SseEvent
 
 # The last events of the responses and messages surfaces.
@@ -63,7 +64,7 @@ class _Meter:
 def _is_last(event: Mapping[str, Any]) -> bool:
     """Whether nothing of an answer follows this event. Chunks of chat completions show it by their
     usage, after the end of the choices or together with it."""
-    if event.get("type") in _LAST:
+    if word(event.get("type")) in _LAST:
         return True
     choices, usage = event.get("choices"), event.get("usage")
     if not isinstance(choices, list) or not isinstance(usage, dict):

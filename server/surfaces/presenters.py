@@ -11,6 +11,8 @@ from router.catalog import ModelCard
 from server.http.anthropic_error import error_body
 from server.surfaces.messages.reply import MessageEvents
 from server.surfaces.responses.stream import ResponseStream
+from server.wire.chat_shape import COMPLETION
+from server.wire.shapes import fitted, word
 from server.wire.sse import DONE, SseEvent, encode_event, error_event
 from server.wire.surface import Surface
 
@@ -119,7 +121,8 @@ class _TranslatingPresenter:
 
     def event(self, event: SseEvent) -> Iterator[bytes]:
         """The bytes for one event of the provider's."""
-        yield from map(named_event, self._stream.chunk(_costed(event.json(), self._cost)))
+        chunk = fitted(event.json(), COMPLETION)
+        yield from map(named_event, self._stream.chunk(_costed(chunk, self._cost)))
 
     def end(self) -> Iterator[bytes]:
         """The bytes after the last event."""
@@ -204,7 +207,7 @@ class NativePresenter:
         for holder in ("response", "message"):
             if isinstance(event.get(holder), dict):
                 event[holder] = {**event[holder], "model": self._card.name, **self._marks}
-                if event.get("type") in _LAST_RESPONSES:
+                if word(event.get("type")) in _LAST_RESPONSES:
                     self._add_cost(event[holder])
                     self.ended = event[holder]
                 return True
@@ -233,4 +236,4 @@ def _costed(chunk: dict[str, Any], cost: Costing) -> dict[str, Any]:
 
 def named_event(event: Mapping[str, Any]) -> bytes:
     """Encodes an event under the name of its type."""
-    return encode_event(orjson.dumps(event), str(event["type"]).encode())
+    return encode_event(orjson.dumps(event), word(event.get("type")).encode())

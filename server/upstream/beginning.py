@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from server.wire.shapes import part, word
+
 # Events of the Messages and the Responses API that announce an answer without any content.
 _ANNOUNCING: Final = frozenset(
     {
@@ -32,12 +34,12 @@ def has_begun(event: Mapping[str, Any] | None) -> bool:
     """Whether an event of a stream, on whichever surface, has content of the answer."""
     if event is None:
         return True
-    kind = event.get("type")
+    kind = word(event.get("type"))
     if kind in _ANNOUNCING:
         return False
     if kind in _OPENING:
-        opened = event.get("content_block") or event.get("item") or {}
-        return opened.get("type") not in _SAID_WHEN_OPENED
+        opened = part(event, "content_block") or part(event, "item")
+        return word(opened.get("type")) not in _SAID_WHEN_OPENED
     choices = event.get("choices")
     if not isinstance(choices, list):
         return True

@@ -9,9 +9,10 @@ from typing import Any, Final
 from server.config.secret import Secret
 from server.upstream.beginning import has_begun
 from server.upstream.errors import UpstreamError, UpstreamUnavailableError, error_within
-from server.upstream.mending.calls import whole_arguments
+from server.upstream.mending.calls import arguments_text, whole_arguments
 from server.upstream.mending.stream import ChatStream, unfinished
 from server.upstream.wire import json_object, without_key
+from server.wire.shapes import word
 from server.wire.sse import SseEvent
 from server.wire.surface import Surface
 
@@ -38,7 +39,7 @@ class Reading:
         # Used for the events of responses only.
         self._has_begun = False
         self._has_half = False
-        self._finished: dict[object, bool] = {}
+        self._finished: dict[int, bool] = {}
 
     def end(self) -> list[SseEvent]:
         """The remaining events when the provider sends no more."""
@@ -60,14 +61,15 @@ class Reading:
     def _watch(self, came: SseEvent) -> list[SseEvent] | None:
         event = came.parsed or {}
         if "type" in event:
-            self.is_over = self.is_over or str(event["type"]) in _LAST_EVENTS
+            self.is_over = self.is_over or word(event["type"]) in _LAST_EVENTS
             self._has_begun = self._has_begun or (not self.is_over and has_begun(event))
         choices = event.get("choices")
-        for choice in choices if isinstance(choices, list) else ():
+        for number, choice in enumerate(choices if isinstance(choices, list) else ()):
             if isinstance(choice, dict):
                 if choice.get("finish_reason") == "error":
                     check_choices(self._provider, event)
-                index = choice.get("index", 0)
+                given = choice.get("index")
+                index = given if isinstance(given, int) else number
                 if choice.get("finish_reason") is not None:
                     self._finished[index] = True
                 elif index not in self._finished:
@@ -105,7 +107,7 @@ def _is_half(item: object) -> bool:
     """Whether an item is an incomplete call that is reported as complete."""
     if not isinstance(item, dict) or item.get("type") != "function_call":
         return False
-    is_whole = whole_arguments(str(item.get("arguments") or "")) is not None
+    is_whole = whole_arguments(arguments_text(item.get("arguments"))) is not None
     return not is_whole and item.get("status") in (None, "completed")
 
 

@@ -43,8 +43,10 @@ class Signatures:
             return made.removeprefix(self._mark)
         return None if is_foreign(made) else made
 
-    def marked(self, block: Block) -> Block:
+    def marked(self, block: Any) -> Any:
         """A block of an answer, marked where it is a signed thought."""
+        if not isinstance(block, Mapping):
+            return block
         place = _PLACES.get(str(block.get("type")))
         made = None if place is None else block.get(place)
         if place is None or not isinstance(made, str) or not made:

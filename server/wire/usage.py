@@ -20,6 +20,8 @@ _SUMMED: Final = (
 )
 # From here on, a float does not distinguish one number from the next.
 _MOST: Final = 2**53
+# More tokens than any answer has: such a count is not believed.
+_MOST_TOKENS: Final = 2**31
 _STATED: Final = ("cost", "cost_details", "is_byok")
 
 
@@ -126,12 +128,16 @@ def _messages(usage: Mapping[str, Any]) -> Usage | None:
     usage = _with_iterations(usage)
     fresh, output = count(usage, "input_tokens"), count(usage, "output_tokens")
     read = count(usage, "cache_read_input_tokens")
+    if fresh + output == 0 and not is_readable(usage, "input_tokens"):
+        return None
     long = count(_details(usage, "cache_creation"), _LONG)
     written = max(count(usage, "cache_creation_input_tokens"), long)
     if fresh + read + written + output == 0:
         return None
+    # Without the fresh tokens, those of the cache alone would look like the whole prompt.
+    prompt = fresh + read + written if is_readable(usage, "input_tokens") else 0
     return Usage(
-        prompt_tokens=fresh + read + written,
+        prompt_tokens=prompt,
         completion_tokens=output,
         cached_tokens=read,
         cache_write_tokens=written - long,
@@ -170,7 +176,16 @@ def count(usage: Mapping[str, Any], name: str) -> int:
     """A number of tokens; 0 for anything else."""
     value = usage.get(name)
     if type(value) is int:
-        return value if 0 < value < _MOST else 0
+        return value if 0 < value < _MOST_TOKENS else 0
     if isinstance(value, bool) or not isinstance(value, int | float):
         return 0
-    return max(0, int(value)) if value == value and abs(value) < _MOST else 0
+    return max(0, int(value)) if value == value and abs(value) < _MOST_TOKENS else 0
+
+
+def is_readable(usage: Mapping[str, Any], name: str) -> bool:
+    """Whether a field is absent or a number of tokens: then its count can be added to others."""
+    value = usage.get(name)
+    if value is None:
+        return True
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and 0 <= value < _MOST_TOKENS

@@ -112,7 +112,7 @@ def to_response(
     thoughts = carried(message) if with_thoughts else []
     if reasoning or thoughts or message.get("thinking_blocks"):
         output.append(reasoning_item(new_id("rs"), str(reasoning or ""), thoughts))
-    logprobs = (choice.get("logprobs") or {}).get("content") or []
+    logprobs = whole_logprobs(choice.get("logprobs") or {})
     if message.get("content") or message.get("refusal") or not message.get("tool_calls"):
         parts = message_parts(message.get("content"), message.get("refusal"), logprobs)
         output.append(message_item(new_id("msg"), parts))
@@ -123,6 +123,15 @@ def to_response(
         output.append(call_item(call, tools.tool_of(function.get("name")), status))
     answered = {**response, **served_in(completion), "output": output}
     return ended(answered, choice.get("finish_reason"), completion.get("usage"))
+
+
+def whole_logprobs(logprobs: Mapping[str, Any]) -> list[Item]:
+    """The log probabilities of a choice with the fields that this API always has."""
+    found = logprobs.get("content") or []
+    missing = [n for n in ("bytes", "top_logprobs") if any(one.get(n) is None for one in found)]
+    if not missing:
+        return list(found)
+    return [{**one, **{name: one.get(name) or [] for name in missing}} for one in found]
 
 
 def served_in(completion: Mapping[str, Any]) -> Item:

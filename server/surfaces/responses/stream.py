@@ -15,6 +15,7 @@ from server.surfaces.responses.reply import (
     reasoning_item,
     served_in,
     text_part,
+    whole_logprobs,
 )
 from server.surfaces.responses.tools import Toolbox
 from server.upstream.carried import carried
@@ -69,7 +70,7 @@ class ResponseStream:
         if thoughts or delta.get("thinking_blocks"):
             yield from self._thoughts(thoughts)
         if delta.get("content"):
-            yield from self._text("output_text", delta["content"], logprobs.get("content") or [])
+            yield from self._text("output_text", delta["content"], whole_logprobs(logprobs))
         if delta.get("refusal"):
             yield from self._text("refusal", delta["refusal"], [])
         for call in delta.get("tool_calls") or ():

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import orjson
 
+from server.upstream.mending.words import new_completion_id
 from server.wire.surface import Surface
 from server.wire.usage import openai_usage, parse_usage, stated
 
@@ -34,7 +35,7 @@ def usage_of(usage: object) -> dict[str, Any] | None:
 
 
 def to_completion(message: Mapping[str, Any], created: int) -> dict[str, Any]:
-    """Converts a whole answer. created: Unix time in seconds."""
+    """Converts a whole answer of the shape MESSAGE. created: Unix time in seconds."""
     choice = {
         "index": 0,
         "message": _message(message["content"]),
@@ -43,7 +44,7 @@ def to_completion(message: Mapping[str, Any], created: int) -> dict[str, Any]:
         "native_finish_reason": message.get("stop_reason"),
     }
     body = {
-        "id": message.get("id"),
+        "id": message.get("id") or new_completion_id(),
         "object": "chat.completion",
         "created": created,
         "model": message.get("model"),
@@ -65,7 +66,7 @@ def _message(blocks: list[dict[str, Any]]) -> dict[str, Any]:
     if calls:
         out["tool_calls"] = calls
     if thoughts:
-        out["reasoning_content"] = "".join(block.get("thinking", "") for block in thoughts)
+        out["reasoning_content"] = "".join(block.get("thinking") or "" for block in thoughts)
         # The next turn must send them back: their signatures cannot be made again.
         out["thinking_blocks"] = thoughts
     return out
@@ -73,5 +74,5 @@ def _message(blocks: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _call(block: Mapping[str, Any]) -> dict[str, Any]:
     arguments = orjson.dumps(block.get("input") or {}).decode()
-    function = {"name": block["name"], "arguments": arguments}
-    return {"id": block["id"], "type": "function", "function": function}
+    function = {"name": block.get("name"), "arguments": arguments}
+    return {"id": block.get("id"), "type": "function", "function": function}

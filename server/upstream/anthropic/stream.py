@@ -6,6 +6,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from server.upstream.anthropic.reply import finish_reason, usage_of
+from server.upstream.anthropic.shapes import EVENT, PIECE
+from server.upstream.mending.words import new_completion_id
+from server.wire.shapes import fitted, part
 
 Chunk = dict[str, Any]
 
@@ -15,7 +18,12 @@ class MessageStream:
 
     def __init__(self, created: int) -> None:
         self.done = False
-        self._head: Chunk = {"object": "chat.completion.chunk", "created": created}
+        self._head: Chunk = {
+            "object": "chat.completion.chunk",
+            "created": created,
+            "id": new_completion_id(),
+            "model": None,
+        }
         self._begun = False
         self._n_calls = 0
         self._block: dict[str, Any] = {}
@@ -30,23 +38,25 @@ class MessageStream:
 
     def chunks(self, event: Mapping[str, Any]) -> Iterator[Chunk]:
         """The chunks for one event; none for a ping."""
+        event = fitted(event, EVENT)
         match event.get("type"):
             case "message_start":
-                self._start(event["message"])
+                self._start(part(event, "message"))
             case "content_block_start":
-                yield from self._open(event["content_block"])
+                yield from self._open(part(event, "content_block"))
             case "content_block_delta":
-                yield from self._more(event["delta"])
+                yield from self._more(part(fitted(event, PIECE), "delta"))
             case "content_block_stop":
                 yield from self._close()
             case "message_delta":
-                self._stop_reason = (event.get("delta") or {}).get("stop_reason")
+                self._stop_reason = part(event, "delta").get("stop_reason")
                 self._count(event.get("usage"))
             case "message_stop":
                 yield from self._end()
 
     def _start(self, message: Mapping[str, Any]) -> None:
-        self._head |= {"id": message.get("id"), "model": message.get("model")}
+        told = {"id": message.get("id"), "model": message.get("model")}
+        self._head |= {name: value for name, value in told.items() if value is not None}
         self._count(message.get("usage"))
 
     def _count(self, usage: object) -> None:
@@ -58,8 +68,8 @@ class MessageStream:
         self._block = dict(block)
         self._fragments = []
         if block.get("type") == "tool_use":
-            function = {"name": block["name"], "arguments": ""}
-            yield self._call({"id": block["id"], "type": "function", "function": function})
+            function = {"name": block.get("name"), "arguments": ""}
+            yield self._call({"id": block.get("id"), "type": "function", "function": function})
         elif block.get("type") == "text" and block.get("text"):
             yield self._delta({"content": block["text"]})
 
@@ -67,7 +77,7 @@ class MessageStream:
         match delta.get("type"):
             case "text_delta":
                 yield self._delta({"content": delta["text"]})
-            case "input_json_delta" if delta["partial_json"]:
+            case "input_json_delta" if delta.get("partial_json"):
                 self._fragments.append(delta["partial_json"])
                 yield self._call({"function": {"arguments": delta["partial_json"]}})
             case "thinking_delta":

@@ -24,6 +24,7 @@ from server.upstream.anthropic.native import (
 )
 from server.upstream.anthropic.reply import to_completion
 from server.upstream.anthropic.request import KNOWN, NAMED_USER, NATIVE, UNBOUNDED, to_messages
+from server.upstream.anthropic.shapes import MESSAGE
 from server.upstream.anthropic.stream import MessageStream
 from server.upstream.anthropic.thinking import Thinking, least_thinking, thinking_of
 from server.upstream.base import Fit, UpstreamReply, UpstreamRequest, UpstreamStream
@@ -55,6 +56,7 @@ from server.upstream.wire import (
     told,
     whole_object,
 )
+from server.wire.shapes import fitted
 from server.wire.sse import SseEvent
 from server.wire.surface import Surface
 
@@ -157,7 +159,8 @@ class AnthropicUpstream:
             return UpstreamReply(mend_message(message), is_large=answer.is_large)
 
         def translate() -> dict[str, Any]:
-            return mend_answer(self._name, to_completion(message, int(self._clock())))
+            said = fitted(message, MESSAGE)
+            return mend_answer(self._name, to_completion(said, int(self._clock())))
 
         body = await heavy.run_where(answer.is_large, translate)
         return UpstreamReply(body, is_large=answer.is_large)

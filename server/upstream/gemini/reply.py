@@ -9,7 +9,9 @@ from typing import Any, Final
 import orjson
 
 from router.cost import Usage
-from server.wire.usage import count, openai_usage
+from server.upstream.mending.words import new_completion_id
+from server.wire.shapes import part, word
+from server.wire.usage import count, is_readable, openai_usage
 
 Body = dict[str, Any]
 _FILTERED: Final = frozenset(
@@ -45,7 +47,7 @@ _FAILED: Final = frozenset(
 def failure_of(answer: Mapping[str, Any]) -> str | None:
     """Why a candidate of an answer, or of a part of one, has failed; None where none has."""
     for candidate in answer.get("candidates") or ():
-        reason = str(candidate.get("finishReason") or "")
+        reason = word(candidate.get("finishReason"))
         if reason in _FAILED:
             return reason
     return None
@@ -58,7 +60,7 @@ def filter_of(answer: Mapping[str, Any]) -> str | None:
     if not candidates:
         reason = feedback.get("blockReason") if isinstance(feedback, dict) else None
         return None if reason is None else str(reason)
-    reasons = {str(candidate.get("finishReason")) for candidate in candidates}
+    reasons = {word(candidate.get("finishReason")) for candidate in candidates}
     if reasons <= _FILTERED and not any(list(_parts(candidate)) for candidate in candidates):
         return ", ".join(sorted(reasons))
     return None
@@ -68,7 +70,7 @@ def finish_reason(reason: object, *, called: bool) -> str:
     """OpenAI's finish reason. called: whether the answer calls a tool."""
     if reason == "MAX_TOKENS":
         return "length"
-    if reason in _FILTERED:
+    if word(reason) in _FILTERED:
         return "content_filter"
     return "tool_calls" if called else "stop"
 
@@ -78,9 +80,13 @@ def usage_of(metadata: object) -> Body | None:
     of its own tools in addition to the prompt; cached tokens are part of the prompt."""
     if not isinstance(metadata, dict):
         return None
-    prompt = count(metadata, "promptTokenCount") + count(metadata, "toolUsePromptTokenCount")
-    thoughts = count(metadata, "thoughtsTokenCount")
-    output = count(metadata, "candidatesTokenCount") + thoughts
+    # Half a count would look like a whole one: none is better, and is estimated.
+    prompt, thoughts = count(metadata, "promptTokenCount"), count(metadata, "thoughtsTokenCount")
+    if prompt > 0:
+        prompt += count(metadata, "toolUsePromptTokenCount")
+    output = 0
+    if is_readable(metadata, "candidatesTokenCount"):
+        output = count(metadata, "candidatesTokenCount") + thoughts
     if prompt + output == 0:
         return None
     cached = count(metadata, "cachedContentTokenCount")
@@ -101,7 +107,7 @@ def to_completion(answer: Mapping[str, Any], created: int) -> Body:
     """Converts a whole answer. created: Unix time in seconds."""
     found = answer.get("candidates") or [_blocked(answer)]
     body = {
-        "id": answer.get("responseId"),
+        "id": answer.get("responseId") or new_completion_id(),
         "object": "chat.completion",
         "created": created,
         "model": answer.get("modelVersion"),
@@ -114,9 +120,9 @@ def to_completion(answer: Mapping[str, Any], created: int) -> Body:
 def sign_parts(answer: Mapping[str, Any], mark: Callable[[str], str]) -> None:
     """Marks every signature in an answer, or in a part of one, with its account."""
     for candidate in answer.get("candidates") or ():
-        for part in _parts(candidate):
-            if isinstance(part, dict) and isinstance(part.get("thoughtSignature"), str):
-                part["thoughtSignature"] = mark(part["thoughtSignature"])
+        for said in _parts(candidate):
+            if isinstance(said.get("thoughtSignature"), str):
+                said["thoughtSignature"] = mark(said["thoughtSignature"])
 
 
 class ContentStream:
@@ -124,6 +130,7 @@ class ContentStream:
 
     def __init__(self, created: int) -> None:
         self._created = created
+        self._id = new_completion_id()
         self._begun: set[int] = set()
         self._calls: dict[int, int] = {}
         self._ended: set[int] = set()
@@ -148,16 +155,16 @@ class ContentStream:
     def chunks(self, answer: Mapping[str, Any]) -> Iterator[Body]:
         """The chunks for one event."""
         self._head = {
-            "id": answer.get("responseId"),
+            "id": answer.get("responseId") or self._id,
             "object": "chat.completion.chunk",
             "created": self._created,
             "model": answer.get("modelVersion"),
         }
         self._usage = usage_of(answer.get("usageMetadata")) or self._usage
-        blocked = (answer.get("promptFeedback") or {}).get("blockReason")
+        blocked = part(answer, "promptFeedback").get("blockReason")
         found = answer.get("candidates") or ([_blocked(answer)] if blocked else [])
         for number, candidate in enumerate(found):
-            yield from self._candidate(int(candidate.get("index", number)), candidate)
+            yield from self._candidate(_index(candidate, number), candidate)
 
     def last(self) -> Iterator[Body]:
         """The usage chunk, where usage was reported."""
@@ -165,8 +172,8 @@ class ContentStream:
             yield {**self._head, "choices": [], "usage": self._usage}
 
     def _candidate(self, index: int, candidate: Mapping[str, Any]) -> Iterator[Body]:
-        for part in _parts(candidate):
-            delta = self._delta(index, part)
+        for said in _parts(candidate):
+            delta = self._delta(index, said)
             if delta:
                 yield self._chunk(index, self._begin(index) | delta)
         reason = candidate.get("finishReason")
@@ -181,15 +188,15 @@ class ContentStream:
         self._begun.add(index)
         return {"role": "assistant"}
 
-    def _delta(self, index: int, part: Mapping[str, Any]) -> Body:
-        if "functionCall" in part:
+    def _delta(self, index: int, said: Mapping[str, Any]) -> Body:
+        if said.get("functionCall") is not None:
             number = self._calls.get(index, 0)
             self._calls[index] = number + 1
-            return {"tool_calls": [{"index": number, **_call(part)}]}
-        text = part.get("text", "")
-        if part.get("thought"):
+            return {"tool_calls": [{"index": number, **_call(said)}]}
+        text = said.get("text") or ""
+        if said.get("thought"):
             return {"reasoning_content": text} if text else {}
-        extra = _signature(part)
+        extra = _signature(said)
         return {"content": text, **extra} if text or extra else {}
 
     def _chunk(
@@ -204,7 +211,7 @@ class ContentStream:
 
 def _choice(number: int, candidate: Mapping[str, Any]) -> Body:
     said = list(_parts(candidate))
-    calls = [_call(part) for part in said if "functionCall" in part]
+    calls = [_call(one) for one in said if one.get("functionCall") is not None]
     texts = [p["text"] for p in said if p.get("text") and not p.get("thought")]
     thoughts = [p["text"] for p in said if p.get("text") and p.get("thought")]
     message: Body = {
@@ -216,12 +223,12 @@ def _choice(number: int, candidate: Mapping[str, Any]) -> Body:
         message["tool_calls"] = calls
     if thoughts:
         message["reasoning_content"] = "".join(thoughts)
-    for part in said:
-        if "functionCall" not in part:
-            message |= _signature(part)
+    for one in said:
+        if one.get("functionCall") is None:
+            message |= _signature(one)
     reason = candidate.get("finishReason")
     return {
-        "index": candidate.get("index", number),
+        "index": _index(candidate, number),
         "message": message,
         "logprobs": None,
         "finish_reason": finish_reason(reason, called=bool(calls)),
@@ -231,25 +238,33 @@ def _choice(number: int, candidate: Mapping[str, Any]) -> Body:
 
 def _blocked(answer: Mapping[str, Any]) -> Body:
     """The completion for a refused prompt, which has no candidates."""
-    reason = (answer.get("promptFeedback") or {}).get("blockReason", "OTHER")
+    reason = word(part(answer, "promptFeedback").get("blockReason")) or "OTHER"
     return {"finishReason": "SAFETY", "refusal": f"The prompt was blocked: {reason}."}
 
 
-def _parts(candidate: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    yield from (candidate.get("content") or {}).get("parts") or ()
+def _parts(candidate: Mapping[str, Any]) -> Iterator[Body]:
+    yield from part(candidate, "content").get("parts") or ()
 
 
-def _call(part: Mapping[str, Any]) -> Body:
-    call = part["functionCall"]
-    function = {"name": call["name"], "arguments": orjson.dumps(call.get("args") or {}).decode()}
+def _index(candidate: Mapping[str, Any], number: int) -> int:
+    index = candidate.get("index")
+    return number if index is None else int(index)
+
+
+def _call(said: Mapping[str, Any]) -> Body:
+    call = said["functionCall"]
+    function = {
+        "name": call.get("name"),
+        "arguments": orjson.dumps(call.get("args") or {}).decode(),
+    }
     identifier = call.get("id") or f"call_{uuid.uuid4().hex[:24]}"
-    return {"id": identifier, "type": "function", "function": function} | _signature(part)
+    return {"id": identifier, "type": "function", "function": function} | _signature(said)
 
 
-def _signature(part: Mapping[str, Any]) -> Body:
+def _signature(said: Mapping[str, Any]) -> Body:
     """The signature in the field of Google's own OpenAI endpoint, to be sent back with the next
     turn."""
-    signature = part.get("thoughtSignature")
+    signature = said.get("thoughtSignature")
     if signature is None:
         return {}
     return {"extra_content": {"google": {"thought_signature": signature}}}

@@ -37,6 +37,7 @@ from server.upstream.gemini.reply import (
     usage_of,
 )
 from server.upstream.gemini.request import KNOWN, NATIVE, UNBOUNDED, to_generate_content
+from server.upstream.gemini.shapes import ANSWER
 from server.upstream.mending.stream import mended
 from server.upstream.mending.whole import mend_answer
 from server.upstream.refusals import Refusal
@@ -52,6 +53,7 @@ from server.upstream.wire import (
     told,
     whole_object,
 )
+from server.wire.shapes import fitted, word
 from server.wire.sse import SseEvent
 from server.wire.surface import Surface
 
@@ -126,8 +128,8 @@ class GeminiUpstream:
             answer = await self._exchange.post(await self._prepared(request, with_signatures=False))
         if answer.status != 200:
             raise self._refusal(answer, request.upstream_model)
-        body = await whole_object(heavy, answer)
-        if body is None or not (body.get("candidates") or body.get("promptFeedback")):
+        body = fitted(await whole_object(heavy, answer), ANSWER)
+        if not (body.get("candidates") or body.get("promptFeedback")):
             raise self._unavailable("answered with something that is not content of Gemini's API")
         self._check_said(body, nothing_yet=True)
 
@@ -180,7 +182,7 @@ class GeminiUpstream:
             raise self._unavailable("sent an event that is not a JSON object")
         if parsed.get("error"):
             raise error_within(self._name, told(event.data, self._api_key))
-        return parsed
+        return fitted(parsed, ANSWER)
 
     def _check_said(self, answer: Mapping[str, Any], *, nothing_yet: bool) -> None:
         """Raises an error for an answer that has failed, or that was filtered before any
@@ -227,7 +229,7 @@ class GeminiUpstream:
         if answer.status == 200:
             return self._unavailable("was asked for a stream but answered with something else")
         error = told(answer.content, self._api_key)
-        reasons = {error.get("status"), *(detail.get("reason") for detail in _details(error))}
+        reasons = {word(error.get("status")), *(word(d.get("reason")) for d in _details(error))}
         if answer.status == 400 and reasons & _OURS:
             return UpstreamUnavailableError(f"{self._name} refuses our key or account", status=401)
         message = refusal_envelope(error, answer.status)["error"]["message"]

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from server.upstream.errors import UpstreamUnavailableError
 from server.upstream.mending.calls import whole_arguments
+from server.wire.shapes import word
 
 Event = dict[str, Any]
 # Stop reasons of an answer that was cut off.
@@ -17,7 +18,7 @@ _CALL: Final = "tool_use"
 
 def mend_message(message: Event) -> Event:
     """Repairs a whole answer; returns the same object where nothing has to be changed."""
-    kinds = {block.get("type") for block in message["content"] if isinstance(block, dict)}
+    kinds = {word(block.get("type")) for block in message["content"] if isinstance(block, dict)}
     reason = _reason(message.get("stop_reason"), kinds)
     return message if reason == message.get("stop_reason") else {**message, "stop_reason": reason}
 
@@ -27,9 +28,9 @@ class MessageBlocks:
 
     def __init__(self, provider: str) -> None:
         self._provider = provider
-        self._kinds: set[object] = set()
+        self._kinds: set[str] = set()
         # The arguments of the open calls, by the block's index.
-        self._inputs: dict[object, list[str]] = {}
+        self._inputs: dict[int | None, list[str]] = {}
         self._has_half = False
         self._reason: object = None
 
@@ -53,17 +54,17 @@ class MessageBlocks:
     def _begin(self, event: Event) -> None:
         block = event.get("content_block")
         if isinstance(block, Mapping):
-            self._kinds.add(block.get("type"))
+            self._kinds.add(word(block.get("type")))
             if block.get("type") == _CALL:
-                self._inputs[event.get("index")] = []
+                self._inputs[_index(event)] = []
 
     def _more(self, event: Event) -> None:
-        delta, pieces = event.get("delta"), self._inputs.get(event.get("index"))
+        delta, pieces = event.get("delta"), self._inputs.get(_index(event))
         if pieces is not None and isinstance(delta, Mapping):
             pieces.append(str(delta.get("partial_json") or ""))
 
     def _end(self, event: Event) -> None:
-        pieces = self._inputs.pop(event.get("index"), None)
+        pieces = self._inputs.pop(_index(event), None)
         if pieces is not None and whole_arguments("".join(pieces)) is None:
             self._has_half = True
 
@@ -86,9 +87,15 @@ class MessageBlocks:
         raise UpstreamUnavailableError(f"{self._provider} {what}", status=200)
 
 
-def _reason(said: object, kinds: set[object]) -> object:
+def _index(event: Event) -> int | None:
+    """The number of an event's block; None for all that have none."""
+    index = event.get("index")
+    return index if isinstance(index, int) else None
+
+
+def _reason(said: object, kinds: set[str]) -> object:
     if said == "end_turn" and _CALL in kinds:
         return _CALL
-    if said == _CALL and not any(str(kind).endswith(_CALL) for kind in kinds):
+    if said == _CALL and not any(kind.endswith(_CALL) for kind in kinds):
         return "end_turn"
     return said

@@ -32,10 +32,10 @@ class ChatStream:
 
     def __init__(self, provider: str) -> None:
         self._provider = provider
-        self._ended: dict[object, bool] = {}
+        self._ended: dict[int | None, bool] = {}
         self._mender: _Mender | None = None
         # Choices whose end was passed on before anything had to be repaired.
-        self._gone_by: frozenset[object] = frozenset()
+        self._gone_by: frozenset[int | None] = frozenset()
 
     @property
     def is_ended(self) -> bool:
@@ -55,7 +55,8 @@ class ChatStream:
             if type(choice) is not dict:
                 odd = True
                 continue
-            index, reason, delta = choice.get("index"), choice.get("finish_reason"), None
+            given, reason, delta = choice.get("index"), choice.get("finish_reason"), None
+            index = given if type(given) is int else None
             if reason is not None:
                 ended[index] = True
                 odd = odd or type(reason) is not str or reason not in PLAIN_FINISHES

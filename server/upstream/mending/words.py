@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -35,6 +36,11 @@ PLAIN_FINISHES: Final = frozenset({"stop", "length", "content_filter"})
 PLAIN_TEXTS: Final = frozenset({str, type(None)})
 _THOUGHTS: Final = ("reasoning_content", "reasoning", "thinking")
 _MOST_DEEP: Final = 4
+
+
+def new_completion_id() -> str:
+    """An id in OpenAI's form, for an answer whose provider gave it none."""
+    return f"chatcmpl-{uuid.uuid4().hex}"
 
 
 def finish_word(reason: object) -> str | None:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from server.upstream.errors import UpstreamError, UpstreamUnavailableError, error_within
+from server.upstream.mending.calls import arguments_text
+from server.upstream.mending.words import new_completion_id
 from server.upstream.openai_responses.thoughts import Item, Thought, as_kept
 from server.wire.surface import Surface
 from server.wire.usage import openai_usage, parse_usage, stated
@@ -44,12 +46,13 @@ def to_completion(response: Mapping[str, Any], seal: Seal) -> dict[str, Any]:
     return body if usage is None else body | {"usage": usage}
 
 
-def head_of(response: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields that a completion and each of its chunks have in common."""
+def head_of(response: Mapping[str, Any], before: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The fields that a completion and each of its chunks have in common. before: those of the
+    chunks before."""
     created = response.get("created_at")
     head = {
-        "id": response.get("id"),
-        "created": int(created if isinstance(created, int | float) else time.time()),
+        "id": response.get("id") or (before or {}).get("id") or new_completion_id(),
+        "created": int(time.time() if created is None else created),
         "model": response.get("model"),
     }
     tier = response.get("service_tier")
@@ -82,7 +85,7 @@ def tool_call(item: Mapping[str, Any], text: str) -> Item:
 
 def text_of_call(item: Mapping[str, Any]) -> str:
     """The arguments of a call, or its input."""
-    return str(item.get("arguments", item.get("input", "")) or "")
+    return arguments_text(item.get("arguments", item.get("input")))
 
 
 def content_of(item: Mapping[str, Any], kind: str, name: str) -> list[str]:
@@ -159,7 +162,7 @@ def _logprobs(output: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
         logprob
         for item in output
         if item.get("type") == "message"
-        for part in item.get("content") or ()
-        for logprob in part.get("logprobs") or ()
+        for said in item.get("content") or ()
+        for logprob in said.get("logprobs") or ()
     ]
     return {"content": found, "refusal": None} if found else None

@@ -70,7 +70,7 @@ class ResponseChunks:
 
     def _note(self, response: object) -> None:
         if isinstance(response, Mapping):
-            self._head = head_of(response)
+            self._head = head_of(response, self._head)
 
     def _added(self, item: Item, place: object) -> Iterator[Chunk]:
         if item.get("type") in CALLS:

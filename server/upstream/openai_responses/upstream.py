@@ -41,10 +41,12 @@ from server.upstream.openai_responses.reply import (
     usage_of,
 )
 from server.upstream.openai_responses.request import LEAST_OUTPUT_TOKENS, left_out, to_responses
+from server.upstream.openai_responses.shapes import EVENT, RESPONSE
 from server.upstream.openai_responses.stream import ResponseChunks
 from server.upstream.openai_responses.thoughts import Thought, Thoughts
 from server.upstream.signatures import Signatures
 from server.upstream.wire import envelope
+from server.wire.shapes import fitted
 from server.wire.sse import SseEvent
 from server.wire.surface import Surface
 
@@ -155,13 +157,14 @@ class ResponsesBridge:
                 if not self._is_told(request, error):
                     raise
         reply = await self._sent(request, self._plain.complete)
-        failed = failure_of(self.name, reply.body)
+        said = fitted(reply.body, RESPONSE)
+        failed = failure_of(self.name, said)
         if failed is not None:
             raise failed
         seal = self._seal(request.upstream_model)
 
         def translate() -> dict[str, Any]:
-            return mend_answer(self.name, to_completion(reply.body, seal))
+            return mend_answer(self.name, to_completion(said, seal))
 
         body = await self._heavy.run_where(reply.is_large, translate)
         return UpstreamReply(body, is_large=reply.is_large)
@@ -375,7 +378,7 @@ def _read_chunks(
     """Appends to chunks. Returns the error of the event after the last of them."""
     try:
         for event in events:
-            for chunk in answer.chunks(event.json()):
+            for chunk in answer.chunks(fitted(event.json(), EVENT)):
                 chunks.append(SseEvent(orjson.dumps(chunk), parsed=chunk))
             if answer.done:
                 return None

@@ -353,3 +353,32 @@ def test_a_whole_answer_says_why_it_ended(body: dict[str, Any], reasons: tuple[s
     one, _ = entry()
     one.answer(body)
     assert one.row.finish_reasons == reasons
+
+
+@pytest.mark.parametrize("odd", [None, "100", [100], {}, True, -1, 0, 1e308, 2**52])
+@pytest.mark.parametrize(
+    ("name", "charged"),
+    [
+        ("prompt_tokens", 10 * 5 + 20 * 15),
+        ("completion_tokens", 100 * 5 + 3 * 15),
+    ],
+)
+def test_a_count_that_is_none_is_estimated(name: str, charged: int, odd: object) -> None:
+    one, _ = entry()
+    choice = {"message": {"content": "twelve bytes"}, "finish_reason": "stop"}
+    one.answer({"choices": [choice], "usage": {**USAGE, name: odd}})
+    assert one.row.cost_source is CostSource.ESTIMATE
+    assert one.row.cost_pico == pico(Decimal(charged) / 10**6)
+
+
+def test_an_answer_that_cannot_be_read_is_settled_all_the_same() -> None:
+    one, sink = entry()
+
+    def fails(_: str) -> None:
+        raise RuntimeError
+
+    one.on_call = fails
+    with pytest.raises(RuntimeError):
+        one.answer({"content": [{"type": "tool_use", "id": "toolu_1"}], "usage": USAGE})
+    assert sink.entries == [one]
+    assert one.row.outcome is Outcome.ANSWERED
