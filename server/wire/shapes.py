@@ -33,7 +33,7 @@ class Text:
     """A string."""
 
     def fit(self, value: Any) -> Any:
-        """See Shape."""
+        """A string as it is; MISFIT for anything else."""
         return value if value.__class__ is str else MISFIT
 
 
@@ -44,7 +44,7 @@ class Number:
         self._kinds = (int,) if whole else (int, float)
 
     def fit(self, value: Any) -> Any:
-        """See Shape."""
+        """A number as it is; MISFIT for anything else."""
         return value if value.__class__ in self._kinds and abs(value) < _MOST else MISFIT
 
 
@@ -57,7 +57,7 @@ class Fields:
         self._fields = fields
 
     def fit(self, value: Any) -> Any:
-        """See Shape."""
+        """The object without what does not fit; MISFIT for anything else."""
         if value.__class__ is not dict:
             return MISFIT
         fitted, fields = value, self._fields
@@ -83,7 +83,7 @@ class OneOf:
         self._shapes = shapes
 
     def fit(self, value: Any) -> Any:
-        """See Shape."""
+        """The object by the shape of its type; MISFIT for anything without a type."""
         kind = value.get("type") if value.__class__ is dict else None
         if kind.__class__ is not str:
             return MISFIT
@@ -101,7 +101,7 @@ class Each:
         self._instead = instead
 
     def fit(self, value: Any) -> Any:
-        """See Shape."""
+        """The list without its misfits; MISFIT, or `instead`, for anything else."""
         if value.__class__ is not list:
             return self._instead
         fit = self._shape.fit
