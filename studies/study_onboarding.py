@@ -23,7 +23,16 @@ from p2l_model.evaluation.metrics import predict, source_mean
 from p2l_model.fitting.config import TrainConfig, TrunkConfig
 from p2l_model.fitting.hidden_layer import TrunkFit
 from p2l_model.fitting.linear import FitOptions, fit_heads
-from p2l_model.training.onboard import battles_of, fit_row, row_prior, with_row
+from p2l_model.placement.place import bundled_placer
+from p2l_model.training.onboard import (
+    Answers,
+    by_facts,
+    fit_row,
+    lone_grades,
+    row_prior,
+    view_of,
+    with_row,
+)
 from p2l_model.training.prepare import prepare
 from p2l_model.types import FloatArray
 
@@ -43,10 +52,12 @@ class Study:
     x_held: FloatArray
     manifest: Manifest
 
-    def trunk(self, votes: VoteTable) -> Heads:
+    def trunk(self, votes: VoteTable) -> tuple[Heads, Manifest]:
         """Trained on these votes, stopped on validation's between the same models."""
         options = FitOptions(CONFIG.family, 1e-3, CONFIG.l2_common)
         marginal = fit_heads(np.zeros((len(votes.conversations), 0)), votes, options)
+        usual = self.manifest.marginal.model_copy(update={"coefficients": marginal.bias.tolist()})
+        update = {"models": list(votes.models), "marginal": usual, "temperature": 1.0}
         held = self.held.among(votes.models)
 
         def judge(heads: Heads) -> float:
@@ -54,7 +65,7 @@ class Study:
             return source_mean(found.loss, held)
 
         fit = TrunkFit(self.x_train, votes, CONFIG.family, TRUNK, marginal, None)
-        return fit.run(0, judge, lambda epoch: None)
+        return fit.run(0, judge, lambda epoch: None), self.manifest.model_copy(update=update)
 
     def losses(self, outputs: HeadOutputs, models: Sequence[str], name: str) -> FloatArray:
         """Of validation's votes on the model (N,)."""
@@ -75,7 +86,7 @@ def left_out(votes: VoteTable, marginal: Heads) -> list[str]:
     return [many[index] for index in np.linspace(0, len(many) - 1, N_LEFT_OUT).round().astype(int)]
 
 
-def added_back(study: Study, heads: Heads, without: tuple[str, ...], name: str, n: int,
+def added_back(study: Study, heads: Heads, manifest: Manifest, name: str, n: int,
                seed: int) -> FloatArray:  # fmt: skip
     """Losses after n votes: at random, one per prompt at most."""
     mine = Study.on(study.train, name)
@@ -84,10 +95,14 @@ def added_back(study: Study, heads: Heads, without: tuple[str, ...], name: str, 
     chosen = np.sort(order[np.sort(first)[:n]])
     keep = np.zeros(len(mine), dtype=np.bool_)
     keep[chosen] = True
-    manifest = study.manifest.model_copy(update={"models": list(without), "temperature": 1.0})
-    battles = battles_of(name, mine.where(keep), manifest, heads, study.x_train)
-    grown = with_row(heads, fit_row(CONFIG.family, battles, row_prior(heads)))
-    return study.losses(grown.outputs(study.x_held, 1.0), [*without, name], name)
+    place = by_facts(name, manifest, bundled_placer())
+    row = row_prior(heads, usual=np.array(manifest.marginal.coefficients), place=place)
+    if n > 0:
+        votes = mine.where(keep).among([*manifest.models, name])
+        answers = Answers(votes, lone_grades(name, (), (), manifest.models))
+        row = fit_row(answers, CONFIG.family, view_of(heads, study.x_train, 1.0), row)
+    grown = with_row(heads, row)
+    return study.losses(grown.outputs(study.x_held, 1.0), [*manifest.models, name], name)
 
 
 def main() -> None:
@@ -100,7 +115,7 @@ def main() -> None:
     data = prepare(CONFIG, paths[0], paths[1], args.work, told, (0.0, 1.0))
     study = Study(load_votes(paths[0]), data.split.validation, data.x_train, data.x_validation,
                   data.draft)  # fmt: skip
-    marginal, full = data.marginal, study.trunk(study.train)
+    marginal, (full, _) = data.marginal, study.trunk(study.train)
     n_held = study.x_held.shape[0]
     flat = HeadOutputs(np.tile(marginal.bias, (n_held, 1)),
                        np.full(n_held, marginal.eta_bias), np.zeros(n_held))  # fmt: skip
@@ -108,12 +123,12 @@ def main() -> None:
     prompts = []
     for name in left_out(study.train, marginal):
         without = tuple(model for model in study.train.models if model != name)
-        heads = study.trunk(study.train.among(without))
+        heads, manifest = study.trunk(study.train.among(without))
         retrained = full.outputs(study.x_held, 1.0)
         found = {"marginal": study.losses(flat, study.train.models, name),
                  "retrain": study.losses(retrained, study.train.models, name)}  # fmt: skip
         for n in N_VOTES:
-            draws = [added_back(study, heads, without, name, n, seed) for seed in range(N_DRAWS)]
+            draws = [added_back(study, heads, manifest, name, n, seed) for seed in range(N_DRAWS)]
             found[f"{n} votes"] = np.mean(draws, axis=0)
         for key, loss in found.items():
             losses.setdefault(key, []).append(loss)

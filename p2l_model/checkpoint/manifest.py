@@ -37,7 +37,8 @@ class Marginal(_Strict):
 
 
 class Onboarded(_Strict):
-    """The origin of the row of a model that was added after training."""
+    """The origin of the row of a model that was added after training. n_votes: votes and graded
+    answers of it that the row was learnt from."""
 
     n_votes: Annotated[int, Field(ge=0)]
     like: str | None = None

@@ -56,7 +56,8 @@ class GradedRows:
 def graded_rows(
     columns: Columns, path: Path, score_range: tuple[float, float] = (0.0, 1.0)
 ) -> GradedRows:
-    """Reads the rows of a file of scores; rows without a score are left out. Raises DataError."""
+    """Reads the rows of a file of scores. Rows without a score, or whose answer never came, are
+    left out. Raises DataError."""
     require(columns, ("model", "score"), path)
     said = columns["prompt"] if "prompt" in columns else columns.get("turns")
     if said is None:
@@ -69,9 +70,10 @@ def graded_rows(
     rows: list[tuple[int, int, float, str]] = []
     scores = numbers(columns, "score", path, -sys.float_info.max, sys.float_info.max)
     judges = texts(columns, "judge", "")
-    given = zip(said, columns["model"], scores, judges, strict=True)
-    for number, (value, model, score, judge) in enumerate(given, start=1):
-        if math.isnan(score):
+    absent = columns.get("no_response") or [None] * len(said)
+    given = zip(said, columns["model"], scores, judges, absent, strict=True)
+    for number, (value, model, score, judge, is_absent) in enumerate(given, start=1):
+        if math.isnan(score) or is_absent is True:
             continue
         unit = (score - low) / (high - low)
         if not 0.0 <= unit <= 1.0:

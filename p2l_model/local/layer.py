@@ -18,6 +18,7 @@ from typing import Final
 import numpy as np
 
 from p2l_model.local import likelihood, prior
+from p2l_model.local.likelihood import Verdict
 from p2l_model.local.state import State, first_state
 from p2l_model.local.terms import PromptTerms
 from p2l_model.types import FloatArray, Outcome
@@ -51,19 +52,26 @@ class LocalLayer:
 
     @classmethod
     def start(
-        cls, models: Sequence[str], mean: FloatArray, uncertain: FloatArray, n_axes: int = 0
+        cls,
+        models: Sequence[str],
+        mean: FloatArray,
+        uncertain: FloatArray,
+        n_axes: int = 0,
+        parts: Sequence[prior.Component] | None = None,
     ) -> LocalLayer:
         """A layer without any answer. models: M names. mean (M,), uncertain (M, M): mean and
-        covariance of their strengths. n_axes: as many as the prompts' terms have."""
-        layer = cls(first_state(n_axes, float(mean.mean()) if len(models) else 0.0))
+        covariance of their strengths. n_axes: of each model's head, as many as the prompts' terms
+        have; 0 for no heads. parts: of the prior, None for the usual."""
+        layer = cls(first_state(float(mean.mean()) if len(models) else 0.0, parts))
         for at, name in enumerate(models):
-            layer.join(name, float(mean[at]), uncertain[at, : at + 1])
+            layer.join(name, float(mean[at]), uncertain[at, : at + 1], n_axes)
         return layer
 
-    def join(self, name: str, mean: float, uncertain: FloatArray) -> None:
+    def join(self, name: str, mean: float, uncertain: FloatArray, n_axes: int = 0) -> None:
         """Adds a model, if it is not there. mean: of its strength. uncertain (M + 1,): covariance
-        of its strength with those of the M models in their order, then its variance."""
-        self.state.join(name, mean, uncertain)
+        of its strength with those of the M models in their order, then its variance. n_axes: of its
+        head."""
+        self.state.join(name, mean, uncertain, n_axes)
 
     def learn_grade(
         self, model: str, score: float, terms: PromptTerms = _NOTHING, source: str | None = None
@@ -95,22 +103,24 @@ class LocalLayer:
     ) -> None:
         """Learns from one of the four outcomes of a vote. eta: the raw tie parameter. Raises
         KeyError for a model that has not joined."""
+        self.learn_verdict(model_a, model_b, Verdict.of(outcome, eta), terms, source)
+
+    def learn_verdict(
+        self,
+        model_a: str,
+        model_b: str,
+        verdict: Verdict,
+        terms: PromptTerms = _NOTHING,
+        source: str | None = None,
+    ) -> None:
+        """The same of a vote in any family, with soft targets and a weight."""
         rows = self._rows([model_a, model_b], terms, source)
-        across = np.stack(
-            [
-                self.state.covariance[:, :, at] @ f
-                for at, f in zip(rows.at, rows.factor, strict=True)
-            ],
-            axis=2,
-        )
-        pairs = zip(rows.at, rows.factor, strict=True)
-        spread = np.stack([np.einsum("kir,i->kr", across[:, at, :], f) for at, f in pairs], axis=1)
-        spread += _LEAST_VARIANCE * np.eye(2)
+        across = np.einsum("kdrn,rn->kdr", self.state.covariance[:, :, rows.at], rows.factor)
+        spread = np.einsum("krns,rn->krs", across[:, rows.at], rows.factor)
         mean = np.einsum("kri,ri->kr", self.state.mean[:, rows.at], rows.factor)
-        value, information = likelihood.vote(mean, spread, outcome, eta)
-        shift = np.linalg.solve(spread, (value - mean)[:, :, None])
+        _, gradient, information = likelihood.vote(mean, spread, verdict)
         gain = np.linalg.solve(np.eye(2) + information @ spread, information)
-        self.state.mean += (across @ shift)[:, :, 0]
+        self.state.mean += (across @ gradient[:, :, None])[:, :, 0]
         self.state.covariance -= across @ gain @ np.swapaxes(across, 1, 2)
         self.state.count(model_a, model_b)
 
@@ -127,6 +137,13 @@ class LocalLayer:
         taken = covariance[rows.at[:, :, None], rows.at[:, None, :]]
         variance = np.maximum(np.einsum("rij,ri,rj->r", taken, rows.factor, rows.factor), 0.0)
         return Prediction(value, np.sqrt(variance), mean_chance(value, variance))
+
+    def head(self, model: str) -> tuple[FloatArray, FloatArray]:
+        """Mean (n,) and covariance (n, n) of a model's head. Raises KeyError for a model that has
+        not joined."""
+        mean, covariance = self.collapsed()
+        own = self.state.models[model].head
+        return mean[own], covariance[own, own]
 
     def loosen(self, model: str) -> None:
         """Makes the model's own effect uncertain again, since it has changed under its name. Raises
@@ -149,21 +166,24 @@ class LocalLayer:
     def _rows(self, models: Sequence[str], terms: PromptTerms, source: str | None) -> _Rows:
         state = self.state
         extra = [] if source is None else state.source(source)
-        n_shared = prior.N_SHARED + state.n_axes
-        at = np.empty((len(models), n_shared + 1 + len(extra)), dtype=np.int64)
+        n_shared, members = prior.N_SHARED, [state.models[name] for name in models]
+        n_axes = max((one.n_axes for one in members), default=0)
+        first = n_shared + 1 + len(extra)
+        # A model without a head reads the level instead, with the factor 0.
+        at = np.zeros((len(models), first + n_axes), dtype=np.int64)
         factor = np.zeros(at.shape)
         at[:, :n_shared] = np.arange(n_shared)
         factor[:, prior.LEVEL], factor[:, prior.DIFFICULTY] = 1.0, terms.difficulty
-        axes = terms.axes[: state.n_axes]
-        factor[:, prior.N_SHARED : prior.N_SHARED + axes.size] = axes
-        for row, name in enumerate(models):
-            place = state.models[name]
+        for row, (name, place) in enumerate(zip(models, members, strict=True)):
             at[row, n_shared] = place.at
+            n = min(place.n_axes, terms.axes.size)
+            at[row, first : first + n] = np.arange(place.at + 1, place.at + 1 + n)
+            factor[row, first : first + n] = terms.axes[:n]
             factor[row, prior.SLOPE] = place.strength - state.centre
             factor[row, prior.DEVIATION] = terms.deviation.get(name, 0.0)
         factor[:, n_shared] = 1.0
         if extra:
-            at[:, n_shared + 1 :] = extra
+            at[:, n_shared + 1 : first] = extra
             factor[:, n_shared + 1], factor[:, n_shared + 2] = 1.0, factor[:, prior.SLOPE]
         return _Rows(at, factor)
 

@@ -1,25 +1,46 @@
-"""What an answer says of values: a grade of one, or the four outcomes of a vote on two.
+"""What an answer says of values: a grade of one, or a vote on two.
 
-The value of a model is its grounded coefficient: P(good) = sigmoid(value), and the outcomes of a
-vote have the probabilities of the family grk (docs/theory.md, section 1). Each log-likelihood is a
-linear function plus logarithms of sums of exponentials, so gradient and curvature are exact.
+The value of a model is its coefficient: where the family is grounded, P(good) = sigmoid(value). The
+outcomes of a vote have the probabilities of its family (docs/theory.md, section 1).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
-from p2l_model.preference import REPARAM_SHIFT
-from p2l_model.types import FloatArray, Outcome
+from p2l_model.preference import log_probabilities, outcomes
+from p2l_model.types import FloatArray, Outcome, PreferenceFamily
 
-# The sign of a logarithm, and the factors in it: of 1, of exp(first value), of exp(second value).
-Term = tuple[float, tuple[float, float, float]]
 _LEAST_CURVATURE: Final = 1e-3
 _STEPS: Final = 6
 _LONGEST: Final = 2.0  # log-odds in one step
+_NEAR: Final = 1e-3  # log-odds from the mode
+_STEP: Final = 1e-4
+# By how much the two values are moved for the derivatives: each up, each down, neither.
+_MOVES: Final = _STEP * np.array([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.0, -1.0], [0.0, 0.0]])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Verdict:
+    """What was said of two answers. targets (n,): the probability of each of `outcomes(family)`;
+    eta, gamma: the raw parameters of ties; weight: for how many votes it counts."""
+
+    targets: FloatArray
+    family: PreferenceFamily = PreferenceFamily.GRK
+    eta: float = 0.0
+    gamma: float = 0.0
+    weight: float = 1.0
+
+    @classmethod
+    def of(cls, outcome: Outcome, eta: float) -> Verdict:
+        """That of one of the four outcomes."""
+        return cls(_FOUR[outcome], eta=eta)
+
+
+_FOUR: Final = dict(zip(outcomes(PreferenceFamily.GRK), np.eye(4), strict=True))
 
 
 def grade(
@@ -39,59 +60,28 @@ def grade(
 
 
 def vote(
-    mean: FloatArray, spread: FloatArray, outcome: Outcome, eta: float
-) -> tuple[FloatArray, FloatArray]:
-    """The same of a vote on models a and b. mean (K, 2), spread (K, 2, 2): of their values; eta:
-    the raw tie parameter. Returns the mode (K, 2) and the information (K, 2, 2)."""
+    mean: FloatArray, spread: FloatArray, verdict: Verdict
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """The mode (K, 2) of two values that were believed to be Gaussian, after a vote on them, and
+    the gradient (K, 2) and the Fisher information (K, 2, 2) of its log-likelihood there. mean
+    (K, 2), spread (K, 2, 2): what was believed; a value without variance stays where it is."""
     value, identity = mean.copy(), np.eye(2)
     for _ in range(_STEPS):
-        gradient, information = _slopes(value, outcome, eta)
+        gradient, information = _slopes(value, verdict)
         apart = (spread @ gradient[:, :, None])[:, :, 0] - (value - mean)
         step = np.linalg.solve(identity + spread @ information, apart[:, :, None])[:, :, 0]
         value += np.clip(step, -_LONGEST, _LONGEST)
-    return value, _slopes(value, outcome, eta)[1]
+        if np.abs(step).max() < _NEAR:
+            break
+    return value, *_slopes(value, verdict)
 
 
-def _slopes(value: FloatArray, outcome: Outcome, eta: float) -> tuple[FloatArray, FloatArray]:
-    """The gradient (K, 2) and the negative curvature (K, 2, 2) of the log-likelihood."""
-    linear, terms = _form(outcome, float(np.exp(eta)) + REPARAM_SHIFT)
-    gradient = np.broadcast_to(np.array(linear), value.shape).copy()
-    curvature = np.zeros((*value.shape, 2))
-    for sign, factors in terms:
-        share = _shares(value, factors)
-        gradient += sign * share
-        spread = share[:, :, None] * np.eye(2) - share[:, :, None] * share[:, None, :]
-        curvature -= sign * spread
-    return gradient, _positive(curvature)
-
-
-def _form(outcome: Outcome, tau: float) -> tuple[tuple[float, float], Sequence[Term]]:
-    """With x = exp(a), y = exp(b), t = tau: P(a) = x / (x + t y + 1), P(bothbad) = 1 / (1 + x + y),
-    P(tie) = x y (t - 1) ((t + 1)(x + y) + 2) over the product of the three denominators."""
-    wins_a, wins_b = (1.0, 1.0, tau), (1.0, tau, 1.0)
-    bad = (1.0, 1.0, 1.0)
-    if outcome is Outcome.MODEL_A:
-        return (1.0, 0.0), ((-1.0, wins_a),)
-    if outcome is Outcome.MODEL_B:
-        return (0.0, 1.0), ((-1.0, wins_b),)
-    if outcome is Outcome.TIE_BOTHBAD:
-        return (0.0, 0.0), ((-1.0, bad),)
-    both = (2.0, tau + 1, tau + 1)
-    return (1.0, 1.0), ((1.0, both), (-1.0, wins_a), (-1.0, wins_b), (-1.0, bad))
-
-
-def _shares(value: FloatArray, factors: tuple[float, float, float]) -> FloatArray:
-    """The shares (K, 2) of the two exponentials in the sum."""
-    logs = np.clip(value, -30.0, 30.0) + np.log(factors[1:])
-    total = np.logaddexp(np.logaddexp(logs[:, 0], logs[:, 1]), np.log(factors[0]))
-    shares: FloatArray = np.exp(logs - total[:, None])
-    return shares
-
-
-def _positive(curvature: FloatArray) -> FloatArray:
-    """The nearest matrices whose eigenvalues are positive: a tie's log-likelihood is not concave
-    everywhere."""
-    values, vectors = np.linalg.eigh(curvature)
-    kept = np.maximum(values, _LEAST_CURVATURE)
-    positive: FloatArray = (vectors * kept[:, None, :]) @ np.swapaxes(vectors, 1, 2)
-    return positive
+def _slopes(value: FloatArray, verdict: Verdict) -> tuple[FloatArray, FloatArray]:
+    """The gradient (K, 2) and the Fisher information (K, 2, 2), which has no negative eigenvalue
+    for any outcome."""
+    moved = value[:, None, :] + _MOVES
+    raw = verdict.eta, verdict.gamma
+    logs = log_probabilities(verdict.family, moved[:, :, 0], moved[:, :, 1], *raw)
+    slope = (logs[:, :2] - logs[:, 2:4]) / (2 * _STEP)  # (K, 2, n)
+    expected = (slope * np.exp(logs[:, 4:])) @ np.swapaxes(slope, 1, 2)
+    return verdict.weight * (slope @ verdict.targets), verdict.weight * expected

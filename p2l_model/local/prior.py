@@ -2,14 +2,15 @@
 
 The value of model m on prompt z, in log-odds that its answer is good, is
 
-    level + slope * strength_m + b * difficulty_z + c * deviation_mz + a * axes_z + effect_m
+    level + slope * strength_m + b * difficulty_z + c * deviation_mz + effect_m + head_m . axes_z
           + (level_s + slope_s * strength_m of the judge or source s)
 
 strength: its place by public facts. difficulty, deviation, axes: what the checkpoint says of the
-prompt (`terms`). How far models lie apart in new traffic, and whether the checkpoint's difficulty
-means anything there, differs from source to source; so the prior is a mixture over both, and the
-answers choose. Each component starts with the same weight. Where the checkpoint's view counts, what
-it says of one model more than of others is believed as facts are, until answers say otherwise.
+prompt (`terms`). The head is the model's own. How far models lie apart in new traffic, and whether
+the checkpoint's difficulty means anything there, differs from source to source; so the prior is a
+mixture over both, and the answers choose. Each component starts with the same weight. Where the
+checkpoint's view counts, what it says of one model more than of others is believed as facts are,
+until answers say otherwise.
 """
 
 from __future__ import annotations
@@ -25,44 +26,35 @@ from p2l_model.types import FloatArray
 
 # Per component: log-odds for one unit of strength, and the spread of models' own effects.
 _SCALES: Final = ((0.12, 0.08), (0.25, 0.2), (0.45, 0.35), (0.8, 0.6), (0.45, 0.12), (0.2, 0.5))
-# Standard deviation of b, where the checkpoint's view of the prompt counts; c and a where it does.
+# Standard deviation of b, where the checkpoint's view of the prompt counts; c and heads where it
+# does.
 _DIFFICULTIES: Final = (0.0, 0.5)
 _DEVIATION: Final = 0.3
-_AXES: Final = 0.15
+_HEAD: Final = 0.15
+# A known value may not be exactly so, or covariances could not be inverted.
+_EXACT: Final = 1e-6
 # Over eleven sets of graded answers the level of their models has a deviation of 1.0 about this
 # mean, 0.75 to 0.99 where one is left out; a little more is kept for sources that lie farther off.
 _LEVEL: Final = (0.6, 1.15)
 _SLOPE_SPREAD: Final = 0.5
 _SOURCE_LEVEL: Final = 1.0
 _SOURCE_SLOPE: Final = 0.15
-# In the order of the vector: level, slope, b, c; then the axes, the sources, the models.
+# In the order of the vector: level, slope, b, c; then models, each with its head, and sources.
 LEVEL, SLOPE, DIFFICULTY, DEVIATION = range(4)
 N_SHARED: Final = 4
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Component:
-    """scale: log-odds for one unit of strength. spread: standard deviation of a model's own effect.
-    difficulty: standard deviation of b; 0 turns b, c and the axes off."""
+    """scale: log-odds for one unit of strength. spread, head: standard deviations of a model's own
+    effect, and of each number of its head. mean, variance (4,): of the numbers that all models
+    share."""
 
     scale: float
     spread: float
-    difficulty: float
-
-    def mean(self, n_axes: int) -> FloatArray:
-        """The mean (4 + n_axes,) of the numbers that all models share."""
-        shared = np.zeros(N_SHARED + n_axes)
-        shared[LEVEL], shared[SLOPE] = _LEVEL[0], self.scale
-        if self.difficulty > 0:
-            # A unit of the checkpoint's log-odds is worth what a unit of strength is.
-            shared[DEVIATION] = self.scale
-        return shared
-
-    def variance(self, n_axes: int) -> FloatArray:
-        """Their variances (4 + n_axes,)."""
-        counts = float(self.difficulty > 0)
-        shared = [_LEVEL[1], _SLOPE_SPREAD * self.scale, self.difficulty, counts * _DEVIATION]
-        return np.array([*shared, *[counts * _AXES] * n_axes]) ** 2
+    head: float
+    mean: FloatArray
+    variance: FloatArray
 
     def source(self) -> FloatArray:
         """The variances (2,) of the level and the slope of a source."""
@@ -77,5 +69,19 @@ class Component:
 
 def components() -> Sequence[Component]:
     """The components of the mixture."""
-    pairs = product(_SCALES, _DIFFICULTIES)
-    return tuple(Component(scale, spread, b) for (scale, spread), b in pairs)
+    return tuple(_component(*pair, b) for pair, b in product(_SCALES, _DIFFICULTIES))
+
+
+def settled() -> Component:
+    """Believes a checkpoint as it is, for models whose values it knows: these are the deviations.
+    Only heads are to be learnt, and levels of sources."""
+    return Component(1.0, _EXACT, 1.0, np.array([0.0, 1.0, 0.0, 1.0]), np.zeros(N_SHARED))
+
+
+def _component(scale: float, spread: float, difficulty: float) -> Component:
+    """difficulty: standard deviation of b; 0 turns b, c and the heads off."""
+    counts = float(difficulty > 0)
+    # A unit of the checkpoint's log-odds is worth what a unit of strength is.
+    mean = np.array([_LEVEL[0], scale, 0.0, counts * scale])
+    sd = np.array([_LEVEL[1], _SLOPE_SPREAD * scale, difficulty, counts * _DEVIATION])
+    return Component(scale, spread, counts * _HEAD, mean, sd**2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 from zipfile import BadZipFile
@@ -21,12 +22,18 @@ _DISPERSION: Final = (5.0, 5.0)
 
 @dataclass(slots=True)
 class Member:
-    """A model of the layer. at: the place of its effect among the numbers. strength: the mean of
-    its place by public facts. n_answers: learnt of it."""
+    """A model of the layer. at: the place of its effect among the numbers; n_axes: how many numbers
+    of its head follow. strength: the mean of its place by public facts. n_answers: learnt of it."""
 
     at: int
     strength: float
     n_answers: int = 0
+    n_axes: int = 0
+
+    @property
+    def head(self) -> slice:
+        """The places of the head."""
+        return slice(self.at + 1, self.at + 1 + self.n_axes)
 
 
 @dataclass(slots=True)
@@ -35,9 +42,8 @@ class State:
     which they joined. uncertain (M, M): the covariance of their strengths. source_at: the place of
     the level of each judge or source; its slope is the next. log_weights (K,), mean (K, d),
     covariance (K, d, d): of the components. dispersion (2,): a sum and a count. n_answers: learnt
-    so far. version: counts what was learnt or forgotten."""
+    so far. version: counts what was learnt or forgotten. parts (K,): the prior's components."""
 
-    n_axes: int
     centre: float
     log_weights: FloatArray
     mean: FloatArray
@@ -48,10 +54,11 @@ class State:
     source_at: dict[str, int] = field(default_factory=dict)
     n_answers: int = 0
     version: int = 0
+    parts: Sequence[prior.Component] = field(default_factory=prior.components)
 
-    def join(self, name: str, strength: float, uncertain: FloatArray) -> None:
+    def join(self, name: str, strength: float, uncertain: FloatArray, n_axes: int) -> None:
         """Adds a model, if it is not there. uncertain (M + 1,): covariance of its strength with
-        those of the M models, then its variance."""
+        those of the M models, then its variance. n_axes: of its head."""
         if name in self.models:
             return
         n = len(self.models)
@@ -60,33 +67,26 @@ class State:
         self.uncertain = np.zeros((n + 1, n + 1))
         self.uncertain[:n, :n] = before
         self.uncertain[n, :], self.uncertain[:, n] = uncertain, uncertain
-        d = self.mean.shape[1]
-        grown = np.zeros((len(self.mean), d + 1, d + 1))
-        grown[:, :d, :d] = self.covariance
-        mean = np.append(self.mean, np.zeros((len(self.mean), 1)), axis=1)
-        for k, part in enumerate(prior.components()):
+        d = self._grow(1 + n_axes)
+        mean, grown = self.mean, self.covariance
+        member = self.models[name] = Member(d, strength, n_axes=n_axes)
+        for k, part in enumerate(self.parts):
             whole = part.effects(self.uncertain)
             # What was learnt of its relatives says something of it: it joins conditional on them.
             pull = np.linalg.solve(whole[:n, :n], whole[:n, n]) if n else np.zeros(0)
-            column = self.covariance[k][:, places] @ pull
-            mean[k, d] = self.mean[k][places] @ pull
+            column = grown[k][:d, places] @ pull
+            mean[k, d] = mean[k][places] @ pull
             grown[k, :d, d] = grown[k, d, :d] = column
             grown[k, d, d] = whole[n, n] - whole[n, :n] @ pull + pull @ column[places]
-        self.mean, self.covariance = mean, grown
-        self.models[name] = Member(d, strength)
+            grown[k, member.head, member.head] = part.head**2 * np.eye(n_axes)
         self.version += 1
 
     def source(self, name: str) -> list[int]:
         """The places of the level and the slope of a judge or source; a new one is added."""
         if name not in self.source_at:
-            d = self.mean.shape[1]
-            grown = np.zeros((len(self.mean), d + 2, d + 2))
-            grown[:, :d, :d] = self.covariance
-            for k, part in enumerate(prior.components()):
-                grown[k, d:, d:] = np.diag(part.source())
-            self.mean = np.append(self.mean, np.zeros((len(self.mean), 2)), axis=1)
-            self.covariance = grown
-            self.source_at[name] = d
+            d = self.source_at[name] = self._grow(2)
+            for k, part in enumerate(self.parts):
+                self.covariance[k, d:, d:] = np.diag(part.source())
         at = self.source_at[name]
         return [at, at + 1]
 
@@ -99,7 +99,7 @@ class State:
 
     def fade(self, kept: float) -> None:
         """Goes back towards the prior. kept: the share of its information that an answer keeps."""
-        for k, part in enumerate(prior.components()):
+        for k, part in enumerate(self.parts):
             mean, covariance = self._prior(part)
             now, first = _inverse(self.covariance[k]), _inverse(covariance)
             faded = np.linalg.inv(kept * now + (1 - kept) * first)
@@ -109,11 +109,19 @@ class State:
         self.dispersion = kept * self.dispersion + (1 - kept) * _first_dispersion()
         self.version += 1
 
+    def _grow(self, n: int) -> int:
+        """Adds n numbers, which are 0 for certain, and returns the place of the first."""
+        d = int(self.mean.shape[1])
+        self.mean = np.pad(self.mean, ((0, 0), (0, n)))
+        self.covariance = np.pad(self.covariance, ((0, 0), (0, n), (0, n)))
+        return d
+
     def _prior(self, part: prior.Component) -> tuple[FloatArray, FloatArray]:
-        d, n = self.mean.shape[1], prior.N_SHARED + self.n_axes
+        d, n = self.mean.shape[1], prior.N_SHARED
         mean, covariance = np.zeros(d), np.zeros((d, d))
-        mean[:n] = part.mean(self.n_axes)
-        covariance[:n, :n] = np.diag(part.variance(self.n_axes))
+        mean[:n], covariance[:n, :n] = part.mean, np.diag(part.variance)
+        for one in self.models.values():
+            covariance[one.head, one.head] = part.head**2 * np.eye(one.n_axes)
         for at in self.source_at.values():
             covariance[at : at + 2, at : at + 2] = np.diag(part.source())
         places = np.array([one.at for one in self.models.values()], dtype=np.int64)
@@ -124,9 +132,10 @@ class State:
         """The state in a form that `from_bytes` reads again, bit for bit."""
         head: dict[str, Any] = {
             "form": _FORM,
-            "n_axes": self.n_axes,
             "centre": self.centre,
-            "models": [[n, m.at, m.strength, m.n_answers] for n, m in self.models.items()],
+            "models": [
+                [name, m.at, m.strength, m.n_answers, m.n_axes] for name, m in self.models.items()
+            ],
             "sources": self.source_at,
             "n_answers": self.n_answers,
             "version": self.version,
@@ -154,14 +163,13 @@ class State:
                         f"the local layer is stored in form {head['form']}, not {_FORM}"
                     )
                 return cls(
-                    n_axes=head["n_axes"],
                     centre=head["centre"],
                     log_weights=arrays["log_weights"],
                     mean=arrays["mean"],
                     covariance=arrays["covariance"],
                     dispersion=arrays["dispersion"],
                     uncertain=arrays["uncertain"],
-                    models={name: Member(at, s, n) for name, at, s, n in head["models"]},
+                    models={name: Member(*numbers) for name, *numbers in head["models"]},
                     source_at=head["sources"],
                     n_answers=head["n_answers"],
                     version=head["version"],
@@ -170,17 +178,15 @@ class State:
             raise DataError(f"the stored local layer cannot be read: {error!r}") from error
 
 
-def first_state(n_axes: int, centre: float) -> State:
-    """The state before any model and any answer."""
-    parts, n = prior.components(), prior.N_SHARED + n_axes
+def first_state(centre: float, parts: Sequence[prior.Component] | None = None) -> State:
+    """The state before any model and any answer. parts: of the prior, None for the usual."""
+    parts = prior.components() if parts is None else parts
     return State(
-        n_axes=n_axes,
+        parts=parts,
         centre=centre,
         log_weights=np.zeros(len(parts)),
-        mean=np.stack([part.mean(n_axes) for part in parts]),
-        covariance=np.stack([np.diag(part.variance(n_axes)) for part in parts]).reshape(
-            len(parts), n, n
-        ),
+        mean=np.stack([part.mean for part in parts]),
+        covariance=np.stack([np.diag(part.variance) for part in parts]),
         dispersion=_first_dispersion(),
         uncertain=np.zeros((0, 0), dtype=np.float64),
     )

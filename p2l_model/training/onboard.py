@@ -1,8 +1,8 @@
-"""Adds a new model to a checkpoint: a head row from few votes, with everything else frozen.
+"""Adds a model to a checkpoint: a head row from few answers, with everything else frozen.
 
-docs/theory.md, section 6, has the derivation. The row's prior is the Gaussian of the existing rows.
-The mode of its posterior becomes the row, and the Laplace approximation around it gives the
-variance of the row's predictions.
+A local layer (`p2l_model.local`) learns the row: it knows all values of the other models, and the
+new model has a head of its own on the directions in which their rows differ. Its prior is the
+Gaussian of the existing rows, given where public facts put the model. docs/theory.md, section 6.
 """
 
 from __future__ import annotations
@@ -24,108 +24,126 @@ from p2l_model.checkpoint.folder import (
 from p2l_model.checkpoint.heads import HeadOutputs, Heads
 from p2l_model.checkpoint.manifest import Manifest, Onboarded
 from p2l_model.data.files import VoteTable
+from p2l_model.data.model_names import canonical, columns
 from p2l_model.data.soft_labels import target_matrix
 from p2l_model.engine.base import Engine
 from p2l_model.engine.features import Progress, prompt_features
 from p2l_model.errors import DataError
-from p2l_model.preference import log_probabilities
-from p2l_model.types import FloatArray, PreferenceFamily
+from p2l_model.evaluation.local import GradedRows
+from p2l_model.local.layer import LocalLayer
+from p2l_model.local.likelihood import Verdict
+from p2l_model.local.prior import settled
+from p2l_model.local.terms import PromptTerms
+from p2l_model.placement.line import fit_line
+from p2l_model.placement.place import Placer, bundled_placer
+from p2l_model.types import Conversation, FloatArray, PreferenceFamily
 
 # Widens the prior: a new model may differ more from the others than they do from each other.
 _WIDENING: Final = 1.25
 # The prior's width, in the same measure, around the model that the new one is said to resemble.
 _LIKE: Final = 0.5
+# Places by facts were this much farther off than they say (EXPERIMENTS.md, 2026-11-30).
+_FACTS: Final = 1.5
 _MAX_DIRECTIONS: Final = 48
-_MAX_STEPS: Final = 60
-_STEP: Final = 1e-4
-_TOLERANCE: Final = 1e-9
+# So many grades of known models tell the level of a judge.
+_LEVEL_GRADES: Final = 200
 # The prediction from the other models' lengths weighs as much as this many answers.
 _LENGTH_PRIOR: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Prior:
-    """A row is centre (H + 1,) + z @ basis, with z standard normal and basis (r, H + 1)."""
-
-    centre: FloatArray
-    basis: FloatArray
-
-
-@dataclass(frozen=True, slots=True)
-class Battles:
-    """N votes of the new model, which is always side a.
-
-    x (N, H + 1): the vectors that the heads read and a 1, divided by the temperature. opponent,
-    eta, gamma (N,): as served. targets (N, K). weight (N,).
-    """
-
-    x: FloatArray
-    opponent: FloatArray
-    eta: FloatArray
-    gamma: FloatArray
-    targets: FloatArray
-    weight: FloatArray
-
-
-@dataclass(frozen=True, slots=True)
 class Row:
-    """mode (H + 1,): weight and bias. factor (r, H + 1): the row's covariance is factor.T @
-    factor."""
+    """What is believed of a row, weight and bias: mode (H + 1,), and factor (r, H + 1), as its
+    covariance is factor.T @ factor."""
 
     mode: FloatArray
     factor: FloatArray
 
 
-def row_prior(heads: Heads, like: int | None = None) -> Prior:
-    """The prior from all rows of the heads. like: the row of a similar model, which becomes the
-    centre."""
+@dataclass(frozen=True, slots=True)
+class View:
+    """What M models and their votes are like on P prompts. x (P, H + 1): what a row is multiplied
+    with, divided by the temperature; known: of the M models, as served."""
+
+    x: FloatArray
+    known: HeadOutputs
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """votes and grades of M known models and the new one, the last of the names."""
+
+    votes: VoteTable
+    grades: GradedRows
+
+    @property
+    def conversations(self) -> tuple[Conversation, ...]:
+        """Those of the votes, then those of the grades."""
+        return self.votes.conversations + self.grades.conversations
+
+    @property
+    def n(self) -> int:
+        """How many votes and grades of the new model there are."""
+        return len(self.votes) + int((self.grades.model == len(self.votes.models) - 1).sum())
+
+
+def row_prior(
+    heads: Heads,
+    like: int | None = None,
+    usual: FloatArray | None = None,
+    place: tuple[float, float] | None = None,
+) -> Row:
+    """The prior from all M rows of the heads.
+
+    like: the row of a similar model, which becomes the mode. usual (M,): the models' coefficients
+    for no prompt in particular; place: mean and standard deviation of the new model's by public
+    facts, None where they are not to count.
+    """
     rows = np.column_stack([heads.weight, heads.bias])
-    deviations = rows - rows.mean(axis=0)
-    _, sizes, directions = np.linalg.svd(deviations, full_matrices=False)
-    n = min(_MAX_DIRECTIONS, max(rows.shape[0] - 1, 1))
-    scale = sizes[:n] / np.sqrt(max(rows.shape[0] - 1, 1))
+    apart = rows - rows.mean(axis=0)
+    shares, sizes, directions = np.linalg.svd(apart, full_matrices=False)
+    n = min(_MAX_DIRECTIONS, max(heads.n_models - 1, 1), sizes.size)
+    root = np.sqrt(max(heads.n_models - 1, 1))
     spread = _WIDENING if like is None else _LIKE
-    centre = rows.mean(axis=0) if like is None else rows[like]
-    return Prior(centre, spread * scale[:, None] * directions[:n])
+    factor = spread * (sizes[:n] / root)[:, None] * directions[:n]
+    if like is not None:
+        return Row(rows[like], factor)
+    if usual is None or place is None:
+        return Row(rows.mean(axis=0), factor)
+    # The covariance of the row, in the measure of the factor, with the model's usual coefficient.
+    told = spread / root * (shares[:, :n].T @ (usual - usual.mean()))
+    length, total = float(told @ told), float(told @ told) + place[1] ** 2
+    kept = np.eye(n) - (1 - np.sqrt(1 - length / total)) / max(length, 1e-12) * np.outer(told, told)
+    shift = told * (place[0] - usual.mean()) / total
+    return Row(rows.mean(axis=0) + shift @ factor, kept @ factor)
 
 
-def fit_row(family: PreferenceFamily, battles: Battles, prior: Prior) -> Row:
-    """Finds the posterior's mode by Fisher scoring; a step that goes too far is halved."""
-    a = battles.x @ prior.basis.T  # (N, r)
-    base = battles.x @ prior.centre
-    z = np.zeros(prior.basis.shape[0])
-    value = _objective(family, battles, base + a @ z, z)
-    for _ in range(_MAX_STEPS):
-        gradient, precision = _scores(family, battles, base + a @ z, a, z)
-        step = np.linalg.solve(precision, gradient)
-        moved = [z + step * 0.5**half for half in range(8)]
-        values = [_objective(family, battles, base + a @ one, one) for one in moved]
-        best = int(np.argmax(values))
-        if values[best] <= value + _TOLERANCE:
-            break
-        z, value = moved[best], values[best]
-    _, precision = _scores(family, battles, base + a @ z, a, z)
-    root = np.linalg.cholesky(np.linalg.inv(precision))
-    return Row(prior.centre + z @ prior.basis, root.T @ prior.basis)
-
-
-def battles_of(
-    name: str, votes: VoteTable, manifest: Manifest, heads: Heads, features: FloatArray
-) -> Battles:
-    """The votes between the new model and models that the checkpoint knows. features (P, F): of the
-    votes' prompts."""
-    outputs = heads.outputs(features, manifest.temperature)
-    hidden = np.column_stack([heads.hidden(features), np.ones(features.shape[0])])
-    sides = _as_side_a(name, votes, manifest.models)
-    prompt = sides.votes.prompt
-    return Battles(
-        hidden[prompt] / manifest.temperature,
-        outputs.coefficients[prompt, sides.opponent],
-        outputs.eta[prompt],
-        outputs.gamma[prompt],
-        target_matrix(manifest.family, sides.votes),
-        sides.votes.weight,
-    )
+def fit_row(answers: Answers, family: PreferenceFamily, view: View, prior: Row) -> Row:
+    """Learns from all votes and grades, which are on the view's prompts."""
+    votes, grades = answers.votes, answers.grades
+    *known, name = votes.models
+    layer = LocalLayer.start([name], np.zeros(1), np.zeros((1, 1)), len(prior.factor), [settled()])
+    for n, one in enumerate(known, 1):
+        layer.join(one, 0.0, np.zeros(n + 1))
+    values = np.column_stack([view.known.coefficients, view.x @ prior.mode])
+    axes, targets = view.x @ prior.factor.T, target_matrix(family, votes)
+    for row, prompt in enumerate(votes.prompt):
+        pair = int(votes.model_a[row]), int(votes.model_b[row])
+        eta, gamma = float(view.known.eta[prompt]), float(view.known.gamma[prompt])
+        layer.learn_verdict(
+            votes.models[pair[0]],
+            votes.models[pair[1]],
+            Verdict(targets[row], family, eta, gamma, float(votes.weight[row])),
+            PromptTerms(0.0, {votes.models[m]: values[prompt, m] for m in pair}, axes[prompt]),
+        )
+    for row, prompt in enumerate(grades.prompt + len(votes.conversations)):
+        one = votes.models[grades.model[row]]
+        value = values[prompt, grades.model[row]] - view.known.gamma[prompt]
+        terms = PromptTerms(0.0, {one: value}, axes[prompt])
+        layer.learn_grade(one, float(grades.score[row]), terms, grades.judge[row])
+    mean, covariance = layer.head(name)
+    root = np.linalg.cholesky(covariance)
+    return Row(prior.mode + mean @ prior.factor, root.T @ prior.factor)
 
 
 def onboard(
@@ -137,107 +155,117 @@ def onboard(
     progress: Progress,
     *,
     like: str | None = None,
+    grades: Sequence[GradedRows] = (),
+    placer: Placer | None = None,
 ) -> Manifest:
     """Writes the checkpoint with one more model to out, and returns its manifest.
 
-    votes: None where there are none: the row is then the prior's centre, with the prior's variance.
-    Votes that are not between the new model and a known one are left out. Raises DataError where
-    the name is taken, `like` is unknown, or votes are given but none can be used.
+    votes: None where there are none: the row is then the prior's mode, with the prior's variance.
+    Votes that are not between the new model and a known one are left out. grades: of files of
+    scores; those of the new model count on prompts without such a vote, and some of known models
+    tell how the file is graded. placer: None for the one with the facts that the product ships.
+    Raises DataError where the name is taken, `like` is unknown, or nothing that is given can be
+    used.
     """
     manifest, heads = checkpoint.manifest, checkpoint.heads
     if name in manifest.models:
         raise DataError(f"{name} is in the checkpoint already")
     if like is not None and like not in manifest.models:
         raise DataError(f"--like {like}: the checkpoint has no such model")
-    used = None if votes is None else _usable(name, votes, manifest.models)
-    features = (
-        np.zeros((0, heads.width))
-        if used is None
-        else prompt_features(used.conversations, checkpoint.prompt, engine, progress)
+    answers = None
+    if votes is not None:
+        answers = Answers(*_usable(name, votes, grades, manifest.models))
+        if answers.n == 0:
+            raise DataError(
+                f"no vote compares {name} with a model of the checkpoint, and no grade is of it: "
+                "is it spelt so in the data?"
+            )
+    said = () if answers is None else answers.conversations
+    features = np.zeros((0, heads.width))
+    if said:
+        features = prompt_features(said, checkpoint.prompt, engine, progress)
+    views = view_of(heads, features, manifest.temperature), _usual_view(manifest, len(said))
+    priors = _priors(checkpoint, name, like, bundled_placer() if placer is None else placer)
+    row, level = (
+        prior if answers is None else fit_row(answers, manifest.family, view, prior)
+        for view, prior in zip(views, priors, strict=True)
     )
-    battles = _no_battles(heads) if used is None else battles_of(
-        name, used, manifest, heads, features
-    )  # fmt: skip
-    prior = row_prior(heads, None if like is None else manifest.models.index(like))
-    row = fit_row(manifest.family, battles, prior)
-    logs = None if used is None else _log_tokens(name, used)
-    grown = _with_lengths(with_row(heads, row), heads, features, logs)
-    grown = _with_scores(grown, heads)
-    facts = Onboarded(n_votes=battles.weight.size, like=like)
-    fresh = _grown_manifest(manifest, name, facts, battles, used, logs)
-    _write(checkpoint, out, fresh, grown)
+    logs = np.zeros(0) if answers is None else _log_tokens(name, answers.votes)
+    grown = _with_lengths(with_row(heads, row), heads, features[: logs.size], logs)
+    facts = Onboarded(n_votes=0 if answers is None else answers.n, like=like)
+    fresh = _grown_manifest(manifest, name, facts, float(level.mode[0]), logs)
+    _write(checkpoint, out, fresh, _with_scores(grown, heads))
     return fresh
 
 
-@dataclass(frozen=True, slots=True)
-class _Sides:
-    """Votes turned so that the new model is side a. opponent (N,): the checkpoint's index."""
-
-    votes: VoteTable
-    opponent: Any
-
-
-def _as_side_a(name: str, votes: VoteTable, models: Sequence[str]) -> _Sides:
-    index = votes.models.index(name)
-    column = {model: place for place, model in enumerate(models)}
-    known = np.array([column.get(model, -1) for model in votes.models], dtype=np.int64)
-    turned = votes.model_b == index
-    other = known[np.where(turned, votes.model_a, votes.model_b)]
-    fits = (turned | (votes.model_a == index)) & (other >= 0)
-    outcome = np.where(turned & (votes.outcome < 2), 1 - votes.outcome, votes.outcome)
-    soft = np.where(turned, 1.0 - votes.p_model_a, votes.p_model_a)
-    tokens = np.where(turned, votes.output_tokens_b, votes.output_tokens_a)
-    aligned = replace(votes, outcome=outcome, p_model_a=soft, output_tokens_a=tokens)
-    return _Sides(aligned.where(fits), other[fits])
+def _priors(checkpoint: Checkpoint, name: str, like: str | None, placer: Placer) -> tuple[Row, Row]:
+    """Of the new row, and of its coefficient for no prompt in particular."""
+    manifest, at = checkpoint.manifest, None
+    usual, place = np.array(manifest.marginal.coefficients), by_facts(name, manifest, placer)
+    if like is not None:
+        at = manifest.models.index(like)
+        place = float(usual[at]), _LIKE * max(float(usual.std()), 0.1)
+    level = Row(np.array([place[0]]), np.array([[place[1]]]))
+    return row_prior(checkpoint.heads, at, usual, place), level
 
 
-def _usable(name: str, votes: VoteTable, models: Sequence[str]) -> VoteTable:
-    """Only the usable votes, and only their prompts. Raises DataError."""
-    if name not in votes.models:
-        raise DataError(f"no vote is on {name}: is it spelt so in the data?")
-    index = votes.models.index(name)
-    known = np.isin(np.array(votes.models), np.array(models))
-    a, b = votes.model_a, votes.model_b
-    kept = votes.where(((a == index) & known[b]) | ((b == index) & known[a]))
-    if len(kept) == 0:
-        raise DataError(f"no vote compares {name} with a model of the checkpoint")
+def by_facts(name: str, manifest: Manifest, placer: Placer) -> tuple[float, float]:
+    """Mean and standard deviation of a model's coefficient for no prompt in particular."""
+    line = fit_line(manifest.models, manifest.marginal.coefficients, placer)
+    mean, sd = line.coefficient(placer.place(name))
+    return mean, _FACTS * sd
+
+
+def view_of(heads: Heads, features: FloatArray, temperature: float) -> View:
+    """The view of prompts with features (P, F)."""
+    x = np.column_stack([heads.hidden(features), np.ones(features.shape[0])])
+    return View(x / temperature, heads.outputs(features, temperature))
+
+
+def _usual_view(manifest: Manifest, n: int) -> View:
+    """The view of n prompts that are all no prompt in particular."""
+    marginal = manifest.marginal
+    ties = (0.0 if one is None else one for one in (marginal.eta, marginal.gamma))
+    eta, gamma = (np.full(n, one) for one in ties)
+    return View(np.ones((n, 1)), HeadOutputs(np.tile(marginal.coefficients, (n, 1)), eta, gamma))
+
+
+def lone_grades(
+    name: str, files: Sequence[GradedRows], compared: Sequence[Conversation], models: Sequence[str]
+) -> GradedRows:
+    """The grades of the new model, the last, on prompts where it was not compared, after some of
+    known models by the same judges."""
+    voted, names = set(compared), (*models, name)
+    rows: list[tuple[Conversation, int, float, str]] = []
+    for number, file in enumerate(files):
+        judge = np.array([f"{number} {one}" for one in file.judge or [""] * len(file)])
+        spelt = [canonical(one) for one in file.models]
+        model = np.array(columns(spelt, names))[file.model]
+        fresh = np.array([file.conversations[prompt] not in voted for prompt in file.prompt])
+        mine = (model == len(models)) & fresh
+        for one in np.unique(judge[mine]):
+            known = np.flatnonzero((judge == one) & (model >= 0) & (model < len(models)))
+            for row in (*known[:_LEVEL_GRADES], *np.flatnonzero((judge == one) & mine)):
+                said = file.conversations[file.prompt[row]]
+                rows.append((said, int(model[row]), float(file.score[row]), str(one)))
+    said, at, score, judges = zip(*rows, strict=True) if rows else ((),) * 4
+    place = {one: index for index, one in enumerate(dict.fromkeys(said))}
+    prompt = np.array([place[one] for one in said], dtype=np.int64)
+    return GradedRows(
+        tuple(place), names, prompt, np.array(at, dtype=np.int64), np.array(score), judges
+    )
+
+
+def _usable(
+    name: str, votes: VoteTable, files: Sequence[GradedRows], models: Sequence[str]
+) -> tuple[VoteTable, GradedRows]:
+    """The votes between the new model and known ones, and its grades on other prompts."""
+    among = votes.among([*models, name])
+    kept = among.where((among.model_a == len(models)) | (among.model_b == len(models)))
     used, place = np.unique(kept.prompt, return_inverse=True)
-    conversations = tuple(kept.conversations[one] for one in used)
-    return replace(kept, conversations=conversations, prompt=place.astype(np.int64))
-
-
-def _no_battles(heads: Heads) -> Battles:
-    width = heads.weight.shape[1] + 1
-    empty = np.zeros(0)
-    return Battles(np.zeros((0, width)), empty, empty, empty, np.zeros((0, 0)), empty)
-
-
-def _objective(
-    family: PreferenceFamily, battles: Battles, theta: FloatArray, z: FloatArray
-) -> float:
-    """The log-posterior up to a constant."""
-    if theta.size == 0:
-        return -0.5 * float(z @ z)
-    logs = log_probabilities(family, theta, battles.opponent, battles.eta, battles.gamma)
-    return float((battles.weight * (battles.targets * logs).sum(axis=1)).sum() - 0.5 * z @ z)
-
-
-def _scores(
-    family: PreferenceFamily, battles: Battles, theta: FloatArray, a: FloatArray, z: FloatArray
-) -> tuple[FloatArray, FloatArray]:
-    """The gradient (r,) and the Fisher precision (r, r), which is positive definite for any
-    votes."""
-    if theta.size == 0:
-        return -z, np.eye(z.size)
-    others = (battles.opponent, battles.eta, battles.gamma)
-    slope = (
-        log_probabilities(family, theta + _STEP, *others)
-        - log_probabilities(family, theta - _STEP, *others)
-    ) / (2 * _STEP)  # (N, K)
-    probabilities = np.exp(log_probabilities(family, theta, *others))
-    first = battles.weight * (battles.targets * slope).sum(axis=1)
-    information = battles.weight * (probabilities * slope**2).sum(axis=1)
-    return a.T @ first - z, (a * information[:, None]).T @ a + np.eye(z.size)
+    said = tuple(kept.conversations[one] for one in used)
+    compared = replace(kept, conversations=said, prompt=place.astype(np.int64))
+    return compared, lone_grades(name, files, said, models)
 
 
 def with_row(heads: Heads, row: Row) -> Heads:
@@ -250,7 +278,7 @@ def with_row(heads: Heads, row: Row) -> Heads:
     )
 
 
-def _with_lengths(grown: Heads, heads: Heads, features: FloatArray, logs: Any) -> Heads:
+def _with_lengths(grown: Heads, heads: Heads, features: FloatArray, logs: FloatArray) -> Heads:
     """Sets the new model's length row to the other models' mean, shifted by the answers in the
     votes."""
     if heads.length_weight is None or heads.length_bias is None:
@@ -258,7 +286,7 @@ def _with_lengths(grown: Heads, heads: Heads, features: FloatArray, logs: Any) -
     known = np.flatnonzero(np.any(heads.length_weight != 0, axis=1))
     rows = known if known.size > 0 else np.arange(heads.n_models)
     weight, bias = heads.length_weight[rows].mean(axis=0), float(heads.length_bias[rows].mean())
-    if logs is not None and not np.all(np.isnan(logs)):
+    if not np.all(np.isnan(logs)):
         error = logs - (heads.hidden(features) @ weight + bias)
         bias += float(np.nansum(error)) / (int((~np.isnan(error)).sum()) + _LENGTH_PRIOR)
     return replace(
@@ -269,7 +297,7 @@ def _with_lengths(grown: Heads, heads: Heads, features: FloatArray, logs: Any) -
 
 
 def _with_scores(grown: Heads, heads: Heads) -> Heads:
-    """Grades of the new model are not used: its row is the others' mean, and it is not `scored`."""
+    """The new model's row of scores is the others' mean, and it is not `scored`."""
     if heads.score_weight is None or heads.score_bias is None:
         return grown
     return replace(
@@ -294,22 +322,17 @@ def _grown_manifest(
     manifest: Manifest,
     name: str,
     facts: Onboarded,
-    battles: Battles,
-    votes: VoteTable | None,
-    logs: FloatArray | None,
+    coefficient: float,
+    logs: FloatArray,
 ) -> Manifest:
     marginal = manifest.marginal
     tokens = marginal.mean_output_tokens
-    known = logs is not None and not np.all(np.isnan(logs))
-    mean_tokens = float(np.nanmean(np.exp(logs))) if known and logs is not None else None
+    mean_tokens = None if np.all(np.isnan(logs)) else float(np.nanmean(np.exp(logs)))
     sigma = manifest.length_sigma
     known_sigma = [one for one in sigma or [] if one is not None]
     more = marginal.model_copy(
         update={
-            "coefficients": [
-                *marginal.coefficients,
-                _marginal_coefficient(name, manifest, battles, votes),
-            ],
+            "coefficients": [*marginal.coefficients, coefficient],
             "mean_output_tokens": None if tokens is None else [*tokens, mean_tokens],
         }
     )
@@ -323,31 +346,6 @@ def _grown_manifest(
             "onboarded": {**manifest.onboarded, name: facts},
         }
     )
-
-
-def _marginal_coefficient(
-    name: str, manifest: Manifest, battles: Battles, votes: VoteTable | None
-) -> float:
-    """The new model's marginal coefficient, with the known models' coefficients as its prior."""
-    marginal = manifest.marginal
-    known = np.array(marginal.coefficients)
-    prior = Prior(np.array([known.mean()]), np.array([[max(float(known.std()), 0.1)]]))
-    if votes is None:
-        return float(prior.centre[0])
-    n = battles.weight.size
-    constant = HeadOutputs(
-        known[_as_side_a(name, votes, manifest.models).opponent],
-        np.full(n, 0.0 if marginal.eta is None else marginal.eta),
-        np.full(n, 0.0 if marginal.gamma is None else marginal.gamma),
-    )
-    flat = replace(
-        battles,
-        x=np.ones((n, 1)),
-        opponent=constant.coefficients,
-        eta=constant.eta,
-        gamma=constant.gamma,
-    )
-    return float(fit_row(manifest.family, flat, prior).mode[0])
 
 
 def _write(checkpoint: Checkpoint, out: Path, manifest: Manifest, heads: Heads) -> None:

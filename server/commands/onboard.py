@@ -18,8 +18,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="The new model's name, as it is spelt in the data.")  # fmt: skip
     parser.add_argument("--data", nargs="+", metavar="PATH",
                         help="Votes or graded answers of the new model and of known ones. Without "
-                             "data, the new model is placed by the other models "
-                             "alone.")  # fmt: skip
+                             "data, the new model is placed by public facts and the other "
+                             "models.")  # fmt: skip
     parser.add_argument("--out", required=True, metavar="DIR",
                         help="The checkpoint folder to write.")  # fmt: skip
     parser.add_argument("--like", metavar="MODEL",
@@ -39,13 +39,17 @@ def run(args: argparse.Namespace) -> int:
     from p2l_model.checkpoint.folder import load_checkpoint, resolve_checkpoint
     from p2l_model.data.files import load_votes
     from p2l_model.data.model_names import canonical
+    from p2l_model.data.tables import read_columns
     from p2l_model.engine.load import load_engine
+    from p2l_model.evaluation.local import graded_rows
 
     checkpoint = load_checkpoint(resolve_checkpoint(args.checkpoint))
-    votes = None
+    votes, grades = None, []
     if args.data is not None:
-        files = data_files(args.data, "train")
-        votes = load_votes(files, seed=0, score_range=score_range(args.score_range))
+        files, marks = data_files(args.data, "train"), score_range(args.score_range)
+        votes = load_votes(files, seed=0, score_range=marks)
+        read = [(read_columns(file), file) for file in files]
+        grades = [graded_rows(*one, marks) for one in read if "winner" not in one[0]]
     name = canonical(args.model)
     with progress_bars() as bars:
         manifest = onboard(
@@ -56,6 +60,7 @@ def run(args: argparse.Namespace) -> int:
             Path(args.out),
             lambda done, total: bars("scoring prompts", done, total),
             like=args.like,
+            grades=grades,
         )
     facts = manifest.onboarded[name]
     summary = {"checkpoint": args.out, "model": name, "n_votes": facts.n_votes, "like": facts.like,
@@ -63,5 +68,5 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(summary))
     else:
-        print(f"{args.out}: {name} from {facts.n_votes} votes, {len(manifest.models)} models")
+        print(f"{args.out}: {name} from {facts.n_votes} answers, {len(manifest.models)} models")
     return 0

@@ -39,6 +39,13 @@ def known(rows: GradedRows, seed: int = 0, hardness: float = 1.0) -> list[Prompt
     return [PromptTerms(float(one)) for one in difficulty]
 
 
+def test_an_answer_that_never_came_is_no_bad_answer() -> None:
+    given = columns()
+    absent = [True] + [False] * (len(given["model"]) - 1)
+    rows = graded_rows({**given, "no_response": absent}, PATH)
+    assert len(rows) == len(graded_rows(given, PATH)) - 1
+
+
 def test_the_report_has_all_numbers_and_repeats_itself() -> None:
     rows = graded_rows(columns(), PATH)
     terms = [PromptTerms()] * len(rows.conversations)

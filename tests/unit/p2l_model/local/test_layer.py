@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from p2l_model.local.layer import LocalLayer, mean_chance
+from p2l_model.local.likelihood import Verdict
+from p2l_model.local.prior import settled
 from p2l_model.local.terms import PromptTerms
-from p2l_model.types import Outcome
+from p2l_model.types import Outcome, PreferenceFamily
 
 NAMES = tuple("abcdefgh")
 OUTCOMES = (Outcome.MODEL_A, Outcome.MODEL_B, Outcome.TIE, Outcome.TIE_BOTHBAD)
@@ -102,6 +104,35 @@ def test_what_the_checkpoint_says_of_a_model_counts_until_answers_deny_it() -> N
         layer.learn_grade(NAMES[m], float(chance.random() < 0.6), terms)
     assert 0.2 < before < 1.0
     assert abs(gap(layer)) < before / 2
+
+
+def test_a_head_learns_where_its_model_is_better_than_usual_and_moves_no_other() -> None:
+    chance = np.random.default_rng(17)
+    layer = LocalLayer.start(("a", "b"), np.zeros(2), 0.3 * np.eye(2), n_axes=2)
+    here, there = (PromptTerms(axes=np.array([2.0 * sign, 0.0])) for sign in (1.0, -1.0))
+    for n in range(600):
+        layer.learn_grade("a", float(chance.random() < (0.9 if n % 2 else 0.4)),
+                          here if n % 2 else there)  # fmt: skip
+        layer.learn_grade("b", float(chance.random() < 0.6), here if n % 2 else there)
+    mean, covariance = layer.head("a")
+    assert mean[0] > 0.3 > 0.15 > abs(mean[1])
+    assert covariance[0, 0] < covariance[1, 1]
+    gaps = layer.predict(("a", "b"), here).mean - layer.predict(("a", "b"), there).mean
+    assert gaps[0] > 1.0 > 0.4 > abs(gaps[1])
+
+
+def test_values_that_are_settled_stay_and_teach_the_head_of_the_new_model() -> None:
+    chance = np.random.default_rng(19)
+    layer = LocalLayer.start(("new",), np.zeros(1), np.zeros((1, 1)), 1, [settled()])
+    layer.join("known", 0.0, np.zeros(2))
+    terms = PromptTerms(deviation={"new": 0.0, "known": 1.0}, axes=np.ones(1))
+    eye = np.eye(2)
+    for _ in range(500):
+        wins = int(chance.random() < 1 / (1 + np.exp(-0.5)))
+        layer.learn_verdict("new", "known", Verdict(eye[1 - wins], PreferenceFamily.BT), terms)
+    found = layer.predict(("new", "known"), terms)
+    assert found.mean == pytest.approx([1.5, 1.0], abs=0.25)
+    assert found.sd[0] > 0.05 > 1e-4 > found.sd[1]
 
 
 def test_the_checkpoint_is_believed_where_it_helps_and_nowhere_else() -> None:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from p2l_model.local import likelihood
+from p2l_model.local.likelihood import Verdict
 from p2l_model.preference import log_probabilities, outcomes
 from p2l_model.types import Outcome, PreferenceFamily
 
@@ -22,7 +23,7 @@ def test_the_mode_of_a_vote_is_where_the_posterior_is_highest(
     outcome: Outcome, a: float, b: float, eta: float
 ) -> None:
     mean, spread = np.array([[a, b]]), np.array([[[0.6, 0.2], [0.2, 0.9]]])
-    value, information = likelihood.vote(mean, spread, outcome, eta)
+    value, gradient, information = likelihood.vote(mean, spread, Verdict.of(outcome, eta))
     inverse = np.linalg.inv(spread[0])
 
     def posterior(x: np.ndarray) -> float:
@@ -33,6 +34,7 @@ def test_the_mode_of_a_vote_is_where_the_posterior_is_highest(
     for step in np.random.default_rng(0).normal(scale=0.05, size=(40, 2)):
         assert posterior(value[0] + step) <= best + 1e-4
     assert np.linalg.eigvalsh(information[0]).min() > 0
+    assert mean[0] + spread[0] @ gradient[0] == pytest.approx(value[0], abs=0.01)
 
 
 @pytest.mark.parametrize("score", [0.0, 0.3, 1.0])
@@ -51,17 +53,17 @@ def test_the_mode_of_a_grade_is_where_the_posterior_is_highest(score: float) -> 
 
 def test_a_win_lifts_the_winner_and_sinks_the_loser() -> None:
     mean, spread = np.zeros((1, 2)), np.eye(2)[None]
-    value, _ = likelihood.vote(mean, spread, Outcome.MODEL_A, 0.0)
+    value, *_ = likelihood.vote(mean, spread, Verdict.of(Outcome.MODEL_A, 0.0))
     assert value[0, 0] > 0 > value[0, 1]
-    good, _ = likelihood.vote(mean, spread, Outcome.TIE, 0.0)
-    bad, _ = likelihood.vote(mean, spread, Outcome.TIE_BOTHBAD, 0.0)
+    good, *_ = likelihood.vote(mean, spread, Verdict.of(Outcome.TIE, 0.0))
+    bad, *_ = likelihood.vote(mean, spread, Verdict.of(Outcome.TIE_BOTHBAD, 0.0))
     assert good[0].min() > 0 > bad[0].max()
 
 
 def test_far_away_values_stay_finite() -> None:
     for outcome in Outcome:
-        value, information = likelihood.vote(
-            np.array([[60.0, -60.0]]), 4 * np.eye(2)[None], outcome, 3.0
+        value, _, information = likelihood.vote(
+            np.array([[60.0, -60.0]]), 4 * np.eye(2)[None], Verdict.of(outcome, 3.0)
         )
         assert np.isfinite(value).all()
         assert np.isfinite(information).all()

@@ -10,11 +10,10 @@ def test_the_mixture_holds_both_views_of_the_checkpoint_at_every_scale() -> None
     parts = components()
     assert len({(part.scale, part.spread) for part in parts}) * 2 == len(parts)
     for part in parts:
-        mean, variance = part.mean(2), part.variance(2)
-        assert mean.shape == variance.shape == (N_SHARED + 2,)
-        assert mean[SLOPE] == part.scale
-        assert mean[DIFFICULTY] == 0.0
-        assert (variance[DIFFICULTY] == 0.0) == (variance[N_SHARED] == 0.0)
+        assert part.mean.shape == part.variance.shape == (N_SHARED,)
+        assert part.mean[SLOPE] == part.scale
+        assert part.mean[DIFFICULTY] == 0.0
+        assert (part.variance[DIFFICULTY] == 0.0) == (part.head == 0.0)
 
 
 def test_effects_of_models_share_what_is_unsure_of_their_places() -> None:

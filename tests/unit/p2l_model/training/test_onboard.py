@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,48 +12,73 @@ from tiny_checkpoint import MODELS, write_checkpoint
 from toy_votes import quiet, write_votes
 
 from p2l_model.checkpoint.folder import load_checkpoint
-from p2l_model.checkpoint.heads import Heads
-from p2l_model.data.files import load_votes
+from p2l_model.checkpoint.heads import HeadOutputs, Heads
+from p2l_model.data.files import IntArray, VoteTable, load_votes
+from p2l_model.data.tables import read_columns
 from p2l_model.engine.load import load_engine
 from p2l_model.errors import DataError
-from p2l_model.preference import log_probabilities, outcomes
-from p2l_model.training.onboard import Battles, Prior, fit_row, onboard, row_prior
+from p2l_model.evaluation.local import graded_rows
+from p2l_model.preference import log_probabilities
+from p2l_model.training.onboard import (
+    Answers,
+    Row,
+    View,
+    fit_row,
+    lone_grades,
+    onboard,
+    row_prior,
+    view_of,
+)
 from p2l_model.types import Conversation, FloatArray, PreferenceFamily
 from server.cli import main
 
-WIDTH = 6
+WIDTH, N_KNOWN = 6, 40
+GRK = PreferenceFamily.GRK
 
 
 def world(seed: int) -> tuple[Heads, FloatArray]:
     """Heads of 40 models, and one more row from the same distribution."""
     chance = np.random.default_rng(seed)
     mixing = chance.normal(size=(WIDTH + 1, WIDTH + 1)) / 2
-    rows = chance.normal(size=(41, WIDTH + 1)) @ mixing
+    rows = chance.normal(size=(N_KNOWN + 1, WIDTH + 1)) @ mixing
     return Heads(rows[:-1, :-1], rows[:-1, -1], np.zeros(WIDTH), 0.3), rows[-1]
 
 
-def fought(heads: Heads, row: FloatArray, n: int, seed: int) -> Battles:
+def fitted(votes: VoteTable, family: PreferenceFamily, view: View, prior: Row) -> Row:
+    nothing = lone_grades("new", (), (), votes.models[:-1])
+    return fit_row(Answers(votes, nothing), family, view, prior)
+
+
+def table(rivals: IntArray, outcome: IntArray) -> VoteTable:
+    """Votes of the new model, side a, on a prompt each."""
+    n = len(rivals)
+    empty, names = np.full(n, np.nan), tuple(f"m{k}" for k in range(N_KNOWN))
+    return VoteTable(
+        (Conversation(("hello",)),) * n, (*names, "new"), np.arange(n), np.full(n, N_KNOWN),
+        rivals, outcome, empty, np.ones(n), np.full(n, ""), np.full(n, ""), *[empty] * 4,
+    )  # fmt: skip
+
+
+def fought(heads: Heads, row: FloatArray, n: int, seed: int) -> tuple[VoteTable, View]:
     chance = np.random.default_rng([seed, n])
-    x = np.column_stack([chance.normal(size=(n, WIDTH)), np.ones(n)])
+    view = view_of(heads, chance.normal(size=(n, WIDTH)), 1.0)
     rivals = chance.integers(heads.n_models, size=n)
-    opponent = (heads.weight[rivals] * x[:, :-1]).sum(axis=1) + heads.bias[rivals]
-    eta = np.full(n, 0.3)
-    logs = log_probabilities(PreferenceFamily.GRK, x @ row, opponent, eta)
+    opponent = view.known.coefficients[np.arange(n), rivals]
+    logs = log_probabilities(GRK, view.x @ row, opponent, view.known.eta)
     drawn = (chance.random((n, 1)) > np.exp(logs).cumsum(axis=1)).sum(axis=1)
-    n_kinds = len(outcomes(PreferenceFamily.GRK))
-    targets = np.eye(n_kinds)[np.minimum(drawn, n_kinds - 1)]
-    return Battles(x, opponent, eta, np.zeros(n), targets, np.ones(n))
+    return table(rivals, np.minimum(drawn, 3)), view
 
 
 def test_the_row_comes_closer_and_the_variance_is_honest() -> None:
-    errors: dict[int, list[float]] = {n: [] for n in (0, 20, 200, 2000)}
+    errors: dict[int, list[float]] = {n: [] for n in (0, 20, 150, 500)}
     spreads: dict[int, list[float]] = {n: [] for n in errors}
     standard: list[float] = []
-    for seed in range(12):
+    for seed in range(6):
         heads, row = world(seed)
         x = np.column_stack([np.random.default_rng(seed).normal(size=(300, WIDTH)), np.ones(300)])
         for n in errors:
-            found = fit_row(PreferenceFamily.GRK, fought(heads, row, n, seed), row_prior(heads))
+            votes, view = fought(heads, row, n, seed)
+            found = fitted(votes, GRK, view, row_prior(heads))
             error = x @ (found.mode - row)
             spread = np.sqrt(((x @ found.factor.T) ** 2).sum(axis=1))
             errors[n].append(float((error**2).mean()))
@@ -60,35 +86,87 @@ def test_the_row_comes_closer_and_the_variance_is_honest() -> None:
             standard += list(error / spread) if n > 0 else []
     means = [float(np.mean(errors[n])) for n in errors]
     assert means == sorted(means, reverse=True)
-    assert means[3] < 0.05 * means[0]
+    assert means[3] < 0.1 * means[0]
     widths = [float(np.mean(spreads[n])) for n in spreads]
     assert widths == sorted(widths, reverse=True)
     assert 0.7 < np.std(standard) < 1.3, "as far off as it says it may be"
 
 
 def test_no_votes_leave_the_prior() -> None:
-    heads, _ = world(0)
+    heads, row = world(0)
     prior = row_prior(heads)
-    empty = Battles(np.zeros((0, WIDTH + 1)), *[np.zeros(0)] * 3, np.zeros((0, 4)), np.zeros(0))
-    found = fit_row(PreferenceFamily.GRK, empty, prior)
-    assert np.allclose(found.mode, prior.centre)
-    assert np.allclose(found.factor.T @ found.factor, prior.basis.T @ prior.basis)
+    votes, view = fought(heads, row, 0, 0)
+    found = fitted(votes, GRK, view, prior)
+    assert np.allclose(found.mode, prior.mode)
+    assert np.allclose(found.factor.T @ found.factor, prior.factor.T @ prior.factor)
 
 
 def test_like_centres_the_prior_and_narrows_it() -> None:
     heads, _ = world(1)
     like, anyone = row_prior(heads, 3), row_prior(heads)
-    assert np.allclose(like.centre, np.append(heads.weight[3], heads.bias[3]))
-    assert np.linalg.norm(like.basis) < np.linalg.norm(anyone.basis)
+    assert np.allclose(like.mode, np.append(heads.weight[3], heads.bias[3]))
+    assert np.linalg.norm(like.factor) < np.linalg.norm(anyone.factor)
 
 
-def test_one_sided_votes_stay_finite() -> None:
-    prior = Prior(np.zeros(1), np.ones((1, 1)))
+def test_facts_move_the_prior_to_rows_of_such_models() -> None:
+    heads, _ = world(2)
+    x = np.append(np.full(WIDTH, 0.3), 1.0)
+    usual = np.column_stack([heads.weight, heads.bias]) @ x
+    anyone = row_prior(heads)
+    strong = row_prior(heads, None, usual, (float(usual.max()), 0.1))
+    unsure = row_prior(heads, None, usual, (float(usual.max()), 1e6))
+    assert x @ strong.mode == pytest.approx(usual.max(), abs=0.1)
+    assert np.linalg.norm(strong.factor @ x) == pytest.approx(0.1, rel=0.05)
+    assert np.allclose(unsure.mode, anyone.mode, atol=1e-6)
+    assert np.allclose(unsure.factor.T @ unsure.factor, anyone.factor.T @ anyone.factor)
+
+
+@pytest.mark.parametrize("family", list(PreferenceFamily))
+def test_one_sided_votes_stay_finite(family: PreferenceFamily) -> None:
     n = 500
-    always = np.tile([1.0, 0.0], (n, 1))
-    battles = Battles(np.ones((n, 1)), *[np.zeros(n)] * 3, always, np.ones(n))
-    found = fit_row(PreferenceFamily.BT, battles, prior)
+    view = View(np.ones((n, 1)), HeadOutputs(np.zeros((n, N_KNOWN)), np.zeros(n), np.zeros(n)))
+    votes = table(np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64))
+    found = fitted(votes, family, view, Row(np.zeros(1), np.ones((1, 1))))
     assert 1.0 < found.mode[0] < 10.0
+    assert 0.0 < found.factor[0, 0] < 1.0
+
+
+def test_the_order_of_votes_hardly_matters() -> None:
+    heads, row = world(3)
+    votes, view = fought(heads, row, 300, 3)
+    prior = row_prior(heads)
+    found = fitted(votes, GRK, view, prior)
+    back = replace(votes, **{
+        name: getattr(votes, name)[::-1] for name in ("prompt", "model_a", "model_b", "outcome")
+    })  # fmt: skip
+    again = fitted(back, GRK, view, prior)
+    spread = np.sqrt(((view.x @ found.factor.T) ** 2).sum(axis=1))
+    assert np.abs(view.x @ (found.mode - again.mode)).mean() < 0.5 * spread.mean()
+
+
+def test_a_soft_label_counts_for_its_share_and_a_weight_for_as_many_votes() -> None:
+    heads, row = world(4)
+    votes, view = fought(heads, row, 1, 4)
+    sure = replace(votes, outcome=np.zeros(1, dtype=np.int64))
+
+    def value(votes: VoteTable) -> float:
+        return float((view.x @ fitted(votes, GRK, view, row_prior(heads)).mode)[0])
+
+    half = replace(votes, p_model_a=np.array([0.5]))
+    assert value(replace(sure, p_model_a=np.array([1.0]))) == pytest.approx(value(sure))
+    assert value(half) < value(sure) < value(replace(sure, weight=np.array([5.0])))
+
+
+@pytest.fixture
+def graded_file(tmp_path: Path) -> Path:
+    """delta, which met nobody, is right on a's and wrong on z's; the others are half right."""
+    rows = [{"prompt": f"{letter} " * (1 + i % 7) + f"{i}", "model": "delta",
+             "score": float(letter == "a")} for i in range(40) for letter in "az"]  # fmt: skip
+    rows += [{"prompt": f"q {i}", "model": model, "score": float(i % 2)}
+             for i in range(40) for model in ("alpha", "beta")]  # fmt: skip
+    path = tmp_path / "scores.jsonl"
+    path.write_text("\n".join(json.dumps(row) for row in rows))
+    return path
 
 
 @pytest.fixture
@@ -133,6 +211,31 @@ def test_a_checkpoint_grows_by_one_row(tmp_path: Path, votes_file: Path) -> None
     assert tokens is not None
     assert 100 < tokens[-1] < 900
     assert new.marginal.coefficients.shape == (4,)
+
+
+def test_grades_of_the_new_model_alone_teach(tmp_path: Path, graded_file: Path) -> None:
+    old = load_checkpoint(write_checkpoint(tmp_path / "old"))
+    arguments = ["onboard", "--checkpoint", str(old.path), "--model", "delta"]
+    assert main([*arguments, "--data", str(graded_file), "--out", str(tmp_path / "new")]) == 0
+    new = load_checkpoint(tmp_path / "new")
+    assert new.manifest.onboarded["delta"].n_votes == 80
+    gaps = []
+    for prompt in ("a a a", "z z z"):
+        ids = [new.prompt.encode(Conversation((prompt,)))]
+        board = new.leaderboard(load_engine(new).features(ids)[0])
+        gaps.append(board.coefficients[-1] - board.coefficients[:2].mean())
+    assert gaps[0] > gaps[1]
+
+
+def test_grades_of_compared_answers_count_once(tmp_path: Path, graded_file: Path) -> None:
+    rows = graded_rows(read_columns(graded_file), graded_file)
+    compared = rows.conversations[:30]
+    found = lone_grades("delta", [rows], compared, ("alpha", "beta", "gamma"))
+    mine = found.model == 3
+    assert mine.sum() == 50
+    assert not set(compared) & {found.conversations[one] for one in found.prompt[mine]}
+    assert (~mine).sum() == 80, "the others tell the level of the grades"
+    assert not mine[:80].any(), "before the new model's are judged"
 
 
 def test_without_data_the_new_model_is_like_the_one_named(tmp_path: Path) -> None:
