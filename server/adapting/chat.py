@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from server.adapting.draft import Adapted, Draft
+from server.adapting.prefill import fit_last_message
 from server.adapting.sampling import adapt_sampling
 from server.adapting.thinking import (
     adapt_effort,
@@ -50,7 +51,7 @@ def adapt_chat(body: Mapping[str, Any], facts: ModelFacts) -> Adapted:
     _shorten_user(draft, facts, "user")
     if not facts.messages.verbosity:
         draft.drop("verbosity", named=draft.get("verbosity") != "medium")
-    _check_prefill(draft, facts)
+    fit_last_message(draft, facts)
     return draft.done()
 
 
@@ -91,9 +92,3 @@ def _shorten_user(draft: Draft, facts: ModelFacts, name: str) -> None:
     user, most = draft.get(name), facts.messages.user_most_characters
     if most is not None and isinstance(user, str) and len(user) > most:
         draft.put(name, shortened(user, most))
-
-
-def _check_prefill(draft: Draft, facts: ModelFacts) -> None:
-    last = draft.body["messages"][-1]
-    if not facts.messages.prefill and last["role"] == "assistant" and not last.get("tool_calls"):
-        draft.refuse("it cannot continue a message that the assistant began")

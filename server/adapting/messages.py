@@ -8,6 +8,7 @@ from typing import Any, Final
 from server.adapting.client_notes import NOTE, system_without_note
 from server.adapting.deferred import fit_deferred_tools
 from server.adapting.draft import Adapted, Draft
+from server.adapting.prefill import fit_prefill
 from server.adapting.sampling import adapt_sampling
 from server.adapting.schemas import closed, without_refused
 from server.adapting.system_turns import fit_system_turns
@@ -60,6 +61,8 @@ def adapt_messages(body: Mapping[str, Any], facts: ModelFacts) -> Adapted:
     _fit_context_management(draft)
     _fit_format(draft, facts)
     adapt_sampling(draft, facts, _effort(draft))
+    if facts.vendor == "anthropic":
+        fit_prefill(draft, facts)
     return draft.done()
 
 

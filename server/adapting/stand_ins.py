@@ -12,6 +12,10 @@ EMPTY: Final = "(empty)"
 NO_RESULT: Final = "(no result)"
 # An answer between a tool's result and the user's next text.
 NOTED: Final = "Noted."
+# A user's turn after an assistant's, where a model answers only to the user.
+CONTINUE: Final = "Continue."
+# The same, where the answer is to continue the assistant's text.
+GO_ON: Final = "Continue your last message from exactly where it ends. Do not repeat any of it."
 # Replaces reasoning that was not recorded.
 NO_REASONING: Final = "(no reasoning recorded)"
 

@@ -217,6 +217,8 @@ def _claude_schemas(body: Json) -> str | None:
 
 def _claude_history(body: Json, *, on: bool) -> str | None:
     last: list[str] = []
+    if body["messages"][-1]["role"] == "assistant":
+        return "This model does not support assistant message prefill."
     for number, message in enumerate(body["messages"]):
         blocks = message["content"] if isinstance(message["content"], list) else []
         for block in blocks:
@@ -328,6 +330,9 @@ def _deepseek(body: Json) -> Iterator[str]:
         yield "Invalid max_tokens value, the valid range of max_tokens is [1, 393216]"
     if any(message["role"] == "developer" for message in body["messages"]):
         yield "unknown variant `developer`"
+    last = body["messages"][-1]
+    if last["role"] == "assistant" and not last.get("prefix"):
+        yield "The last message must be a user message, or an assistant message with prefix mode on"
     for message in body["messages"]:
         if thinks and message.get("tool_calls") and not message.get("reasoning_content"):
             yield "The `reasoning_content` in the thinking mode must be passed back to the API."
@@ -351,6 +356,9 @@ def _mistral(body: Json) -> Iterator[str]:
     if body.get("temperature", 1) > 1.5:
         yield "temperature: Input should be less than or equal to 1.5"
     ids: list[str] = []
+    last = body["messages"][-1]
+    if last["role"] not in ("user", "tool") and not last.get("prefix"):
+        yield f"Expected last role User or Tool for serving but got {last['role']}"
     for message in body["messages"]:
         extra = set(message) - _MESSAGE - {"prefix"}
         yield from (f"extra_forbidden: body.messages.{name}" for name in extra)

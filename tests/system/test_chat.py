@@ -13,6 +13,7 @@ from fake_provider import Behaviour, FakeProvider, Fault
 from hanging_up import hang_up
 
 Chat = dict[str, Any]
+NONE = {"type": "object", "properties": {}}
 HELLO: Chat = {"model": "p2l", "messages": [{"role": "user", "content": "Hello there"}]}
 
 
@@ -115,7 +116,7 @@ def test_every_field_of_the_caller_arrives_and_none_of_ours(
         "stop": ["\n"],
         "n": 2,
         "seed": 7,
-        "tools": [{"type": "function", "function": {"name": "f", "parameters": {}}}],
+        "tools": [{"type": "function", "function": {"name": "f", "parameters": NONE}}],
         "tool_choice": "auto",
         "response_format": {"type": "json_object"},
         "logprobs": True,

@@ -268,7 +268,8 @@ def test_without_a_bound_the_provider_may_run_its_tools(rig: Rig, fields: dict[s
 
 
 ITEM = {"type": "message", "role": "user", "content": "Hello"}
-CODEX = {"type": "function", "name": "f", "parameters": {}, "strict": True}
+NO_ARGUMENTS = {"type": "object", "properties": {}}
+CODEX = {"type": "function", "name": "f", "parameters": NO_ARGUMENTS, "strict": True}
 RESPONSES: dict[str, Any] = {
     **ATTACKS,
     "image": {"size": "big"},

@@ -126,6 +126,9 @@ RESPONSES: dict[str, Any] = {
 BODIES = {"chat/completions": EVERYTHING, "messages": MESSAGES, "responses": RESPONSES}
 
 
+HELLO_TO_ALL: list[dict[str, Any]] = [{"role": "user", "content": "What is the weather?"}]
+
+
 class Today:
     """The gateway, and the providers behind it."""
 
@@ -251,6 +254,38 @@ def test_the_turn_after_a_tool(client: httpx.Client, model: str, stream: bool) -
     second = ask(client, "chat/completions", asked)
     assert second.status_code == 200, second.text
     assert second.json()["choices"][0]["message"]["content"] == WORDS
+
+
+CUT_OFF = [*HELLO_TO_ALL, {"role": "assistant", "content": "The weather is "}]
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+@pytest.mark.parametrize("model", MODELS)
+def test_a_conversation_that_ends_with_the_assistant(
+    client: httpx.Client, model: str, stream: bool
+) -> None:
+    """Agents send it after an answer that was cut off, and most models of today refuse it."""
+    body = {"model": model, "messages": CUT_OFF, "stream": stream}
+    answer = ask(client, "chat/completions", body)
+    assert answer.status_code == 200, answer.text
+    assert WORDS[:5] in answer.text
+
+
+@pytest.mark.parametrize("content", ["It is ", [{"type": "text", "text": "It is "}]])
+@pytest.mark.parametrize("model", CLAUDE)
+def test_claude_goes_on_with_what_it_began(
+    client: httpx.Client, today: tuple[Today, LiveGateway], model: str, content: Any
+) -> None:
+    begun = [*HELLO_TO_ALL, {"role": "assistant", "content": content}]
+    answer = ask(client, "messages", {"model": model, "max_tokens": 9_000, "messages": begun})
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["x-p2l-left-out-fields"] == "messages.prefill"
+    sent = today[0].claude.chats[-1].body["messages"]
+    assert sent[:2] == begun
+    assert "exactly where it ends" in sent[2]["content"]
+    refused = {"model": model, "max_tokens": 9_000, "messages": begun}
+    strict = ask(client, "messages", {**refused, "p2l": {"strict_params": True}})
+    assert strict.status_code == 400
 
 
 # What servers of tools declare, and one vendor or another refuses.

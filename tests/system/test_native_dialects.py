@@ -274,7 +274,7 @@ PARTS = [
 CALL = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "[1]"}}
 USER = {"role": "user", "content": "x"}
 CONVERSATIONS = [
-    ([USER, {"role": "assistant", "content": "y"}], "ends with the assistant"),
+    ([USER, {"role": "assistant", "content": "y", "prefix": True}], "begun by the caller"),
     ([{"role": "user", "name": "ann", "content": "x"}], "names"),
     ([USER, {"role": "assistant", "content": None, "audio": {"id": "a"}}, USER], "audio"),
 ]  # fmt: skip
@@ -290,6 +290,7 @@ TAKEN = [
     [USER, {"role": "assistant", "content": None, "tool_calls": [CALL]}, USER],
     [USER, {"role": "tool", "tool_call_id": "c", "content": "y"}],
     [USER, {"role": "assistant", "name": "planner", "content": "y"}, USER],
+    [USER, {"role": "assistant", "content": "y"}],
 ]  # fmt: skip
 
 

@@ -44,9 +44,8 @@ def system_and_turns(
         elif role == "user":
             # spaces alone are no text that the provider takes
             turns.append({"role": role, "content": [{"type": "text", "text": EMPTY}]})
-    if not turns or turns[-1]["role"] != "user":
-        # The model would continue the assistant's text instead of answering it.
-        raise InexpressibleError("a conversation that ends with the assistant")
+    if turns[-1]["role"] != "user":
+        raise InexpressibleError("an answer that is begun by the caller")
     return system, turns
 
 

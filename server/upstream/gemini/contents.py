@@ -52,7 +52,7 @@ def system_and_contents(
         elif said:
             contents.append({"role": role, "parts": said})
     if contents[-1]["role"] != "user":
-        raise InexpressibleError("a conversation that ends with the assistant")
+        raise InexpressibleError("an answer that is begun by the caller")
     return [part for part in system if part["text"]], contents
 
 

@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from server.adapting.prefill import is_beginning
 from server.adapting.reminders import reminder
 from server.adapting.stand_ins import (
     BEGIN,
+    CONTINUE,
     EMPTY,
     NO_REASONING,
     NO_RESULT,
@@ -66,7 +68,7 @@ def _is_plain(messages: Sequence[Message], rules: Rules) -> bool:
         if role == "assistant" and before == "system":
             return False
         before = role
-    return before != "system"
+    return before == "user" or (before == "assistant" and not rules.user_last)
 
 
 class _Mender:
@@ -94,7 +96,14 @@ class _Mender:
     def done(self) -> list[Message]:
         if not self._has_begun and self._rules.user_first:
             self._out.append({"role": "user", "content": BEGIN})
+        if self._rules.user_last and self._ends_with_the_assistant():
+            self._out.append({"role": "user", "content": CONTINUE})
         return self._out
+
+    def _ends_with_the_assistant(self) -> bool:
+        """Whether the last message is an answer, and not the beginning of the next one."""
+        last = self._out[-1]
+        return last["role"] == "assistant" and not is_beginning(last)
 
     def _add(self, message: Message, role: str) -> None:
         if role in _SYSTEM:

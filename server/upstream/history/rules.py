@@ -18,10 +18,12 @@ class Rules:
     calls, None: all. part_fields_refused: fields of content parts that are removed. call_id:
     converts an id to the provider's alphabet. takes_refusals: whether the assistant's refusals may
     stand apart from its text. user_first: whether the first message after the system messages must
-    be the user's. alternates: whether two messages of the user, or of the assistant, may not follow
-    each other. answers_tools: whether a user's message may not directly follow a tool's result.
-    takes_empty: whether a user's message may be empty. json_arguments: whether the arguments of a
-    call must be a JSON object. plain_text: whether content of text alone must be one string.
+    be the user's. user_last: whether the last message may not be the assistant's: the model would
+    continue or refuse it. alternates: whether two messages of the user, or of the assistant, may
+    not follow each other. answers_tools: whether a user's message may not directly follow a tool's
+    result. takes_empty: whether a user's message may be empty. json_arguments: whether the
+    arguments of a call must be a JSON object. plain_text: whether content of text alone must be one
+    string.
     reasoning: whether a message with tool calls has its reasoning_content: has_to; where_known;
     as_given. opens_seals: whether reasoning that was sealed here may be the provider's own.
     """
@@ -35,6 +37,7 @@ class Rules:
     call_id: Callable[[object], str] | None = None
     takes_refusals: bool = False
     user_first: bool = True
+    user_last: bool = False
     alternates: bool = False
     answers_tools: bool = False
     takes_empty: bool = False

@@ -59,6 +59,7 @@ GROQ: Final = Rules(
 )
 # Requires the reasoning of turns with tool calls, and text as one string.
 DEEPSEEK: Final = Rules(
+    user_last=True,
     kept_of_others=_OTHERS,
     kept=_BASIC | {"name", "prefix", "reasoning_content"},
     call_fields=_CALL,
@@ -69,6 +70,7 @@ DEEPSEEK: Final = Rules(
 )
 # Answers 422 to an unknown field, and 400 to a user message directly after a tool's result.
 MISTRAL: Final = Rules(
+    user_last=True,
     kept_of_others=_OTHERS,
     kept=_BASIC | {"prefix"},
     call_fields=_CALL,
@@ -103,6 +105,7 @@ GENERIC: Final = Rules(
 )
 # The native APIs, whose adapters place the rest themselves.
 ANTHROPIC: Final = Rules(
+    user_last=True,
     opens_seals=True,
     system="leading",
     call_id=anthropic_id,
@@ -110,6 +113,7 @@ ANTHROPIC: Final = Rules(
     call_fields=_CALL,
 )
 GEMINI: Final = Rules(
+    user_last=True,
     system="leading",
     foreign=frozenset({"refusal"}),
     call_fields=_CALL | {"extra_content"},

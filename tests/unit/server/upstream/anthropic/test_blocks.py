@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 
-from server.adapting.stand_ins import EMPTY
+from server.adapting.stand_ins import CONTINUE, EMPTY
 from server.model_facts import Thinking
 from server.upstream.anthropic.blocks import system_and_turns
 from server.upstream.anthropic.native import without_lost_thinking
 from server.upstream.dialect import InexpressibleError
 
+ASKED, SAID = {"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}
 NOTHING = [{"role": "user", "content": [{"type": "text", "text": EMPTY}]}]
 
 
@@ -27,9 +28,13 @@ def test_a_user_who_says_nothing_has_a_turn(content: Any) -> None:
 
 def test_an_assistant_alone_cannot_be_expressed() -> None:
     with pytest.raises(InexpressibleError):
-        system_and_turns(
-            [{"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}], own
-        )
+        system_and_turns([ASKED, {**SAID, "prefix": True}], own)
+
+
+def test_after_an_answer_the_user_speaks() -> None:
+    _, turns = system_and_turns([ASKED, SAID], own)
+    assert [turn["role"] for turn in turns] == ["user", "assistant", "user"]
+    assert turns[-1]["content"] == [{"type": "text", "text": CONTINUE}]
 
 
 @pytest.mark.parametrize("kind", [[], {}, 1, None, ["enabled"]])
