@@ -37,6 +37,8 @@ _NO_ENDPOINT: Final = re.compile(
     r"|(?:route|endpoint|path)\b.*\bnot (?:found|exist)\b.*)[.!]?",
     re.IGNORECASE | re.DOTALL,
 )
+# The longest wait that a caller is told: more of it is a mistake of the provider's.
+_MOST_WAIT_S: Final = 86_400.0
 _PASSING: Final = frozenset({408, 409, 500, 502, 503, 504, 529})
 
 
@@ -287,24 +289,27 @@ def _status_within(said: Mapping[str, Any]) -> int | None:
 
 
 def parse_retry_after_s(headers: Mapping[str, str], now_s: float) -> float | None:
-    """Seconds to wait by `retry-after-ms` or `retry-after` (seconds or an HTTP date), or None.
+    """Seconds to wait by `retry-after-ms` or `retry-after` (seconds or an HTTP date), a day at
+    most; None where neither can be read.
 
     headers: with lower-case names. now_s: Unix time.
     """
     milliseconds = _seconds(headers.get("retry-after-ms"))
     if milliseconds is not None:
-        return milliseconds / 1000.0
+        return min(milliseconds / 1000.0, _MOST_WAIT_S)
     value = headers.get("retry-after")
     seconds = _seconds(value)
-    if seconds is not None or value is None:
-        return seconds
+    if seconds is not None:
+        return min(seconds, _MOST_WAIT_S)
+    if value is None:
+        return None
     try:
         date = parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     if date.tzinfo is None:
         date = date.replace(tzinfo=UTC)
-    return max(0.0, date.timestamp() - now_s)
+    return min(max(0.0, date.timestamp() - now_s), _MOST_WAIT_S)
 
 
 def _seconds(value: str | None) -> float | None:

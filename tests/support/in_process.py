@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,18 +22,21 @@ from server.config.file import parse_settings
 from server.ledger.attempt import Attempt
 from server.state import State
 from server.upstream import kinds
+from server.upstream.network import SharedRequest
 
 ANYBODY = Caller("anonymous")
 
 
 @dataclass
 class Script(httpx.AsyncBaseTransport):
-    """Answers every request of every provider alike."""
+    """Answers every request of every provider alike, or as `answer` says: by the path and the body
+    of the request, the content and its type."""
 
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
     content: bytes = b"{}"
     asked: list[httpx.Request] = field(default_factory=list)
+    answer: Callable[[str, dict[str, Any]], tuple[bytes, str]] | None = None
 
     def say(
         self, content: bytes, content_type: str = "application/json", status: int = 200
@@ -44,6 +47,10 @@ class Script(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         self.asked.append(request)
+        if self.answer is not None:
+            sent = request.content if isinstance(request, SharedRequest) else await request.aread()
+            content, kind = self.answer(request.url.path, json.loads(sent))
+            self.say(content, kind)
         return httpx.Response(self.status, headers=self.headers, content=self.content)
 
 

@@ -46,7 +46,7 @@ limits: {{max_concurrency: 8}}
 _MODEL = (
     "  {name}: {{provider: {name}, upstream_model: {upstream}, input_usd_per_mtok: 1,"
     " output_usd_per_mtok: 5, context_window: 1000000, expected_output_tokens: 50,"
-    " max_output_tokens: 8000, capabilities: [tools]{more}}}"
+    " max_output_tokens: 8000, capabilities: [tools, vision, json_schema, audio]{more}}}"
 )
 UPSTREAM = {"chat": "model-x", "bridged": "gpt-5.6-sol", "anthropic": "claude-sonnet-4-5",
             "gemini": "gemini-2.5-flash"}  # fmt: skip
