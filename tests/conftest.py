@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import httpx
 import pytest
 from fake_provider import FakeProvider
 from httpx._transports import default as transports
+from httpx2._transports import default as transports2
 from live_gateway import LiveGateway, config_for
 from services import PostgresServer, RedisServer, postgres_server, redis_server
 from sqlalchemy.engine import Dialect
@@ -52,19 +53,28 @@ def data_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="session", autouse=True)
 def authorities_are_read_once() -> Iterator[None]:
-    """httpx reads the public authorities for every client, which takes longer than most tests: the
-    clients of the tests, which speak plain HTTP with this machine, share what was read."""
-    read = transports.create_ssl_context
-    shared = read(trust_env=False)
+    """httpx, and the httpx2 of the official clients, read the public authorities for every client,
+    which takes longer than most tests: the clients of the tests, which speak plain HTTP with this
+    machine, share what was read."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (transports, transports2):
+            patch.setattr(module, "create_ssl_context", _read_once(module.create_ssl_context))
+        yield
+
+
+def _read_once(read: Callable[..., ssl.SSLContext]) -> Callable[..., ssl.SSLContext]:
+    """What a client trusts that names nothing itself, by what the environment names."""
+    known: dict[object, ssl.SSLContext] = {}
 
     def create(verify: Any = True, cert: Any = None, trust_env: bool = True) -> ssl.SSLContext:
-        said = trust_env and any(os.environ.get(f"SSL_CERT_{kind}") for kind in ("FILE", "DIR"))
-        usual = verify is True and cert is None and not said
-        return shared if usual else read(verify, cert, trust_env)
+        if verify is not True or cert is not None:
+            return read(verify, cert, trust_env)
+        named = trust_env and tuple(os.environ.get(f"SSL_CERT_{kind}") for kind in ("FILE", "DIR"))
+        if named not in known:
+            known[named] = read(verify, cert, trust_env)
+        return known[named]
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(transports, "create_ssl_context", create)
-        yield
+    return create
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -65,6 +65,9 @@ def names_in(file: Path) -> set[str]:
 
 
 def starts_python(file: Path) -> bool:
+    text = file.read_text()
+    if not any(word in text for word in (*STARTERS, "sys.executable")):
+        return False  # most files: they need not be parsed
     names = names_in(file)
     return bool(STARTERS & names) or ("sys.executable" in names and "subprocess" in names)
 

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, settings
 
 # The default of the library, of which the numbers in the tests are multiples.
 _USUAL: Final = 100
-_FEW: Final = 30
+_FEW: Final = 15
 
 
 def choose_profile(config: pytest.Config) -> None:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from random_histories import SURFACES, Renderer, random_history
 from strict_history import CHECKS, RefusedError
 
+from examples import examples
 from server.errors import ApiError
 from server.upstream.signatures import Signatures
 
@@ -28,7 +29,7 @@ def test_no_history_is_refused_or_loses_a_word(target: str) -> None:
 
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("surface", SURFACES)
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(seed=st.integers(0, 2**48))
 def test_what_a_prompt_cache_keeps_stays_as_it_was(surface: str, target: str, seed: int) -> None:
     async def problems() -> list[str]:

@@ -11,6 +11,7 @@ import tracemalloc
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import brotli
@@ -75,8 +76,12 @@ PACKERS: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
     "identity": ("identity", bytes),
     "gzip, identity": ("gzip, identity", gzip.compress),
 }
-ENCODINGS = {"gzip": gzip.compress, "deflate": zlib.compress, "br": brotli.compress,
-             "zstd": zstd.compress}  # fmt: skip
+ENCODINGS = {
+    "gzip": gzip.compress,
+    "deflate": zlib.compress,
+    "br": partial(brotli.compress, quality=5),
+    "zstd": zstd.compress,
+}
 
 
 @pytest.fixture(scope="module")

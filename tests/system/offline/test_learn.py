@@ -327,6 +327,7 @@ def test_columns_of_a_model_are_models(place: Place, provider: KnownModels) -> N
     assert efforts == {"low": 4, "high": 4}
 
 
+@pytest.mark.slow
 def test_the_judge_is_of_another_family_and_its_biases_are_measured(
     place: Place, provider: KnownModels
 ) -> None:

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from command_line import p2l_router
 from fake_provider import FakeProvider
-from live_gateway import config_for
+from live_gateway import LiveGateway, config_for
 from serve_process import ServeProcess
 
 from server.catalogue.cards import build_catalogue
@@ -70,6 +70,7 @@ def test_it_says_what_is_never_chosen_and_what_ends(provider: FakeProvider) -> N
     assert "NOT READY: no model can be routed: the leaderboard is empty" in said
 
 
+@pytest.mark.slow
 def test_a_configuration_in_the_folder_that_is_not_used_is_named(tmp_path: Path) -> None:
     for is_there in (False, True):
         if is_there:
@@ -101,14 +102,12 @@ def test_mistakes_of_the_first_minutes_say_what_to_do(tmp_path: Path) -> None:
             assert "Traceback" not in done.stderr
 
 
-def test_requests_of_the_first_minutes_say_what_to_do(
-    tmp_path: Path, provider: FakeProvider
-) -> None:
+def test_requests_of_the_first_minutes_say_what_to_do(provider: FakeProvider) -> None:
     environ = {"MAIN_KEY": "sk-provider-canary", "MY_KEY": "my-key"}
     auth = "auth: {keys: [{name: me, key_env: MY_KEY}]}"
     with (
-        ServeProcess(tmp_path, config_for(provider.base_url, auth), environ=environ) as serve,
-        httpx.Client(base_url=serve.url, trust_env=False) as http,
+        LiveGateway(config_for(provider.base_url, auth), environ) as live,
+        httpx.Client(base_url=live.url, trust_env=False) as http,
     ):
         body = {"model": "gpt-99", "messages": [{"role": "user", "content": "hi"}]}
         path = "/v1/chat/completions"

@@ -116,6 +116,7 @@ def test_what_is_not_over_within_the_limit_ends_with_an_error_event(
     assert provider.chats[0].aborted
 
 
+@pytest.mark.slow
 def test_sighup_takes_a_new_configuration_without_dropping_a_request(
     tmp_path: Path, provider: FakeProvider, http: httpx.Client
 ) -> None:

@@ -48,7 +48,8 @@ def by_model(model: str) -> int:
     return 40 if model == "dear" else 10
 
 
-@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1, 2])
 async def test_jobs_that_are_longer_with_the_dear_model_keep_their_budgets(seed: int) -> None:
     """Costs of 1 and 10, a budget of 4, jobs of 40 requests with the dear model and of 10 with the
     cheap one. Without an account 1.75 times the budgets would be spent."""
@@ -103,12 +104,13 @@ async def test_a_receipt_holds_the_lowered_budget_and_replays() -> None:
     assert replay(receipt).differences != []
 
 
-async def test_the_mean_of_jobs_is_the_sum_of_mix_times_cost() -> None:
+@pytest.mark.parametrize("n_jobs", [300, pytest.param(1_500, marks=pytest.mark.slow)])
+async def test_the_mean_of_jobs_is_the_sum_of_mix_times_cost(n_jobs: int) -> None:
     """Where how long a job is does not depend on the model, with the account at work."""
     chance = random.Random(4)
     played = PlayedJobs(CARDS, COEFFICIENTS, seed=5)
     differences = []
-    for job in range(1_500):
+    for job in range(n_jobs):
         length = chance.randint(1, 8)
         requests = await job_of(played, f"job {job}", lambda _, n=length: n)
         differences.append(sum(one.chosen - one.mix for one in requests))

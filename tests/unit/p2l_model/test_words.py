@@ -108,12 +108,15 @@ def test_any_text_can_be_read(texts: list[str]) -> None:
 @pytest.mark.parametrize(
     "piece",
     [
-        "<env>", "</env>", "<env></env>", "<env><task>", "<env ", "<", "<e", "<env>\n", "<env/>",
-        "<user_query>a</user_query>", "<task>a</task>", "<system-reminder-",
-        "# AGENTS.md instructions ", "<user_query><env>", "\n<INSTRUCTIONS></INSTRUCTIONS>",
-        "--- Content from referenced files ---", "[Request interrupted by user", " ", "\n", "[a",
-        "--- Content from referenced files ------ End of content ---",
-        "<INSTRUCTIONS>\n# AGENTS.md instructions </INSTRUCTIONS>",
+        "<env>", "<env><task>", "<", "<user_query>a</user_query>", "# AGENTS.md instructions ",
+        "--- Content from referenced files ---",
+        *(pytest.param(piece, marks=pytest.mark.slow) for piece in (
+            "</env>", "<env></env>", "<env ", "<e", "<env>\n", "<env/>", "<task>a</task>",
+            "<system-reminder-", "<user_query><env>", "\n<INSTRUCTIONS></INSTRUCTIONS>",
+            "[Request interrupted by user", " ", "\n", "[a",
+            "--- Content from referenced files ------ End of content ---",
+            "<INSTRUCTIONS>\n# AGENTS.md instructions </INSTRUCTIONS>",
+        )),
     ],
 )  # fmt: skip
 def test_it_takes_time_by_the_length_alone(piece: str) -> None:

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from examples import examples
 from p2l_model.types import PreferenceFamily, PromptLeaderboard
 from router.account import Account, booked, budget_share, lowered
 from router.catalog import ModelCard, Prices
@@ -69,7 +70,7 @@ def test_the_account_keeps_it(seed: int) -> None:
 
 
 @given(st.integers(1, 60), st.integers(1, 60), st.integers(0, 1_000))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 def test_it_is_never_overdrawn_by_more_than_a_few_jobs(dear: int, cheap: int, seed: int) -> None:
     lengths = {"dear": dear, "cheap": cheap}
     n_jobs = 600

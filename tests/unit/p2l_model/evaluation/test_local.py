@@ -60,6 +60,7 @@ def test_the_report_has_all_numbers_and_repeats_itself() -> None:
     assert report["n_models_facts"] == 5
 
 
+@pytest.mark.slow
 def test_answers_help_and_the_checkpoint_helps_where_it_knows() -> None:
     rows = graded_rows(columns(120), PATH)
     blind = [PromptTerms()] * len(rows.conversations)

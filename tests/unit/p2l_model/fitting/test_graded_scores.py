@@ -109,12 +109,9 @@ JOINT = TrunkConfig(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    "trunk",
-    [
-        pytest.param(None, id="afterwards"),
-        pytest.param(JOINT, id="jointly", marks=pytest.mark.slow),
-    ],
+    "trunk", [pytest.param(None, id="afterwards"), pytest.param(JOINT, id="jointly")]
 )
 def test_a_checkpoint_trained_on_scores_predicts_them(
     tmp_path: Path, trunk: TrunkConfig | None

@@ -39,6 +39,7 @@ def test_answers_find_the_truth_and_narrow_the_interval() -> None:
     assert layer.state.models["a"].n_answers == 200
 
 
+@pytest.mark.slow
 def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
     inside = []
     for seed in range(40):

@@ -78,9 +78,8 @@ BT, GRK = PreferenceFamily.BT, PreferenceFamily.GRK
     ("family", "factor"),
     [
         (BT, 0.7),
-        (GRK, 1.6),
         *(pytest.param(*one, marks=pytest.mark.slow)
-          for one in ((BT, 1.0), (BT, 1.6), (GRK, 0.7), (GRK, 1.0))),
+          for one in ((BT, 1.0), (BT, 1.6), (GRK, 0.7), (GRK, 1.0), (GRK, 1.6))),
     ],
 )  # fmt: skip
 def test_it_finds_what_was_done_to_the_heads(family: PreferenceFamily, factor: float) -> None:
@@ -106,7 +105,10 @@ def test_the_level_is_kept() -> None:
     assert np.allclose(served.mean(axis=1), raw.mean(axis=1))
 
 
-@pytest.mark.parametrize("family", [PreferenceFamily.BT, PreferenceFamily.BT_TIE])
+@pytest.mark.parametrize(
+    "family",
+    [pytest.param(PreferenceFamily.BT, marks=pytest.mark.slow), PreferenceFamily.BT_TIE],
+)
 def test_ties_as_halves_are_part_of_what_is_calibrated(family: PreferenceFamily) -> None:
     """Half the votes become ties: coefficients of less than half the size fit them best, though
     the decisive ones alone would have the whole."""

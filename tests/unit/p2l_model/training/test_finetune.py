@@ -65,7 +65,7 @@ def config(paths: dict[str, Path], base: str = "encoder", **tuning: Any) -> Trai
         ("encoder", "full"),
         pytest.param("encoder", "lora", marks=pytest.mark.slow),
         pytest.param("decoder", "full", marks=pytest.mark.slow),
-        ("decoder", "lora"),
+        pytest.param("decoder", "lora", marks=pytest.mark.slow),
     ],
 )
 def test_the_backbone_learns(

@@ -74,6 +74,7 @@ def test_frequent_tokens_count_less(tmp_path: Path) -> None:
     assert a == pytest.approx(0.1 / (0.1 + 3 / 8))
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_static_features_learns_and_serves(tmp_path: Path) -> None:
     votes = [write_votes(tmp_path / f"{seed}.jsonl", 300, seed) for seed in (1, 2)]
     options = TrainConfig(

@@ -270,6 +270,7 @@ def test_a_model_no_votes_connect_with_the_prompts_is_pulled_to_the_average(
     assert spread[1.0] < 0.5 * spread[0.0]
 
 
+@pytest.mark.slow
 def test_an_island_is_tied_on_the_leaderboard_for_all_prompts(
     tmp_path: Path, paths: dict[str, Path]
 ) -> None:
