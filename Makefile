@@ -211,6 +211,7 @@ bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/bench_start.py
 	PYTHONPATH=tests/support $(BIN)/python benchmarks/bench_workers.py
 	PYTHONPATH=tests/support $(BIN)/python benchmarks/bench_storage.py
+	PYTHONPATH=tests/support $(BIN)/python benchmarks/bench_growth.py
 	$(BIN)/python benchmarks/bench_train.py
 	PYTHONPATH=tests/support $(BIN)/python benchmarks/bench_outage.py
 	$(BIN)/python benchmarks/bench_aggregate.py --prompts 1000
