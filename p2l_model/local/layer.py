@@ -10,6 +10,7 @@ Generalized Linear Models, 1989, chapter 9).
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -44,10 +45,14 @@ class Prediction:
 
 
 class LocalLayer:
-    """Learns from graded answers and votes. state: to go on from, which it changes."""
+    """Learns from graded answers and votes. state: to go on from, which it changes. towards: what
+    it fades towards; None for the prior. log_evidence: the sum of the logarithms of how probable
+    each answer was before it was learnt, up to a constant."""
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: State, towards: State | None = None) -> None:
         self.state = state
+        self.log_evidence = 0.0
+        self._towards = towards
         self._kept: tuple[int, FloatArray, FloatArray] | None = None
 
     @classmethod
@@ -72,6 +77,15 @@ class LocalLayer:
         of its strength with those of the M models in their order, then its variance. n_axes: of its
         head."""
         self.state.join(name, mean, uncertain, n_axes)
+
+    def apart(self, covariance: FloatArray) -> LocalLayer:
+        """A layer for somebody whose values differ from those of this one by an unknown amount: it
+        begins with what this one knows, and fades towards that. covariance (M, M): of the
+        differences, for the models in their order."""
+        state = copy.deepcopy(self.state)
+        places = np.array([one.at for one in state.models.values()], dtype=np.int64)
+        state.covariance[:, places[:, None], places[None, :]] += covariance
+        return LocalLayer(state, towards=copy.deepcopy(state))
 
     def learn_grade(
         self, model: str, score: float, terms: PromptTerms = _NOTHING, source: str | None = None
@@ -118,7 +132,8 @@ class LocalLayer:
         across = np.einsum("kdrn,rn->kdr", self.state.covariance[:, :, rows.at], rows.factor)
         spread = np.einsum("krns,rn->krs", across[:, rows.at], rows.factor)
         mean = np.einsum("kri,ri->kr", self.state.mean[:, rows.at], rows.factor)
-        _, gradient, information = likelihood.vote(mean, spread, verdict)
+        value, gradient, information = likelihood.vote(mean, spread, verdict)
+        self._credit(likelihood.evidence(value, gradient, information, spread, verdict))
         gain = np.linalg.solve(np.eye(2) + information @ spread, information)
         self.state.mean += (across @ gradient[:, :, None])[:, :, 0]
         self.state.covariance -= across @ gain @ np.swapaxes(across, 1, 2)
@@ -154,7 +169,7 @@ class LocalLayer:
 
     def forget(self, days: float, half_life_days: float = HALF_LIFE_DAYS) -> None:
         """Lets what was learnt fade: after a half-life an answer counts for half."""
-        self.state.fade(0.5 ** (days / half_life_days))
+        self.state.fade(0.5 ** (days / half_life_days), self._towards)
 
     @property
     def weights(self) -> FloatArray:
@@ -210,9 +225,17 @@ class LocalLayer:
         dispersion = max(float(state.dispersion[0] / state.dispersion[1]), _LEAST_DISPERSION)
         coin = np.maximum(chance * (1 - chance), _LEAST_SPREAD)
         expected = dispersion * coin + variance * coin**2
-        state.log_weights -= 0.5 * (np.log(expected) + (score - chance) ** 2 / expected)
-        state.log_weights -= state.log_weights.max()
+        self._credit(-0.5 * (np.log(expected) + (score - chance) ** 2 / expected))
         return dispersion, math.copysign(math.sqrt(surprise / dispersion), score - whole)
+
+    def _credit(self, evidence: FloatArray) -> None:
+        """Weighs the components by how probable an answer was for each. evidence (K,): in natural
+        logarithms."""
+        state = self.state
+        before = float(np.logaddexp.reduce(state.log_weights))
+        state.log_weights += evidence
+        self.log_evidence += float(np.logaddexp.reduce(state.log_weights)) - before
+        state.log_weights -= state.log_weights.max()
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,6 +76,23 @@ def vote(
     return value, *_slopes(value, verdict)
 
 
+def evidence(
+    value: FloatArray,
+    gradient: FloatArray,
+    information: FloatArray,
+    spread: FloatArray,
+    verdict: Verdict,
+) -> FloatArray:
+    """The logarithm (K,) of how probable a vote was before it was heard (Laplace's approximation).
+    value, gradient, information: as `vote` returns them. spread (K, 2, 2): what was believed."""
+    raw = verdict.eta, verdict.gamma
+    logs = log_probabilities(verdict.family, value[:, 0], value[:, 1], *raw)
+    found = verdict.weight * (logs @ verdict.targets)
+    found -= 0.5 * np.einsum("ki,kij,kj->k", gradient, spread, gradient)
+    wider: FloatArray = np.linalg.slogdet(np.eye(2) + information @ spread)[1]
+    return found - 0.5 * wider
+
+
 def _slopes(value: FloatArray, verdict: Verdict) -> tuple[FloatArray, FloatArray]:
     """The gradient (K, 2) and the Fisher information (K, 2, 2), which has no negative eigenvalue
     for any outcome."""

@@ -97,16 +97,22 @@ class State:
         self.n_answers += 1
         self.version += 1
 
-    def fade(self, kept: float) -> None:
-        """Goes back towards the prior. kept: the share of its information that an answer keeps."""
+    def fade(self, kept: float, towards: State | None = None) -> None:
+        """Goes back towards the prior. kept: the share of its information that an answer keeps.
+        towards: a state with the same numbers to go back to instead."""
         for k, part in enumerate(self.parts):
-            mean, covariance = self._prior(part)
+            if towards is None:
+                mean, covariance = self._prior(part)
+            else:
+                mean, covariance = towards.mean[k], towards.covariance[k]
             now, first = _inverse(self.covariance[k]), _inverse(covariance)
             faded = np.linalg.inv(kept * now + (1 - kept) * first)
             self.mean[k] = faded @ (kept * now @ self.mean[k] + (1 - kept) * first @ mean)
             self.covariance[k] = (faded + faded.T) / 2
-        self.log_weights = kept * self.log_weights
-        self.dispersion = kept * self.dispersion + (1 - kept) * _first_dispersion()
+        weights = 0.0 if towards is None else towards.log_weights
+        self.log_weights = kept * self.log_weights + (1 - kept) * weights
+        dispersion = _first_dispersion() if towards is None else towards.dispersion
+        self.dispersion = kept * self.dispersion + (1 - kept) * dispersion
         self.version += 1
 
     def _grow(self, n: int) -> int:

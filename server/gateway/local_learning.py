@@ -1,4 +1,4 @@
-"""Learns layers from graded answers: of all, of each profile and of each key that has enough."""
+"""Learns layers from graded answers: of all, and of profiles and keys that differ from these."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+import numpy as np
+
 from p2l_model.local.changes import Changes
+from p2l_model.local.differences import correlation, covariance, most_probable
 from p2l_model.local.layer import LocalLayer
 from p2l_model.local.terms import PromptTerms
-from p2l_model.types import Outcome
+from p2l_model.types import FloatArray, Outcome
 from server.config.settings import LearningSettings
 from server.gateway.local_layers import ALL, key_scope, profile_scope
 
@@ -19,8 +22,11 @@ DAY_US: Final = 86_400_000_000
 _MOST: Final = 4_000
 # Profiles, and keys, that have a layer of their own: those with the most answers.
 _MOST_SCOPES: Final = 20
+# Answers of the others with which such a layer begins; and of its own by which it is judged how far
+# keys, or profiles, differ.
+_MOST_OTHERS: Final = 1_000
+_MOST_TRIED: Final = 100
 _NOTHING: Final = PromptTerms()
-_KEY: Final = key_scope("")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,33 +67,110 @@ def learn_layers(
     Where several keys give feedback, no key counts for more than 2 / (n + 1) of what n keys say in
     the layer of all. Where one key alone does, its answers decide its own requests, and no
     others'. The grades of judges are the gateway's own, and all count.
+
+    A layer of a key or of a profile begins with what the others say, as far as they are alike
+    (`p2l_model.local.differences`), and goes on with its own answers.
     """
     latest = sorted(lessons, key=lambda one: (-one.at_us, one.key_name, one.model))
     by_key, by_profile = _grouped(latest)
     shared = _capped(latest)
-    found: dict[str, list[Lesson]] = {}
+    least = rules.min_own_answers
     if len(by_key) == 1:
-        if len(shared) >= rules.min_answers:
-            found[key_scope(next(iter(by_key)))] = shared[:_MOST]
+        least = min(least, 1) if len(shared) >= rules.min_answers else least
         shared = [one for one in shared if one.source is not None]
+    found: dict[str, Learnt] = {}
     if len(shared) >= rules.min_answers:
-        found[ALL] = shared[:_MOST]
-    for name, own in _with_most(by_key, rules.min_own_answers):
-        found.setdefault(key_scope(name), _with_others(own, shared))
+        found[ALL] = _learnt(start(), shared[:_MOST], rules, now_us)
+    may = rules.own_layers_of
+    keys = {key_scope(k): own for k, own in by_key.items() if may is None or k in may}
+    found |= _apart(_with_most(keys, least), shared, rules, start, now_us)
     # What counts must be enough: else one loud key would replace the layer of all by hardly any.
-    counted = {name: _capped(own) for name, own in by_profile.items()}
-    for name, own in _with_most(counted, rules.min_own_answers):
-        if ALL in found and len({one.key_name for one in own}) > 1:
-            found[profile_scope(name)] = _with_others(own, shared)
-    return {scope: _learnt(scope, own, rules, start(), now_us) for scope, own in found.items()}
+    counted = {profile_scope(name): _capped(own) for name, own in by_profile.items()}
+    profiles = {
+        scope: own for scope, own in counted.items() if len({one.key_name for one in own}) > 1
+    }
+    if ALL in found:
+        found |= _apart(_with_most(profiles, rules.min_own_answers), shared, rules, start, now_us)
+    return found
 
 
-def learn_one(layer: LocalLayer, lesson: Lesson, changes: Changes | None) -> bool:
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """A key or a profile. own: its answers, newest first; others: what the others' answers say.
+    is_shared: whether all of its own count in the layer of all."""
+
+    own: Sequence[Lesson]
+    others: Learnt
+    is_shared: bool
+
+    def learnt(
+        self, differences: FloatArray, most: int, rules: LearningSettings, now_us: int
+    ) -> Learnt:
+        """Its layer, from its latest answers, at most so many. differences (M, M): covariance of
+        how it may differ from the others."""
+        # What was said of a model that has changed since is no longer so.
+        fresh = [one for one in self.own[:most] if not self._is_past(one)]
+        layer = self.others.layer.apart(differences)
+        return _learnt(layer, fresh, rules, now_us, is_own=True)
+
+    def _is_past(self, one: Lesson) -> bool:
+        named = (one.model, one.model_b)
+        return any(one.at_us < at for name, at in self.others.changed.items() if name in named)
+
+
+def _apart(
+    groups: Mapping[str, Sequence[Lesson]],
+    shared: Sequence[Lesson],
+    rules: LearningSettings,
+    start: Callable[[], LocalLayer],
+    now_us: int,
+) -> dict[str, Learnt]:
+    """The layers of groups by scope. shared: what counts for all, newest first. Where groups do not
+    differ, one whose answers all count for all needs no layer of its own."""
+    if not groups:
+        return {}
+    known = {scope: _group(own, shared, rules, start(), now_us) for scope, own in groups.items()}
+    together = correlation(_values(shared[:_MOST_OTHERS], tuple(start().state.models)))
+
+    def evidence(tau: float) -> float:
+        apart = covariance(tau, together)
+        each = (one.learnt(apart, _MOST_TRIED, rules, now_us) for one in known.values())
+        return sum(one.layer.log_evidence for one in each)
+
+    tau = most_probable(evidence)
+    apart = covariance(tau, together)
+    return {
+        scope: one.learnt(apart, _MOST // 2, rules, now_us)
+        for scope, one in known.items()
+        if tau > 0 or not one.is_shared
+    }
+
+
+def _group(
+    own: Sequence[Lesson],
+    shared: Sequence[Lesson],
+    rules: LearningSettings,
+    layer: LocalLayer,
+    now_us: int,
+) -> _Group:
+    known = set(map(id, own))
+    others = [one for one in shared if id(one) not in known]
+    is_shared = len(others) + len(own) == len(shared)
+    return _Group(own, _learnt(layer, others[:_MOST_OTHERS], rules, now_us), is_shared)
+
+
+def _values(lessons: Sequence[Lesson], names: Sequence[str]) -> FloatArray:
+    """What the checkpoint says of the models (M,) on the prompts of lessons, (P, M)."""
+    terms = [one.terms for one in lessons] or [_NOTHING]
+    return np.array([[one.difficulty + one.deviation.get(n, 0.0) for n in names] for one in terms])
+
+
+def learn_one(layer: LocalLayer, lesson: Lesson, changes: Changes) -> bool:
     """Learns from one answer, and returns whether it shows that the model has changed under its
-    name; what was known of it then counts for less. changes: None where it is not looked for."""
+    name; what was known of it then counts for less."""
     if lesson.score is not None:
         surprise = layer.learn_grade(lesson.model, lesson.score, lesson.terms, lesson.source)
-        if changes is not None and changes.note(lesson.model, surprise, lesson.key_name):
+        if changes.note(lesson.model, surprise, lesson.key_name):
             layer.loosen(lesson.model)
             return True
     elif lesson.model_b is not None and lesson.outcome is not None:
@@ -97,25 +180,25 @@ def learn_one(layer: LocalLayer, lesson: Lesson, changes: Changes | None) -> boo
 
 
 def _learnt(
-    scope: str,
+    layer: LocalLayer,
     lessons: Sequence[Lesson],
     rules: LearningSettings,
-    layer: LocalLayer,
     now_us: int,
+    *,
+    is_own: bool = False,
 ) -> Learnt:
-    """Learns oldest first, and forgets in between. In a key's own layer only its own answers show
-    that a model has changed."""
+    """Learns oldest first, and forgets in between. lessons: newest first. is_own: they are the
+    group's own; else one key alone must not make a model seem changed for others."""
     day: int | None = None
     keys = {one.key_name for one in lessons if one.source is None}
-    changes = Changes(is_shared=len(keys) > 1 and not scope.startswith(_KEY))
+    changes = Changes(is_shared=len(keys) > (1 if is_own else 0))
     changed: dict[str, int] = {}
     for lesson in reversed(lessons):
         today = lesson.at_us // DAY_US
         if day is not None and today > day:
             layer.forget(float(today - day), rules.half_life_days)
         day = today
-        is_heard = not scope.startswith(_KEY) or scope == key_scope(lesson.key_name)
-        if learn_one(layer, lesson, changes if is_heard else None):
+        if learn_one(layer, lesson, changes):
             changed[lesson.model] = lesson.at_us
     today = now_us // DAY_US
     if day is not None and today > day:
@@ -160,15 +243,7 @@ def most_of_a_key(counts: Sequence[int]) -> int:
 
 
 def _with_most(
-    groups: Mapping[str, list[Lesson]], least: int
-) -> Sequence[tuple[str, list[Lesson]]]:
+    groups: Mapping[str, Sequence[Lesson]], least: int
+) -> Mapping[str, Sequence[Lesson]]:
     enough = [(name, own) for name, own in groups.items() if len(own) >= least]
-    return sorted(enough, key=lambda pair: (-len(pair[1]), pair[0]))[:_MOST_SCOPES]
-
-
-def _with_others(own: Sequence[Lesson], shared: Sequence[Lesson]) -> list[Lesson]:
-    """Its own latest answers, and at most as many of the others', newest first."""
-    mine = list(own[: _MOST // 2])
-    known = set(map(id, own))
-    others = [one for one in shared if id(one) not in known][: len(mine)]
-    return sorted([*mine, *others], key=lambda one: (-one.at_us, one.key_name, one.model))
+    return dict(sorted(enough, key=lambda pair: (-len(pair[1]), pair[0]))[:_MOST_SCOPES])

@@ -21,8 +21,9 @@ class LearningSettings(Section):
     nothing. judge: the model that grades them; default: none, and no second model is asked.
     half_life_days: after how many days an answer counts for half, since models change under their
     names. min_answers: from how many answers on all requests are decided by them.
-    min_own_answers: from how many of its own a profile or a key is decided by its own. every_s: how
-    often new feedback is learnt, in seconds.
+    min_own_answers: from how many of its own a profile or a key is decided by its own too, where
+    profiles or keys differ. own_layers_of: the names of the keys for which this holds; default:
+    all. every_s: how often new feedback is learnt, in seconds.
     """
 
     local: bool = True
@@ -31,5 +32,6 @@ class LearningSettings(Section):
     judge: str | None = None
     half_life_days: _Days = 60.0
     min_answers: PositiveInt = 20
-    min_own_answers: PositiveInt = 50
+    min_own_answers: PositiveInt = 10
+    own_layers_of: list[str] | None = None
     every_s: PositiveSeconds = 60.0

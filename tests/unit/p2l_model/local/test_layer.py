@@ -148,6 +148,51 @@ def test_the_checkpoint_is_believed_where_it_helps_and_nowhere_else() -> None:
     assert abs(gap[2]) < 0.35
 
 
+def test_votes_tell_whether_the_checkpoint_is_right_too() -> None:
+    """A layer that only hears votes comes to believe a checkpoint that foresees them."""
+    told, deaf = start(), start()
+    chance = np.random.default_rng(4)
+    for _ in range(250):
+        a, b = chance.permutation(len(NAMES))[:2].tolist()
+        deviation = 1.5 * chance.normal(size=2)
+        outcome = OUTCOMES[int(deviation[0] < deviation[1])]
+        pair = NAMES[a], NAMES[b]
+        told.learn_vote(
+            *pair, outcome, 0.0, PromptTerms(0.0, dict(zip(pair, deviation, strict=True)))
+        )
+        wrong = PromptTerms(0.0, dict(zip(pair, chance.normal(size=2), strict=True)))
+        deaf.learn_vote(*pair, outcome, 0.0, wrong)
+    says = PromptTerms(0.0, {"d": 1.0, "e": -1.0})
+    gaps = []
+    for layer in (told, deaf):
+        values = layer.predict(NAMES, says).mean - layer.predict(NAMES).mean
+        gaps.append(float(values[3] - values[4]))
+    assert gaps[0] > 1.4
+    assert abs(gaps[1]) < 0.5
+    assert told.log_evidence > deaf.log_evidence + 20
+
+
+def test_somebody_who_may_differ_begins_with_what_all_say_and_goes_back_to_it() -> None:
+    layer = start()
+    for _ in range(40):
+        layer.learn_grade("a", 0.0)
+        layer.learn_grade("b", 1.0)
+    stored = layer.state.to_bytes()
+    same, other = layer.apart(np.zeros((8, 8))), layer.apart(np.eye(8))
+    before = layer.predict(NAMES)
+    assert other.predict(NAMES).mean == pytest.approx(before.mean)
+    assert np.all(other.predict(NAMES).sd > before.sd + 0.3)
+    for _ in range(6):
+        same.learn_grade("a", 1.0)
+        other.learn_grade("a", 1.0)
+    assert other.log_evidence > same.log_evidence
+    moved = other.predict(["a"]).mean[0]
+    assert moved > same.predict(["a"]).mean[0] + 0.5 > before.mean[0] + 0.5
+    other.forget(days=6_000.0)
+    assert other.predict(NAMES).mean == pytest.approx(before.mean, abs=1e-3)
+    assert layer.state.to_bytes() == stored, "nothing of it moves all"
+
+
 def test_judges_have_levels_of_their_own() -> None:
     chance = np.random.default_rng(7)
     layer = start()

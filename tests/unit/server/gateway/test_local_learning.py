@@ -10,6 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from p2l_model.local.layer import LocalLayer
+from p2l_model.preference import log_probabilities, outcomes
+from p2l_model.types import FloatArray, PreferenceFamily
 from server.config.settings import LearningSettings
 from server.gateway.local_layers import ALL
 from server.gateway.local_learning import DAY_US, Lesson, learn_layers, most_of_a_key
@@ -34,6 +36,22 @@ def said(n: int, key: str, good: float = 1.0, bad: float = 0.0, **more: object) 
 def layers(lessons: list[Lesson], rules: LearningSettings = RULES) -> dict[str, LocalLayer]:
     learnt = learn_layers(lessons, rules, START, DAY * DAY_US)
     return {scope: one.layer for scope, one in learnt.items()}
+
+
+GRK = PreferenceFamily.GRK
+
+
+def votes(key: str, worth: FloatArray, n: int, seed: int) -> list[Lesson]:
+    """n votes on two of the models, by somebody to whom they are worth so much."""
+    chance, found = np.random.default_rng(seed), []
+    for k in range(n):
+        a, b = chance.permutation(3)[:2].tolist()
+        chances = np.exp(log_probabilities(GRK, worth[a], worth[b], 0.0))
+        outcome = outcomes(GRK)[int((chances.cumsum() < chance.uniform()).sum())]
+        at_us = DAY * DAY_US - (n - k) * HOUR_US
+        pair = {"model": NAMES[a], "model_b": NAMES[b], "outcome": outcome}
+        found.append(Lesson(at_us, key, None, None, **pair))
+    return found
 
 
 def gap(layer: LocalLayer) -> float:
@@ -136,8 +154,79 @@ def test_one_key_alone_cannot_make_a_model_seem_changed() -> None:
     assert gap(found.layer) < -0.5
 
 
+def test_nor_for_the_only_other_key() -> None:
+    honest = said(12, "own")
+    later = [replace(one, at_us=one.at_us + 2 * DAY_US) for one in said(100, "attacker", 0.0, 1.0)]
+    found = learn_layers(honest + later, RULES, START, (DAY + 2) * DAY_US)
+    assert gap(found["key:own"].layer) > 0.25, "what it said is not taken for past"
+    assert gap(found["key:attacker"].layer) < -0.5
+
+
 def test_the_order_in_which_answers_are_read_changes_nothing() -> None:
     lessons = said(9, "a") + said(7, "b", 0.7, 0.4)
     one, other = layers(lessons)[ALL], layers(lessons[::-1])[ALL]
     assert one.state.to_bytes() == other.state.to_bytes()
     assert one.predict(NAMES).mean == pytest.approx(other.predict(NAMES).mean, abs=0.0)
+
+
+def test_planted_differences_are_found_and_what_all_share_moves_all() -> None:
+    shared = np.array([1.5, -1.5, 0.0])
+    planted = np.random.default_rng(5).normal(size=(5, 3))
+    said = [one for k in range(5) for one in votes(f"key{k}", shared + planted[k], 60, k)]
+    found = layers([*said, *votes("quiet", shared, 3, 99)])
+    assert set(found) == {ALL, *(f"key:key{k}" for k in range(5))}, "three answers are too few"
+    own = np.array([found[f"key:key{k}"].predict(NAMES).mean for k in range(5)])
+    both = [x - x.mean(axis=1, keepdims=True) for x in (own, shared + planted)]
+    assert (
+        np.corrcoef((both[0] - both[0].mean(0)).ravel(), (both[1] - both[1].mean(0)).ravel())[0, 1]
+        > 0.75
+    )
+    good, bad, other = found[ALL].predict(NAMES).mean
+    assert good > other > bad, "what all keys say moves the layer of all"
+
+
+def test_keys_that_do_not_differ_share_the_layer_of_all() -> None:
+    worth = np.array([1.0, -1.0, 0.0])
+    alike = [one for k in range(5) for one in votes(f"key{k}", worth, 30, k)]
+    assert list(layers(alike)) == [ALL]
+    # but one of which not all answers count for all is not deprived of them
+    loud = layers([*alike, *votes("loud", worth, 150, 9)])
+    assert set(loud) == {ALL, "key:loud"}
+    assert loud["key:loud"].state.n_answers == 300
+    assert loud[ALL].state.n_answers < 300
+
+
+def test_few_answers_are_enough_where_keys_differ() -> None:
+    """Of the others' answers counts what they foresee of a key's own."""
+    likers = [one for k in range(4) for one in said(15, f"key{k}", 0.9, 0.1)]
+    haters = [one for k in range(4) for one in said(15, f"anti{k}", 0.1, 0.9)]
+    found = layers([*likers, *haters, *said(5, "new", 0.1, 0.9)])
+    assert abs(gap(found[ALL])) < 0.2
+    assert gap(found["key:new"]) < -0.4
+    assert gap(found["key:key0"]) > 0.5
+
+
+def test_only_named_keys_have_layers_of_their_own() -> None:
+    both = said(20, "a") + said(20, "b", 0.0, 1.0)
+    assert set(layers(both)) == {ALL, "key:a", "key:b"}
+    rules = RULES.model_copy(update={"own_layers_of": ["b", "nobody"]})
+    assert set(layers(both, rules)) == {ALL, "key:b"}
+    assert layers(said(40, "a"), rules) == {}
+
+
+def test_what_a_key_said_of_a_model_before_it_changed_is_past() -> None:
+    """Two other keys notice the change; the key itself has said nothing since."""
+    old = [one for k in range(4) for one in said(20, f"key{k}", 0.9, 0.2)]
+    old += said(20, "own", 0.2, 0.9)
+    later = [
+        replace(one, at_us=one.at_us + 3 * DAY_US)
+        for k in range(2)
+        for one in said(40, f"key{k}", 0.1, 0.2)
+    ]
+    found = learn_layers(old + later, RULES, START, (DAY + 3) * DAY_US)
+    assert "good" in found[ALL].changed
+    assert set(found) > {"key:own"}
+    without = [one for one in old if (one.key_name, one.model) != ("own", "good")]
+    expected = learn_layers(without + later, RULES, START, (DAY + 3) * DAY_US)
+    values = [one["key:own"].layer.predict(("good",)).mean[0] for one in (found, expected)]
+    assert values[0] == pytest.approx(values[1], abs=0.3)
