@@ -11,7 +11,6 @@ import numpy as np
 
 from p2l_model.analysis.aggregate import Aggregation
 from p2l_model.analysis.leaderboard import Leaderboard, rows_of
-from p2l_model.analysis.personal import shrunk
 from p2l_model.errors import DataError
 from p2l_model.types import FloatArray
 
@@ -44,6 +43,29 @@ def by_user(found: Aggregation) -> Aggregation:
         for name, board in users.items()
     }
     return Aggregation(found.overall, boards)
+
+
+def shrunk(
+    own: Mapping[str, FloatArray], variance: Mapping[str, FloatArray], population: FloatArray
+) -> tuple[dict[str, FloatArray], FloatArray]:
+    """Shrinks users' aggregated leaderboards (U, M) towards the population's (M,).
+
+    own: each user's coefficients (M,); variance: their variance from the sampling of that user's
+    prompts. Returns the shrunk coefficients by user, and `between` (M,): the variance of users'
+    true leaderboards, which is their spread less that of the sampling (moments of DerSimonian and
+    Laird); 0 where users differ no more than by chance. A user's own result has the weight between
+    / (between + variance).
+    """
+    names = list(own)
+    values = np.array([own[name] for name in names]) - population  # (U, M)
+    spread = np.maximum(np.array([variance[name] for name in names]), 1e-12)
+    weight = 1 / spread
+    mean = (weight * values).sum(axis=0) / weight.sum(axis=0)
+    excess = (weight * (values - mean) ** 2).sum(axis=0) - (len(names) - 1)
+    room = weight.sum(axis=0) - (weight**2).sum(axis=0) / weight.sum(axis=0)
+    between = np.maximum(excess / np.maximum(room, 1e-12), 0.0)
+    kept = between / (between + spread)
+    return dict(zip(names, population + kept * values, strict=True)), between
 
 
 def _within(users: Mapping[str, Leaderboard], models: list[str]) -> FloatArray:

@@ -13,7 +13,7 @@ def learning(state: State) -> dict[str, Any]:
     """What learning is on, and the answers of callers, checkers and judges by model. scopes: how
     many answers each layer in force was learnt from. changed: models whose grades are no longer
     what they were, and since when (seconds since 1970). Blocks. Raises StorageError."""
-    terms, routing = state.settings.learning, state.settings.routing
+    terms = state.settings.learning
     layers = state.gateway.planner.local
     return {
         "object": "learning",
@@ -25,7 +25,7 @@ def learning(state: State) -> dict[str, Any]:
         "share": terms.share,
         "usd_per_day": float(terms.usd_per_day),
         "judge": terms.judge,
-        "tastes": routing.tastes is not None,
+        "own_layers_of": terms.own_layers_of,
         "keep_prompts": state.settings.storage.keep_prompts,
         "data": [one._asdict() for one in answers_seen(state.store.database)],
     }

@@ -14,7 +14,6 @@ from server.auth.authenticator import Caller
 from server.gateway.local_layers import Used
 from server.gateway.prompt_cache import Prefixes
 from server.gateway.served_model import ServedModels
-from server.gateway.tastes import OwnTaste
 from server.ledger.purse import Purse
 from server.sessions.sessions import Visit
 from server.surfaces.effort import effort_in, is_sent
@@ -27,19 +26,18 @@ class Plan:
     """A request with all that is needed to decide on a model.
 
     routed: False for a model that is asked for by its own name. fits: what each model's provider
-    can express of the request, by catalogue name. taste: the caller's own taste, which moved the
-    leaderboard. profile: the routing profile that was asked for, and
-    trial: the arm of its trial. local: what of this gateway's own
-    answers moved the models' values; None for nothing. fallbacks: how many further models may be
-    tried. named: where each option or rule was set. counted_tokens: the input tokens where all of
-    the input is text that was tokenised, else 0. served: finds the models that the names in answers
-    stand for. tags: the labels by which spend is told apart. is_large: the body must not be
-    processed on the event loop. prefixes: see Learned.prefixes; None: not computed yet. visit: the
-    request's visit to its session; None where it has none. kept: the part of the session that
-    decides the request, see x-p2l-kept. is_scored_before: the leaderboard was scored for another
-    request of the same tool loop. purse: the money of the session; None where it has none. effort:
-    the effort that models without columns are asked for; empty where the request names none.
-    own_usd_per_win: what a win is worth by the configuration, before windows and sessions.
+    can express of the request, by catalogue name. profile: the routing profile that was asked for,
+    and trial: the arm of its trial. local: what of this gateway's own answers moved the models'
+    values; None for nothing. fallbacks: how many further models may be tried. named: where each
+    option or rule was set. counted_tokens: the input tokens where all of the input is text that was
+    tokenised, else 0. served: finds the models that the names in answers stand for. tags: the
+    labels by which spend is told apart. is_large: the body must not be processed on the event loop.
+    prefixes: see Learned.prefixes; None: not computed yet. visit: the request's visit to its
+    session; None where it has none. kept: the part of the session that decides the request, see
+    x-p2l-kept. is_scored_before: the leaderboard was scored for another request of the same tool
+    loop. purse: the money of the session; None where it has none. effort: the effort that models
+    without columns are asked for; empty where the request names none. own_usd_per_win: what a win
+    is worth by the configuration, before windows and sessions.
     """
 
     request_id: str
@@ -55,7 +53,6 @@ class Plan:
     body: Mapping[str, Any] = field(default_factory=dict, repr=False)
     effort: str = ""
     marginal: bool = field(default=False)
-    taste: OwnTaste | None = None
     profile: str | None = None
     trial: Arm | None = None
     local: Used | None = None

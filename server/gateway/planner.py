@@ -42,7 +42,6 @@ from server.gateway.output_lengths import expected_thoughts
 from server.gateway.places import Places, leaderboard_of_one
 from server.gateway.plan import Plan
 from server.gateway.served_model import ServedModels
-from server.gateway.tastes import Tastes
 from server.gateway.worth import Worth, as_configured, own_worth
 from server.ledger.purse import Purse
 from server.model_facts import ModelFacts
@@ -104,7 +103,6 @@ class Planner:
         self.latencies: Latencies = Latencies() if previous is None else previous.latencies
         self.heavy: Heavy = Heavy() if previous is None else previous.heavy
         self.learned: Learned = Learned() if previous is None else previous.learned
-        self.tastes: Tastes = Tastes() if previous is None else previous.tastes
         self.local: LocalLayers = LocalLayers() if previous is None else previous.local
         stopped = frozenset[str]() if previous is None else previous.trials.stopped
         self.trials: Trials = Trials(trials_of(routing), stopped)
@@ -284,10 +282,9 @@ class Planner:
             scored = self.jobs.scored(plan, await self._scored(plan))
         elif plan.marginal:
             _take_marginal(plan, scored)
-        board, plan.taste = self.tastes.own(plan.caller.name, scored)
-        if plan.taste is None and self.local.by_scope:
-            self._use_local(plan, board)
-        return board, (time.perf_counter() - started) * 1000.0
+        if self.local.by_scope:
+            self._use_local(plan, scored)
+        return scored, (time.perf_counter() - started) * 1000.0
 
     def frame(self) -> Frame | None:
         """The catalogue's models on the leaderboard; None where nothing can be learnt of them."""

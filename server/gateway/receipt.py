@@ -34,7 +34,6 @@ def folded_receipt(exchange: Exchange, *, created_s: int, checkpoint: str | None
         "checkpoint": checkpoint if plan.routed else None,
         "scoring": plan.scoring,
         "routed": plan.routed,
-        "taste": None if plan.taste is None else plan.taste.to_json(),
         "profile": plan.profile,
         **({} if plan.trial is None else {"trial": plan.trial.to_json()}),
         "local": None if plan.local is None else plan.local.to_json(),

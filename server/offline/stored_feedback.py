@@ -22,7 +22,7 @@ from server.config.ledger_place import ledger_place
 from server.config.settings import StorageSettings
 from server.storage.database import Database
 from server.storage.errors import StorageError
-from server.storage.receipts import leaderboard_names, stored_leaderboard
+from server.storage.receipts import DAMAGED, leaderboard_names, stored_leaderboard
 from server.storage.schema import feedback, prompts, receipts
 
 _BATCH: Final = 500
@@ -74,6 +74,8 @@ def judged_feedback(
             feedback.c.created_at,
             feedback.c.model_a,
             feedback.c.model_b,
+            feedback.c.card_a,
+            feedback.c.card_b,
             feedback.c.winner,
             receipts.c.document,
             receipts.c.catalogue_version,
@@ -120,21 +122,36 @@ def _judged(
     """A comparison; None for ratings, and where the receipt is gone or lacks a model."""
     if row.document is None or row.winner not in _OUTCOMES:
         return None
-    board = stored_leaderboard(json.loads(row.document), of_boards.get(row.catalogue_version))
+    document = json.loads(row.document)
+    board = stored_leaderboard(document, of_boards.get(row.catalogue_version))
     if board is None:
         return None
     a, b = names.get(row.model_a, row.model_a), names.get(row.model_b, row.model_b)
     if a == b:
         return None  # models that share a column: the leaderboard says nothing of their difference
-    predicted = _chance(board, a, b)
+    cards = row.card_a or row.model_a, row.card_b or row.model_b
+    predicted = _chance(board, a, b, _shifts(document, cards))
     baseline = _chance(_as_stored(marginal), a, b)
     if predicted is None or baseline is None:
         return None
     return Judged(predicted, baseline, _OUTCOMES[row.winner], row.created_at / _MICROS)
 
 
-def _chance(board: Mapping[str, Any], model_a: str, model_b: str) -> float | None:
-    """P(a beats b), given that one of them wins, by the receipt's leaderboard."""
+def _shifts(document: Mapping[str, Any], cards: tuple[str, str]) -> tuple[float, float]:
+    """By how much the local layer had moved two models of the catalogue."""
+    try:
+        moved = document["attempts"][0]["request"]["coefficient_shifts"]
+        a, b = (float(moved.get(card, (0.0, 0.0))[0]) for card in cards)
+    except DAMAGED:
+        return 0.0, 0.0
+    return a, b
+
+
+def _chance(
+    board: Mapping[str, Any], model_a: str, model_b: str, by: tuple[float, float] = (0.0, 0.0)
+) -> float | None:
+    """P(a beats b), given that one of them wins, by the receipt's leaderboard. by: what is added to
+    their coefficients."""
     place = {name: index for index, name in enumerate(board["models"])}
     if model_a not in place or model_b not in place:
         return None
@@ -142,7 +159,8 @@ def _chance(board: Mapping[str, Any], model_a: str, model_b: str) -> float | Non
     if a is None or b is None:
         return None
     eta, gamma = board["eta"] or 0.0, board["gamma"] or 0.0
-    odds = float(binary_log_odds(PreferenceFamily(board["family"]), a, b, eta, gamma))
+    family = PreferenceFamily(board["family"])
+    odds = float(binary_log_odds(family, a + by[0], b + by[1], eta, gamma))
     return 0.5 * (1.0 + math.tanh(0.5 * odds))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from p2l_model.types import PromptLeaderboard
@@ -18,8 +18,7 @@ class Answered:
 
     body: what is asked again, in the form of chat completions. card, text: the model that answered,
     and its answer. others: the models that could have answered, without any column of that one.
-    board: the prompt's leaderboard, without anybody's taste. output_tokens: the length of the first
-    answer, with thoughts.
+    board: the prompt's leaderboard. output_tokens: the length of the first answer, with thoughts.
     """
 
     request_id: str
@@ -49,17 +48,9 @@ def answered(exchange: Exchange, body: Mapping[str, Any], text: str, now_s: floa
         plan.caller.name,
         first,
         others,
-        _without_taste(exchange),
+        exchange.leaderboard,
         repeated_body(body),
         text,
         0 if usage is None else usage.completion_tokens,
         now_s,
     )
-
-
-def _without_taste(exchange: Exchange) -> PromptLeaderboard:
-    board, taste = exchange.leaderboard, exchange.plan.taste
-    if taste is None:
-        return board
-    eta = None if board.eta is None else board.eta - taste.eta
-    return replace(board, coefficients=board.coefficients - taste.shift, eta=eta)

@@ -10,12 +10,12 @@ import orjson
 from sqlalchemy import select
 
 from p2l_model.types import Outcome
-from server.storage.comparisons import feedback_version
 from server.storage.database import Database
 from server.storage.grades import Grade, grades_version, latest_grades
 from server.storage.receipts import DAMAGED, leaderboard_names, stored_leaderboard
 from server.storage.rows import micros
 from server.storage.schema import feedback, receipts
+from server.storage.versions import rows_version
 
 # Only this many of the latest of either: older ones count for little, as models change.
 _MOST: Final = 6_000
@@ -28,8 +28,8 @@ _WINS: Final = 0.75
 class GradedAnswer:
     """at_us: when it was graded. source: the judge, None for a caller's feedback. model, model_b:
     catalogue names, or leaderboard names in feedback of earlier releases. score: in [0, 1], or
-    winner: an Outcome's name. board: the leaderboard by which the request was decided, and taste
-    what had moved it; None where there is none."""
+    winner: an Outcome's name. board: the leaderboard of the receipt, and taste what had
+    moved it where the version before this one wrote the receipt; None where there is none."""
 
     at_us: int
     key_name: str
@@ -41,6 +41,12 @@ class GradedAnswer:
     winner: str | None
     board: Mapping[str, Any] | None = None
     taste: Mapping[str, Any] | None = None
+
+
+def feedback_version(database: Database) -> tuple[int, ...]:
+    """A value that changes whenever there is more or less feedback, also from a gateway whose clock
+    is behind. Blocks. Raises StorageError."""
+    return rows_version(database, feedback)
 
 
 def answers_version(database: Database) -> tuple[int, ...]:

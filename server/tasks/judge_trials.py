@@ -14,8 +14,8 @@ import orjson
 from server.config.settings import RoutingSettings
 from server.process.background import Job, in_thread
 from server.state import State
-from server.storage.comparisons import feedback_version
 from server.storage.database import Database
+from server.storage.graded_answers import feedback_version
 from server.storage.states import put_state, read_state
 from server.storage.trial_ratings import trial_ratings
 from server.trials.arms import Trials, trials_of

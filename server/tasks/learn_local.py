@@ -39,7 +39,7 @@ _STALE_S: Final = 900.0
 _REST: Final = 50.0
 _STATE: Final = "local layers"
 # Counts the ways in which layers are learnt: a new one makes all versions new.
-_FORM: Final = 3
+_FORM: Final = 4
 _OUTCOMES: Final = {outcome.value: outcome for outcome in Outcome}
 
 
@@ -163,8 +163,8 @@ def _lesson(one: GradedAnswer, frame: Frame, names: Mapping[str, str]) -> Lesson
 
 
 def _leaderboard(one: GradedAnswer, frame: Frame) -> tuple[FloatArray | None, float]:
-    """What the checkpoint said of the prompt, without the key's taste, and eta; None for another
-    checkpoint."""
+    """What the checkpoint said of the prompt, and eta; None for another checkpoint. The version
+    before this one stored leaderboards that a key's taste had moved: it is taken off."""
     board = one.board
     if board is None:
         return None, 0.0
@@ -196,7 +196,7 @@ def _leaderboard(one: GradedAnswer, frame: Frame) -> tuple[FloatArray | None, fl
 
 def _version(frame: Frame, rules: LearningSettings, answers: tuple[int, ...], today_us: int) -> str:
     cards = [(c.name, c.leaderboard_name, c.coefficient_shift) for c in frame.cards]
-    limits = rules.half_life_days, rules.min_answers, rules.min_own_answers
+    limits = rules.half_life_days, rules.min_answers, rules.min_own_answers, rules.own_layers_of
     about = orjson.dumps([_FORM, answers, today_us, limits, cards, frame.columns])
     return hashlib.sha256(about + frame.usual.tobytes() + frame.said.tobytes()).hexdigest()[:16]
 

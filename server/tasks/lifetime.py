@@ -26,7 +26,6 @@ from server.tasks.budget_alerts import budgets_watched
 from server.tasks.grade_shadows import shadows_graded
 from server.tasks.judge_trials import trials_judged
 from server.tasks.learn_local import layers_kept_current
-from server.tasks.learn_tastes import tastes_kept_current
 from server.tasks.refresh_keys import keys_kept_current
 from server.telemetry.tracing import Traces
 
@@ -75,7 +74,6 @@ class Lifetime:
             hours_followed(background, self._catalogue, self._serve),
             lists_followed(background, lists),
             lengths_kept(background, state.store, lambda: state.gateway.planner.learned.lengths),
-            tastes_kept_current(state),
             trials_judged(state),
             layers_kept_current(state),
             shadows_graded(state),

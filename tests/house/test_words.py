@@ -15,7 +15,8 @@ OTHERS = {
     "upstream": "provider",
     "catalog": "catalogue",
     "cooldown": "rests",
-    "personalised": "taste",
+    "personalised": "local layer",
+    "taste": "local layer",
 }
 PACKAGES = ("server", "router", "p2l_model")
 # Phrases that leave out what a newcomer needs.

@@ -24,7 +24,7 @@ from server.scoring.client import scorer as remote
 from server.scoring.client.scorer import RemoteScorer
 from server.storage import housekeeping
 from server.storage.store import Store
-from server.tasks import learn_local, learn_tastes
+from server.tasks import learn_local
 from server.tasks import refresh_keys as stored_keys
 
 ENVIRON = {"MAIN_KEY": "sk-provider-canary"}
@@ -49,7 +49,6 @@ JOBS = {
     "heartbeat": ((housekeeping, "_BEAT_S"), (Store, "beat")),
     "lost_attempts": ((housekeeping, "_SWEEP_S"), (Store, "close_stale")),
     "pruning": ((housekeeping, "_PRUNE_S"), (housekeeping, "prune_all")),
-    "tastes": ((learn_tastes, "_IDLE_S"), (learn_tastes, "Tastes")),
     "local_layer": ((learn_local, "_STALE_S"), (learn_local, "current")),
     "leaderboards": ((remote, "_REFRESH_S"), (remote, "knowledge_of")),
 }

@@ -25,7 +25,6 @@ from server.config.settings.routing import (
     RoutingRules,
     RoutingSettings,
     SessionSettings,
-    TasteSettings,
     WindowBudget,
 )
 from server.config.settings.scorer import ScorerSettings
@@ -50,7 +49,6 @@ __all__ = [
     "SessionSettings",
     "Settings",
     "StorageSettings",
-    "TasteSettings",
     "TelemetrySettings",
     "WindowBudget",
 ]

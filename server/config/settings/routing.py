@@ -119,19 +119,6 @@ class WindowBudget(Section):
     per: Literal["global", "key"] = "global"
 
 
-class TasteSettings(Section):
-    """Moves each key's leaderboards by what its own feedback shows (comparisons whose receipts are
-    kept), as far as its number of votes justifies.
-
-    keys: the names of the keys; default: all. min_votes: keys with fewer votes keep the
-    checkpoint's leaderboards. every_s: how often new feedback is learnt, in seconds.
-    """
-
-    keys: list[str] | None = None
-    min_votes: PositiveInt = 5
-    every_s: PositiveSeconds = 300.0
-
-
 class SessionSettings(Section):
     """Decides the requests of one job together: one draw decides all of them, and the results of a
     tool go to the model that called it.
@@ -156,8 +143,7 @@ class RoutingSettings(RoutingRules):
     profiles: routing profiles by name, asked for as model p2l:NAME. retries: how many times the
     same model is asked again where no other could answer. hedge_after_s: where no answer has begun
     after this many seconds, a second model is asked as well, and the first to answer wins; both are
-    paid for. breaker: when a failing model rests. window_budgets: budgets for periods of
-    time. tastes: whether each key is routed by its own taste: true, or the settings for it.
+    paid for. breaker: when a failing model rests. window_budgets: budgets for periods of time.
     sessions: how the requests of one job are kept together.
     """
 
@@ -166,15 +152,7 @@ class RoutingSettings(RoutingRules):
     hedge_after_s: PositiveSeconds | None = None
     breaker: BreakerSettings = Field(default_factory=BreakerSettings)
     window_budgets: list[WindowBudget] = Field(default_factory=list)
-    tastes: TasteSettings | None = None
     sessions: SessionSettings = Field(default_factory=SessionSettings)
-
-    @field_validator("tastes", mode="before")
-    @classmethod
-    def _true_is_as_usual(cls, value: object) -> object:
-        if isinstance(value, bool):
-            return {} if value else None
-        return value
 
     @property
     def has_constraints(self) -> bool:

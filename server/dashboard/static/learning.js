@@ -46,7 +46,7 @@ function facts(found) {
     ["Own answers", found.local ? `on: ${count(seen)} seen, ${enough}` : "off (learning.local: false)"],
     ["Learnt from", scopes(found)],
     ["Second answers on live traffic", second(found)],
-    ["Each key's own taste", found.tastes ? "on" : "off (routing.tastes)"],
+    ["Keys with a layer of their own", own(found)],
     ["Prompts", found.keep_prompts ? "kept (storage.keep_prompts)" : "not kept"],
   ];
 }
@@ -55,6 +55,11 @@ function facts(found) {
 function scopes(found) {
   const named = Object.entries(found.scopes).map(([name, n]) => `${name}: ${count(n)} answers`);
   return named.length === 0 ? "nothing yet" : `${named.join(", ")} (version ${found.version})`;
+}
+
+function own(found) {
+  if (found.own_layers_of === null) return "all that give enough feedback and differ";
+  return found.own_layers_of.length === 0 ? "none" : `only ${found.own_layers_of.join(", ")} (learning.own_layers_of)`;
 }
 
 function second(found) {

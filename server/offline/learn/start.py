@@ -55,7 +55,6 @@ def settings_for_learning(settings: Settings) -> Settings:
         "models": None,
         "constraints": None,
         "hedge_after_s": None,
-        "tastes": None,
         "sessions": sessions,
     }
     storage = settings.storage.model_copy(update={"keep_prompts": False, "keep_responses": False})

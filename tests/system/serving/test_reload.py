@@ -203,16 +203,11 @@ FOLLOWED: dict[str, tuple[str, object, Callable[[State], object], object]] = {
             )
         ),
         *(
-            (f"routing.tastes.{name}", "", value, lambda s, n=name: getattr(
-                s.settings.routing.tastes, n), value)
-            for name, value in (("keys", ["a"]), ("min_votes", 9), ("every_s", 7.0))
-        ),
-        *(
             (f"learning.{name}", "", value, asked_anew("learning", name), expected)
             for name, value, expected in (
                 ("local", False, False), ("share", 0.1, 0.1), ("usd_per_day", 2, Decimal(2)),
                 ("judge", "dear", "dear"), ("half_life_days", 9.0, 9.0), ("min_answers", 7, 7),
-                ("min_own_answers", 8, 8), ("every_s", 5.0, 5.0),
+                ("min_own_answers", 8, 8), ("own_layers_of", ["a"], ["a"]), ("every_s", 5.0, 5.0),
             )
         ),
         ("server.cors_origins", "", ["https://a.example"], asked_anew("server", "cors_origins"),

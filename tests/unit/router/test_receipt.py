@@ -7,6 +7,7 @@ import random
 from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from router.errors import RouterError
 from router.receipt import Attempt, InvalidReceiptError, build_receipt, replay
 from router.receipt_form import digest, fold, request_json, requests_adapter, unfold
 
+MOVED_BY_TASTE = Path(__file__).parent / "moved_by_taste.json"
 ABOUT = {"request_id": "req_1", "created": 1}
 
 
@@ -233,6 +235,13 @@ def test_one_from_before_models_could_be_moved_replays() -> None:
     for entry in receipt["catalogue"]:
         assert (entry.pop("coefficient_sd"), entry.pop("rests_on")) == (0.0, "")
     receipt["catalogue_version"] = digest(receipt["catalogue"])
+    assert replay(receipt).differences == []
+
+
+def test_one_whose_leaderboard_a_taste_had_moved_replays() -> None:
+    """Written by the version that moved a key's leaderboards before it decided."""
+    receipt = json.loads(MOVED_BY_TASTE.read_text())
+    assert receipt["taste"]["shift"][0] < -2.0
     assert replay(receipt).differences == []
 
 

@@ -67,3 +67,16 @@ def test_far_away_values_stay_finite() -> None:
         )
         assert np.isfinite(value).all()
         assert np.isfinite(information).all()
+
+
+@pytest.mark.parametrize("outcome", list(Outcome))
+def test_the_evidence_of_a_vote_is_its_probability_over_what_was_believed(
+    outcome: Outcome,
+) -> None:
+    mean, spread = np.array([[0.3, -0.4]]), np.array([[[0.5, 0.1], [0.1, 0.3]]])
+    verdict = Verdict.of(outcome, 0.2)
+    drawn = np.random.default_rng(0).multivariate_normal(mean[0], spread[0], 200_000)
+    logs = log_probabilities(GRK, drawn[:, 0], drawn[:, 1], 0.2)
+    expected = np.log(np.exp(logs[:, outcomes(GRK).index(outcome)]).mean())
+    found = likelihood.evidence(*likelihood.vote(mean, spread, verdict), spread, verdict)
+    assert found[0] == pytest.approx(expected, abs=0.06)

@@ -1,4 +1,4 @@
-"""Keys with a new name are still read by the old one, with a warning."""
+"""Keys that have moved are still read by the old names, with a warning."""
 
 from __future__ import annotations
 
@@ -7,37 +7,72 @@ import logging
 import pytest
 
 from server.config.file import ConfigError, parse_settings
-from server.config.renamed import RENAMED
+from server.config.renamed import MOVED
 from server.config.settings import Settings
 from server.config.settings.reference import reference
 
 PROVIDERS = "providers: {personalise: {kind: sandbox}}"
-CASES = [(section, old, new) for section, names in RENAMED.items() for old, new in names.items()]
+CASES = [
+    (".".join((*section, old)), new)
+    for section, names in MOVED.items()
+    for old, new in names.items()
+]
+SECTIONS = ["tastes", "personalise"]
 
 
-@pytest.mark.parametrize(("section", "old", "new"), CASES)
-def test_the_new_name_is_documented_and_the_old_one_is_not(
-    section: tuple[str, ...], old: str, new: str
+@pytest.mark.parametrize(("old", "new"), CASES)
+def test_the_new_name_is_documented_and_the_old_section_is_not(
+    old: str, new: tuple[str, ...]
 ) -> None:
-    assert f"| `{new}` |" in reference()
-    assert f"| `{old}` |" not in reference()
+    assert f"| `{new[-1]}` |" in reference()
+    assert f"## `{'.'.join(new[:-1])}`" in reference()
+    assert old.rsplit(".", 1)[0] not in reference()
 
 
-def test_the_old_name_works_and_warns(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("name", SECTIONS)
+def test_old_keys_work_and_each_warns(name: str, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
-        old = parse_settings("routing:\n  personalise: {min_votes: 7}\n", "f")
+        old = parse_settings(
+            "learning: {share: 0.1}\n"
+            f"routing:\n  {name}: {{min_votes: 7, keys: [a], every_s: 5}}\n",
+            "f",
+        )
+    assert [said.split(";")[0] for said in caplog.messages] == [
+        f"f: routing.{name}.min_votes is now learning.min_own_answers",
+        f"f: routing.{name}.every_s is now learning.every_s",
+        f"f: routing.{name}.keys is now learning.own_layers_of",
+    ]
+    new = "learning: {share: 0.1, min_own_answers: 7, every_s: 5, own_layers_of: [a]}\nrouting: {}"
+    assert old == parse_settings(new)
+    assert parse_settings(f"routing: {{{name}: {{min_votes: 7}}}}").learning.min_own_answers == 7
+
+
+@pytest.mark.parametrize("name", SECTIONS)
+@pytest.mark.parametrize("value", ["true", "false", "null", "{}"])
+def test_a_switch_does_nothing_and_says_so(
+    name: str, value: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        assert parse_settings(f"routing: {{{name}: {value}}}", "f") == parse_settings("routing: {}")
     (said,) = caplog.messages
-    assert said.startswith("f: routing.personalise is now called routing.tastes;")
-    assert old == parse_settings("routing:\n  tastes: {min_votes: 7}\n")
-    assert old.routing.tastes is not None
-    assert old.routing.tastes.min_votes == 7
+    assert said.startswith(f"f: routing.{name} does nothing any more")
+    assert "learning.local" in said
 
 
-def test_both_names_are_an_error() -> None:
-    text = "routing:\n  tastes: true\n  personalise: true\n"
+@pytest.mark.parametrize("name", SECTIONS)
+def test_both_names_are_an_error(name: str) -> None:
+    text = f"learning: {{every_s: 9}}\nrouting:\n  {name}:\n    every_s: 7\n"
     with pytest.raises(ConfigError) as error:
         parse_settings(text, "f")
-    assert str(error.value).startswith("f:3: routing.personalise is the old name of routing.tastes")
+    was = f"routing.{name}.every_s"
+    assert str(error.value).startswith(f"f:4: {was} is the old name of learning.every_s")
+
+
+def test_an_unknown_key_in_an_old_section_is_an_error() -> None:
+    with pytest.raises(ConfigError, match=r"routing\.tastes: unknown key"):
+        parse_settings("routing: {tastes: {min_votes: 7, other: 1}}")
+    with pytest.raises(ConfigError, match=r"routing\.tastes: unknown key"):
+        parse_settings("routing: {tastes: always}")
 
 
 @pytest.mark.parametrize("text", ["{}", "routing: {}", "models: {m: {provider: personalise}}"])

@@ -114,7 +114,7 @@ async def test_what_is_not_done_for_too_long_is_stale_whether_it_fails_or_hangs(
 
     async with (
         jobs.doing(job(hang, name="keys", guards=True)),
-        jobs.doing(job(hang, name="tastes")),
+        jobs.doing(job(hang, name="prices")),
     ):
         now += 4.9
         assert why_not_ready(jobs.states()) is None
