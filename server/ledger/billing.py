@@ -31,7 +31,8 @@ class Seen:
     a failed attempt may be charged. tier: the service tier: as asked for, until the answer states
     another. served: the model that answered, where it is not the one asked for. is_partial: the
     usage is what a provider reports when its answer begins. unseen: the model has thought, or is
-    thinking, and it is unknown how much.
+    thinking, and it is unknown how much. fees_usd: of tools other than the web search that the
+    provider ran.
     """
 
     usage: Usage | None = None
@@ -43,6 +44,7 @@ class Seen:
     served: ModelCard | None = None
     is_partial: bool = False
     unseen: bool = False
+    fees_usd: Decimal = Decimal(0)
 
     @property
     def tokens(self) -> int:
@@ -118,6 +120,9 @@ def _completed(usage: Usage, known: Known, seen: Seen) -> tuple[Usage, CostSourc
 
 def _priced(known: Known, seen: Seen, usage: Usage) -> Decimal | None:
     cost_usd = actual_cost_usd(known.card, usage, billed_tier(known, seen))
+    if cost_usd is not None and known.card.search_usd is not None:
+        # A vendor that charges for its tools: those of a server of open models cost nothing.
+        cost_usd += seen.fees_usd
     return cost_usd if seen.served is None else _dearer(cost_usd, seen.served, seen, usage)
 
 

@@ -27,7 +27,13 @@ from server.upstream.errors import (
 )
 from server.wire.service_tier import reported_tier
 from server.wire.surface import Surface
-from server.wire.usage import WEB_SEARCHES, parse_usage, reported_cost, searches_in
+from server.wire.usage import (
+    WEB_SEARCHES,
+    parse_usage,
+    reported_cost,
+    searches_in,
+    tool_fees_usd,
+)
 
 _OUTCOMES: Final = (
     (UpstreamRejectedError, Outcome.REJECTED),
@@ -213,7 +219,7 @@ class Entry:
 
     def _billed(self, outcome: Outcome) -> Bill:
         own = bill(outcome, self._known, self._seen, self._policy)
-        stated_usd = reported_cost(self._usage) if "cost" in self._usage else None
+        stated_usd = reported_cost(self._usage)
         return own if stated_usd is None else stated_bill(own, stated_usd, is_bill=self.is_bill)
 
     def _close(self, outcome: Outcome, final: Bill) -> None:
@@ -242,6 +248,7 @@ class Entry:
             self._count(part["usage"])
         if "output" in part:
             self._count({WEB_SEARCHES: searches_in(part["output"])})
+            self._seen.fees_usd = tool_fees_usd(part["output"])
         if self.row.upstream_id is None and isinstance(part.get("id"), str):
             self.row.upstream_id = part["id"][:_MOST_CHARS]
 

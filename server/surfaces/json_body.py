@@ -11,6 +11,7 @@ import orjson
 from server.errors import InvalidRequestError
 from server.surfaces.routing_options import budget_places, parse_budget
 from server.wire.json_size import PIECE_BYTES, JsonSize, TooManyError, keys_of_small, size_of
+from server.wire.well_formed import well_formed
 
 MAX_DEPTH: Final = 96
 # Each value becomes a Python object: a body of millions of empty lists would fill the memory. No
@@ -35,14 +36,22 @@ def parse_body(raw: bytes) -> dict[str, Any]:
     try:
         body = orjson.loads(raw)
     except orjson.JSONDecodeError:
-        _check_budget_is_a_number(raw)
-        raise InvalidRequestError(_not_json(raw)) from None
+        raw = well_formed(raw)
+        body = _parsed(raw)
     if not isinstance(body, dict):
         raise InvalidRequestError("The body must be a JSON object.")
     if _count_keys(body) != n_keys:
         raise InvalidRequestError(_repeated(raw))
     _keep_exact_budget(raw, body)
     return body
+
+
+def _parsed(raw: bytes) -> Any:
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        _check_budget_is_a_number(raw)
+        raise InvalidRequestError(_not_json(raw)) from None
 
 
 def _count_keys(body: dict[str, Any]) -> int:

@@ -70,11 +70,11 @@ def output_cap(body: Mapping[str, Any]) -> int | None:
 
 
 def stop_sequences(body: Mapping[str, Any]) -> list[str]:
-    """`stop` as a list."""
+    """`stop` as a list. An empty text stops at nothing, and is refused."""
     stop = body.get("stop")
     if stop is None:
         return []
-    return [stop] if isinstance(stop, str) else list(stop)
+    return [one for one in ([stop] if isinstance(stop, str) else stop) if one != ""]
 
 
 def parts(content: object) -> Iterator[Mapping[str, Any]]:

@@ -24,6 +24,8 @@ _CAPS: Final = ("max_completion_tokens", "max_tokens")
 Message = Mapping[str, Any]
 # Fields whose empty list means the same as no field.
 _LISTS: Final = ("functions", "stop", "tools")
+# An empty text stops at nothing, and is refused.
+_NO_STOPS: Final[tuple[Any, ...]] = ("", [], [""])
 _USERS: Final = ("user", "safety_identifier")
 _STREAMED: Final = frozenset({Surface.CHAT, Surface.COMPLETIONS})
 
@@ -71,6 +73,8 @@ def outgoing(profile: Profile, request: UpstreamRequest) -> dict[str, Any]:
 
 def _chat(profile: Profile, body: dict[str, Any]) -> dict[str, Any]:
     body["messages"] = _messages(_rules(profile.history, body["model"]), body["messages"])
+    if body.get("stop") in _NO_STOPS:
+        del body["stop"]
     if not body.get("tools"):
         _drop_hollow(body)
     if profile.changes_nothing:

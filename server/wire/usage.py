@@ -22,7 +22,12 @@ _SUMMED: Final = (
 _MOST: Final = 2**53
 # More tokens than any answer has: such a count is not believed.
 _MOST_TOKENS: Final = 2**31
-_STATED: Final = ("cost", "cost_details", "is_byok")
+# https://developers.openai.com/api/docs/pricing, read on 2026-11-29
+_FILE_SEARCH_USD: Final = Decimal("0.0025")
+_CONTAINER_USD: Final = Decimal("0.03")
+# xAI states costs in ticks.
+_TICKS_PER_USD: Final = 10**10
+_STATED: Final = ("cost", "cost_details", "cost_in_usd_ticks", "is_byok")
 
 
 def parse_usage(usage: object, surface: Surface = Surface.CHAT) -> Usage | None:
@@ -42,9 +47,14 @@ def reported_cost(usage: object) -> Decimal | None:
     With the operator's own key at the vendor, OpenRouter charges a fee and also states what the
     vendor charges: both are paid.
     """
-    if not isinstance(usage, dict) or "cost" not in usage:
+    if not isinstance(usage, dict):
         return None
-    cost_usd = _amount(usage["cost"])
+    ticks = _amount(usage.get("cost_in_usd_ticks"))
+    if ticks is not None:
+        return ticks / _TICKS_PER_USD
+    cost = usage.get("cost")
+    # Perplexity states its parts, the fee of the request among them, and their total.
+    cost_usd = _amount(cost.get("total_cost") if isinstance(cost, dict) else cost)
     if cost_usd is not None and usage.get("is_byok") is True:
         cost_usd += _amount(_details(usage, "cost_details").get("upstream_inference_cost")) or 0
     return cost_usd
@@ -98,10 +108,14 @@ def _openai(usage: Mapping[str, Any], taken: str, given: str) -> Usage | None:
         cached = count(usage, "prompt_cache_hit_tokens") or count(usage, "cached_tokens")
     searches = count(usage, WEB_SEARCHES)
     if not prompt and not completion:
+        # Google's endpoint in OpenAI's form counts thoughts in the total alone.
+        known = prompt_tokens + completion_tokens if prompt_tokens and completion_tokens else _MOST
+        hidden = max(0, count(usage, "total_tokens") - known)
         return Usage(
             prompt_tokens=prompt_tokens,
-            completion_tokens=completion_tokens,
+            completion_tokens=completion_tokens + hidden,
             cached_tokens=cached,
+            reasoning_tokens=hidden,
             web_searches=searches,
         )
     thoughts = count(completion, "reasoning_tokens")
@@ -162,9 +176,32 @@ def _with_iterations(usage: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def searches_in(output: object) -> int:
-    """The number of web searches among the items of a Responses answer: each has a fee."""
-    items = output if isinstance(output, list) else []
-    return sum(isinstance(one, dict) and one.get("type") == "web_search_call" for one in items)
+    """The number of web searches among the items of a Responses answer: each has a fee. Opening a
+    page that was found, and searching in it, has none."""
+    return sum(_is_search(item) for item in _items(output))
+
+
+def tool_fees_usd(output: object) -> Decimal:
+    """The fees in USD of OpenAI's other tools among the items of a Responses answer: each search in
+    files, and each container in which code runs."""
+    items = _items(output)
+    searches = len([item for item in items if item.get("type") == "file_search_call"])
+    containers = {
+        str(item.get("container_id") or item.get("id"))
+        for item in items
+        if item.get("type") == "code_interpreter_call"
+    }
+    return searches * _FILE_SEARCH_USD + len(containers) * _CONTAINER_USD
+
+
+def _items(output: object) -> list[dict[str, Any]]:
+    return [one for one in output if isinstance(one, dict)] if isinstance(output, list) else []
+
+
+def _is_search(item: Mapping[str, Any]) -> bool:
+    action = item.get("action")
+    kind = action.get("type") if isinstance(action, dict) else None
+    return item.get("type") == "web_search_call" and kind in (None, "search")
 
 
 def _details(usage: Mapping[str, Any], name: str) -> Mapping[str, Any]:

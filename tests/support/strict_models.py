@@ -217,6 +217,9 @@ def _claude_schemas(body: Json) -> str | None:
 
 def _claude_history(body: Json, *, on: bool) -> str | None:
     last: list[str] = []
+    fault = _claude_content(body)
+    if fault is not None:
+        return fault
     if body["messages"][-1]["role"] == "assistant":
         return "This model does not support assistant message prefill."
     for number, message in enumerate(body["messages"]):
@@ -229,6 +232,19 @@ def _claude_history(body: Json, *, on: bool) -> str | None:
             last = [block["type"] for block in blocks]
     if on and "tool_use" in last and "thinking" not in last[0]:
         return "Expected `thinking` or `redacted_thinking`, but found `tool_use`."
+    return None
+
+
+def _claude_content(body: Json) -> str | None:
+    system = body.get("system")
+    if isinstance(system, list) and (not system or any(not block["text"] for block in system)):
+        return "system: text content blocks must be non-empty"
+    for message in body["messages"]:
+        for block in message["content"] if isinstance(message["content"], list) else ():
+            source = block.get("source") or {}
+            is_png = str(source.get("data")).startswith("iVBORw0KGgo")
+            if is_png and source["media_type"] != "image/png":
+                return f"The image was specified using the {source['media_type']} media type"
     return None
 
 

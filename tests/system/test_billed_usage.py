@@ -21,7 +21,7 @@ from router.cost import (
 from server.catalogue.cards import build_catalogue
 from server.config.file import parse_settings
 from server.wire.surface import Surface
-from server.wire.usage import parse_usage, searches_in
+from server.wire.usage import parse_usage, reported_cost, searches_in, tool_fees_usd
 
 
 def prices(usd: str) -> Prices:
@@ -108,6 +108,45 @@ def test_searches_are_found_among_the_items() -> None:
     items = [{"type": "web_search_call"}, {"type": "message"}, {"type": "web_search_call"}, 7]
     assert searches_in(items) == 2
     assert searches_in(None) == 0
+    opened = {"type": "web_search_call", "action": {"type": "open_page", "url": "https://x.org"}}
+    searched = {"type": "web_search_call", "action": {"type": "search", "query": "x"}}
+    assert searches_in([opened, searched]) == 1
+
+
+def test_searches_in_files_and_containers_have_fees() -> None:
+    code = {"type": "code_interpreter_call", "container_id": "c1"}
+    items = [{"type": "file_search_call"}, code, code, {**code, "container_id": "c2"}]
+    assert tool_fees_usd([*items, {"type": "message"}, "odd"]) == Decimal("0.0625")
+    assert tool_fees_usd(None) == 0
+
+
+@pytest.mark.parametrize(
+    ("usage", "usd"),
+    [
+        ({"cost": 0.5}, "0.5"),
+        ({"cost": {"input_tokens_cost": 0.1, "request_cost": 0.4, "total_cost": 0.5}}, "0.5"),
+        ({"cost_in_usd_ticks": 127_344_000}, "0.0127344"),
+        ({"cost": {}}, None),
+        ({"cost": True, "cost_in_usd_ticks": -1}, None),
+        ({}, None),
+    ],
+)
+def test_the_costs_that_providers_state(usage: dict[str, Any], usd: str | None) -> None:
+    assert reported_cost(usage) == (None if usd is None else Decimal(usd))
+
+
+@pytest.mark.parametrize(
+    ("counts", "output", "thoughts"),
+    [((100, 40, 540), 440, 400), ((100, 40, 140), 40, 0), ((100, 40, 0), 40, 0),
+     ((0, 40, 540), 40, 0)],
+)  # fmt: skip
+def test_thoughts_in_the_total_alone(
+    counts: tuple[int, int, int], output: int, thoughts: int
+) -> None:
+    names = ("prompt_tokens", "completion_tokens", "total_tokens")
+    found = parse_usage(dict(zip(names, counts, strict=True)))
+    assert found is not None
+    assert (found.completion_tokens, found.reasoning_tokens) == (output, thoughts)
 
 
 CHAT, MESSAGES = Surface.CHAT, Surface.MESSAGES

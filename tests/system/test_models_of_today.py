@@ -288,6 +288,34 @@ def test_claude_goes_on_with_what_it_began(
     assert strict.status_code == 400
 
 
+CALLED_JPEG = {"type": "image_url", "image_url": {"url": f"data:image/jpg;base64,{PNG}"}}
+
+
+@pytest.mark.parametrize("model", [*CLAUDE, *GEMINI, "gpt-6-luna"])
+def test_an_image_of_another_type_than_it_is_called(client: httpx.Client, model: str) -> None:
+    body = {"model": model, "messages": [{"role": "user", "content": [ASKED, CALLED_JPEG]}]}
+    assert ask(client, "chat/completions", body).status_code == 200
+
+
+@pytest.mark.parametrize("system", ["", [], [{"type": "text", "text": ""}]], ids=str)
+def test_claude_gets_no_empty_text_and_images_of_their_own_type(
+    client: httpx.Client, system: Any
+) -> None:
+    source = {"type": "base64", "media_type": "image/jpeg", "data": PNG}
+    content = [ASKED, {"type": "image", "source": source}]
+    body = {"model": "claude-opus-5-5", "max_tokens": 9_000, "system": system}
+    answer = ask(client, "messages", {**body, "messages": [{"role": "user", "content": content}]})
+    assert answer.status_code == 200, answer.text
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_half_a_character_is_no_reason_to_refuse(client: httpx.Client, model: str) -> None:
+    raw = b'{"model": "MODEL", "messages": [{"role": "user", "content": "cut \\ud83d here"}]}'
+    raw = raw.replace(b"MODEL", model.encode())
+    answer = client.post("/v1/chat/completions", content=raw)
+    assert answer.status_code == 200, answer.text
+
+
 # What servers of tools declare, and one vendor or another refuses.
 TOOLS_OF_SERVERS: dict[str, Any] = {
     "nothing": {},

@@ -98,7 +98,8 @@ def test_other_paths_stay_as_they_are() -> None:
         assert plain_path(path) == path
 
 
-FUNCTION = {"name": "ls", "description": "Lists", "parameters": {"type": "object"}}
+NONE = {"type": "object", "properties": {}}
+FUNCTION = {"name": "ls", "description": "Lists", "parameters": NONE}
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -17,6 +17,7 @@ from server.upstream.dialect import (
     text_of,
 )
 from server.upstream.history import mended, targets
+from server.upstream.image_types import image_type
 from server.upstream.signatures import is_thought
 
 Block = dict[str, Any]
@@ -124,7 +125,8 @@ def _image_source(url: str) -> Block:
         if not url.startswith(("https://", "http://")):
             raise InexpressibleError("an image that is neither a base64 data URL nor on the web")
         return {"type": "url", "url": url}
-    kind, content = data
+    content = data[1]
+    kind = image_type(*data)
     if kind not in _IMAGES:
         raise InexpressibleError(f"images of type {kind}")
     return {"type": "base64", "media_type": kind, "data": content}

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from server.adapting.stand_ins import BEGIN, EMPTY, NO_RESULT, stray_result
 from server.model_facts import Thinking
+from server.upstream.image_types import with_image_type
 from server.upstream.signatures import is_thought
 from server.upstream.tool_ids import anthropic_id
 from server.upstream.tool_schemas import for_anthropic, unique
@@ -32,7 +33,7 @@ def with_taken_history(body: Mapping[str, Any], own: Own) -> Mapping[str, Any]:
     if not isinstance(turns, list):
         return body
     mender = _Mender(own)
-    taken = mender.taken(turns)
+    taken = mender.taken([_with_image_types(turn) for turn in turns])
     out = dict(body)
     if len(taken) != len(turns) or any(a is not b for a, b in zip(taken, turns, strict=True)):
         out["messages"] = taken
@@ -42,14 +43,23 @@ def with_taken_history(body: Mapping[str, Any], own: Own) -> Mapping[str, Any]:
     return body if out == body else out
 
 
-def with_taken_tools(body: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The body with tools whose names are unique and whose schemas Anthropic accepts; the same
-    object where they are acceptable already."""
-    tools = body.get("tools")
-    if not isinstance(tools, list):
-        return body
-    taken = [for_anthropic(tool) for tool in unique(tools)]
-    return body if _same(taken, tools) else {**body, "tools": taken}
+def with_taken_head(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The body with a system prompt without empty text, and with tools whose names are unique and
+    whose schemas Anthropic accepts; the same object where they are acceptable already."""
+    out = dict(body)
+    tools, system = body.get("tools"), body.get("system")
+    if isinstance(tools, list):
+        taken = [for_anthropic(tool) for tool in unique(tools)]
+        out["tools"] = tools if _same(taken, tools) else taken
+    if isinstance(system, list):
+        out["system"] = [block for block in system if not _is_empty_text(block)]
+    if out.get("system") in ("", []):
+        del out["system"]
+    return body if out == body else out
+
+
+def _is_empty_text(block: Any) -> bool:
+    return _field(block, "type") == "text" and not str(block.get("text") or "").strip()
 
 
 def without_lost_thinking(body: Mapping[str, Any], facts: Thinking) -> Mapping[str, Any]:
@@ -99,6 +109,14 @@ def _has(content: Any, kind: str) -> bool:
 
 def _field(block: Any, name: str) -> Any:
     return block.get(name) if isinstance(block, Mapping) else None
+
+
+def _with_image_types(turn: Any) -> Any:
+    content = _field(turn, "content")
+    if not isinstance(content, list) or turn.get("role") != "user":
+        return turn
+    blocks = [with_image_type(block) for block in content]
+    return turn if _same(blocks, content) else {**turn, "content": blocks}
 
 
 class _Mender:

@@ -18,8 +18,8 @@ from server.upstream.addresses import Auth, key_headers, messages_url
 from server.upstream.anthropic.breakpoints import with_breakpoints
 from server.upstream.anthropic.native import (
     Own,
+    with_taken_head,
     with_taken_history,
-    with_taken_tools,
     without_lost_thinking,
 )
 from server.upstream.anthropic.reply import to_completion
@@ -247,7 +247,7 @@ class AnthropicUpstream:
         facts = self._known(model)
         own = self._own(facts) if with_thoughts else _nobodys
         if request.surface is Surface.MESSAGES:
-            taken = with_taken_history(with_taken_tools(request.body), own)
+            taken = with_taken_history(with_taken_head(request.body), own)
             content = json_bytes(without_lost_thinking(taken, facts.thinking))
             return Call(self._url, headers, content, request.progress)
         try:

@@ -20,6 +20,7 @@ from server.upstream.dialect import (
     text_of,
 )
 from server.upstream.history import mended, targets
+from server.upstream.image_types import image_type
 
 Part = dict[str, Any]
 # Restores a signature as its account made it; None for another account's signature.
@@ -143,7 +144,7 @@ def _sound(sound: Mapping[str, Any]) -> Part:
 def _image(url: str) -> Part:
     data = data_url(url)
     if data is not None:
-        return _inline(*data)
+        return _inline(image_type(*data), data[1])
     kind, _ = mimetypes.guess_type(urlsplit(url).path)
     if kind is None or not kind.startswith("image/") or not url.startswith("https://"):
         raise InexpressibleError(

@@ -64,6 +64,7 @@ _SAME: Final[Mapping[str, str]] = {
     "n": "candidateCount",
 }
 _MAX_STOPS: Final = 5
+_MOST_SEED: Final = 2**31 - 1
 _MAX_CANDIDATES: Final = 8
 # The thinking budget in tokens for an effort, as in Google's own OpenAI endpoint.
 _BUDGETS: Final[Mapping[str, int]] = {
@@ -105,6 +106,9 @@ def to_generate_content(body: Mapping[str, Any], model: str, *, own: Own = str) 
 
 def _config(wanted: Mapping[str, Any], model: str) -> dict[str, Any]:
     config = {theirs: wanted[ours] for ours, theirs in _SAME.items() if ours in wanted}
+    if isinstance(config.get("seed"), int):
+        # Larger ones are refused; the same seed always becomes the same number.
+        config["seed"] &= _MOST_SEED
     if config.get("candidateCount", 1) > _MAX_CANDIDATES:
         raise InexpressibleError(f"n above {_MAX_CANDIDATES}")
     stops = stop_sequences(wanted)

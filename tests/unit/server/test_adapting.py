@@ -205,7 +205,7 @@ def test_no_effort_rules_a_gemini_out(model: str, effort: str) -> None:
 
 
 def test_a_beginning_of_the_answer_needs_a_model_that_goes_on_with_it() -> None:
-    messages = [*USER, {"role": "assistant", "content": "{"}]
+    messages = [*USER, {"role": "assistant", "content": "{", "prefix": True}]
     assert adapt_chat({"messages": messages}, facts_of("claude-opus-5-5")).reason is not None
     assert adapt_chat({"messages": messages}, facts_of("claude-sonnet-4-5")).reason is None
 

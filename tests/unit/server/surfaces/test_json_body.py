@@ -68,7 +68,6 @@ def test_colons_and_quotes_within_strings_are_no_keys() -> None:
         b'{"a": "\xff"}',
         b'{"a": "\xed\xa0\x80"}',
         b"\xff\xfe{\x00}\x00",
-        rb'{"a": "\ud800"}',
         b'{"a": "\x01"}',
         b"{'a': 1}",
         b'{"a": 1,}',
@@ -167,3 +166,20 @@ def test_in_pieces_json_is_what_it_is_at_once(tree: Any, spaced: bool, at: int, 
                 assert loads_in_pieces(raw) == expected
                 if isinstance(expected, dict):
                     assert dumps_in_pieces(expected) == orjson.dumps(expected)
+
+
+@pytest.mark.parametrize(
+    ("raw", "text"),
+    [
+        (b'{"a": "\\ud800"}', "\ufffd"),
+        (b'\xef\xbb\xbf{"a": "b"}', "b"),
+        (b'{"a": "\\ud83d\\ude00"}', "\U0001f600"),
+    ],
+)
+def test_half_a_pair_of_surrogates_is_read(raw: bytes, text: str) -> None:
+    assert parse_body(raw) == {"a": text}
+
+
+def test_half_a_pair_makes_no_key_twice() -> None:
+    with pytest.raises(InvalidRequestError, match="twice"):
+        parse_body(b'{"\\ud800": 1, "\\ud801": 2}')
