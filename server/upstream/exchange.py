@@ -148,12 +148,17 @@ class Exchange:
                     yield event
 
     async def batches(
-        self, call: Call, refusal: Callable[[Answer], UpstreamError]
+        self,
+        call: Call,
+        refusal: Callable[[Answer], UpstreamError],
+        *,
+        takes_whole: bool = False,
     ) -> AsyncGenerator[list[SseEvent], None]:
         """The events of the answer, until its end or until the generator is closed. Events that
         arrive together are yielded together.
 
-        refusal: makes the error for an answer that is not an event stream. Raises like `post`. The
+        refusal: makes the error for an answer that is not an event stream. takes_whole: whether
+        JSON in its place is one event: some servers do not stream. Raises like `post`. The
         deadline for the first byte ends with the first event, so keep-alives before it do not
         extend it.
         """
@@ -163,6 +168,9 @@ class Exchange:
             response = await self._send(call, limits)
             reader = _EventReader(response, limits)
             try:
+                if takes_whole and _is_whole(response):
+                    yield [SseEvent((await self._whole(response, limits)).content)]
+                    return
                 if response.status_code != 200 or content_type_of(response) != EVENT_STREAM:
                     raise refusal(await self._refused(response, limits))
                 while (batch := await reader.read()) is not None:
@@ -344,6 +352,10 @@ async def drain(events: AsyncGenerator[Any, None]) -> None:
     with anyio.move_on_after(_DRAIN_S):
         async for _ in events:
             pass
+
+
+def _is_whole(response: httpx.Response) -> bool:
+    return response.status_code == 200 and content_type_of(response) == "application/json"
 
 
 def content_type_of(response: httpx.Response) -> str:

@@ -27,12 +27,14 @@ from server.upstream.errors import (
     parse_retry_after_s,
 )
 from server.upstream.exchange import (
+    EVENT_STREAM,
     Answer,
     Call,
     Exchange,
     drain,
 )
 from server.upstream.fields import Fields
+from server.upstream.joined import joined
 from server.upstream.mending.whole import mend_answer
 from server.upstream.profiles import GENERIC, Profile
 from server.upstream.reading import Reading, check_choices
@@ -138,8 +140,14 @@ class OpenAIUpstream:
         if answer.status != 200:
             raise self._refusal(answer, request.upstream_model)
         large = answer.is_large
-        body = await whole_object(heavy, answer) if large else json_object(answer.content)
-        if answer.content_type not in ("application/json", "") or body is None:
+        streamed = answer.content_type == EVENT_STREAM
+        if streamed:
+            join = partial(joined, self._name, request.surface, answer.content)
+            body = await heavy.run_where(large, join)
+        else:
+            body = await whole_object(heavy, answer) if large else json_object(answer.content)
+        known = streamed or answer.content_type in ("application/json", "")
+        if not known or body is None:
             raise self._unavailable("answered with something that is not JSON")
         if body.get("error"):
             error = error_within(self._name, told(answer.content, self._api_key))
@@ -172,7 +180,9 @@ class OpenAIUpstream:
 
         reading = Reading(self._name, request.surface, self._api_key)
         call = await self._prepared(request)
-        async with aclosing(self._exchange.batches(call, refusal)) as batches:
+        takes_whole = request.surface is Surface.CHAT
+        opened = self._exchange.batches(call, refusal, takes_whole=takes_whole)
+        async with aclosing(opened) as batches:
             async for events in batches:
                 chunks: list[SseEvent] = []
                 failure = self._read_chunks(events, chunks, reading)

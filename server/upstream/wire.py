@@ -128,5 +128,7 @@ def told(content: bytes, api_key: Secret | None) -> dict[str, Any]:
 def refusal_envelope(error: dict[str, Any], status: int) -> dict[str, Any]:
     """The envelope for the caller. error: as `told` found it."""
     if error:
-        return {"error": error if error.get("type") else {**error, "type": "invalid_request_error"}}
+        # An error that was made from a provider's words has no type yet.
+        made = "type" in error and error["type"] is None
+        return {"error": {**error, "type": "invalid_request_error"} if made else error}
     return envelope(f"The model's provider refused the request with status {status}.")

@@ -484,3 +484,35 @@ def test_an_answer_that_is_cut_off_by_its_cap_says_so(
         assert '"stop_reason":"max_tokens"' in answer.text
     else:
         assert shown(surface, answer, stream=False) == [TWO[0], ("", "max_tokens")]
+
+
+MESSAGE = {"role": "assistant", "content": None, "tool_calls": [
+    {"id": f"call_{name}", "type": "function", "function": {"name": name, "arguments": "{}"}}
+    for name in ("weather", "clock")
+]}  # fmt: skip
+
+
+@pytest.mark.parametrize("surface", ["messages", "responses"])
+def test_a_server_that_never_streams(
+    client: httpx.Client, provider: FakeProvider, surface: str
+) -> None:
+    choice = {"index": 0, "message": MESSAGE, "finish_reason": "tool_calls"}
+    whole = {"id": "c", "object": "chat.completion", "choices": [choice], "usage": USAGE}
+    provider.script("up", Behaviour(garbage=json.dumps(whole).encode()))
+    found = shown(surface, ask(client, surface, stream=True), stream=True)
+    assert found[:-1] == [("weather", {}), ("clock", {})]
+    assert found[-1][1] in ("tool_use", "completed")
+
+
+@pytest.mark.parametrize("surface", ["messages", "responses"])
+def test_a_server_that_always_streams(
+    client: httpx.Client, provider: FakeProvider, surface: str
+) -> None:
+    last = chunk({}, "tool_calls", usage=USAGE)
+    events = [chunk({"tool_calls": [one]}) for one in MESSAGE["tool_calls"]] + [last]
+    stream = "".join(f"data: {json.dumps(one)}\n\n" for one in events)
+    behaviour = Behaviour(garbage=stream.encode(), content_type="text/event-stream")
+    provider.script("up", behaviour)
+    found = shown(surface, ask(client, surface, stream=False), stream=False)
+    assert found[:-1] == [("weather", {}), ("clock", {})]
+    assert found[-1][1] in ("tool_use", "completed")

@@ -317,9 +317,12 @@ async def test_a_stream_that_is_over_before_it_begins(provider: FakeProvider, fa
         await attempt(provider.base_url, stream=True)
 
 
-async def test_a_whole_answer_to_a_stream_request_is_refused(provider: FakeProvider) -> None:
+async def test_an_empty_answer_to_a_stream_request_is_refused(provider: FakeProvider) -> None:
     whole = b'{"object": "chat.completion", "choices": []}'
     provider.script("m", Behaviour(garbage=whole))
+    with pytest.raises(UpstreamUnavailableError, match="before the answer was finished"):
+        await attempt(provider.base_url, stream=True)
+    provider.script("m", Behaviour(garbage=whole, content_type="text/plain"))
     with pytest.raises(UpstreamUnavailableError, match="asked for a stream"):
         await attempt(provider.base_url, stream=True)
 

@@ -197,17 +197,21 @@ class _Mender:
         """The events to be sent for one event. Raises UpstreamError for an answer that has
         failed."""
         chunk = event.parsed or {}
+        if chunk.get("object") == "chat.completion":
+            # A whole answer in place of a stream.
+            chunk = {**chunk, "object": "chat.completion.chunk"}
         found = chunk.get("choices")
         choices = [c for c in found if isinstance(c, dict)] if isinstance(found, list) else []
         if not choices:
             last = event if found == [] else _event({**chunk, "choices": []})
             return [*self.release(), last]
         sent: list[Chunk] = []
-        holds = False
+        held = list(self._held.values())
         for number, choice in enumerate(choices):
             now = self._choice(chunk, number, choice, event if len(choices) == 1 else None)
-            holds = holds or (now is not choice and choice.get("finish_reason") is not None)
             sent += [] if now is None else [now]
+        # An end that is held back takes the usage with it.
+        holds = list(self._held.values()) != held
         if len(sent) == len(found or ()) and all(map(_same, sent, choices)):
             return [event]
         rest = {name: value for name, value in chunk.items() if not (holds and name == "usage")}
@@ -241,6 +245,8 @@ class _Mender:
         if word in FAILED:
             self._raise_failed(choice, chunk)
         delta = known.delta(choice)
+        if "delta" not in choice and "message" in choice:
+            choice = {name: value for name, value in choice.items() if name != "message"}
         if given != index:
             choice, event = {**choice, "index": index}, None
         if word is None and choice.get("finish_reason") is not None:
