@@ -162,17 +162,21 @@ class TrainConfig(BaseModel):
 def load_train_config(path: Path | None, overrides: dict[str, Any]) -> TrainConfig:
     """Reads the settings. overrides: values that are not None override the file. Raises DataError
     that names the key."""
-    stored: object = {}
+    stored = {} if path is None else _stored(path)
+    if not isinstance(stored, dict):
+        raise DataError(f"{path} must hold keys such as family and l2")
+    given = {key: value for key, value in overrides.items() if value is not None}
     try:
-        if path is not None:
-            stored = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-        if not isinstance(stored, dict):
-            raise DataError(f"{path} must hold keys such as family and l2")
-        given = {key: value for key, value in overrides.items() if value is not None}
         return TrainConfig.model_validate(stored | given)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise DataError(f"{path} cannot be read: {error}") from error
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         key = ".".join(str(part) for part in first["loc"])
         raise DataError(f"{path or 'training options'}: {key}: {first['msg']}") from error
+
+
+def _stored(path: Path) -> object:
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    # A ValueError is of the encoding, or of a value such as the 30th of February.
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        raise DataError(f"{path} cannot be read: {error}") from error

@@ -18,17 +18,28 @@ class ConfigError(Exception):
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """A SafeLoader that refuses a key given twice: one of the two would be lost silently."""
+    """A SafeLoader that refuses a key given twice: one of the two would be lost silently. It knows
+    the line of everything that it refuses."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
         for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise _refused("a key must be a word, and no list or mapping", key)
             if key.value in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key.value!r} is given twice", key.start_mark
-                )
+                raise _refused(f"the key {key.value!r} is given twice", key)
             seen.add(key.value)
         return super().construct_mapping(node, deep)
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except ValueError as error:  # such as a day that no month has
+            raise _refused(str(error), node) from error
+
+
+def _refused(said: str, node: yaml.Node) -> yaml.MarkedYAMLError:
+    return yaml.constructor.ConstructorError(None, None, said, node.start_mark)
 
 
 def load_settings(path: Path) -> Settings:
@@ -60,3 +71,9 @@ def _parse(text: str, source: str) -> tuple[yaml.Node | None, object]:
         return root, ({} if root is None else loader.construct_document(root))
     except yaml.MarkedYAMLError as error:
         raise ConfigError(complaint(error, source)) from error
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        said = f"the character #x{int(error.character):04x} cannot be in a configuration: remove it"
+        raise ConfigError(f"{source}:{line}: {said}") from error
+    except RecursionError:
+        raise ConfigError(f"{source}: it is nested too deeply to be read") from None

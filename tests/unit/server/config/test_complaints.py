@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from server.config.complaints import _known, _sections
@@ -40,6 +43,31 @@ def test_the_line_the_key_and_the_fix(text: str, said: str) -> None:
         parse_settings(text, "f")
     assert said in str(error.value)
     assert "sk-1" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (MODELS + "aliases: {a: \x00}\n", "f:5: the character #x0000 cannot be in a configuration"),
+        (MODELS + "aliases: {a: \ud800}\n", "f:5: the character #xd800 cannot be"),
+        (MODELS + "aliases: {a: 2026-02-30}\n", "f:5: day is out of range for month"),
+        (MODELS + "aliases: {a: !!int x}\n", "f:5: invalid literal for int()"),
+        (MODELS + "aliases: {[a]: m}\n", "f:5: a key must be a word"),
+        (MODELS + "? {a: b}\n: m\n", "f:5: a key must be a word"),
+        (MODELS + "aliases: !!python/name:os.system x\n", "f:5: could not determine"),
+        (MODELS + "aliases: " + "[" * 5_000, "f: it is nested too deeply"),
+    ],
+)
+def test_what_no_value_can_be_is_told_like_any_other_mistake(text: str, said: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        parse_settings(text, "f")
+    assert str(error.value).startswith(said)
+
+
+@given(st.text(alphabet="{}[]:,- \n\t?*&!%\"'|>#aé0129.\x00\x85", max_size=40))
+def test_any_text_is_a_configuration_or_is_told_why_it_is_none(text: str) -> None:
+    with suppress(ConfigError):
+        parse_settings(text)
 
 
 def sections(model: type[BaseModel], path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
