@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Final, NamedTuple
 
 import orjson
@@ -16,6 +17,7 @@ from server.alerts.sending import Sender, Target, target_of
 from server.config.file import ConfigError
 from server.config.settings import AlertSettings
 from server.ledger.window import WindowSpec
+from server.process.background import in_thread
 from server.process.bugs import kind_and_place
 from server.storage.errors import StorageError
 from server.storage.states import put_state, read_state
@@ -86,6 +88,8 @@ class BudgetAlerts:
         finally:
             for task in self._sending:
                 task.cancel()
+            # The database is closed next.
+            await asyncio.gather(*self._sending, return_exceptions=True)
 
     async def _looked(self, seen: _Seen) -> None:
         """Looks at one window. A failure is logged, and the next settlement looks again."""
@@ -142,7 +146,7 @@ class BudgetAlerts:
     async def _state(self, spec: WindowSpec) -> tuple[int, int]:
         """What was told of a window of this amount last: the percentage and the period; zeros where
         nothing was. Raises StorageError."""
-        document = await asyncio.to_thread(read_state, self._store.database, _name(spec))
+        document = await in_thread(partial(read_state, self._store.database, _name(spec)))
         try:
             known = orjson.loads(document or "{}")
             if known.get("amount_nano") != spec.amount_nano:
@@ -160,7 +164,7 @@ class BudgetAlerts:
         known = {"amount_nano": spec.amount_nano, "percent": alert.percent, "period": alert.period}
         document = orjson.dumps(known).decode()
         database = self._store.database
-        await asyncio.to_thread(put_state, database, _name(spec), document, time.time())
+        await in_thread(partial(put_state, database, _name(spec), document, time.time()))
 
 
 def _name(spec: WindowSpec) -> str:

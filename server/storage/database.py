@@ -12,6 +12,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from p2l_model.errors import with_extra
 from server.config.file import ConfigError
@@ -35,6 +36,8 @@ class Database:
         if self.path is not None:
             _check_writable(self.path)
         self.engine = self._engine()
+        self._is_closed = False
+        event.listen(self.engine, "checkin", self._given_back)
 
     @property
     def is_sqlite(self) -> bool:
@@ -66,7 +69,14 @@ class Database:
         return f"{self.shown}: {type(origin).__name__}: {lines[0][:200] if lines else ''}"
 
     def close(self) -> None:
+        """Closes all connections; one that is in use, when it is given back."""
+        self._is_closed = True
         self.engine.dispose()
+
+    def _given_back(self, _: object, record: ConnectionPoolEntry) -> None:
+        # Its pool is gone: nobody else would close it.
+        if self._is_closed:
+            record.invalidate()
 
     def _engine(self) -> Engine:
         try:
