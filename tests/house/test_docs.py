@@ -104,6 +104,22 @@ def test_links_lead_to_files(page: Path) -> None:
         assert (page.parent / link).exists(), f"{page.name} links to {link}"
 
 
+def places(page: Path) -> set[str]:
+    """The names of its headings in links: lower case, hyphens for spaces, no punctuation."""
+    text = re.sub(r"^ *```.*?^ *```", "", page.read_text(), flags=re.M | re.S)
+    heads = re.findall(r"^#+ (.+)$", text, re.M)
+    plain = (re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", head) for head in heads)
+    return {re.sub(r"[^\w\- ]", "", head.lower()).strip().replace(" ", "-") for head in plain}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_to_headings(page: Path) -> None:
+    for name, heading in re.findall(r"\]\(([^)#\s:]*)#([^)\s]+)\)", page.read_text()):
+        target = page.parent / name if name else page
+        if target.suffix == ".md":
+            assert heading in places(target), f"{page.name} links to {name}#{heading}"
+
+
 def test_security_names_tests_that_there_are() -> None:
     named = re.findall(r"`((?:[\w/]+/)?test_\w+\.py)`", (ROOT / "SECURITY.md").read_text())
     tests = [str(path.relative_to(ROOT)) for path in (ROOT / "tests").rglob("test_*.py")]
