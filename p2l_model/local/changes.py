@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -16,27 +17,47 @@ _MOST: Final = 2.5
 
 @dataclass(slots=True)
 class Changes:
-    """Sums, per model, how far grades lie above and below what was foreseen (a two-sided CUSUM;
-    Page, Continuous inspection schemes, 1954). is_shared: several keys grade, and one alone must
-    not make a model seem changed: the others have to contribute half of the sum."""
+    """Sums, per model, how far grades and votes lie above and below what was foreseen (a two-sided
+    CUSUM; Page, Continuous inspection schemes, 1954).
+
+    is_shared: several keys give feedback, and one alone must not make a model seem changed: the
+    others have to contribute half of the sum. So must votes against other models than any one:
+    between two models alone, nobody can tell which of them has changed.
+    """
 
     is_shared: bool = False
-    _sums: dict[tuple[str, int], defaultdict[str, float]] = field(default_factory=dict)
+    # By (key, opponent of a vote), of each model and each direction.
+    _sums: dict[tuple[str, int], defaultdict[tuple[str, str], float]] = field(default_factory=dict)
 
-    def note(self, model: str, surprise: float, key_name: str = "") -> bool:
-        """Whether the model has changed. surprise: of one grade, as `LocalLayer.learn_grade`
-        returns it. key_name: whose grade it is. After a change the sums begin anew."""
+    def note(self, model: str, surprise: float, key_name: str = "", against: str = "") -> bool:
+        """Whether the model has changed. surprise: of one grade or vote, as a LocalLayer returns it
+        for this model. key_name: whose it is. against: the other model of a vote. After a change
+        the sums begin anew."""
         z = min(max(surprise, -_MOST), _MOST)
         has_changed = False
         for sign in (-1, 1):
             parts = self._sums.setdefault((model, sign), defaultdict(float))
-            parts[key_name] += sign * z - _SLACK
+            parts[key_name, against] += sign * z - _SLACK
             total = sum(parts.values())
-            others = total - max(parts.values()) if self.is_shared else total
             if total <= 0:
                 parts.clear()
-            has_changed = has_changed or (total >= _NOTICED_AT and others >= _NOTICED_AT / 2)
+            elif total >= _NOTICED_AT:
+                most = max(self._alone(parts), default=0.0)
+                has_changed = has_changed or total - most >= _NOTICED_AT / 2
         if has_changed:
             self._sums.pop((model, -1))
             self._sums.pop((model, 1))
         return has_changed
+
+    def _alone(self, parts: Mapping[tuple[str, str], float]) -> Iterator[float]:
+        """What each key, where there are several, and each opponent has contributed."""
+        if self.is_shared:
+            yield from _summed((key, by) for (key, _), by in parts.items())
+        yield from _summed((other, by) for (_, other), by in parts.items() if other)
+
+
+def _summed(named: Iterable[tuple[str, float]]) -> Iterable[float]:
+    sums: defaultdict[str, float] = defaultdict(float)
+    for name, by in named:
+        sums[name] += by
+    return sums.values()

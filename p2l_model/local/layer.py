@@ -114,10 +114,20 @@ class LocalLayer:
         eta: float = 0.0,
         terms: PromptTerms = _NOTHING,
         source: str | None = None,
-    ) -> None:
-        """Learns from one of the four outcomes of a vote. eta: the raw tie parameter. Raises
-        KeyError for a model that has not joined."""
-        self.learn_verdict(model_a, model_b, Verdict.of(outcome, eta), terms, source)
+    ) -> float:
+        """Learns from one of the four outcomes of a vote, and returns how many standard deviations
+        it lay above what was foreseen of model_a; of model_b it lay as far below. eta: the raw tie
+        parameter. Raises KeyError for a model that has not joined."""
+        verdict = Verdict.of(outcome, eta)
+        pair = self._pair(model_a, model_b, terms, source)
+        mean = self.weights @ pair.mean
+        apart = pair.mean - mean
+        spread = np.tensordot(self.weights, pair.spread, axes=1)
+        spread += (apart * self.weights[:, None]).T @ apart
+        found = likelihood.surprise(mean, spread, verdict)
+        self._learn_pair(pair, verdict)
+        self.state.count(model_a, model_b)
+        return found
 
     def learn_verdict(
         self,
@@ -128,16 +138,23 @@ class LocalLayer:
         source: str | None = None,
     ) -> None:
         """The same of a vote in any family, with soft targets and a weight."""
+        self._learn_pair(self._pair(model_a, model_b, terms, source), verdict)
+        self.state.count(model_a, model_b)
+
+    def _pair(self, model_a: str, model_b: str, terms: PromptTerms, source: str | None) -> _Pair:
         rows = self._rows([model_a, model_b], terms, source)
         across = np.einsum("kdrn,rn->kdr", self.state.covariance[:, :, rows.at], rows.factor)
         spread = np.einsum("krns,rn->krs", across[:, rows.at], rows.factor)
         mean = np.einsum("kri,ri->kr", self.state.mean[:, rows.at], rows.factor)
-        value, gradient, information = likelihood.vote(mean, spread, verdict)
+        return _Pair(across, mean, spread)
+
+    def _learn_pair(self, pair: _Pair, verdict: Verdict) -> None:
+        across, spread = pair.across, pair.spread
+        value, gradient, information = likelihood.vote(pair.mean, spread, verdict)
         self._credit(likelihood.evidence(value, gradient, information, spread, verdict))
         gain = np.linalg.solve(np.eye(2) + information @ spread, information)
         self.state.mean += (across @ gradient[:, :, None])[:, :, 0]
         self.state.covariance -= across @ gain @ np.swapaxes(across, 1, 2)
-        self.state.count(model_a, model_b)
 
     def predict(
         self, models: Sequence[str], terms: PromptTerms = _NOTHING, source: str | None = None
@@ -248,6 +265,16 @@ class _Rows:
     def only(self) -> tuple[np.typing.NDArray[np.int64], FloatArray]:
         """Those of one model."""
         return self.at[0], self.factor[0]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Pair:
+    """What each of K components believes of two values. across (K, d, 2): their covariance with all
+    numbers; mean (K, 2), spread (K, 2, 2): their own."""
+
+    across: FloatArray
+    mean: FloatArray
+    spread: FloatArray
 
 
 def mean_chance(mean: FloatArray, variance: FloatArray) -> FloatArray:

@@ -6,6 +6,7 @@ outcomes of a vote have the probabilities of its family (docs/theory.md, section
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,6 +20,9 @@ _STEPS: Final = 6
 _LONGEST: Final = 2.0  # log-odds in one step
 _NEAR: Final = 1e-3  # log-odds from the mode
 _STEP: Final = 1e-4
+# Points and weights by which an expectation over a Gaussian is computed.
+_POINTS, _SHARES = np.polynomial.hermite_e.hermegauss(9)
+_LEAST_SPREAD: Final = 0.02  # variance of an outcome
 # By how much the two values are moved for the derivatives: each up, each down, neither.
 _MOVES: Final = _STEP * np.array([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.0, -1.0], [0.0, 0.0]])
 
@@ -91,6 +95,23 @@ def evidence(
     found -= 0.5 * np.einsum("ki,kij,kj->k", gradient, spread, gradient)
     wider: FloatArray = np.linalg.slogdet(np.eye(2) + information @ spread)[1]
     return found - 0.5 * wider
+
+
+def surprise(mean: FloatArray, spread: FloatArray, verdict: Verdict) -> float:
+    """How many standard deviations a vote lay above what was foreseen of the first model: a win is
+    1, a tie of either kind a half. mean (2,), spread (2, 2): what was believed of the values."""
+    n = len(verdict.targets)
+    worth = np.full(n, 0.5)
+    worth[:2] = 1.0, 0.0
+    deviation = math.sqrt(max(float(spread[0, 0] + spread[1, 1] - 2 * spread[0, 1]), 0.0))
+    apart = 0.5 * deviation * _POINTS
+    raw = verdict.eta, verdict.gamma
+    logs = log_probabilities(verdict.family, mean[0] + apart, mean[1] - apart, *raw)
+    chances = (_SHARES / _SHARES.sum()) @ np.exp(logs)
+    expected = float(chances @ worth)
+    variance = float(chances @ worth**2) - expected**2
+    told = float(verdict.targets @ worth)
+    return (told - expected) / math.sqrt(max(variance, _LEAST_SPREAD))
 
 
 def _slopes(value: FloatArray, verdict: Verdict) -> tuple[FloatArray, FloatArray]:

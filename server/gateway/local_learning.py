@@ -165,18 +165,21 @@ def _values(lessons: Sequence[Lesson], names: Sequence[str]) -> FloatArray:
     return np.array([[one.difficulty + one.deviation.get(n, 0.0) for n in names] for one in terms])
 
 
-def learn_one(layer: LocalLayer, lesson: Lesson, changes: Changes) -> bool:
-    """Learns from one answer, and returns whether it shows that the model has changed under its
-    name; what was known of it then counts for less."""
+def learn_one(layer: LocalLayer, lesson: Lesson, changes: Changes) -> tuple[str, ...]:
+    """Learns from one answer, and returns the models of which it shows that they have changed under
+    their names; what was known of them then counts for less."""
+    a, b, key = lesson.model, lesson.model_b, lesson.key_name
+    told: list[tuple[str, float, str]] = []
     if lesson.score is not None:
-        surprise = layer.learn_grade(lesson.model, lesson.score, lesson.terms, lesson.source)
-        if changes.note(lesson.model, surprise, lesson.key_name):
-            layer.loosen(lesson.model)
-            return True
-    elif lesson.model_b is not None and lesson.outcome is not None:
-        pair = lesson.model, lesson.model_b
-        layer.learn_vote(*pair, lesson.outcome, lesson.eta, lesson.terms, lesson.source)
-    return False
+        told = [(a, layer.learn_grade(a, lesson.score, lesson.terms, lesson.source), "")]
+    elif b is not None and lesson.outcome is not None:
+        by = layer.learn_vote(a, b, lesson.outcome, lesson.eta, lesson.terms, lesson.source)
+        # What is better than foreseen for one is as much worse for the other.
+        told = [(a, by, b), (b, -by, a)]
+    noted = [name for name, by, other in told if changes.note(name, by, key, other)]
+    for name in noted:
+        layer.loosen(name)
+    return tuple(noted)
 
 
 def _learnt(
@@ -198,8 +201,8 @@ def _learnt(
         if day is not None and today > day:
             layer.forget(float(today - day), rules.half_life_days)
         day = today
-        if learn_one(layer, lesson, changes):
-            changed[lesson.model] = lesson.at_us
+        for name in learn_one(layer, lesson, changes):
+            changed[name] = lesson.at_us
     today = now_us // DAY_US
     if day is not None and today > day:
         layer.forget(float(today - day), rules.half_life_days)

@@ -174,6 +174,7 @@ def _cost_at(cost: FloatArray, best: FloatArray, wanted: float) -> float:
         return float("inf")
     if k == 0:
         return float(cost[0])
-    rise = best[k] - best[k - 1]
-    share = (wanted - best[k - 1]) / rise if rise > 0 else 1.0
-    return float(cost[k - 1] + share * (cost[k] - cost[k - 1]))
+    # Where the curve is level before it rises again, the cheapest point of that level is mixed.
+    low = int(np.searchsorted(best, best[k - 1]))
+    share = (wanted - best[low]) / (best[k] - best[low])
+    return float(cost[low] + share * (cost[k] - cost[low]))

@@ -71,6 +71,15 @@ def test_savings_at_lower_and_at_equal_scores() -> None:
     assert saving_at_equal_scores(cheap, singles, flat) == pytest.approx(0.0)
 
 
+def test_a_score_is_reached_from_the_cheapest_point_of_a_level() -> None:
+    """Three models with scores 0.5, 0.5 and 1 at 1, 4 and 10 USD: for 0.75, half of the requests go
+    to the first and half to the last, at 5.5 USD, and none to the second."""
+    score = np.column_stack([np.arange(200) % 2, np.arange(200) % 2, np.ones(200)])
+    world, flat = table(score, np.array([1.0, 4.0, 10.0])), np.ones(200)
+    singles = single_models(world)
+    assert saving_of(singles, singles, 2, flat, 0.75) == pytest.approx(1 - 5.5 / 10)
+
+
 def test_a_router_that_is_wrong_loses() -> None:
     world, flat = half_hard(), np.ones(200)
     wrong = Belief(world.score[::-1], world.cost_usd)
