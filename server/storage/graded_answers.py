@@ -29,7 +29,9 @@ class GradedAnswer:
     """at_us: when it was graded. source: the judge, None for a caller's feedback. model, model_b:
     catalogue names, or leaderboard names in feedback of earlier releases. score: in [0, 1], or
     winner: an Outcome's name. board: the leaderboard of the receipt, and taste what had
-    moved it where the version before this one wrote the receipt; None where there is none."""
+    moved it where the version before this one wrote the receipt; None where there is none.
+    checkpoint: the version of what made the board, as the receipt names it; None where that is not
+    stored."""
 
     at_us: int
     key_name: str
@@ -41,6 +43,7 @@ class GradedAnswer:
     winner: str | None
     board: Mapping[str, Any] | None = None
     taste: Mapping[str, Any] | None = None
+    checkpoint: str | None = None
 
 
 def feedback_version(database: Database) -> tuple[int, ...]:
@@ -87,24 +90,27 @@ def _feedback(database: Database) -> Iterator[GradedAnswer]:
             first = row.card or row.model or row.card_a or row.model_a
             if first is None or (row.rating is None and row.winner is None):
                 continue
-            profile, board, taste = _of_receipt(row, names)
+            profile, board, taste, checkpoint = _of_receipt(row, names)
             yield GradedAnswer(
                 *(row.created_at, row.key_name, profile, None, first),
                 *(row.card_b or row.model_b, row.rating, row.winner, board, taste),
+                checkpoint=checkpoint,
             )
 
 
 def _of_receipt(
     row: Any, names: Mapping[str, Sequence[str] | None]
-) -> tuple[str | None, Mapping[str, Any] | None, Mapping[str, Any] | None]:
+) -> tuple[str | None, Mapping[str, Any] | None, Mapping[str, Any] | None, str | None]:
     if row.document is None:
-        return None, None, None
+        return None, None, None, None
     try:
         document = orjson.loads(row.document)
         # A model that was asked for by its name has a leaderboard of one, which says nothing.
         board = stored_leaderboard(document, names.get(row.catalogue_version))
         if board is None or not document["routed"]:
             board = None
-        return document.get("profile"), board, document.get("taste")
+        checkpoint = document.get("checkpoint")
+        named = checkpoint if isinstance(checkpoint, str) else None
+        return document.get("profile"), board, document.get("taste"), named
     except DAMAGED:
-        return None, None, None
+        return None, None, None, None

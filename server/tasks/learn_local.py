@@ -9,6 +9,7 @@ import time
 from base64 import b64decode, b64encode
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -24,6 +25,7 @@ from server.config.settings import LearningSettings
 from server.gateway.local_frame import Frame, start_of
 from server.gateway.local_layers import ALL, LocalLayers
 from server.gateway.local_learning import DAY_US, Learnt, Lesson, learn_layers
+from server.gateway.receipt import checkpoint_version
 from server.process.background import Job, in_thread
 from server.state import State
 from server.storage.database import Database
@@ -80,7 +82,12 @@ class _Learner:
         if not rules.local or frame is None:
             planner.local = LocalLayers()
             return
-        work = partial(current, database, frame, rules, planner.local.version, time.time())
+        scoring, known = state.settings.scorer, planner.local.version
+
+        def work() -> LocalLayers | None:
+            checkpoint = checkpoint_version(scoring)
+            return current(database, frame, rules, known, time.time(), checkpoint)
+
         found, took_s = await in_thread(partial(_timed, work))
         if found is not None:
             state.gateway.planner.local = found
@@ -97,13 +104,19 @@ def _timed(work: Callable[[], LocalLayers | None]) -> tuple[LocalLayers | None, 
 
 
 def current(
-    database: Database, frame: Frame, rules: LearningSettings, known: str, now: float
+    database: Database,
+    frame: Frame,
+    rules: LearningSettings,
+    known: str,
+    now: float,
+    checkpoint: str | None = None,
 ) -> LocalLayers | None:
     """The layers of now: those that another gateway has learnt from the same answers, else learnt
-    here and stored. None where they are the known ones. Blocks. Raises StorageError."""
+    here and stored. None where they are the known ones. checkpoint: see `lessons_of`. Blocks.
+    Raises StorageError."""
     answers = answers_version(database)
     today_us = micros(now) // DAY_US * DAY_US
-    version = _version(frame, rules, answers, today_us)
+    version = _version(frame, rules, answers, today_us, checkpoint)
     if version == known:
         return None
     if sum(answers) == 0:
@@ -111,7 +124,7 @@ def current(
     stored = stored_layers(database)
     if stored is not None and stored.version == version:
         return stored
-    lessons = lessons_of(database, frame)
+    lessons = lessons_of(database, frame, checkpoint)
     learnt: dict[str, Learnt] = {}
     if len(lessons) >= rules.min_answers:
         learnt = learn_layers(lessons, rules, start_of(frame), today_us)
@@ -135,11 +148,21 @@ def _mean(lessons: Sequence[Lesson], frame: Frame) -> PromptTerms:
     return PromptTerms(difficulty, deviation)
 
 
-def lessons_of(database: Database, frame: Frame) -> list[Lesson]:
-    """All answers that concern the models of the frame. Blocks. Raises StorageError."""
+def lessons_of(database: Database, frame: Frame, checkpoint: str | None = None) -> list[Lesson]:
+    """All answers that concern the models of the frame. checkpoint: the version of the one in
+    service, as receipts name it: what another has said of prompts is left out, even where its
+    columns have the same names. None: not known. Blocks. Raises StorageError."""
     names = frame.known_as()
-    found = (_lesson(one, frame, names) for one in graded_answers(database))
+    answers = (_of_checkpoint(one, checkpoint) for one in graded_answers(database))
+    found = (_lesson(one, frame, names) for one in answers)
     return [one for one in found if one is not None]
+
+
+def _of_checkpoint(one: GradedAnswer, checkpoint: str | None) -> GradedAnswer:
+    """The answer, without the leaderboard of a checkpoint that is known to be another one."""
+    if None in (one.checkpoint, checkpoint) or one.checkpoint == checkpoint:
+        return one
+    return replace(one, board=None)
 
 
 def _lesson(one: GradedAnswer, frame: Frame, names: Mapping[str, str]) -> Lesson | None:
@@ -194,10 +217,16 @@ def _leaderboard(one: GradedAnswer, frame: Frame) -> tuple[FloatArray | None, fl
     return (None if is_damaged else said), eta if math.isfinite(eta) else 0.0
 
 
-def _version(frame: Frame, rules: LearningSettings, answers: tuple[int, ...], today_us: int) -> str:
+def _version(
+    frame: Frame,
+    rules: LearningSettings,
+    answers: tuple[int, ...],
+    today_us: int,
+    checkpoint: str | None,
+) -> str:
     cards = [(c.name, c.leaderboard_name, c.coefficient_shift) for c in frame.cards]
     limits = rules.half_life_days, rules.min_answers, rules.min_own_answers, rules.own_layers_of
-    about = orjson.dumps([_FORM, answers, today_us, limits, cards, frame.columns])
+    about = orjson.dumps([_FORM, answers, today_us, limits, cards, frame.columns, checkpoint])
     return hashlib.sha256(about + frame.usual.tobytes() + frame.said.tobytes()).hexdigest()[:16]
 
 

@@ -12,6 +12,8 @@ from fake_provider import FakeProvider
 from live_gateway import LiveGateway, config_for
 
 from router.receipt import replay
+from server.storage.graded_answers import answers_version, graded_answers
+from server.tasks.learn_local import _of_checkpoint, lessons_of
 
 CONFIG = """
 auth: {keys: [{name: a, key_env: A}, {name: b, key_env: B}, {name: c, key_env: C, admin: true}]}
@@ -128,6 +130,25 @@ models:
   gpt-6.1-luna: {provider: main, input_usd_per_mtok: 1, output_usd_per_mtok: 2}
 scorer: {fixed: {gpt-4o-mini: 0.3, claude-sonnet-4: 0.5}}
 """
+
+
+def test_what_another_checkpoint_said_of_prompts_is_left_out(
+    gateways: Callable[[], tuple[LiveGateway, Ask]],
+) -> None:
+    """Its columns may have the same names."""
+    live, ask = gateways()
+    rate(ask, "key-a", "p2l", 1.0, 1)
+    database, frame = live.state.store.database, live.state.gateway.planner.frame()
+    assert frame is not None
+
+    def boards(checkpoint: str | None) -> list[bool]:
+        stored = [_of_checkpoint(one, checkpoint) for one in graded_answers(database)]
+        assert len(lessons_of(database, frame, checkpoint)) == len(stored) == 1
+        return [one.board is not None for one in stored]
+
+    until(lambda: sum(answers_version(database)) > 0)
+    assert boards("fixed") == boards(None) == [True]
+    assert boards("sha256:another") == [False]
 
 
 def test_models_that_share_a_column_are_compared_and_told_apart() -> None:
