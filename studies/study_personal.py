@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from p2l_model.local.differences import correlation, covariance, most_probable
+from p2l_model.local.differences import Differences, correlation, most_probable
 from p2l_model.local.layer import LocalLayer
 from p2l_model.local.terms import PromptTerms, TermReader
 from p2l_model.preference import log_probabilities, outcomes
@@ -28,7 +28,7 @@ COUNTS = (0, 5, 10, 20, 50, 100)
 N_RESAMPLES = 2000
 N_MODELS, N_USERS, N_PROMPTS = 20, 40, 160
 # As the gateway does: answers of the others, and own answers by which differences are judged.
-N_OTHERS, N_TRIED = 1_000, 100
+N_OTHERS, N_TRIED = 1_000, 1_000
 FAMILY = PreferenceFamily.GRK
 NAMES = tuple(f"m{k}" for k in range(N_MODELS))
 OUTCOMES = outcomes(FAMILY)
@@ -106,33 +106,34 @@ def log_loss(layer: LocalLayer, votes: Sequence[Vote]) -> float:
     return float(np.mean(losses))
 
 
-def differences(found: World, known: Sequence[Sequence[Vote]]) -> tuple[float, FloatArray]:
-    """How far users differ: tau, and the covariance (M, M). known: the votes of those from whom it
-    is learnt."""
+def differences(found: World, known: Sequence[Sequence[Vote]]) -> tuple[Differences, FloatArray]:
+    """How far users differ, and the covariance (M, M) of that. known: the votes of those from whom
+    it is learnt."""
     others = []
     for u in range(len(known)):
         said = [one for k, own in enumerate(known) if k != u for one in own]
         others.append(learn(start(found.usual), said[-N_OTHERS:]))
     together = correlation(found.values)
 
-    def evidence(tau: float) -> float:
-        apart = covariance(tau, together)
+    def evidence(tried: Differences) -> float:
+        apart = tried.covariance(together)
         pairs = zip(others, known, strict=True)
-        each = (learn(layer.apart(apart), own[-N_TRIED:]) for layer, own in pairs)
+        each = (learn(layer.apart(apart), own[-(N_TRIED // len(known)) :]) for layer, own in pairs)
         return sum(layer.log_evidence for layer in each)
 
-    tau = most_probable(evidence)
-    return tau, covariance(tau, together)
+    best = most_probable(evidence)
+    return best, best.covariance(together)
 
 
 Losses = dict[int, FloatArray]
 
 
-def losses(spread: float, shared: float) -> tuple[float, Losses, Losses]:
-    """tau, and by n the log-loss (U,) of the layer of all, and of each user's own."""
+def losses(spread: float, shared: float) -> tuple[Differences, Losses, Losses]:
+    """How far users differ, and by n the log-loss (U,) of the layer of all, and of each user's
+    own."""
     found = world(spread, shared)
     known, fresh = found.users[: N_USERS // 2], found.users[N_USERS // 2 :]
-    tau, apart = differences(found, known)
+    best, apart = differences(found, known)
     everyone = learn(start(found.usual), [v for own in known for v in own])
     of_all: dict[int, list[float]] = {n: [] for n in COUNTS}
     of_own: dict[int, list[float]] = {n: [] for n in COUNTS}
@@ -144,7 +145,7 @@ def losses(spread: float, shared: float) -> tuple[float, Losses, Losses]:
             rest = [votes[k] for k in order[n:]]
             of_all[n].append(log_loss(everyone, rest))
             of_own[n].append(log_loss(own, rest))
-    return tau, *({n: np.array(one) for n, one in x.items()} for x in (of_all, of_own))
+    return best, *({n: np.array(one) for n, one in x.items()} for x in (of_all, of_own))
 
 
 def interval(values: FloatArray) -> str:
@@ -160,8 +161,8 @@ def main() -> None:
     parser.add_argument("--shared", type=float, default=0.5)
     args = parser.parse_args()
     for spread in args.spread:
-        tau, of_all, of_own = losses(spread, args.shared)
-        print(f"users differ by {spread} log-odds: tau {tau:g}, learnt from {N_USERS // 2} users")
+        best, of_all, of_own = losses(spread, args.shared)
+        print(f"users differ by {spread} log-odds: {best}, learnt from {N_USERS // 2} users")
         for n in COUNTS:
             print(f"{n:4} votes: gain {interval(of_all[n] - of_own[n])} on {of_all[n].mean():.4f}")
 

@@ -1,15 +1,17 @@
 """How far groups, such as keys or profiles, differ in what they say of models.
 
-The values of one group differ from those of all by N(0, tau^2 (I + C) / 2). C is the correlation of
-the models' values over prompts: what people prefer varies along the same directions as what prompts
-need, and one of these is the level, that is, how strict somebody is. tau is the value of a grid
-under which the groups' own answers were the most probable, each foreseen from the others' answers
-and from the group's earlier ones (empirical Bayes). Where groups do not differ it is 0.
+The values of one group differ from those of all by N(0, tau^2 ((1 - rho) I + rho C)). C is the
+correlation of the models' values over prompts: what people prefer may vary along the same
+directions as what prompts need, and one of these is the level, that is, how strict somebody is. tau
+and rho are those of a grid under which the groups' own answers were the most probable, each
+foreseen from the others' answers and from the group's earlier ones (empirical Bayes). Where groups
+do not differ tau is 0.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -17,9 +19,25 @@ import numpy as np
 from p2l_model.types import FloatArray
 
 _TAUS: Final = (0.25, 0.5, 1.0, 2.0)  # log-odds
+_RHO: Final = 0.5  # where tau is looked for
+_RHOS: Final = (0.0, 0.9)
 # By how much the answers must be more probable before groups are taken to differ: e^2 to 1.
 _PLAIN: Final = 2.0
 _TINY: Final = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Differences:
+    """How far groups differ: tau in log-odds, and the part rho of it that lies along the lines of
+    prompts."""
+
+    tau: float = 0.0
+    rho: float = _RHO
+
+    def covariance(self, together: FloatArray) -> FloatArray:
+        """That of a group's values about those of all (M, M). together (M, M): C, as `correlation`
+        returns it."""
+        return self.tau**2 * ((1 - self.rho) * np.eye(len(together)) + self.rho * together)
 
 
 def correlation(values: FloatArray) -> FloatArray:
@@ -33,18 +51,12 @@ def correlation(values: FloatArray) -> FloatArray:
     return found
 
 
-def covariance(tau: float, together: FloatArray) -> FloatArray:
-    """That of a group's differences (M, M). together (M, M): as `correlation` returns it."""
-    return tau**2 * (np.eye(len(together)) + together) / 2
-
-
-def most_probable(evidence: Callable[[float], float]) -> float:
-    """The tau of the grid under which the groups' answers were the most probable. evidence: the
-    logarithm of that probability, by tau."""
-    alike = evidence(0.0)
-    best, highest = 0.0, alike + _PLAIN
-    for tau in _TAUS:
-        found = evidence(tau)
-        if found > highest:
-            best, highest = tau, found
-    return best
+def most_probable(evidence: Callable[[Differences], float]) -> Differences:
+    """The differences under which the groups' answers were the most probable. evidence: the
+    logarithm of that probability."""
+    known = {(one := Differences()): evidence(one) + _PLAIN}
+    known |= {(one := Differences(tau)): evidence(one) for tau in _TAUS}
+    best = max(known, key=lambda one: known[one])
+    if best.tau > 0:
+        known |= {(one := replace(best, rho=rho)): evidence(one) for rho in _RHOS}
+    return max(known, key=lambda one: known[one])

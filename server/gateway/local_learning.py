@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 
 from p2l_model.local.changes import Changes
-from p2l_model.local.differences import correlation, covariance, most_probable
+from p2l_model.local.differences import Differences, correlation, most_probable
 from p2l_model.local.layer import LocalLayer
 from p2l_model.local.terms import PromptTerms
 from p2l_model.types import FloatArray, Outcome
@@ -22,10 +22,10 @@ DAY_US: Final = 86_400_000_000
 _MOST: Final = 4_000
 # Profiles, and keys, that have a layer of their own: those with the most answers.
 _MOST_SCOPES: Final = 20
-# Answers of the others with which such a layer begins; and of its own by which it is judged how far
-# keys, or profiles, differ.
+# Answers of the others with which such a layer begins; and of all keys, or profiles, together, by
+# which it is judged how far they differ.
 _MOST_OTHERS: Final = 1_000
-_MOST_TRIED: Final = 100
+_MOST_TRIED: Final = 1_000
 _NOTHING: Final = PromptTerms()
 
 
@@ -132,17 +132,18 @@ def _apart(
     known = {scope: _group(own, shared, rules, start(), now_us) for scope, own in groups.items()}
     together = correlation(_values(shared[:_MOST_OTHERS], tuple(start().state.models)))
 
-    def evidence(tau: float) -> float:
-        apart = covariance(tau, together)
-        each = (one.learnt(apart, _MOST_TRIED, rules, now_us) for one in known.values())
+    def evidence(tried: Differences) -> float:
+        apart = tried.covariance(together)
+        most = _MOST_TRIED // len(known)
+        each = (one.learnt(apart, most, rules, now_us) for one in known.values())
         return sum(one.layer.log_evidence for one in each)
 
-    tau = most_probable(evidence)
-    apart = covariance(tau, together)
+    found = most_probable(evidence)
+    apart = found.covariance(together)
     return {
         scope: one.learnt(apart, _MOST // 2, rules, now_us)
         for scope, one in known.items()
-        if tau > 0 or not one.is_shared
+        if found.tau > 0 or not one.is_shared
     }
 
 

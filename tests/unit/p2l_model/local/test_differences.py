@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from p2l_model.local.differences import correlation, covariance, most_probable
+from p2l_model.local.differences import Differences, correlation, most_probable
 
 
 def test_a_model_of_which_the_same_is_always_said_correlates_with_no_other() -> None:
@@ -15,24 +15,43 @@ def test_a_model_of_which_the_same_is_always_said_correlates_with_no_other() -> 
     assert correlation(np.zeros((1, 2))) == pytest.approx(np.eye(2))
 
 
-def test_half_of_the_differences_lie_along_those_of_prompts() -> None:
+def test_a_part_of_the_differences_lies_along_those_of_prompts() -> None:
     together = np.array([[1.0, 0.8], [0.8, 1.0]])
-    assert covariance(0.5, together) == pytest.approx(0.25 * np.array([[1.0, 0.4], [0.4, 1.0]]))
-    assert not covariance(0.0, together).any()
+    found = Differences(0.5, 0.5).covariance(together)
+    assert found == pytest.approx(0.25 * np.array([[1.0, 0.4], [0.4, 1.0]]))
+    assert Differences(2.0, 0.0).covariance(together) == pytest.approx(4.0 * np.eye(2))
+    assert not Differences().covariance(together).any()
 
 
-@pytest.mark.parametrize("planted", [0.0, 0.5, 1.0, 2.0])
-def test_the_planted_spread_is_found(planted: float) -> None:
-    """200 groups, each seen once with a noise of 0.5."""
-    seen = np.hypot(planted, 0.5) * np.random.default_rng(1).normal(size=200)
+@pytest.mark.parametrize("rho", [0.0, 0.5, 0.9])
+@pytest.mark.parametrize("tau", [0.5, 1.0, 2.0])
+def test_planted_differences_are_found(tau: float, rho: float) -> None:
+    """300 groups of two models, each seen once with a noise of 0.2."""
+    together = np.array([[1.0, 0.95], [0.95, 1.0]])
+    noise = 0.04 * np.eye(2)
+    planted = Differences(tau, rho)
+    seen = np.random.default_rng(1).multivariate_normal(
+        np.zeros(2), planted.covariance(together) + noise, 300
+    )
 
-    def evidence(tau: float) -> float:
-        variance = tau**2 + 0.25
-        return float((-0.5 * seen**2 / variance - 0.5 * np.log(variance)).sum())
+    def evidence(tried: Differences) -> float:
+        covariance = tried.covariance(together) + noise
+        fit = np.einsum("ni,ij,nj->", seen, np.linalg.inv(covariance), seen)
+        return float(-0.5 * fit - 150 * np.linalg.slogdet(covariance)[1])
 
     assert most_probable(evidence) == planted
 
 
+def test_where_groups_do_not_differ_none_is_found() -> None:
+    seen = 0.5 * np.random.default_rng(1).normal(size=200)
+
+    def evidence(tried: Differences) -> float:
+        variance = tried.tau**2 + 0.25
+        return float((-0.5 * seen**2 / variance - 0.5 * np.log(variance)).sum())
+
+    assert most_probable(evidence).tau == 0.0
+
+
 def test_what_may_be_chance_is_no_difference() -> None:
-    assert most_probable(lambda tau: 1.9 * (tau == 1.0)) == 0.0
-    assert most_probable(lambda tau: 2.1 * (tau == 1.0)) == 1.0
+    assert most_probable(lambda tried: 1.9 * (tried.tau == 1.0)).tau == 0.0
+    assert most_probable(lambda tried: 2.1 * (tried.tau == 1.0)).tau == 1.0
