@@ -25,7 +25,7 @@ from services import PostgresServer, RedisServer
 
 pytestmark = [pytest.mark.services, pytest.mark.slow]
 ENVIRON = {"MAIN_KEY": "sk-provider-canary"}
-USAGE = {"prompt_tokens": 0, "completion_tokens": 100, "total_tokens": 100}
+USAGE = {"prompt_tokens": 3, "completion_tokens": 99, "total_tokens": 102}
 COST = Decimal("0.0015")
 N_SESSIONS = 24
 N_CALLERS = 8

@@ -26,7 +26,7 @@ from server.cli import main
 
 HELLO = {"model": "dear", "messages": [{"role": "user", "content": "Hello there"}]}
 CAPPED = HELLO | {"max_tokens": 110}
-USAGE = {"prompt_tokens": 0, "completion_tokens": 100, "total_tokens": 100}
+USAGE = {"prompt_tokens": 3, "completion_tokens": 99, "total_tokens": 102}
 COST = Decimal("0.0015")  # of that; what is reserved is some more
 ENVIRON = {"MAIN_KEY": "sk-provider-canary", "A": "key-a", "B": "key-b"}
 
