@@ -43,6 +43,7 @@ from server.wire.chat_shape import COMPLETION
 from server.wire.shapes import fitted
 from server.wire.sse import error_event
 from server.wire.surface import Surface
+from server.wire.usage import openai_usage, parse_usage
 
 Keep = Callable[[dict[str, Any]], Awaitable[object]]
 
@@ -158,6 +159,10 @@ def _bridged(exchange: Exchange, request: GatewayRequest, body: dict[str, Any]) 
     """Converts a chat completion to the form of the surface that was asked for."""
     body = fitted(body, COMPLETION)
     model = exchange.decision.card.name
+    booked = None if exchange.entry is None else exchange.entry.row.usage
+    if booked is not None and parse_usage(body.get("usage")) is None:
+        # Clients count on it: the estimate that is booked is better than none.
+        body["usage"] = openai_usage(booked)
     if request.surface is Surface.MESSAGES:
         return to_message(body, model)
     blank = _blank(exchange, request)

@@ -57,6 +57,9 @@ class ChunkPresenter:
         self._explanation = explanation
         self._named = b'"model":' + orjson.dumps(card.name)
         self._name = card.name
+        # Usage that may not be the last; it is sent once.
+        self._waiting: dict[str, Any] | None = None
+        self._has_told = False
 
     def begin(self) -> Iterator[bytes]:
         """Nothing is sent before the first event."""
@@ -66,15 +69,17 @@ class ChunkPresenter:
         """The bytes for one event of the provider's."""
         parsed = event.parsed
         if parsed is None or self._explanation is not None or "usage" in parsed:
-            payload = self._with_usage(event.json())
-        elif parsed.get("model") == self._name:
+            return self._with_usage(event.json())
+        if parsed.get("model") == self._name:
             payload = event.data
         else:
             payload = self._renamed(event.data, parsed)
-        return () if payload is None else (encode_event(payload),)
+        return (encode_event(payload),)
 
     def end(self) -> Iterator[bytes]:
         """The bytes after the last event."""
+        if self._waiting is not None and not self._has_told:
+            yield self._told(self._waiting)
         yield DONE
 
     def failure(self, error: Mapping[str, Any]) -> bytes:
@@ -91,20 +96,37 @@ class ChunkPresenter:
                 return data.replace(theirs, self._named)
         return orjson.dumps({**parsed, "model": self._name})
 
-    def _with_usage(self, chunk: dict[str, Any]) -> bytes | None:
-        """The chunk with our name, the cost and the explanation, where they belong into it; None
-        where nothing is left of it."""
+    def _with_usage(self, chunk: dict[str, Any]) -> Iterator[bytes]:
+        """The chunk with our name and the explanation, where it belongs into it, and the usage with
+        the cost in a chunk of its own."""
         chunk["model"] = self._name
         if self._explanation is not None:
             chunk["p2l"], self._explanation = self._explanation, None
         usage = chunk.get("usage")
         if not self._include_usage:
             chunk.pop("usage", None)
-            if usage is not None and not chunk.get("choices"):
-                return None
         elif isinstance(usage, dict):
-            chunk["usage"] = with_cost(usage, self._cost())
-        return orjson.dumps(chunk)
+            # Some report it with every chunk, or twice: clients add up what they are sent.
+            self._waiting = {**chunk, "choices": []}
+            chunk["usage"] = None
+        if usage is None or chunk.get("choices"):
+            yield encode_event(orjson.dumps(chunk))
+        if self._waiting is not None and not self._has_told and _is_last(chunk, usage):
+            yield self._told(self._waiting)
+
+    def _told(self, chunk: dict[str, Any]) -> bytes:
+        self._has_told = True
+        usage = with_cost(chunk["usage"], self._cost())
+        return encode_event(orjson.dumps({**chunk, "usage": usage}))
+
+
+def _is_last(chunk: Mapping[str, Any], usage: object) -> bool:
+    """Whether the answer has ended with this chunk: some tell the input before they answer, and
+    others leave the connection open after the end."""
+    choices = chunk.get("choices")
+    if not choices:
+        return isinstance(usage, dict) and usage.get("completion_tokens") not in (None, 0)
+    return all(isinstance(one, dict) and one.get("finish_reason") for one in choices)
 
 
 class _TranslatingPresenter:

@@ -19,6 +19,7 @@ _STOP_REASONS: Final = {
     "tool_calls": "tool_use",
     "content_filter": "refusal",
 }
+_CHARACTERS_PER_TOKEN: Final = 4
 _DELTAS: Final = {"text": "text_delta", "thinking": "thinking_delta"}
 
 
@@ -63,6 +64,7 @@ class MessageEvents:
         self._call = -1
         self._finish_reason: object = "stop"
         self._usage: object = None
+        self._n_characters = 0
 
     def begin(self) -> Iterator[Event]:
         """The events before any content."""
@@ -84,8 +86,14 @@ class MessageEvents:
         yield from self._close()
         stop_reason = _stop_reason(self._finish_reason, called=self._call >= 0)
         delta = {"stop_reason": stop_reason, "stop_sequence": None}
-        yield {"type": "message_delta", "delta": delta, "usage": _usage(self._usage)}
+        usage = self._estimate() if parse_usage(self._usage) is None else _usage(self._usage)
+        yield {"type": "message_delta", "delta": delta, "usage": usage}
         yield {"type": "message_stop"}
+
+    def _estimate(self) -> Event:
+        """The usage of a server that reports none: clients count on it."""
+        output = -(-self._n_characters // _CHARACTERS_PER_TOKEN)
+        return {"input_tokens": self._input_tokens, "output_tokens": output}
 
     def _delta(self, delta: Mapping[str, Any]) -> Iterator[Event]:
         reasoning = delta.get("reasoning_content") or delta.get("reasoning")
@@ -103,6 +111,7 @@ class MessageEvents:
         if self._kind != kind:
             blank = {"type": kind, kind: ""} | ({"signature": ""} if kind == "thinking" else {})
             yield from self._open(kind, blank)
+        self._n_characters += len(text)
         yield self._more({"type": _DELTAS[kind], kind: text})
 
     def _keep(self, data: str) -> Iterator[Event]:
@@ -121,6 +130,7 @@ class MessageEvents:
             yield from self._open("tool_use", _tool_use(call, {}))
         arguments = (call.get("function") or {}).get("arguments")
         if arguments:
+            self._n_characters += len(arguments)
             yield self._more({"type": "input_json_delta", "partial_json": arguments})
 
     def _open(self, kind: str, block: Event) -> Iterator[Event]:
