@@ -12,6 +12,7 @@ from server.adapting.tools import fitted_format
 from server.model_facts import Effort, ModelFacts
 
 _THOUGHTS: Final = "reasoning.encrypted_content"
+_LOGPROBS: Final = "message.output_text.logprobs"
 
 
 def adapt_responses(body: Mapping[str, Any], facts: ModelFacts) -> Adapted:
@@ -23,6 +24,8 @@ def adapt_responses(body: Mapping[str, Any], facts: ModelFacts) -> Adapted:
     _fit_verbosity(draft, facts)
     _fit_format(draft, facts)
     adapt_sampling(draft, facts, effort)
+    if facts.refuses("logprobs", effort):
+        _without_included(draft, _LOGPROBS, named=True)
     cap, most = draft.get("max_output_tokens"), facts.limits.max_output_tokens
     if most is not None and isinstance(cap, int) and cap > most:
         draft.put("max_output_tokens", most)
@@ -67,9 +70,15 @@ def _fit_verbosity(draft: Draft, facts: ModelFacts) -> None:
 
 def _without_thoughts(draft: Draft) -> None:
     """Removes requests for thoughts: a model that never reasons refuses them."""
+    _without_included(draft, _THOUGHTS, named=False)
+
+
+def _without_included(draft: Draft, unwanted: str, *, named: bool) -> None:
     include = draft.get("include")
-    if isinstance(include, list) and _THOUGHTS in include:
-        draft.put("include", [name for name in include if name != _THOUGHTS])
+    if isinstance(include, list) and unwanted in include:
+        draft.put("include", [name for name in include if name != unwanted])
+        if named:
+            draft.name(f"include.{unwanted}")
 
 
 def _fit_format(draft: Draft, facts: ModelFacts) -> None:

@@ -239,6 +239,9 @@ def _claude_content(body: Json) -> str | None:
     system = body.get("system")
     if isinstance(system, list) and (not system or any(not block["text"] for block in system)):
         return "system: text content blocks must be non-empty"
+    marked = json.dumps(body).count('"cache_control": {')
+    if marked > 4:
+        return f"A maximum of 4 blocks with cache_control may be provided. Found {marked}."
     for message in body["messages"]:
         for block in message["content"] if isinstance(message["content"], list) else ():
             source = block.get("source") or {}

@@ -308,6 +308,17 @@ def test_claude_gets_no_empty_text_and_images_of_their_own_type(
     assert answer.status_code == 200, answer.text
 
 
+@pytest.mark.parametrize("path", ["chat/completions", "messages"])
+@pytest.mark.parametrize("model", CLAUDE)
+def test_claude_gets_no_more_marks_than_it_takes(
+    client: httpx.Client, model: str, path: str
+) -> None:
+    mark = {"cache_control": {"type": "ephemeral"}}
+    content = [{"type": "text", "text": str(number), **mark} for number in range(6)]
+    body = {"model": model, "max_tokens": 9_000, "messages": [{"role": "user", "content": content}]}
+    assert ask(client, path, body).status_code == 200
+
+
 @pytest.mark.parametrize("model", MODELS)
 def test_half_a_character_is_no_reason_to_refuse(client: httpx.Client, model: str) -> None:
     raw = b'{"model": "MODEL", "messages": [{"role": "user", "content": "cut \\ud83d here"}]}'

@@ -7,11 +7,15 @@ prompt is not marked: a cache write costs a quarter more than plain input, and n
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 _MARK: Final[Mapping[str, str]] = {"type": "ephemeral"}
 _MARKED_TURNS: Final = 2
+# The API refuses a request with more marks than this.
+_MOST_MARKS: Final = 4
+_GROUPS: Final = ("tools", "system", "messages")
 # A user's message, an answer and the user's next message: the conversation is likely to go on.
 _LEAST_TURNS: Final = 3
 # Blocks that cannot carry a mark.
@@ -36,6 +40,58 @@ def with_breakpoints(body: Mapping[str, Any]) -> dict[str, Any]:
     users = [index for index, turn in enumerate(turns) if turn["role"] == "user"]
     marked = set(users[-_MARKED_TURNS:])
     out["messages"] = [_turn(t) if index in marked else t for index, t in enumerate(turns)]
+    return out
+
+
+def with_few_marks(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The Messages body with at most as many cache marks as the API accepts: the last one of the
+    tools, of the system prompt and of the conversation, and the last ones before. Returns the body
+    itself where it has no more."""
+    groups = list(_marks(body))
+    most = _MOST_MARKS - (body.get("cache_control") is not None)
+    if len(groups) <= most:
+        return body
+    kept = set({group: number for number, group in enumerate(groups)}.values())
+    for number in reversed(range(len(groups))):
+        if len(kept) < most:
+            kept.add(number)
+    numbers = itertools.count()
+    return {
+        name: _with_kept(value, numbers, kept) if name in _GROUPS else value
+        for name, value in sorted(body.items(), key=_place)
+    }
+
+
+def _place(field: tuple[str, Any]) -> int:
+    """The place of a field's marks among all: the API reads tools, system and messages in order."""
+    return _GROUPS.index(field[0]) if field[0] in _GROUPS else len(_GROUPS)
+
+
+def _marks(body: Mapping[str, Any]) -> Iterator[str]:
+    """For each mark, in order, the field that it is in."""
+    for group in _GROUPS:
+        for _ in range(_n_marks(body.get(group))):
+            yield group
+
+
+def _n_marks(value: Any) -> int:
+    if isinstance(value, list):
+        return sum(map(_n_marks, value))
+    if not isinstance(value, Mapping):
+        return 0
+    return _n_marks(value.get("content")) + (value.get("cache_control") is not None)
+
+
+def _with_kept(value: Any, numbers: Iterator[int], kept: set[int]) -> Any:
+    if isinstance(value, list):
+        return [_with_kept(item, numbers, kept) for item in value]
+    if not isinstance(value, Mapping) or _n_marks(value) == 0:
+        return value
+    out = dict(value)
+    if "content" in out:
+        out["content"] = _with_kept(out["content"], numbers, kept)
+    if out.get("cache_control") is not None and next(numbers) not in kept:
+        del out["cache_control"]
     return out
 
 

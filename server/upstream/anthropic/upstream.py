@@ -15,7 +15,7 @@ import orjson
 from server.config.secret import Secret
 from server.model_facts import Known, ModelFacts, facts_of
 from server.upstream.addresses import Auth, key_headers, messages_url
-from server.upstream.anthropic.breakpoints import with_breakpoints
+from server.upstream.anthropic.breakpoints import with_breakpoints, with_few_marks
 from server.upstream.anthropic.native import (
     Own,
     with_taken_head,
@@ -248,11 +248,12 @@ class AnthropicUpstream:
         own = self._own(facts) if with_thoughts else _nobodys
         if request.surface is Surface.MESSAGES:
             taken = with_taken_history(with_taken_head(request.body), own)
-            content = json_bytes(without_lost_thinking(taken, facts.thinking))
+            content = json_bytes(with_few_marks(without_lost_thinking(taken, facts.thinking)))
             return Call(self._url, headers, content, request.progress)
         try:
             translated = self._translated(request.body, model, own)
-            body = with_breakpoints(without_lost_thinking(translated, facts.thinking))
+            whole = with_breakpoints(without_lost_thinking(translated, facts.thinking))
+            body = dict(with_few_marks(whole))
         except InexpressibleError as error:
             message = f"The model's provider does not support {error}."
             raise UpstreamRejectedError(

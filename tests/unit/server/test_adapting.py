@@ -85,6 +85,16 @@ def test_a_wish_is_translated_or_left_out(
     assert chat(model, **asked) == (sent, left_out, None)
 
 
+def test_log_probabilities_are_not_included_where_a_model_has_none() -> None:
+    name = "message.output_text.logprobs"
+    asked = {"include": [name, "reasoning.encrypted_content"], "top_logprobs": 2}
+    adapted = adapt_responses(asked, facts_of("gpt-6.1-sol"))
+    assert adapted.body == {"include": ["reasoning.encrypted_content"]}
+    assert set(adapted.left_out) == {"top_logprobs", f"include.{name}"}
+    kept = adapt_responses(asked, facts_of("gpt-4o")).body
+    assert name in kept["include"]
+
+
 def test_a_cap_over_the_models_own_is_lowered() -> None:
     facts = replace(facts_of("gpt-4o"), limits=Limits(max_output_tokens=16384))
     for name in ("max_tokens", "max_completion_tokens"):

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server.gateway.prompt_cache import PromptCaches
-from server.upstream.anthropic.breakpoints import with_breakpoints
+from server.upstream.anthropic.breakpoints import with_breakpoints, with_few_marks
 
 MARK = {"type": "ephemeral"}
 
@@ -61,6 +61,51 @@ def test_only_marks_are_added(texts: list[str], tools: bool) -> None:
     out = with_breakpoints(body)
     assert bare(out) == body
     assert marks(out) <= 4
+
+
+MARKED = st.booleans()
+BLOCKS = st.lists(MARKED, max_size=5).map(
+    lambda marked: [
+        {"type": "text", "text": str(number)} | ({"cache_control": MARK} if one else {})
+        for number, one in enumerate(marked)
+    ]
+)
+RESULT = st.tuples(BLOCKS, MARKED).map(
+    lambda both: (
+        {"type": "tool_result", "content": both[0]} | ({"cache_control": MARK} if both[1] else {})
+    )
+)
+TURNS = st.lists(
+    st.tuples(BLOCKS, RESULT).map(lambda both: {"role": "user", "content": [*both[0], both[1]]}),
+    min_size=1,
+    max_size=4,
+)
+
+
+@given(tools=BLOCKS, system=BLOCKS | st.just("be brief"), turns=TURNS, alone=MARKED)
+def test_there_are_never_more_marks_than_the_api_takes(
+    tools: list[Any], system: Any, turns: list[Any], alone: bool
+) -> None:
+    body = {"messages": turns, "system": system, "tools": tools}
+    if alone:
+        body["cache_control"] = MARK
+    out = with_few_marks(body)
+    assert bare(out) == bare(body)
+    assert marks(out) == min(marks(body), 4)
+    for group in ("tools", "system", "messages"):
+        assert (marks(out[group]) > 0) == (marks(body[group]) > 0)
+    if marks(body) <= 4:
+        assert out is body
+
+
+def test_the_last_marks_are_kept() -> None:
+    turns = [turn("user", str(number)) for number in range(6)]
+    for one in turns:
+        one["content"][0]["cache_control"] = MARK
+    system = [{"type": "text", "text": "s", "cache_control": MARK}]
+    out = with_few_marks({"messages": turns, "system": system})
+    assert marks(out["system"]) == 1
+    assert [marks(one) for one in out["messages"]] == [0, 0, 0, 1, 1, 1]
 
 
 def test_marks_that_move_leave_the_prefix_the_same() -> None:
