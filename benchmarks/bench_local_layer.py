@@ -13,7 +13,12 @@ import random
 import statistics
 import time
 from collections.abc import Iterator
+from functools import partial
 
+import numpy as np
+
+from p2l_model.local.terms import PromptAxes, PromptTerms
+from p2l_model.types import PromptLeaderboard
 from router.choice import decide
 from server.auth.authenticator import Caller
 from server.build import build_scorer
@@ -49,23 +54,31 @@ def planner_of(fixed: bool) -> Planner:
     return Planner(build_catalogue(settings), settings.routing, settings.scorer, scorer)
 
 
-def lessons(frame: Frame) -> Iterator[Lesson]:
+async def axes_of(planner: Planner, frame: Frame) -> PromptAxes:
+    """Those of 120 prompts; none where all have one leaderboard."""
+    boards = [(await scored(planner, -n))[1] for n in range(1, 121)]
+    said = [frame.said_by(one.coefficients, one.expected_scores) for one in boards]
+    return PromptAxes.of(np.array(said, dtype=np.float64), len(frame.names))
+
+
+def lessons(frame: Frame, n_axes: int) -> Iterator[Lesson]:
     chance = random.Random(1)
     for n in range(N_LESSONS):
         name = chance.choice(frame.names)
         score = float(chance.random() < 0.7)
-        yield Lesson(n * DAY_US // 50, f"k{n % 5}", None, None, name, score=score)
+        terms = PromptTerms(axes=np.array([chance.gauss() for _ in range(n_axes)]))
+        yield Lesson(n * DAY_US // 50, f"k{n % 5}", None, None, name, score=score, terms=terms)
 
 
-async def one(planner: Planner, n: int) -> float:
-    """Microseconds of one decision, with its score and without its plan."""
+async def scored(planner: Planner, n: int) -> tuple[float, PromptLeaderboard]:
+    """Microseconds of one decision, with its score and without its plan, and the leaderboard."""
     words = f"Write a poem number {n} about {n * 7} ships."
     body = {"model": "p2l", "messages": [{"role": "user", "content": words}]}
     plan = await planner.plan(parse_chat_request(body), RoutingOptions(), Caller("k"))
     began = time.process_time_ns()
     board, _ = await planner.leaderboard(plan)
     decide(board, plan.catalogue, plan.routing, random.Random(1))
-    return (time.process_time_ns() - began) / 1e3
+    return (time.process_time_ns() - began) / 1e3, board
 
 
 async def compare(fixed: bool) -> None:
@@ -73,12 +86,13 @@ async def compare(fixed: bool) -> None:
     await planner.scorer.start()
     frame = planner.frame()
     assert frame is not None
-    given = list(lessons(frame))
-    start = start_of(frame)
+    axes = await axes_of(planner, frame)
+    given = list(lessons(frame, axes.n))
+    start = partial(start_of(frame), axes.n)
     began = time.process_time()
     learnt = learn_layers(given, LearningSettings(), start, given[-1].at_us)
     took = time.process_time() - began
-    layers = LocalLayers("v", {ALL: learnt[ALL].layer})
+    layers = LocalLayers("v", {ALL: learnt[ALL].layer}, axes=axes)
     found: dict[bool, list[float]] = {False: [], True: []}
     n = 0
     for _ in range(ROUNDS):
@@ -87,19 +101,18 @@ async def compare(fixed: bool) -> None:
             times = []
             for _ in range(REQUESTS):
                 n += 1
-                times.append(await one(planner, n))
+                times.append((await scored(planner, n))[0])
             found[has_layer].append(statistics.median(times))
     pairs = zip(found[True], found[False], strict=True)
     apart = sorted(with_it - without for with_it, without in pairs)
     kind = "known leaderboard" if fixed else "new prompt"
     print(
-        f"{kind}: {statistics.median(found[False]):.0f} us without, "
+        f"{kind}, {axes.n} axes: {statistics.median(found[False]):.0f} us without, "
         f"{statistics.median(found[True]):.0f} us with a layer; difference "
         f"{statistics.median(apart):+.0f} us [{apart[1]:+.0f}, {apart[-2]:+.0f}]"
     )
-    if fixed:
-        scopes = sum(one.layer.state.n_answers for one in learnt.values())
-        print(f"an update: {took / scopes * 1e6:.0f} us; {len(learnt)} layers: {took:.2f} s")
+    scopes = sum(one.layer.state.n_answers for one in learnt.values())
+    print(f"an update: {took / scopes * 1e6:.0f} us; {len(learnt)} layers: {took:.2f} s")
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from p2l_model.analysis.scored import PromptReader
-from p2l_model.local.terms import PromptTerms, TermReader, columns_of
+from p2l_model.local.terms import PromptAxes, PromptTerms, TermReader, columns_of
 from p2l_model.types import Conversation, FloatArray
 
 _BATCH: Final = 64
@@ -33,18 +33,19 @@ def read_terms(
     well than a grade whether an answer is good. Its usual values are those at a hidden vector of
     zero; where this is not the mean of the traffic, the layer learns the difference as part of its
     level and of its models' effects. Without a score head the terms are those of the coefficients.
-    Raises ScoringError.
+    Axes are those in which these prompts differ. Raises ScoringError.
     """
     board = _board(reader)
-    read = TermReader(board.usual, columns_of(names, board.models)).read
-    terms: list[PromptTerms] = []
+    boards: list[FloatArray] = []
     hidden = []
     for first in range(0, len(conversations), _BATCH):
         features = reader.features(conversations[first : first + _BATCH])
         hidden.append(reader.checkpoint.heads.hidden(features))
-        terms += map(read, board.of(features))
-        on_progress(len(terms))
-    return Read(tuple(terms), np.concatenate(hidden))
+        boards += list(board.of(features))
+        on_progress(len(boards))
+    axes = PromptAxes.of(np.array(boards), len(names))
+    read = TermReader(board.usual, columns_of(names, board.models), axes).read
+    return Read(tuple(map(read, boards)), np.concatenate(hidden))
 
 
 class _Board(NamedTuple):

@@ -67,6 +67,7 @@ class LocalLayer:
         """A layer without any answer. models: M names. mean (M,), uncertain (M, M): mean and
         covariance of their strengths. n_axes: of each model's head, as many as the prompts' terms
         have; 0 for no heads. parts: of the prior, None for the usual."""
+        parts = prior.components(n_axes) if parts is None else parts
         layer = cls(first_state(float(mean.mean()) if len(models) else 0.0, parts))
         for at, name in enumerate(models):
             layer.join(name, float(mean[at]), uncertain[at, : at + 1], n_axes)

@@ -16,7 +16,7 @@ until answers say otherwise.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Final
 
@@ -26,11 +26,11 @@ from p2l_model.types import FloatArray
 
 # Per component: log-odds for one unit of strength, and the spread of models' own effects.
 _SCALES: Final = ((0.12, 0.08), (0.25, 0.2), (0.45, 0.35), (0.8, 0.6), (0.45, 0.12), (0.2, 0.5))
-# Standard deviation of b, where the checkpoint's view of the prompt counts; c and heads where it
-# does.
+# Standard deviation of b, where the checkpoint's view of the prompt counts; c where it does, and
+# the numbers of a head, each for one standard deviation of the prompts along its axis.
 _DIFFICULTIES: Final = (0.0, 0.5)
 _DEVIATION: Final = 0.3
-_HEAD: Final = 0.15
+_HEAD: Final = 0.08
 # A known value may not be exactly so, or covariances could not be inverted.
 _EXACT: Final = 1e-6
 # Over eleven sets of graded answers the level of their models has a deviation of 1.0 about this
@@ -67,9 +67,13 @@ class Component:
         return covariance
 
 
-def components() -> Sequence[Component]:
-    """The components of the mixture."""
-    return tuple(_component(*pair, b) for pair, b in product(_SCALES, _DIFFICULTIES))
+def components(n_axes: int = 0) -> Sequence[Component]:
+    """The components of the mixture. With axes, one more for each that believes the checkpoint: it
+    has heads, and its fellow has none."""
+    plain = tuple(_component(*pair, b) for pair, b in product(_SCALES, _DIFFICULTIES))
+    if n_axes == 0:
+        return plain
+    return (*plain, *(replace(one, head=_HEAD) for one in plain if one.mean[DEVIATION] > 0))
 
 
 def settled() -> Component:
@@ -79,9 +83,9 @@ def settled() -> Component:
 
 
 def _component(scale: float, spread: float, difficulty: float) -> Component:
-    """difficulty: standard deviation of b; 0 turns b, c and the heads off."""
+    """difficulty: standard deviation of b; 0 turns b and c off."""
     counts = float(difficulty > 0)
     # A unit of the checkpoint's log-odds is worth what a unit of strength is.
     mean = np.array([_LEVEL[0], scale, 0.0, counts * scale])
     sd = np.array([_LEVEL[1], _SLOPE_SPREAD * scale, difficulty, counts * _DEVIATION])
-    return Component(scale, spread, counts * _HEAD, mean, sd**2)
+    return Component(scale, spread, 0.0, mean, sd**2)

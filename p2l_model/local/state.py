@@ -38,12 +38,14 @@ class Member:
 
 @dataclass(slots=True)
 class State:
-    """centre: the mean strength of the models that it began with. models: by name, in the order in
+    """parts (K,): the prior's components. centre: the mean strength of the models that it began
+    with. models: by name, in the order in
     which they joined. uncertain (M, M): the covariance of their strengths. source_at: the place of
     the level of each judge or source; its slope is the next. log_weights (K,), mean (K, d),
     covariance (K, d, d): of the components. dispersion (2,): a sum and a count. n_answers: learnt
-    so far. version: counts what was learnt or forgotten. parts (K,): the prior's components."""
+    so far. version: counts what was learnt or forgotten."""
 
+    parts: Sequence[prior.Component]
     centre: float
     log_weights: FloatArray
     mean: FloatArray
@@ -54,7 +56,6 @@ class State:
     source_at: dict[str, int] = field(default_factory=dict)
     n_answers: int = 0
     version: int = 0
-    parts: Sequence[prior.Component] = field(default_factory=prior.components)
 
     def join(self, name: str, strength: float, uncertain: FloatArray, n_axes: int) -> None:
         """Adds a model, if it is not there. uncertain (M + 1,): covariance of its strength with
@@ -168,14 +169,17 @@ class State:
                     raise DataError(
                         f"the local layer is stored in form {head['form']}, not {_FORM}"
                     )
+                models = {name: Member(*numbers) for name, *numbers in head["models"]}
+                n_axes = max((one.n_axes for one in models.values()), default=0)
                 return cls(
+                    parts=prior.components(n_axes),
                     centre=head["centre"],
                     log_weights=arrays["log_weights"],
                     mean=arrays["mean"],
                     covariance=arrays["covariance"],
                     dispersion=arrays["dispersion"],
                     uncertain=arrays["uncertain"],
-                    models={name: Member(*numbers) for name, *numbers in head["models"]},
+                    models=models,
                     source_at=head["sources"],
                     n_answers=head["n_answers"],
                     version=head["version"],
@@ -184,9 +188,8 @@ class State:
             raise DataError(f"the stored local layer cannot be read: {error!r}") from error
 
 
-def first_state(centre: float, parts: Sequence[prior.Component] | None = None) -> State:
-    """The state before any model and any answer. parts: of the prior, None for the usual."""
-    parts = prior.components() if parts is None else parts
+def first_state(centre: float, parts: Sequence[prior.Component]) -> State:
+    """The state before any model and any answer. parts: of the prior."""
     return State(
         parts=parts,
         centre=centre,

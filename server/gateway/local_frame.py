@@ -115,7 +115,7 @@ def _log_odds(chances: FloatArray) -> FloatArray:
 class Start(Protocol):
     """Makes a layer without any answer."""
 
-    def __call__(self) -> LocalLayer: ...
+    def __call__(self, n_axes: int = 0) -> LocalLayer: ...
 
 
 def start_of(frame: Frame, placer: Placer | None = None) -> Start:

@@ -12,8 +12,8 @@ import numpy as np
 
 from p2l_model.local.layer import LocalLayer
 from p2l_model.local.prepared import Prepared
-from p2l_model.local.terms import PromptTerms
-from p2l_model.types import PromptLeaderboard
+from p2l_model.local.terms import PromptAxes, PromptTerms
+from p2l_model.types import FloatArray, PromptLeaderboard
 from server.gateway.local_frame import Frame
 
 ALL: Final = "all"
@@ -52,13 +52,14 @@ class LocalLayers:
     """The layers of one version, by scope. A key's own layer counts before its profile's, and that
     before the one of all answers. changed: models of the layer of all that have changed under their
     names, and when that was noticed (microseconds since 1970). usual: what the checkpoint says of
-    this traffic's prompts on the mean.
+    this traffic's prompts on the mean; axes: in which of its directions they differ.
     """
 
     version: str = ""
     by_scope: Mapping[str, LocalLayer] = field(default_factory=dict)
     changed: Mapping[str, int] = field(default_factory=dict)
     usual: PromptTerms = field(default_factory=PromptTerms)
+    axes: PromptAxes | None = None
     _frame: Frame | None = None
     _prepared: dict[tuple[str, bool], Prepared] = field(default_factory=dict)
     _kept: OrderedDict[tuple[int, str, bool], tuple[PromptLeaderboard, Shifts]] = field(
@@ -95,7 +96,7 @@ class LocalLayers:
         prepared = self.ready(scope, frame, is_relative=not is_absolute)
         if prepared is None:
             return None
-        found = _shifts(prepared, frame, board, is_absolute=is_absolute)
+        found = _shifts(prepared, frame, board, self.axes, is_absolute=is_absolute)
         self._kept[key] = board, found
         if len(self._kept) > _KEPT:
             self._kept.popitem(last=False)
@@ -132,11 +133,23 @@ def usual_values(layers: LocalLayers, frame: Frame) -> Mapping[str, tuple[float,
     return dict(zip(frame.names, pairs, strict=True))
 
 
+def coordinates(axes: PromptAxes | None, said: FloatArray | None) -> FloatArray:
+    """What the models' heads read of a prompt (A,); the mean of prompts where nothing is said."""
+    if axes is None or said is None or said.size != len(axes.directions):
+        return np.zeros(0)
+    return axes.at(said)
+
+
 def _shifts(
-    prepared: Prepared, frame: Frame, board: PromptLeaderboard, *, is_absolute: bool
+    prepared: Prepared,
+    frame: Frame,
+    board: PromptLeaderboard,
+    axes: PromptAxes | None,
+    *,
+    is_absolute: bool,
 ) -> Shifts:
     said = frame.said_by(board.coefficients, board.expected_scores)
-    mean, sd = prepared.at(*frame.terms(said))
+    mean, sd = prepared.at(*frame.terms(said), coordinates(axes, said))
     here = board.coefficients[frame.at]
     shift = mean - here
     if is_absolute:

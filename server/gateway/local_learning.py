@@ -33,7 +33,8 @@ _NOTHING: Final = PromptTerms()
 class Lesson:
     """A graded answer of models that the gateway has: a score in [0, 1], or the outcome of a vote
     with model_b. at_us: when. source: the judge; None for a caller's feedback. eta: the raw tie
-    parameter of the vote's leaderboard."""
+    parameter of the vote's leaderboard. said (C,): what the checkpoint said of the prompt, in
+    log-odds."""
 
     at_us: int
     key_name: str
@@ -45,6 +46,7 @@ class Lesson:
     outcome: Outcome | None = None
     eta: float = 0.0
     terms: PromptTerms = _NOTHING
+    said: FloatArray | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,11 +19,11 @@ import orjson
 from p2l_model.errors import DataError
 from p2l_model.local.layer import LocalLayer
 from p2l_model.local.state import State as LayerState
-from p2l_model.local.terms import PromptTerms
+from p2l_model.local.terms import PromptAxes, PromptTerms
 from p2l_model.types import FloatArray, Outcome
 from server.config.settings import LearningSettings
 from server.gateway.local_frame import Frame, start_of
-from server.gateway.local_layers import ALL, LocalLayers
+from server.gateway.local_layers import ALL, LocalLayers, coordinates
 from server.gateway.local_learning import DAY_US, Learnt, Lesson, learn_layers
 from server.gateway.receipt import checkpoint_version
 from server.process.background import Job, in_thread
@@ -41,7 +41,7 @@ _STALE_S: Final = 900.0
 _REST: Final = 50.0
 _STATE: Final = "local layers"
 # Counts the ways in which layers are learnt: a new one makes all versions new.
-_FORM: Final = 5
+_FORM: Final = 6
 _OUTCOMES: Final = {outcome.value: outcome for outcome in Outcome}
 
 
@@ -124,13 +124,13 @@ def current(
     stored = stored_layers(database)
     if stored is not None and stored.version == version:
         return stored
-    lessons = lessons_of(database, frame, checkpoint)
+    lessons, axes = with_axes(lessons_of(database, frame, checkpoint), frame)
     learnt: dict[str, Learnt] = {}
     if len(lessons) >= rules.min_answers:
-        learnt = learn_layers(lessons, rules, start_of(frame), today_us)
+        learnt = learn_layers(lessons, rules, partial(start_of(frame), axes.n), today_us)
     changed = {} if ALL not in learnt else learnt[ALL].changed
     layers = {scope: one.layer for scope, one in learnt.items()}
-    found = LocalLayers(version, layers, changed, _mean(lessons, frame))
+    found = LocalLayers(version, layers, changed, _mean(lessons, frame), axes)
     store_layers(database, found, now)
     _LOG.info("local layer %s: %d answers, %d scopes", version, len(lessons), len(learnt))
     return found
@@ -158,6 +158,18 @@ def lessons_of(database: Database, frame: Frame, checkpoint: str | None = None) 
     return [one for one in found if one is not None]
 
 
+def with_axes(lessons: Sequence[Lesson], frame: Frame) -> tuple[Sequence[Lesson], PromptAxes]:
+    """The lessons with what the models' heads read of them, and the directions in which their
+    prompts differ."""
+    boards = {one.said.tobytes(): one.said for one in lessons if one.said is not None}
+    known = np.array(list(boards.values())).reshape(-1, frame.said.size)
+    axes = PromptAxes.of(known, len(frame.names))
+    if axes.n == 0:
+        return lessons, axes
+    read = (replace(one.terms, axes=coordinates(axes, one.said)) for one in lessons)
+    return [replace(one, terms=terms) for one, terms in zip(lessons, read, strict=True)], axes
+
+
 def _of_checkpoint(one: GradedAnswer, checkpoint: str | None) -> GradedAnswer:
     """The answer, without the leaderboard of a checkpoint that is known to be another one."""
     if None in (one.checkpoint, checkpoint) or one.checkpoint == checkpoint:
@@ -174,14 +186,14 @@ def _lesson(one: GradedAnswer, frame: Frame, names: Mapping[str, str]) -> Lesson
     if is_vote and one.winner not in _OUTCOMES:
         return None
     said, eta = _leaderboard(one, frame)
-    terms = frame.prompt_terms(said)
     return Lesson(
         *(one.at_us, one.key_name, one.profile, one.source, model),
         model_b=model_b if is_vote else None,
         score=one.score,
         outcome=_OUTCOMES[one.winner] if is_vote and one.winner is not None else None,
         eta=eta,
-        terms=terms,
+        terms=frame.prompt_terms(said),
+        said=said,
     )
 
 
@@ -243,6 +255,8 @@ def store_layers(database: Database, layers: LocalLayers, now: float) -> None:
         "changed": layers.changed,
         "difficulty": layers.usual.difficulty,
         "deviation": layers.usual.deviation,
+        "axes": [] if layers.axes is None else layers.axes.directions.tolist(),
+        "axes_mean": [] if layers.axes is None else layers.axes.mean.tolist(),
     }
     put_state(database, _STATE, orjson.dumps(document).decode(), now)
 
@@ -261,6 +275,9 @@ def stored_layers(database: Database) -> LocalLayers | None:
         layers = {scope: LocalLayer(one) for scope, one in states.items()}
         deviation = {str(name): float(one) for name, one in document["deviation"].items()}
         usual = PromptTerms(float(document["difficulty"]), deviation)
-        return LocalLayers(str(document["version"]), layers, changed, usual)
+        mean = np.array(document["axes_mean"], dtype=np.float64)
+        given = np.array(document["axes"], dtype=np.float64)
+        axes = PromptAxes(given.reshape(len(document["axes"]), mean.size), mean)
+        return LocalLayers(str(document["version"]), layers, changed, usual, axes)
     except (*DAMAGED, DataError):
         return None

@@ -176,3 +176,66 @@ def test_models_that_share_a_column_are_compared_and_told_apart() -> None:
         off = settings.learning.model_copy(update={"local": False})
         live.state.settings = settings.model_copy(update={"learning": off})
         until(lambda: not planner.local.by_scope)
+
+
+CONFIG_OF_BUNDLED = """
+auth: {keys: [{name: a, key_env: A}, {name: b, key_env: B, admin: true}]}
+learning: {every_s: 0.2}
+limits: {feedback_per_minute: 300}
+storage: {url: "STORAGE"}
+providers: {main: {kind: openai, base_url: "URL", api_key_env: MAIN_KEY}}
+models:
+  gpt-4o-mini: {provider: main, input_usd_per_mtok: 1, output_usd_per_mtok: 2}
+  llama-3.1-8b-instruct: {provider: main, input_usd_per_mtok: 1, output_usd_per_mtok: 2}
+"""
+KINDS = ("Solve {} x + 3 = {}.", "Write SQL that sums column {} of table t{}.")
+
+
+@pytest.mark.slow
+def test_from_a_hundred_prompts_on_models_have_heads_that_every_gateway_reads_alike(
+    storage_url: str,
+) -> None:
+    asked = [KINDS[n % 2].format(n, n * n) for n in range(110)]
+    told = {"messages": [{"role": "user", "content": KINDS[0].format(7, 1000)}]}
+    with FakeProvider(api_key="sk-provider-canary") as provider:
+        text = CONFIG_OF_BUNDLED.replace("URL", provider.base_url).replace("STORAGE", storage_url)
+        with LiveGateway(text, ENVIRON) as live, httpx.Client(timeout=20) as http:
+
+            def post(url: str, path: str, key: str, body: dict[str, Any]) -> httpx.Response:
+                headers = {"authorization": f"Bearer {key}"}
+                answer = http.post(url + path, json=body, headers=headers)
+                assert answer.status_code == 200, answer.text
+                return answer
+
+            for n, prompt in enumerate(asked):
+                key = ("key-a", "key-b")[n // 2 % 2]
+                body = {"model": "p2l", "messages": [{"role": "user", "content": prompt}]}
+                found = post(live.url, "/v1/chat/completions", key, body)
+                rating = {"request_id": found.headers["x-request-id"], "rating": float(n % 2)}
+                post(live.url, "/v1/feedback", key, rating)
+            local = lambda: live.state.gateway.planner.local  # noqa: E731
+            until(lambda: "all" in local().by_scope and local().by_scope["all"].state.n_answers
+                  == len(asked))  # fmt: skip
+            axes = local().axes
+            assert axes is not None
+            assert 1 <= axes.n == local().by_scope["all"].state.models["gpt-4o-mini"].n_axes
+            answer = post(live.url, "/v1/chat/completions", "key-b", told | {"model": "p2l"})
+            with LiveGateway(text, ENVIRON) as other:
+                until(lambda: other.state.gateway.planner.local.version == local().version)
+                routed = [
+                    post(url, "/v1/route", "key-b", told | {"model": "p2l", "p2l": {"seed": 1}})
+                    for url in (live.url, other.url)
+                ]
+                mine, its = (
+                    [
+                        (row["model"], row["coefficient"], row["sd"])
+                        for row in one.json()["alternatives"]
+                    ]
+                    for one in routed
+                )
+                assert mine == its, "to the last bit"
+            headers = {"authorization": "Bearer key-b"}
+            name = answer.headers["x-request-id"]
+            receipt = http.get(f"{live.url}/v1/decisions/{name}", headers=headers).json()
+            assert receipt["local"]["version"] == local().version
+            assert replay(receipt).differences == []

@@ -34,6 +34,28 @@ def test_a_prepared_layer_predicts_what_the_layer_does(
     assert sd == pytest.approx(expected.sd, abs=1e-9)
 
 
+@pytest.mark.parametrize("is_relative", [False, True])
+def test_heads_of_models_count(is_relative: bool) -> None:
+    chance = np.random.default_rng(3)
+    layer = LocalLayer.start(NAMES, np.array([1.0, 0.3, -0.2, -1.0]), 0.3 * np.eye(4), 2)
+    for n in range(200):
+        axes = chance.normal(size=2)
+        good = float(chance.random() < 0.5 + 0.4 * np.tanh(axes[0] * (1 if n % 4 == 0 else -1)))
+        layer.learn_grade(NAMES[n % 4], good, PromptTerms(axes=axes))
+    deviation, axes = np.array([0.4, -0.2, 0.0, 0.9]), np.array([1.2, -0.7])
+    terms = PromptTerms(0.3, dict(zip(NAMES, deviation.tolist(), strict=True)), axes)
+    expected = layer.predict(NAMES, terms)
+    mean, sd = Prepared(layer, NAMES, is_relative=is_relative).at(0.3, deviation, axes)
+    if is_relative:
+        assert mean == pytest.approx(expected.mean - expected.mean.mean(), abs=1e-12)
+    else:
+        assert mean == pytest.approx(expected.mean, abs=1e-12)
+        assert sd == pytest.approx(expected.sd, abs=1e-9)
+    plain = Prepared(layer, NAMES, is_relative=is_relative).at(0.3, deviation)
+    assert np.argmax(mean - plain[0]) == 0, "the first is good where the others are not"
+    assert np.all(sd > 0)
+
+
 def test_relative_values_leave_out_what_all_models_share(layer: LocalLayer) -> None:
     deviation = np.array([0.4, -0.2, 0.0, 0.9])
     whole, whole_sd = Prepared(layer, NAMES, is_relative=False).at(-1.3, deviation)
