@@ -6,12 +6,14 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
+
 from p2l_model.placement.place import bundled_placer
 from p2l_model.types import PromptLeaderboard
 from router.catalog import ModelCard
 from router.leaderboard_values import standing, worth_of_shifted
 from router.objective import Objective
-from server.gateway.places import Place, Places
+from server.gateway.places import Place, Places, taken_off
 
 ALL = "all"
 
@@ -26,6 +28,8 @@ class PlacedRows:
         listed = [name for name in names if name != ALL]
         wanted = [*listed, *bundled_placer().models] if self._every else listed
         places = Places(marginal.models, marginal)
+        self._usual = marginal.coefficients
+        self._at = {name: index for index, name in enumerate(marginal.models)}
         found = {name: places.of(_card(name, name, 0.0)) for name in dict.fromkeys(wanted)}
         self._placed: dict[str, Place] = {}
         self._own: set[str] = set()
@@ -51,8 +55,13 @@ class PlacedRows:
         return shown | {"data": [row | {"rank": rank} for rank, row in enumerate(rows, 1)]}
 
     def _rows(self, board: PromptLeaderboard) -> Iterator[dict[str, Any]]:
-        cards = [_card(name, place.column, place.shift) for name, place in self._placed.items()]
-        shifts = {name: (place.shift, place.sd) for name, place in self._placed.items()}
+        placed = self._placed.values()
+        columns = np.array([self._at[place.column] for place in placed], dtype=np.int64)
+        off = taken_off(board.coefficients, self._usual, columns).tolist()
+        by = [round(place.shift + own, 4) for place, own in zip(placed, off, strict=True)]
+        moved = dict(zip(self._placed, by, strict=True))
+        cards = [_card(name, place.column, moved[name]) for name, place in self._placed.items()]
+        shifts = {name: (moved[name], place.sd) for name, place in self._placed.items()}
         known = standing(board, None, Objective.WIN_RATE)
         for name, worth in worth_of_shifted(known, cards, Objective.WIN_RATE, shifts).items():
             yield {

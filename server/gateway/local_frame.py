@@ -15,6 +15,7 @@ from p2l_model.placement.line import fit_line
 from p2l_model.placement.place import Placer, bundled_placer
 from p2l_model.types import FloatArray, PromptLeaderboard
 from router.catalog import ModelCard
+from server.gateway.places import BORROWED, taken_off
 
 # Difficulty is read from this many of a leaderboard's best models (p2l_model.local.terms).
 _BEST: Final = 40
@@ -31,10 +32,11 @@ class Frame:
 
     columns: its names (C,). names: catalogue names of the models; cards: their cards. at (M,): the
     columns that stand for them; shift (M,): by how much they stand beside these. usual (C,): the
-    coefficients for no prompt in particular. is_scored: whether what the checkpoint says of a
-    prompt is read from its expected scores, which say better than its coefficients whether an
-    answer is good; said (C,): the usual values of these, in log-odds, and best: the columns from
-    which difficulty is read.
+    coefficients for no prompt in particular. borrowed: which of the models have no column of their
+    own: what is said of a prompt there counts for less (places.BORROWED). is_scored: whether what
+    the checkpoint says of a prompt is read from its expected scores, which say better than its
+    coefficients whether an answer is good; said (C,): the usual values of these, in log-odds, and
+    best: the columns from which difficulty is read.
     """
 
     columns: tuple[str, ...]
@@ -43,9 +45,21 @@ class Frame:
     at: np.typing.NDArray[np.int64]
     shift: FloatArray
     usual: FloatArray
+    borrowed: np.typing.NDArray[np.int64]
     is_scored: bool
     said: FloatArray
     best: np.typing.NDArray[np.int64]
+
+    def borrowed_shifts(self, board: PromptLeaderboard) -> Mapping[str, tuple[float, float]]:
+        """What is added to the columns of the models without one of their own, on a prompt, and the
+        standard deviation, by catalogue name; empty for another leaderboard."""
+        if not self.borrowed.size or board.models != self.columns:
+            return {}
+        off = taken_off(board.coefficients, self.usual, self.at[self.borrowed])
+        by = (self.shift[self.borrowed] + off).tolist()
+        cards = [self.cards[place] for place in self.borrowed]
+        pairs = zip(cards, by, strict=True)
+        return {card.name: (shift, card.coefficient_sd) for card, shift in pairs}
 
     def said_by(
         self, coefficients: FloatArray, expected_scores: FloatArray | None
@@ -64,6 +78,7 @@ class Frame:
         difficulty = float(apart[self.best].sum()) / max(self.best.size, 1)
         deviation = apart[self.at] - difficulty
         deviation[np.isnan(deviation)] = 0.0
+        deviation[self.borrowed] *= BORROWED
         return difficulty, deviation
 
     def prompt_terms(self, said: FloatArray | None) -> PromptTerms:
@@ -100,6 +115,7 @@ def frame_of(
         at=np.array([column[card.leaderboard_name] for card in known], dtype=np.int64),
         shift=np.array([card.coefficient_shift for card in known]),
         usual=usual,
+        borrowed=np.flatnonzero([card.rests_on != "" for card in known]),
         is_scored=scores is not None,
         said=said,
         best=said_of[np.argsort(-said[said_of], kind="stable")][:_BEST],

@@ -14,11 +14,17 @@ import numpy as np
 from p2l_model.data.model_names import column_finder
 from p2l_model.placement.line import Line, fit_line
 from p2l_model.placement.place import Placer, bundled_placer
-from p2l_model.types import PreferenceFamily, PromptLeaderboard
+from p2l_model.types import FloatArray, PreferenceFamily, PromptLeaderboard
 from router.catalog import ModelCard, Prices
 from server.model_facts.names import canonical
 
 RestsOn = Literal["own", "facts"]
+# How much of what a relative's column says of a prompt, beside its difficulty, holds for the model:
+# the slope of one deviation on the other over 193 models of 25 families, [0.45, 0.68]
+# (studies/study_relatives.py).
+BORROWED: Final = 0.57
+# Difficulty is read from this many of a leaderboard's best models.
+_BEST: Final = 40
 _NUMBER: Final = re.compile(r"(?<![0-9.])(\d{1,2}(?:[.-]\d{1,2})?)(?![\db])")
 _WORD: Final = re.compile(r"[a-z]+")
 _SMALL: Final = frozenset(
@@ -137,6 +143,19 @@ class Places:
         if not kin:
             return None
         return max(kin, key=lambda pair: (_likeness(wanted, pair[1]), self._strength[pair[0]]))[0]
+
+
+def taken_off(
+    coefficients: FloatArray, usual: FloatArray, at: np.typing.NDArray[np.int64]
+) -> FloatArray:
+    """What has to be added to the columns `at` (n,) where they are borrowed: their deviation on a
+    prompt counts for BORROWED only. coefficients, usual (C,): on the prompt, and on none in
+    particular."""
+    apart = coefficients - usual
+    best = np.argsort(-usual, kind="stable")[:_BEST]
+    found: FloatArray = (BORROWED - 1.0) * (apart[at] - np.nanmean(apart[best]))
+    found[np.isnan(found)] = 0.0
+    return found
 
 
 def leaderboard_of_one(card: ModelCard) -> PromptLeaderboard:

@@ -282,8 +282,8 @@ class Planner:
             scored = self.jobs.scored(plan, await self._scored(plan))
         elif plan.marginal:
             _take_marginal(plan, scored)
-        if self.local.by_scope:
-            self._use_local(plan, scored)
+        if self._frame is not None:
+            self._use_local(plan, scored, self._frame)
         return scored, (time.perf_counter() - started) * 1000.0
 
     def frame(self) -> Frame | None:
@@ -292,14 +292,19 @@ class Planner:
             self._place()
         return self._frame
 
-    def _use_local(self, plan: Plan, board: PromptLeaderboard) -> None:
-        """Moves the models to where this gateway's own answers put them."""
-        frame, layers = self._frame, self.local
+    def _use_local(self, plan: Plan, board: PromptLeaderboard, frame: Frame) -> None:
+        """Moves the models to where this gateway's own answers put them; without these, the models
+        without a column to where their relative's puts them on this prompt."""
+        layers = self.local
         scope = layers.scope(plan.caller.name, plan.profile)
-        if frame is None or scope is None:
-            return
-        shifts = layers.shifts(scope, frame, board, is_absolute=False)
-        if shifts is not None:
+        shifts = None
+        if scope is not None:
+            shifts = layers.shifts(scope, frame, board, is_absolute=False)
+        if scope is None or shifts is None:
+            borrowed = frame.borrowed_shifts(board)
+            if borrowed:
+                plan.routing = replace(plan.routing, coefficient_shifts=borrowed)
+        else:
             good: Shifts | None = None
             if plan.routing.objective is Objective.P_GOOD:
                 good = layers.shifts(scope, frame, board, is_absolute=True)
