@@ -35,12 +35,17 @@ CONFIG ?= $(wildcard p2l-router.yaml)
 serve: $(VENV)/.serve
 	$(BIN)/p2l-router serve --host $(HOST) --port $(PORT) $(if $(CONFIG),--config $(CONFIG))
 
-# One process more than the machine has cores, since tests wait as well, and four at most, since each
-# imports everything itself. A file stays with one process, which shares its fixtures; files with
-# slow tests come first.
+# Twice as many processes as the machine has cores, since tests wait for half of their time, and four
+# at most, since each imports everything itself. A file stays with one process, which shares its
+# fixtures; files with slow tests come first.
 CORES := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
-WORKERS ?= $(shell echo $$(($(CORES) < 4 ? $(CORES) + 1 : 4)))
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+WORKERS ?= $(shell echo $$(($(CORES) < 2 ? 2 : 4)))
+# What tests write is kept in memory where there are four gigabytes and programs can be run from
+# there: on a disk every commit waits for it.
+MEMORY = $(shell df -Pk /dev/shm 2>/dev/null | awk '$$4 > 4000000 && $$6 == "/dev/shm" {print $$6}' \
+  | grep -v -x -F "$$(awk '$$4 ~ /noexec/ {print $$2}' /proc/mounts 2>/dev/null)")
+PYTEST = OMP_NUM_THREADS=1 $(if $(MEMORY),TMPDIR=$(MEMORY)) \
+  $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 # Where bytecode is not kept, every process compiles all of ours and of the tests again.
 unexport PYTHONDONTWRITEBYTECODE
 
