@@ -80,6 +80,20 @@ def test_half_a_call_of_a_message_is_a_failure(
         assert float(row["cost_usd"]) == pytest.approx((10 + 7 * 2) / 1e6)
 
 
+@pytest.mark.parametrize("surface", ["messages", "chat/completions"])
+def test_an_answer_that_says_why_it_ended_has_ended(
+    client: httpx.Client, fakes: dict[str, Any], surface: str
+) -> None:
+    """Other vendors' servers of this API leave its last event out."""
+    events = message(('{"a": 1}',), "tool_use")[:-1]
+    fakes["claude"].script("claude-x", Behaviour(events=events))
+    answer = ask(client, surface)
+    assert not answer.is_broken
+    assert ("event: message_stop" if surface == "messages" else "[DONE]") in answer.text
+    fakes["claude"].script("claude-x", Behaviour(events=events[:-1]))
+    assert ask(client, surface).is_broken
+
+
 def test_what_its_cap_cut_off_passes(client: httpx.Client, fakes: dict[str, Any]) -> None:
     fakes["claude"].script("claude-x", Behaviour(events=message(('{"a": ',), "max_tokens")))
     answer = ask(client, "messages")

@@ -227,7 +227,10 @@ class AnthropicUpstream:
                 if parsed.get("type") == "message_stop":
                     await drain(events)
                     return
-        raise self._unavailable("ended the stream before the answer was finished")
+        if not blocks.has_ended:
+            raise self._unavailable("ended the stream before the answer was finished")
+        last = blocks.take({"type": "message_stop"})
+        yield SseEvent(orjson.dumps(last), b"message_stop", last)
 
     def _read(self, event: SseEvent) -> dict[str, Any]:
         parsed = json_object(event.data)

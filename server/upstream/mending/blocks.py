@@ -34,6 +34,11 @@ class MessageBlocks:
         self._has_half = False
         self._reason: object = None
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether the answer has said why it ended; some servers send nothing after it."""
+        return self._reason is not None
+
     def take(self, event: Event) -> Event:
         """The event to be sent: the same one, unless its stop_reason contradicts the content.
         Raises UpstreamError at the end of a failed answer; its usage has been passed on by then."""
