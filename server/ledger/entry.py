@@ -33,6 +33,7 @@ from server.wire.usage import (
     reported_cost,
     searches_in,
     tool_fees_usd,
+    with_thoughts_of_total,
 )
 
 _OUTCOMES: Final = (
@@ -49,6 +50,8 @@ _TOLD: Final = frozenset({CostSource.USAGE, CostSource.REPORTED})
 _MOST_CHARS: Final = 200
 # The objects in which other surfaces put what an answer says about itself.
 _INSIDE: Final = ("message", "response")
+# Part of the names of models that Google's endpoint in OpenAI's form serves.
+_GOOGLE: Final = "gemini"
 # Fields of a chunk that may hold more than its text.
 _TELLING: Final = frozenset({"usage", "service_tier", "message", "response"})
 
@@ -109,7 +112,7 @@ class Entry:
         or no price."""
         if self.row.outcome is not Outcome.OPEN:
             return self.cost_usd if self.row.cost_source in _TOLD else None
-        self._seen.usage = parse_usage(self._usage, self.surface)
+        self._seen.usage = self._reported()
         so_far = self._billed(Outcome.ANSWERED)
         return so_far.cost_usd if so_far.source in _TOLD else None
 
@@ -206,7 +209,7 @@ class Entry:
         """Settles the entry; does nothing where it is settled already."""
         if not self.is_open:
             return
-        self._seen.usage = parse_usage(self._usage, self.surface)
+        self._seen.usage = self._reported()
         self._seen.taken_on = taken_on
         self._seen.sent = self.progress is None or self.progress.stage is Stage.SENT
         thinks = self.progress is not None and self.progress.thinks
@@ -216,6 +219,14 @@ class Entry:
         # Learning comes last: whatever goes wrong with it, the attempt is settled.
         if self._seen.usage is not None and self.on_usage is not None:
             self.on_usage(self._seen.usage)
+
+    def _reported(self) -> Usage | None:
+        """What the provider has counted so far."""
+        found = parse_usage(self._usage, self.surface)
+        is_google = _GOOGLE in self._known.card.upstream_model.lower()
+        if found is None or not is_google or self.surface is not Surface.CHAT:
+            return found
+        return with_thoughts_of_total(found, self._usage)
 
     def _billed(self, outcome: Outcome) -> Bill:
         own = bill(outcome, self._known, self._seen, self._policy)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any, Final
 
@@ -39,6 +40,17 @@ def parse_usage(usage: object, surface: Surface = Surface.CHAT) -> Usage | None:
     if surface in (Surface.RESPONSES, Surface.COMPACT):
         return _openai(usage, "input_tokens", "output_tokens")
     return _openai(usage, "prompt_tokens", "completion_tokens")
+
+
+def with_thoughts_of_total(found: Usage, usage: Mapping[str, Any]) -> Usage:
+    """The same with the tokens that only the total has, as thoughts: Google's endpoint in OpenAI's
+    form counts them nowhere else. usage: that `found` was read from, of chat completions."""
+    if found.reasoning_tokens > 0 or found.prompt_tokens == 0 or found.completion_tokens == 0:
+        return found
+    known = found.prompt_tokens + found.completion_tokens
+    hidden = max(0, count(usage, "total_tokens") - known)
+    output = found.completion_tokens + hidden
+    return replace(found, completion_tokens=output, reasoning_tokens=hidden)
 
 
 def reported_cost(usage: object) -> Decimal | None:
@@ -108,14 +120,10 @@ def _openai(usage: Mapping[str, Any], taken: str, given: str) -> Usage | None:
         cached = count(usage, "prompt_cache_hit_tokens") or count(usage, "cached_tokens")
     searches = count(usage, WEB_SEARCHES)
     if not prompt and not completion:
-        # Google's endpoint in OpenAI's form counts thoughts in the total alone.
-        known = prompt_tokens + completion_tokens if prompt_tokens and completion_tokens else _MOST
-        hidden = max(0, count(usage, "total_tokens") - known)
         return Usage(
             prompt_tokens=prompt_tokens,
-            completion_tokens=completion_tokens + hidden,
+            completion_tokens=completion_tokens,
             cached_tokens=cached,
-            reasoning_tokens=hidden,
             web_searches=searches,
         )
     thoughts = count(completion, "reasoning_tokens")

@@ -21,7 +21,13 @@ from router.cost import (
 from server.catalogue.cards import build_catalogue
 from server.config.file import parse_settings
 from server.wire.surface import Surface
-from server.wire.usage import parse_usage, reported_cost, searches_in, tool_fees_usd
+from server.wire.usage import (
+    parse_usage,
+    reported_cost,
+    searches_in,
+    tool_fees_usd,
+    with_thoughts_of_total,
+)
 
 
 def prices(usd: str) -> Prices:
@@ -144,9 +150,12 @@ def test_thoughts_in_the_total_alone(
     counts: tuple[int, int, int], output: int, thoughts: int
 ) -> None:
     names = ("prompt_tokens", "completion_tokens", "total_tokens")
-    found = parse_usage(dict(zip(names, counts, strict=True)))
+    usage = dict(zip(names, counts, strict=True))
+    found = parse_usage(usage)
     assert found is not None
-    assert (found.completion_tokens, found.reasoning_tokens) == (output, thoughts)
+    assert (found.completion_tokens, found.reasoning_tokens) == (counts[1], 0), "of other vendors"
+    google = with_thoughts_of_total(found, usage)
+    assert (google.completion_tokens, google.reasoning_tokens) == (output, thoughts)
 
 
 CHAT, MESSAGES = Surface.CHAT, Surface.MESSAGES

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -45,7 +46,9 @@ class Settled:
         self.entries.append(entry)
 
 
-def entry(policy: UnknownCost = UnknownCost.EXPECTED) -> tuple[Entry, Settled]:
+def entry(
+    policy: UnknownCost = UnknownCost.EXPECTED, card: ModelCard = CARD
+) -> tuple[Entry, Settled]:
     row = Attempt(
         request_id="req_1",
         attempt=1,
@@ -61,7 +64,7 @@ def entry(policy: UnknownCost = UnknownCost.EXPECTED) -> tuple[Entry, Settled]:
         budget_pico=None,
         budget_mode=None,
     )
-    known = Known(card=CARD, shape=SHAPE, expected_usd=EXPECTED, reserved_usd=WORST)
+    known = Known(card=card, shape=SHAPE, expected_usd=EXPECTED, reserved_usd=WORST)
     sink = Settled()
     return Entry(row, known, output_cap=None, policy=policy, to=sink), sink
 
@@ -91,6 +94,24 @@ def test_reported_usage_is_billed_exactly_and_once() -> None:
     assert one.cost_usd == (Decimal(500) + Decimal(300)) / 10**6
     assert usd(one.row.cost_pico or 0) == one.cost_usd
     assert one.row.upstream_id == "chatcmpl-7"
+
+
+@pytest.mark.parametrize(
+    "counts", [{}, {"prompt_tokens": None}, {"prompt_tokens": "5"}, {"prompt_tokens": 0}]
+)
+def test_a_prompt_whose_tokens_are_not_reported_is_estimated(counts: dict[str, Any]) -> None:
+    one, _ = entry()
+    one.answer({"choices": [], "usage": counts | {"completion_tokens": 20}})
+    assert one.row.cost_source is CostSource.ESTIMATE
+    assert one.cost_usd == (Decimal(10) * 5 + Decimal(20) * 15) / 10**6
+
+
+@pytest.mark.parametrize(("upstream", "output"), [("google/Gemini-3.8-flash", 320), ("up", 20)])
+def test_the_total_counts_thoughts_of_googles_models_alone(upstream: str, output: int) -> None:
+    one, _ = entry(card=replace(CARD, upstream_model=upstream))
+    one.answer({"choices": [], "usage": USAGE | {"total_tokens": 420}})
+    assert one.row.cost_source is CostSource.USAGE
+    assert one.cost_usd == (Decimal(100) * 5 + Decimal(output) * 15) / 10**6
 
 
 def test_an_answer_without_usage_is_estimated_and_says_so() -> None:
