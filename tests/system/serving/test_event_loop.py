@@ -190,7 +190,7 @@ def test_a_large_body_holds_nobody_up(
     serve, _ = gateway
     path, body, status = KINDS[kind]
     raw = orjson.dumps(body())
-    with httpx.Client(base_url=serve.url, trust_env=False, timeout=60) as client:
+    with httpx.Client(base_url=serve.url, trust_env=False, timeout=180) as client:
         client.post(CHAT, json=chat())
         holds = Holds(serve)
         answers = [client.post(path, content=raw) for _ in range(2)]
@@ -208,7 +208,7 @@ def test_a_large_answer_holds_nobody_up(
     raw = orjson.dumps(expected)
     provider.script("up-dear", Behaviour(answer=expected, garbage=raw))
     try:
-        with httpx.Client(base_url=serve.url, trust_env=False, timeout=60) as client:
+        with httpx.Client(base_url=serve.url, trust_env=False, timeout=180) as client:
             holds = Holds(serve)
             answered = client.post(path, json=body)
     finally:
