@@ -158,10 +158,11 @@ site: .venv-docs/.ready
 faults: $(VENV)/.dev
 	$(BIN)/python tests/support/fault_matrix.py > docs/faults.md
 
-# Longer than CI has time for: make fuzz REQUESTS=... HISTORIES=... SESSIONS=... SECONDS=..., make soak MINUTES=...
+# Longer than CI has time for: make fuzz REQUESTS=... HISTORIES=... SESSIONS=... EVERY=... SECONDS=..., make soak MINUTES=...
 REQUESTS ?= 100000
 HISTORIES ?= 10000
 SESSIONS ?= 100000
+EVERY ?= 1
 SECONDS ?= 600
 MINUTES ?= 30
 FUZZ := .venv-fuzz/bin
@@ -169,7 +170,7 @@ fuzz: $(VENV)/.dev .venv-fuzz/.ready
 	PYTHONPATH=tests/support $(BIN)/python fuzz/fuzz_gateway.py --requests $(REQUESTS)
 	PYTHONPATH=tests/support $(BIN)/python fuzz/fuzz_histories.py --histories $(HISTORIES)
 	$(BIN)/python fuzz/fuzz_sessions.py --sessions $(SESSIONS)
-	PYTHONPATH=tests/support $(BIN)/python fuzz/fuzz_answers.py
+	PYTHONPATH=tests/support $(BIN)/python fuzz/fuzz_answers.py --every $(EVERY)
 	PYTHONPATH=tests/support $(BIN)/python fuzz/fuzz_openapi.py $(CURDIR)/$(FUZZ)/schemathesis --max-time $(SECONDS)
 	$(FUZZ)/python fuzz/fuzz_parsers.py -max_total_time=$(SECONDS) -print_final_stats=1 -verbosity=0
 
