@@ -13,7 +13,7 @@ from p2l_model.types import PromptLeaderboard
 from router.catalog import ModelCard
 from router.leaderboard_values import standing, worth_of_shifted
 from router.objective import Objective
-from server.gateway.places import Place, Places, taken_off
+from server.gateway.places import Place, Places, strongest, taken_off
 
 ALL = "all"
 
@@ -29,6 +29,7 @@ class PlacedRows:
         wanted = [*listed, *bundled_placer().models] if self._every else listed
         places = Places(marginal.models, marginal)
         self._usual = marginal.coefficients
+        self._strongest = strongest(marginal.coefficients)
         self._at = {name: index for index, name in enumerate(marginal.models)}
         found = {name: places.of(_card(name, name, 0.0)) for name in dict.fromkeys(wanted)}
         self._placed: dict[str, Place] = {}
@@ -57,7 +58,7 @@ class PlacedRows:
     def _rows(self, board: PromptLeaderboard) -> Iterator[dict[str, Any]]:
         placed = self._placed.values()
         columns = np.array([self._at[place.column] for place in placed], dtype=np.int64)
-        off = taken_off(board.coefficients, self._usual, columns).tolist()
+        off = taken_off(board.coefficients, self._usual, self._strongest, columns).tolist()
         by = [round(place.shift + own, 4) for place, own in zip(placed, off, strict=True)]
         moved = dict(zip(self._placed, by, strict=True))
         cards = [_card(name, place.column, moved[name]) for name, place in self._placed.items()]

@@ -15,10 +15,8 @@ from p2l_model.placement.line import fit_line
 from p2l_model.placement.place import Placer, bundled_placer
 from p2l_model.types import FloatArray, PromptLeaderboard
 from router.catalog import ModelCard
-from server.gateway.places import BORROWED, taken_off
+from server.gateway.places import BORROWED, IntArray, strongest, taken_off
 
-# Difficulty is read from this many of a leaderboard's best models (p2l_model.local.terms).
-_BEST: Final = 40
 # Standard deviation, in log-odds, of a column's coefficient about what the model is worth; a model
 # without a column is placed by the facts alone.
 _COLUMN_NOISE: Final = 0.3
@@ -32,30 +30,31 @@ class Frame:
 
     columns: its names (C,). names: catalogue names of the models; cards: their cards. at (M,): the
     columns that stand for them; shift (M,): by how much they stand beside these. usual (C,): the
-    coefficients for no prompt in particular. borrowed: which of the models have no column of their
-    own: what is said of a prompt there counts for less (places.BORROWED). is_scored: whether what
-    the checkpoint says of a prompt is read from its expected scores, which say better than its
-    coefficients whether an answer is good; said (C,): the usual values of these, in log-odds, and
-    best: the columns from which difficulty is read.
+    coefficients for no prompt in particular; strongest: the best columns by these. borrowed: which
+    of the models have no column of their own: what is said of a prompt there counts for less
+    (places.BORROWED). is_scored: whether what the checkpoint says of a prompt is read from its
+    expected scores, which say better than its coefficients whether an answer is good; said (C,):
+    the usual values of these, in log-odds, and best: the columns from which difficulty is read.
     """
 
     columns: tuple[str, ...]
     names: tuple[str, ...]
     cards: tuple[ModelCard, ...]
-    at: np.typing.NDArray[np.int64]
+    at: IntArray
     shift: FloatArray
     usual: FloatArray
-    borrowed: np.typing.NDArray[np.int64]
+    strongest: IntArray
+    borrowed: IntArray
     is_scored: bool
     said: FloatArray
-    best: np.typing.NDArray[np.int64]
+    best: IntArray
 
     def borrowed_shifts(self, board: PromptLeaderboard) -> Mapping[str, tuple[float, float]]:
         """What is added to the columns of the models without one of their own, on a prompt, and the
         standard deviation, by catalogue name; empty for another leaderboard."""
         if not self.borrowed.size or board.models != self.columns:
             return {}
-        off = taken_off(board.coefficients, self.usual, self.at[self.borrowed])
+        off = taken_off(board.coefficients, self.usual, self.strongest, self.at[self.borrowed])
         by = (self.shift[self.borrowed] + off).tolist()
         cards = [self.cards[place] for place in self.borrowed]
         pairs = zip(cards, by, strict=True)
@@ -107,7 +106,6 @@ def frame_of(
         return None
     scores = marginal.expected_scores
     said = usual if scores is None else _log_odds(scores)
-    said_of = np.flatnonzero(np.isfinite(said))
     return Frame(
         columns=tuple(columns),
         names=tuple(card.name for card in known),
@@ -115,10 +113,11 @@ def frame_of(
         at=np.array([column[card.leaderboard_name] for card in known], dtype=np.int64),
         shift=np.array([card.coefficient_shift for card in known]),
         usual=usual,
+        strongest=strongest(usual),
         borrowed=np.flatnonzero([card.rests_on != "" for card in known]),
         is_scored=scores is not None,
         said=said,
-        best=said_of[np.argsort(-said[said_of], kind="stable")][:_BEST],
+        best=strongest(said),
     )
 
 

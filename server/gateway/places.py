@@ -23,7 +23,8 @@ RestsOn = Literal["own", "facts"]
 # the slope of one deviation on the other over 193 models of 25 families, [0.45, 0.68]
 # (studies/study_relatives.py).
 BORROWED: Final = 0.57
-# Difficulty is read from this many of a leaderboard's best models.
+IntArray = np.typing.NDArray[np.int64]
+# Difficulty is read from this many of a leaderboard's best models (p2l_model.local.terms).
 _BEST: Final = 40
 _NUMBER: Final = re.compile(r"(?<![0-9.])(\d{1,2}(?:[.-]\d{1,2})?)(?![\db])")
 _WORD: Final = re.compile(r"[a-z]+")
@@ -145,14 +146,20 @@ class Places:
         return max(kin, key=lambda pair: (_likeness(wanted, pair[1]), self._strength[pair[0]]))[0]
 
 
+def strongest(usual: FloatArray) -> IntArray:
+    """The columns from which a prompt's difficulty is read: the best for no prompt in particular,
+    of those that are known. usual (C,): NaN for an unknown one."""
+    known = np.flatnonzero(np.isfinite(usual))
+    return known[np.argsort(-usual[known], kind="stable")][:_BEST]
+
+
 def taken_off(
-    coefficients: FloatArray, usual: FloatArray, at: np.typing.NDArray[np.int64]
+    coefficients: FloatArray, usual: FloatArray, best: IntArray, at: IntArray
 ) -> FloatArray:
     """What has to be added to the columns `at` (n,) where they are borrowed: their deviation on a
     prompt counts for BORROWED only. coefficients, usual (C,): on the prompt, and on none in
-    particular."""
+    particular. best: the `strongest` columns."""
     apart = coefficients - usual
-    best = np.argsort(-usual, kind="stable")[:_BEST]
     found: FloatArray = (BORROWED - 1.0) * (apart[at] - np.nanmean(apart[best]))
     found[np.isnan(found)] = 0.0
     return found

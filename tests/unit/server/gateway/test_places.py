@@ -10,7 +10,7 @@ import pytest
 from p2l_model.types import PreferenceFamily, PromptLeaderboard
 from router.catalog import ModelCard, Prices
 from server.gateway.local_frame import frame_of
-from server.gateway.places import BORROWED, taken_off
+from server.gateway.places import BORROWED, strongest, taken_off
 
 COLUMNS = ("gemma-2-9b-it", "gpt-4o", "claude-3-5-sonnet")
 USUAL = np.array([0.2, 1.0, 1.2])
@@ -50,4 +50,4 @@ def test_nothing_is_borrowed_of_another_leaderboard_or_of_an_unknown_column() ->
     other = PromptLeaderboard(PreferenceFamily.BT, COLUMNS[::-1], USUAL)
     assert frame.borrowed_shifts(other) == {}
     unknown = np.array([np.nan, 1.0, 1.2])
-    assert taken_off(unknown, USUAL, np.array([0])).tolist() == [0.0]
+    assert taken_off(unknown, USUAL, strongest(USUAL), np.array([0])).tolist() == [0.0]
