@@ -3,7 +3,7 @@ permissive and never stricter."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from server.model_facts import Schemas
@@ -14,9 +14,11 @@ _IN_LISTS: Final = frozenset({"anyOf", "oneOf", "allOf", "prefixItems"})
 _ALONE: Final = frozenset({"items", "additionalProperties", "not", "contains"})
 
 
-def without_refused(schema: Mapping[str, Any], rules: Schemas, gone: set[str]) -> dict[str, Any]:
+def without_refused(schema: Any, rules: Schemas, gone: set[str]) -> Any:
     """The schema without refused keywords; unchanged where it has none. gone: receives the removed
     ones."""
+    if not isinstance(schema, Mapping):
+        return schema
     kept: dict[str, Any] = {}
     for name, value in schema.items():
         if name in rules.refused_keywords or (
@@ -24,7 +26,7 @@ def without_refused(schema: Mapping[str, Any], rules: Schemas, gone: set[str]) -
         ):
             gone.add(name)
         else:
-            kept[name] = _inside(name, value, rules, gone)
+            kept[name] = with_inner(name, value, lambda inner: without_refused(inner, rules, gone))
     return kept
 
 
@@ -64,16 +66,14 @@ def meets_strict(schema: object, rules: Schemas) -> bool:
     return all(meets_strict(value, rules) for value in schema.values())
 
 
-def _inside(name: str, value: Any, rules: Schemas, gone: set[str]) -> Any:
+def with_inner(name: str, value: Any, convert: Callable[[Any], Any]) -> Any:
+    """A keyword's value with the schemas in it converted. name: of the keyword. convert: is also
+    given what stands in a list, or under a name, in place of a schema."""
     if name in _BY_NAME and isinstance(value, Mapping):
-        return {key: _schema(inner, rules, gone) for key, inner in value.items()}
+        return {key: convert(inner) for key, inner in value.items()}
     if name in _IN_LISTS and isinstance(value, list):
-        return [_schema(item, rules, gone) for item in value]
-    return _schema(value, rules, gone) if name in _ALONE else value
-
-
-def _schema(value: Any, rules: Schemas, gone: set[str]) -> Any:
-    return without_refused(value, rules, gone) if isinstance(value, Mapping) else value
+        return [convert(item) for item in value]
+    return convert(value) if name in _ALONE and isinstance(value, Mapping) else value
 
 
 def _over(value: object, most: int | None) -> bool:

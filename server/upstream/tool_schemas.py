@@ -11,11 +11,9 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+from server.adapting.schemas import with_inner
+
 Json = Mapping[str, Any]
-# Keywords that hold further schemas: by name, in a list, or alone.
-_BY_NAME: Final = frozenset({"properties", "$defs", "definitions", "patternProperties"})
-_IN_LISTS: Final = frozenset({"anyOf", "oneOf", "allOf", "prefixItems"})
-_ALONE: Final = frozenset({"items", "additionalProperties", "not", "contains"})
 # Keywords whose null is a value.
 _VALUES: Final = frozenset({"const", "default", "examples"})
 # What Anthropic accepts as the name of a property at the root of a tool's schema.
@@ -74,7 +72,7 @@ def whole(schema: Any) -> Any:
     if not isinstance(schema, Mapping):
         return {} if schema is True else schema
     out = {
-        name: _inside(name, value)
+        name: with_inner(name, value, whole)
         for name, value in schema.items()
         if value is not None or name in _VALUES
     }
@@ -105,14 +103,6 @@ def with_taken_keys(schema: Json) -> Json:
 def _only(name: str) -> str:
     """A regular expression that matches this name alone."""
     return "^" + _SPECIAL.sub(r"\\\1", name) + "$"
-
-
-def _inside(name: str, value: Any) -> Any:
-    if name in _BY_NAME and isinstance(value, Mapping):
-        return {key: whole(inner) for key, inner in value.items()}
-    if name in _IN_LISTS and isinstance(value, list):
-        return [whole(item) for item in value]
-    return whole(value) if name in _ALONE and isinstance(value, Mapping) else value
 
 
 def _with_schema(tool: Any, convert: Callable[[Json], Json]) -> Any:
