@@ -11,6 +11,7 @@ from server.upstream.base import UpstreamStream
 from server.upstream.errors import UpstreamError
 from server.wire.shapes import word
 from server.wire.sse import SseEvent
+from server.wire.usage import ends_chat
 
 # The last events of the responses and messages surfaces.
 _LAST: Final = frozenset({"message_stop", "response.completed", "response.incomplete"})
@@ -69,6 +70,4 @@ def _is_last(event: Mapping[str, Any]) -> bool:
     choices, usage = event.get("choices"), event.get("usage")
     if not isinstance(choices, list) or not isinstance(usage, dict):
         return False
-    if not choices and usage.get("completion_tokens") in (None, 0):
-        return False  # some tell the input before they answer
-    return all(isinstance(one, dict) and one.get("finish_reason") for one in choices)
+    return ends_chat(choices, usage)

@@ -15,6 +15,7 @@ from server.wire.chat_shape import COMPLETION
 from server.wire.shapes import fitted, word
 from server.wire.sse import DONE, SseEvent, encode_event, error_event
 from server.wire.surface import Surface
+from server.wire.usage import ends_chat
 
 Costing = Callable[[], float | None]
 _LAST_RESPONSES: Final = frozenset({"response.completed", "response.incomplete", "response.failed"})
@@ -111,22 +112,17 @@ class ChunkPresenter:
             chunk["usage"] = None
         if usage is None or chunk.get("choices"):
             yield encode_event(orjson.dumps(chunk))
-        if self._waiting is not None and not self._has_told and _is_last(chunk, usage):
+        if (
+            self._waiting is not None
+            and not self._has_told
+            and ends_chat(chunk.get("choices"), usage)
+        ):
             yield self._told(self._waiting)
 
     def _told(self, chunk: dict[str, Any]) -> bytes:
         self._has_told = True
         usage = with_cost(chunk["usage"], self._cost())
         return encode_event(orjson.dumps({**chunk, "usage": usage}))
-
-
-def _is_last(chunk: Mapping[str, Any], usage: object) -> bool:
-    """Whether the answer has ended with this chunk: some tell the input before they answer, and
-    others leave the connection open after the end."""
-    choices = chunk.get("choices")
-    if not choices:
-        return isinstance(usage, dict) and usage.get("completion_tokens") not in (None, 0)
-    return all(isinstance(one, dict) and one.get("finish_reason") for one in choices)
 
 
 class _TranslatingPresenter:

@@ -183,6 +183,14 @@ def _with_iterations(usage: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**usage, **merged, "cache_creation": creation}
 
 
+def ends_chat(choices: Any, usage: object) -> bool:
+    """Whether a chat completion has ended with a chunk of these choices and usage: some providers
+    tell the input before they answer, and others leave the connection open after the end."""
+    if not choices:
+        return isinstance(usage, dict) and usage.get("completion_tokens") not in (None, 0)
+    return all(isinstance(one, dict) and one.get("finish_reason") for one in choices)
+
+
 def searches_in(output: object) -> int:
     """The number of web searches among the items of a Responses answer: each has a fee. Opening a
     page that was found, and searching in it, has none."""
