@@ -132,7 +132,8 @@ def _apart(
     if not groups:
         return {}
     known = {scope: _group(own, shared, rules, start(), now_us) for scope, own in groups.items()}
-    together = correlation(_values(shared[:_MOST_OTHERS], tuple(start().state.models)))
+    names = tuple(next(iter(known.values())).others.layer.state.models)
+    together = correlation(_values(shared[:_MOST_OTHERS], names))
 
     def evidence(tried: Differences) -> float:
         apart = tried.covariance(together)
