@@ -11,7 +11,7 @@ import orjson
 from server.errors import InvalidRequestError
 from server.surfaces.routing_options import budget_places, parse_budget
 from server.wire.json_size import PIECE_BYTES, JsonSize, TooManyError, keys_of_small, size_of
-from server.wire.well_formed import well_formed
+from server.wire.well_formed import loads, well_formed
 
 MAX_DEPTH: Final = 96
 # Each value becomes a Python object: a body of millions of empty lists would fill the memory. No
@@ -34,24 +34,17 @@ def parse_body(raw: bytes) -> dict[str, Any]:
     except TooManyError as error:
         raise InvalidRequestError(f"The body holds {error}.") from None
     try:
-        body = orjson.loads(raw)
+        body, raw = loads(raw)
     except orjson.JSONDecodeError:
         raw = well_formed(raw)
-        body = _parsed(raw)
+        _check_budget_is_a_number(raw)
+        raise InvalidRequestError(_not_json(raw)) from None
     if not isinstance(body, dict):
         raise InvalidRequestError("The body must be a JSON object.")
     if _count_keys(body) != n_keys:
         raise InvalidRequestError(_repeated(raw))
     _keep_exact_budget(raw, body)
     return body
-
-
-def _parsed(raw: bytes) -> Any:
-    try:
-        return orjson.loads(raw)
-    except orjson.JSONDecodeError:
-        _check_budget_is_a_number(raw)
-        raise InvalidRequestError(_not_json(raw)) from None
 
 
 def _count_keys(body: dict[str, Any]) -> int:

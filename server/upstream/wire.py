@@ -16,7 +16,7 @@ from server.upstream.exchange import EVENT_STREAM, Answer
 from server.upstream.said import error_in
 from server.wire.json_pieces import NotJsonError, loads_in_pieces
 from server.wire.json_size import JsonSize, TooManyError, size_of
-from server.wire.well_formed import well_formed
+from server.wire.well_formed import loads
 
 # Limits for an event of a stream and for a whole answer: embeddings and log probabilities are long.
 _MOST: Final = JsonSize(values=500_000, containers=100_000, keys=100_000, backslashes=4_000_000)
@@ -32,27 +32,17 @@ def json_object(content: bytes) -> dict[str, Any] | None:
     try:
         if len(content) > LARGE_BYTES:
             size_of(content, _MOST)
-        parsed = _loads(content)
+        parsed, _ = loads(content)
     except (orjson.JSONDecodeError, TooManyError):
         return None
     return parsed if isinstance(parsed, dict) else None
-
-
-def _loads(content: bytes) -> Any:
-    try:
-        return orjson.loads(content)
-    except orjson.JSONDecodeError:
-        repaired = well_formed(content)
-        if repaired == content:
-            raise
-        return orjson.loads(repaired)
 
 
 def long_object(content: bytes) -> dict[str, Any] | None:
     """The JSON object in a long answer, which has higher limits. To be called in a thread."""
     try:
         if size_of(content, _MOST_OF_ALL).values <= _MANY_VALUES:
-            parsed = _loads(content)
+            parsed, _ = loads(content)
         else:
             with without_collecting():
                 parsed = loads_in_pieces(content)

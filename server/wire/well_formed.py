@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Any, Final
+
+import orjson
 
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 # An escaped backslash, a whole pair of surrogates, or half a pair.
@@ -12,6 +14,18 @@ _ESCAPES: Final = re.compile(
     rb"|\\u[dD][89a-fA-F][0-9a-fA-F]{2}"
 )
 _HALF_BYTES: Final = len(rb"\ud800")
+
+
+def loads(content: bytes) -> tuple[Any, bytes]:
+    """What JSON holds, and the JSON, repaired where it could not be read as it was. Raises
+    orjson.JSONDecodeError."""
+    try:
+        return orjson.loads(content), content
+    except orjson.JSONDecodeError:
+        repaired = well_formed(content)
+        if repaired == content:
+            raise
+        return orjson.loads(repaired), repaired
 
 
 def well_formed(content: bytes) -> bytes:
