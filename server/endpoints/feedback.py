@@ -70,10 +70,10 @@ async def _concerned(body: dict[str, Any], caller: Caller, state: State) -> str:
     if purses is None:
         raise OverloadedError("Sessions cannot be looked up just now.")
     session = await purses.label(caller, body["session_id"])
+    # An answer that is still on its way to the database may change which model has the most.
+    await store.flush()
     find = partial(main_request, store.database, caller.name, session)
     found = await asyncio.to_thread(find)
-    if found is None and await store.flush():
-        found = await asyncio.to_thread(find)
     if found is None:
         raise NotFoundError(
             f"There is no answered request of this key in a session {body['session_id']!r}.",

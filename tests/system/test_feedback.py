@@ -176,6 +176,19 @@ def test_the_outcome_of_a_job_is_one_opinion_of_its_main_model(
 
 
 @pytest.mark.parametrize("keep_prompts", [False], indirect=True)
+def test_the_outcome_of_a_job_counts_answers_that_the_database_does_not_have_yet(
+    client: httpx.Client,
+) -> None:
+    in_session(client, "cheap", "job")
+    # What a key has spent is read once everything so far is stored.
+    assert client.get("/v1/key", headers={"authorization": "Bearer key-a"}).status_code == 200
+    first = in_session(client, "dear", "job")
+    in_session(client, "dear", "job")
+    told = of_session(client, "job", rating=1)
+    assert (told.status_code, told.json()["request_id"]) == (200, first)
+
+
+@pytest.mark.parametrize("keep_prompts", [False], indirect=True)
 def test_a_session_of_another_key_or_of_nobody_has_no_outcome(client: httpx.Client) -> None:
     in_session(client, "dear", "theirs", key="key-b")
     for session in ("theirs", "nobody's"):
