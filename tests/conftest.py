@@ -168,6 +168,16 @@ def gateway(provider: FakeProvider) -> Iterator[LiveGateway]:
 
 
 @pytest.fixture
+def hurried(provider: FakeProvider) -> Iterator[httpx.Client]:
+    """A client of a gateway that waits for its provider for a second only."""
+    with (
+        LiveGateway(config_for(provider.base_url, patience_s=1), {"MAIN_KEY": KEY}) as live,
+        httpx.Client(base_url=live.url, trust_env=False, timeout=20) as http,
+    ):
+        yield http
+
+
+@pytest.fixture
 def client(gateway: LiveGateway) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=gateway.url, trust_env=False, timeout=20) as http:
         yield http

@@ -120,12 +120,15 @@ def _empty_ledger() -> bytes:
         return path.read_bytes()
 
 
-def config_for(base_url: str, extra: str = "") -> str:
-    """Three models at one provider: dear and good, middling, cheap and poor."""
+def config_for(base_url: str, extra: str = "", *, patience_s: float = 20) -> str:
+    """Three models at one provider: dear and good, middling, cheap and poor. patience_s: how long
+    the provider is waited for. A test that lets it be silent sets less; with less, a model that is
+    slow on a busy machine would be left for another one."""
+    names = ("connect", "first_byte", "idle")
+    limits = ", ".join(f"{name}_timeout_s: {patience_s}" for name in names)
     return f"""
 providers:
-  main: {{kind: openai, base_url: "{base_url}", api_key_env: MAIN_KEY, connect_timeout_s: 1,
-         first_byte_timeout_s: 1, idle_timeout_s: 1}}
+  main: {{kind: openai, base_url: "{base_url}", api_key_env: MAIN_KEY, {limits}}}
 models:
   dear: {{provider: main, upstream_model: up-dear, input_usd_per_mtok: 5, output_usd_per_mtok: 15,
          cached_input_usd_per_mtok: 2.5, context_window: 128000, expected_output_tokens: 100}}

@@ -25,10 +25,12 @@ CHAT: dict[str, Any] = {"model": "p2l", "messages": MESSAGES}
 UNPRICED = "  unknown: {provider: main, upstream_model: up-unknown}\n"
 
 
-def config(base_url: str, database: Path, terms: str, more: str = "") -> str:
+def config(
+    base_url: str, database: Path, terms: str, more: str = "", *, patience_s: float = 20
+) -> str:
     keys = f"auth: {{keys: [{{name: team, key_env: TEAM, {terms}}}]}}"
     storage = f'storage: {{url: "sqlite:///{database}"}}'
-    text = config_for(base_url, "\n".join((keys, storage, more)))
+    text = config_for(base_url, "\n".join((keys, storage, more)), patience_s=patience_s)
     return text.replace("scorer:", UNPRICED + "scorer:").replace("elsewhere: 0.1", "unknown: 9")
 
 
@@ -167,19 +169,21 @@ def test_a_lower_budget_of_the_callers_own_still_holds(
 
 CAPPED: dict[str, Any] = {**CHAT, "max_completion_tokens": 100}
 # What may be billed although nobody read how much: at its worst case here.
-BILLED = [Behaviour(first_delay_s=1.4), Behaviour(garbage=b"no json")]
+BILLED = [Behaviour(first_delay_s=30), Behaviour(garbage=b"no json")]
 
 
 @pytest.mark.parametrize("behaviour", BILLED, ids=["silent", "garbled"])
 def test_all_attempts_of_a_request_together_keep_it(
-    client: httpx.Client, provider: FakeProvider, database: Path, behaviour: Behaviour
+    provider: FakeProvider, database: Path, behaviour: Behaviour
 ) -> None:
     """Dear can cost 0.0017 and more with its input, middle 0.0004: both would be too much."""
     provider.script("up-dear", behaviour)
-    for budget in ({}, {"x_cost_budget": "1"}):
-        answer = post(client, "chat/completions", CAPPED, **budget)
-        assert answer.headers["x-p2l-model"] == "cheap"
-        assert reserved(database, answer, 2) <= CEILING
+    terms = f"max_request_usd: {CEILING}"
+    with served(config(provider.base_url, database, terms, patience_s=1)) as client:
+        for budget in ({}, {"x_cost_budget": "1"}):
+            answer = post(client, "chat/completions", CAPPED, **budget)
+            assert answer.headers["x-p2l-model"] == "cheap"
+            assert reserved(database, answer, 2) <= CEILING
 
 
 def test_a_hard_budget_counts_an_answer_that_could_not_be_read(

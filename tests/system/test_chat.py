@@ -211,10 +211,10 @@ def test_when_all_are_rate_limited_the_shortest_wait_is_told(
     assert len(provider.chats) == 3, "models are left alone during their Retry-After"
 
 
-def test_timeouts_are_504(client: httpx.Client, provider: FakeProvider) -> None:
+def test_timeouts_are_504(hurried: httpx.Client, provider: FakeProvider) -> None:
     for name in ("up-dear", "up-middle", "up-cheap"):
-        provider.script(name, Behaviour(first_delay_s=3.0))
-    response = post(client, HELLO)
+        provider.script(name, Behaviour(first_delay_s=30))
+    response = post(hurried, HELLO)
     assert response.status_code == 504
     assert response.json()["error"]["code"] == "upstream_timeout"
 

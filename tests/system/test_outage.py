@@ -20,9 +20,10 @@ QUICK = "routing: {retries: 0, breaker: {consecutive_failures: 2, open_s: 0.3}}"
 
 @pytest.fixture
 def quick(provider: FakeProvider) -> Iterator[httpx.Client]:
-    """A gateway whose breakers open after two failures, for 0.3 s."""
+    """A gateway whose breakers open after two failures, for 0.3 s, and which waits a second."""
+    config = config_for(provider.base_url, QUICK, patience_s=1)
     with (
-        LiveGateway(config_for(provider.base_url, QUICK), {"MAIN_KEY": KEY}) as live,
+        LiveGateway(config, {"MAIN_KEY": KEY}) as live,
         httpx.Client(base_url=live.url, trust_env=False, timeout=20) as http,
     ):
         yield http
@@ -101,10 +102,10 @@ def test_a_lone_model_is_asked_once_more_where_that_costs_nothing(
     ],
 )
 def test_a_lone_model_is_not_asked_once_more_where_it_might(
-    client: httpx.Client, provider: FakeProvider, behaviour: Behaviour
+    hurried: httpx.Client, provider: FakeProvider, behaviour: Behaviour
 ) -> None:
     provider.script("up-cheap", behaviour)
-    response = post(client, LONE)
+    response = post(hurried, LONE)
     assert response.status_code in (502, 504)
     assert len(provider.chats) == 1
     if "retry-after" in behaviour.headers:
@@ -115,7 +116,8 @@ def test_a_lone_model_is_not_asked_once_more_where_it_might(
 def test_an_answer_may_not_go_on_for_ever(provider: FakeProvider) -> None:
     endless = Behaviour(texts=("tick ",) * 500, chunk_delay_s=0.02)
     provider.script("up-cheap", endless)
-    config = config_for(provider.base_url).replace("idle_timeout_s: 1", "total_timeout_s: 0.4")
+    config = config_for(provider.base_url)
+    config = config.replace("idle_timeout_s: 20", "total_timeout_s: 0.4")
     with (
         LiveGateway(config, {"MAIN_KEY": KEY}) as live,
         httpx.Client(base_url=live.url, trust_env=False) as caller,
@@ -127,14 +129,14 @@ def test_an_answer_may_not_go_on_for_ever(provider: FakeProvider) -> None:
 
 
 def test_a_hard_budget_that_a_lost_answer_may_have_used_up_is_not_spent_twice(
-    client: httpx.Client, provider: FakeProvider
+    hurried: httpx.Client, provider: FakeProvider
 ) -> None:
     provider.script("up-dear", Behaviour(first_delay_s=30))
     hard = {"x-cost-budget": "0.01", "x-cost-budget-mode": "hard"}
-    response = client.post("/v1/chat/completions", json=ROUTED, headers=hard)
+    response = hurried.post("/v1/chat/completions", json=ROUTED, headers=hard)
     assert response.status_code == 504
     assert len(provider.chats) == 1
     capped = ROUTED | {"max_completion_tokens": 50}
-    response = client.post("/v1/chat/completions", json=capped, headers=hard)
+    response = hurried.post("/v1/chat/completions", json=capped, headers=hard)
     assert response.status_code == 200
     assert response.headers["x-p2l-attempts"] == "2"

@@ -63,7 +63,7 @@ NONSENSE: list[bytes] = [
 def serving(tmp_path: Path) -> Iterator[tuple[ServeProcess, FakeProvider]]:
     with FakeProvider(api_key=PROVIDER_KEY) as provider:
         environ = {"MAIN_KEY": PROVIDER_KEY, "CALLER": CALLER_KEY, "PYTHONFAULTHANDLER": "1"}
-        config = config_for(provider.base_url, AUTH)
+        config = config_for(provider.base_url, AUTH, patience_s=1)
         with ServeProcess(tmp_path, config, "--log-level", "debug", environ=environ) as serve:
             yield serve, provider
 

@@ -149,9 +149,8 @@ def nested() -> dict[str, Any]:
 
 @contextmanager
 def serving(folder: Path, base_url: str) -> Iterator[ServeProcess]:
-    config = config_for(base_url).replace("idle_timeout_s: 1", "idle_timeout_s: 9")
+    config = config_for(base_url)
     config = config.replace("context_window: 128000", "context_window: 100000000")
-    config = config.replace("first_byte_timeout_s: 1", "first_byte_timeout_s: 20")
     with ServeProcess(folder, config, environ=ENVIRON, first=TICKER) as serve:
         yield serve
 

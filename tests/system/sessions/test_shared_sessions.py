@@ -45,9 +45,7 @@ def gateways(
         for name in names:
             storage = f'storage: {{url: "sqlite:///{tmp_path}/{name}.db"}}\n'
             redis = f"redis: {{url: '{server.url}', prefix: {prefix}}}\n"
-            # A model that is slow on a busy machine would be left for another one.
             config = config_for(provider.base_url, redis + storage + extra)
-            config = config.replace("_timeout_s: 1", "_timeout_s: 20")
             live = stack.enter_context(LiveGateway(config, ENVIRON))
             client = httpx.Client(base_url=live.url, trust_env=False, timeout=20)
             clients.append(stack.enter_context(client))
