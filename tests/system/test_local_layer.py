@@ -82,10 +82,10 @@ def test_ratings_move_what_is_chosen(gateways: Callable[[], tuple[LiveGateway, A
     before = coefficients(ask, "key-a")
     assert max(before, key=before.__getitem__) == "dear"
     for key in ("key-a", "key-b"):
-        rate(ask, key, "dear", 0.0, 10)
-        rate(ask, key, "cheap", 1.0, 10)
+        rate(ask, key, "dear", 0.0, 6)
+        rate(ask, key, "cheap", 1.0, 6)
     until(lambda: coefficients(ask, "key-c") != before)
-    until(lambda: live.state.gateway.planner.local.by_scope["all"].state.n_answers == 40)
+    until(lambda: live.state.gateway.planner.local.by_scope["all"].state.n_answers == 24)
     now = coefficients(ask, "key-c")
     assert now["cheap"] > now["dear"]
     # Where the models stand together against the others is not for ratings to say.
@@ -98,11 +98,11 @@ def test_ratings_move_what_is_chosen(gateways: Callable[[], tuple[LiveGateway, A
     assert rows["cheap"]["coefficient"] == now["cheap"] > rows["dear"]["coefficient"]
     low, high = rows["cheap"]["interval80"]
     assert low < now["cheap"] < high
-    assert rows["cheap"]["rests_on"].endswith("40 graded or compared answers here (all)")
+    assert rows["cheap"]["rests_on"].endswith("24 graded or compared answers here (all)")
     assert rows["elsewhere"]["interval80"] is None
     receipt = ask(f"/v1/decisions/{request_id}", "key-c").json()
     version = live.state.gateway.planner.local.version
-    assert receipt["local"] == {"version": version, "scope": "all", "n_answers": 40}
+    assert receipt["local"] == {"version": version, "scope": "all", "n_answers": 24}
     assert replay(receipt).differences == []
     sd = receipt["attempts"][0]["request"]["coefficient_shifts"]["cheap"][1]
     assert 0.05 < sd < 0.8
@@ -114,10 +114,10 @@ def test_ratings_move_what_is_chosen(gateways: Callable[[], tuple[LiveGateway, A
 def test_a_key_alone_moves_nobody_else(gateways: Callable[[], tuple[LiveGateway, Ask]]) -> None:
     live, ask = gateways()
     before = coefficients(ask, "key-a")
-    rate(ask, "key-a", "dear", 0.0, 15)
-    rate(ask, "key-a", "cheap", 1.0, 15)
+    rate(ask, "key-a", "dear", 0.0, 10)
+    rate(ask, "key-a", "cheap", 1.0, 10)
     layers = lambda: live.state.gateway.planner.local.by_scope  # noqa: E731
-    until(lambda: "key:a" in layers() and layers()["key:a"].state.n_answers == 30)
+    until(lambda: "key:a" in layers() and layers()["key:a"].state.n_answers == 20)
     assert coefficients(ask, "key-a") != before
     assert coefficients(ask, "key-b") == before
 
