@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--png", metavar="FILE",
                         help="Draw a picture there. It needs the extra named "
                              "analysis.")  # fmt: skip
-    add_resamples(parser, 500, "0 leaves the intervals out.")
+    add_resamples(parser, 500, may_be_none=True)
     parser.add_argument("--blocks", type=int, default=100, metavar="N",
                         help="How many blocks of prompts are resampled "
                              "(default: 100).")  # fmt: skip
@@ -97,8 +97,8 @@ def _check(args: argparse.Namespace) -> None:
     from p2l_model.analysis.plots import require_matplotlib
     from p2l_model.errors import DataError
 
-    if args.blocks < 2 or args.resamples < 0:
-        raise DataError("--blocks must be at least 2, --resamples at least 0")
+    if args.blocks < 2:
+        raise DataError("--blocks must be at least 2")
     if args.by is not None and args.user is not None:
         raise DataError("give --by or --user, not both")
     if args.work is not None and args.prompts in ("-", STORED):

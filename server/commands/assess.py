@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from server.commands.prompt_source import (
 if TYPE_CHECKING:
     from p2l_model.analysis.newcomer import Assessment
     from p2l_model.analysis.scored import PromptReader
+    from server.offline.simulate.table import ScoreTable, TokenPrices
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,11 +56,12 @@ def run(args: argparse.Namespace) -> int:
 
     if args.by is not None and args.clusters is not None:
         raise DataError("give --by or --clusters, not both: categories are either given or found")
+    scores = None if args.scores is None else _scores(args)
     reader = load_reader(args)
     try:
         with progress_bars() as bars:
             found = _assess(args, reader, bars)
-            saving = None if args.scores is None else _saving(args, reader)
+            saving = None if scores is None else _saving(args, reader, *scores)
     finally:
         reader.engine.close()
     report = found.to_json(args.examples) | {"saving": saving}
@@ -95,14 +98,23 @@ def _assess(args: argparse.Namespace, reader: PromptReader, bars: Any) -> Assess
     return assess(args.model, board, corpus, study, reader, seed=args.seed)
 
 
-def _saving(args: argparse.Namespace, reader: PromptReader) -> dict[str, Any]:
+def _scores(args: argparse.Namespace) -> tuple[ScoreTable, Mapping[str, TokenPrices]]:
     from server.commands.datasets import score_range
-    from server.offline.simulate.newcomer import saving_of_model
     from server.offline.simulate.table import load_prices, load_scores
 
     prices = {} if args.prices is None else load_prices(Path(args.prices))
     paths = [Path(path) for path in args.scores]
-    table = load_scores(paths, prices, score_range(args.score_range))
+    return load_scores(paths, prices, score_range(args.score_range)), prices
+
+
+def _saving(
+    args: argparse.Namespace,
+    reader: PromptReader,
+    table: ScoreTable,
+    prices: Mapping[str, TokenPrices],
+) -> dict[str, Any]:
+    from server.offline.simulate.newcomer import saving_of_model
+
     return saving_of_model(args.model, reader, table, prices, seed=args.seed)
 
 

@@ -63,7 +63,12 @@ def add_seed(parser: argparse.ArgumentParser) -> None:
                         help="The seed of all random numbers (default: 0).")  # fmt: skip
 
 
-def add_resamples(parser: argparse.ArgumentParser, default: int, more: str = "") -> None:
-    """Adds --resamples. more: a further sentence."""
-    help_ = f"How many resamples the confidence intervals rest on (default: {default}). {more}"
-    parser.add_argument("--resamples", type=int, default=default, metavar="N", help=help_.strip())
+def add_resamples(
+    parser: argparse.ArgumentParser, default: int, *, may_be_none: bool = False
+) -> None:
+    """Adds --resamples. may_be_none: 0 leaves the intervals out."""
+    help_ = f"How many resamples the confidence intervals rest on (default: {default})."
+    if may_be_none:
+        help_ += " 0 leaves the intervals out."
+    kind = whole_number if may_be_none else positive_number
+    parser.add_argument("--resamples", type=kind, default=default, metavar="N", help=help_)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from server.commands.flags import add_config, add_seed, positive_number
-from server.commands.learn_report import add_report_arguments, say_report
+from server.commands.learn_report import add_report_arguments, check_report, say_report
 from server.commands.learn_review import N_PAIRS, run_review
 from server.commands.outputs import print_table
 from server.commands.progress import progress_bars
@@ -126,6 +126,7 @@ async def _learn(args: argparse.Namespace) -> int:
         learning = Learning(app.state.p2l, catalogue, tasks.tasks, own.routing.models, args.at_once)
         if args.dry_run:
             plan, estimate = await learning.dry(_wishes(args))
+            check_report(args, plan, learning.cards)
             _say_plan(args, plan, estimate, tasks)
             return 0
         return await _run(args, learning, tasks)
@@ -139,6 +140,7 @@ async def _run(args: argparse.Namespace, learning: Learning, tasks: Tasks) -> in
     with Journal(folder) as journal, progress_bars() as bars:
         wishes = _wishes(args)
         plan, estimate = await learning.plan(wishes, journal)
+        check_report(args, plan, learning.cards)
         if not args.json:
             _say_plan(args, plan, estimate, tasks)
 

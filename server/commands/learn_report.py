@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from server.commands.progress import progress_bars
 from server.commands.report import print_report
+
+if TYPE_CHECKING:
+    from router.catalog import ModelCard
+    from server.offline.learn.plan import RunPlan
 
 
 def add_report_arguments(parser: argparse.ArgumentParser) -> None:
@@ -14,6 +20,13 @@ def add_report_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--against", metavar="MODEL",
                         help="In the report, compare with always asking this model, by its name in "
                              "grades.jsonl (default: the one with the best score).")  # fmt: skip
+
+
+def check_report(args: argparse.Namespace, plan: RunPlan, cards: Mapping[str, ModelCard]) -> None:
+    """Checks --against before any money is spent. cards: by name. Raises DataError."""
+    from server.offline.report.findings import check_baseline
+
+    check_baseline(args.against, [cards[name].leaderboard_name for name in plan.models])
 
 
 def say_report(args: argparse.Namespace) -> None:

@@ -15,12 +15,13 @@ from server.commands.flags import (
     add_resamples,
     add_score_range,
     add_seed,
+    positive_number,
 )
 from server.commands.outputs import print_table
 from server.commands.progress import progress_bars
 from server.commands.report import print_report
 from server.commands.simulate_local import add_local_arguments, run_local
-from server.commands.simulate_report import findings_of, write_files
+from server.commands.simulate_report import baseline_of, findings_of, write_files
 from server.commands.simulate_sessions import (
     add_session_arguments,
     check_without_sessions,
@@ -70,7 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_score_range(parser)
     add_seed(parser)
     add_resamples(parser, 1000)
-    parser.add_argument("--orders", type=int, default=20, metavar="N",
+    parser.add_argument("--orders", type=positive_number, default=20, metavar="N",
                         help="How many orders of the prompts to average over in the simulation "
                              "of a stream (default: 20).")  # fmt: skip
     parser.add_argument("--out", metavar="DIR",
@@ -102,12 +103,9 @@ def run(args: argparse.Namespace) -> int:
 
 def _study(args: argparse.Namespace) -> Study:
     from p2l_model.analysis.scored import PromptReader
-    from p2l_model.errors import DataError
     from router.objective import Objective
     from server.offline.simulate.study import run_study
 
-    if args.resamples < 1 or args.orders < 1:
-        raise DataError("--resamples and --orders must be at least 1")
     prices = _prices(args)
     table = _table(args)
     train = None if args.train_scores is None else _load(args.train_scores, prices, args)
@@ -125,7 +123,13 @@ def _study(args: argparse.Namespace) -> Study:
 
 
 def _table(args: argparse.Namespace) -> ScoreTable:
-    return _chosen(_load(args.scores, _prices(args), args), args)
+    """The graded answers. Raises DataError, also for a baseline that they lack: whoever mistyped it
+    is not told after minutes."""
+    from server.offline.report.findings import check_baseline
+
+    table = _chosen(_load(args.scores, _prices(args), args), args)
+    check_baseline(baseline_of(args), table.models)
+    return table
 
 
 def _prices(args: argparse.Namespace) -> dict[str, TokenPrices]:

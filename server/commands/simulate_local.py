@@ -13,7 +13,7 @@ from p2l_model.errors import DataError
 from server.commands.outputs import print_table
 from server.commands.progress import progress_bars
 from server.commands.report import print_report
-from server.commands.simulate_report import findings_of, write_files
+from server.commands.simulate_report import baseline_of, findings_of, write_files
 
 if TYPE_CHECKING:
     from server.offline.simulate.curves import Interval
@@ -52,6 +52,7 @@ def run_local(args: argparse.Namespace, table: ScoreTable) -> int:
     """Runs the command; returns the exit status. table: the graded answers. Raises P2LError."""
     from p2l_model.analysis.scored import PromptReader
     from p2l_model.placement.place import bundled_placer
+    from server.offline.report.findings import check_baseline
     from server.offline.simulate.local_curves import Splits
     from server.offline.simulate.local_study import run_local_study
 
@@ -61,11 +62,14 @@ def run_local(args: argparse.Namespace, table: ScoreTable) -> int:
     if not 0 <= args.coverage < 1:
         raise DataError("--coverage must be from 0 to below 1, such as 0.95")
     splits = Splits(args.local, args.folds, args.seeds)
+    table = table.complete(args.coverage)
+    splits.check(len(table.conversations))
+    check_baseline(baseline_of(args), table.models)
     reader = PromptReader.load(args.checkpoint, args.engine)
     try:
         with progress_bars() as bars:
             found = run_local_study(
-                reader, table.complete(args.coverage), bundled_placer(), splits,
+                reader, table, bundled_placer(), splits,
                 seed=args.seed, n_resamples=args.resamples, on_progress=bars,
             )  # fmt: skip
     finally:

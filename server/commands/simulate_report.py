@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 def findings_of(study: Study, args: argparse.Namespace, *, with_settings: bool) -> Findings:
     """What the router's curve of the study says. with_settings: whether its values are those by
     which the gateway decides. Raises DataError."""
-    from p2l_model.data.model_names import canonical
     from server.offline.report.findings import find
     from server.offline.report.kinds import kinds_of
     from server.offline.report.latency import latencies
@@ -33,7 +32,14 @@ def findings_of(study: Study, args: argparse.Namespace, *, with_settings: bool) 
         kinds_of(table.category, table.conversations, study.hidden),
         with_settings=with_settings,
     )
-    return find(seen, None if args.against is None else canonical(args.against))
+    return find(seen, baseline_of(args))
+
+
+def baseline_of(args: argparse.Namespace) -> str | None:
+    """The model that --against names."""
+    from p2l_model.data.model_names import canonical
+
+    return None if args.against is None else canonical(args.against)
 
 
 def write_files(

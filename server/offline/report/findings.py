@@ -112,14 +112,19 @@ class Findings:
     settling: tuple[int, float] | None
 
 
+def check_baseline(against: str | None, models: Sequence[str]) -> None:
+    """Raises DataError where the baseline is none of the graded models."""
+    if against is not None and against not in models:
+        raise DataError(
+            f"--against {against}: no model of this name is graded; it must be one of "
+            f"{', '.join(models)}"
+        )
+
+
 def find(seen: Measured, against: str | None = None) -> Findings:
     """The findings. against: the baseline (default: the model that scores best; of equal ones, the
     cheapest). Raises DataError where that model was not measured."""
-    if against is not None and against not in seen.models:
-        raise DataError(
-            f"--against {against}: this model has no graded answers here; there are "
-            f"{', '.join(seen.models)}"
-        )
+    check_baseline(against, seen.models)
     order = np.lexsort((seen.single_cost[0], -seen.single_score[0]))
     best = int(order[0])
     base = best if against is None else seen.models.index(against)

@@ -6,10 +6,13 @@ import csv
 import json
 import random
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pytest
+from command_line import p2l_router
 
+from p2l_model.analysis.scored import PromptReader
 from router.objective import Objective
 from server.cli import main
 from server.offline.report.latency import latencies
@@ -87,7 +90,7 @@ def test_the_report_in_the_terminal(
     assert main([*args, "--details"]) == 0
     assert "Stream of p2l under a window budget" in capsys.readouterr().out
     assert main([*args, "--against", "gpt-9"]) == 2
-    assert "gpt-9: this model has no graded answers here" in capsys.readouterr().err
+    assert "gpt-9: no model of this name is graded" in capsys.readouterr().err
 
 
 def test_latencies_are_medians(tmp_path: Path) -> None:
@@ -189,15 +192,26 @@ def test_a_local_layer_has_curves(
         ["--local", "5", "--coverage", "1"],
         ["--local", "5", "--objective", "p_good"],
         ["--local", "5", "--against", "gpt-9"],
+        ["--against", "gpt-9"],
+        ["--resamples", "0"],
+        ["--orders", "0"],
     ],
 )
-def test_a_flag_of_a_local_layer_that_cannot_be_is_named(
-    scores: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], flags: list[str]
+def test_a_flag_that_cannot_be_is_named_before_anything_is_computed(
+    scores: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    flags: list[str],
 ) -> None:
+    def load(_checkpoint: str, _engine: str) -> NoReturn:
+        pytest.fail("the checkpoint was loaded")
+
+    monkeypatch.setattr(PromptReader, "load", load)
     prices = tmp_path / "prices.csv"
     prices.write_text(
         "model,input_usd_per_mtok,output_usd_per_mtok\n"
         "gpt-4o-2024-08-06,2.5,10\ngpt-4o-mini-2024-07-18,0.15,0.6\n"
     )
-    assert main(["simulate", "--scores", str(scores), "--prices", str(prices), *flags]) == 2
-    assert flags[-2] in capsys.readouterr().err
+    done = p2l_router("simulate", "--scores", str(scores), "--prices", str(prices), *flags)
+    assert done.returncode == 2
+    assert flags[-2] in done.stderr

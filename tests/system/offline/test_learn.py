@@ -427,9 +427,13 @@ def test_the_judge_is_the_strongest_that_can_be_paid(place: Place) -> None:
         (("--judge", "nobody"), "nobody is not configured"),
         (("--models", "grok-4.7"), "at least two"),
         (("--checker", "regex"), "the column regex is missing"),
+        (("--against", "gpt-9"), "--against gpt-9"),
     ],
 )
-def test_wrong_wishes_are_told(place: Place, flags: tuple[str, ...], told: str) -> None:
+def test_wrong_wishes_are_told(
+    place: Place, provider: KnownModels, flags: tuple[str, ...], told: str
+) -> None:
     done = place.learn(*flags, checked=False)
     assert done.returncode == 2
     assert told in done.stderr
+    assert provider.chats == []
