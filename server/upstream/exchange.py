@@ -148,17 +148,13 @@ class Exchange:
                     yield event
 
     async def batches(
-        self,
-        call: Call,
-        refusal: Callable[[Answer], UpstreamError],
-        *,
-        takes_whole: bool = False,
+        self, call: Call, refusal: Callable[[Answer], UpstreamError]
     ) -> AsyncGenerator[list[SseEvent], None]:
         """The events of the answer, until its end or until the generator is closed. Events that
         arrive together are yielded together.
 
-        refusal: makes the error for an answer that is not an event stream. takes_whole: whether
-        JSON in its place is one event: some servers do not stream. Raises like `post`. The
+        JSON in place of a stream is one event (`is_whole`): some servers do not stream. refusal:
+        makes the error for anything else that is not an event stream. Raises like `post`. The
         deadline for the first byte ends with the first event, so keep-alives before it do not
         extend it.
         """
@@ -168,8 +164,9 @@ class Exchange:
             response = await self._send(call, limits)
             reader = _EventReader(response, limits)
             try:
-                if takes_whole and _is_whole(response):
-                    yield [SseEvent((await self._whole(response, limits)).content)]
+                if _is_whole(response):
+                    answer = await self._whole(response, limits)
+                    yield [SseEvent(answer.content, is_whole=True)]
                     return
                 if response.status_code != 200 or content_type_of(response) != EVENT_STREAM:
                     raise refusal(await self._refused(response, limits))

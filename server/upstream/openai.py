@@ -16,6 +16,7 @@ import httpx
 from server.config.secret import Secret
 from server.upstream import openai_body
 from server.upstream.addresses import Auth, key_headers
+from server.upstream.apart import response_events
 from server.upstream.base import Fit, UpstreamReply, UpstreamRequest, UpstreamStream
 from server.upstream.beginning import has_begun
 from server.upstream.compaction import not_offered
@@ -60,6 +61,7 @@ _SUBSTANCE: Final = {
     Surface.EMBEDDINGS: "data",
 }
 
+_NO_STREAM: Final = "was asked for a stream but answered with something else"
 _OF_RESPONSES: Final = frozenset({Surface.RESPONSES, Surface.COMPACT})
 
 
@@ -180,10 +182,11 @@ class OpenAIUpstream:
 
         reading = Reading(self._name, request.surface, self._api_key)
         call = await self._prepared(request)
-        takes_whole = request.surface is Surface.CHAT
-        opened = self._exchange.batches(call, refusal, takes_whole=takes_whole)
-        async with aclosing(opened) as batches:
-            async for events in batches:
+        async with aclosing(self._exchange.batches(call, refusal)) as batches:
+            async for came in batches:
+                events = came
+                if came[0].is_whole:
+                    events = self._apart(came[0], request.surface)
                 chunks: list[SseEvent] = []
                 failure = self._read_chunks(events, chunks, reading)
                 if chunks:
@@ -199,6 +202,22 @@ class OpenAIUpstream:
         if reading.failure is not None:
             raise reading.failure
 
+    def _apart(self, whole: SseEvent, surface: Surface) -> list[SseEvent]:
+        """The events of an answer that was not streamed: a chat completion or a completion is one
+        event. Raises UpstreamError, with what it cost, for anything else."""
+        body = whole.parsed = json_object(whole.data)
+        if body is None:
+            return [whole]
+        if surface is Surface.RESPONSES and (events := list(response_events(body))):
+            return events
+        if body.get("error"):
+            error = error_within(self._name, told(whole.data, self._api_key))
+            error.reported = body
+            raise error
+        if surface is Surface.RESPONSES or not isinstance(body.get("choices"), list):
+            raise self._unavailable(_NO_STREAM)
+        return [whole]
+
     def _read_chunks(
         self, events: list[SseEvent], chunks: list[SseEvent], reading: Reading
     ) -> UpstreamError | None:
@@ -211,7 +230,9 @@ class OpenAIUpstream:
                     return None
                 if not data:
                     continue
-                parsed = event.parsed = json_object(data)
+                if event.parsed is None:
+                    event.parsed = json_object(data)
+                parsed = event.parsed
                 if parsed is None or parsed.get("error") or event.name == b"error":
                     return self._failure(event)
                 taken = reading.take(event)
@@ -261,7 +282,7 @@ class OpenAIUpstream:
 
     def _refusal(self, answer: Answer, model: str) -> UpstreamError:
         if answer.status == 200:
-            return self._unavailable("was asked for a stream but answered with something else")
+            return self._unavailable(_NO_STREAM)
         error = told(answer.content, self._api_key)
         return error_for_status(
             self._name,

@@ -26,13 +26,15 @@ class SseEvent:
     """One event. data: its payload, with lines joined by LF. name: its `event:` field, or empty.
 
     parsed: the payload as JSON, where the producer of the event had to parse it anyway. in_call:
-    whether it is part of a tool call of a chat completion, or comes after one has begun.
+    whether it is part of a tool call of a chat completion, or comes after one has begun. is_whole:
+    whether it is no event, but a whole answer in place of a stream.
     """
 
     data: bytes = field(repr=False)
     name: bytes = b""
     parsed: dict[str, Any] | None = field(default=None, repr=False, compare=False)
     in_call: bool = field(default=False, compare=False)
+    is_whole: bool = field(default=False, compare=False)
 
     def json(self) -> dict[str, Any]:
         """The payload as a JSON object that the caller may change."""

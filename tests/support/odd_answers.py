@@ -7,7 +7,7 @@ import json
 import tempfile
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from in_process import InProcess, Told, in_process
@@ -304,8 +304,9 @@ REFUSED_BY_FRAMEWORK = {"detail": [{"loc": ["body", "messages"], "msg": "wrong",
 
 @dataclass(frozen=True)
 class Base:
-    """A good answer. provider: who gives it. surface: the API of the caller. events: whether the
-    answer is streamed. status: of the answer."""
+    """A good answer. provider: who gives it. surface: the API of the caller. streamed: whether the
+    answer is. status: of the answer. crossed: a stream was asked for where it is not streamed, and
+    the other way around."""
 
     name: str
     provider: str
@@ -313,6 +314,12 @@ class Base:
     answer: Any
     streamed: bool = False
     status: int = 200
+    crossed: bool = False
+
+    @property
+    def asks_stream(self) -> bool:
+        """Whether a stream is asked for."""
+        return self.streamed != self.crossed
 
     @property
     def is_paid(self) -> bool:
@@ -374,9 +381,16 @@ class Case:
         return b"".join(b"data: " + dumped(event) + b"\n\n" for event in answer) + done
 
 
-def cases(odd: Sequence[Any] = ODD) -> Iterator[Case]:
-    """Each place of each answer with each odd value, and the twins of its keys."""
+def crossed_bases() -> Iterator[Base]:
+    """The answers of servers that stream what was not to be streamed, or the other way around."""
     for base in bases():
+        if base.status == 200 and base.surface != "embeddings":
+            yield replace(base, name=f"{base.name}, crossed", crossed=True)
+
+
+def cases(odd: Sequence[Any] = ODD, *, crossed: bool = False) -> Iterator[Case]:
+    """Each place of each answer with each odd value, and the twins of its keys."""
+    for base in crossed_bases() if crossed else bases():
         yield Case(base, (), None)
         for number, path in enumerate(places(base.answer)):
             for value in odd:
@@ -405,7 +419,7 @@ async def wrong_with(case: Case, gateway: InProcess, *, by_sdks: bool) -> str | 
     content_type = "text/event-stream" if base.streamed else "application/json"
     gateway.script.say(case.content, content_type, base.status)
     told = await gateway.ask(
-        PATHS[base.surface], request(base.surface, base.provider, stream=base.streamed)
+        PATHS[base.surface], request(base.surface, base.provider, stream=base.asks_stream)
     )
     gateway.state.gateway.health._cooldowns._until.clear()
     gateway.state.gateway.health._refused.clear()
@@ -434,7 +448,7 @@ def _wrong_bill(case: Case, gateway: InProcess) -> str | None:
 def _wrong_form(case: Case, told: Told, *, by_sdks: bool) -> str | None:
     """Why a client would not understand what was translated for it."""
     base = case.base
-    if base.streamed and told.status == 200:
+    if base.asks_stream and told.status == 200:
         try:
             events = sse_events(told.content.decode())
         except ValueError as error:
@@ -471,7 +485,7 @@ def _kind(base: Base) -> type[BaseModel] | Any:
         ("messages", False): Message, ("messages", True): RawMessageStreamEvent,
         ("responses", False): Response, ("responses", True): ResponseStreamEvent,
     }  # fmt: skip
-    return kinds[base.surface, base.streamed]
+    return kinds[base.surface, base.asks_stream]
 
 
 def _without_ours(event: Any) -> Any:

@@ -29,6 +29,11 @@ async def test_an_odd_value_in_an_answer_is_no_fault_of_ours() -> None:
 
 
 @pytest.mark.anyio
+async def test_an_odd_value_in_an_answer_of_the_other_form_is_no_fault_of_ours() -> None:
+    assert await faults_in(islice(cases(crossed=True), 0, None, FEW), by_sdks=False) == []
+
+
+@pytest.mark.anyio
 @pytest.mark.slow
 async def test_odd_values_are_translated_or_left_out() -> None:
     assert await faults_in(islice(cases(), 0, None, SOME), by_sdks=True) == []

@@ -27,6 +27,7 @@ from server.upstream.anthropic.request import KNOWN, NAMED_USER, NATIVE, UNBOUND
 from server.upstream.anthropic.shapes import MESSAGE
 from server.upstream.anthropic.stream import MessageStream
 from server.upstream.anthropic.thinking import Thinking, least_thinking, thinking_of
+from server.upstream.apart import message_events
 from server.upstream.base import Fit, UpstreamReply, UpstreamRequest, UpstreamStream
 from server.upstream.beginning import has_begun
 from server.upstream.dialect import InexpressibleError, check_bounded, left_out
@@ -38,9 +39,10 @@ from server.upstream.errors import (
     error_within,
     parse_retry_after_s,
 )
-from server.upstream.exchange import Answer, Call, Exchange, drain
+from server.upstream.exchange import EVENT_STREAM, Answer, Call, Exchange, drain
 from server.upstream.field_lists import BOUNDED_MESSAGES, MESSAGES, open_list
 from server.upstream.fields import Fields
+from server.upstream.joined import joined
 from server.upstream.mending.blocks import MessageBlocks, mend_message
 from server.upstream.mending.stream import mended
 from server.upstream.mending.whole import mend_answer
@@ -63,6 +65,7 @@ from server.wire.surface import Surface
 BASE_URL: Final = "https://api.anthropic.com"
 _LISTED: Final = open_list(MESSAGES)
 _VERSION: Final = "2023-06-01"
+_NO_STREAM: Final = "was asked for a stream but answered with something else"
 _REFUSED: Final = "invalid_request_error"
 _SAID: Final = KNOWN | NATIVE | NAMED_USER
 # The fields of a body that concern thinking.
@@ -149,7 +152,11 @@ class AnthropicUpstream:
             answer = await self._exchange.post(await self._prepared(request, with_thoughts=False))
         if answer.status != 200:
             raise self._refusal(answer, request.upstream_model)
-        message = await whole_object(heavy, answer)
+        if answer.content_type == EVENT_STREAM:
+            join = partial(joined, self._name, Surface.MESSAGES, answer.content)
+            message = await heavy.run_where(answer.is_large, join)
+        else:
+            message = await whole_object(heavy, answer)
         if message is None or not isinstance(message.get("content"), list):
             raise self._unavailable(
                 "answered with something that is not a message of Anthropic's API"
@@ -214,23 +221,34 @@ class AnthropicUpstream:
     ) -> AsyncGenerator[SseEvent, None]:
         blocks = MessageBlocks(self._name)
         async with aclosing(self._exchange.events(call, refusal)) as events:
-            async for event in events:
-                read = self._read(event)
-                parsed = blocks.take(read)
-                if parsed is not read:
-                    yield SseEvent(orjson.dumps(parsed), event.name, parsed)
-                elif b"signature" in event.data or b"redacted_thinking" in event.data:
-                    marked = self._signatures.marked_event(parsed)
-                    yield SseEvent(orjson.dumps(marked), event.name, dict(marked))
-                else:
-                    yield SseEvent(event.data, event.name, parsed)
-                if parsed.get("type") == "message_stop":
-                    await drain(events)
-                    return
+            async for came in events:
+                for event in self._apart(came) if came.is_whole else (came,):
+                    read = self._read(event)
+                    parsed = blocks.take(read)
+                    yield self._marked(event, read, parsed)
+                    if parsed.get("type") == "message_stop":
+                        await drain(events)
+                        return
         if not blocks.has_ended:
             raise self._unavailable("ended the stream before the answer was finished")
         last = blocks.take({"type": "message_stop"})
         yield SseEvent(orjson.dumps(last), b"message_stop", last)
+
+    def _apart(self, whole: SseEvent) -> list[SseEvent]:
+        """The events of an answer that was not streamed."""
+        found = list(message_events(self._read(whole)))
+        if not found:
+            raise self._unavailable(_NO_STREAM)
+        return found
+
+    def _marked(self, event: SseEvent, read: dict[str, Any], parsed: dict[str, Any]) -> SseEvent:
+        """An event with the marks of its signatures. parsed: as it was mended; read: before."""
+        if parsed is not read:
+            return SseEvent(orjson.dumps(parsed), event.name, parsed)
+        if b"signature" in event.data or b"redacted_thinking" in event.data:
+            marked = self._signatures.marked_event(parsed)
+            return SseEvent(orjson.dumps(marked), event.name, dict(marked))
+        return SseEvent(event.data, event.name, parsed)
 
     def _read(self, event: SseEvent) -> dict[str, Any]:
         parsed = json_object(event.data)
@@ -286,7 +304,7 @@ class AnthropicUpstream:
 
     def _refusal(self, answer: Answer, model: str) -> UpstreamError:
         if answer.status == 200:
-            return self._unavailable("was asked for a stream but answered with something else")
+            return self._unavailable(_NO_STREAM)
         error = told(answer.content, self._api_key)
         message = str(error.get("message") or "")
         inside = refusal_envelope(error, answer.status)["error"]

@@ -25,7 +25,7 @@ from server.upstream.errors import (
     error_within,
     parse_retry_after_s,
 )
-from server.upstream.exchange import Answer, Call, Exchange, drain
+from server.upstream.exchange import EVENT_STREAM, Answer, Call, Exchange, drain
 from server.upstream.fields import Fields
 from server.upstream.gemini.contents import Own
 from server.upstream.gemini.reply import (
@@ -38,6 +38,7 @@ from server.upstream.gemini.reply import (
 )
 from server.upstream.gemini.request import KNOWN, NATIVE, UNBOUNDED, to_generate_content
 from server.upstream.gemini.shapes import ANSWER
+from server.upstream.joined import joined_content
 from server.upstream.mending.stream import mended
 from server.upstream.mending.whole import mend_answer
 from server.upstream.refusals import Refusal
@@ -58,6 +59,7 @@ from server.wire.sse import SseEvent
 from server.wire.surface import Surface
 
 BASE_URL: Final = "https://generativelanguage.googleapis.com"
+_NO_STREAM: Final = "was asked for a stream but answered with something else"
 # Reasons of 400s that concern the operator's key, region or account, and not the caller.
 _OURS: Final = frozenset({"API_KEY_INVALID", "API_KEY_SERVICE_BLOCKED", "FAILED_PRECONDITION"})
 
@@ -128,7 +130,12 @@ class GeminiUpstream:
             answer = await self._exchange.post(await self._prepared(request, with_signatures=False))
         if answer.status != 200:
             raise self._refusal(answer, request.upstream_model)
-        body = fitted(await whole_object(heavy, answer), ANSWER)
+        if answer.content_type == EVENT_STREAM:
+            join = partial(joined_content, self._name, answer.content)
+            found = await heavy.run_where(answer.is_large, join)
+        else:
+            found = await whole_object(heavy, answer)
+        body = fitted(found, ANSWER)
         if not (body.get("candidates") or body.get("promptFeedback")):
             raise self._unavailable("answered with something that is not content of Gemini's API")
         self._check_said(body, nothing_yet=True)
@@ -162,14 +169,16 @@ class GeminiUpstream:
 
         call = await self._prepared(request)
         async with aclosing(self._exchange.events(call, refusal)) as events:
-            async for event in events:
-                # The last chunks may hold only usage: only the end of the answer ends the stream.
-                answer = self._read(event)
-                self._check_said(answer, nothing_yet=not stream.has_begun)
-                if b"thoughtSignature" in event.data:
-                    sign_parts(answer, self._signatures.marked_text)
-                for chunk in stream.chunks(answer):
-                    yield _event(chunk)
+            async for came in events:
+                for event in _apart(came) if came.is_whole else (came,):
+                    # The last chunks may hold only usage: only the end of the answer ends the
+                    # stream.
+                    answer = self._read(event)
+                    self._check_said(answer, nothing_yet=not stream.has_begun)
+                    if b"thoughtSignature" in event.data:
+                        sign_parts(answer, self._signatures.marked_text)
+                    for chunk in stream.chunks(answer):
+                        yield _event(chunk)
             await drain(events)
         if not stream.done:
             raise self._unavailable("ended the stream before the answer was finished")
@@ -227,7 +236,7 @@ class GeminiUpstream:
 
     def _refusal(self, answer: Answer, model: str) -> UpstreamError:
         if answer.status == 200:
-            return self._unavailable("was asked for a stream but answered with something else")
+            return self._unavailable(_NO_STREAM)
         error = told(answer.content, self._api_key)
         reasons = {word(error.get("status")), *(word(d.get("reason")) for d in _details(error))}
         if answer.status == 400 and reasons & _OURS:
@@ -254,6 +263,15 @@ def _nobodys(_: str) -> None:
 
 def _event(chunk: dict[str, Any]) -> SseEvent:
     return SseEvent(orjson.dumps(chunk), parsed=chunk)
+
+
+def _apart(whole: SseEvent) -> list[SseEvent]:
+    """The events of an answer that was not streamed: itself, or the items of a list, as the API
+    sends them where it is not asked for server-sent events."""
+    if not whole.data.lstrip().startswith(b"["):
+        return [whole]
+    items = (json_object(b'{"items":%b}' % whole.data) or {}).get("items")
+    return [SseEvent(orjson.dumps(item)) for item in items] if isinstance(items, list) else [whole]
 
 
 def _details(error: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

@@ -15,7 +15,8 @@ import orjson
 
 Delta = dict[str, Any]
 _NO_OBJECT: Final = "null"
-_INPUT: Final = {"function": "arguments", "custom": "input"}
+# The field of each kind of call that holds its input.
+INPUT: Final = {"function": "arguments", "custom": "input"}
 _OWN: Final = frozenset({"index", "id", "type", "function", "custom"})
 
 
@@ -63,7 +64,7 @@ def _read(given: Mapping[str, Any]) -> tuple[str, str, str, Delta]:
         # The fields of the call itself, as in the Responses API.
         function, extra = given, {}
     name = function.get("name")
-    piece = arguments_text(function.get(_INPUT[kind]))
+    piece = arguments_text(function.get(INPUT[kind]))
     return kind, name if isinstance(name, str) else "", piece, extra
 
 
@@ -125,7 +126,7 @@ class StreamedCall:
         return None
 
     def _sent(self, piece: str) -> Delta:
-        kind, text = self.kind, _INPUT[self.kind]
+        kind, text = self.kind, INPUT[self.kind]
         inside: Delta = {text: piece}
         delta: Delta = {"index": self.number}
         if not self.is_open:

@@ -117,3 +117,32 @@ def test_a_chunk_in_another_form_keeps_its_usage() -> None:
     taken = stream.take(SseEvent(orjson.dumps(last), parsed=last))
     assert taken is not None
     assert [event.json()["usage"] for event in (*taken, *stream.end())] == [USAGE]
+
+
+def test_the_calls_of_a_joined_stream_keep_all_that_belongs_to_them() -> None:
+    signed = {"extra_content": {"google": {"thought_signature": "s"}}}
+    custom = {"name": "sh", "input": "l"}
+    first = call(0, id="a", type="function", function=named("ls", "{}"), **signed)
+    told = [{"token": "H", "logprob": -0.1}]
+    first["choices"][0]["logprobs"] = {"content": told, "refusal": None}
+    events = [
+        first,
+        call(1, id="b", type="custom", custom=custom),
+        call(1, custom={"input": "s"}),
+        chunk({}, "tool_calls"),
+    ]
+    body = joined("p", Surface.CHAT, framed(*events))
+    assert body is not None
+    (choice,) = body["choices"]
+    assert choice["logprobs"] == {"content": told, "refusal": None}
+    function = {"id": "a", "type": "function", "function": named("ls", "{}"), **signed}
+    assert choice["message"]["tool_calls"] == [
+        function, {"id": "b", "type": "custom", "custom": {"name": "sh", "input": "ls"}},
+    ]  # fmt: skip
+
+
+def test_items_that_the_last_event_of_a_response_lacks_are_those_of_the_others() -> None:
+    item = {"type": "message", "content": []}
+    done = {"type": "response.output_item.done", "output_index": 0, "item": item}
+    last = {"type": "response.completed", "response": {"id": "r", "output": []}}
+    assert joined("p", Surface.RESPONSES, framed(done, last)) == {"id": "r", "output": [item]}
