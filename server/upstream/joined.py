@@ -10,6 +10,7 @@ from server.upstream.errors import UpstreamError, error_within
 from server.upstream.gemini.shapes import ANSWER
 from server.upstream.mending.blocks import MessageBlocks
 from server.upstream.mending.calls import INPUT, whole_arguments
+from server.upstream.mending.names import ToolNames
 from server.upstream.mending.stream import ChatStream, unfinished
 from server.upstream.said import error_in
 from server.upstream.wire import json_object
@@ -24,11 +25,13 @@ _PIECES: Final = Fields((), choices=Each(Fields((), index=WHOLE, text=TEXT)))
 _WHOLE: Final = ("response.completed", "response.incomplete", "response.failed")
 
 
-def joined(provider: str, surface: Surface, content: bytes) -> Json | None:
-    """The whole answer on a surface; None for content that holds none.
+def joined(provider: str, surface: Surface, content: bytes, tools: object = None) -> Json | None:
+    """The whole answer on a surface; None for content that holds none. tools: those of the request.
 
     Raises UpstreamError for a stream that reports an error, or ends before its answer does.
     """
+    if surface is Surface.CHAT:
+        return _chat(provider, content, tools)
     join = _JOINS.get(surface)
     return None if join is None else join(provider, content)
 
@@ -146,8 +149,8 @@ def _close_block(block: Json) -> None:
         block["input"] = json_object((whole_arguments(text) or "{}").encode()) or {}
 
 
-def _chat(provider: str, content: bytes) -> Json | None:
-    stream = ChatStream(provider)
+def _chat(provider: str, content: bytes, tools: object) -> Json | None:
+    stream = ChatStream(provider, ToolNames(tools))
     chunks: list[Json] = []
     for parsed in _parsed(provider, content):
         event = SseEvent(b"", parsed=parsed)
@@ -230,7 +233,6 @@ def _add_call(calls: list[Json], came: Mapping[str, Any]) -> None:
 
 
 _JOINS: Final[Mapping[Surface, Callable[[str, bytes], Json | None]]] = {
-    Surface.CHAT: _chat,
     Surface.COMPLETIONS: _completion,
     Surface.MESSAGES: _message,
     Surface.RESPONSES: _response,

@@ -144,7 +144,8 @@ class OpenAIUpstream:
         large = answer.is_large
         streamed = answer.content_type == EVENT_STREAM
         if streamed:
-            join = partial(joined, self._name, request.surface, answer.content)
+            tools = request.body.get("tools")
+            join = partial(joined, self._name, request.surface, answer.content, tools)
             body = await heavy.run_where(large, join)
         else:
             body = await whole_object(heavy, answer) if large else json_object(answer.content)
@@ -180,7 +181,8 @@ class OpenAIUpstream:
         def refusal(answer: Answer) -> UpstreamError:
             return self._refusal(answer, request.upstream_model)
 
-        reading = Reading(self._name, request.surface, self._api_key)
+        tools = request.body.get("tools")
+        reading = Reading(self._name, request.surface, self._api_key, tools)
         call = await self._prepared(request)
         async with aclosing(self._exchange.batches(call, refusal)) as batches:
             async for came in batches:

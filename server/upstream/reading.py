@@ -10,6 +10,7 @@ from server.config.secret import Secret
 from server.upstream.beginning import has_begun
 from server.upstream.errors import UpstreamError, UpstreamUnavailableError, error_within
 from server.upstream.mending.calls import arguments_text, whole_arguments
+from server.upstream.mending.names import ToolNames
 from server.upstream.mending.stream import ChatStream, unfinished
 from server.upstream.wire import json_object, without_key
 from server.wire.shapes import word
@@ -22,16 +23,19 @@ _LAST_EVENTS: Final = frozenset({"response.completed", "response.incomplete", "r
 
 class Reading:
     """Reads one answer. is_over: [DONE] or the last event of a response has come, and nothing more
-    is waited for. api_key: is removed from error messages.
+    is waited for. api_key: is removed from error messages. tools: those of the request.
 
     take: returns the events to be sent for one event; None: the event as it is. Raises
     UpstreamError for an event which reports that the answer has failed.
     """
 
-    def __init__(self, provider: str, surface: Surface, api_key: Secret | None) -> None:
+    def __init__(
+        self, provider: str, surface: Surface, api_key: Secret | None, tools: object = None
+    ) -> None:
         self._provider = provider
         self._api_key = api_key
-        self._chat = ChatStream(provider) if surface is Surface.CHAT else None
+        is_chat = surface is Surface.CHAT
+        self._chat = ChatStream(provider, ToolNames(tools)) if is_chat else None
         # An attribute: a method around it would be one more call for every chunk.
         self.take: Callable[[SseEvent], list[SseEvent] | None]
         self.take = self._watch if self._chat is None else self._chat.take

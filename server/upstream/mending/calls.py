@@ -1,8 +1,8 @@
 """Separates the tool calls of a streamed answer, and sends them one after the other.
 
 Servers of open models send calls without an index or all with the same one, without ids or with the
-same one for all, with the name in every delta, with arguments that are an object, and with
-interleaved deltas. The call of a delta is found by everything that it contains.
+same one for all, with the name in every delta or in pieces, with arguments that are an object, and
+with interleaved deltas. The call of a delta is found by everything that it contains.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import orjson
+
+from server.upstream.mending.names import ToolNames
 
 Delta = dict[str, Any]
 _NO_OBJECT: Final = "null"
@@ -81,6 +83,8 @@ class StreamedCall:
         self.name = ""
         self.text = ""
         self.is_open = False
+        # Whether nothing can follow the name.
+        self.is_named = False
         self._n_sent = 0
         self._extra: Delta = {}
 
@@ -89,8 +93,8 @@ class StreamedCall:
         return self.kind == "custom"
 
     def add(self, name: str, piece: str, extra: Delta) -> None:
-        """Adds a further piece."""
-        self.name = self.name or name
+        """Adds a further piece. name: the whole name so far; empty where it did not come."""
+        self.name = name if name and not self.is_open else self.name
         self.text += piece
         self._extra |= extra
 
@@ -102,7 +106,7 @@ class StreamedCall:
     def take(self) -> Delta | None:
         """The part that has arrived and is not sent yet; None where there is none, or where it must
         wait: arguments that do not begin like an object are checked at their end."""
-        if not self.name:
+        if not self.name or not (self.is_open or self.is_named or self.text):
             return None
         ready = self._is_text or self.text.lstrip()[:1] in ("{", "")
         piece = self.text[self._n_sent :] if ready else ""
@@ -112,6 +116,7 @@ class StreamedCall:
 
     def end(self) -> Delta | None:
         """The rest of a complete call."""
+        self.is_named = True
         if not self._is_text and self._n_sent == 0:
             self.text = whole_arguments(self.text) or ""
         return self.take()
@@ -140,9 +145,11 @@ class StreamedCall:
 
 
 class StreamedCalls:
-    """The calls of one answer. Each is sent to its end before the next one begins."""
+    """The calls of one answer. Each is sent to its end before the next one begins. names: those of
+    the request's tools."""
 
-    def __init__(self) -> None:
+    def __init__(self, names: ToolNames | None = None) -> None:
+        self._names = names or ToolNames()
         self._calls: list[StreamedCall] = []
         self._by_index: dict[object, StreamedCall] = {}
         self._by_id: dict[str, StreamedCall] = {}
@@ -174,6 +181,7 @@ class StreamedCalls:
         rest = []
         while self._current < len(self._calls):
             call = self._calls[self._current]
+            call.is_named = True
             last = call.take() if cut and not call.is_whole else call.end()
             rest += [] if last is None else [last]
             self._current += 1
@@ -214,7 +222,14 @@ class StreamedCalls:
             call = self._new(index, call_id, kind)
         elif name and piece.strip() and piece == call.text and call.is_whole:
             return  # it was sent twice
+        elif name and call.name:
+            name = self._longer(call, index, call_id, name) or call.name
+        if call_id and not (call.given_id or call.is_open):
+            # It came late.
+            call.given_id = call.call_id = call_id
+            self._by_id.setdefault(call_id, call)
         call.add(name, piece, extra)
+        call.is_named = call.is_named or self._names.is_final(call.name)
 
     def _found(self, index: int | None, call_id: str, name: str, piece: str) -> StreamedCall | None:
         """The call that a delta continues; None where it begins one."""
@@ -224,12 +239,25 @@ class StreamedCalls:
             call = last if index is None else self._by_index.get(index)
         if call is None or not name or not call.name:
             return call
+        if self._longer(call, index, call_id, name) is not None:
+            return call
         if call_id not in ("", call.given_id):
             return call if _goes_on_under_another_id(call, name, piece) else None
         if name != call.name:
             return None
         repeated = piece == call.text and bool(index is not None or call_id)
         return None if piece.strip() and call.is_whole and not repeated else call
+
+    def _longer(
+        self, call: StreamedCall, index: int | None, call_id: str, piece: str
+    ) -> str | None:
+        """The name of a call whose name goes on; None where it does not."""
+        if call.is_open or call.text or piece == call.name:
+            return None
+        same_index = index is not None and call.index == index
+        if call_id not in ("", call.given_id) and not same_index:
+            return None
+        return self._names.joined(call.name, piece, same_call=same_index or call_id != "")
 
     def _new(self, index: int | None, call_id: str, kind: str) -> StreamedCall:
         call = StreamedCall(len(self._calls), index, call_id, kind)

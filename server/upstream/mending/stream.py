@@ -10,6 +10,7 @@ import orjson
 
 from server.upstream.errors import UpstreamError, UpstreamUnavailableError, error_within
 from server.upstream.mending.calls import StreamedCalls
+from server.upstream.mending.names import ToolNames
 from server.upstream.mending.words import (
     FAILED,
     PLAIN_FINISHES,
@@ -28,10 +29,11 @@ _SAID = ("content", "reasoning_content", "reasoning", "refusal")
 
 class ChatStream:
     """Repairs one streamed answer, and checks whether it has ended properly, with a finish reason
-    for every choice that has begun."""
+    for every choice that has begun. names: those of the request's tools."""
 
-    def __init__(self, provider: str) -> None:
+    def __init__(self, provider: str, names: ToolNames | None = None) -> None:
         self._provider = provider
+        self._names = names
         self._ended: dict[int | None, bool] = {}
         self._mender: _Mender | None = None
         # Choices whose end was passed on before anything had to be repaired.
@@ -101,7 +103,7 @@ class ChatStream:
 
     def _mend(self, event: SseEvent) -> list[SseEvent]:
         if self._mender is None:
-            self._mender = _Mender(self._provider)
+            self._mender = _Mender(self._provider, self._names)
             ending = [index for index, reason in _reasons(event) if reason is not None]
             self._gone_by = frozenset(n for n, e in self._ended.items() if e and n not in ending)
         sent = self._mender.mend(event)
@@ -182,7 +184,8 @@ class _Mender:
     """Repairs one answer. failure: the fault of an answer that has ended. It is raised at the very
     end, once its usage has been passed on."""
 
-    def __init__(self, provider: str) -> None:
+    def __init__(self, provider: str, names: ToolNames | None) -> None:
+        self._names = names
         self.failure: UpstreamError | None = None
         self.choices: dict[int, _Choice] = {}
         self._held: dict[int, _Held] = {}
@@ -240,7 +243,7 @@ class _Mender:
         """The part of a choice that is sent now."""
         given = choice.get("index")
         index = given if isinstance(given, int) else number
-        known = self.choices.setdefault(index, _Choice())
+        known = self.choices.setdefault(index, _Choice(self._names))
         word = finish_word(choice.get("finish_reason"))
         if word in FAILED:
             self._raise_failed(choice, chunk)
@@ -283,9 +286,9 @@ class _Mender:
 class _Choice:
     """The state of one choice. word: its finish reason in the provider's own words."""
 
-    def __init__(self) -> None:
+    def __init__(self, names: ToolNames | None) -> None:
         self.word: str | None = None
-        self._calls = StreamedCalls()
+        self._calls = StreamedCalls(names)
         self._by_function = False
         # Text that arrived in the middle of a call, to be sent after it.
         self._waiting: Chunk = {}
