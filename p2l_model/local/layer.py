@@ -10,7 +10,6 @@ Generalized Linear Models, 1989, chapter 9).
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,10 +21,12 @@ from p2l_model.local import likelihood, prior
 from p2l_model.local.likelihood import Verdict
 from p2l_model.local.state import State, first_state
 from p2l_model.local.terms import PromptTerms
+from p2l_model.local.touched import Places, Touched
 from p2l_model.types import FloatArray, Outcome
 
 _LEAST_VARIANCE: Final = 1e-9
 _NOTHING: Final = PromptTerms()
+_IDENTITY: Final = np.eye(2)
 _LEAST_DISPERSION: Final = 0.05
 _MOST_SURPRISE: Final = 3.0
 _LEAST_SPREAD: Final = 0.01
@@ -54,6 +55,8 @@ class LocalLayer:
         self.log_evidence = 0.0
         self._towards = towards
         self._kept: tuple[int, FloatArray, FloatArray] | None = None
+        self._weights: tuple[FloatArray, FloatArray] | None = None
+        self._places: dict[tuple[str, str | None], Places] = {}
 
     @classmethod
     def start(
@@ -83,10 +86,11 @@ class LocalLayer:
         """A layer for somebody whose values differ from those of this one by an unknown amount: it
         begins with what this one knows, and fades towards that. covariance (M, M): of the
         differences, for the models in their order."""
-        state = copy.deepcopy(self.state)
-        places = np.array([one.at for one in state.models.values()], dtype=np.int64)
-        state.covariance[:, places[:, None], places[None, :]] += covariance
-        return LocalLayer(state, towards=copy.deepcopy(state))
+        state = self.state.copy()
+        for block in state.blocks:
+            at = block.places(state.effects)
+            block.covariance[:, at[:, None], at[None, :]] += covariance
+        return LocalLayer(state, towards=state.copy())
 
     def learn_grade(
         self, model: str, score: float, terms: PromptTerms = _NOTHING, source: str | None = None
@@ -94,17 +98,14 @@ class LocalLayer:
         """Learns from a score in [0, 1], and returns how many standard deviations it lay above what
         was foreseen. source: the judge, None for the layer's own. Raises KeyError for a model that
         has not joined."""
-        state = self.state
-        at, factor = self._rows([model], terms, source).only()
-        across = state.covariance[:, :, at] @ factor
-        variance = np.maximum(across[:, at] @ factor, _LEAST_VARIANCE)
-        mean = state.mean[:, at] @ factor
+        touched = Touched(self.state, [self._row(model, terms, source)])
+        mean, variance = touched.mean[:, 0], touched.spread[:, 0, 0]
+        variance = np.maximum(variance, _LEAST_VARIANCE)
         dispersion, surprise = self._weigh(mean, variance, score)
         value, information = likelihood.grade(mean, variance, score, dispersion)
-        state.mean += across * ((value - mean) / variance)[:, None]
         gain = information / (1.0 + information * variance)
-        state.covariance -= (across * gain[:, None])[:, :, None] * across[:, None, :]
-        state.count(model)
+        touched.move(((value - mean) / variance)[:, None], gain[:, None, None])
+        self.state.count(model)
         return surprise
 
     def learn_vote(
@@ -120,13 +121,14 @@ class LocalLayer:
         it lay above what was foreseen of model_a; of model_b it lay as far below. eta: the raw tie
         parameter. Raises KeyError for a model that has not joined."""
         verdict = Verdict.of(outcome, eta)
-        pair = self._pair(model_a, model_b, terms, source)
-        mean = self.weights @ pair.mean
-        apart = pair.mean - mean
-        spread = np.tensordot(self.weights, pair.spread, axes=1)
-        spread += (apart * self.weights[:, None]).T @ apart
+        touched = self._pair(model_a, model_b, terms, source)
+        weights = self.weights
+        mean = weights @ touched.mean
+        apart = touched.mean - mean
+        spread = np.add.reduce(weights[:, None, None] * touched.spread)
+        spread += (apart * weights[:, None]).T @ apart
         found = likelihood.surprise(mean, spread, verdict)
-        self._learn_pair(pair, verdict)
+        self._learn_pair(touched, verdict)
         self.state.count(model_a, model_b)
         return found
 
@@ -142,20 +144,15 @@ class LocalLayer:
         self._learn_pair(self._pair(model_a, model_b, terms, source), verdict)
         self.state.count(model_a, model_b)
 
-    def _pair(self, model_a: str, model_b: str, terms: PromptTerms, source: str | None) -> _Pair:
-        rows = self._rows([model_a, model_b], terms, source)
-        across = np.einsum("kdrn,rn->kdr", self.state.covariance[:, :, rows.at], rows.factor)
-        spread = np.einsum("krns,rn->krs", across[:, rows.at], rows.factor)
-        mean = np.einsum("kri,ri->kr", self.state.mean[:, rows.at], rows.factor)
-        return _Pair(across, mean, spread)
+    def _pair(self, model_a: str, model_b: str, terms: PromptTerms, source: str | None) -> Touched:
+        rows = [self._row(name, terms, source) for name in (model_a, model_b)]
+        return Touched(self.state, rows)
 
-    def _learn_pair(self, pair: _Pair, verdict: Verdict) -> None:
-        across, spread = pair.across, pair.spread
-        value, gradient, information = likelihood.vote(pair.mean, spread, verdict)
-        self._credit(likelihood.evidence(value, gradient, information, spread, verdict))
-        gain = np.linalg.solve(np.eye(2) + information @ spread, information)
-        self.state.mean += (across @ gradient[:, :, None])[:, :, 0]
-        self.state.covariance -= across @ gain @ np.swapaxes(across, 1, 2)
+    def _learn_pair(self, touched: Touched, verdict: Verdict) -> None:
+        mode = likelihood.vote(touched.mean, touched.spread, verdict)
+        self._credit(likelihood.evidence(mode, touched.spread, verdict))
+        shrunk = _IDENTITY + mode.information @ touched.spread
+        touched.move(mode.gradient, np.asarray(np.linalg.solve(shrunk, mode.information)))
 
     def predict(
         self, models: Sequence[str], terms: PromptTerms = _NOTHING, source: str | None = None
@@ -164,11 +161,13 @@ class LocalLayer:
         The mixture is taken for one Gaussian of the same mean and covariance. Raises KeyError for a
         model that has not joined."""
         known = source if source in self.state.source_at else None
-        rows = self._rows(models, terms, known)
         mean, covariance = self.collapsed()
-        value = np.einsum("ri,ri->r", mean[rows.at], rows.factor)
-        taken = covariance[rows.at[:, :, None], rows.at[:, None, :]]
-        variance = np.maximum(np.einsum("rij,ri,rj->r", taken, rows.factor, rows.factor), 0.0)
+        factors = np.zeros((len(models), mean.size))
+        for k, name in enumerate(models):
+            places, factor = self._row(name, terms, known)
+            factors[k, places.numbers] = factor
+        value = factors @ mean
+        variance = np.maximum(np.add.reduce((factors @ covariance) * factors, axis=1), 0.0)
         return Prediction(value, np.sqrt(variance), mean_chance(value, variance))
 
     def head(self, model: str) -> tuple[FloatArray, FloatArray]:
@@ -181,8 +180,10 @@ class LocalLayer:
     def loosen(self, model: str) -> None:
         """Makes the model's own effect uncertain again, since it has changed under its name. Raises
         KeyError for a model that has not joined."""
-        at = self.state.models[model].at
-        self.state.covariance[:, at, at] += _CHANGED**2
+        at = np.array([self.state.models[model].at])
+        for block in self.state.blocks:
+            own = block.places(at)
+            block.covariance[:, own, own] += _CHANGED**2
         self.state.version += 1
 
     def forget(self, days: float, half_life_days: float = HALF_LIFE_DAYS) -> None:
@@ -192,90 +193,70 @@ class LocalLayer:
     @property
     def weights(self) -> FloatArray:
         """How much each component of the prior counts (K,), sum 1."""
-        odds = np.exp(self.state.log_weights - self.state.log_weights.max())
-        shares: FloatArray = odds / odds.sum()
-        return shares
+        logs = self.state.log_weights
+        if self._weights is None or self._weights[0] is not logs:
+            odds = np.exp(logs)
+            self._weights = logs, odds / np.add.reduce(odds)
+        return self._weights[1]
 
-    def _rows(self, models: Sequence[str], terms: PromptTerms, source: str | None) -> _Rows:
-        state = self.state
-        extra = [] if source is None else state.source(source)
-        n_shared, members = prior.N_SHARED, [state.models[name] for name in models]
-        n_axes = max((one.n_axes for one in members), default=0)
-        first = n_shared + 1 + len(extra)
-        # A model without a head reads the level instead, with the factor 0.
-        at = np.zeros((len(models), first + n_axes), dtype=np.int64)
-        factor = np.zeros(at.shape)
-        at[:, :n_shared] = np.arange(n_shared)
-        factor[:, prior.LEVEL], factor[:, prior.DIFFICULTY] = 1.0, terms.difficulty
-        for row, (name, place) in enumerate(zip(models, members, strict=True)):
-            at[row, n_shared] = place.at
-            n = min(place.n_axes, terms.axes.size)
-            at[row, first : first + n] = np.arange(place.at + 1, place.at + 1 + n)
-            factor[row, first : first + n] = terms.axes[:n]
-            factor[row, prior.SLOPE] = place.strength - state.centre
-            factor[row, prior.DEVIATION] = terms.deviation.get(name, 0.0)
-        factor[:, n_shared] = 1.0
-        if extra:
-            at[:, n_shared + 1 : first] = extra
-            factor[:, n_shared + 1], factor[:, n_shared + 2] = 1.0, factor[:, prior.SLOPE]
-        return _Rows(at, factor)
+    def _row(self, model: str, terms: PromptTerms, source: str | None) -> tuple[Places, FloatArray]:
+        """The numbers that the model's value on a prompt is made of, and their factors (n,)."""
+        places = self._places.get((model, source))
+        if places is None:
+            levels = [] if source is None else self.state.source(source)
+            places = Places.of(self.state, range(prior.N_SHARED), model, levels)
+            self._places[model, source] = places
+        # In the order of the prior's shared numbers, then the effect.
+        factor = [1.0, places.strength, terms.difficulty, terms.deviation.get(model, 0.0), 1.0]
+        if source is not None:
+            factor += (1.0, places.strength)
+        if places.n_axes > 0:
+            axes = terms.axes[: places.n_axes].tolist()
+            factor += axes
+            factor += [0.0] * (places.n_axes - len(axes))
+        return places, np.array(factor)
 
     def collapsed(self) -> tuple[FloatArray, FloatArray]:
         """Mean (d,) and covariance (d, d) of all numbers: the mixture taken for one Gaussian. Kept
         until something is learnt."""
         state = self.state
         if self._kept is None or self._kept[0] != state.version:
-            weights = self.weights
-            mean = weights @ state.mean
-            apart = state.mean - mean
-            within = np.tensordot(weights, state.covariance, axes=1)
-            self._kept = state.version, mean, within + (apart * weights[:, None]).T @ apart
+            weights, first = self.weights, 0
+            means = np.zeros((weights.size, state.width))
+            covariance = np.zeros((state.width, state.width))
+            for block in state.blocks:
+                own = slice(first, first + len(block.parts))
+                first = own.stop
+                means[own, block.numbers] = block.mean
+                within = np.tensordot(weights[own], block.covariance, axes=1)
+                covariance[block.numbers[:, None], block.numbers] += within
+            mean = weights @ means
+            apart = means - mean
+            self._kept = state.version, mean, covariance + (apart * weights[:, None]).T @ apart
         return self._kept[1], self._kept[2]
 
     def _weigh(self, mean: FloatArray, variance: FloatArray, score: float) -> tuple[float, float]:
         """Weighs the components by a score, and returns the dispersion with which it counts, and
         how far it lies from what was foreseen, in standard deviations."""
-        state = self.state
         chance = mean_chance(mean, variance)
         whole = float(self.weights @ chance)
         surprise = (score - whole) ** 2 / max(whole * (1 - whole), 0.02)
-        state.dispersion += np.array([min(surprise, _MOST_SURPRISE), 1.0])
-        dispersion = max(float(state.dispersion[0] / state.dispersion[1]), _LEAST_DISPERSION)
-        coin = np.maximum(chance * (1 - chance), _LEAST_SPREAD)
-        expected = dispersion * coin + variance * coin**2
+        told = self.state.dispersion
+        told[0] += min(surprise, _MOST_SURPRISE)
+        told[1] += 1.0
+        dispersion = max(float(told[0] / told[1]), _LEAST_DISPERSION)
+        coin = np.maximum(chance * (1.0 - chance), _LEAST_SPREAD)
+        expected = coin * (dispersion + variance * coin)
         self._credit(-0.5 * (np.log(expected) + (score - chance) ** 2 / expected))
         return dispersion, math.copysign(math.sqrt(surprise / dispersion), score - whole)
 
     def _credit(self, evidence: FloatArray) -> None:
         """Weighs the components by how probable an answer was for each. evidence (K,): in natural
         logarithms."""
-        state = self.state
-        before = float(np.logaddexp.reduce(state.log_weights))
-        state.log_weights += evidence
-        self.log_evidence += float(np.logaddexp.reduce(state.log_weights)) - before
-        state.log_weights -= state.log_weights.max()
-
-
-@dataclass(frozen=True, slots=True)
-class _Rows:
-    """Which numbers (r, n) the values of r models touch, and their factors (r, n)."""
-
-    at: np.typing.NDArray[np.int64]
-    factor: FloatArray
-
-    def only(self) -> tuple[np.typing.NDArray[np.int64], FloatArray]:
-        """Those of one model."""
-        return self.at[0], self.factor[0]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Pair:
-    """What each of K components believes of two values. across (K, d, 2): their covariance with all
-    numbers; mean (K, 2), spread (K, 2, 2): their own."""
-
-    across: FloatArray
-    mean: FloatArray
-    spread: FloatArray
+        most = max(evidence.tolist())
+        self.log_evidence += most + math.log(float(self.weights @ np.exp(evidence - most)))
+        logs = self.state.log_weights + evidence
+        self.state.log_weights = logs - max(logs.tolist())
 
 
 def mean_chance(mean: FloatArray, variance: FloatArray) -> FloatArray:

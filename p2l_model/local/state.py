@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import groupby
 from typing import Any, Final
 from zipfile import BadZipFile
 
@@ -13,9 +14,10 @@ import numpy as np
 
 from p2l_model.errors import DataError
 from p2l_model.local import prior
+from p2l_model.local.block import Block, IntArray
 from p2l_model.types import FloatArray
 
-_FORM: Final = 1
+_FORM: Final = 2
 # As if five answers had been as noisy as coins.
 _DISPERSION: Final = (5.0, 5.0)
 
@@ -38,24 +40,36 @@ class Member:
 
 @dataclass(slots=True)
 class State:
-    """parts (K,): the prior's components. centre: the mean strength of the models that it began
-    with. models: by name, in the order in
-    which they joined. uncertain (M, M): the covariance of their strengths. source_at: the place of
-    the level of each judge or source; its slope is the next. log_weights (K,), mean (K, d),
-    covariance (K, d, d): of the components. dispersion (2,): a sum and a count. n_answers: learnt
-    so far. version: counts what was learnt or forgotten."""
+    """blocks: the prior's components (K in all, in their order), and their Gaussians. centre: the
+    mean strength of the models that it began with. models: by name, in the order in which they
+    joined. uncertain (M, M): the covariance of their strengths. source_at: the place of the level
+    of each judge or source; its slope is the next. width: how many numbers there are in all.
+    log_weights (K,): of the components, less the
+    greatest. dispersion (2,): a sum and a count. n_answers: learnt so
+    far. version: counts what was learnt or forgotten."""
 
-    parts: Sequence[prior.Component]
+    blocks: Sequence[Block]
     centre: float
     log_weights: FloatArray
-    mean: FloatArray
-    covariance: FloatArray
     dispersion: FloatArray
     uncertain: FloatArray
+    width: int = prior.N_SHARED
     models: dict[str, Member] = field(default_factory=dict)
     source_at: dict[str, int] = field(default_factory=dict)
     n_answers: int = 0
     version: int = 0
+    # Of each block, what it goes back to; until a model or a source comes.
+    _priors: Sequence[tuple[FloatArray, FloatArray]] | None = field(default=None, repr=False)
+
+    def copy(self) -> State:
+        """One that can change by itself."""
+        return replace(
+            self,
+            blocks=[block.copy() for block in self.blocks],
+            dispersion=self.dispersion.copy(),
+            models={name: replace(one) for name, one in self.models.items()},
+            source_at=dict(self.source_at),
+        )
 
     def join(self, name: str, strength: float, uncertain: FloatArray, n_axes: int) -> None:
         """Adds a model, if it is not there. uncertain (M + 1,): covariance of its strength with
@@ -63,31 +77,28 @@ class State:
         if name in self.models:
             return
         n = len(self.models)
-        places = np.array([one.at for one in self.models.values()], dtype=np.int64)
         before = self.uncertain
         self.uncertain = np.zeros((n + 1, n + 1))
         self.uncertain[:n, :n] = before
         self.uncertain[n, :], self.uncertain[:, n] = uncertain, uncertain
-        d = self._grow(1 + n_axes)
-        mean, grown = self.mean, self.covariance
-        member = self.models[name] = Member(d, strength, n_axes=n_axes)
-        for k, part in enumerate(self.parts):
-            whole = part.effects(self.uncertain)
-            # What was learnt of its relatives says something of it: it joins conditional on them.
-            pull = np.linalg.solve(whole[:n, :n], whole[:n, n]) if n else np.zeros(0)
-            column = grown[k][:d, places] @ pull
-            mean[k, d] = mean[k][places] @ pull
-            grown[k, :d, d] = grown[k, d, :d] = column
-            grown[k, d, d] = whole[n, n] - whole[n, :n] @ pull + pull @ column[places]
-            grown[k, member.head, member.head] = part.head**2 * np.eye(n_axes)
+        member = self.models[name] = Member(self._grow(1), strength, n_axes=n_axes)
+        self._grow(n_axes, are_heads=True)
+        head = np.arange(member.head.start, member.head.stop)
+        for block in self.blocks:
+            block.join(self.uncertain, self.effects, head)
         self.version += 1
+
+    @property
+    def effects(self) -> IntArray:
+        """The places (M,) of the models' effects."""
+        return np.array([one.at for one in self.models.values()], dtype=np.int64)
 
     def source(self, name: str) -> list[int]:
         """The places of the level and the slope of a judge or source; a new one is added."""
         if name not in self.source_at:
-            d = self.source_at[name] = self._grow(2)
-            for k, part in enumerate(self.parts):
-                self.covariance[k, d:, d:] = np.diag(part.source())
+            at = self.source_at[name] = self._grow(2)
+            for block in self.blocks:
+                block.source(np.array([at, at + 1]))
         at = self.source_at[name]
         return [at, at + 1]
 
@@ -101,39 +112,39 @@ class State:
     def fade(self, kept: float, towards: State | None = None) -> None:
         """Goes back towards the prior. kept: the share of its information that an answer keeps.
         towards: a state with the same numbers to go back to instead."""
-        for k, part in enumerate(self.parts):
-            if towards is None:
-                mean, covariance = self._prior(part)
-            else:
-                mean, covariance = towards.mean[k], towards.covariance[k]
-            now, first = _inverse(self.covariance[k]), _inverse(covariance)
-            faded = np.linalg.inv(kept * now + (1 - kept) * first)
-            self.mean[k] = faded @ (kept * now @ self.mean[k] + (1 - kept) * first @ mean)
-            self.covariance[k] = (faded + faded.T) / 2
+        if towards is None:
+            goals = self._prior()
+        else:
+            goals = [(block.mean, block.covariance) for block in towards.blocks]
+        for block, (mean, covariance) in zip(self.blocks, goals, strict=True):
+            block.fade(kept, mean, covariance)
         weights = 0.0 if towards is None else towards.log_weights
-        self.log_weights = kept * self.log_weights + (1 - kept) * weights
+        logs = kept * self.log_weights + (1 - kept) * weights
+        self.log_weights = logs - logs.max()
         dispersion = _first_dispersion() if towards is None else towards.dispersion
         self.dispersion = kept * self.dispersion + (1 - kept) * dispersion
         self.version += 1
 
-    def _grow(self, n: int) -> int:
+    def _grow(self, n: int, *, are_heads: bool = False) -> int:
         """Adds n numbers, which are 0 for certain, and returns the place of the first."""
-        d = int(self.mean.shape[1])
-        self.mean = np.pad(self.mean, ((0, 0), (0, n)))
-        self.covariance = np.pad(self.covariance, ((0, 0), (0, n), (0, n)))
-        return d
+        first, self.width, self._priors = self.width, self.width + n, None
+        for block in self.blocks:
+            if block.has_heads or not are_heads:
+                block.grow(np.arange(first, self.width))
+        return first
 
-    def _prior(self, part: prior.Component) -> tuple[FloatArray, FloatArray]:
-        d, n = self.mean.shape[1], prior.N_SHARED
-        mean, covariance = np.zeros(d), np.zeros((d, d))
-        mean[:n], covariance[:n, :n] = part.mean, np.diag(part.variance)
-        for one in self.models.values():
-            covariance[one.head, one.head] = part.head**2 * np.eye(one.n_axes)
-        for at in self.source_at.values():
-            covariance[at : at + 2, at : at + 2] = np.diag(part.source())
-        places = np.array([one.at for one in self.models.values()], dtype=np.int64)
-        covariance[np.ix_(places, places)] = part.effects(self.uncertain)
-        return mean, covariance
+    def _prior(self) -> Sequence[tuple[FloatArray, FloatArray]]:
+        if self._priors is None:
+            heads = [range(one.head.start, one.head.stop) for one in self.models.values()]
+            levels = [[at, at + 1] for at in self.source_at.values()]
+            numbers = (
+                np.array([at for head in heads for at in head], dtype=np.int64),
+                np.array(levels, dtype=np.int64).reshape(-1, 2),
+            )
+            self._priors = [
+                block.prior(self.uncertain, self.effects, *numbers) for block in self.blocks
+            ]
+        return self._priors
 
     def to_bytes(self) -> bytes:
         """The state in a form that `from_bytes` reads again, bit for bit."""
@@ -146,18 +157,25 @@ class State:
             "sources": self.source_at,
             "n_answers": self.n_answers,
             "version": self.version,
+            "width": self.width,
         }
         out = io.BytesIO()
         np.savez(
             out,
             head=np.frombuffer(json.dumps(head).encode(), dtype=np.uint8),
             log_weights=self.log_weights,
-            mean=self.mean,
-            covariance=self.covariance,
             dispersion=self.dispersion,
             uncertain=self.uncertain,
+            **self._of_blocks(),  # type: ignore[arg-type]
         )
         return out.getvalue()
+
+    def _of_blocks(self) -> dict[str, FloatArray | IntArray]:
+        found: dict[str, FloatArray | IntArray] = {}
+        for k, block in enumerate(self.blocks):
+            found |= {f"mean_{k}": block.mean, f"covariance_{k}": block.covariance}
+            found[f"numbers_{k}"] = block.numbers
+        return found
 
     @classmethod
     def from_bytes(cls, stored: bytes) -> State:
@@ -171,14 +189,17 @@ class State:
                     )
                 models = {name: Member(*numbers) for name, *numbers in head["models"]}
                 n_axes = max((one.n_axes for one in models.values()), default=0)
+                blocks = _first_blocks(prior.components(n_axes))
+                for k, block in enumerate(blocks):
+                    block.numbers = arrays[f"numbers_{k}"]
+                    block.mean, block.covariance = arrays[f"mean_{k}"], arrays[f"covariance_{k}"]
                 return cls(
-                    parts=prior.components(n_axes),
+                    blocks=blocks,
                     centre=head["centre"],
                     log_weights=arrays["log_weights"],
-                    mean=arrays["mean"],
-                    covariance=arrays["covariance"],
                     dispersion=arrays["dispersion"],
                     uncertain=arrays["uncertain"],
+                    width=head["width"],
                     models=models,
                     source_at=head["sources"],
                     n_answers=head["n_answers"],
@@ -189,22 +210,20 @@ class State:
 
 
 def first_state(centre: float, parts: Sequence[prior.Component]) -> State:
-    """The state before any model and any answer. parts: of the prior."""
+    """The state before any model and any answer. parts: of the prior; those without heads come
+    first."""
     return State(
-        parts=parts,
+        blocks=_first_blocks(parts),
         centre=centre,
         log_weights=np.zeros(len(parts)),
-        mean=np.stack([part.mean for part in parts]),
-        covariance=np.stack([np.diag(part.variance) for part in parts]),
         dispersion=_first_dispersion(),
         uncertain=np.zeros((0, 0), dtype=np.float64),
     )
 
 
-def _inverse(covariance: FloatArray) -> FloatArray:
-    """The inverse, where numbers that a component turns off have no variance."""
-    inverse = np.linalg.inv(covariance + 1e-9 * np.eye(len(covariance)))
-    return np.asarray(inverse, dtype=np.float64)
+def _first_blocks(parts: Sequence[prior.Component]) -> list[Block]:
+    groups = groupby(parts, key=lambda part: part.head > 0)
+    return [Block.first(tuple(own), has_heads=has_heads) for has_heads, own in groups]
 
 
 def _first_dispersion() -> FloatArray:

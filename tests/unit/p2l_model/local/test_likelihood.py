@@ -23,7 +23,8 @@ def test_the_mode_of_a_vote_is_where_the_posterior_is_highest(
     outcome: Outcome, a: float, b: float, eta: float
 ) -> None:
     mean, spread = np.array([[a, b]]), np.array([[[0.6, 0.2], [0.2, 0.9]]])
-    value, gradient, information = likelihood.vote(mean, spread, Verdict.of(outcome, eta))
+    found = likelihood.vote(mean, spread, Verdict.of(outcome, eta))
+    value, gradient, information = found.value, found.gradient, found.information
     inverse = np.linalg.inv(spread[0])
 
     def posterior(x: np.ndarray) -> float:
@@ -53,20 +54,45 @@ def test_the_mode_of_a_grade_is_where_the_posterior_is_highest(score: float) -> 
 
 def test_a_win_lifts_the_winner_and_sinks_the_loser() -> None:
     mean, spread = np.zeros((1, 2)), np.eye(2)[None]
-    value, *_ = likelihood.vote(mean, spread, Verdict.of(Outcome.MODEL_A, 0.0))
+    value = likelihood.vote(mean, spread, Verdict.of(Outcome.MODEL_A, 0.0)).value
     assert value[0, 0] > 0 > value[0, 1]
-    good, *_ = likelihood.vote(mean, spread, Verdict.of(Outcome.TIE, 0.0))
-    bad, *_ = likelihood.vote(mean, spread, Verdict.of(Outcome.TIE_BOTHBAD, 0.0))
+    good = likelihood.vote(mean, spread, Verdict.of(Outcome.TIE, 0.0)).value
+    bad = likelihood.vote(mean, spread, Verdict.of(Outcome.TIE_BOTHBAD, 0.0)).value
     assert good[0].min() > 0 > bad[0].max()
+
+
+@pytest.mark.parametrize("family", list(PreferenceFamily))
+@pytest.mark.parametrize("eta", [-2.0, 0.4])
+def test_the_slopes_of_every_family_are_those_of_its_log_probabilities(
+    family: PreferenceFamily, eta: float
+) -> None:
+    """Where a vote moves values without spread nothing, its gradient is the likelihood's."""
+    at, step = np.array([0.7, -0.4]), 1e-5
+    targets = np.random.default_rng(0).dirichlet(np.ones(len(outcomes(family))))
+    found = likelihood.vote(
+        at[None], np.zeros((1, 2, 2)), Verdict(targets, family, eta, 0.2, weight=1.5)
+    )
+
+    def logs(x: np.ndarray) -> np.ndarray:
+        return log_probabilities(family, x[0], x[1], eta, 0.2)
+
+    moves = step * np.eye(2)
+    slope = np.array([(logs(at + move) - logs(at - move)) / (2 * step) for move in moves])
+    assert found.value[0] == pytest.approx(at)
+    assert found.logs[0] == pytest.approx(logs(at))
+    assert found.gradient[0] == pytest.approx(1.5 * slope @ targets, abs=1e-6)
+    fisher = 1.5 * (slope * np.exp(logs(at))) @ slope.T
+    assert found.information[0] == pytest.approx(fisher, abs=1e-6)
 
 
 def test_far_away_values_stay_finite() -> None:
     for outcome in Outcome:
-        value, _, information = likelihood.vote(
-            np.array([[60.0, -60.0]]), 4 * np.eye(2)[None], Verdict.of(outcome, 3.0)
-        )
-        assert np.isfinite(value).all()
-        assert np.isfinite(information).all()
+        for far, eta in ((60.0, 3.0), (1e6, 0.0), (60.0, 1e300)):
+            mean, spread = np.array([[far, -far]]), 4 * np.eye(2)[None]
+            found = likelihood.vote(mean, spread, Verdict.of(outcome, eta))
+            assert np.isfinite(found.value).all()
+            assert np.isfinite(found.information).all()
+            assert np.isfinite(likelihood.evidence(found, spread, Verdict.of(outcome, eta))).all()
 
 
 @pytest.mark.parametrize("outcome", list(Outcome))
@@ -78,5 +104,5 @@ def test_the_evidence_of_a_vote_is_its_probability_over_what_was_believed(
     drawn = np.random.default_rng(0).multivariate_normal(mean[0], spread[0], 200_000)
     logs = log_probabilities(GRK, drawn[:, 0], drawn[:, 1], 0.2)
     expected = np.log(np.exp(logs[:, outcomes(GRK).index(outcome)]).mean())
-    found = likelihood.evidence(*likelihood.vote(mean, spread, verdict), spread, verdict)
+    found = likelihood.evidence(likelihood.vote(mean, spread, verdict), spread, verdict)
     assert found[0] == pytest.approx(expected, abs=0.06)
