@@ -127,8 +127,11 @@ class UpstreamStream:
         cls,
         batches: AsyncGenerator[Sequence[SseEvent], None],
         has_begun: Callable[[Mapping[str, Any] | None], bool] | None = None,
+        failure: Callable[[Sequence[SseEvent]], UpstreamError | None] | None = None,
     ) -> UpstreamStream:
-        """As `start`, for events that arrive several at a time; no batch may be empty."""
+        """As `start`, for events that arrive several at a time; no batch may be empty. failure:
+        the error for all events of a stream that has ended without content, None where it is an
+        answer."""
         first = await anext(batches)
         if has_begun is None or any(has_begun(event.parsed) for event in first):
             return cls(first, batches)
@@ -136,7 +139,10 @@ class UpstreamStream:
         async for more in batches:
             held.extend(more)
             if any(has_begun(event.parsed) for event in more):
-                break
+                return cls(held, batches)
+        failed = None if failure is None else failure(held)
+        if failed is not None:
+            raise failed
         return cls(held, batches)
 
     @property

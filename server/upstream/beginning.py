@@ -26,6 +26,8 @@ _ANNOUNCING: Final = frozenset(
         "response.reasoning_summary_part.added",
     }
 )
+# What a delta may have beside content: extra_content is a signature.
+_BESIDE: Final = frozenset({"role", "extra_content"})
 _OPENING: Final = frozenset({"content_block_start", "response.output_item.added"})
 _SAID_WHEN_OPENED: Final = frozenset({"text", "thinking", "message", "reasoning"})
 
@@ -47,9 +49,10 @@ def has_begun(event: Mapping[str, Any] | None) -> bool:
 
 
 def _says(choice: Mapping[str, Any]) -> bool:
-    if choice.get("finish_reason") is not None or choice.get("text"):
+    # The end of an answer that has said nothing is no beginning.
+    if choice.get("text"):
         return True
     delta = choice.get("delta")
     if not isinstance(delta, dict):
         return False
-    return any(value for name, value in delta.items() if name != "role")
+    return any(value for name, value in delta.items() if name not in _BESIDE)

@@ -20,6 +20,7 @@ from server.upstream.apart import response_events
 from server.upstream.base import Fit, UpstreamReply, UpstreamRequest, UpstreamStream
 from server.upstream.beginning import has_begun
 from server.upstream.compaction import not_offered
+from server.upstream.emptiness import never_made
 from server.upstream.errors import (
     UpstreamError,
     UpstreamUnavailableError,
@@ -171,7 +172,8 @@ class OpenAIUpstream:
     async def open_stream(self, request: UpstreamRequest) -> UpstreamStream:
         """Returns once the first event has arrived, so that a failure before the first byte raises
         (a leaf of UpstreamError) and the caller can turn to another model."""
-        return await UpstreamStream.start_batches(self._batches(request), has_begun)
+        failure = never_made(self._name) if request.surface is Surface.CHAT else None
+        return await UpstreamStream.start_batches(self._batches(request), has_begun, failure)
 
     async def close(self) -> None:
         """Closes every connection to the provider."""

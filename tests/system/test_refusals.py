@@ -181,7 +181,7 @@ def test_an_error_that_names_no_status_is_not_the_callers(content: bytes) -> Non
         ({"choices": [{"delta": {"content": "a"}}]}, True),
         ({"choices": [{"delta": {"tool_calls": [{"index": 0}]}}]}, True),
         ({"choices": [{"delta": {"reasoning": "hm"}}]}, True),
-        ({"choices": [{"delta": {}, "finish_reason": "stop"}]}, True),
+        ({"choices": [{"delta": {}, "finish_reason": "stop"}]}, False),
         ({"choices": [{"text": "a"}]}, True),
         ({"type": "message_start", "message": {}}, False),
         ({"type": "ping"}, False),

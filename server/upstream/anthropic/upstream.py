@@ -31,6 +31,7 @@ from server.upstream.apart import message_events
 from server.upstream.base import Fit, UpstreamReply, UpstreamRequest, UpstreamStream
 from server.upstream.beginning import has_begun
 from server.upstream.dialect import InexpressibleError, check_bounded, left_out
+from server.upstream.emptiness import never_made
 from server.upstream.errors import (
     UpstreamError,
     UpstreamRejectedError,
@@ -179,7 +180,8 @@ class AnthropicUpstream:
             return await UpstreamStream.start(self._as_they_are(request), has_begun)
         translation = MessageStream(int(self._clock()))
         chunks = mended(self._chunks(request, translation), self._name)
-        stream = await UpstreamStream.start_batches(chunks, has_begun)
+        failure = never_made(self._name)
+        stream = await UpstreamStream.start_batches(chunks, has_begun, failure)
         stream.usage_so_far = lambda: translation.usage
         return stream
 

@@ -44,6 +44,10 @@ _FAILED: Final = frozenset(
 )
 
 
+# What a part without content may have.
+_SILENT: Final = frozenset({"text", "thought", "thoughtSignature"})
+
+
 def failure_of(answer: Mapping[str, Any]) -> str | None:
     """Why a candidate of an answer, or of a part of one, has failed; None where none has."""
     for candidate in answer.get("candidates") or ():
@@ -64,6 +68,21 @@ def filter_of(answer: Mapping[str, Any]) -> str | None:
     if reasons <= _FILTERED and not any(list(_parts(candidate)) for candidate in candidates):
         return ", ".join(sorted(reasons))
     return None
+
+
+def is_empty(answer: Mapping[str, Any]) -> bool:
+    """Whether all candidates of a whole answer have ended well without content. Thoughts are none,
+    and a signature is none."""
+    candidates = answer.get("candidates") or ()
+    return bool(candidates) and not any(
+        candidate.get("finishReason") != "STOP" or any(map(_says, _parts(candidate)))
+        for candidate in candidates
+    )
+
+
+def _says(said: Mapping[str, Any]) -> bool:
+    """Whether a part has content, such as text, a call or an image."""
+    return bool(said.keys() - _SILENT) or bool(said.get("text") and not said.get("thought"))
 
 
 def finish_reason(reason: object, *, called: bool) -> str:
@@ -136,6 +155,10 @@ class ContentStream:
         self._ended: set[int] = set()
         self._usage: Body | None = None
         self._head: Body = {}
+        # Whether anything has come that is passed on, or content that is not; and whether some
+        # candidate did not end well.
+        self._has_said = False
+        self._ended_ill = False
 
     @property
     def has_begun(self) -> bool:
@@ -146,6 +169,11 @@ class ContentStream:
     def done(self) -> bool:
         """Whether every candidate that has begun has ended."""
         return bool(self._ended) and self._begun <= self._ended
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether every candidate has ended well, and nothing was said or thought."""
+        return bool(self._ended) and not (self._has_said or self._ended_ill)
 
     @property
     def usage(self) -> Body | None:
@@ -174,12 +202,14 @@ class ContentStream:
     def _candidate(self, index: int, candidate: Mapping[str, Any]) -> Iterator[Body]:
         for said in _parts(candidate):
             delta = self._delta(index, said)
+            self._has_said = self._has_said or bool(said.get("text")) or _says(said)
             if delta:
                 yield self._chunk(index, self._begin(index) | delta)
         reason = candidate.get("finishReason")
         if reason:
             called = self._calls.get(index, 0) > 0
             self._ended.add(index)
+            self._ended_ill = self._ended_ill or reason != "STOP"
             yield self._chunk(index, self._begin(index), reason, called=called)
 
     def _begin(self, index: int) -> Body:

@@ -15,6 +15,7 @@ import orjson
 from server.config.secret import Secret
 from server.upstream.addresses import Auth, gemini_models_url, key_headers
 from server.upstream.base import Fit, UpstreamReply, UpstreamRequest, UpstreamStream
+from server.upstream.beginning import has_begun
 from server.upstream.dialect import InexpressibleError, check_bounded, left_out
 from server.upstream.errors import (
     UpstreamError,
@@ -32,6 +33,7 @@ from server.upstream.gemini.reply import (
     ContentStream,
     failure_of,
     filter_of,
+    is_empty,
     sign_parts,
     to_completion,
     usage_of,
@@ -139,6 +141,8 @@ class GeminiUpstream:
         if not (body.get("candidates") or body.get("promptFeedback")):
             raise self._unavailable("answered with something that is not content of Gemini's API")
         self._check_said(body, nothing_yet=True)
+        if is_empty(body):
+            raise self._empty(usage_of(body.get("usageMetadata")))
 
         def translate() -> dict[str, Any]:
             sign_parts(body, self._signatures.marked_text)
@@ -153,7 +157,7 @@ class GeminiUpstream:
         (a leaf of UpstreamError) and the caller can turn to another model."""
         translation = ContentStream(int(self._clock()))
         chunks = mended(self._chunks(request, translation), self._name)
-        stream = await UpstreamStream.start_batches(chunks)
+        stream = await UpstreamStream.start_batches(chunks, has_begun)
         stream.usage_so_far = lambda: translation.usage
         return stream
 
@@ -182,6 +186,8 @@ class GeminiUpstream:
             await drain(events)
         if not stream.done:
             raise self._unavailable("ended the stream before the answer was finished")
+        if stream.is_empty:
+            raise self._empty(stream.usage)
         for chunk in stream.last():
             yield _event(chunk)
 
@@ -214,6 +220,13 @@ class GeminiUpstream:
         usage = usage_of(answer.get("usageMetadata"))
         error.reported = None if usage is None else {"usage": usage}
         raise error
+
+    def _empty(self, usage: dict[str, Any] | None) -> UpstreamUnavailableError:
+        """The error for an answer that ends well and says nothing: a known fault of the service,
+        which another try or another model does not have."""
+        error = self._unavailable("ended the answer without any content")
+        error.reported = None if usage is None else {"usage": usage}
+        return error
 
     async def _prepared(self, request: UpstreamRequest, *, with_signatures: bool = True) -> Call:
         make = partial(self._call, request, with_signatures=with_signatures)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from server.upstream.emptiness import was_never_made
 from server.upstream.errors import UpstreamUnavailableError, error_within
 from server.upstream.mending.calls import StreamedCalls
 from server.upstream.mending.words import (
@@ -26,6 +27,8 @@ def mend_answer(provider: str, body: Body) -> Body:
     if choices and all(map(_is_right, choices)):
         return body
     fault = None if choices else "nothing in it"
+    if was_never_made(body):
+        fault = "no content and no token of output"
     mended = []
     for number, choice in enumerate(choices):
         found, wrong = _choice(provider, body, number, choice)
@@ -48,6 +51,7 @@ def _is_right(choice: object) -> bool:
         and is_plain_finish(choice.get("finish_reason"))
         and isinstance(choice.get("index"), int)
         and not message.get("tool_calls")
+        and bool(message.get("content"))
         and is_plain(message)
     )
 

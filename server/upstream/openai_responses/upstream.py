@@ -15,7 +15,9 @@ import orjson
 from server.model_facts import ModelFacts, facts_of
 from server.process.heavy import Heavy
 from server.upstream.base import Fit, Upstream, UpstreamReply, UpstreamRequest, UpstreamStream
+from server.upstream.beginning import has_begun
 from server.upstream.dialect import InexpressibleError
+from server.upstream.emptiness import never_made
 from server.upstream.errors import UpstreamError, UpstreamRejectedError, UpstreamStreamBrokenError
 from server.upstream.fields import Fields
 from server.upstream.fitting import body_of, fit_of
@@ -182,7 +184,7 @@ class ResponsesBridge:
                 if not self._is_told(request, error):
                     raise
         batches = mended_batches(self._batches(request), self.name)
-        return await UpstreamStream.start_batches(batches)
+        return await UpstreamStream.start_batches(batches, has_begun, never_made(self.name))
 
     async def close(self) -> None:
         """Closes every connection to the provider."""
