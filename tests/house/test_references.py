@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+import pytest
+
 from server.commands.reference import reference
 from server.commands.verbs import VERBS
 
@@ -51,6 +53,7 @@ def test_every_verb_has_a_section() -> None:
         assert f"\n## {verb}\n\n{summary}\n\n    p2l-router {example}\n" in page
 
 
+@pytest.mark.slow
 def test_every_code_of_an_error_is_explained() -> None:
     rows = re.findall(r"^\| \d{3} \| (.+?) \|", (DOCS / "errors.md").read_text(), re.MULTILINE)
     explained = {code for row in rows for code in re.findall(r"`(\w+)`", row)}

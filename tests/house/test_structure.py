@@ -91,6 +91,7 @@ def test_router_pulls_in_nothing_heavy() -> None:
     assert not heavy & loaded_by("import router.choice")
 
 
+@pytest.mark.slow
 def test_serving_needs_no_torch() -> None:
     loaded = loaded_by(
         "from server.build import build_scorer\nfrom server.config.settings import ScorerSettings\n"
@@ -178,6 +179,7 @@ def definitions() -> list[Definition]:
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_no_docstring_only_points_elsewhere() -> None:
     """A reader should not have to look up what a function does."""
     pointing = re.compile(r"(See|As) [\w.`() ]+\.?|Nothing\.?")
@@ -185,6 +187,7 @@ def test_no_docstring_only_points_elsewhere() -> None:
         assert pointing.fullmatch(one.said) is None, one
 
 
+@pytest.mark.slow
 def test_no_function_has_more_than_sixty_lines() -> None:
     """Longer functions hide that they do several things. A database's schema is one list."""
     for one in definitions():

@@ -205,6 +205,7 @@ def test_the_clients_that_are_installed_get_a_line(tmp_path: Path) -> None:
     assert "p2l-router serve --config p2l-router.yaml" in done.stdout
 
 
+@pytest.mark.slow
 def test_at_a_terminal_it_asks(tmp_path: Path) -> None:
     (tmp_path / "p2l-router.yaml").write_text("mine\n")
     master, slave = pty.openpty()

@@ -238,6 +238,7 @@ def test_a_process_that_stops_says_so(plain: FakeProvider) -> None:
     assert not seen.endswith(b"0\r\n\r\n")
 
 
+@pytest.mark.slow
 def test_the_official_clients_read_over_them(
     live: LiveGateway, client: httpx.Client, plain: FakeProvider
 ) -> None:

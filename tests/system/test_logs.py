@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 from fake_provider import Behaviour, FakeProvider
 from live_gateway import config_for
 from serve_process import ServeProcess
@@ -19,6 +20,7 @@ CHAT: dict[str, Any] = {"model": "p2l", "messages": [{"role": "user", "content":
 FLAGS = ("--log-format", "json", "--log-level", "info")
 
 
+@pytest.mark.slow
 def test_every_line_is_an_object_and_every_attempt_a_line(
     tmp_path: Path, provider: FakeProvider
 ) -> None:

@@ -292,6 +292,7 @@ def test_the_command_refuses_with_status_2(args: tuple[str, ...], told: str) -> 
     assert told in done.stderr
 
 
+@pytest.mark.slow
 def test_the_command_serves_and_drains_on_sigterm(folder: Path) -> None:
     args = [COMMAND, "model", "--checkpoint", str(folder), "--port", "0", "--host", "127.0.0.1"]
     process = subprocess.Popen(args, stderr=subprocess.PIPE, text=True, env=environment())

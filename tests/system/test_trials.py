@@ -69,6 +69,7 @@ def test_a_session_stays_in_its_arm_and_the_receipt_says_which(config: str) -> N
         assert asked(http, "job 0", **{"x-route-models": "dear"}).headers["x-p2l-model"] == "dear"
 
 
+@pytest.mark.slow
 def test_a_worse_model_is_stopped_everywhere_and_for_good(
     config: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

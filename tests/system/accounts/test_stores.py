@@ -216,6 +216,7 @@ async def test_what_redis_loses_is_put_back(tmp_path: Path) -> None:
             assert left in (1_000_000 - 400_000, 1_000_000 - 650_000)
 
 
+@pytest.mark.slow
 @pytest.mark.services
 async def test_what_redis_reserved_without_saying_so_is_given_back(tmp_path: Path) -> None:
     """It does what it was asked late; its answer goes to nobody, and nothing is sent."""

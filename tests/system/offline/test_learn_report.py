@@ -44,6 +44,7 @@ def report(folder: Path, against: str | None = None) -> Any:
     return report_of(folder, "bundled", "auto", against, lambda _stage, _done, _of: None)
 
 
+@pytest.mark.slow
 def test_what_a_model_as_good_saves(tmp_path: Path) -> None:
     equal = [row | {"score": 1.0} if row["model"] == "gpt-6.1-sol" else row for row in rows(120)]
     write(tmp_path, equal)

@@ -111,6 +111,7 @@ def test_jobs_of_real_agents_hold_no_text(path: Path) -> None:
         assert word not in path.read_text()
 
 
+@pytest.mark.slow
 def test_sessions_of_real_agents_keep_their_tool_loops() -> None:
     settings = load_settings(JOBS / "models.yaml")
     lines = (line for path in RECORDED for line in read_jobs(path))

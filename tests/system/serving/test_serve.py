@@ -56,6 +56,7 @@ def stream_in_thread(url: str, outcome: dict[str, str]) -> threading.Thread:
     return thread
 
 
+@pytest.mark.slow
 def test_sigterm_lets_streams_finish_and_nobody_in(
     tmp_path: Path, provider: FakeProvider, http: httpx.Client
 ) -> None:

@@ -200,6 +200,7 @@ async def test_the_model_before_the_last_one_still_holds_what_it_read() -> None:
     assert again.decision.model == "a"
 
 
+@pytest.mark.slow
 async def test_a_mix_is_drawn_from_with_what_is_held() -> None:
     """Under a budget between both costs: who has drawn the dear model finds it cheaper from then
     on, and who has not finds it as dear as before. So no job changes, and the mean is kept."""

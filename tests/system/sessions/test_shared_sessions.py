@@ -186,6 +186,7 @@ def test_workers_of_one_machine_share_sessions(
             messages = [*messages, asked(call), result(call)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("by", ["name", "words"])
 def test_a_mix_is_drawn_from_once(both: list[httpx.Client], by: str) -> None:
     models = set()

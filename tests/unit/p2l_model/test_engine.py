@@ -92,6 +92,7 @@ def test_the_real_backbone_agrees_with_torch_in_both_precisions(tmp_path: Path) 
     assert np.abs(rounded - torch).max() > FP32_PARITY  # it is int8 that was measured
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_means_and_maxima_side_by_side(tmp_path: Path) -> None:
     source = write_checkpoint(tmp_path / "checkpoint")

@@ -305,6 +305,7 @@ def test_without_matplotlib_the_extra_is_named(
         draw_reliability([], tmp_path / "x.png", "")
 
 
+@pytest.mark.slow
 def test_the_command_writes_and_prints_the_same(
     paths: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -85,6 +85,7 @@ def test_recovery_improves_at_the_right_rate(family: PreferenceFamily) -> None:
     assert 8 < small / large < 32
 
 
+@pytest.mark.slow
 def test_the_tie_parameter_is_recovered() -> None:
     votes, features, _ = simulate(PreferenceFamily.GRK, 24000)
     heads = fit_heads(features, votes, FitOptions(PreferenceFamily.GRK, 1e-6, 1e-6))

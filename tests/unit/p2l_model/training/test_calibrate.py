@@ -97,6 +97,7 @@ def test_it_finds_what_was_done_to_the_heads(family: PreferenceFamily, factor: f
         assert summary(right, votes.weight)["ece"] < summary(before, votes.weight)["ece"]
 
 
+@pytest.mark.slow
 def test_the_level_is_kept() -> None:
     _, features = truth(GRK)
     _, wrong, found = fitted(GRK, 1.6)

@@ -69,6 +69,7 @@ def fought(heads: Heads, row: FloatArray, n: int, seed: int) -> tuple[VoteTable,
     return table(rivals, np.minimum(drawn, 3)), view
 
 
+@pytest.mark.slow
 def test_the_row_comes_closer_and_the_variance_is_honest() -> None:
     errors: dict[int, list[float]] = {n: [] for n in (0, 20, 150, 500)}
     spreads: dict[int, list[float]] = {n: [] for n in errors}

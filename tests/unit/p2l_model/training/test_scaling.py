@@ -19,6 +19,7 @@ from p2l_model.types import PreferenceFamily
 TRUNK = TrunkConfig(hidden=8, members=1, epochs=20, batch_prompts=32, input_dropout=0.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("exponent", [0.3, 0.5, 1.0])
 def test_a_known_law_is_found(exponent: float) -> None:
     sizes = np.geomspace(100, 100_000, 9)

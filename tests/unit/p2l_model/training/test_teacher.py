@@ -42,6 +42,7 @@ def lesson(
     return taught(options, GRK, votes, scores, teacher.parent / "work", quiet)
 
 
+@pytest.mark.slow
 def test_targets_are_a_mixture_of_votes_and_predictions(teacher: Path) -> None:
     votes = load_votes([teacher.parent / "held.jsonl"])
     scores = np.full((len(votes.conversations), len(votes.models)), np.nan)

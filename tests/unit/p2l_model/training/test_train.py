@@ -220,7 +220,7 @@ def test_config_files_are_checked(tmp_path: Path) -> None:
     path.write_text("family: bt\nseed: 3\n")
     assert load_train_config(path, {"family": "grk", "seed": None}).family == "grk"
     assert load_train_config(path, {}).seed == 3
-    for text in ("l2: \x00", "seed: 2026-02-30", "? [a]\n: 1", "l2: " + "[" * 5_000):
+    for text in ("l2: \x00", "seed: 2026-02-30", "? [a]\n: 1", "l2: " + "{a: " * 5_000):
         path.write_text(text)
         with pytest.raises(DataError, match="cannot be read"):
             load_train_config(path, {})

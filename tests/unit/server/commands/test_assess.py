@@ -38,6 +38,7 @@ def report(capsys: pytest.CaptureFixture[str], *args: str) -> Any:
     return json.loads(capsys.readouterr().out)
 
 
+@pytest.mark.slow
 def test_place_and_prompts(
     checkpoint: str, prompts: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

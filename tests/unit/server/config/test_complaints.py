@@ -55,7 +55,7 @@ def test_the_line_the_key_and_the_fix(text: str, said: str) -> None:
         (MODELS + "aliases: {[a]: m}\n", "f:5: a key must be a word"),
         (MODELS + "? {a: b}\n: m\n", "f:5: a key must be a word"),
         (MODELS + "aliases: !!python/name:os.system x\n", "f:5: could not determine"),
-        (MODELS + "aliases: " + "[" * 5_000, "f: it is nested too deeply"),
+        (MODELS + "aliases: " + "{a: " * 5_000, "f: it is nested too deeply"),
     ],
 )
 def test_what_no_value_can_be_is_told_like_any_other_mistake(text: str, said: str) -> None:

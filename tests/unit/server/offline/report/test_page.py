@@ -155,6 +155,7 @@ def test_names_are_text_and_nothing_is_fetched() -> None:
     assert "default-src 'none'" in html
 
 
+@pytest.mark.slow
 def test_the_picture_for_slides(tmp_path: Path) -> None:
     draw_png(world(30), tmp_path / "plane.png")
     assert (tmp_path / "plane.png").read_bytes().startswith(b"\x89PNG")
