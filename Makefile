@@ -119,6 +119,7 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/pytest -q -m slow tests/house/test_structure.py tests/house/test_references.py tests/house/test_words.py
 
 # The references of the configuration and of the commands, from what reads them.
 docs: $(VENV)/.dev

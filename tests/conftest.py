@@ -5,10 +5,11 @@ from __future__ import annotations
 import gc
 import os
 import ssl
+import zlib
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import httpx
 import pytest
@@ -24,6 +25,9 @@ from examples import choose_profile
 from server.storage import database, writer
 from server.storage.statements import Kind, Statement, statements
 
+# Of one test with more cases than this, make test-fast tries about so many, and make test all.
+MOST_FAST_CASES: Final = 30
+
 
 def pytest_configure(config: pytest.Config) -> None:
     choose_profile(config)
@@ -35,6 +39,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files with slow tests come first, so that no process begins one when the others are done."""
     slow = {item.path for item in items if item.get_closest_marker("slow") is not None}
     items.sort(key=lambda item: item.path not in slow)
+    _leave_to_all_tests(items)
+
+
+def _leave_to_all_tests(items: list[pytest.Item]) -> None:
+    """Marks the cases of large families as slow but for about MOST_FAST_CASES, which are the same
+    in every run and spread over the values of all parameters."""
+    families: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        families.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    for cases in families.values():
+        every = -(-len(cases) // MOST_FAST_CASES)
+        for case in cases:
+            if zlib.crc32(case.name.encode()) % every != 0:
+                case.add_marker(pytest.mark.slow)
 
 
 def pytest_collection_finish() -> None:

@@ -109,6 +109,7 @@ def fits(text: str, line: str) -> bool:
     return re.fullmatch(re.escape(text).replace("X", ".+"), line) is not None
 
 
+@pytest.mark.slow
 def test_the_runbook_quotes_what_the_program_says() -> None:
     texts = {PUT_IN.sub("X", text) for text in said()}
     whole = "\n".join(texts)

@@ -37,11 +37,13 @@ def copy_of_the_packages(target: Path) -> None:
             copied.write_text(source.read_text())
 
 
+@pytest.mark.slow
 def test_import_contracts_hold() -> None:
     result = lint(ROOT)
     assert result.returncode == 0, result.stdout
 
 
+@pytest.mark.slow
 def test_a_violation_is_caught(tmp_path: Path) -> None:
     copy_of_the_packages(tmp_path)
     for file, more in (

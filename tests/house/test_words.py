@@ -53,6 +53,7 @@ def sentences() -> tuple[tuple[str, str], ...]:
     return tuple(found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("other", OTHERS)
 def test_one_word_for_one_thing(other: str) -> None:
     found = [one for one in sentences() if word_of(other).search(one[1])]

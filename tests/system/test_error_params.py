@@ -55,6 +55,7 @@ def spelled(path: Path) -> str:
     return "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in path).lstrip(".")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("surface", SURFACES)
 def test_a_wrong_field_is_named_as_the_caller_wrote_it(surface: str) -> None:
     body, parse = SURFACES[surface]

@@ -526,6 +526,7 @@ JSON = st.recursive(
 MARK = "\N{SKULL}"
 
 
+@pytest.mark.slow
 @settings(
     max_examples=examples(150),
     deadline=None,

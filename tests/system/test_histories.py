@@ -20,6 +20,7 @@ from server.errors import ApiError
 from server.upstream.signatures import Signatures
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", TARGETS)
 def test_no_history_is_refused_or_loses_a_word(target: str) -> None:
     place = list(TARGETS).index(target)

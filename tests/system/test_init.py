@@ -81,6 +81,7 @@ def test_a_key_becomes_a_gateway_that_answers_within_a_budget(tmp_path: Path) ->
             assert {request.body["model"] for request in provider.chats} <= set(OFFERED)
 
 
+@pytest.mark.slow
 def test_the_sandbox_and_the_table_of_facts_do_without_a_network(tmp_path: Path) -> None:
     for words in (["--provider", "sandbox"], ["--offline"]):
         done = init(tmp_path, *words, "--yes", "--force", "--json")

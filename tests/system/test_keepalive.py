@@ -275,6 +275,7 @@ def test_a_stream_of_anthropics_own(
     assert beats_in(lines, "messages") >= 3
 
 
+@pytest.mark.slow
 def test_a_slow_reader_loses_nothing(live: LiveGateway, plain: FakeProvider) -> None:
     plain.script("first", Behaviour(texts=("x" * 200_000,) * 40))
     host, _, port = live.url.removeprefix("http://").partition(":")

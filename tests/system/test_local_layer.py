@@ -111,6 +111,7 @@ def test_ratings_move_what_is_chosen(gateways: Callable[[], tuple[LiveGateway, A
     assert coefficients(ask_other, "key-c") == now, "one layer for all gateways, to the last bit"
 
 
+@pytest.mark.slow
 def test_a_key_alone_moves_nobody_else(gateways: Callable[[], tuple[LiveGateway, Ask]]) -> None:
     live, ask = gateways()
     before = coefficients(ask, "key-a")
@@ -151,6 +152,7 @@ def test_what_another_checkpoint_said_of_prompts_is_left_out(
     assert boards("sha256:another") == [False]
 
 
+@pytest.mark.slow
 def test_models_that_share_a_column_are_compared_and_told_apart() -> None:
     with (
         FakeProvider(api_key="sk-provider-canary") as provider,

@@ -180,6 +180,7 @@ def test_certificates_that_are_not_accepted(authority: trustme.CA, bundle: str) 
             assert words in failure(config(provider.base_url), SSL_CERT_FILE=bundle)
 
 
+@pytest.mark.slow
 def test_a_self_signed_certificate(bundle: str, tmp_path: Path) -> None:
     key, cert = tmp_path / "key.pem", tmp_path / "cert.pem"
     subprocess.run(

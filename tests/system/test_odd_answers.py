@@ -23,11 +23,13 @@ async def test_the_answers_are_good_as_they_are() -> None:
     assert await faults_in(good, by_sdks=False) == []
 
 
+@pytest.mark.slow
 @pytest.mark.anyio
 async def test_an_odd_value_in_an_answer_is_no_fault_of_ours() -> None:
     assert await faults_in(islice(cases(), 0, None, FEW), by_sdks=False) == []
 
 
+@pytest.mark.slow
 @pytest.mark.anyio
 async def test_an_odd_value_in_an_answer_of_the_other_form_is_no_fault_of_ours() -> None:
     assert await faults_in(islice(cases(crossed=True), 0, None, FEW), by_sdks=False) == []

@@ -197,6 +197,7 @@ def test_the_official_client_would_send_and_read_the_same(items: list[dict[str, 
     consume(adapter_of(ResponseCreateParamsNonStreaming).validate_python(body))
 
 
+@pytest.mark.slow
 @settings(max_examples=examples(200), deadline=None)
 @given(
     st.recursive(

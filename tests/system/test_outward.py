@@ -72,13 +72,8 @@ def test_the_recorder_sees_python_and_native_code(heard: Outward) -> None:
     assert "sendto 192.0.2.2 port 53" in heard.strangers
 
 
-@pytest.mark.parametrize(
-    "config",
-    [
-        pytest.param(None, marks=pytest.mark.slow, id="default"),
-        pytest.param(SANDBOX, id="configured"),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("config", [None, SANDBOX], ids=["default", "configured"])
 def test_serve_speaks_to_nobody(heard: Outward, tmp_path: Path, config: str | None) -> None:
     body = {"model": "p2l", "messages": [{"role": "user", "content": "Write a sonnet on bread."}]}
     with ServeProcess(tmp_path, config, environ=heard.environ) as gateway:

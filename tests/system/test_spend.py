@@ -95,6 +95,7 @@ def test_spend_by_key_model_and_day(
         assert (row["group"], Decimal(row["cost_usd"])) == (group, total)
 
 
+@pytest.mark.slow
 def test_spend_by_tag(
     provider: FakeProvider, config: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

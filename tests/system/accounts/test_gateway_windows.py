@@ -47,6 +47,7 @@ def test_a_window_is_spent_and_no_more(provider: FakeProvider) -> None:
     assert len(provider.chats) == len(good)
 
 
+@pytest.mark.slow
 def test_many_at_once_do_not_overspend(provider: FakeProvider) -> None:
     provider.script("up-dear", Behaviour(usage=USAGE, first_delay_s=0.05))
     config = config_for(provider.base_url, windows("0.05"))

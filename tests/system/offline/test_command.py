@@ -36,6 +36,7 @@ def scores(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_simulate_writes_the_curve(
     scores: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -152,6 +153,7 @@ def test_a_model_at_two_efforts_is_two_models(
     assert none < high
 
 
+@pytest.mark.slow
 def test_a_local_layer_has_curves(
     scores: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -153,6 +153,7 @@ def test_no_more_is_spent_than_is_allowed(place: Place, provider: KnownModels) -
     assert place.booked() <= Decimal("0.3")
 
 
+@pytest.mark.slow
 def test_models_that_the_money_is_not_enough_for_are_left_out(place: Place) -> None:
     assert place.summary("--dry-run", usd="50", n=40)["left_out"] == []
     poor = place.summary("--dry-run", usd="0.1", n=40)
@@ -162,6 +163,7 @@ def test_models_that_the_money_is_not_enough_for_are_left_out(place: Place) -> N
     assert named["left_out"] == []
 
 
+@pytest.mark.slow
 def test_a_finished_run_buys_nothing_again(place: Place, provider: KnownModels) -> None:
     first = place.summary("--models", THREE, checked=False)
     n_chats = len(provider.chats)
@@ -190,6 +192,7 @@ def test_a_run_has_one_instruction_for_its_judge(place: Place) -> None:
     assert "another version of the judge's instruction" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_model_that_fails_is_left_out_of_the_rest(place: Place, provider: KnownModels) -> None:
     provider.faults["gpt-6-luna"] = Fault(status=400, n=10_000)
     summary = place.summary("--models", THREE, n=24)
@@ -242,6 +245,7 @@ def own_prompts(place: Place, *rows: dict[str, Any]) -> list[str]:
     return ["--prompts", str(own)]
 
 
+@pytest.mark.slow
 def test_answers_are_checked_by_a_program(place: Place) -> None:
     rows = [{"prompt": f"[math {n}] x", "command": "grep -q right"} for n in range(6)]
     assert place.learn(*own_prompts(place, *rows), "--dry-run", "--models", THREE).returncode == 0
@@ -305,6 +309,7 @@ def test_a_window_of_the_gateway_holds_for_a_run(place: Place) -> None:
     assert place.booked() <= Decimal("0.05")
 
 
+@pytest.mark.slow
 def test_a_model_whose_place_is_settled_is_not_asked_further(
     place: Place, provider: KnownModels
 ) -> None:
@@ -383,6 +388,7 @@ def test_spend_has_tags_and_one_session(place: Place) -> None:
     assert len(tags) == 2
 
 
+@pytest.mark.slow
 def test_grades_are_handed_to_the_gateway_once(place: Place) -> None:
     text = config("http://127.0.0.1:1/v1", place.ledger, scorer=True)
     provider = place.config.read_text().splitlines()

@@ -67,6 +67,7 @@ def test_what_a_model_as_good_saves(tmp_path: Path) -> None:
         report(tmp_path, "gpt-9")
 
 
+@pytest.mark.slow
 def test_grades_of_another_source_are_not_mixed_in(tmp_path: Path) -> None:
     other = [row | {"score": 0.5, "prompt": ["another"]} for row in rows(1, "judge:x:1")]
     write(tmp_path, rows(60) + other)
@@ -75,6 +76,7 @@ def test_grades_of_another_source_are_not_mixed_in(tmp_path: Path) -> None:
     assert any("3 grades of other sources" in note for note in notes)
 
 
+@pytest.mark.slow
 def test_the_best_model_stays_though_its_place_was_settled_early(tmp_path: Path) -> None:
     early = [
         row for row in rows(100) if row["model"] != "claude-opus-5-5" or int(row["prompt_id"]) < 60

@@ -44,6 +44,7 @@ def test_importing_it_is_light() -> None:
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.slow
 def test_a_prompt_is_routed_without_the_server() -> None:
     example = ROOT / "examples" / "library.py"
     done = subprocess.run(

@@ -25,13 +25,8 @@ def the_line(said: str) -> str:
     return said.split("  try: ")[1].splitlines()[0]
 
 
-@pytest.mark.parametrize(
-    "auth",
-    [
-        pytest.param("", marks=pytest.mark.slow),
-        "auth: {keys: [{name: me, key_env: MY_KEY}]}",
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("auth", ["", "auth: {keys: [{name: me, key_env: MY_KEY}]}"])
 def test_the_curl_line_works(tmp_path: Path, provider: FakeProvider, auth: str) -> None:
     environ = {"MAIN_KEY": "sk-provider-canary", "MY_KEY": "my-key"}
     with ServeProcess(tmp_path, config_for(provider.base_url, auth), environ=environ) as serve:

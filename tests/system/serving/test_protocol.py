@@ -115,6 +115,7 @@ def test_too_many_connections_are_told_to_come_back(address: tuple[str, int]) ->
         assert said(address) == (503, "overloaded")
 
 
+@pytest.mark.slow
 def test_a_caller_who_stops_reading_is_dropped_and_the_upstream_with_him(
     address: tuple[str, int], provider: FakeProvider
 ) -> None:
@@ -247,6 +248,7 @@ async def test_the_body_of_a_caller_who_has_hung_up_is_not_read() -> None:
         await read_body(Request(scope), 100)
 
 
+@pytest.mark.slow
 def test_a_request_leaves_no_garbage_with_its_headers(address: tuple[str, int]) -> None:
     body = HELLO.replace(b"true", b"false")
     request = head(content_length=str(len(body))) + body

@@ -221,7 +221,8 @@ def client_of(live: LiveGateway) -> httpx.Client:
     return httpx.Client(base_url=live.url, trust_env=False, timeout=20)
 
 
-@pytest.mark.parametrize("by", ["header", pytest.param("field", marks=pytest.mark.slow), "words"])
+@pytest.mark.slow
+@pytest.mark.parametrize("by", ["header", "field", "words"])
 def test_one_draw_decides_a_job(client: httpx.Client, by: str) -> None:
     """Between two models of about equal shares, forty jobs of four requests each. The shares move a
     little from request to request, and a few jobs change with them; of independent draws 35 would.

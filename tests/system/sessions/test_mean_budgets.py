@@ -139,6 +139,7 @@ async def test_single_requests_never_overdraw_by_chance() -> None:
     assert len(models) == 2
 
 
+@pytest.mark.slow
 async def test_a_tool_loop_is_not_left_whatever_moves() -> None:
     """Mixed models under a budget, while caches come and go and the account moves."""
     chance = random.Random(9)

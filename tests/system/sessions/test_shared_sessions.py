@@ -149,6 +149,7 @@ def test_a_tool_loop_that_alternates_between_gateways_keeps_its_model(
     assert replay(receipt).differences == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [None, "job"])
 def test_a_fast_client_does_not_outrun_what_is_shared(
     both: list[httpx.Client], provider: FakeProvider, name: str | None
@@ -221,6 +222,7 @@ def test_models_that_one_gateway_has_met_are_in_order_at_the_other(
     assert receipt["attempts"][0]["request"]["order"][2] == "middle"
 
 
+@pytest.mark.slow
 def test_requests_that_come_to_both_at_once_have_one_draw(both: list[httpx.Client]) -> None:
     for job in range(8):
         with ThreadPoolExecutor(8) as pool:

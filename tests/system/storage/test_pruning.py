@@ -167,6 +167,7 @@ def test_an_attempt_counts_under_each_of_its_tags(database: Database) -> None:
         assert pico(spent_usd(database, 0, NOW + 1)) == total
 
 
+@pytest.mark.slow
 def test_two_gateways_that_fold_at_once_count_nothing_twice(database: Database) -> None:
     ledger(database, 2_000)
     before = told(database)

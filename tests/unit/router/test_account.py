@@ -60,6 +60,7 @@ def by_model(model: str) -> int:
     return 40 if model == "dear" else 10
 
 
+@pytest.mark.slow
 def test_without_an_account_a_mean_is_not_kept() -> None:
     assert spend_of(4_000, by_model, with_account=False) == pytest.approx(1.75, rel=0.05)
 
@@ -79,6 +80,7 @@ def test_it_is_never_overdrawn_by_more_than_a_few_jobs(dear: int, cheap: int, se
     assert over * n_jobs * min(dear, cheap) < 200 + 4 * dear
 
 
+@pytest.mark.slow
 def test_jobs_of_one_length_have_what_they_had() -> None:
     """What is lowered by chance costs little, and less as time goes on."""
     assert spend_of(10_000, lambda _: 1) == pytest.approx(1.0, rel=0.02)

@@ -74,6 +74,7 @@ def compare(seeds: range) -> int:
     return infeasible
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
 def test_equals_cvxpy_on_random_instances() -> None:
     infeasible = compare(range(120))

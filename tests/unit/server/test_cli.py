@@ -71,6 +71,7 @@ def test_leaderboard_of_an_argument() -> None:
     assert board["family"] == "grk"
 
 
+@pytest.mark.slow
 def test_a_leaderboard_of_all_models_has_placed_ones() -> None:
     own = result("leaderboard", "What is 12 * 12?")["data"]
     board = result("leaderboard", "What is 12 * 12?", "--models", "all")["data"]

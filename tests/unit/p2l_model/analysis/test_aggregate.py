@@ -144,6 +144,7 @@ def test_intervals_cover_the_truth() -> None:
     assert 0.88 <= np.mean(inside) <= 0.98
 
 
+@pytest.mark.slow
 def test_ranks_of_equals_overlap() -> None:
     family = PreferenceFamily.BT
     outputs = HeadOutputs(
@@ -189,6 +190,7 @@ def read(path: Path, reader: PromptReader, by: str | None = None) -> Accumulated
     return accumulate(read_prompts(str(path), by=by, chunk=8), reader, fresh, lambda done: None)
 
 
+@pytest.mark.slow
 def test_parts_merge_to_the_whole(tmp_path: Path, reader: PromptReader) -> None:
     lines = write_prompts(tmp_path / "all.jsonl").read_text().splitlines()
     whole = read(tmp_path / "all.jsonl", reader, "topic")
@@ -269,6 +271,7 @@ def test_the_command_writes_what_it_says(
     assert "all prompts: 40 prompts" in run(capsys, *common)
 
 
+@pytest.mark.slow
 def test_users_are_drawn_to_all(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     checkpoint = str(write_checkpoint(tmp_path / "checkpoint"))
     # two users with tastes in prompts, one who has asked once

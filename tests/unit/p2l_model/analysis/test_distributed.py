@@ -72,6 +72,7 @@ def assert_same(ours: Accumulated, theirs: Accumulated) -> None:
             assert mine.ci95 == pytest.approx(other.ci95, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_parts_cover_every_row_once(tmp_path: Path) -> None:
     files = write_files(tmp_path / "prompts")
     job, parts = job_of(tmp_path), parts_of([str(tmp_path / "prompts")], 8)

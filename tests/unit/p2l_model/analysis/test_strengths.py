@@ -38,6 +38,7 @@ def groups_of(shift: FloatArray, n: int, seed: int) -> dict[str, BlockSums]:
     return groups
 
 
+@pytest.mark.slow
 def test_a_planted_strength_is_found_and_a_hard_category_is_nobodys_weakness() -> None:
     shift = np.zeros((3, 5))
     shift[1, 2] = 1.5  # c is good at maths
@@ -75,6 +76,7 @@ def test_few_prompts_have_no_interval() -> None:
         strengths(MODELS, {"law": groups["law"]})
 
 
+@pytest.mark.slow
 def test_benjamini_hochberg() -> None:
     from scipy.stats import false_discovery_control
 
@@ -204,6 +206,7 @@ def write_prompts(path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("by", [True, False])
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str], by: bool) -> None:
     checkpoint = str(write_checkpoint(tmp_path / "checkpoint"))

@@ -188,6 +188,7 @@ class SlowEngine:
         self._engine.close()
 
 
+@pytest.mark.slow
 @pytest.mark.anyio
 async def test_scoring_never_blocks_the_event_loop(folder: Path) -> None:
     scorer = LocalScorer(load_checkpoint(folder), SlowEngine(folder))

@@ -147,6 +147,7 @@ def test_token_counts_are_exact_and_without_specials(encoder: PromptEncoder) -> 
     assert encoder.count_tokens("a " * 1000) == 1000
 
 
+@pytest.mark.slow
 def test_counts_of_long_texts_are_close(bundled: PromptEncoder) -> None:
     prose, chinese = "The quick brown fox jumps. " * 10_000, "秋天来了。" * 20_000
     for text in (prose, chinese, prose + chinese):

@@ -46,6 +46,7 @@ def test_an_answer_that_never_came_is_no_bad_answer() -> None:
     assert len(rows) == len(graded_rows(given, PATH)) - 1
 
 
+@pytest.mark.slow
 def test_the_report_has_all_numbers_and_repeats_itself() -> None:
     rows = graded_rows(columns(), PATH)
     terms = [PromptTerms()] * len(rows.conversations)

@@ -290,6 +290,7 @@ def test_only_votes_that_both_know_are_compared(
         )
 
 
+@pytest.mark.slow
 def test_a_picture_of_any_table(tmp_path: Path) -> None:
     path = tmp_path / "empty.png"
     empty = synthetic(1, [""], [2])

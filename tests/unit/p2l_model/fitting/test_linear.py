@@ -93,6 +93,7 @@ def test_the_tie_parameter_is_recovered() -> None:
     assert np.abs(heads.eta_weight).max() < 0.1
 
 
+@pytest.mark.slow
 def test_a_fit_that_was_stopped_goes_on_to_the_same_result() -> None:
     votes, features, _ = simulate(PreferenceFamily.GRK, 800)
     options = FitOptions(PreferenceFamily.GRK, 1e-3, 1e-3, max_steps=100, tolerance=0.0)

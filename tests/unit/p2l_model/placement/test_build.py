@@ -47,6 +47,7 @@ def rows(shift: float = 0.0) -> list[dict[str, Any]]:
     return [*found, {**found[0], "value": None}, {**found[0], "source": "somebody else"}]
 
 
+@pytest.mark.slow
 def test_a_table_is_made_and_read_again() -> None:
     text = build.make(rows(), LISTED, date(2026, 11, 30))
     facts = parse_facts(text, "made")
@@ -59,6 +60,7 @@ def test_a_table_is_made_and_read_again() -> None:
     assert build.make(rows(), LISTED, date(2026, 11, 30)) == text
 
 
+@pytest.mark.slow
 def test_the_difference_to_the_table_before_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -42,6 +42,7 @@ def imported(tmp_path: Path, backbone: str, loss_type: str) -> tuple[Path, Check
     return source, load_checkpoint(tmp_path / "ours")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("loss_type", "family"), [("bt", "bt"), ("rk", "rk"), ("bag", "grk"), ("grk", "grk")]
 )

@@ -66,6 +66,7 @@ def test_place_and_prompts(
     assert total == pytest.approx(1.0)
 
 
+@pytest.mark.slow
 def test_found_kinds_and_the_text(
     checkpoint: str, prompts: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -99,6 +100,7 @@ def test_what_it_saves(tmp_path: Path, checkpoint: str, cheap_is_good: bool) -> 
     assert found["difference"]["share"] == pytest.approx(expected, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_the_command_adds_the_saving(
     tmp_path: Path, checkpoint: str, prompts: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -61,6 +61,7 @@ def in_fish(line: str, folder: Path) -> set[str]:
     return {said.split("\t")[0] for said in done.stdout.splitlines()}
 
 
+@pytest.mark.slow
 def test_fish_completes_verbs_flags_actions_and_choices(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").touch()
     assert in_fish("p2l-router le", tmp_path) == {"leaderboard", "learn"}
@@ -119,6 +120,7 @@ def zsh(tmp_path: Path) -> Iterator[Zsh]:
     shell.close()
 
 
+@pytest.mark.slow
 def test_zsh_completes_verbs_flags_actions_and_choices(zsh: Zsh) -> None:
     assert zsh.completed("p2l-router leade") == "leaderboard"
     assert zsh.completed("p2l-router serve --po") == "serve --port"

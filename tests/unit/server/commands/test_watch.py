@@ -42,6 +42,7 @@ def comparisons(n: int, right: bool, seed: int = 0) -> list[Judged]:
     return [Judged(float(a), 0.5, float(b), 0.0) for a, b in zip(p, y, strict=True)]
 
 
+@pytest.mark.slow
 def test_right_predictions_raise_no_alarm() -> None:
     raised = [drift(comparisons(300, True, seed), Limits()).alarms for seed in range(12)]
     assert sum(map(bool, raised)) <= 3

@@ -367,6 +367,7 @@ def test_an_unknown_model_is_said_to_be_one(
     assert "nothing is known of it" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_all_models_are_listed(own_data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["facts"]) == 0
     lines = capsys.readouterr().out.splitlines()

@@ -275,6 +275,7 @@ TURNS = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=examples(200), deadline=None)
 @given(jobs=st.lists(TURNS, min_size=1, max_size=4), named=st.booleans(), data=st.data())
 def test_jobs_side_by_side_are_told_apart(

@@ -133,6 +133,7 @@ for n in range(1_000):
 """
 
 
+@pytest.mark.slow
 def test_a_process_that_is_killed_in_the_middle_of_a_line_leaves_all_lines_before(
     tmp_path: Path,
 ) -> None:

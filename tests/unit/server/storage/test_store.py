@@ -319,6 +319,7 @@ def test_rows_are_withdrawn_unless_they_were_settled(storage_url: str) -> None:
     database.close()
 
 
+@pytest.mark.slow
 @pytest.mark.services
 async def test_a_refused_attempt_leaves_no_row() -> None:
     """The first one after the database went down waits for its row, which must not be written

@@ -110,6 +110,7 @@ def test_the_repr_of_an_event_shows_no_payload() -> None:
     assert "secret" not in repr(SseEvent(b"secret", parsed={"a": "secret"}))
 
 
+@pytest.mark.slow
 def test_the_official_sdk_raises_on_our_error_event() -> None:
     chunk = {
         "id": "c",

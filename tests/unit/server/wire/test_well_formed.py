@@ -33,6 +33,7 @@ def test_what_is_well_formed_is_the_same_object() -> None:
     assert well_formed(content) is content
 
 
+@pytest.mark.slow
 @given(st.text(st.characters(categories=["L", "Cs", "P", "N"])))
 def test_everything_else_stays(text: str) -> None:
     lonely = json.dumps(text).encode()

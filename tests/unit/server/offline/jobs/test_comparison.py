@@ -81,6 +81,7 @@ def test_the_best_single_model_keeps_to_the_terms() -> None:
     assert of(found, SESSIONS, terms[1]).tally.refused > 0
 
 
+@pytest.mark.slow
 def test_no_session_spends_more_than_its_budget() -> None:
     budget = Decimal("0.12")
     capped = Terms(session_budget_usd=budget)
@@ -117,6 +118,7 @@ def test_a_model_with_efforts_has_columns() -> None:
     assert sessions.prefix_read == sessions.prefix_tokens
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_figures(jobs: Comparison) -> None:
     again = played(one for number in range(20) for one in job(number))
     assert again.to_json() == jobs.to_json()

@@ -149,7 +149,7 @@ def test_what_settles_a_difference_shrinks_it_to_its_interval() -> None:
 
 def test_against_a_model_that_was_not_graded() -> None:
     world = half_hard()
-    with pytest.raises(DataError, match="no graded answers here; there are m0, m1"):
+    with pytest.raises(DataError, match="must be one of m0, m1"):
         found(world, world.score, "gpt-9")
 
 

@@ -100,6 +100,7 @@ def test_means_and_categories_are_shrunk() -> None:
     assert found[1] == pytest.approx(means)
 
 
+@pytest.mark.slow
 def test_answers_move_the_curve_to_the_better_model() -> None:
     table = table_of(120)
     known = known_of(table)
@@ -110,6 +111,7 @@ def test_answers_move_the_curve_to_the_better_model() -> None:
     assert tops[200] > singles[1] - 0.05
 
 
+@pytest.mark.slow
 def test_the_difference_from_means_is_paired() -> None:
     table = table_of(60)
     curves = local_curves(table, known_of(table), Splits(40, 2, 2))
