@@ -9,7 +9,7 @@ from typing import Any, Final
 from fastapi import APIRouter, Request, Response
 
 from server.endpoints.application import Endpoint
-from server.endpoints.common import CallerDep, StateDep, read_request
+from server.endpoints.common import CallerDep, StateDep, parse_json, read_raw, read_request
 from server.endpoints.flow import Parser, Reading, forward
 from server.endpoints.openapi import body_of
 from server.http.body import json_response
@@ -22,12 +22,14 @@ from server.surfaces.forwarded import (
     parse_embeddings_request,
 )
 from server.surfaces.messages.request import betas_in, parse_messages_request
+from server.surfaces.responses.keeping import KeptResponses
 from server.surfaces.responses.request import parse_compact_request, parse_responses_request
 from server.surfaces.responses.turn import history_of
-from server.surfaces.routing_options import RoutingOptions
+from server.surfaces.routing_options import RoutingOptions, parse_options
 from server.wire.surface import Surface
 
 router = APIRouter()
+_ROUTED: Final = "p2l"
 
 
 @router.post("/v1/chat/completions", **body_of(Surface.CHAT))
@@ -66,6 +68,28 @@ async def count_tokens(request: Request, caller: CallerDep, state: StateDep) -> 
     return json_response({"input_tokens": plan.routing.shape.input_tokens}, headers)
 
 
+@router.post("/v1/responses/input_tokens", **body_of(Surface.RESPONSES))
+async def input_tokens(request: Request, caller: CallerDep, state: StateDep) -> Response:
+    """Counts the input tokens of a response, and of those that it continues: an estimate, by the
+    tokenizer of the checkpoint. Without a model, as for a request that is routed."""
+    gateway = state.gateway
+    with await gateway.admit(caller):
+        body, large = await parse_json(await read_raw(request, state), state)
+        kept = KeptResponses(state.store, state.settings, caller.name)
+        earlier = await kept.before(body)
+        large = large or len(earlier) > 0
+
+        def read() -> ChatRequest:
+            # A wrong option is an error here as well.
+            parse_options(request.headers, body)
+            return parse_responses_request(_routed(body), history_of(earlier))
+
+        wanted = await gateway.heavy.run_where(large, read)
+        plan = await gateway.planner.plan(wanted, RoutingOptions(), caller, is_large=large)
+    told = {"object": "response.input_tokens", "input_tokens": plan.routing.shape.input_tokens}
+    return json_response(told, {"x-request-id": new_request_id()})
+
+
 @router.post("/v1/completions", **body_of(Surface.COMPLETIONS))
 async def completions(request: Request, caller: CallerDep, state: StateDep) -> Response:
     """Forwards a completion to the model that it names (OpenAI's legacy Completions)."""
@@ -80,6 +104,11 @@ async def embeddings(request: Request, caller: CallerDep, state: StateDep) -> Re
 
 def _parse_to_count(body: dict[str, Any]) -> ChatRequest:
     return parse_messages_request({"max_tokens": 1, **body})
+
+
+def _routed(body: dict[str, Any]) -> dict[str, Any]:
+    """The body with the name of the router where it names no model."""
+    return body if body.get("model") is not None else {**body, "model": _ROUTED}
 
 
 def _parse_chat(body: dict[str, Any], _: Reading) -> ChatRequest:

@@ -123,6 +123,19 @@ def test_a_conversation_goes_on_without_the_instructions(
         sdk.responses.retrieve(third.id)
 
 
+def test_the_input_of_a_conversation_is_counted_with_all_that_came_before(
+    rig: Rig, sdk: OpenAI
+) -> None:
+    first = sdk.responses.create(model="p2l", input="many words " * 50, store=True)
+    alone = sdk.responses.input_tokens.count(model="p2l", input="Two")
+    whole = sdk.responses.input_tokens.count(input="Two", previous_response_id=first.id)
+    assert whole.input_tokens >= alone.input_tokens + 50
+    with pytest.raises(openai.BadRequestError):
+        rig.client("OTHERS").responses.input_tokens.count(
+            input="Two", previous_response_id=first.id
+        )
+
+
 def test_what_is_retrieved_is_what_was_answered(rig: Rig, sdk: OpenAI) -> None:
     raw = sdk.responses.with_raw_response.create(
         model="bridged", input="x", store=True, metadata={"a": "b"}

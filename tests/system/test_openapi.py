@@ -23,6 +23,7 @@ FORWARDING = [
     "/v1/responses",
     "/v1/messages",
     "/v1/messages/count_tokens",
+    "/v1/responses/input_tokens",
     "/v1/completions",
     "/v1/embeddings",
 ]

@@ -201,6 +201,20 @@ ORDER = [
 ]
 
 
+def test_the_input_can_be_counted(sdk: OpenAI, provider: FakeProvider) -> None:
+    short = sdk.responses.input_tokens.count(model="p2l", input="Hello there")
+    assert short.object == "response.input_tokens"
+    assert 2 <= short.input_tokens <= 30
+    more = sdk.responses.input_tokens.count(
+        input=[{"role": "user", "content": "Hello there"}], instructions="Be brief.", tools=[TOOL]
+    )
+    assert more.input_tokens > short.input_tokens
+    assert not provider.requests, "nothing is sent"
+    for wrong in ({"conversation": "conv_1"}, {"previous_response_id": "resp_0"}):
+        with pytest.raises(openai.BadRequestError):
+            sdk.responses.input_tokens.count(model="p2l", input="x", extra_body=wrong)
+
+
 def test_streaming_has_openais_events_in_openais_order(sdk: OpenAI, provider: FakeProvider) -> None:
     provider.script("up", Behaviour(deltas=DELTAS, finish_reason="tool_calls"))
     events = list(sdk.responses.create(model="p2l", input="x", tools=[TOOL], stream=True))

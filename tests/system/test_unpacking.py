@@ -43,6 +43,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "responses": {"input": "Hello " * 200},
     "messages": {"messages": HELLO, "max_tokens": 50},
     "messages/count_tokens": {"messages": HELLO},
+    "responses/input_tokens": {"input": "Hello"},
     "completions": {"prompt": "Hello " * 200},
     "embeddings": {"input": "Hello " * 200},
     "route": {"messages": HELLO},
