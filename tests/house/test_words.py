@@ -60,6 +60,7 @@ def test_one_word_for_one_thing(other: str) -> None:
     assert found == [], f"say {OTHERS[other]}"
 
 
+@pytest.mark.slow
 def test_no_message_speaks_the_old_dialect() -> None:
     """Phrases that leave out what a newcomer needs."""
     assert [one for one in sentences() if OLD_DIALECT.search(one[1])] == []
