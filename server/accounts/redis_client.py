@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 _TIMEOUT_S: Final = 2.0
 _CONNECTIONS: Final = 32
+# What a server says that is no master any more; scripts say it within another message.
+_NO_MASTER: Final = ("READONLY", "MASTERDOWN", "read only replica")
 
 
 class RedisClient:
@@ -68,6 +70,9 @@ class RedisClient:
         try:
             yield
         except (RedisError, OSError) as error:
+            if any(sign in str(error) for sign in _NO_MASTER):
+                # The address leads to another server by now, but only for new connections.
+                await self.redis.connection_pool.disconnect(inuse_connections=False)
             raise StorageError(f"redis: {type(error).__name__}") from None
 
     async def close(self) -> None:

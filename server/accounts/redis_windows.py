@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -33,6 +34,8 @@ _LOG: Final = logging.getLogger(__name__)
 _LEASE_US: Final = 2 * 3600 * 1_000_000
 _LOADS: Final = 5
 _RETRY_S: Final = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0)
+# The seconds for which Redis remembers a settlement: longer than it is tried.
+_REMEMBERED_S: Final = 300
 _CLOSE_S: Final = 10.0
 # The seconds for which a caller waits for its cost to be counted, and the seconds for which an
 # unused session is kept.
@@ -45,11 +48,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class _Settlement:
+    """A settlement. name: its own name, under which it is booked once, however often it is sent:
+    Redis may do what it was asked and not say so."""
+
     hold: str
     spec: WindowSpec
     cost: int
     only_if_held: bool = False
     only_if_loaded: bool = False
+    name: str = field(default_factory=lambda: os.urandom(8).hex())
 
 
 class RedisWindows:
@@ -238,11 +245,12 @@ class RedisWindows:
         spec = settlement.spec
         args = [
             settlement.hold, settlement.cost, await self._database(),
-            int(settlement.only_if_held), spec.slice_us, _ttl_s(spec),
+            int(settlement.only_if_held), spec.slice_us, _ttl_s(spec), _REMEMBERED_S,
         ]  # fmt: skip
+        keys = [self._key(spec), self._client.key("settlement", settlement.name)]
         for _ in range(_LOADS):
             async with self._client.naming():
-                spent = int(await self._settle(keys=[self._key(spec)], args=args))
+                spent = int(await self._settle(keys=keys, args=args))
             if spent >= 0:
                 return spent
             if settlement.only_if_loaded:

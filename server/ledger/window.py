@@ -172,9 +172,23 @@ class Window:
     def _roll(self, now_us: int) -> None:
         if self._slice_us == 0:
             return
-        gone = self._index(now_us) - SLICES - 1
+        index = self._index(now_us)
+        if self._slices and self._slices[-1][0] > index + 1:
+            self._call_back(index)
+        gone = index - SLICES - 1
         while self._slices and self._slices[0][0] <= gone:
             self.spent -= self._slices.popleft()[1]
+
+    def _call_back(self, index: int) -> None:
+        """Moves what was spent in the future to now: the clock was set back, and what is spent
+        would otherwise stay until the time is what it was."""
+        ahead = 0
+        while self._slices and self._slices[-1][0] > index:
+            ahead += self._slices.pop()[1]
+        if self._slices and self._slices[-1][0] == index:
+            self._slices[-1][1] += ahead
+        else:
+            self._slices.append([index, ahead])
 
 
 def to_nano(amount_usd: Decimal) -> int:

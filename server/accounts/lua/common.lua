@@ -1,5 +1,6 @@
 -- One hash for each window: spent, reserved (nanodollars), s:SLICE, h:HOLD, d:DATABASE, i:INSTANCE.
--- Beside it two sorted sets: :z slices by number, :l holds by the time at which they are given up.
+-- Beside it two sorted sets: :z slices by number, :l holds by the time at which they are given up; and
+-- for a day :g:HOLD, the amount of a hold that was given up.
 local SLICES = 1000
 local clock = redis.call('TIME')
 local now = tonumber(clock[1]) * 1000000 + tonumber(clock[2])
@@ -20,8 +21,19 @@ local function book(key, index, amount)
   redis.call('ZADD', key .. ':z', whole(index), whole(index))
 end
 
+local function given(key, hold) return key .. ':g:' .. hold end
+
 local function roll(key, slice_us)
   if slice_us > 0 then
+    -- the clock was set back: spent in the future is spent now, or it would stay until then
+    local ahead = redis.call('ZRANGEBYSCORE', key .. ':z', whole(index_of(slice_us) + 2), '+inf')
+    for _, index in ipairs(ahead) do
+      local amount = field(key, 's:' .. index)
+      redis.call('HINCRBY', key, 'spent', whole(-amount))
+      redis.call('HDEL', key, 's:' .. index)
+      redis.call('ZREM', key .. ':z', index)
+      book(key, index_of(slice_us), amount)
+    end
     local gone = redis.call('ZRANGEBYSCORE', key .. ':z', '-inf', whole(index_of(slice_us) - SLICES - 1))
     for _, index in ipairs(gone) do
       redis.call('HINCRBY', key, 'spent', whole(-field(key, 's:' .. index)))
@@ -35,6 +47,7 @@ local function roll(key, slice_us)
     redis.call('HDEL', key, 'h:' .. hold)
     redis.call('ZREM', key .. ':l', hold)
     redis.call('HINCRBY', key, 'reserved', whole(-amount))
+    redis.call('SET', given(key, hold), whole(amount), 'EX', 86400)
     book(key, index_of(slice_us), amount)
   end
 end

@@ -80,14 +80,17 @@ def redis_shop(redis: RedisServer, tmp_path: Path) -> Shop:
     return Shop(f"sqlite:///{tmp_path}/p2l.db", redis.url)
 
 
-def paid(store: Store, name: str, nano: int, key: str = "team") -> None:
-    """A settled row of the ledger."""
+def paid(
+    store: Store, name: str, nano: int, key: str = "team", *, at_s: float | None = None
+) -> None:
+    """A settled row of the ledger. at_s: when it was settled; None: now."""
     store.settle(
         Attempt(
             request_id=name, attempt=1, key_name=key, model="m", provider="p", upstream_model="m",
             routed=True, streamed=False, started_at=time.time(), reserved_pico=nano * 1000,
             expected_pico=None, budget_pico=None, budget_mode=None, outcome=Outcome.ANSWERED,
-            settled_at=time.time(), cost_pico=nano * 1000, cost_source=CostSource.USAGE,
+            settled_at=time.time() if at_s is None else at_s, cost_pico=nano * 1000,
+            cost_source=CostSource.USAGE,
         )
     )  # fmt: skip
 
@@ -148,6 +151,19 @@ async def test_money_leaves_the_window(shop: Shop) -> None:
         assert isinstance(short, Short)
         await asyncio.sleep(short.retry_after_s + 0.005)
         assert await windows.reserve("b", [spec], wanted(900)) == 900
+
+
+async def test_spend_from_before_the_clock_was_set_back_leaves_the_window(shop: Shop) -> None:
+    spec = WindowSpec("team", 1_000_000, 1)
+    async with shop.gateway() as (_, store):
+        paid(store, "r1", 400_000, at_s=time.time() + 3 * 3600)
+    async with shop.gateway() as (windows, _):
+        assert await available(windows, spec) == 600_000
+        for _ in range(400):
+            if await available(windows, spec) == 1_000_000:
+                return
+            await asyncio.sleep(0.05)
+        raise AssertionError("it stays until the time is what it was")
 
 
 async def test_a_new_process_goes_on_from_the_ledger(shop: Shop) -> None:

@@ -59,6 +59,19 @@ def test_one_request_without_a_cap_does_not_take_all() -> None:
     assert wanted.granted(100_000) == 5_000
 
 
+def test_a_clock_that_is_set_back_holds_up_no_budget() -> None:
+    """What was spent stays for the length of the window, and not until the time is what it was."""
+    window, hours = Window(SPEC.slice_us), 3 * 3600 * S
+    window.settle("a", 400, hours)
+    window.settle("b", 300, hours + S)
+    assert window.available(1_000, 0) == 300
+    window.settle("c", 100, S)
+    assert window.available(1_000, 10 * S) == 200
+    assert window.retry_after_s(1_000, 900, 10 * S) <= 10
+    assert window.available(1_000, 10 * S + 2 * SPEC.slice_us) == 900
+    assert window.available(1_000, 11 * S + 2 * SPEC.slice_us) == 1_000
+
+
 @settings(max_examples=examples(200), deadline=None)
 @given(st.integers(0, 2**32), st.integers(1, 400))
 def test_no_span_of_the_window_ever_holds_more_than_the_amount(seed: int, worst: int) -> None:
