@@ -1,24 +1,30 @@
 """CPU time of a decision with a local layer in force and without, on the default checkpoint.
 
     python benchmarks/bench_local_layer.py
+    python benchmarks/bench_local_layer.py --learning        # only what learning takes
+    PYTHONPATH=../before python benchmarks/bench_local_layer.py --learning        # another version
 
 Twelve models; prompts that are new, and a leaderboard that is known already. The two ways take
-turns within each round. Also the time of an update, and of learning everything anew.
+turns within each round. Then the time of an update, by a grade and by a vote, without heads and
+with heads of four axes, and of learning all layers of twenty keys that differ.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import random
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 import numpy as np
 
+from p2l_model.local.changes import Changes
+from p2l_model.local.layer import LocalLayer
 from p2l_model.local.terms import PromptAxes, PromptTerms
-from p2l_model.types import PromptLeaderboard
+from p2l_model.types import Outcome, PromptLeaderboard
 from router.choice import decide
 from server.auth.authenticator import Caller
 from server.build import build_scorer
@@ -27,7 +33,7 @@ from server.config.file import parse_settings
 from server.config.settings import LearningSettings
 from server.gateway.local_frame import Frame, start_of
 from server.gateway.local_layers import ALL, LocalLayers
-from server.gateway.local_learning import DAY_US, Lesson, learn_layers
+from server.gateway.local_learning import DAY_US, Lesson, learn_layers, learn_one
 from server.gateway.planner import Planner
 from server.surfaces.chat.request import parse_chat_request
 from server.surfaces.routing_options import RoutingOptions
@@ -37,7 +43,7 @@ NAMES = (
     "gemini-3.8-flash", "deepseek-v4", "kimi-k3", "gpt-4o", "gpt-4o-mini", "claude-sonnet-4",
     "llama-3.3-70b-instruct",
 )  # fmt: skip
-ROUNDS, REQUESTS, N_LESSONS = 15, 60, 2_000
+ROUNDS, REQUESTS, N_LESSONS, N_UPDATES = 15, 60, 2_000, 600
 
 
 def planner_of(fixed: bool) -> Planner:
@@ -61,13 +67,44 @@ async def axes_of(planner: Planner, frame: Frame) -> PromptAxes:
     return PromptAxes.of(np.array(said, dtype=np.float64), len(frame.names))
 
 
-def lessons(frame: Frame, n_axes: int) -> Iterator[Lesson]:
-    chance = random.Random(1)
+def lessons(names: Sequence[str], n_axes: int, n_keys: int, *, votes: bool) -> Iterator[Lesson]:
+    """Of keys that differ, in 40 days."""
+    chance = np.random.default_rng(1)
+    worth = np.linspace(1.0, -1.0, len(names)) + chance.normal(size=(n_keys, len(names)))
     for n in range(N_LESSONS):
-        name = chance.choice(frame.names)
-        score = float(chance.random() < 0.7)
-        terms = PromptTerms(axes=np.array([chance.gauss() for _ in range(n_axes)]))
-        yield Lesson(n * DAY_US // 50, f"k{n % 5}", None, None, name, score=score, terms=terms)
+        key, (a, b) = n % n_keys, chance.permutation(len(names))[:2].tolist()
+        deviation = dict(zip(names, chance.normal(size=len(names)).tolist(), strict=True))
+        terms = PromptTerms(float(chance.normal()), deviation, chance.normal(size=n_axes))
+        known = (n * DAY_US // 50, f"k{key}", None, None, names[a])
+        if votes:
+            wins = chance.random() < 1.0 / (1.0 + np.exp(worth[key, b] - worth[key, a]))
+            outcome = Outcome.MODEL_A if wins else Outcome.MODEL_B
+            yield Lesson(*known, names[b], outcome=outcome, terms=terms)
+        else:
+            good = chance.random() < 1.0 / (1.0 + np.exp(-worth[key, a]))
+            yield Lesson(*known, score=float(good), terms=terms)
+
+
+def learning(n_axes: int, *, votes: bool) -> None:
+    """Prints the CPU time of one update, a median, and of learning all layers."""
+    start = partial(
+        LocalLayer.start, NAMES, np.zeros(len(NAMES)), 0.3 * np.eye(len(NAMES)) + 0.1, n_axes
+    )
+    given = list(lessons(NAMES, n_axes, 20, votes=votes))
+    layer, changes, times = start(), Changes(is_shared=True), []
+    for one in given[:N_UPDATES]:
+        began = time.thread_time_ns()
+        learn_one(layer, one, changes)
+        times.append((time.thread_time_ns() - began) / 1e3)
+    began_s = time.thread_time()
+    found = learn_layers(given, LearningSettings(), start, given[-1].at_us)
+    took = time.thread_time() - began_s
+    kind = "vote" if votes else "grade"
+    print(
+        f"a {kind}, {n_axes} axes: {statistics.median(times):.0f} us; {len(found)} layers of "
+        f"{len(given)} {kind}s: {took:.2f} s",
+        flush=True,
+    )
 
 
 async def scored(planner: Planner, n: int) -> tuple[float, PromptLeaderboard]:
@@ -87,11 +124,9 @@ async def compare(fixed: bool) -> None:
     frame = planner.frame()
     assert frame is not None
     axes = await axes_of(planner, frame)
-    given = list(lessons(frame, axes.n))
+    given = list(lessons(frame.names, axes.n, 5, votes=False))
     start = partial(start_of(frame), axes.n)
-    began = time.process_time()
     learnt = learn_layers(given, LearningSettings(), start, given[-1].at_us)
-    took = time.process_time() - began
     layers = LocalLayers("v", {ALL: learnt[ALL].layer}, axes=axes)
     found: dict[bool, list[float]] = {False: [], True: []}
     n = 0
@@ -111,13 +146,17 @@ async def compare(fixed: bool) -> None:
         f"{statistics.median(found[True]):.0f} us with a layer; difference "
         f"{statistics.median(apart):+.0f} us [{apart[1]:+.0f}, {apart[-2]:+.0f}]"
     )
-    scopes = sum(one.layer.state.n_answers for one in learnt.values())
-    print(f"an update: {took / scopes * 1e6:.0f} us; {len(learnt)} layers: {took:.2f} s")
 
 
 def main() -> None:
-    for fixed in (False, True):
-        asyncio.run(compare(fixed))
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--learning", action="store_true", help="leave out the decisions")
+    if not parser.parse_args().learning:
+        for fixed in (False, True):
+            asyncio.run(compare(fixed))
+    for votes in (False, True):
+        for n_axes in (0, 4):
+            learning(n_axes, votes=votes)
 
 
 if __name__ == "__main__":

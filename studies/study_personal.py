@@ -20,6 +20,7 @@ import numpy as np
 
 from p2l_model.local.differences import Differences, correlation, most_probable
 from p2l_model.local.layer import LocalLayer
+from p2l_model.local.sites import Sites
 from p2l_model.local.terms import PromptTerms, TermReader
 from p2l_model.preference import log_probabilities, outcomes
 from p2l_model.types import FloatArray, Outcome, PreferenceFamily
@@ -27,8 +28,8 @@ from p2l_model.types import FloatArray, Outcome, PreferenceFamily
 COUNTS = (0, 5, 10, 20, 50, 100)
 N_RESAMPLES = 2000
 N_MODELS, N_USERS, N_PROMPTS = 20, 40, 160
-# As the gateway does: answers of the others, and own answers by which differences are judged.
-N_OTHERS, N_TRIED = 1_000, 1_000
+# As in the gateway: answers by which it is judged how far users differ.
+N_TRIED = 1_000
 FAMILY = PreferenceFamily.GRK
 NAMES = tuple(f"m{k}" for k in range(N_MODELS))
 OUTCOMES = outcomes(FAMILY)
@@ -109,10 +110,13 @@ def log_loss(layer: LocalLayer, votes: Sequence[Vote]) -> float:
 def differences(found: World, known: Sequence[Sequence[Vote]]) -> tuple[Differences, FloatArray]:
     """How far users differ, and the covariance (M, M) of that. known: the votes of those from whom
     it is learnt."""
-    others = []
-    for u in range(len(known)):
-        said = [one for k, own in enumerate(known) if k != u for one in own]
-        others.append(learn(start(found.usual), said[-N_OTHERS:]))
+    everyone = start(found.usual)
+    everyone.sites = Sites()
+    order = [(u, k) for k in range(N_PROMPTS) for u in range(len(known))]
+    learn(everyone, [known[u][k] for u, k in order])
+    others = [
+        everyone.without(n for n, (by, _) in enumerate(order) if by == u) for u in range(len(known))
+    ]
     together = correlation(found.values)
 
     def evidence(tried: Differences) -> float:

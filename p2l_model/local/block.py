@@ -107,3 +107,18 @@ class Block:
         faded = self.covariance @ solved[:, :, :-1]
         self.covariance = (faded + np.swapaxes(faded, 1, 2)) / 2
         self.mean = mean + kept * (covariance @ solved[:, :, -1:])[:, :, 0]
+
+    def absorb(self, precision: FloatArray, linear: FloatArray) -> FloatArray:
+        """Multiplies each Gaussian by exp(linear . x - x . precision x / 2), and returns the
+        logarithms (k,) of the means of these factors. precision (k, d, d), linear (k, d)."""
+        mean, told = self.mean, (self.covariance @ linear[:, :, None])[:, :, 0]
+        mixed = np.eye(self.numbers.size) + self.covariance @ precision
+        right = np.concatenate([self.covariance, (mean + told)[:, :, None]], axis=2)
+        solved = np.linalg.solve(mixed, right)
+        found = solved[:, :, :-1]
+        self.covariance = (found + np.swapaxes(found, 1, 2)) / 2
+        self.mean = np.ascontiguousarray(solved[:, :, -1])
+        fit = np.einsum("ki,ki->k", linear, mean + self.mean)
+        fit -= np.einsum("ki,kij,kj->k", self.mean, precision, mean)
+        logs: FloatArray = 0.5 * (fit - np.linalg.slogdet(mixed)[1])
+        return logs

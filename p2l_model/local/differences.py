@@ -18,7 +18,9 @@ import numpy as np
 
 from p2l_model.types import FloatArray
 
-_TAUS: Final = (0.25, 0.5, 1.0, 2.0)  # log-odds
+# Log-odds: first the two in the middle, then the one beyond the better of them.
+_MIDDLE: Final = (0.5, 1.0)
+_LEAST, _MOST = 0.25, 2.0
 _RHO: Final = 0.5  # where tau is looked for
 _RHOS: Final = (0.0, 0.9)
 # By how much the answers must be more probable before groups are taken to differ: e^2 to 1.
@@ -55,8 +57,15 @@ def most_probable(evidence: Callable[[Differences], float]) -> Differences:
     """The differences under which the groups' answers were the most probable. evidence: the
     logarithm of that probability."""
     known = {(one := Differences()): evidence(one) + _PLAIN}
-    known |= {(one := Differences(tau)): evidence(one) for tau in _TAUS}
-    best = max(known, key=lambda one: known[one])
-    if best.tau > 0:
-        known |= {(one := replace(best, rho=rho)): evidence(one) for rho in _RHOS}
-    return max(known, key=lambda one: known[one])
+
+    def best_with(*tried: Differences) -> Differences:
+        known.update({one: evidence(one) for one in tried})
+        return max(known, key=lambda one: known[one])
+
+    smaller, larger = (Differences(tau) for tau in _MIDDLE)
+    best_with(smaller, larger)
+    beyond = _LEAST if known[smaller] > known[larger] else _MOST
+    best = best_with(Differences(beyond))
+    if best.tau == 0:
+        return best
+    return best_with(*(replace(best, rho=rho) for rho in _RHOS))

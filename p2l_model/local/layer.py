@@ -11,7 +11,7 @@ Generalized Linear Models, 1989, chapter 9).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,9 +19,10 @@ import numpy as np
 
 from p2l_model.local import likelihood, prior
 from p2l_model.local.likelihood import Verdict
+from p2l_model.local.sites import Site, Sites, foreseen
 from p2l_model.local.state import State, first_state
 from p2l_model.local.terms import PromptTerms
-from p2l_model.local.touched import Places, Touched
+from p2l_model.local.touched import Places, Row, Touched
 from p2l_model.types import FloatArray, Outcome
 
 _LEAST_VARIANCE: Final = 1e-9
@@ -30,8 +31,6 @@ _IDENTITY: Final = np.eye(2)
 _LEAST_DISPERSION: Final = 0.05
 _MOST_SURPRISE: Final = 3.0
 _LEAST_SPREAD: Final = 0.01
-# Standard deviation of how far a changed model may be from what it was, in log-odds.
-_CHANGED: Final = 1.0
 HALF_LIFE_DAYS: Final = 60.0
 
 
@@ -47,11 +46,13 @@ class Prediction:
 
 class LocalLayer:
     """Learns from graded answers and votes. state: to go on from, which it changes. towards: what
-    it fades towards; None for the prior. log_evidence: the sum of the logarithms of how probable
+    it fades towards; None for the prior. sites: where what each answer told is kept, None for
+    nowhere. log_evidence: the sum of the logarithms of how probable
     each answer was before it was learnt, up to a constant."""
 
     def __init__(self, state: State, towards: State | None = None) -> None:
         self.state = state
+        self.sites: Sites | None = None
         self.log_evidence = 0.0
         self._towards = towards
         self._kept: tuple[int, FloatArray, FloatArray] | None = None
@@ -92,21 +93,39 @@ class LocalLayer:
             block.covariance[:, at[:, None], at[None, :]] += covariance
         return LocalLayer(state, towards=state.copy())
 
+    def without(self, left_out: Iterable[int]) -> LocalLayer:
+        """A layer that has not learnt some of the answers. left_out: their places among those whose
+        sites are kept, all that this one has learnt. Raises RuntimeError where none are kept."""
+        if self.sites is None:
+            raise RuntimeError("what the answers told was not kept")
+        return LocalLayer(self.sites.without(self.state, left_out))
+
     def learn_grade(
-        self, model: str, score: float, terms: PromptTerms = _NOTHING, source: str | None = None
+        self,
+        model: str,
+        score: float,
+        terms: PromptTerms = _NOTHING,
+        source: str | None = None,
+        weight: float = 1.0,
     ) -> float:
         """Learns from a score in [0, 1], and returns how many standard deviations it lay above what
-        was foreseen. source: the judge, None for the layer's own. Raises KeyError for a model that
-        has not joined."""
+        was foreseen. source: the judge, None for the layer's own. weight: for how many answers it
+        counts. Raises KeyError for a model that has not joined."""
         touched = Touched(self.state, [self._row(model, terms, source)])
         mean, variance = touched.mean[:, 0], touched.spread[:, 0, 0]
         variance = np.maximum(variance, _LEAST_VARIANCE)
-        dispersion, surprise = self._weigh(mean, variance, score)
-        value, information = likelihood.grade(mean, variance, score, dispersion)
-        gain = information / (1.0 + information * variance)
-        touched.move(((value - mean) / variance)[:, None], gain[:, None, None])
+        heard = self._weigh(mean, variance, score, weight)
+        value, information = likelihood.grade(mean, variance, score, heard.dispersion / weight)
+        gain, moved = information / (1.0 + information * variance), (value - mean) / variance
+        touched.move(moved[:, None], gain[:, None, None])
         self.state.count(model)
-        return surprise
+        if self.sites is not None:
+            told = information[:, None, None], (information * value + moved)[:, None]
+            believed = mean[:, None], variance[:, None, None]
+            scale = heard.evidence - foreseen(*believed, *told)
+            site = Site(touched.rows, *told, scale, heard.told, [model], self.sites.at)
+            self.sites.learnt.append(site)
+        return heard.surprise
 
     def learn_vote(
         self,
@@ -116,11 +135,13 @@ class LocalLayer:
         eta: float = 0.0,
         terms: PromptTerms = _NOTHING,
         source: str | None = None,
+        weight: float = 1.0,
     ) -> float:
         """Learns from one of the four outcomes of a vote, and returns how many standard deviations
         it lay above what was foreseen of model_a; of model_b it lay as far below. eta: the raw tie
-        parameter. Raises KeyError for a model that has not joined."""
-        verdict = Verdict.of(outcome, eta)
+        parameter. weight: for how many votes it counts. Raises KeyError for a model that has not
+        joined."""
+        verdict = Verdict.of(outcome, eta, weight)
         touched = self._pair(model_a, model_b, terms, source)
         weights = self.weights
         mean = weights @ touched.mean
@@ -128,8 +149,7 @@ class LocalLayer:
         spread = np.add.reduce(weights[:, None, None] * touched.spread)
         spread += (apart * weights[:, None]).T @ apart
         found = likelihood.surprise(mean, spread, verdict)
-        self._learn_pair(touched, verdict)
-        self.state.count(model_a, model_b)
+        self._learn_pair(touched, verdict, [model_a, model_b])
         return found
 
     def learn_verdict(
@@ -141,18 +161,27 @@ class LocalLayer:
         source: str | None = None,
     ) -> None:
         """The same of a vote in any family, with soft targets and a weight."""
-        self._learn_pair(self._pair(model_a, model_b, terms, source), verdict)
-        self.state.count(model_a, model_b)
+        touched = self._pair(model_a, model_b, terms, source)
+        self._learn_pair(touched, verdict, [model_a, model_b])
 
     def _pair(self, model_a: str, model_b: str, terms: PromptTerms, source: str | None) -> Touched:
         rows = [self._row(name, terms, source) for name in (model_a, model_b)]
         return Touched(self.state, rows)
 
-    def _learn_pair(self, touched: Touched, verdict: Verdict) -> None:
+    def _learn_pair(self, touched: Touched, verdict: Verdict, models: Sequence[str]) -> None:
         mode = likelihood.vote(touched.mean, touched.spread, verdict)
-        self._credit(likelihood.evidence(mode, touched.spread, verdict))
+        evidence = likelihood.evidence(mode, touched.spread, verdict)
+        self._credit(evidence)
         shrunk = _IDENTITY + mode.information @ touched.spread
         touched.move(mode.gradient, np.asarray(np.linalg.solve(shrunk, mode.information)))
+        self.state.count(*models)
+        if self.sites is not None:
+            value = touched.mean[:, :, None] + touched.spread @ mode.gradient[:, :, None]
+            linear = (mode.information @ value)[:, :, 0] + mode.gradient
+            told = mode.information, linear
+            scale = evidence - foreseen(touched.mean, touched.spread, *told)
+            site = Site(touched.rows, *told, scale, np.zeros(2), models, self.sites.at)
+            self.sites.learnt.append(site)
 
     def predict(
         self, models: Sequence[str], terms: PromptTerms = _NOTHING, source: str | None = None
@@ -180,15 +209,16 @@ class LocalLayer:
     def loosen(self, model: str) -> None:
         """Makes the model's own effect uncertain again, since it has changed under its name. Raises
         KeyError for a model that has not joined."""
-        at = np.array([self.state.models[model].at])
-        for block in self.state.blocks:
-            own = block.places(at)
-            block.covariance[:, own, own] += _CHANGED**2
-        self.state.version += 1
+        self.state.loosen(model)
+        if self.sites is not None:
+            self.sites.loosened.append((len(self.sites.learnt), self.sites.at, model))
 
     def forget(self, days: float, half_life_days: float = HALF_LIFE_DAYS) -> None:
         """Lets what was learnt fade: after a half-life an answer counts for half."""
-        self.state.fade(0.5 ** (days / half_life_days), self._towards)
+        kept = 0.5 ** (days / half_life_days)
+        self.state.fade(kept, self._towards)
+        if self.sites is not None:
+            self.sites.at += math.log(kept)
 
     @property
     def weights(self) -> FloatArray:
@@ -199,7 +229,7 @@ class LocalLayer:
             self._weights = logs, odds / np.add.reduce(odds)
         return self._weights[1]
 
-    def _row(self, model: str, terms: PromptTerms, source: str | None) -> tuple[Places, FloatArray]:
+    def _row(self, model: str, terms: PromptTerms, source: str | None) -> Row:
         """The numbers that the model's value on a prompt is made of, and their factors (n,)."""
         places = self._places.get((model, source))
         if places is None:
@@ -235,20 +265,20 @@ class LocalLayer:
             self._kept = state.version, mean, covariance + (apart * weights[:, None]).T @ apart
         return self._kept[1], self._kept[2]
 
-    def _weigh(self, mean: FloatArray, variance: FloatArray, score: float) -> tuple[float, float]:
-        """Weighs the components by a score, and returns the dispersion with which it counts, and
-        how far it lies from what was foreseen, in standard deviations."""
+    def _weigh(self, mean: FloatArray, variance: FloatArray, score: float, weight: float) -> _Heard:
+        """Weighs the components by a score."""
         chance = mean_chance(mean, variance)
         whole = float(self.weights @ chance)
         surprise = (score - whole) ** 2 / max(whole * (1 - whole), 0.02)
-        told = self.state.dispersion
-        told[0] += min(surprise, _MOST_SURPRISE)
-        told[1] += 1.0
-        dispersion = max(float(told[0] / told[1]), _LEAST_DISPERSION)
+        told = np.array([weight * min(surprise, _MOST_SURPRISE), weight])
+        known = self.state.dispersion = self.state.dispersion + told
+        dispersion = max(float(known[0] / known[1]), _LEAST_DISPERSION)
         coin = np.maximum(chance * (1.0 - chance), _LEAST_SPREAD)
         expected = coin * (dispersion + variance * coin)
-        self._credit(-0.5 * (np.log(expected) + (score - chance) ** 2 / expected))
-        return dispersion, math.copysign(math.sqrt(surprise / dispersion), score - whole)
+        evidence = (-0.5 * weight) * (np.log(expected) + (score - chance) ** 2 / expected)
+        self._credit(evidence)
+        above = math.copysign(math.sqrt(surprise / dispersion), score - whole)
+        return _Heard(dispersion, above, evidence, told)
 
     def _credit(self, evidence: FloatArray) -> None:
         """Weighs the components by how probable an answer was for each. evidence (K,): in natural
@@ -257,6 +287,18 @@ class LocalLayer:
         self.log_evidence += most + math.log(float(self.weights @ np.exp(evidence - most)))
         logs = self.state.log_weights + evidence
         self.state.log_weights = logs - max(logs.tolist())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Heard:
+    """Of a score. dispersion: with which it counts; surprise: how many standard deviations it lay
+    above what was foreseen; evidence (K,): the logarithm of how probable it was for each component;
+    told (2,): what it adds to the state's dispersion."""
+
+    dispersion: float
+    surprise: float
+    evidence: FloatArray
+    told: FloatArray
 
 
 def mean_chance(mean: FloatArray, variance: FloatArray) -> FloatArray:

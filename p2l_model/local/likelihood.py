@@ -56,9 +56,9 @@ class Verdict:
     weight: float = 1.0
 
     @classmethod
-    def of(cls, outcome: Outcome, eta: float) -> Verdict:
+    def of(cls, outcome: Outcome, eta: float, weight: float = 1.0) -> Verdict:
         """That of one of the four outcomes."""
-        return cls(_FOUR[outcome], eta=eta)
+        return cls(_FOUR[outcome], eta=eta, weight=weight)
 
 
 _FOUR: Final = dict(zip(outcomes(PreferenceFamily.GRK), np.eye(4), strict=True))

@@ -18,6 +18,8 @@ from p2l_model.local.block import Block, IntArray
 from p2l_model.types import FloatArray
 
 _FORM: Final = 2
+# Standard deviation of how far a changed model may be from what it was, in log-odds.
+_CHANGED: Final = 1.0
 # As if five answers had been as noisy as coins.
 _DISPERSION: Final = (5.0, 5.0)
 
@@ -71,6 +73,17 @@ class State:
             source_at=dict(self.source_at),
         )
 
+    def first(self) -> State:
+        """One with the same models and sources before any answer."""
+        found = self.copy()
+        for block, (mean, covariance) in zip(found.blocks, self._prior(), strict=True):
+            block.mean, block.covariance = mean.copy(), covariance.copy()
+        for one in found.models.values():
+            one.n_answers = 0
+        found.log_weights = np.zeros(self.log_weights.size)
+        found.dispersion, found.n_answers = _first_dispersion(), 0
+        return found
+
     def join(self, name: str, strength: float, uncertain: FloatArray, n_axes: int) -> None:
         """Adds a model, if it is not there. uncertain (M + 1,): covariance of its strength with
         those of the M models, then its variance. n_axes: of its head."""
@@ -107,6 +120,31 @@ class State:
         for name in models:
             self.models[name].n_answers += 1
         self.n_answers += 1
+        self.version += 1
+
+    def learn(
+        self,
+        sites: Sequence[tuple[FloatArray, FloatArray]],
+        evidence: FloatArray,
+        dispersion: FloatArray,
+    ) -> None:
+        """Learns what answers told in all, without counting them. sites: the precisions (k, d, d)
+        and linear parameters (k, d) for each block; evidence (K,): logarithms of how probable they
+        were; dispersion (2,)."""
+        pairs = zip(self.blocks, sites, strict=True)
+        foreseen = np.concatenate([block.absorb(*site) for block, site in pairs])
+        logs = self.log_weights + evidence + foreseen
+        self.log_weights = logs - logs.max()
+        self.dispersion = self.dispersion + dispersion
+        self.version += 1
+
+    def loosen(self, model: str) -> None:
+        """Makes the model's own effect uncertain again. Raises KeyError for a model that has not
+        joined."""
+        at = np.array([self.models[model].at])
+        for block in self.blocks:
+            own = block.places(at)
+            block.covariance[:, own, own] += _CHANGED**2
         self.version += 1
 
     def fade(self, kept: float, towards: State | None = None) -> None:

@@ -38,11 +38,16 @@ class Places:
         return cls(numbers, by_block, member.strength - state.centre, member.n_axes)
 
 
+# Which numbers a value is made of, and their factors (n,).
+Row = tuple[Places, FloatArray]
+
+
 class Touched:
     """r values, 1 or 2. rows: of each, its places and the factors (n,) of these. mean (K, r),
     spread (K, r, r): what each component believes of the values."""
 
-    def __init__(self, state: State, rows: Sequence[tuple[Places, FloatArray]]) -> None:
+    def __init__(self, state: State, rows: Sequence[Row]) -> None:
+        self.rows = rows
         self._across: list[tuple[Block, FloatArray]] = []
         means, spreads = [], []
         for k, block in enumerate(state.blocks):
@@ -57,16 +62,18 @@ class Touched:
     def move(self, gradient: FloatArray, gain: FloatArray) -> None:
         """Moves all numbers. gradient (K, r): by which the means move, times their covariances with
         the values; gain (K, r, r): by which the covariance shrinks, likewise."""
-        if gain.shape[1] == 1:
-            # Twice the half: numpy multiplies matrices five times as fast as a column and a row.
-            gain = np.full((len(gain), 2, 1), 0.5) * gain
         first = 0
         for block, across in self._across:
             own = slice(first, first + len(across))
             first = own.stop
-            block.mean += (gradient[own, None, :] @ across)[:, 0]
-            wide = across if across.shape[1] > 1 else np.repeat(across, 2, axis=1)
-            block.covariance -= np.swapaxes(wide, 1, 2) @ (gain[own] @ across)
+            if across.shape[1] > 1:
+                block.mean += (gradient[own, None, :] @ across)[:, 0]
+                block.covariance -= np.swapaxes(across, 1, 2) @ (gain[own] @ across)
+            else:
+                # Twice the half: numpy multiplies matrices faster than a column and a row.
+                twice = np.repeat(across, 2, axis=1)
+                block.mean += gradient[own] * across[:, 0]
+                block.covariance -= np.swapaxes(twice, 1, 2) @ (twice * (0.5 * gain[own]))
 
 
 def _joined(rows: Sequence[tuple[IntArray, FloatArray]]) -> tuple[IntArray, FloatArray]:

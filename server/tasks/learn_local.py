@@ -41,7 +41,7 @@ _STALE_S: Final = 900.0
 _REST: Final = 50.0
 _STATE: Final = "local layers"
 # Counts the ways in which layers are learnt: a new one makes all versions new.
-_FORM: Final = 8
+_FORM: Final = 9
 _OUTCOMES: Final = {outcome.value: outcome for outcome in Outcome}
 
 

@@ -55,3 +55,16 @@ def test_where_groups_do_not_differ_none_is_found() -> None:
 def test_what_may_be_chance_is_no_difference() -> None:
     assert most_probable(lambda tried: 1.9 * (tried.tau == 1.0)).tau == 0.0
     assert most_probable(lambda tried: 2.1 * (tried.tau == 1.0)).tau == 1.0
+
+
+@pytest.mark.parametrize(("tau", "n"), [(0.0, 4), (0.25, 6), (0.5, 6), (1.0, 6), (2.0, 6)])
+def test_no_more_is_tried_than_finds_the_best(tau: float, n: int) -> None:
+    """To try one costs as much as to learn all the answers by which groups are compared."""
+    tried: list[Differences] = []
+
+    def evidence(one: Differences) -> float:
+        tried.append(one)
+        return -100.0 * abs(one.tau - tau)
+
+    assert most_probable(evidence).tau == tau
+    assert (len(tried), len(set(tried))) == (n, n)

@@ -144,6 +144,25 @@ def test_old_answers_fade() -> None:
     assert forgetful.predict(NAMES).sd[0] > 1.5 * faithful.predict(NAMES).sd[0]
 
 
+def test_answers_fade_as_if_they_did_so_every_day() -> None:
+    """For a week together, weighted by their ages, in place of day by day."""
+    lessons = [
+        Lesson((DAY - 50 + k) * DAY_US, f"k{k % 2}", None, None, NAMES[k % 3], score=k % 5 / 4)
+        for k in range(50)
+    ]
+    found = layers(lessons, RULES.model_copy(update={"own_layers_of": []}))[ALL].predict(NAMES)
+    daily = START()
+    for one in lessons:
+        daily.learn_grade(one.model, one.score or 0.0)
+        daily.forget(1.0, RULES.half_life_days)
+    expected, kept = daily.predict(NAMES), START()
+    for one in lessons:
+        kept.learn_grade(one.model, one.score or 0.0)
+    assert found.mean == pytest.approx(expected.mean, abs=0.01)
+    assert found.sd == pytest.approx(expected.sd, abs=0.003)
+    assert np.all(kept.predict(NAMES).sd < expected.sd - 0.02), "if they did not fade"
+
+
 def test_one_key_alone_cannot_make_a_model_seem_changed() -> None:
     """Not even with the latest of all answers; two keys can."""
     rules = RULES.model_copy(update={"own_layers_of": []})
