@@ -46,6 +46,7 @@ from server.upstream.wire import (
     headers_for,
     json_bytes,
     json_object,
+    read_event,
     refusal_envelope,
     told,
     whole_object,
@@ -209,7 +210,7 @@ class OpenAIUpstream:
     def _apart(self, whole: SseEvent, surface: Surface) -> list[SseEvent]:
         """The events of an answer that was not streamed: a chat completion or a completion is one
         event. Raises UpstreamError, with what it cost, for anything else."""
-        body = whole.parsed = json_object(whole.data)
+        body = read_event(whole)
         if body is None:
             return [whole]
         if surface is Surface.RESPONSES and (events := list(response_events(body))):
@@ -234,9 +235,7 @@ class OpenAIUpstream:
                     return None
                 if not data:
                     continue
-                if event.parsed is None:
-                    event.parsed = json_object(data)
-                parsed = event.parsed
+                parsed = read_event(event) if event.parsed is None else event.parsed
                 if parsed is None or parsed.get("error") or event.name == b"error":
                     return self._failure(event)
                 taken = reading.take(event)

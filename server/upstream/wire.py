@@ -16,7 +16,8 @@ from server.upstream.exchange import EVENT_STREAM, Answer
 from server.upstream.said import error_in
 from server.wire.json_pieces import NotJsonError, loads_in_pieces
 from server.wire.json_size import JsonSize, TooManyError, size_of
-from server.wire.well_formed import loads
+from server.wire.sse import SseEvent
+from server.wire.well_formed import finite, loads
 
 # Limits for an event of a stream and for a whole answer: embeddings and log probabilities are long.
 _MOST: Final = JsonSize(values=500_000, containers=100_000, keys=100_000, backslashes=4_000_000)
@@ -33,9 +34,21 @@ def json_object(content: bytes) -> dict[str, Any] | None:
         if len(content) > LARGE_BYTES:
             size_of(content, _MOST)
         parsed, _ = loads(content)
-    except (orjson.JSONDecodeError, TooManyError):
+    except TooManyError:
         return None
+    except orjson.JSONDecodeError:
+        made = finite(content)
+        return None if made is content else json_object(made)
     return parsed if isinstance(parsed, dict) else None
+
+
+def read_event(event: SseEvent) -> dict[str, Any] | None:
+    """As `json_object`, of an event that is passed on: what its caller could not read is repaired
+    in the event as well."""
+    event.parsed = json_object(event.data)
+    if event.parsed is not None:
+        event.data = finite(event.data)
+    return event.parsed
 
 
 def long_object(content: bytes) -> dict[str, Any] | None:
@@ -46,8 +59,11 @@ def long_object(content: bytes) -> dict[str, Any] | None:
         else:
             with without_collecting():
                 parsed = loads_in_pieces(content)
-    except (orjson.JSONDecodeError, NotJsonError, TooManyError):
+    except TooManyError:
         return None
+    except (orjson.JSONDecodeError, NotJsonError):
+        made = finite(content)
+        return None if made is content else long_object(made)
     return parsed if isinstance(parsed, dict) else None
 
 

@@ -13,6 +13,8 @@ _ESCAPES: Final = re.compile(
     rb"\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
     rb"|\\u[dD][89a-fA-F][0-9a-fA-F]{2}"
 )
+# A text, perhaps without its end, or a number that JSON does not have.
+_TEXT_OR_ODD: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"?|-?\b(?:NaN|Infinity)\b', re.DOTALL)
 _HALF_BYTES: Final = len(rb"\ud800")
 
 
@@ -37,6 +39,21 @@ def well_formed(content: bytes) -> bytes:
     """
     content = content.removeprefix(_BYTE_ORDER_MARK)
     return _ESCAPES.sub(_whole, content) if rb"\u" in content else content
+
+
+def finite(content: bytes) -> bytes:
+    """JSON in which NaN and the infinities are null; the same object where it has none.
+
+    Python writes them: servers send the log probability of a token that cannot be as -Infinity.
+    """
+    if b"NaN" not in content and b"Infinity" not in content:
+        return content
+    made = _TEXT_OR_ODD.sub(_finite, content)
+    return content if made == content else made
+
+
+def _finite(found: re.Match[bytes]) -> bytes:
+    return found[0] if found[0].startswith(b'"') else b"null"
 
 
 def _whole(found: re.Match[bytes]) -> bytes:

@@ -54,7 +54,7 @@ from server.upstream.wire import (
     envelope,
     headers_for,
     json_bytes,
-    json_object,
+    read_event,
     refusal_envelope,
     told,
     whole_object,
@@ -253,7 +253,7 @@ class AnthropicUpstream:
         return SseEvent(event.data, event.name, parsed)
 
     def _read(self, event: SseEvent) -> dict[str, Any]:
-        parsed = json_object(event.data)
+        parsed = read_event(event)
         if parsed is None:
             raise self._unavailable("sent an event that is not a JSON object")
         if parsed.get("type") == "error":

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.wire.well_formed import well_formed
+from server.wire.well_formed import finite, well_formed
 
 
 @pytest.mark.parametrize(
@@ -39,3 +39,26 @@ def test_everything_else_stays(text: str) -> None:
     lonely = json.dumps(text).encode()
     expected = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     assert len(orjson.loads(well_formed(lonely))) == len(expected)
+
+
+@pytest.mark.parametrize(
+    ("content", "made"),
+    [
+        (b'{"a": NaN, "b": [-Infinity, Infinity]}', b'{"a": null, "b": [null, null]}'),
+        (b'{"NaN": "Infinity", "b": NaN}', b'{"NaN": "Infinity", "b": null}'),
+        (rb'{"a": "\" NaN \\", "b": NaN}', rb'{"a": "\" NaN \\", "b": null}'),
+    ],
+)
+def test_numbers_that_json_does_not_have_are_null(content: bytes, made: bytes) -> None:
+    assert finite(content) == made
+    assert orjson.loads(made)
+
+
+@pytest.mark.parametrize("content", [b'{"a": 1}', b'"NaN"', b'{"a": "NaN', b"NaNs", rb'"\"NaN'])
+def test_what_has_none_is_the_same(content: bytes) -> None:
+    assert finite(content) is content
+
+
+def test_it_takes_no_longer_where_no_text_ends() -> None:
+    content = b'"' + rb"\"" * 200_000 + b"NaN"
+    assert finite(content) is content
