@@ -42,8 +42,14 @@ def client(storage_url: str) -> Iterator[httpx.Client]:
 
 
 @pytest.fixture
-def only_b(storage_url: str) -> Iterator[httpx.Client]:
-    yield from gateway(storage_url, ", own_layers_of: [b]")
+def on_file(tmp_path: Path) -> Iterator[httpx.Client]:
+    """Where one kind of storage is as good as another."""
+    yield from gateway(f"sqlite:///{tmp_path}/p2l-router.db")
+
+
+@pytest.fixture
+def only_b(tmp_path: Path) -> Iterator[httpx.Client]:
+    yield from gateway(f"sqlite:///{tmp_path}/p2l-router.db", ", own_layers_of: [b]")
 
 
 def ask(client: httpx.Client, path: str, key: str, body: dict[str, Any] | None = None) -> Any:
@@ -118,13 +124,14 @@ def test_a_keys_own_feedback_moves_its_routing_alone(
     assert report["log_loss"] < report["log_loss_marginal"] - 0.02, "the last was its own layer's"
 
 
-def test_keys_that_differ_stand_on_their_own_answers(client: httpx.Client) -> None:
+def test_keys_that_differ_stand_on_their_own_answers(on_file: httpx.Client) -> None:
     """Eight answers of each are enough, where two keys say the opposite."""
-    say(client, "key-a", 8)
-    say(client, "key-b", 8, winner="model_a")
-    until_learnt(client, "key:a", 16)
-    until_learnt(client, "key:b", 16)
-    gaps = [now["cheap"] - now["dear"] for now in (coefficients(client, f"key-{k}") for k in "abc")]
+    say(on_file, "key-a", 8)
+    say(on_file, "key-b", 8, winner="model_a")
+    until_learnt(on_file, "key:a", 16)
+    until_learnt(on_file, "key:b", 16)
+    now = [coefficients(on_file, f"key-{key}") for key in "abc"]
+    gaps = [one["cheap"] - one["dear"] for one in now]
     assert gaps[1] + 0.5 < gaps[2] < gaps[0] - 0.5
 
 

@@ -195,7 +195,7 @@ def test_the_order_in_which_answers_are_read_changes_nothing() -> None:
 def test_planted_differences_are_found_and_what_all_share_moves_all() -> None:
     shared = np.array([1.5, -1.5, 0.0])
     planted = np.random.default_rng(5).normal(size=(4, 3))
-    said = [one for k in range(4) for one in votes(f"key{k}", shared + planted[k], 40, k)]
+    said = [one for k in range(4) for one in votes(f"key{k}", shared + planted[k], 30, k)]
     found = layers([*said, *votes("quiet", shared, 3, 99)])
     assert set(found) == {ALL, *(f"key:key{k}" for k in range(4))}, "three answers are too few"
     own = np.array([found[f"key:key{k}"].predict(NAMES).mean for k in range(4)])
@@ -213,10 +213,10 @@ def test_keys_that_do_not_differ_share_the_layer_of_all() -> None:
     alike = [one for k in range(4) for one in votes(f"key{k}", worth, 15, k)]
     assert list(layers(alike)) == [ALL]
     # but one of which not all answers count for all is not deprived of them
-    loud = layers([*alike, *votes("loud", worth, 70, 9)])
+    loud = layers([*alike, *votes("loud", worth, 50, 9)])
     assert set(loud) == {ALL, "key:loud"}
-    assert loud["key:loud"].state.n_answers == 130
-    assert loud[ALL].state.n_answers < 130
+    assert loud["key:loud"].state.n_answers == 110
+    assert loud[ALL].state.n_answers < 110
 
 
 def test_few_answers_are_enough_where_keys_differ() -> None:
