@@ -75,12 +75,13 @@ def adopt(database: Database, folder: Path, policy: UnknownCost, now: float) -> 
     return adopted
 
 
-def close_stale(database: Database, policy: UnknownCost, now: float) -> list[Lost]:
-    """Closes the attempts of processes that have not been seen for a while, on whichever
-    machine."""
+def close_stale(database: Database, policy: UnknownCost, now: float, own: str) -> list[Lost]:
+    """Closes the attempts of processes that have not been seen for a while, on whichever machine.
+    own: this process, which lives even where its clock was just set forward."""
     cutoff = micros(now - LOST_AFTER_S)
     alive = select(instances.c.instance).where(instances.c.seen_at >= cutoff)
-    stale = and_(attempts.c.instance.not_in(alive), attempts.c.started_at < cutoff)
+    others = and_(attempts.c.instance.not_in(alive), attempts.c.instance != own)
+    stale = and_(others, attempts.c.started_at < cutoff)
     with database.begin() as connection:
         lost = _lose(connection, stale, policy, now)
         connection.execute(delete(instances).where(instances.c.seen_at < cutoff - 10**6 * 3600))

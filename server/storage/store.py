@@ -116,7 +116,7 @@ class Store:
                 ) from error
             self.lost += adopted.lost
             self._n_rejected += adopted.n_rejected
-        self.lost += close_stale(self.database, policy, now)
+        self.lost += close_stale(self.database, policy, now, self.instance)
         self._writer.start()
         self._started = True
 
@@ -184,7 +184,8 @@ class Store:
 
     def close_stale(self) -> list[Lost]:
         """Closes open attempts of dead processes elsewhere. Blocks. Raises StorageError."""
-        return close_stale(self.database, self.settings.unknown_cost, self._clock())
+        policy = self.settings.unknown_cost
+        return close_stale(self.database, policy, self._clock(), self.instance)
 
     def close(self) -> None:
         """Writes the remaining records. Blocks, for some seconds at most."""

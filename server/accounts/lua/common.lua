@@ -1,6 +1,6 @@
 -- One hash for each window: spent, reserved (nanodollars), s:SLICE, h:HOLD, d:DATABASE, i:INSTANCE.
 -- Beside it two sorted sets: :z slices by number, :l holds by the time at which they are given up; and
--- for a day :g:HOLD, the amount of a hold that was given up.
+-- for a day :g:HOLD, what was booked for a hold that its gateway has not settled itself.
 local SLICES = 1000
 local clock = redis.call('TIME')
 local now = tonumber(clock[1]) * 1000000 + tonumber(clock[2])

@@ -10,6 +10,8 @@ if redis.call('SET', KEYS[2], '1', 'NX', 'EX', ARGV[7]) then
     redis.call('HDEL', key, 'h:' .. hold)
     redis.call('HINCRBY', key, 'reserved', whole(-tonumber(held)))
     redis.call('ZREM', key .. ':l', hold)
+    -- a gateway that was taken for dead may live, and settles it itself: then that cost counts
+    if ARGV[4] == '1' then redis.call('SET', given(key, hold), whole(cost), 'EX', 86400) end
   elseif given_up then
     cost = cost - tonumber(given_up) -- it was booked in full
     redis.call('DEL', given(key, hold))

@@ -104,6 +104,20 @@ async def test_what_was_given_up_before_it_was_settled_costs_what_it_cost(
         assert (balance.spent, balance.reserved) == (150_000, 0)
 
 
+async def test_who_was_taken_for_dead_and_lives_books_what_it_cost(
+    own: RedisServer, tmp_path: Path
+) -> None:
+    """As when the process was suspended, or a clock was set forward: no one has seen it lately."""
+    async with windows_at(own.url, tmp_path) as windows:
+        assert await windows.reserve("r1:1", BOTH, wanted(400_000)) == 400_000
+        windows.settle_lost("r1:1", BOTH, 150_000)
+        await done(windows)
+        assert [await left_in(windows, spec) for spec in BOTH] == [850_000] * 2
+        windows.settle("r1:1", BOTH, 100_000)
+        await done(windows)
+        assert [await left_in(windows, spec) for spec in BOTH] == [900_000] * 2
+
+
 class Forwarder:
     """An address that stays while the server behind it changes, like a name in DNS: connections
     that are open stay where they are."""

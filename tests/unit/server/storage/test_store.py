@@ -231,6 +231,19 @@ async def test_who_is_not_seen_for_a_minute_is_lost_and_the_truth_still_wins(
     assert (row.outcome, row.cost_pico) == ("answered", 5 * 10**8)
 
 
+async def test_a_clock_that_is_set_forward_makes_no_attempt_of_ones_own_lost(
+    storage_url: str, tmp_path: Path
+) -> None:
+    with started(storage_url, spool_dir=tmp_path / "a") as store:
+        await store.open(attempt())
+        await store.flush()
+        before = store._clock
+        store._clock = lambda: before() + 3 * 3600
+        assert store.close_stale() == []
+        store.settle(settled(attempt()))
+    assert [row.outcome for row in rows(storage_url)] == ["answered"]
+
+
 async def test_a_record_that_no_database_takes_holds_up_no_other(storage_url: str) -> None:
     with started(storage_url) as store:
         await store.open(attempt(1))
