@@ -126,13 +126,16 @@ def start(now_s: float) -> PacingState:
 def step(plan: PacingPlan, state: PacingState, now_s: float, spent_usd: float) -> PacingState:
     """Returns the state after time has passed and money was settled.
 
-    spent_usd: settled within the rolling window that ends now, not since the last step.
+    spent_usd: settled within the rolling window that ends now, not since the last step. A clock
+    that was set back moves the window along with it: no time has passed.
     """
+    set_back = min(0.0, now_s - state.at_s)
+    began_s = state.began_s + set_back
     spent = spent_usd / plan.amount_usd
     passed = max(0.0, now_s - state.at_s) / plan.window_s
     lump = _lump(state, max(0.0, spent - state.planned - state.ahead))
     gain = _clip(1.0 / math.sqrt(max(lump, 1e-12)), _MIN_GAIN, _MAX_GAIN)
-    began_s = max(now_s, state.began_s) if spent <= 0 else state.began_s
+    began_s = max(now_s, began_s) if spent <= 0 else began_s
     full = fill(lump)
     if now_s < began_s + plan.window_s:
         grown = state.planned + passed
@@ -144,7 +147,7 @@ def step(plan: PacingPlan, state: PacingState, now_s: float, spent_usd: float) -
     move = gain * (ahead - state.ahead + integral)
     return PacingState(
         began_s=began_s,
-        at_s=max(now_s, state.at_s),
+        at_s=now_s,
         log_price=_clip(state.log_price + move, _MIN_LOG, _MAX_LOG),
         planned=planned,
         ahead=ahead,

@@ -58,7 +58,8 @@ class Pacer:
         now = self._clock()
         state = self._states.get(spec.name) or start(now)
         self._states[spec.name] = step(plan, state, now, spent / 1e9)
-        if now - self._saved.get(spec.name, 0.0) >= _SAVE_S:
+        # The clock may have been set back.
+        if abs(now - self._saved.get(spec.name, 0.0)) >= _SAVE_S:
             self._saved[spec.name] = now
             self._save(spec, now)
 

@@ -152,7 +152,7 @@ class Purses:
         async with self._loading:
             if self._key is not None:
                 return True
-            failed_before = self._clock() < self._retry_at_s
+            failed_before = time.monotonic() < self._retry_at_s
             try:
                 if failed_before:
                     # Otherwise each request would wait until it is known that this fails.
@@ -163,7 +163,8 @@ class Purses:
                 given = await asyncio.to_thread(given_budgets, self._store.database, since_us)
             except StorageError:
                 if not failed_before:
-                    self._retry_at_s = self._clock() + _RETRY_S
+                    # Not by the time of day, which may be set back.
+                    self._retry_at_s = time.monotonic() + _RETRY_S
                 if self.limit(caller, given_usd) is None:
                     return False
                 raise OverloadedError(

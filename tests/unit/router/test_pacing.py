@@ -200,3 +200,18 @@ def test_a_broken_state_is_an_error(stored: dict[str, float | str]) -> None:
 def test_a_plan_needs_money_and_time(values: tuple[float, float]) -> None:
     with pytest.raises(ValueError, match="must be finite"):
         PacingPlan(amount_usd=values[0], window_s=values[1])
+
+
+def test_a_clock_that_is_set_back_changes_no_price() -> None:
+    """Time would stand still until it is what it was, and the plan with it: all that is spent until
+    then would look like too much."""
+    plan = PacingPlan(amount_usd=10, window_s=3600)
+    true, wrong = start(0.0), start(0.0)
+    for n in range(1, 200):
+        now_s, spent_usd = 30.0 * n, min(n, 120) * 10 / 120
+        true = step(plan, true, now_s, spent_usd)
+        # by some hours, from the middle on; no time passes in the step at which that is seen
+        at_s = now_s if n < 100 else now_s - 5 * 3600
+        wrong = step(plan, wrong, at_s, spent_usd)
+        assert abs(wrong.log_price - true.log_price) < 0.5
+    assert abs(wrong.planned - true.planned) < 0.02
