@@ -60,11 +60,14 @@ class Purses:
         windows: Windows,
         default_usd: Decimal | None = None,
         clock: Callable[[], float] = time.time,
+        steady: Callable[[], float] = time.monotonic,
     ) -> None:
         self.default_usd = default_usd
         self._store = store
         self._windows = windows
         self._clock = clock
+        # Waits do not go by the time of day, which may be set back.
+        self._steady = steady
         self._key: bytes | None = None
         self.known: OrderedDict[str, _Known] = OrderedDict()
         self._loading = asyncio.Lock()
@@ -152,7 +155,7 @@ class Purses:
         async with self._loading:
             if self._key is not None:
                 return True
-            failed_before = time.monotonic() < self._retry_at_s
+            failed_before = self._steady() < self._retry_at_s
             try:
                 if failed_before:
                     # Otherwise each request would wait until it is known that this fails.
@@ -163,8 +166,7 @@ class Purses:
                 given = await asyncio.to_thread(given_budgets, self._store.database, since_us)
             except StorageError:
                 if not failed_before:
-                    # Not by the time of day, which may be set back.
-                    self._retry_at_s = time.monotonic() + _RETRY_S
+                    self._retry_at_s = self._steady() + _RETRY_S
                 if self.limit(caller, given_usd) is None:
                     return False
                 raise OverloadedError(
