@@ -2,6 +2,7 @@
 
     python benchmarks/bench_local_layer.py
     python benchmarks/bench_local_layer.py --learning        # only what learning takes
+    python benchmarks/bench_local_layer.py --learning --answers 300
     PYTHONPATH=../before python benchmarks/bench_local_layer.py --learning        # another version
 
 Twelve models; prompts that are new, and a leaderboard that is known already. The two ways take
@@ -67,11 +68,13 @@ async def axes_of(planner: Planner, frame: Frame) -> PromptAxes:
     return PromptAxes.of(np.array(said, dtype=np.float64), len(frame.names))
 
 
-def lessons(names: Sequence[str], n_axes: int, n_keys: int, *, votes: bool) -> Iterator[Lesson]:
-    """Of keys that differ, in 40 days."""
+def lessons(
+    names: Sequence[str], n_axes: int, n_keys: int, n_lessons: int, *, votes: bool
+) -> Iterator[Lesson]:
+    """Of keys that differ, fifty a day."""
     chance = np.random.default_rng(1)
     worth = np.linspace(1.0, -1.0, len(names)) + chance.normal(size=(n_keys, len(names)))
-    for n in range(N_LESSONS):
+    for n in range(n_lessons):
         key, (a, b) = n % n_keys, chance.permutation(len(names))[:2].tolist()
         deviation = dict(zip(names, chance.normal(size=len(names)).tolist(), strict=True))
         terms = PromptTerms(float(chance.normal()), deviation, chance.normal(size=n_axes))
@@ -85,12 +88,12 @@ def lessons(names: Sequence[str], n_axes: int, n_keys: int, *, votes: bool) -> I
             yield Lesson(*known, score=float(good), terms=terms)
 
 
-def learning(n_axes: int, *, votes: bool) -> None:
+def learning(n_axes: int, n_lessons: int, *, votes: bool) -> None:
     """Prints the CPU time of one update, a median, and of learning all layers."""
     start = partial(
         LocalLayer.start, NAMES, np.zeros(len(NAMES)), 0.3 * np.eye(len(NAMES)) + 0.1, n_axes
     )
-    given = list(lessons(NAMES, n_axes, 20, votes=votes))
+    given = list(lessons(NAMES, n_axes, 20, n_lessons, votes=votes))
     layer, changes, times = start(), Changes(is_shared=True), []
     for one in given[:N_UPDATES]:
         began = time.thread_time_ns()
@@ -124,7 +127,7 @@ async def compare(fixed: bool) -> None:
     frame = planner.frame()
     assert frame is not None
     axes = await axes_of(planner, frame)
-    given = list(lessons(frame.names, axes.n, 5, votes=False))
+    given = list(lessons(frame.names, axes.n, 5, N_LESSONS, votes=False))
     start = partial(start_of(frame), axes.n)
     learnt = learn_layers(given, LearningSettings(), start, given[-1].at_us)
     layers = LocalLayers("v", {ALL: learnt[ALL].layer}, axes=axes)
@@ -151,12 +154,14 @@ async def compare(fixed: bool) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--learning", action="store_true", help="leave out the decisions")
-    if not parser.parse_args().learning:
+    parser.add_argument("--answers", type=int, default=N_LESSONS, help="from which layers learn")
+    args = parser.parse_args()
+    if not args.learning:
         for fixed in (False, True):
             asyncio.run(compare(fixed))
     for votes in (False, True):
         for n_axes in (0, 4):
-            learning(n_axes, votes=votes)
+            learning(n_axes, args.answers, votes=votes)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ import numpy as np
 
 from p2l_model.local import likelihood, prior
 from p2l_model.local.likelihood import Verdict
-from p2l_model.local.sites import Site, Sites, foreseen
+from p2l_model.local.sites import Site, Sites
 from p2l_model.local.state import State, first_state
 from p2l_model.local.terms import PromptTerms
 from p2l_model.local.touched import Places, Row, Touched
@@ -119,12 +119,8 @@ class LocalLayer:
         gain, moved = information / (1.0 + information * variance), (value - mean) / variance
         touched.move(moved[:, None], gain[:, None, None])
         self.state.count(model)
-        if self.sites is not None:
-            told = information[:, None, None], (information * value + moved)[:, None]
-            believed = mean[:, None], variance[:, None, None]
-            scale = heard.evidence - foreseen(*believed, *told)
-            site = Site(touched.rows, *told, scale, heard.told, [model], self.sites.at)
-            self.sites.learnt.append(site)
+        site = information[:, None, None], (information * value + moved)[:, None]
+        self._keep(touched, site, heard.evidence, heard.told, [model])
         return heard.surprise
 
     def learn_vote(
@@ -178,10 +174,21 @@ class LocalLayer:
         if self.sites is not None:
             value = touched.mean[:, :, None] + touched.spread @ mode.gradient[:, :, None]
             linear = (mode.information @ value)[:, :, 0] + mode.gradient
-            told = mode.information, linear
-            scale = evidence - foreseen(touched.mean, touched.spread, *told)
-            site = Site(touched.rows, *told, scale, np.zeros(2), models, self.sites.at)
-            self.sites.learnt.append(site)
+            self._keep(touched, (mode.information, linear), evidence, np.zeros(2), models)
+
+    def _keep(
+        self,
+        touched: Touched,
+        site: tuple[FloatArray, FloatArray],
+        evidence: FloatArray,
+        dispersion: FloatArray,
+        models: Sequence[str],
+    ) -> None:
+        """Keeps what an answer told, where that is wanted."""
+        if self.sites is not None:
+            believed = touched.rows, touched.mean, touched.spread
+            one = Site(*believed, *site, evidence, dispersion, models, self.sites.at)
+            self.sites.learnt.append(one)
 
     def predict(
         self, models: Sequence[str], terms: PromptTerms = _NOTHING, source: str | None = None
@@ -215,10 +222,10 @@ class LocalLayer:
 
     def forget(self, days: float, half_life_days: float = HALF_LIFE_DAYS) -> None:
         """Lets what was learnt fade: after a half-life an answer counts for half."""
-        kept = 0.5 ** (days / half_life_days)
-        self.state.fade(kept, self._towards)
+        half_lives = days / half_life_days
+        self.state.fade(0.5**half_lives, self._towards)
         if self.sites is not None:
-            self.sites.at += math.log(kept)
+            self.sites.at -= half_lives * math.log(2.0)
 
     @property
     def weights(self) -> FloatArray:

@@ -28,12 +28,15 @@ _AT_ONCE: Final = 256  # sites that are summed by one multiplication of matrices
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Site:
-    """Of one answer about r values. rows: the numbers of each value and their factors. precision
-    (K, r, r), linear (K, r): the Gaussian of the values in natural parameters; evidence (K,): the
-    logarithm of how probable the answer was; dispersion (2,): what it adds to a layer's. models:
-    whose answers it counts for. at: the logarithm of what had faded when it was learnt."""
+    """Of one answer about r values. rows: the numbers of each value and their factors. mean (K, r),
+    spread (K, r, r): what was believed of the values. precision (K, r, r), linear (K, r): the
+    Gaussian of the values in natural parameters; evidence (K,): the logarithm of how probable the
+    answer was; dispersion (2,): what it adds to a layer's. models: whose answers it counts for. at:
+    the logarithm of what had faded when it was learnt."""
 
     rows: Sequence[Row]
+    mean: FloatArray
+    spread: FloatArray
     precision: FloatArray
     linear: FloatArray
     evidence: FloatArray
@@ -125,10 +128,31 @@ def _summed(sites: Sequence[Site], state: State, at: float) -> _Sum:
         begin = own.stop
         blocks.append(_summed_in(sites, kept, block, k, own))
     evidence, dispersion = np.zeros(begin), np.zeros(2)
-    for site, share in zip(sites, kept.tolist(), strict=True):
-        evidence += share * site.evidence
-        dispersion += share * site.dispersion
+    for some in _alike(sites):
+        told = [sites[n] for n in some]
+        evidence += kept[some] @ _scales(told)
+        dispersion += kept[some] @ np.array([site.dispersion for site in told])
     return _Sum(blocks, evidence, dispersion)
+
+
+def _alike(sites: Sequence[Site]) -> Iterator[list[int]]:
+    """The places of the sites, together those about as many values."""
+    order = sorted(range(len(sites)), key=lambda n: len(sites[n].rows))
+    for _, group in groupby(order, key=lambda n: len(sites[n].rows)):
+        places = list(group)
+        for begin in range(0, len(places), _AT_ONCE):
+            yield places[begin : begin + _AT_ONCE]
+
+
+def _scales(sites: Sequence[Site]) -> FloatArray:
+    """The logarithms (n, K) of the factors by which the sites are larger than their Gaussians: with
+    these they foresaw their answers by as much as these were probable."""
+    mean = np.concatenate([site.mean for site in sites])
+    spread = np.concatenate([site.spread for site in sites])
+    precision = np.concatenate([site.precision for site in sites])
+    linear = np.concatenate([site.linear for site in sites])
+    evidence = np.array([site.evidence for site in sites])
+    return evidence - foreseen(mean, spread, precision, linear).reshape(evidence.shape)
 
 
 def _summed_in(
@@ -136,23 +160,19 @@ def _summed_in(
 ) -> tuple[FloatArray, FloatArray]:
     """In the k-th block, whose components are `own` of all."""
     precision, linear = np.zeros(block.covariance.shape), np.zeros(block.mean.shape)
-    order = sorted(range(len(sites)), key=lambda n: len(sites[n].rows))
-    for r, group in groupby(order, key=lambda n: len(sites[n].rows)):
-        places = list(group)
-        for begin in range(0, len(places), _AT_ONCE):
-            at_once = places[begin : begin + _AT_ONCE]
-            some, shares = [sites[n] for n in at_once], kept[at_once]
-            factors = np.zeros((len(some), r, block.numbers.size))
-            for one, site in zip(factors, some, strict=True):
-                for row, (where, factor) in zip(one, site.rows, strict=True):
-                    at = where.by_block[k]
-                    row[at] = factor[: at.size]
-            precisions = np.array([site.precision[own] for site in some])
-            linears = np.array([site.linear[own] for site in some])
-            precisions *= shares[:, None, None, None]
-            linears *= shares[:, None, None]
-            told = np.swapaxes(precisions @ factors[:, None], 0, 1)
-            flat = factors.reshape(-1, block.numbers.size)
-            precision += flat.T @ told.reshape(len(block.parts), *flat.shape)
-            linear += np.tensordot(linears, factors, axes=([0, 2], [0, 1]))
+    for places in _alike(sites):
+        some, shares = [sites[n] for n in places], kept[places]
+        factors = np.zeros((len(some), len(some[0].rows), block.numbers.size))
+        for one, site in zip(factors, some, strict=True):
+            for row, (where, factor) in zip(one, site.rows, strict=True):
+                at = where.by_block[k]
+                row[at] = factor[: at.size]
+        precisions = np.array([site.precision[own] for site in some])
+        linears = np.array([site.linear[own] for site in some])
+        precisions *= shares[:, None, None, None]
+        linears *= shares[:, None, None]
+        told = np.swapaxes(precisions @ factors[:, None], 0, 1)
+        flat = factors.reshape(-1, block.numbers.size)
+        precision += flat.T @ told.reshape(len(block.parts), *flat.shape)
+        linear += np.tensordot(linears, factors, axes=([0, 2], [0, 1]))
     return precision, linear

@@ -79,6 +79,13 @@ def test_without_all_it_is_the_prior() -> None:
     assert found.state.n_answers == 0
 
 
+def test_what_has_faded_to_nothing_can_be_left_out() -> None:
+    layer = learnt(set(), fades=False)
+    layer.forget(days=3_000.0, half_life_days=1.0)
+    found = layer.without([0, 1]).predict(NAMES)
+    assert found.mean == pytest.approx(layer.predict(NAMES).mean, abs=1e-9)
+
+
 def test_a_layer_that_keeps_nothing_can_leave_nothing_out() -> None:
     layer = LocalLayer.start(NAMES, np.zeros(3), np.eye(3))
     with pytest.raises(RuntimeError, match="not kept"):
