@@ -145,6 +145,23 @@ def test_the_architecture_names_what_there_is() -> None:
         assert named_rooms == rooms - {"__init__.py", "__main__.py"}
 
 
+def router_imports(module: str) -> set[str]:
+    """The modules of router that one of them imports."""
+    tree = ast.parse((ROOT / "router" / f"{module}.py").read_text())
+    named = (node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom))
+    return {name.removeprefix("router.") for name in named if name and name.startswith("router.")}
+
+
+def test_the_architecture_lists_router_in_the_order_of_its_imports() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text()
+    (listed,) = re.findall(r"^`router` is flat\.(.+?)\n\n", text, re.MULTILINE | re.DOTALL)
+    order = re.findall(r"`(\w+)`", listed)
+    modules = {path.stem for path in (ROOT / "router").glob("*.py")} - {"__init__"}
+    assert set(order) == modules
+    for place, module in enumerate(order):
+        assert router_imports(module) <= set(order[:place]), module
+
+
 def test_the_architecture_names_functions_that_there_are() -> None:
     text = (ROOT / "ARCHITECTURE.md").read_text().replace("\n", " ")
     for path, name in re.findall(r"`((?:server|router)/[\w/.]+\.py)`, `([\w.]+)`", text):
