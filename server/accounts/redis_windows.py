@@ -15,7 +15,7 @@ import os
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -35,7 +35,7 @@ _LEASE_US: Final = 2 * 3600 * 1_000_000
 _LOADS: Final = 5
 _RETRY_S: Final = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0)
 # The seconds for which Redis remembers a settlement: longer than it is tried.
-_REMEMBERED_S: Final = 300
+_REMEMBERED_S: Final = 120
 _CLOSE_S: Final = 10.0
 # The seconds for which a caller waits for its cost to be counted, and the seconds for which an
 # unused session is kept.
@@ -80,6 +80,8 @@ class RedisWindows:
         self._tasks: set[asyncio.Task[Any]] = set()
         # Hold -> its windows, where Redis failed during the call: the money may be reserved.
         self._unsure: dict[str, Sequence[WindowSpec]] = {}
+        # Settlements that Redis has not taken for as long as they were tried.
+        self._late: list[_Settlement] = []
 
     async def reserve(self, hold: str, specs: Sequence[WindowSpec], wanted: Wanted) -> int | Short:
         """Reserves. Returns the nanodollars reserved in every window, or why nothing was
@@ -189,10 +191,14 @@ class RedisWindows:
             self._unsure[hold] = specs
 
     def _give_back_unsure(self) -> None:
-        """Releases uncertain holds once Redis answers again: nothing was sent for them."""
+        """Releases uncertain holds once Redis answers again: nothing was sent for them. Late
+        settlements are tried again: one that Redis took after all holds nothing any more."""
         while self._unsure:
             hold, specs = self._unsure.popitem()
             self.settle_lost(hold, specs, 0)
+        late, self._late = self._late, []
+        for settlement in late:
+            self._spawn(replace(settlement, only_if_held=True))
 
     def _spawn(self, settlement: _Settlement) -> asyncio.Task[None]:
         return self._kept(asyncio.create_task(self._settled(settlement)))
@@ -224,9 +230,11 @@ class RedisWindows:
                 self._spent[settlement.spec.name] = spent
                 self._pacer.settled(settlement.spec, spent)
                 return
-        # Its reservation stands until the lease ends, and then counts in full.
         _LOG.error("redis: a settlement could not be recorded")
         self._let_go(settlement)
+        # Its reservation would stand until the lease ends, and then count in full.
+        if not settlement.only_if_loaded and len(self._late) < _MOST_UNSURE:
+            self._late.append(settlement)
 
     def _forget(self, name: tuple[str, str], _: asyncio.Task[None]) -> None:
         self._settling.pop(name, None)

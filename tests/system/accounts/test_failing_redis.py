@@ -118,6 +118,23 @@ async def test_who_was_taken_for_dead_and_lives_books_what_it_cost(
         assert [await left_in(windows, spec) for spec in BOTH] == [900_000] * 2
 
 
+async def test_what_could_not_be_settled_for_long_is_settled_in_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would be held until its lease ends, and then count in full."""
+    monkeypatch.setattr(redis_windows, "_RETRY_S", (0.01, 0.01))
+    with redis_server(keeps=True) as server:
+        async with windows_at(server.url, tmp_path) as windows:
+            assert await windows.reserve("r1:1", BOTH, wanted(400_000)) == 400_000
+            server.stop()
+            windows.settle("r1:1", BOTH, 100_000)
+            await done(windows)
+            server.start()
+            assert await windows.reserve("r2:1", BOTH, wanted(1)) == 1
+            await done(windows)
+            assert [await left_in(windows, spec) for spec in BOTH] == [899_999] * 2
+
+
 class Forwarder:
     """An address that stays while the server behind it changes, like a name in DNS: connections
     that are open stay where they are."""
