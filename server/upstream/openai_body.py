@@ -12,7 +12,13 @@ from server.upstream.asked import asked, content_parts, wants_json_schema
 from server.upstream.base import Fit, UpstreamRequest
 from server.upstream.fitting import body_of, fit_of
 from server.upstream.history import Rules, mended, targets
-from server.upstream.profiles import FORCED_TOOL, JSON_SCHEMA, MESSAGE_NAMES, Profile
+from server.upstream.profiles import (
+    CUSTOM_TOOLS,
+    FORCED_TOOL,
+    JSON_SCHEMA,
+    MESSAGE_NAMES,
+    Profile,
+)
 from server.upstream.tool_images import shows_something, with_images_after
 from server.upstream.tool_schemas import for_openai, unique, without_nulls
 from server.wire.surface import Surface
@@ -177,3 +183,9 @@ def _asked_deeply(wanted: Mapping[str, Any]) -> Iterator[str]:
         yield MESSAGE_NAMES
     if wanted.get("tool_choice") not in (None, "auto", "none"):
         yield FORCED_TOOL
+    if any(map(_is_custom, wanted.get("tools", ()))):
+        yield CUSTOM_TOOLS
+
+
+def _is_custom(tool: Any) -> bool:
+    return isinstance(tool, Mapping) and tool.get("type") == "custom"

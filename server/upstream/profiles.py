@@ -44,6 +44,7 @@ _BASIC: Final = frozenset(
 # An entry of `refused` for something deeper than a field of the body.
 JSON_SCHEMA: Final = "response_format json_schema"
 MESSAGE_NAMES: Final = "names of messages"
+CUSTOM_TOOLS: Final = "custom tools"
 FORCED_TOOL: Final = "a forced tool_choice"
 
 
@@ -177,7 +178,8 @@ _ALL: Final = (
         hosts=("api.together.xyz", "api.together.ai"),
         cap="max_tokens",
         # Its logprobs is a number, and its answer has another form.
-        refused=_OPENAI_ONLY | {"logprobs", "top_logprobs", "functions", "function_call"},
+        refused=_OPENAI_ONLY
+        | {"logprobs", "top_logprobs", "functions", "function_call", CUSTOM_TOOLS},
         developer_role=False,
     ),
     Profile(
@@ -190,7 +192,8 @@ _ALL: Final = (
         | {"reasoning_format", "service_tier", "user"},
         hosts=("api.groq.com",),
         cap="max_completion_tokens",
-        refused=_OPENAI_ONLY | {"logprobs", "top_logprobs", "logit_bias", "n", MESSAGE_NAMES},
+        refused=_OPENAI_ONLY
+        | {"logprobs", "top_logprobs", "logit_bias", "n", CUSTOM_TOOLS, MESSAGE_NAMES},
         developer_role=False,
     ),
     Profile(
@@ -201,7 +204,7 @@ _ALL: Final = (
         hosts=("api.deepseek.com",),
         cap="max_tokens",
         refused=_OPENAI_ONLY
-        | {"n", "seed", "logit_bias", "functions", "function_call", JSON_SCHEMA},
+        | {"n", "seed", "logit_bias", "functions", "function_call", CUSTOM_TOOLS, JSON_SCHEMA},
         developer_role=False,
     ),
     # Answers 422 to an unknown field; a stream's last chunk always has the usage.
@@ -214,7 +217,8 @@ _ALL: Final = (
         hosts=("api.mistral.ai",),
         cap="max_tokens",
         refused=(_OPENAI_ONLY - {"prediction"})
-        | {"logprobs", "top_logprobs", "logit_bias", "functions", "function_call", MESSAGE_NAMES},
+        | {"logprobs", "top_logprobs", "logit_bias", "functions", "function_call"}
+        | {CUSTOM_TOOLS, MESSAGE_NAMES},
         renamed={"seed": "random_seed"},
         developer_role=False,
         stream_options=False,
@@ -232,7 +236,7 @@ _ALL: Final = (
         | {"include_stop_str_in_output", "return_token_ids", "skip_special_tokens"}
         | {"spaces_between_special_tokens", "stop_token_ids", "structured_outputs", "user"},
         passes_unknown=True,
-        refused=_OPENAI_ONLY | {"functions", "function_call"},
+        refused=_OPENAI_ONLY | {"functions", "function_call", CUSTOM_TOOLS},
         unknown=_NOT_SENT - {"user"},
     ),
     Profile(
@@ -243,7 +247,8 @@ _ALL: Final = (
         passes_unknown=True,
         hosts=(":11434",),
         cap="max_tokens",
-        refused=_OPENAI_ONLY | {"n", "logit_bias", "functions", "function_call", FORCED_TOOL},
+        refused=_OPENAI_ONLY
+        | {"n", "logit_bias", "functions", "function_call", CUSTOM_TOOLS, FORCED_TOOL},
         unknown=_NOT_SENT | {"parallel_tool_calls"},
         developer_role=False,
     ),

@@ -1,5 +1,6 @@
 """The reference pages say what the program says: commands by their parsers, errors by their codes,
-the runbook by what is logged and done, and the list of pages by the pages."""
+dialects by what is sent, the runbook by what is logged and done, and the list of pages by the
+pages."""
 
 from __future__ import annotations
 
@@ -8,16 +9,22 @@ import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from server.commands.reference import reference
 from server.commands.verbs import VERBS
+from server.upstream.openai_body import fit
+from server.upstream.profiles import PROFILES
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 # Beside those that are passed on from providers.
 OF_FUNCTIONS = {"upstream_error", "upstream_timeout", "context_length_exceeded"}
+
+
+HEADER = re.compile(r"x-p2l-[a-z-]+[a-z]")
 
 
 @cache
@@ -143,3 +150,69 @@ def test_the_runbook_lists_every_background_task() -> None:
             jobs[name.value] = "yes" if is_guard else "no"
     assert len(jobs) > 8
     assert dict(tasks_told()) == jobs
+
+
+PROFILE_NAMES = {
+    **{name: name.lower() for name in ("OpenAI", "Azure", "OpenRouter", "Together", "Groq")},
+    **{name: name.lower() for name in ("DeepSeek", "Mistral", "vLLM", "Ollama", "generic")},
+}
+FUNCTION = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
+SCHEMA = {"type": "json_schema", "json_schema": {"name": "a", "schema": {}}}
+# What the rows of the table of dialects ask for, beside a message.
+ASKED: dict[str, list[dict[str, Any]]] = {
+    "names of messages": [{"messages": [{"role": "user", "content": "x", "name": "y"}]}],
+    "forced tools": [{"tools": [FUNCTION], "tool_choice": "required"}],
+    "`parallel_tool_calls: false`": [{"tools": [FUNCTION], "parallel_tool_calls": False}],
+    "custom tools": [{"tools": [{"type": "custom", "custom": {"name": "f"}}]}],
+    "`functions`": [{"functions": [{"name": "f"}]}],
+    "`response_format` `json_schema`": [{"response_format": SCHEMA}],
+    "`response_format` `json_object`": [{"response_format": {"type": "json_object"}}],
+    "`n`": [{"n": 2}],
+    "`seed`": [{"seed": 2}],
+    "penalties": [{"presence_penalty": 1}, {"frequency_penalty": 1}],
+    "`logprobs`, `top_logprobs`": [{"logprobs": True}, {"logprobs": True, "top_logprobs": 2}],
+    "`logit_bias`": [{"logit_bias": {"1": 2}}],
+    "`prediction`": [{"prediction": {"type": "content", "content": "a"}}],
+    "`moderation`": [{"moderation": {"model": "a"}}],
+    "`verbosity`": [{"verbosity": "low"}],
+    "`audio`, `modalities`, `web_search_options`": [
+        {"audio": {"voice": "a", "format": "wav"}},
+        {"modalities": ["audio"]},
+        {"web_search_options": {}},
+    ],
+    "`service_tier`": [{"service_tier": "flex"}],
+}
+
+
+def profiles_in(text: str) -> set[str]:
+    return {PROFILE_NAMES[word] for word in re.findall(r"\w+", text) if word in PROFILE_NAMES}
+
+
+def takers(cell: str) -> set[str]:
+    """The profiles that take something, by what the table says of it."""
+    first, *others = cell.split(";")
+    takes = profiles_in(first)
+    if first.strip().startswith("yes"):
+        takes = set(PROFILES) - takes
+    return takes - {name for part in others for name in profiles_in(part)}
+
+
+@pytest.mark.parametrize("what", ASKED)
+def test_the_table_of_dialects_says_what_is_sent(what: str) -> None:
+    page = (DOCS / "dialects.md").read_text()
+    (cell,) = re.findall(rf"^\| {re.escape(what)} \| ([^|]+) \|", page, re.MULTILINE)
+    assert set(PROFILE_NAMES.values()) == set(PROFILES)
+    for fields in ASKED[what]:
+        body = {"messages": [{"role": "user", "content": "x"}], **fields}
+        fits = {name: fit(profile, body) for name, profile in PROFILES.items()}
+        sent = {name for name, one in fits.items() if one.reason is None and not one.left_out}
+        assert takers(cell) == sent, fields
+
+
+@pytest.mark.slow
+def test_the_api_lists_every_header_of_an_answer() -> None:
+    texts = (node.value for node in nodes() if isinstance(node, ast.Constant))
+    known = {text for text in texts if isinstance(text, str) and HEADER.fullmatch(text)}
+    section = (DOCS / "api.md").read_text().split("## What comes back")[1].split("\n## ")[0]
+    assert len(known) > 12
+    assert set(HEADER.findall(section)) == known
