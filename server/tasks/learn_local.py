@@ -39,6 +39,7 @@ _LOG: Final = logging.getLogger(__name__)
 _STALE_S: Final = 900.0
 # Where much is graded, learning takes at most one part in this many of the time.
 _REST: Final = 50.0
+_READ_AGAIN: Final = 3
 _STATE: Final = "local layers"
 # Counts the ways in which layers are learnt: a new one makes all versions new.
 _FORM: Final = 9
@@ -124,7 +125,9 @@ def current(
     stored = stored_layers(database)
     if stored is not None and stored.version == version:
         return stored
-    lessons, axes = with_axes(lessons_of(database, frame, checkpoint), frame)
+    read, answers = _read(database, frame, checkpoint, answers)
+    version = _version(frame, rules, answers, today_us, checkpoint)
+    lessons, axes = with_axes(read, frame)
     learnt: dict[str, Learnt] = {}
     if len(lessons) >= rules.min_answers:
         learnt = learn_layers(lessons, rules, partial(start_of(frame), axes.n), today_us)
@@ -134,6 +137,21 @@ def current(
     store_layers(database, found, now)
     _LOG.info("local layer %s: %d answers, %d scopes", version, len(lessons), len(learnt))
     return found
+
+
+def _read(
+    database: Database, frame: Frame, checkpoint: str | None, answers: tuple[int, ...]
+) -> tuple[list[Lesson], tuple[int, ...]]:
+    """The lessons, and the version of the answers that they are of. answers: the last known. Where
+    more have come meanwhile they are read again, or two gateways would give one name to different
+    layers; in the end the name is that of fewer answers, and the next run learns the rest."""
+    lessons = lessons_of(database, frame, checkpoint)
+    for _ in range(_READ_AGAIN):
+        now = answers_version(database)
+        if now == answers:
+            break
+        answers, lessons = now, lessons_of(database, frame, checkpoint)
+    return lessons, answers
 
 
 def _mean(lessons: Sequence[Lesson], frame: Frame) -> PromptTerms:

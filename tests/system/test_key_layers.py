@@ -19,7 +19,7 @@ from server.cli import main
 
 CONFIG = """
 auth: {keys: [{name: a, key_env: A}, {name: b, key_env: B}, {name: boss, key_env: C, admin: true}]}
-learning: {every_s: 0.2, min_answers: 14, min_own_answers: 8OWN}
+learning: {every_s: 0.2, min_answers: 10, min_own_answers: 6OWN}
 limits: {feedback_per_minute: 100}
 """
 ENVIRON = {"MAIN_KEY": "sk-provider-canary", "A": "key-a", "B": "key-b", "C": "key-c"}
@@ -100,8 +100,8 @@ def test_a_keys_own_feedback_moves_its_routing_alone(
 ) -> None:
     before = coefficients(client, "key-a")
     assert before == coefficients(client, "key-b")
-    say(client, "key-a", 14)
-    until_learnt(client, "key:a", 14)
+    say(client, "key-a", 10)
+    until_learnt(client, "key:a", 10)
     own = coefficients(client, "key-a")
     assert own["cheap"] - own["dear"] > before["cheap"] - before["dear"] + 1.0
     assert coefficients(client, "key-b") == before, "nobody else's"
@@ -110,7 +110,7 @@ def test_a_keys_own_feedback_moves_its_routing_alone(
     request_id = say(client, "key-a", 1)
     receipt = ask(client, f"/v1/decisions/{request_id}", "key-c").json()
     assert receipt["local"]["scope"] == "key:a"
-    assert receipt["local"]["n_answers"] >= 14
+    assert receipt["local"]["n_answers"] >= 10
     assert "taste" not in receipt
     assert replay(receipt).differences == []
 
@@ -119,25 +119,25 @@ def test_a_keys_own_feedback_moves_its_routing_alone(
     config.write_text(config_for("http://127.0.0.1:1/v1", f'storage: {{url: "{storage_url}"}}\n'))
     main(["watch", "--config", str(config), "--json"])
     report = json.loads(capsys.readouterr().out)
-    assert (report["n"], report["n_skipped"]) == (15, 0)
+    assert (report["n"], report["n_skipped"]) == (11, 0)
     assert report["log_loss_marginal"] == pytest.approx(np.log1p(np.exp(1.5 + 0.7)))
     assert report["log_loss"] < report["log_loss_marginal"] - 0.02, "the last was its own layer's"
 
 
 def test_keys_that_differ_stand_on_their_own_answers(on_file: httpx.Client) -> None:
-    """Eight answers of each are enough, where two keys say the opposite."""
-    say(on_file, "key-a", 8)
-    say(on_file, "key-b", 8, winner="model_a")
-    until_learnt(on_file, "key:a", 16)
-    until_learnt(on_file, "key:b", 16)
+    """Six answers of each are enough, where two keys say the opposite."""
+    say(on_file, "key-a", 6)
+    say(on_file, "key-b", 6, winner="model_a")
+    until_learnt(on_file, "key:a", 12)
+    until_learnt(on_file, "key:b", 12)
     now = [coefficients(on_file, f"key-{key}") for key in "abc"]
     gaps = [one["cheap"] - one["dear"] for one in now]
     assert gaps[1] + 0.5 < gaps[2] < gaps[0] - 0.5
 
 
 def test_only_named_keys_have_a_layer_of_their_own(only_b: httpx.Client) -> None:
-    say(only_b, "key-a", 8)
-    say(only_b, "key-b", 8, winner="model_a")
-    until_learnt(only_b, "key:b", 16)
+    say(only_b, "key-a", 6)
+    say(only_b, "key-b", 6, winner="model_a")
+    until_learnt(only_b, "key:b", 12)
     assert learnt(only_b, "key:a") == 0
     assert coefficients(only_b, "key-a") == coefficients(only_b, "key-c")

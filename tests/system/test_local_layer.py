@@ -17,7 +17,7 @@ from server.tasks.learn_local import _of_checkpoint, lessons_of
 
 CONFIG = """
 auth: {keys: [{name: a, key_env: A}, {name: b, key_env: B}, {name: c, key_env: C, admin: true}]}
-learning: {every_s: 0.2}
+learning: {every_s: 0.2, min_answers: 12}
 limits: {feedback_per_minute: 300}
 """
 ENVIRON = {"MAIN_KEY": "sk-provider-canary", "A": "key-a", "B": "key-b", "C": "key-c"}
@@ -82,10 +82,10 @@ def test_ratings_move_what_is_chosen(gateways: Callable[[], tuple[LiveGateway, A
     before = coefficients(ask, "key-a")
     assert max(before, key=before.__getitem__) == "dear"
     for key in ("key-a", "key-b"):
-        rate(ask, key, "dear", 0.0, 6)
-        rate(ask, key, "cheap", 1.0, 6)
+        rate(ask, key, "dear", 0.0, 3)
+        rate(ask, key, "cheap", 1.0, 3)
     until(lambda: coefficients(ask, "key-c") != before)
-    until(lambda: live.state.gateway.planner.local.by_scope["all"].state.n_answers == 24)
+    until(lambda: live.state.gateway.planner.local.by_scope["all"].state.n_answers == 12)
     now = coefficients(ask, "key-c")
     assert now["cheap"] > now["dear"]
     # Where the models stand together against the others is not for ratings to say.
@@ -98,11 +98,11 @@ def test_ratings_move_what_is_chosen(gateways: Callable[[], tuple[LiveGateway, A
     assert rows["cheap"]["coefficient"] == now["cheap"] > rows["dear"]["coefficient"]
     low, high = rows["cheap"]["interval80"]
     assert low < now["cheap"] < high
-    assert rows["cheap"]["rests_on"].endswith("24 graded or compared answers here (all)")
+    assert rows["cheap"]["rests_on"].endswith("12 graded or compared answers here (all)")
     assert rows["elsewhere"]["interval80"] is None
     receipt = ask(f"/v1/decisions/{request_id}", "key-c").json()
     version = live.state.gateway.planner.local.version
-    assert receipt["local"] == {"version": version, "scope": "all", "n_answers": 24}
+    assert receipt["local"] == {"version": version, "scope": "all", "n_answers": 12}
     assert replay(receipt).differences == []
     sd = receipt["attempts"][0]["request"]["coefficient_shifts"]["cheap"][1]
     assert 0.05 < sd < 0.8
