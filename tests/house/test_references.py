@@ -13,8 +13,11 @@ from typing import Any
 
 import pytest
 
+from server import errors
+from server.adapting import stand_ins
 from server.commands.reference import reference
 from server.commands.verbs import VERBS
+from server.errors import ApiError
 from server.upstream.openai_body import fit
 from server.upstream.profiles import PROFILES
 
@@ -68,6 +71,48 @@ def test_every_code_of_an_error_is_explained() -> None:
     known = {*codes(), *OF_FUNCTIONS}
     assert len(known) > 25
     assert explained == known
+
+
+ERRORS: dict[str, type[ApiError]] = {
+    name: one
+    for name, one in vars(errors).items()
+    if isinstance(one, type) and issubclass(one, ApiError)
+}
+
+
+def statuses() -> Iterator[tuple[str, int]]:
+    """The codes of errors, with the status of the class that has them."""
+    for node in nodes():
+        if isinstance(node, ast.ClassDef):
+            name = node.name
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            name = node.func.id
+        else:
+            continue
+        if name not in ERRORS:
+            continue
+        for one in ast.walk(node):
+            if isinstance(one, ast.keyword) and one.arg == "code":
+                code = one.value.value if isinstance(one.value, ast.Constant) else None
+                if isinstance(code, str):
+                    yield code, ERRORS[name].status
+
+
+@pytest.mark.slow
+def test_every_code_of_an_error_has_its_status() -> None:
+    rows = re.findall(r"^\| (\d{3}) \| (.+?) \|", (DOCS / "errors.md").read_text(), re.MULTILINE)
+    told = {(code, int(status)) for status, row in rows for code in re.findall(r"`(\w+)`", row)}
+    found = set(statuses())
+    assert len(found) > 20
+    assert found <= told
+
+
+def test_the_page_of_dialects_has_every_text_that_stands_in() -> None:
+    page = (DOCS / "dialects.md").read_text()
+    texts = {text for name, text in vars(stand_ins).items() if name.isupper()}
+    assert len(texts) > 5
+    for text in texts - {stand_ins.GO_ON}:
+        assert text in page
 
 
 def test_the_list_of_pages_has_every_page() -> None:
