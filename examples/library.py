@@ -23,10 +23,7 @@ catalogue = [
         leaderboard_name=name,
         prices=Prices(input_usd_per_mtok=Decimal(usd_in), output_usd_per_mtok=Decimal(usd_out)),
     )
-    for name, usd_in, usd_out in [
-        ("mistral-large-2512", "0.5", "1.5"),
-        ("Qwen2.5-7B-Instruct", "0.1", "0.1"),
-    ]
+    for name, usd_in, usd_out in PRICES
 ]
 shape = RequestShape(input_tokens=len(prompt) // 4, input_tokens_upper_bound=len(prompt))
 request = RoutingRequest(shape=shape, budget_usd=Decimal(budget))

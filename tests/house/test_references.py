@@ -18,6 +18,10 @@ from server.adapting import stand_ins
 from server.commands.reference import reference
 from server.commands.verbs import VERBS
 from server.errors import ApiError
+from server.http.answers import Bounds
+from server.http.joining import Joining
+from server.surfaces.chat.request import MAX_MESSAGES
+from server.surfaces.json_body import MOST
 from server.upstream.openai_body import fit
 from server.upstream.profiles import PROFILES
 
@@ -113,6 +117,20 @@ def test_the_page_of_dialects_has_every_text_that_stands_in() -> None:
     assert len(texts) > 5
     for text in texts - {stand_ins.GO_ON}:
         assert text in page
+
+
+def test_the_pages_have_the_limits_of_bodies_and_of_repeated_requests() -> None:
+    of_errors = (DOCS / "errors.md").read_text()
+    assert f"more than {MAX_MESSAGES:,} messages" in of_errors
+    said = f"{MOST.containers:,} lists and objects, {MOST.keys:,} keys or {MOST.values:,} values"
+    assert said in of_errors
+    held, page = Bounds(), " ".join((DOCS / "retries.md").read_text().split())
+    megabytes, each = held.bytes // 1_000_000, held.bytes_each // 1_000_000
+    assert f"at most {held.answers:,}, of {megabytes} MB together and {each} MB each" in page
+    assert held.kept_s == 120.0
+    assert "for two minutes after they have ended" in page
+    assert Joining().outlives_s == 10.0
+    assert "it goes on for up to ten seconds" in page
 
 
 def test_the_list_of_pages_has_every_page() -> None:
