@@ -43,8 +43,16 @@ def json_object(content: bytes) -> dict[str, Any] | None:
 
 
 def read_event(event: SseEvent) -> dict[str, Any] | None:
-    """As `json_object`, of an event that is passed on: what its caller could not read is repaired
-    in the event as well."""
+    """As `json_object`, of an event that is passed on: numbers that its caller could not read are
+    repaired in the event as well. Each of a stream comes through here, and hardly one needs it."""
+    if len(event.data) <= LARGE_BYTES:
+        try:
+            parsed, _ = loads(event.data)
+        except orjson.JSONDecodeError:
+            pass
+        else:
+            event.parsed = parsed if isinstance(parsed, dict) else None
+            return event.parsed
     event.parsed = json_object(event.data)
     if event.parsed is not None:
         event.data = finite(event.data)
