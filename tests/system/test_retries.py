@@ -466,12 +466,12 @@ def test_it_goes_on_while_anybody_waits_for_it(
     client: httpx.Client, live: LiveGateway, provider: FakeProvider, stream: bool,
     headers: dict[str, str],
 ) -> None:  # fmt: skip
-    live.state.joining.outlives_s = 0.2
-    delay_s = 0.0 if stream else 1.2
-    provider.script("first", Behaviour(texts=TEXTS, chunk_delay_s=0.1, first_delay_s=delay_s))
+    live.state.joining.outlives_s = 0.5
+    delay_s = 0.0 if stream else 2.4
+    provider.script("first", Behaviour(texts=TEXTS, chunk_delay_s=0.2, first_delay_s=delay_s))
     again = AGAIN if headers is FIRST else key()
     with ThreadPoolExecutor(1) as pool:
-        leaving = partial(hang_up, live, provider, PATHS[0], headers, stream=stream, after_s=0.5)
+        leaving = partial(hang_up, live, provider, PATHS[0], headers, stream=stream, after_s=1.2)
         first = pool.submit(leaving)
         until(lambda: len(provider.chats) == 1)
         answer = ask(client, "chat/completions", again, stream=stream)
