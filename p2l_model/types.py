@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from p2l_model.words import said
 
 FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
 
 
 class PreferenceFamily(StrEnum):

@@ -27,9 +27,9 @@ from p2l_model.analysis.scored import PromptReader
 from p2l_model.analysis.soft_fit import fit_sums
 from p2l_model.analysis.sums import BlockSums
 from p2l_model.checkpoint.heads import HeadOutputs
-from p2l_model.data.files import IntArray, VoteTable, load_votes
+from p2l_model.data.files import VoteTable, load_votes
 from p2l_model.fitting.linear import FitOptions, Prior, fit_heads
-from p2l_model.types import FloatArray, PreferenceFamily
+from p2l_model.types import FloatArray, IntArray, PreferenceFamily
 from server.commands.datasets import data_files
 
 SIZES = (1, 2, 5, 10, 20, 50, 100)

@@ -7,9 +7,8 @@ from typing import Final
 
 import numpy as np
 
-from p2l_model.data.files import IntArray
 from p2l_model.errors import DataError, ExtraMissingError
-from p2l_model.types import FloatArray
+from p2l_model.types import FloatArray, IntArray
 
 # Ward's method needs all pairwise distances of the prompts that it is given.
 _MOST_CLUSTERED: Final = 3000

@@ -13,11 +13,10 @@ from typing import Any, Final, TextIO
 
 import numpy as np
 
-from p2l_model.data.files import IntArray
 from p2l_model.data.rows import csv_rows, json_object
 from p2l_model.data.tables import turns
 from p2l_model.errors import DataError, ExtraMissingError
-from p2l_model.types import Conversation, FloatArray, user_turns
+from p2l_model.types import Conversation, FloatArray, IntArray, user_turns
 
 STDIN: Final = "-"
 CHUNK: Final = 512

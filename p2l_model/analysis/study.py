@@ -17,9 +17,8 @@ from p2l_model.analysis.prompts import PromptChunk, block_of
 from p2l_model.analysis.scored import PromptReader
 from p2l_model.analysis.strengths import N_RESAMPLES, Strengths, strengths
 from p2l_model.analysis.sums import BlockSums
-from p2l_model.data.files import IntArray
 from p2l_model.errors import DataError
-from p2l_model.types import Conversation, FloatArray
+from p2l_model.types import Conversation, FloatArray, IntArray
 
 UNLABELLED: Final = "(no category)"
 _MOST_KINDS: Final = 8

@@ -12,9 +12,8 @@ import numpy as np
 
 from p2l_model.analysis.pairwise import PairModel
 from p2l_model.checkpoint.heads import HeadOutputs
-from p2l_model.data.files import IntArray
 from p2l_model.errors import DataError
-from p2l_model.types import FloatArray, PreferenceFamily
+from p2l_model.types import FloatArray, IntArray, PreferenceFamily
 
 # The most numbers that a temporary array of prompts x M x M may have, so that it stays in the CPU's
 # cache.

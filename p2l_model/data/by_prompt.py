@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from p2l_model.data.files import IntArray, VoteTable
+from p2l_model.data.files import VoteTable
 from p2l_model.data.soft_labels import target_matrix
 from p2l_model.losses import log_probabilities
-from p2l_model.types import FloatArray, PreferenceFamily
+from p2l_model.types import FloatArray, IntArray, PreferenceFamily
 
 
 @dataclass(frozen=True, slots=True)

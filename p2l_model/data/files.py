@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from p2l_model.data.model_names import canonical, columns, unified
 from p2l_model.data.tables import Columns, numbers, read_columns, require, texts, turns
 from p2l_model.errors import DataError
-from p2l_model.types import Conversation, FloatArray, Outcome
+from p2l_model.types import Conversation, FloatArray, IntArray, Outcome
 
 MAX_PAIRS: Final = 64
 TIE_MARGIN: Final = 1e-9
@@ -36,8 +36,6 @@ _OUTCOMES: Final = {outcome.value: outcome for outcome in Outcome} | {
     "tie (bothbad)": Outcome.TIE_BOTHBAD
 }
 _CODES: Final = {outcome: code for code, outcome in enumerate(Outcome)}
-
-IntArray = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)

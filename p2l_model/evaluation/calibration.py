@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from p2l_model.checkpoint.heads import HeadOutputs
-from p2l_model.data.files import IntArray, VoteTable
+from p2l_model.data.files import VoteTable
 from p2l_model.data.soft_labels import target_matrix
 from p2l_model.errors import ExtraMissingError
 from p2l_model.evaluation.metrics import (
@@ -20,7 +20,7 @@ from p2l_model.evaluation.metrics import (
     outcome_log_probabilities,
 )
 from p2l_model.preference import outcomes
-from p2l_model.types import FloatArray, PreferenceFamily
+from p2l_model.types import FloatArray, IntArray, PreferenceFamily
 
 _Z: Final = 1.959964  # the normal distribution's 97.5% quantile
 _DPI: Final = 120

@@ -11,11 +11,11 @@ import numpy as np
 
 from p2l_model.checkpoint.heads import HeadOutputs
 from p2l_model.checkpoint.manifest import Manifest, Marginal
-from p2l_model.data.files import IntArray, VoteTable
+from p2l_model.data.files import VoteTable
 from p2l_model.errors import DataError
 from p2l_model.evaluation.metrics import Predictions, predict
 from p2l_model.fitting.linear import FitOptions, Prior, fit_heads, rows_bias
-from p2l_model.types import FloatArray, PreferenceFamily
+from p2l_model.types import FloatArray, IntArray, PreferenceFamily
 
 # The prior standard deviation of a category's coefficients from the overall ones, in natural
 # log-odds. Thousands of votes outweigh it; half or twice as much changes little.

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from p2l_model.data.tables import Columns, numbers, require, texts, turns
 from p2l_model.errors import DataError
@@ -26,15 +25,13 @@ from p2l_model.evaluation.metrics import prompt_bootstrap
 from p2l_model.local.layer import LocalLayer
 from p2l_model.local.terms import PromptTerms
 from p2l_model.placement.place import Placer
-from p2l_model.types import Conversation, FloatArray
+from p2l_model.types import Conversation, FloatArray, IntArray
 
 N_SEEDS: Final = 10
 _CLIP: Final = 1e-4
 _MIN_PROMPTS: Final = 10
 # How many answers the mean of all counts for in a shrunk mean; the best in hindsight is reported.
 _SHRINKAGES: Final = (1.0, 3.0, 10.0, 30.0)
-
-IntArray = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,10 @@ from typing import Any, Final
 import numpy as np
 
 from p2l_model.checkpoint.heads import HeadOutputs
-from p2l_model.data.files import IntArray, VoteTable
+from p2l_model.data.files import VoteTable
 from p2l_model.data.soft_labels import target_matrix
 from p2l_model.preference import log_probabilities
-from p2l_model.types import FloatArray, PreferenceFamily
+from p2l_model.types import FloatArray, IntArray, PreferenceFamily
 
 N_BINS: Final = 15
 N_RESAMPLES: Final = 2000

@@ -18,11 +18,11 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from p2l_model.checkpoint.heads import Heads
 from p2l_model.data.by_prompt import VoteIndex, preference_loss
-from p2l_model.data.files import IntArray, VoteTable
+from p2l_model.data.files import VoteTable
 from p2l_model.fitting.config import TrunkConfig
 from p2l_model.fitting.linear import heads_from_rows, rows_bias
 from p2l_model.fitting.strangers import Strangers
-from p2l_model.types import FloatArray, PreferenceFamily
+from p2l_model.types import FloatArray, IntArray, PreferenceFamily
 
 _WARM_UP: Final = 0.1
 

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from p2l_model.checkpoint.heads import Heads
-from p2l_model.data.files import IntArray, VoteTable
-from p2l_model.types import FloatArray
+from p2l_model.data.files import VoteTable
+from p2l_model.types import FloatArray, IntArray
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,12 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from p2l_model.local import prior
-from p2l_model.types import FloatArray
-
-IntArray = NDArray[np.int64]
+from p2l_model.types import FloatArray, IntArray
 
 
 @dataclass(slots=True)

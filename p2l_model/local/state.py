@@ -14,8 +14,8 @@ import numpy as np
 
 from p2l_model.errors import DataError
 from p2l_model.local import prior
-from p2l_model.local.block import Block, IntArray
-from p2l_model.types import FloatArray
+from p2l_model.local.block import Block
+from p2l_model.types import FloatArray, IntArray
 
 _FORM: Final = 2
 # Standard deviation of how far a changed model may be from what it was, in log-odds.

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from p2l_model.local.block import Block, IntArray
+from p2l_model.local.block import Block
 from p2l_model.local.state import State
-from p2l_model.types import FloatArray
+from p2l_model.types import FloatArray, IntArray
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -25,7 +25,7 @@ from transformers import get_cosine_schedule_with_warmup
 from p2l_model.checkpoint.heads import HeadOutputs, Heads
 from p2l_model.checkpoint.tokens import PromptEncoder
 from p2l_model.data.by_prompt import VoteIndex, preference_loss
-from p2l_model.data.files import IntArray, VoteTable
+from p2l_model.data.files import VoteTable
 from p2l_model.data.soft_labels import balanced
 from p2l_model.engine.network import Backbone, exact_weights
 from p2l_model.errors import ExtraMissingError, TrainingError
@@ -34,7 +34,7 @@ from p2l_model.fitting.config import FinetuneConfig, TrainConfig
 from p2l_model.fitting.linear import rows_bias
 from p2l_model.training.backbones import BaseModel
 from p2l_model.training.run_log import log_line
-from p2l_model.types import FloatArray
+from p2l_model.types import FloatArray, IntArray
 
 _BEST: Final = "best.safetensors"
 _MAX_NORM: Final = 1.0

@@ -13,9 +13,9 @@ from p2l_model.local.layer import LocalLayer
 from p2l_model.local.terms import PromptTerms
 from p2l_model.placement.line import fit_line
 from p2l_model.placement.place import Placer, bundled_placer
-from p2l_model.types import FloatArray, PromptLeaderboard
+from p2l_model.types import FloatArray, IntArray, PromptLeaderboard
 from router.catalog import ModelCard
-from server.gateway.places import BORROWED, IntArray, strongest, taken_off
+from server.gateway.places import BORROWED, strongest, taken_off
 
 # Standard deviation, in log-odds, of a column's coefficient about what the model is worth; a model
 # without a column is placed by the facts alone.

@@ -14,7 +14,7 @@ import numpy as np
 from p2l_model.data.model_names import column_finder
 from p2l_model.placement.line import Line, fit_line
 from p2l_model.placement.place import Placer, bundled_placer
-from p2l_model.types import FloatArray, PreferenceFamily, PromptLeaderboard
+from p2l_model.types import FloatArray, IntArray, PreferenceFamily, PromptLeaderboard
 from router.catalog import ModelCard, Prices
 from server.model_facts.names import canonical
 
@@ -23,7 +23,6 @@ RestsOn = Literal["own", "facts"]
 # the slope of one deviation on the other over 193 models of 25 families, [0.45, 0.68]
 # (studies/study_relatives.py).
 BORROWED: Final = 0.57
-IntArray = np.typing.NDArray[np.int64]
 # Difficulty is read from this many of a leaderboard's best models (p2l_model.local.terms).
 _BEST: Final = 40
 _NUMBER: Final = re.compile(r"(?<![0-9.])(\d{1,2}(?:[.-]\d{1,2})?)(?![\db])")

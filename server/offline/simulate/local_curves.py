@@ -22,7 +22,7 @@ from p2l_model.errors import DataError
 from p2l_model.local.layer import LocalLayer
 from p2l_model.local.terms import PromptTerms
 from p2l_model.placement.place import Placer
-from p2l_model.types import FloatArray
+from p2l_model.types import FloatArray, IntArray
 from server.offline.simulate.costs import ReadPrompts, learnt_costs
 from server.offline.simulate.curves import Curve, pick, prices_of
 from server.offline.simulate.predict import Belief
@@ -35,8 +35,6 @@ ORACLE: Final = "oracle"
 # How many answers a mean counts for before any answer: the mean of all, or of a model over the
 # categories.
 _PRIOR: Final = 5.0
-
-IntArray = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)

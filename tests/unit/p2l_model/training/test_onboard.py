@@ -13,7 +13,7 @@ from toy_votes import quiet, write_votes
 
 from p2l_model.checkpoint.folder import load_checkpoint
 from p2l_model.checkpoint.heads import HeadOutputs, Heads
-from p2l_model.data.files import IntArray, VoteTable, load_votes
+from p2l_model.data.files import VoteTable, load_votes
 from p2l_model.data.tables import read_columns
 from p2l_model.engine.load import load_engine
 from p2l_model.errors import DataError
@@ -29,7 +29,7 @@ from p2l_model.training.onboard import (
     row_prior,
     view_of,
 )
-from p2l_model.types import Conversation, FloatArray, PreferenceFamily
+from p2l_model.types import Conversation, FloatArray, IntArray, PreferenceFamily
 from server.cli import main
 
 WIDTH, N_KNOWN = 6, 40
