@@ -25,6 +25,7 @@ from server.upstream.egress import address_rule
 from server.upstream.kinds import address_of
 from server.upstream.profiles import profile_for
 from server.upstream.transport import build_transport
+from server.wire.shapes import objects
 
 _LOG: Final = logging.getLogger("p2l_router")
 _TIMEOUT_S: Final = 20.0
@@ -130,8 +131,7 @@ async def _page(
 
 
 def _names(page: Mapping[str, Any], today: date) -> list[str]:
-    found = page.get("data", page.get("models"))
-    rows = [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []
+    rows = objects(page.get("data", page.get("models")))
     return [name for row in rows if (name := _name(row)) and not _has_ended(row, today)]
 
 

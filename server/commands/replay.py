@@ -13,6 +13,7 @@ from p2l_model.errors import DataError, ExtraMissingError
 from router.cvxpy_lp import GeneralLp
 from router.errors import RouterError
 from router.receipt import InvalidReceiptError, replay
+from server.wire.shapes import objects
 
 _SHOWN = 20
 
@@ -60,13 +61,9 @@ def _slow_lane(receipt: dict[str, Any]) -> GeneralLp | None:
 
 def _lanes(attempts: object) -> set[object]:
     """How each attempt was decided; `replay` itself reports malformed attempts."""
-    decisions = [a.get("decision") for a in _objects(attempts)]
-    lanes = [decision.get("lane") for decision in _objects(decisions)]
+    decisions = [a.get("decision") for a in objects(attempts)]
+    lanes = [decision.get("lane") for decision in objects(decisions)]
     return {lane for lane in lanes if isinstance(lane, str)}
-
-
-def _objects(value: object) -> list[dict[str, Any]]:
-    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
 
 
 def _read(path: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any, Final
 import orjson
 
 from server.upstream.mending.calls import arguments_text
-from server.wire.shapes import OBJECTS, TEXT, Fields, fitted, word
+from server.wire.shapes import OBJECTS, TEXT, Fields, fitted, objects, word
 from server.wire.sse import SseEvent
 
 Json = dict[str, Any]
@@ -115,7 +115,7 @@ def _item(item: Json, place: int) -> Iterator[Json]:
 
 
 def _parts(content: object, at: Json) -> Iterator[Json]:
-    for number, part in enumerate(_objects(content)):
+    for number, part in enumerate(objects(content)):
         here = {**at, "content_index": number}
         found = _PARTS.get(word(part.get("type")))
         field, name = found or ("", "")
@@ -132,17 +132,13 @@ def _parts(content: object, at: Json) -> Iterator[Json]:
 
 
 def _summary(summary: object, at: Json) -> Iterator[Json]:
-    for number, part in enumerate(_objects(summary)):
+    for number, part in enumerate(objects(summary)):
         here = {**at, "summary_index": number}
         text, name = word(part.get("text")), "response.reasoning_summary"
         yield {"type": f"{name}_part.added", **here, "part": {**part, "text": ""}}
         yield {"type": f"{name}_text.delta", **here, "delta": text}
         yield {"type": f"{name}_text.done", **here, "text": text}
         yield {"type": f"{name}_part.done", **here, "part": part}
-
-
-def _objects(value: object) -> list[Json]:
-    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
 
 
 def _named(event: Json) -> SseEvent:

@@ -7,12 +7,12 @@ hosts send one where a model is not ready yet.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from server.upstream.errors import UpstreamError, UpstreamUnavailableError
 from server.upstream.mending.words import finish_reason, finish_word
-from server.wire.shapes import part
+from server.wire.shapes import objects, part
 from server.wire.sse import SseEvent
 
 Json = Mapping[str, Any]
@@ -23,7 +23,7 @@ _WHAT: Final = "ended the answer without any content or token of output"
 
 def was_never_made(body: Json) -> bool:
     """Whether a whole chat completion is empty and has failed."""
-    choices = list(_choices(body))
+    choices = objects(body.get("choices"))
     says = any(_says(part(choice, "message")) for choice in choices)
     return not says and _ended_for_nothing(choices, [body.get("usage")])
 
@@ -34,7 +34,7 @@ def never_made(provider: str) -> Callable[[Sequence[SseEvent]], UpstreamError | 
 
     def check(events: Sequence[SseEvent]) -> UpstreamError | None:
         chunks = [event.parsed for event in events if event.parsed is not None]
-        choices = [choice for chunk in chunks for choice in _choices(chunk)]
+        choices = [choice for chunk in chunks for choice in objects(chunk.get("choices"))]
         usages = [holder.get("usage") for holder in (*chunks, *choices)]
         if not _ended_for_nothing(choices, usages):
             return None
@@ -43,11 +43,6 @@ def never_made(provider: str) -> Callable[[Sequence[SseEvent]], UpstreamError | 
         return error
 
     return check
-
-
-def _choices(body: Json) -> Iterator[Json]:
-    found = body.get("choices")
-    yield from (c for c in (found if isinstance(found, list) else ()) if isinstance(c, Mapping))
 
 
 def _says(message: Json) -> bool:

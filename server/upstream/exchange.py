@@ -33,6 +33,8 @@ from server.upstream.turns import Turns
 from server.wire.sse import SseEvent, SseParser, SseTooLargeError
 
 EVENT_STREAM: Final = "text/event-stream"
+# What an adapter says of a provider.
+NO_STREAM: Final = "was asked for a stream but answered with something else"
 MAX_BODY_BYTES: Final = 64 * 1024 * 1024
 # The largest error body that is read; only its reason is needed.
 _MAX_ERROR_BYTES: Final = 256 * 1024

@@ -30,6 +30,7 @@ from server.upstream.errors import (
 )
 from server.upstream.exchange import (
     EVENT_STREAM,
+    NO_STREAM,
     Answer,
     Call,
     Exchange,
@@ -63,7 +64,6 @@ _SUBSTANCE: Final = {
     Surface.EMBEDDINGS: "data",
 }
 
-_NO_STREAM: Final = "was asked for a stream but answered with something else"
 _OF_RESPONSES: Final = frozenset({Surface.RESPONSES, Surface.COMPACT})
 
 
@@ -220,7 +220,7 @@ class OpenAIUpstream:
             error.reported = body
             raise error
         if surface is Surface.RESPONSES or not isinstance(body.get("choices"), list):
-            raise self._unavailable(_NO_STREAM)
+            raise self._unavailable(NO_STREAM)
         return [whole]
 
     def _read_chunks(
@@ -285,7 +285,7 @@ class OpenAIUpstream:
 
     def _refusal(self, answer: Answer, model: str) -> UpstreamError:
         if answer.status == 200:
-            return self._unavailable(_NO_STREAM)
+            return self._unavailable(NO_STREAM)
         error = told(answer.content, self._api_key)
         return error_for_status(
             self._name,

@@ -12,6 +12,8 @@ from typing import Any, Final
 
 import orjson
 
+from server.wire.shapes import objects
+
 # The prefix of what is sealed here: only this gateway can read it, and no provider.
 SEAL: Final = "p2l1."
 # The signature of unsigned thoughts.
@@ -36,4 +38,4 @@ def unsealed(content: object) -> list[dict[str, Any]]:
         thoughts = orjson.loads(base64.b64decode(content.removeprefix(SEAL), validate=True))
     except (binascii.Error, ValueError):
         return []
-    return [t for t in thoughts if isinstance(t, dict)] if isinstance(thoughts, list) else []
+    return objects(thoughts)

@@ -132,6 +132,11 @@ def word(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
+def objects(value: object) -> list[dict[str, Any]]:
+    """The objects in a list; none where it is no list."""
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+
+
 def part(value: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     """The object in a field; empty where there is none."""
     found = value.get(name)

@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from router.cost import Usage
+from server.wire.shapes import objects
 from server.wire.surface import Surface
 
 # Our own field in a usage object, for the number of searches in an answer's items.
@@ -172,8 +173,7 @@ def _messages(usage: Mapping[str, Any]) -> Usage | None:
 def _with_iterations(usage: Mapping[str, Any]) -> Mapping[str, Any]:
     """The sum of all passes of the model, where there were several; never less than the counts
     beside them."""
-    found = usage.get("iterations")
-    passes = [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+    passes = objects(usage.get("iterations"))
     if len(passes) < 2:
         return usage
     sums = {name: sum(count(one, name) for one in passes) for name in _SUMMED}
@@ -194,13 +194,13 @@ def ends_chat(choices: Any, usage: object) -> bool:
 def searches_in(output: object) -> int:
     """The number of web searches among the items of a Responses answer: each has a fee. Opening a
     page that was found, and searching in it, has none."""
-    return sum(_is_search(item) for item in _items(output))
+    return sum(_is_search(item) for item in objects(output))
 
 
 def tool_fees_usd(output: object) -> Decimal:
     """The fees in USD of OpenAI's other tools among the items of a Responses answer: each search in
     files, and each container in which code runs."""
-    items = _items(output)
+    items = objects(output)
     searches = len([item for item in items if item.get("type") == "file_search_call"])
     containers = {
         str(item.get("container_id") or item.get("id"))
@@ -208,10 +208,6 @@ def tool_fees_usd(output: object) -> Decimal:
         if item.get("type") == "code_interpreter_call"
     }
     return searches * _FILE_SEARCH_USD + len(containers) * _CONTAINER_USD
-
-
-def _items(output: object) -> list[dict[str, Any]]:
-    return [one for one in output if isinstance(one, dict)] if isinstance(output, list) else []
 
 
 def _is_search(item: Mapping[str, Any]) -> bool:

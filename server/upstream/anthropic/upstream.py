@@ -40,7 +40,7 @@ from server.upstream.errors import (
     error_within,
     parse_retry_after_s,
 )
-from server.upstream.exchange import EVENT_STREAM, Answer, Call, Exchange, drain
+from server.upstream.exchange import EVENT_STREAM, NO_STREAM, Answer, Call, Exchange, drain
 from server.upstream.field_lists import BOUNDED_MESSAGES, MESSAGES, open_list
 from server.upstream.fields import Fields
 from server.upstream.joined import joined
@@ -66,7 +66,6 @@ from server.wire.surface import Surface
 BASE_URL: Final = "https://api.anthropic.com"
 _LISTED: Final = open_list(MESSAGES)
 _VERSION: Final = "2023-06-01"
-_NO_STREAM: Final = "was asked for a stream but answered with something else"
 _REFUSED: Final = "invalid_request_error"
 _SAID: Final = KNOWN | NATIVE | NAMED_USER
 # The fields of a body that concern thinking.
@@ -240,7 +239,7 @@ class AnthropicUpstream:
         """The events of an answer that was not streamed."""
         found = list(message_events(self._read(whole)))
         if not found:
-            raise self._unavailable(_NO_STREAM)
+            raise self._unavailable(NO_STREAM)
         return found
 
     def _marked(self, event: SseEvent, read: dict[str, Any], parsed: dict[str, Any]) -> SseEvent:
@@ -306,7 +305,7 @@ class AnthropicUpstream:
 
     def _refusal(self, answer: Answer, model: str) -> UpstreamError:
         if answer.status == 200:
-            return self._unavailable(_NO_STREAM)
+            return self._unavailable(NO_STREAM)
         error = told(answer.content, self._api_key)
         message = str(error.get("message") or "")
         inside = refusal_envelope(error, answer.status)["error"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Callable, Hashable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Hashable, Mapping
 from contextlib import aclosing
 from functools import partial
 from typing import Any, Final
@@ -26,7 +26,7 @@ from server.upstream.errors import (
     error_within,
     parse_retry_after_s,
 )
-from server.upstream.exchange import EVENT_STREAM, Answer, Call, Exchange, drain
+from server.upstream.exchange import EVENT_STREAM, NO_STREAM, Answer, Call, Exchange, drain
 from server.upstream.fields import Fields
 from server.upstream.gemini.contents import Own
 from server.upstream.gemini.reply import (
@@ -56,12 +56,11 @@ from server.upstream.wire import (
     told,
     whole_object,
 )
-from server.wire.shapes import fitted, word
+from server.wire.shapes import fitted, objects, word
 from server.wire.sse import SseEvent
 from server.wire.surface import Surface
 
 BASE_URL: Final = "https://generativelanguage.googleapis.com"
-_NO_STREAM: Final = "was asked for a stream but answered with something else"
 # Reasons of 400s that concern the operator's key, region or account, and not the caller.
 _OURS: Final = frozenset({"API_KEY_INVALID", "API_KEY_SERVICE_BLOCKED", "FAILED_PRECONDITION"})
 
@@ -249,9 +248,12 @@ class GeminiUpstream:
 
     def _refusal(self, answer: Answer, model: str) -> UpstreamError:
         if answer.status == 200:
-            return self._unavailable(_NO_STREAM)
+            return self._unavailable(NO_STREAM)
         error = told(answer.content, self._api_key)
-        reasons = {word(error.get("status")), *(word(d.get("reason")) for d in _details(error))}
+        reasons = {
+            word(error.get("status")),
+            *(word(d.get("reason")) for d in objects(error.get("details"))),
+        }
         if answer.status == 400 and reasons & _OURS:
             return UpstreamUnavailableError(f"{self._name} refuses our key or account", status=401)
         message = refusal_envelope(error, answer.status)["error"]["message"]
@@ -287,14 +289,9 @@ def _apart(whole: SseEvent) -> list[SseEvent]:
     return [SseEvent(orjson.dumps(item)) for item in items] if isinstance(items, list) else [whole]
 
 
-def _details(error: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    details = error.get("details")
-    yield from (d for d in (details if isinstance(details, list) else ()) if isinstance(d, dict))
-
-
 def _retry_after_s(error: Mapping[str, Any], answer: Answer, now_s: float) -> float | None:
     """The seconds to wait: Google states them in the body, as a duration such as "34.5s"."""
-    for detail in _details(error):
+    for detail in objects(error.get("details")):
         delay = str(detail.get("retryDelay", ""))
         if delay.endswith("s"):
             return parse_retry_after_s({"retry-after": delay[:-1]}, now_s)
