@@ -47,8 +47,8 @@ class Prediction:
 class LocalLayer:
     """Learns from graded answers and votes. state: to go on from, which it changes. towards: what
     it fades towards; None for the prior. sites: where what each answer told is kept, None for
-    nowhere. log_evidence: the sum of the logarithms of how probable
-    each answer was before it was learnt, up to a constant."""
+    nowhere. log_evidence: the sum of the logarithms of how probable each answer was before it was
+    learnt, up to a constant."""
 
     def __init__(self, state: State, towards: State | None = None) -> None:
         self.state = state

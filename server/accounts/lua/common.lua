@@ -21,33 +21,42 @@ local function book(key, index, amount)
   redis.call('ZADD', key .. ':z', whole(index), whole(index))
 end
 
+-- Takes a slice out of what is spent, and returns its amount.
+local function take_out(key, index)
+  local amount = field(key, 's:' .. index)
+  redis.call('HINCRBY', key, 'spent', whole(-amount))
+  redis.call('HDEL', key, 's:' .. index)
+  redis.call('ZREM', key .. ':z', index)
+  return amount
+end
+
+-- Ends a hold, and returns what it had reserved.
+local function let_go(key, hold)
+  local amount = field(key, 'h:' .. hold)
+  redis.call('HDEL', key, 'h:' .. hold)
+  redis.call('ZREM', key .. ':l', hold)
+  redis.call('HINCRBY', key, 'reserved', whole(-amount))
+  return amount
+end
+
 local function given(key, hold) return key .. ':g:' .. hold end
+
+local function note_given(key, hold, amount)
+  redis.call('SET', given(key, hold), whole(amount), 'EX', 86400)
+end
 
 local function roll(key, slice_us)
   if slice_us > 0 then
     -- the clock was set back: spent in the future is spent now, or it would stay until then
     local ahead = redis.call('ZRANGEBYSCORE', key .. ':z', whole(index_of(slice_us) + 2), '+inf')
-    for _, index in ipairs(ahead) do
-      local amount = field(key, 's:' .. index)
-      redis.call('HINCRBY', key, 'spent', whole(-amount))
-      redis.call('HDEL', key, 's:' .. index)
-      redis.call('ZREM', key .. ':z', index)
-      book(key, index_of(slice_us), amount)
-    end
+    for _, index in ipairs(ahead) do book(key, index_of(slice_us), take_out(key, index)) end
     local gone = redis.call('ZRANGEBYSCORE', key .. ':z', '-inf', whole(index_of(slice_us) - SLICES - 1))
-    for _, index in ipairs(gone) do
-      redis.call('HINCRBY', key, 'spent', whole(-field(key, 's:' .. index)))
-      redis.call('HDEL', key, 's:' .. index)
-      redis.call('ZREM', key .. ':z', index)
-    end
+    for _, index in ipairs(gone) do take_out(key, index) end
   end
   -- a gateway died with these and nobody settled them: they are taken to have cost all they could
   for _, hold in ipairs(redis.call('ZRANGEBYSCORE', key .. ':l', '-inf', whole(now), 'LIMIT', 0, 100)) do
-    local amount = field(key, 'h:' .. hold)
-    redis.call('HDEL', key, 'h:' .. hold)
-    redis.call('ZREM', key .. ':l', hold)
-    redis.call('HINCRBY', key, 'reserved', whole(-amount))
-    redis.call('SET', given(key, hold), whole(amount), 'EX', 86400)
+    local amount = let_go(key, hold)
+    note_given(key, hold, amount)
     book(key, index_of(slice_us), amount)
   end
 end

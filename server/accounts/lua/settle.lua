@@ -5,13 +5,11 @@ local key, hold, cost, slice_us = KEYS[1], ARGV[1], tonumber(ARGV[2]), tonumber(
 if redis.call('HEXISTS', key, 'd:' .. ARGV[3]) == 0 then return '-1' end
 roll(key, slice_us)
 if redis.call('SET', KEYS[2], '1', 'NX', 'EX', ARGV[7]) then
-  local held, given_up = redis.call('HGET', key, 'h:' .. hold), redis.call('GET', given(key, hold))
-  if held then
-    redis.call('HDEL', key, 'h:' .. hold)
-    redis.call('HINCRBY', key, 'reserved', whole(-tonumber(held)))
-    redis.call('ZREM', key .. ':l', hold)
+  local given_up = redis.call('GET', given(key, hold))
+  if redis.call('HEXISTS', key, 'h:' .. hold) == 1 then
+    let_go(key, hold)
     -- a gateway that was taken for dead may live, and settles it itself: then that cost counts
-    if ARGV[4] == '1' then redis.call('SET', given(key, hold), whole(cost), 'EX', 86400) end
+    if ARGV[4] == '1' then note_given(key, hold, cost) end
   elseif given_up then
     cost = cost - tonumber(given_up) -- it was booked in full
     redis.call('DEL', given(key, hold))
