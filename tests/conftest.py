@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+import forked_workers
 import httpx
 import pytest
 from fake_provider import FakeProvider
@@ -27,10 +28,15 @@ from server.storage.statements import Kind, Statement, statements
 
 # Of one test with more cases than this, make test-fast tries about so many, and make test all.
 MOST_FAST_CASES: Final = 30
+# What most files with tests of torch, of constraints or of PostgreSQL import when they run.
+IMPORTED_LATE: Final = ("torch._dynamo", "cvxpy", "alembic.command")
+
+pytest_addoption = forked_workers.pytest_addoption
 
 
 def pytest_configure(config: pytest.Config) -> None:
     choose_profile(config)
+    forked_workers.register(config, IMPORTED_LATE)
     # Of the million objects that are there when the tests begin, none is garbage.
     gc.disable()
 

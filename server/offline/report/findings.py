@@ -13,7 +13,7 @@ from p2l_model.errors import DataError
 from p2l_model.types import FloatArray
 from server.offline.report.measured import Measured
 from server.offline.report.reach import Mix, costs_of, reach
-from server.offline.simulate.curves import Interval, envelope, interval
+from server.offline.simulate.curves import SAME, Interval, envelope, interval
 
 # The quality that is compared, as a share of the baseline's; then those of the table of offers.
 LEVEL: Final = 0.99
@@ -125,7 +125,7 @@ def find(seen: Measured, against: str | None = None) -> Findings:
     """The findings. against: the baseline (default: the model that scores best; of equal ones, the
     cheapest). Raises DataError where that model was not measured."""
     check_baseline(against, seen.models)
-    order = np.lexsort((seen.single_cost[0], -seen.single_score[0]))
+    order = np.lexsort((seen.single_cost[0], -np.round(seen.single_score[0] / SAME)))
     best = int(order[0])
     base = best if against is None else seen.models.index(against)
     paid = _paid(seen, range(len(seen.models)), [LEVEL] * len(seen.models))
@@ -191,7 +191,8 @@ def _mix(seen: Measured, base: int, level: float) -> Mix | None:
     costs no more, or where the router does not reach it."""
     wanted = level * float(seen.single_score[0, base])
     mix = reach(seen.router_cost[0], seen.router_score[0], wanted)
-    return mix if mix is not None and mix.cost_usd <= seen.single_cost[0, base] else None
+    own = float(seen.single_cost[0, base])
+    return mix if mix is not None and mix.cost_usd <= own * (1.0 + SAME) else None
 
 
 def _paid(seen: Measured, base: Sequence[int], levels: Sequence[float]) -> FloatArray:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from p2l_model.types import FloatArray
-
-# Means of the same answers, added up in another order, differ by less than this.
-_SAME: Final = 1e-9
+from server.offline.simulate.curves import SAME
 
 
 class Mix(NamedTuple):
@@ -45,7 +43,7 @@ def steps(cost: FloatArray, score: FloatArray) -> Steps:
         firsts.append(place)
         means.append(value)
         sizes.append(1)
-        while len(means) > 1 and means[-2] >= means[-1] - _SAME:
+        while len(means) > 1 and means[-2] >= means[-1] - SAME:
             last, size = means.pop(), sizes.pop()
             firsts.pop()
             total = sizes[-1] + size
@@ -59,14 +57,14 @@ def reach(cost: FloatArray, score: FloatArray, wanted: float) -> Mix | None:
     """The cheapest mix of neighbouring steps that scores `wanted` on average; None where none does.
     cost (J,) in USD, score (J,)."""
     found = steps(cost, score)
-    place = int(np.searchsorted(found.score, wanted))
+    place = int(np.searchsorted(found.score, wanted - SAME))
     if place == len(found.score):
         return None
     high = int(found.setting[place])
     if place == 0:
         return Mix(float(found.cost[0]), float(found.score[0]), high, high, 1.0)
     below, rise = found.score[place - 1], found.score[place] - found.score[place - 1]
-    share = float((wanted - below) / rise)
+    share = min(1.0, float((wanted - below) / rise))
     usd = float(found.cost[place - 1] + share * (found.cost[place] - found.cost[place - 1]))
     return Mix(usd, wanted, int(found.setting[place - 1]), high, share)
 
@@ -74,5 +72,7 @@ def reach(cost: FloatArray, score: FloatArray, wanted: float) -> Mix | None:
 def costs_of(cost: FloatArray, score: FloatArray, wanted: FloatArray) -> FloatArray:
     """The cost (K,) of each wanted score (K,), as `reach` has it; infinite where none does."""
     found = steps(cost, score)
+    top = found.score[-1]
+    wanted = np.where(wanted - SAME <= top, np.minimum(wanted, top), np.inf)
     costs: FloatArray = np.interp(wanted, found.score, found.cost, right=np.inf)
     return costs

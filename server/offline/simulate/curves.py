@@ -14,6 +14,8 @@ from server.offline.simulate.predict import Belief
 from server.offline.simulate.table import ScoreTable
 
 N_RESAMPLES: Final = 1000
+# Means of the same answers, added up in another order or on another processor, differ by less.
+SAME: Final = 1e-9
 _N_PRICES: Final = 80
 _GRID: Final = 400
 _LEVELS_OF_SCORE: Final = 40
@@ -169,12 +171,12 @@ def _sorted(cost: FloatArray, score: FloatArray) -> tuple[FloatArray, FloatArray
 
 def _cost_at(cost: FloatArray, best: FloatArray, wanted: float) -> float:
     """The lowest cost at which the rising curve reaches the score; infinite where it never does."""
-    k = int(np.searchsorted(best, wanted))
+    k = int(np.searchsorted(best, wanted - SAME))
     if k == best.size:
         return float("inf")
     if k == 0:
         return float(cost[0])
     # Where the curve is level before it rises again, the cheapest point of that level is mixed.
     low = int(np.searchsorted(best, best[k - 1]))
-    share = (wanted - best[low]) / (best[k] - best[low])
+    share = min(1.0, (wanted - best[low]) / (best[k] - best[low]))
     return float(cost[low] + share * (cost[k] - cost[low]))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.optimize import isotonic_regression
@@ -103,6 +105,31 @@ def test_a_best_model_that_is_cheap_leaves_nothing_to_save() -> None:
     assert against.verdict is Verdict.SAVES
     assert against.pays.value == pytest.approx(1.0)
     assert "The best quality is that of m0" in " ".join(words.explanation(against))
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("level", [0.9, 0.7])
+def test_findings_do_not_depend_on_how_a_processor_rounds(level: float, seed: int) -> None:
+    """On another one the same mean differs in its last digits: between two models that are equally
+    good, and between the router that asks one model always and that model alone."""
+    chance = np.random.default_rng(0)
+    score = np.column_stack([chance.random(400) < level, np.zeros(400), chance.random(400) < 0.6])
+    score[:, 1] = chance.permutation(score[:, 0])
+    world = table(score, [0.001, 0.002, 0.01])
+    known = curve_of(world, Belief(np.tile([0.9, 0.8, 0.6], (400, 1)), world.cost_usd))
+    exact = measured(world, known, bootstrap_weights(400, 0, 50))
+    rounded = np.random.default_rng(seed)
+    changed = {
+        name: (mean := getattr(exact, name))
+        * (1.0 + 4e-16 * rounded.choice([-1, 0, 1], mean.shape))
+        for name in ("single_cost", "single_score", "router_cost", "router_score")
+    }
+    one, other = find(exact), find(replace(exact, **changed))
+    assert (other.verdict, other.best) == (one.verdict, one.best) == (Verdict.NOTHING, "m0")
+    assert other.kinds == one.kinds
+    assert other.kinds[0].shares == (("m0", 1.0),)
+    assert other.offers[0].usd.value == pytest.approx(one.offers[0].usd.value)
+    assert other.offers[0].saved.value == pytest.approx(one.offers[0].saved.value)
 
 
 def test_sending_one_percent_to_nobody_is_no_saving() -> None:

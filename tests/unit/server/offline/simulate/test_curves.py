@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -78,6 +80,16 @@ def test_a_score_is_reached_from_the_cheapest_point_of_a_level() -> None:
     world, flat = table(score, np.array([1.0, 4.0, 10.0])), np.ones(200)
     singles = single_models(world)
     assert saving_of(singles, singles, 2, flat, 0.75) == pytest.approx(1 - 5.5 / 10)
+
+
+@pytest.mark.parametrize("less", [0.0, 2e-16, -2e-16])
+def test_the_saving_at_the_best_score_does_not_depend_on_rounding(less: float) -> None:
+    """A router that asks the best model where it is needed reaches its score, whatever the last
+    digits of the two means are."""
+    world, flat = half_hard(), np.ones(200)
+    ours = curve_of(world, Belief(world.score, world.cost_usd))
+    rounded = replace(ours, score=ours.score * (1.0 - less))
+    assert saving_of(rounded, single_models(world), 1, flat) == pytest.approx(0.45)
 
 
 def test_a_router_that_is_wrong_loses() -> None:
