@@ -35,17 +35,22 @@ CONFIG ?= $(wildcard p2l-router.yaml)
 serve: $(VENV)/.serve
 	$(BIN)/p2l-router serve --host $(HOST) --port $(PORT) $(if $(CONFIG),--config $(CONFIG))
 
-# Twice as many processes as the machine has cores, since tests wait for half of their time, and four
-# at most, since each imports everything itself. A file stays with one process, which shares its
-# fixtures; files with slow tests come first.
+# Tests wait for most of their time: four processes for each core, forked from one that has collected
+# the tests (tests/support/forked_workers.py). Where that is not safe they start by themselves, each
+# imports everything again, and there are fewer of them.
 CORES := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
+ifeq ($(shell uname -s),Linux)
+WORKERS ?= $(shell echo $$(($(CORES) < 4 ? 4 * $(CORES) : 16)))
+PARALLEL = --workers $(WORKERS)
+else
 WORKERS ?= $(shell echo $$(($(CORES) < 2 ? 2 : 4)))
+PARALLEL = -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+endif
 # What tests write is kept in memory where there are four gigabytes and programs can be run from
 # there: on a disk every commit waits for it.
 MEMORY = $(shell df -Pk /dev/shm 2>/dev/null | awk '$$4 > 4000000 && $$6 == "/dev/shm" {print $$6}' \
   | grep -v -x -F "$$(awk '$$4 ~ /noexec/ {print $$2}' /proc/mounts 2>/dev/null)")
-PYTEST = OMP_NUM_THREADS=1 $(if $(MEMORY),TMPDIR=$(MEMORY)) \
-  $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+PYTEST = OMP_NUM_THREADS=1 $(if $(MEMORY),TMPDIR=$(MEMORY)) $(BIN)/pytest $(PARALLEL)
 # Where bytecode is not kept, every process compiles all of ours and of the tests again.
 unexport PYTHONDONTWRITEBYTECODE
 

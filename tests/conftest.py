@@ -27,7 +27,7 @@ from server.storage import database, writer
 from server.storage.statements import Kind, Statement, statements
 
 # Of one test with more cases than this, make test-fast tries about so many, and make test all.
-MOST_FAST_CASES: Final = 30
+MOST_FAST_CASES: Final = 15
 # What most files with tests of torch, of constraints or of PostgreSQL import when they run.
 IMPORTED_LATE: Final = ("torch._dynamo", "cvxpy", "alembic.command")
 

@@ -45,6 +45,7 @@ def gpu_model() -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", VERSIONS)
 def test_every_document_is_valid(version: str) -> None:
     secret = documents("secret.example.yaml")

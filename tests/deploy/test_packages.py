@@ -139,6 +139,7 @@ def is_ready(url: str) -> bool:
         return False
 
 
+@pytest.mark.slow
 def test_no_page_and_no_message_names_an_index_that_does_not_have_it() -> None:
     pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *ROOT.rglob("deploy/**/*.yaml")]
     sources = [file for package in PACKAGES for file in (ROOT / package).rglob("*.py")]

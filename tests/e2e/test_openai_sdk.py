@@ -133,6 +133,7 @@ def test_a_larger_budget_never_wins_less(url: str) -> None:
     assert rates[-1] > rates[0]
 
 
+@pytest.mark.slow
 def test_leaderboards_differ_by_prompt(url: str) -> None:
     boards = [
         httpx.post(f"{url}/v1/leaderboard", json={"prompt": prompt}, trust_env=False).json()

@@ -22,6 +22,7 @@ TESTS = ROOT / "tests"
 # Everything else calls main() by command_line.p2l_router.
 OURS_AS_A_PROCESS = {
     "house/test_docs.py": "the documentation's own commands",
+    "house/test_forked_workers.py": "processes that run tests",
     "house/test_speed.py": "whether a process counts",
     "house/test_structure.py": "what an import loads, and the linter",
     "system/accounts/test_killed_gateways.py": "a process that is killed",
@@ -77,6 +78,7 @@ def modules(*folders: str) -> Iterator[Path]:
         yield from (TESTS / folder).rglob("test_*.py")
 
 
+@pytest.mark.slow
 def test_python_is_started_only_where_a_process_is_what_is_tried() -> None:
     found = {str(f.relative_to(TESTS)) for f in modules("unit", "system", "house")
              if starts_python(f)}  # fmt: skip

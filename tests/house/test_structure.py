@@ -72,6 +72,7 @@ def test_few_modules_lie_outside_a_room() -> None:
         assert len(list((ROOT / package).glob("*.py"))) <= 8
 
 
+@pytest.mark.slow
 def test_packages_are_this_distributions() -> None:
     owners = packages_distributions()
     for package in ("server", "router", "p2l_model"):
@@ -152,6 +153,7 @@ def router_imports(module: str) -> set[str]:
     return {name.removeprefix("router.") for name in named if name and name.startswith("router.")}
 
 
+@pytest.mark.slow
 def test_the_architecture_lists_router_in_the_order_of_its_imports() -> None:
     text = (ROOT / "ARCHITECTURE.md").read_text()
     (listed,) = re.findall(r"^`router` is flat\.(.+?)\n\n", text, re.MULTILINE | re.DOTALL)

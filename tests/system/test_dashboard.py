@@ -119,6 +119,7 @@ def test_there_are_no_other_files(client: httpx.Client, name: str) -> None:
     assert client.get(f"/dashboard/{name}").status_code == 404
 
 
+@pytest.mark.slow
 def test_what_it_shows_is_the_ledgers(locked: httpx.Client, provider: FakeProvider) -> None:
     provider.script("up-dear", Behaviour(status=500), Behaviour())
     answers = [

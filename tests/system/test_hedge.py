@@ -99,6 +99,7 @@ def test_who_answers_in_time_is_not_hedged(hedging: httpx.Client, provider: Fake
     assert len(provider.chats) == 1
 
 
+@pytest.mark.slow
 def test_a_failing_hedge_leaves_the_first_to_answer_and_two_failures_a_third(
     hedging: httpx.Client, provider: FakeProvider
 ) -> None:

@@ -47,6 +47,7 @@ def check(folder: Path, **environ: str) -> Done:
     return p2l_router(*words, environ=own, cwd=folder)
 
 
+@pytest.mark.slow
 def test_a_key_becomes_a_gateway_that_answers_within_a_budget(tmp_path: Path) -> None:
     with FakeProvider(models=OFFERED, api_key=KEY) as provider, listing({}) as refusing:
         words = ["--provider", f"openai={provider.base_url}"]
@@ -193,6 +194,7 @@ def test_a_provider_that_says_nothing_is_not_waited_for() -> None:
     assert tried.problem == "did not answer within 0.2 s"
 
 
+@pytest.mark.slow
 def test_the_clients_that_are_installed_get_a_line(tmp_path: Path) -> None:
     programs = tmp_path / "bin"
     programs.mkdir()

@@ -92,6 +92,7 @@ def until_learnt(client: httpx.Client, scope: str, n: int) -> None:
         time.sleep(0.1)
 
 
+@pytest.mark.slow
 def test_a_keys_own_feedback_moves_its_routing_alone(
     client: httpx.Client,
     storage_url: str,
@@ -124,6 +125,7 @@ def test_a_keys_own_feedback_moves_its_routing_alone(
     assert report["log_loss"] < report["log_loss_marginal"] - 0.02, "the last was its own layer's"
 
 
+@pytest.mark.slow
 def test_keys_that_differ_stand_on_their_own_answers(on_file: httpx.Client) -> None:
     """Six answers of each are enough, where two keys say the opposite."""
     say(on_file, "key-a", 6)
@@ -135,6 +137,7 @@ def test_keys_that_differ_stand_on_their_own_answers(on_file: httpx.Client) -> N
     assert gaps[1] + 0.5 < gaps[2] < gaps[0] - 0.5
 
 
+@pytest.mark.slow
 def test_only_named_keys_have_a_layer_of_their_own(only_b: httpx.Client) -> None:
     say(only_b, "key-a", 6)
     say(only_b, "key-b", 6, winner="model_a")

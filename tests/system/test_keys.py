@@ -121,6 +121,7 @@ def test_a_keys_budget_holds(client: httpx.Client) -> None:
     assert (refused.status_code, refused.json()["error"]["code"]) == (429, "budget_exhausted")
 
 
+@pytest.mark.slow
 def test_the_command_creates_lists_and_revokes_and_the_gateway_notices(
     config: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -77,6 +77,7 @@ def until(holds: Callable[[], bool]) -> None:
         time.sleep(0.1)
 
 
+@pytest.mark.slow
 def test_ratings_move_what_is_chosen(gateways: Callable[[], tuple[LiveGateway, Ask]]) -> None:
     live, ask = gateways()
     before = coefficients(ask, "key-a")

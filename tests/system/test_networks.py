@@ -358,6 +358,7 @@ def test_check_connects_as_a_request_would(
 # --- other connections ------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_traces_go_by_the_proxy_and_to_this_machine_directly(
     provider: FakeProvider, monkeypatch: pytest.MonkeyPatch
 ) -> None:

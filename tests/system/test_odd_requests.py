@@ -19,6 +19,7 @@ async def test_the_requests_are_answered_as_they_are() -> None:
     assert await faults_in_requests(good) == []
 
 
+@pytest.mark.slow
 @pytest.mark.anyio
 async def test_an_odd_value_in_a_request_is_no_fault_of_ours() -> None:
     assert await faults_in_requests(islice(asked(), 0, None, FEW)) == []

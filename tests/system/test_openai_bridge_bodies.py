@@ -114,6 +114,7 @@ def message_of(chunks: list[dict[str, Any]]) -> dict[str, Any]:
     return message | ({"reasoning_details": details} if details else {})
 
 
+@pytest.mark.slow
 @settings(max_examples=examples(150), deadline=None)
 @given(st.lists(output_items(), min_size=1, max_size=4), st.booleans())
 def test_a_job_of_any_turns_keeps_its_words_its_calls_and_its_beginning(

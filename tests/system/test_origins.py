@@ -83,6 +83,7 @@ def routes_of(app: Any) -> set[tuple[str, str]]:
     return found | {("GET", "/nothing"), ("POST", "/v1/nothing"), ("OPTIONS", "/v1/models")}
 
 
+@pytest.mark.slow
 def test_no_route_of_an_open_gateway_serves_who_is_not_of_this_machine(
     open_gateway: LiveGateway, provider: FakeProvider
 ) -> None:

@@ -77,6 +77,7 @@ def test_it_is_read_again_and_nonsense_is_not() -> None:
         assert fresh.factors("low", "me") == {}
 
 
+@pytest.mark.slow
 def test_expected_costs_come_near_what_is_billed(tmp_path: Path) -> None:
     usage = {"prompt_tokens": 10, "completion_tokens": 5000,
              "completion_tokens_details": {"reasoning_tokens": 4900}}  # fmt: skip
@@ -107,6 +108,7 @@ storage: {{url: "sqlite:///{tmp_path}/l.db"}}
             assert again == pytest.approx(learnt, rel=0.15), "it outlives the process"
 
 
+@pytest.mark.slow
 def test_the_length_of_a_placed_model_is_learnt_and_that_of_an_own_column_is_known() -> None:
     """The leaderboard's length for a model without a column is that of its relative."""
     usage = {"prompt_tokens": 10, "completion_tokens": 900}

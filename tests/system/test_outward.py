@@ -52,6 +52,7 @@ def assert_nobody_heard(heard: Outward) -> None:
     assert [path for path in heard.home.rglob("*") if "Microsoft" in path.parts] == []
 
 
+@pytest.mark.slow
 def test_the_recorder_sees_python_and_native_code(heard: Outward) -> None:
     run(heard, sys.executable, "-c", "import socket; socket.getaddrinfo('localhost', 1)")
     assert heard.strangers == []

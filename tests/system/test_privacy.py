@@ -104,6 +104,7 @@ def spellings(canary: str) -> list[bytes]:
     return [canary.encode(), canary.encode("utf-16-le"), canary.encode().hex().encode(), encoded]
 
 
+@pytest.mark.slow
 def test_no_prompt_no_completion_and_no_key_is_written_anywhere(
     serving: tuple[ServeProcess, FakeProvider],
 ) -> None:

@@ -79,6 +79,7 @@ def reconcile(
     return said(capsys, "reconcile", *given, status=status)
 
 
+@pytest.mark.slow
 def test_spend_by_key_model_and_day(
     spent: list[str], config: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -137,6 +138,7 @@ def test_spend_by_tag(
     assert lines[-2].split() == ["total", f"{4 * DEAR:.6f}"]
 
 
+@pytest.mark.slow
 def test_a_days_sum_is_compared_corrected_and_then_agrees(
     spent: list[str], config: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

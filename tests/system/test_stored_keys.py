@@ -104,6 +104,7 @@ def test_a_damaged_row_is_no_key_and_hides_no_revocation(
     assert {row["name"] for row in listed["data"]} == {"revoked", "good"}
 
 
+@pytest.mark.slow
 def test_a_gateway_whose_only_key_is_damaged_stays_closed(
     provider: FakeProvider, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -56,6 +56,7 @@ def rated(http: httpx.Client, sessions: range, score: dict[str, float]) -> dict[
     return found
 
 
+@pytest.mark.slow
 def test_a_session_stays_in_its_arm_and_the_receipt_says_which(config: str) -> None:
     with LiveGateway(config, ENVIRON) as live, client(live) as http:
         for number in range(12):
@@ -142,6 +143,7 @@ def test_ratings_are_read_again_only_where_there_are_new_ones(config: str) -> No
         assert len(read) == 1
 
 
+@pytest.mark.slow
 def test_a_model_that_is_as_good_goes_on(
     config: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

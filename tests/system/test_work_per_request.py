@@ -37,14 +37,8 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Counter]:
         yield started
 
 
-# Chunks that come as fast as they can take longer to count than all else here.
-QUICK = "chunk, as fast as they come"
-
-
-@pytest.mark.parametrize(
-    "load",
-    [pytest.param(load, marks=[pytest.mark.slow] if load == QUICK else []) for load in LOADS],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("load", LOADS)
 def test_work_is_within_its_bound(gateway: Counter, load: str) -> None:
     found = gateway.count(LOADS[load])
     assert found.of_python <= BOUNDS[load], "\n".join(found.top(40))

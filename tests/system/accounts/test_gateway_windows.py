@@ -31,6 +31,7 @@ def post(url: str, body: dict[str, Any] = HELLO, key: str = "") -> httpx.Respons
         return http.post(f"{url}/v1/chat/completions", json=body, headers=headers)
 
 
+@pytest.mark.slow
 def test_a_window_is_spent_and_no_more(provider: FakeProvider) -> None:
     provider.script("up-dear", Behaviour(usage=USAGE))
     config = config_for(provider.base_url, windows("0.05"))

@@ -329,6 +329,7 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return f'storage: {{url: "{server.database()}", spool_dir: "{tmp_path}/spool"}}\n'
 
 
+@pytest.mark.slow
 @pytest.mark.services
 @pytest.mark.parametrize("shares_database", [True, False])
 def test_gateways_that_share_a_redis_do_not_overspend(

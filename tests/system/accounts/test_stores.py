@@ -178,6 +178,7 @@ async def test_a_new_process_goes_on_from_the_ledger(shop: Shop) -> None:
         assert await available(windows, KEY) == 400_000 - 270_000
 
 
+@pytest.mark.slow
 async def test_money_is_conserved_whatever_the_order(shop: Shop) -> None:
     rng = random.Random(7)
     async with shop.gateway() as (windows, _):

@@ -70,6 +70,7 @@ def until(condition: Callable[[], object]) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.services
 def test_a_hang_up_while_the_reservation_is_committed_costs_nothing(
     provider: FakeProvider, postgres: PostgresServer, redis_part: str

@@ -71,6 +71,7 @@ def test_simulate_writes_the_curve(
     assert "What is" not in json.dumps(report)
 
 
+@pytest.mark.slow
 def test_the_report_in_the_terminal(
     scores: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

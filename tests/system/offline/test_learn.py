@@ -135,6 +135,7 @@ def test_the_files_are_read_by_the_other_commands(place: Place) -> None:
     assert table.score.shape == (8, 3)
 
 
+@pytest.mark.slow
 def test_no_more_is_spent_than_is_allowed(place: Place, provider: KnownModels) -> None:
     summary = place.summary(*ALL, usd="0.2", n=40, checked=False)
     assert summary["stopped"] == "money"
@@ -171,6 +172,7 @@ def test_a_finished_run_buys_nothing_again(place: Place, provider: KnownModels) 
     assert len(provider.chats) == n_chats == 8 * 3 + 8 * 2 * 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "flags",
     [("--models", "gpt-6-luna,grok-4.7"), ("--checker", "expected"), ("--judge", "grok-4.7")],
@@ -183,6 +185,7 @@ def test_a_folder_holds_one_run(place: Place, flags: tuple[str, ...]) -> None:
     assert "give another folder" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_run_has_one_instruction_for_its_judge(place: Place) -> None:
     place.summary("--models", THREE, checked=False)
     plan = json.loads((place.out / "plan.json").read_text())
@@ -202,6 +205,7 @@ def test_a_model_that_fails_is_left_out_of_the_rest(place: Place, provider: Know
     assert len(place.rows("grades.jsonl")) == 2 * 24
 
 
+@pytest.mark.slow
 def test_a_call_that_failed_is_made_when_the_run_goes_on(
     place: Place, provider: KnownModels
 ) -> None:
@@ -275,6 +279,7 @@ def test_checks_that_cannot_be_run_are_told_before_money_is_spent(
     assert provider.chats == []
 
 
+@pytest.mark.slow
 def test_a_program_that_vanishes_is_told(place: Place) -> None:
     program = place.folder / "check"
     program.write_text("#!/bin/sh\nrm -f $0 && exit 0\n")  # it removes itself
@@ -287,6 +292,7 @@ def test_a_program_that_vanishes_is_told(place: Place) -> None:
     assert "no program" in done.stderr or "cannot be started" in done.stderr
 
 
+@pytest.mark.slow
 def test_the_prompts_that_the_gateway_kept_are_asked(place: Place) -> None:
     text = place.config.read_text().replace("storage: {", "storage: {keep_prompts: true, ")
     place.config.write_text(text)
@@ -351,6 +357,7 @@ def test_the_judge_is_of_another_family_and_its_biases_are_measured(
     assert versions == {"1"}
 
 
+@pytest.mark.slow
 def test_texts_are_in_the_users_files_alone(tmp_path: Path, provider: KnownModels) -> None:
     provider.delay_s = 0.0
     place = Place(tmp_path, provider)
@@ -375,6 +382,7 @@ def test_second_answers_are_not_asked_for(place: Place, provider: KnownModels) -
     assert len(provider.chats) == 3 * 8
 
 
+@pytest.mark.slow
 def test_spend_has_tags_and_one_session(place: Place) -> None:
     place.summary("--models", THREE, checked=False)
     database = Database(f"sqlite:///{place.ledger}")
@@ -417,6 +425,7 @@ def test_grades_are_handed_to_the_gateway_once(place: Place) -> None:
     assert len({one.terms.difficulty for one in lessons}) == 8
 
 
+@pytest.mark.slow
 def test_the_judge_is_the_strongest_that_can_be_paid(place: Place) -> None:
     rich = place.summary("--dry-run", checked=False, usd="50")
     poor = place.summary("--dry-run", checked=False, usd="0.3")

@@ -81,6 +81,7 @@ def test_more_keys_are_asked_for_only_where_there_is_one() -> None:
     assert "OPENAI_API_KEY" not in missing
 
 
+@pytest.mark.slow
 def test_mistakes_of_the_first_minutes_say_what_to_do(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -320,6 +320,7 @@ async def test_a_setting_that_needs_a_restart_is_named_and_left(
         assert gateway.state.gateway._retries == 3
 
 
+@pytest.mark.slow
 async def test_what_is_built_anew_is_by_the_new_settings(
     provider: FakeProvider, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

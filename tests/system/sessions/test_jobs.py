@@ -251,6 +251,7 @@ def test_one_draw_decides_a_job(client: httpx.Client, by: str) -> None:
     assert min(models.values()) >= 5, "between jobs it is drawn anew"
 
 
+@pytest.mark.slow
 def test_a_seed_of_its_own_wins_for_its_request(client: httpx.Client) -> None:
     budget = {"X_Cost_Budget": BUDGET, "X_Session_Id": "job"}
     own = model_of(ask(client, [user("Hi")], **budget))[0]
@@ -293,6 +294,7 @@ def test_requests_that_come_at_once_have_one_draw(gateway: LiveGateway) -> None:
     assert (own.seed, own.routing.order) == (5, ())
 
 
+@pytest.mark.slow
 def test_receipts_of_a_job_hold_its_draw(client: httpx.Client) -> None:
     responses = [
         ask(client, [user(f"{k}")], X_Cost_Budget=BUDGET, X_Session_Id="job") for k in range(3)

@@ -127,6 +127,7 @@ async def test_slack_budgets_and_single_requests_are_as_they_were() -> None:
     assert said(alone) == "new"
 
 
+@pytest.mark.slow
 async def test_single_requests_never_overdraw_by_chance() -> None:
     """The mix of each is the optimum of its budget, however the draws before it went."""
     played = PlayedJobs(CARDS, COEFFICIENTS)

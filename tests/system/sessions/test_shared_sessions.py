@@ -274,6 +274,7 @@ def test_a_budget_that_one_gateway_was_given_holds_at_the_other(
     assert 0 < left[1] < left[0] < 0.02
 
 
+@pytest.mark.slow
 def test_keys_never_share_a_session(
     provider: FakeProvider, redis: RedisServer, tmp_path: Path
 ) -> None:
@@ -382,6 +383,7 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return found
 
 
+@pytest.mark.slow
 def test_redis_that_is_killed_in_the_middle_stops_nobody(
     provider: FakeProvider,
     tmp_path: Path,

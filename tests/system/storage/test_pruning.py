@@ -100,6 +100,7 @@ def count(database: Database, table: Any) -> int:
         return int(connection.execute(select(func.count()).select_from(table)).scalar() or 0)
 
 
+@pytest.mark.slow
 def test_what_was_spent_is_told_as_before_when_its_attempts_are_gone(database: Database) -> None:
     ledger(database)
     before, n_before = told(database), count(database, attempts)

@@ -150,6 +150,7 @@ def test_other_architectures_have_no_graph() -> None:
         build_graph({"model_type": "llama"}, "fp32", [0, -1], "last", 64)
 
 
+@pytest.mark.slow
 def test_a_prompt_has_one_thread_and_prompts_go_side_by_side(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

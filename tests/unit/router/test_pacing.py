@@ -135,6 +135,7 @@ def test_money_that_does_not_bind_does_not_count() -> None:
     assert run.refused == 0
 
 
+@pytest.mark.slow
 def test_stale_states_of_several_gateways_and_a_restart_do_no_harm() -> None:
     stream = Stream.random(4, 5000)
     plan = binding(stream, 0.3)

@@ -141,6 +141,7 @@ def test_what_does_not_fit_is_an_error(
         load_checkpoint(path)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_without_a_graph_says_so(tmp_path: Path) -> None:
     path = write_checkpoint(tmp_path / "checkpoint")
     (path / "onnx" / "model.onnx").unlink()

@@ -60,6 +60,7 @@ def test_any_ascii_text_has_the_tokenizers_ids(text: str) -> None:
     assert same(text)
 
 
+@pytest.mark.slow
 @given(st.lists(st.sampled_from([*"aeinrstxz", "ing", "un", "pre", "ly", "qq", "7"]), max_size=20))
 @settings(deadline=None, max_examples=examples(300))
 def test_any_word_has_the_tokenizers_pieces(parts: list[str]) -> None:

@@ -117,6 +117,7 @@ def drawn(n: int, family: PreferenceFamily) -> tuple[VoteTable, HeadOutputs]:
     return synthetic(n, [""] * n, outcome.tolist()), outputs
 
 
+@pytest.mark.slow
 def test_the_ece_is_that_of_the_table(paths: dict[str, Path], validation: VoteTable) -> None:
     found = report(scored(paths["grk"], validation), validation)
     table = found["calibration"]
@@ -181,6 +182,7 @@ def test_outcomes_show_ties_that_are_not_foreseen() -> None:
     assert few["tie"]["predicted"] < 0.5 * few["tie"]["observed"]
 
 
+@pytest.mark.slow
 def test_a_leaderboard_per_category_beats_one_for_all(
     paths: dict[str, Path], validation: VoteTable
 ) -> None:
@@ -251,6 +253,7 @@ def test_a_checkpoint_is_exactly_as_good_as_itself(
     assert set(found["by_source"]) == {"one", "two"}
 
 
+@pytest.mark.slow
 def test_families_of_other_outcomes_are_compared_on_wins(
     paths: dict[str, Path], validation: VoteTable
 ) -> None:

@@ -76,6 +76,7 @@ def test_the_difference_to_the_table_before_is_told(
     assert "gpt-5:low" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.data
 @pytest.mark.skipif(not DATA.exists(), reason="the data folder is not here")
 def test_the_shipped_results_are_those_of_the_sources() -> None:

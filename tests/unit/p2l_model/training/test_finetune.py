@@ -59,15 +59,9 @@ def config(paths: dict[str, Path], base: str = "encoder", **tuning: Any) -> Trai
     )
 
 
-@pytest.mark.parametrize(
-    ("base", "method"),
-    [
-        ("encoder", "full"),
-        pytest.param("encoder", "lora", marks=pytest.mark.slow),
-        pytest.param("decoder", "full", marks=pytest.mark.slow),
-        pytest.param("decoder", "lora", marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("base", ["encoder", "decoder"])
+@pytest.mark.parametrize("method", ["full", "lora"])
 def test_the_backbone_learns(
     paths: dict[str, Path], tmp_path: Path, base: str, method: str
 ) -> None:

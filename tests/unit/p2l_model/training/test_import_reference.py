@@ -63,6 +63,7 @@ def test_the_coefficients_are_the_references(
         assert eta is None or board.eta == pytest.approx(eta, abs=PARITY)
 
 
+@pytest.mark.slow
 def test_text_never_becomes_a_special_token(tmp_path: Path) -> None:
     _, checkpoint = imported(tmp_path, "qwen2", "bag")
     tokens = Tokenizer.from_file(str(checkpoint.path / "tokenizer.json"))

@@ -65,6 +65,7 @@ def test_targets_are_a_mixture_of_votes_and_predictions(teacher: Path) -> None:
     assert half.teacher == none.teacher != ""
 
 
+@pytest.mark.slow
 def test_a_teacher_must_know_the_models_and_the_family(teacher: Path, tmp_path: Path) -> None:
     path = tmp_path / "other.jsonl"
     path.write_text('{"prompt": "z", "model_a": "p", "model_b": "q", "winner": "tie"}')

@@ -32,6 +32,7 @@ def completed(*words: str) -> set[str]:
     return set(done.stdout.split())
 
 
+@pytest.mark.slow
 def test_bash_completes_verbs_flags_actions_and_choices() -> None:
     assert completed("") == {*VERBS, "--help", "--version"}
     assert completed("sp") == {"spend"}

@@ -192,6 +192,7 @@ def test_the_order_in_which_answers_are_read_changes_nothing() -> None:
     assert one.predict(NAMES).mean == pytest.approx(other.predict(NAMES).mean, abs=0.0)
 
 
+@pytest.mark.slow
 def test_planted_differences_are_found_and_what_all_share_moves_all() -> None:
     shared = np.array([1.5, -1.5, 0.0])
     planted = np.random.default_rng(5).normal(size=(4, 3))
@@ -208,6 +209,7 @@ def test_planted_differences_are_found_and_what_all_share_moves_all() -> None:
     assert good > other > bad, "what all keys say moves the layer of all"
 
 
+@pytest.mark.slow
 def test_keys_that_do_not_differ_share_the_layer_of_all() -> None:
     worth = np.array([1.0, -1.0, 0.0])
     alike = [one for k in range(4) for one in votes(f"key{k}", worth, 15, k)]

@@ -39,6 +39,7 @@ def test_jobs_of_one_length_count_down(number: int) -> None:
     assert lengths.further("me", number) == pytest.approx(20 - number, abs=5.0)
 
 
+@pytest.mark.slow
 def test_the_longer_a_job_has_run_the_longer_it_will_where_jobs_are_so() -> None:
     """Half of the jobs are one request, the rest a hundred in the mean."""
     lengths = learnt(

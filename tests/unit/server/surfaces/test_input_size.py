@@ -37,6 +37,7 @@ def words(value: Any) -> Iterator[str]:
         yield value
 
 
+@pytest.mark.slow
 @given(
     content=TEXTS
     | st.lists(st.builds(lambda kind, text: {"type": kind, kind: text}, PARTS, TEXTS)),

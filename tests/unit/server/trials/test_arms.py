@@ -27,6 +27,7 @@ def trials() -> Trials:
     return Trials(trials_of(parse_settings(CONFIG).routing))
 
 
+@pytest.mark.slow
 def test_a_share_of_the_sessions_gets_the_new_models(trials: Trials) -> None:
     arms = [trials.split("best", seed, None, NAMES, expanded) for seed in range(4_000)]
     assert arms == [trials.split("best", seed, None, NAMES, expanded) for seed in range(4_000)]

@@ -50,6 +50,7 @@ def jobs() -> Comparison:
     return played(one for number in range(20) for one in job(number))
 
 
+@pytest.mark.slow
 def test_a_session_keeps_its_model_and_single_requests_do_not(jobs: Comparison) -> None:
     sessions, never, each = (of(jobs, rule).tally for rule in (SESSIONS, NEVER, EACH))
     assert sessions.requests == never.requests == each.requests == 200
