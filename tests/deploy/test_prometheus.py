@@ -55,6 +55,7 @@ def panels() -> list[dict[str, Any]]:
     return [panel for panel in BOARD["panels"] if panel["type"] != "row"]
 
 
+@pytest.mark.slow
 def test_the_rules_fire_when_they_should() -> None:
     promtool("check", "rules", str(RULES))
     promtool("test", "rules", str(RULES.with_name("alerts_test.yml")))

@@ -66,6 +66,7 @@ def wait_ready(address: str, process: subprocess.Popen[str]) -> None:
     raise AssertionError("the server did not become ready")
 
 
+@pytest.mark.slow
 def test_sync(url: str) -> None:
     with OpenAI(base_url=f"{url}/v1", api_key="unused") as client:
         raw = client.chat.completions.with_raw_response.create(
@@ -117,6 +118,7 @@ def test_errors_are_the_sdks_own(url: str) -> None:
     assert refused.value.code == "budget_infeasible"
 
 
+@pytest.mark.slow
 def test_a_larger_budget_never_wins_less(url: str) -> None:
     rates = []
     for budget in ("0.0003", "0.001", "0.005", "0.05"):

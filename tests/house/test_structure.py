@@ -89,6 +89,7 @@ def loaded_by(code: str) -> set[str]:
     return set(result.stdout.split())
 
 
+@pytest.mark.slow
 def test_router_pulls_in_nothing_heavy() -> None:
     heavy = {"torch", "fastapi", "httpx", "onnxruntime", "transformers", "cvxpy"}
     assert not heavy & loaded_by("import router.choice")

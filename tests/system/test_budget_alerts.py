@@ -126,6 +126,7 @@ def test_after_a_restart_it_is_not_told_again(dear: FakeProvider, tmp_path: Path
         assert len(receiver.got) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.services
 def test_two_gateways_tell_once(dear: FakeProvider, tmp_path: Path, redis: RedisServer) -> None:
     with hook() as receiver:

@@ -172,6 +172,7 @@ CAPPED: dict[str, Any] = {**CHAT, "max_completion_tokens": 100}
 BILLED = [Behaviour(first_delay_s=30), Behaviour(garbage=b"no json")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("behaviour", BILLED, ids=["silent", "garbled"])
 def test_all_attempts_of_a_request_together_keep_it(
     provider: FakeProvider, database: Path, behaviour: Behaviour

@@ -211,6 +211,7 @@ def test_when_all_are_rate_limited_the_shortest_wait_is_told(
     assert len(provider.chats) == 3, "models are left alone during their Retry-After"
 
 
+@pytest.mark.slow
 def test_timeouts_are_504(hurried: httpx.Client, provider: FakeProvider) -> None:
     for name in ("up-dear", "up-middle", "up-cheap"):
         provider.script(name, Behaviour(first_delay_s=30))

@@ -48,6 +48,7 @@ def read(client: httpx.Client, what: str) -> Any:
     return answer.json()
 
 
+@pytest.mark.slow
 def test_only_an_admin_gets_in(locked: httpx.Client) -> None:
     for path in ["/", *(f"/admin/{name}" for name in DATA)]:
         assert locked.get(path).status_code == 401
@@ -150,6 +151,7 @@ def test_what_it_shows_is_the_ledgers(locked: httpx.Client, provider: FakeProvid
     assert "canary" not in whole
 
 
+@pytest.mark.slow
 def test_sessions_are_what_the_ledger_has_of_them(
     provider: FakeProvider, storage_url: str, tmp_path: Path
 ) -> None:
@@ -276,6 +278,7 @@ def test_trials_and_where_they_stand(provider: FakeProvider) -> None:
     assert (row["n_new"], row["n_usual"], row["verdict"], row["stopped_at"]) == (0, 0, "open", None)
 
 
+@pytest.mark.slow
 def test_a_model_without_votes_says_what_its_place_rests_on(provider: FakeProvider) -> None:
     config = config_for(provider.base_url, CONFIG).replace("  cheap:", "  gpt-5.2:")
     with (

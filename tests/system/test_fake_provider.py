@@ -25,6 +25,7 @@ def sdk(provider: FakeProvider) -> Iterator[openai.OpenAI]:
         yield client
 
 
+@pytest.mark.slow
 def test_answers_the_sdk_and_counts_what_it_served(
     provider: FakeProvider, sdk: openai.OpenAI
 ) -> None:

@@ -128,6 +128,7 @@ def test_without_a_key_it_names_the_variables(tmp_path: Path) -> None:
         assert word in done.stderr
 
 
+@pytest.mark.slow
 def test_a_file_is_never_overwritten_unasked(tmp_path: Path) -> None:
     file = tmp_path / "p2l-router.yaml"
     file.write_text("mine\n")

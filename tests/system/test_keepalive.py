@@ -140,6 +140,7 @@ def test_a_provider_that_sends_comments_of_its_own(
     assert beats_in(lines, "chat/completions") >= 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", PATHS)
 def test_a_lively_stream_has_none(client: httpx.Client, plain: FakeProvider, path: str) -> None:
     plain.script("first", Behaviour(texts=("a",) * 80, chunk_delay_s=0.02))
@@ -220,6 +221,7 @@ def test_a_caller_who_hangs_up_while_waiting(live: LiveGateway, plain: FakeProvi
     assert live.state.gateway.admission.in_flight == 0
 
 
+@pytest.mark.slow
 def test_a_process_that_stops_says_so(plain: FakeProvider) -> None:
     plain.script("first", Behaviour(first_delay_s=30))
     text = CONFIG.format(plain=plain.base_url, claude=plain.base_url)

@@ -99,6 +99,7 @@ def said(text: str = "Hello from up") -> dict[str, str]:
     return {"role": "assistant", "content": text}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_conversation_goes_on_without_the_instructions(
     rig: Rig, sdk: OpenAI, stream: bool

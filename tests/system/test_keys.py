@@ -183,6 +183,7 @@ def test_an_admin_changes_a_keys_terms(client: httpx.Client) -> None:
     assert change(admin=True).status_code == 404
 
 
+@pytest.mark.slow
 def test_the_command_changes_terms_and_what_it_does_not_name_stays(
     config: str, tmp_path: Path, storage_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

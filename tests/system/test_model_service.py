@@ -71,6 +71,7 @@ class HeldEngine:
         self._engine.close()
 
 
+@pytest.mark.slow
 def test_score_gives_what_the_checkpoint_says(client: httpx.Client, folder: Path) -> None:
     turns = [*USER, {"role": "assistant", "content": "hi"}, {"role": "user", "content": "bye"}]
     body = client.post("/v1/score", json={"conversations": [USER, turns]}).json()

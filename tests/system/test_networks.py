@@ -197,6 +197,7 @@ def test_a_self_signed_certificate(bundle: str, tmp_path: Path) -> None:
         assert asked(text, SSL_CERT_FILE=str(cert)).status_code == 200
 
 
+@pytest.mark.slow
 def test_names_ports_and_protocols(provider: FakeProvider) -> None:
     words = failure(config("http://nowhere.invalid/v1"))
     assert "its name is not known (DNS)" in words

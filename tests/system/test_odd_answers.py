@@ -17,6 +17,7 @@ FEW = 503
 SOME = 13
 
 
+@pytest.mark.slow
 @pytest.mark.anyio
 async def test_the_answers_are_good_as_they_are() -> None:
     good = [Case(base, (), None) for base in bases()]

@@ -168,6 +168,7 @@ def _said(item: dict[str, Any]) -> Any:
             return item["id"], item["encrypted_content"]
 
 
+@pytest.mark.slow
 @settings(max_examples=examples(100), deadline=None)
 @given(output_items())
 def test_streamed_and_whole_are_the_same_answer(items: list[dict[str, Any]]) -> None:
@@ -185,6 +186,7 @@ def test_streamed_and_whole_are_the_same_answer(items: list[dict[str, Any]]) -> 
     assert found["usage"] == whole["usage"]
 
 
+@pytest.mark.slow
 @settings(max_examples=examples(50), deadline=None)
 @given(output_items())
 def test_the_official_client_would_send_and_read_the_same(items: list[dict[str, Any]]) -> None:

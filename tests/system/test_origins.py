@@ -285,6 +285,7 @@ def test_an_origin_that_would_never_match_is_refused(origins: str, said: str) ->
     assert "configuration:2: server.cors_origins: " in str(refused.value)
 
 
+@pytest.mark.slow
 def test_the_model_service_without_a_key_serves_its_own_machine_alone(tmp_path: Path) -> None:
     write_checkpoint(tmp_path)
     with LiveModel(tmp_path) as live:

@@ -33,6 +33,7 @@ def post(client: httpx.Client, body: dict[str, Any]) -> httpx.Response:
     return client.post("/v1/chat/completions", json=body)
 
 
+@pytest.mark.slow
 def test_a_lone_model_that_hangs_fails_fast_and_comes_back(
     quick: httpx.Client, provider: FakeProvider
 ) -> None:
@@ -128,6 +129,7 @@ def test_an_answer_may_not_go_on_for_ever(provider: FakeProvider) -> None:
     assert provider.chats[0].aborted
 
 
+@pytest.mark.slow
 def test_a_hard_budget_that_a_lost_answer_may_have_used_up_is_not_spent_twice(
     hurried: httpx.Client, provider: FakeProvider
 ) -> None:

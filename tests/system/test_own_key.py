@@ -98,6 +98,7 @@ def test_limits_spend_and_what_is_left(provider: FakeProvider, counted_in: str) 
     }
 
 
+@pytest.mark.slow
 def test_what_is_under_way_is_reserved(provider: FakeProvider, counted_in: str) -> None:
     provider.script("up-dear", Behaviour(usage=USAGE, first_delay_s=0.8))
     with served(config_for(provider.base_url, KEYS + counted_in)) as client:
@@ -170,6 +171,7 @@ def test_an_admin_creates_a_key_with_a_ceiling(provider: FakeProvider) -> None:
         assert (wrong.status_code, wrong.json()["error"]["param"]) == (400, "max_request_usd")
 
 
+@pytest.mark.slow
 def test_it_takes_a_key(provider: FakeProvider) -> None:
     with served(config_for(provider.base_url, KEYS), "nobody") as client:
         assert client.get("/v1/key").status_code == 401

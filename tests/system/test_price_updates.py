@@ -83,6 +83,7 @@ def cost(client: httpx.Client, model: str) -> float:
     return float(answer.json()["expected_cost_usd"])
 
 
+@pytest.mark.slow
 def test_a_newer_list_is_used_and_configured_prices_stay(lists: str) -> None:
     with (
         LiveGateway(config(lists)) as gateway,

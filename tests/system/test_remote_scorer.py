@@ -249,6 +249,7 @@ def routed_by(provider: FakeProvider, scorer: str) -> str:
     return "\n".join([*lines, scorer])
 
 
+@pytest.mark.slow
 def test_a_gateway_outlives_its_services(
     provider: FakeProvider, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -89,6 +89,7 @@ def last(provider: FakeProvider) -> Any:
     return provider.requests[-1].body
 
 
+@pytest.mark.slow
 def test_text_in_text_out_with_the_routing_headers(sdk: OpenAI, provider: FakeProvider) -> None:
     usage = {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110,
              "prompt_tokens_details": {"cached_tokens": 40},
@@ -232,6 +233,7 @@ def test_streaming_has_openais_events_in_openais_order(sdk: OpenAI, provider: Fa
     assert set(ids) == {item.id for item in final.output}
 
 
+@pytest.mark.slow
 def test_the_sdks_own_stream_helper_accepts_it(sdk: OpenAI, provider: FakeProvider) -> None:
     class City(BaseModel):
         city: str

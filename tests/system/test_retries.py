@@ -150,6 +150,7 @@ def hang_up(
         time.sleep(after_s)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("path", PATHS)
 def test_ten_at_once_with_one_key(
@@ -460,6 +461,7 @@ def test_it_outlives_its_caller_for_so_long_and_no_longer(
     assert len(provider.chats) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("headers", [FIRST, key()])
 @pytest.mark.parametrize("stream", [False, True])
 def test_it_goes_on_while_anybody_waits_for_it(
@@ -495,6 +497,7 @@ def test_a_joined_request_takes_no_place(
     assert live.state.gateway.under_way == 0
 
 
+@pytest.mark.slow
 def test_what_is_too_large_is_joined_by_who_has_come_and_not_kept(
     client: httpx.Client, live: LiveGateway, provider: FakeProvider
 ) -> None:
@@ -514,6 +517,7 @@ def test_what_is_too_large_is_joined_by_who_has_come_and_not_kept(
     assert again.headers["x-request-id"] != found[0].headers["x-request-id"]
 
 
+@pytest.mark.slow
 def test_a_large_body_is_told_apart_too(client: httpx.Client, provider: FakeProvider) -> None:
     said = "word " * 200_000
     first = ask(client, "chat/completions", key(), said=said)

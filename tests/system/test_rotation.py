@@ -183,6 +183,7 @@ CALLERS: Mapping[str, type[ChatCaller]] = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2, 3])
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("surface", CALLERS)

@@ -153,6 +153,7 @@ def test_a_days_sum_is_compared_corrected_and_then_agrees(
     assert said(capsys, "spend", "--config", str(config))["total_usd"] == "0.5"
 
 
+@pytest.mark.slow
 def test_single_answers_are_corrected_by_the_providers_id(
     spent: list[str], config: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -183,6 +184,7 @@ def test_a_bad_export_names_its_row(tmp_path: Path, text: str, fault: str) -> No
         read_export(path)
 
 
+@pytest.mark.slow
 def test_a_table_for_a_spreadsheet_has_the_same_numbers(
     capsys: pytest.CaptureFixture[str], config: Path, spent: list[str]
 ) -> None:

@@ -150,6 +150,7 @@ def failures(live: LiveGateway, name: str) -> int:
     return next(job.failures for job in live.state.jobs if job.name == name)
 
 
+@pytest.mark.slow
 def test_the_gateway_is_not_ready_while_a_revocation_could_be_missed(
     config: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,6 +18,7 @@ CHAT: dict[str, Any] = {"model": "p2l", "messages": [{"role": "user", "content":
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
+@pytest.mark.slow
 def test_a_request_is_a_trace_of_its_hops(provider: FakeProvider) -> None:
     provider.script("up-dear", Behaviour(status=500))
     with OtlpReceiver() as receiver:

@@ -105,6 +105,7 @@ def test_a_worse_model_is_stopped_everywhere_and_for_good(
     assert "stopped on" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_session_counts_once_however_often_it_is_rated(config: str) -> None:
     """Forty ratings of one job are no proof against a model."""
     with LiveGateway(config, ENVIRON) as live, client(live) as http:
@@ -121,6 +122,7 @@ def test_a_session_counts_once_however_often_it_is_rated(config: str) -> None:
     assert values == pytest.approx([0.2] + [0.5] * (n_new - 1))
 
 
+@pytest.mark.slow
 def test_ratings_are_read_again_only_where_there_are_new_ones(config: str) -> None:
     read: list[str] = []
     with LiveGateway(config, ENVIRON) as live, client(live) as http:

@@ -60,6 +60,7 @@ def test_many_at_once_do_not_overspend(provider: FakeProvider) -> None:
     assert 20 * COST <= COST * len(good) <= Decimal("0.05")
 
 
+@pytest.mark.slow
 def test_without_a_cap_one_is_sent_that_the_window_pays_for(provider: FakeProvider) -> None:
     config = config_for(provider.base_url, windows("0.01"))
     with LiveGateway(config, ENVIRON) as live:
@@ -79,6 +80,7 @@ def test_a_routed_request_takes_a_cheaper_model_before_it_is_refused(
         assert post(live.url).json()["error"]["code"] == "budget_exhausted"
 
 
+@pytest.mark.slow
 def test_a_refusal_names_what_the_cheapest_model_can_cost(provider: FakeProvider) -> None:
     body = HELLO | {"model": "p2l"}
     with LiveGateway(config_for(provider.base_url, windows("0.000001")), ENVIRON) as live:

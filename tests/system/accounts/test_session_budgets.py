@@ -114,6 +114,7 @@ def test_the_amount_that_a_refusal_names_is_enough(
     assert (answer.status_code, answer.headers["x-p2l-model"]) == (200, "cheap")
 
 
+@pytest.mark.slow
 def test_many_at_once_do_not_overspend_and_wait_for_each_other(provider: FakeProvider) -> None:
     provider.script("up-dear", Behaviour(usage=USAGE, first_delay_s=0.05))
     with (
@@ -195,6 +196,7 @@ def test_a_key_and_the_configuration_have_budgets_of_their_own(provider: FakePro
         assert post(live, budget="0.007", key="key-b").status_code == 200
 
 
+@pytest.mark.slow
 def test_a_stored_key_has_a_budget_for_each_session_that_can_be_changed(
     provider: FakeProvider,
 ) -> None:

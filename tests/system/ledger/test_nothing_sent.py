@@ -272,6 +272,7 @@ async def test_who_gives_up_waiting_for_one_of_the_providers_places_pays_nothing
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.services
 async def test_a_hedge_that_could_not_be_reserved_hides_no_later_attempt(
     provider: FakeProvider, postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch

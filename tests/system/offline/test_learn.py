@@ -93,6 +93,7 @@ def place(tmp_path: Path, provider: KnownModels) -> Place:
     return Place(tmp_path, provider)
 
 
+@pytest.mark.slow
 def test_a_dry_run_sends_nothing(place: Place, provider: KnownModels) -> None:
     plan = place.summary("--dry-run", "--models", THREE, checked=False)
     assert provider.chats == []
@@ -106,6 +107,7 @@ def test_a_dry_run_sends_nothing(place: Place, provider: KnownModels) -> None:
     assert "expected USD" in place.learn("--dry-run", "--models", THREE, checked=False).stdout
 
 
+@pytest.mark.slow
 def test_checked_answers_are_graded_as_they_are(place: Place) -> None:
     summary = place.summary("--models", THREE)
     grades = place.rows("grades.jsonl")
@@ -122,6 +124,7 @@ def test_checked_answers_are_graded_as_they_are(place: Place) -> None:
     assert told == pytest.approx(place.booked())
 
 
+@pytest.mark.slow
 def test_the_files_are_read_by_the_other_commands(place: Place) -> None:
     place.summary("--models", THREE, checked=False)
     grades, verdicts = place.out / "grades.jsonl", place.out / "verdicts.jsonl"
@@ -225,6 +228,7 @@ def test_a_provider_that_is_busy_is_asked_again(place: Place, provider: KnownMod
     assert any(line["do"] == "free" for line in lines)
 
 
+@pytest.mark.slow
 def test_a_prompt_that_a_model_cannot_take_is_no_failure_of_the_model(place: Place) -> None:
     lines = [
         line.replace("context_window: 100000", "context_window: 5000")
@@ -308,6 +312,7 @@ def test_the_prompts_that_the_gateway_kept_are_asked(place: Place) -> None:
     assert asked == {f"[law {number}] x" for number in range(3)}
 
 
+@pytest.mark.slow
 def test_a_window_of_the_gateway_holds_for_a_run(place: Place) -> None:
     windows = "routing: {window_budgets: [{amount_usd: 0.05, window_s: 3600}]}\n"
     place.config.write_text(place.config.read_text() + windows)

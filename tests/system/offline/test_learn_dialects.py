@@ -7,6 +7,7 @@ import os
 from decimal import Decimal
 from pathlib import Path
 
+import pytest
 from command_line import p2l_router
 from fake_anthropic import FakeAnthropic
 from fake_gemini import FakeGemini
@@ -30,6 +31,7 @@ storage: {{url: "{storage}"}}
 VERDICT = '{"reason": "shorter", "better": "first"}'
 
 
+@pytest.mark.slow
 def test_every_dialect_answers_and_judges(tmp_path: Path, storage_url: str) -> None:
     with FakeProvider() as plain, FakeAnthropic() as claude, FakeGemini() as google:
         urls = {"plain": plain.base_url, "claude": claude.base_url, "google": google.base_url}

@@ -344,6 +344,7 @@ async def test_what_is_built_anew_is_by_the_new_settings(
         assert (await gateway.ask("p2l:small")).headers["x-p2l-model"] == "cheap"
 
 
+@pytest.mark.slow
 async def test_a_reload_says_names_and_no_values(
     provider: FakeProvider, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -390,6 +391,7 @@ async def test_a_configuration_that_cannot_be_used_changes_nothing(
         assert (await gateway.ask()).status_code == 200
 
 
+@pytest.mark.slow
 async def test_what_requests_would_fail_by_is_refused(
     provider: FakeProvider, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -520,6 +522,7 @@ async def test_a_window_taken_out_and_put_back_knows_what_was_spent(
         assert await statuses(gateway, 2) == [200, 429]
 
 
+@pytest.mark.slow
 async def test_a_window_knows_what_was_spent_while_no_process_had_it(
     provider: FakeProvider, tmp_path: Path, caplog: pytest.LogCaptureFixture, counting: str
 ) -> None:
@@ -546,6 +549,7 @@ async def test_a_request_that_was_under_way_counts_in_a_window_that_came_meanwhi
         assert await statuses(gateway, 1) == [429]
 
 
+@pytest.mark.slow
 async def test_another_checkpoint_in_the_same_folder_is_taken(
     provider: FakeProvider, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

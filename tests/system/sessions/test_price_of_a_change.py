@@ -109,6 +109,7 @@ def test_a_change_that_is_not_worth_its_price_is_not_made(
     assert ask(priced, OTHER).headers["x-p2l-model"] == "a", "another job"
 
 
+@pytest.mark.slow
 def test_the_price_of_a_change_is_worth_it_in_a_long_job(priced: httpx.Client) -> None:
     """Once this gateway's jobs are known to go on for long, the same change is made."""
     for request in range(60):

@@ -90,6 +90,7 @@ def exported(config: Path, capsys: pytest.CaptureFixture[str]) -> tuple[Any, Pat
     return json.loads(capsys.readouterr().out), out
 
 
+@pytest.mark.slow
 def test_an_export_has_every_request_of_a_session(
     config: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -112,6 +113,7 @@ def test_an_export_has_every_request_of_a_session(
     assert 0 < lines[1].at_s <= lines[2].at_s
 
 
+@pytest.mark.slow
 def test_a_line_has_tokens_money_and_the_leaderboard(
     config: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -130,6 +132,7 @@ def test_a_line_has_tokens_money_and_the_leaderboard(
     assert second.leaderboard is None, "it is that of the line before"
 
 
+@pytest.mark.slow
 def test_no_text_and_no_name_leaks(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     _, out = exported(config, capsys)
     written = out.read_text()

@@ -120,6 +120,7 @@ def settled() -> None:
     time.sleep(0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("name", [None, "job"])
 @pytest.mark.parametrize("has_ids", [True, False])
@@ -207,6 +208,7 @@ def test_a_mix_is_drawn_from_once(both: list[httpx.Client], by: str) -> None:
     assert len(models) == 2
 
 
+@pytest.mark.slow
 def test_models_that_one_gateway_has_met_are_in_order_at_the_other(
     both: list[httpx.Client],
 ) -> None:
@@ -248,6 +250,7 @@ def test_what_a_provider_holds_of_a_conversation_is_shared(
     assert receipt["attempts"][0]["request"]["cached_tokens"] == {"dear": 3000}
 
 
+@pytest.mark.slow
 def test_the_money_of_a_session_without_a_name_is_shared(both: list[httpx.Client]) -> None:
     messages = [user("Hello")]
     spent = []
@@ -260,6 +263,7 @@ def test_the_money_of_a_session_without_a_name_is_shared(both: list[httpx.Client
     assert spent[2] > 2 * spent[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [None, "job"])
 def test_a_budget_that_one_gateway_was_given_holds_at_the_other(
     both: list[httpx.Client], name: str | None
@@ -327,6 +331,7 @@ def n_reads(server: RedisServer) -> int:
     return int(stats.get("cmdstat_mget", {"calls": 0})["calls"])
 
 
+@pytest.mark.slow
 def test_a_process_keeps_a_bounded_number_there(
     provider: FakeProvider, redis: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -339,6 +344,7 @@ def test_a_process_keeps_a_bounded_number_there(
     assert 4 <= len(held) <= 6, "what is dropped goes with the next write"
 
 
+@pytest.mark.slow
 def test_redis_is_asked_only_for_what_is_not_known_here_and_once(
     provider: FakeProvider, tmp_path: Path
 ) -> None:
@@ -423,6 +429,7 @@ def gauge(client: httpx.Client) -> float:
     return float(line.removeprefix(name))
 
 
+@pytest.mark.slow
 def test_redis_that_hangs_stops_nobody(
     provider: FakeProvider, tmp_path: Path, waits: list[str]
 ) -> None:
@@ -438,6 +445,7 @@ def test_redis_that_hangs_stops_nobody(
         assert len(waits) <= 2, "each gateway waits half a second, once"
 
 
+@pytest.mark.slow
 def test_without_redis_a_restart_draws_anew(provider: FakeProvider, tmp_path: Path) -> None:
     """The money of a session is in the ledger: see test_session_budgets."""
     config = config_for(provider.base_url, f'storage: {{url: "sqlite:///{tmp_path}/p2l.db"}}')
@@ -453,6 +461,7 @@ def test_without_redis_a_restart_draws_anew(provider: FakeProvider, tmp_path: Pa
     assert len(seeds) == 2
 
 
+@pytest.mark.slow
 def test_a_gateway_that_starts_anew_goes_on_with_what_redis_holds(
     provider: FakeProvider, redis: RedisServer, tmp_path: Path
 ) -> None:

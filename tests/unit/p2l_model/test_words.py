@@ -95,6 +95,7 @@ PIECES = st.sampled_from(
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @given(st.lists(st.lists(PIECES, max_size=12).map("".join), min_size=1, max_size=3))
 @example(["<env><env></env>"])
 def test_any_text_can_be_read(texts: list[str]) -> None:

@@ -70,6 +70,7 @@ def test_the_account_keeps_it(seed: int) -> None:
     assert spend_of(1_000, by_model, seed) == pytest.approx(1.0, rel=0.02)
 
 
+@pytest.mark.slow
 @given(st.integers(1, 60), st.integers(1, 60), st.integers(0, 1_000))
 @settings(max_examples=examples(30), deadline=None)
 def test_it_is_never_overdrawn_by_more_than_a_few_jobs(dear: int, cheap: int, seed: int) -> None:

@@ -65,6 +65,7 @@ def test_chance_is_seldom_called_a_strength() -> None:
     assert np.mean([np.any(found.significant) for found in runs]) <= 0.15
 
 
+@pytest.mark.slow
 def test_few_prompts_have_no_interval() -> None:
     groups = groups_of(np.zeros((3, 5)), 60, 0)
     groups["law"] = groups_of(np.zeros((3, 5)), 3, 1)["law"]
@@ -152,6 +153,7 @@ class Tags(HTMLParser):
         self.seen.append((tag, dict(attrs)))
 
 
+@pytest.mark.slow
 def test_the_report_escapes_what_it_shows() -> None:
     names = tuple(EVIL + name for name in MODELS)
     groups = {EVIL + name: sums for name, sums in groups_of(np.zeros((3, 5)), 30, 0).items()}

@@ -154,6 +154,7 @@ def test_a_checkpoint_without_a_graph_says_so(tmp_path: Path) -> None:
         load_engine(load_checkpoint(path), "vllm")
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_engines_agree_batched_and_not(folder: Path) -> None:
     checkpoint = load_checkpoint(folder)

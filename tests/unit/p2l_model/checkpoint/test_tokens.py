@@ -83,6 +83,7 @@ def test_text_never_becomes_a_special_token(
         assert not special & set(one.encode(Conversation((text,)))[1:-1])
 
 
+@pytest.mark.slow
 @given(st.lists(st.text(max_size=60), max_size=4))
 @settings(deadline=None, max_examples=examples(200))
 def test_any_text_has_its_frame_and_fits(bundled: PromptEncoder, turns: list[str]) -> None:

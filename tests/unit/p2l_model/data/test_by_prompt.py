@@ -35,6 +35,7 @@ def test_prompts_with_few_votes_keep_all(votes: VoteTable) -> None:
     assert whole.weight.tolist() == drawn.weight.tolist()
 
 
+@pytest.mark.slow
 def test_votes_of_a_pair_and_outcome_are_as_good_as_one(votes: VoteTable) -> None:
     few = collapsed(votes)
     assert len(few) <= 12 < len(votes)

@@ -30,6 +30,7 @@ def ids_of(checkpoint: Checkpoint) -> list[list[int]]:
     return [checkpoint.prompt.encode(Conversation(turns)) for turns in PROMPTS]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("backbone", ["llama", "qwen2"])
 def test_a_decoders_graph_gives_torchs_features(

@@ -133,6 +133,7 @@ def test_the_ece_is_that_of_the_table(paths: dict[str, Path], validation: VoteTa
         assert row["observed_ci95"][0] <= row["observed"] <= row["observed_ci95"][1]
 
 
+@pytest.mark.slow
 def test_the_intervals_of_true_probabilities_hold_them() -> None:
     votes, outputs = drawn(6000, BT)
     table = calibration_table(predict(BT, votes, outputs), votes)
@@ -205,6 +206,7 @@ def test_a_leaderboard_per_category_beats_one_for_all(
     assert "per_category_baseline" not in plain
 
 
+@pytest.mark.slow
 def test_what_a_category_never_saw_is_as_overall(paths: dict[str, Path]) -> None:
     manifest = load_checkpoint(paths["grk"]).manifest
     boards = fit_categories(manifest, synthetic(60, ["a"] * 60, [1] * 50 + [2] * 10))
@@ -240,6 +242,7 @@ def test_categories_without_weight_and_without_votes(paths: dict[str, Path]) -> 
         fit_categories(manifest, load_votes([paths["strangers"]]))
 
 
+@pytest.mark.slow
 def test_a_checkpoint_is_exactly_as_good_as_itself(
     paths: dict[str, Path], validation: VoteTable
 ) -> None:

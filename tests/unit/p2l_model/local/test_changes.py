@@ -32,6 +32,7 @@ def test_a_change_is_noticed_within_forty_answers(before: float, after: float) -
         assert found != []
 
 
+@pytest.mark.slow
 def test_a_model_that_stays_the_same_hardly_ever_seems_changed() -> None:
     false = sum(len(noticed(good, good, 400, seed)) for good in (0.5, 0.9) for seed in range(2))
     assert false <= 1, "in 1,600 answers"

@@ -132,6 +132,7 @@ def test_one_sided_votes_stay_finite(family: PreferenceFamily) -> None:
     assert 0.0 < found.factor[0, 0] < 1.0
 
 
+@pytest.mark.slow
 def test_the_order_of_votes_hardly_matters() -> None:
     heads, row = world(3)
     votes, view = fought(heads, row, 300, 3)
@@ -184,6 +185,7 @@ def votes_file(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_checkpoint_grows_by_one_row(tmp_path: Path, votes_file: Path) -> None:
     old = load_checkpoint(write_checkpoint(tmp_path / "old"))
     out = str(tmp_path / "new")

@@ -34,6 +34,7 @@ def test_a_known_law_is_found(exponent: float) -> None:
     assert law.at(np.array([1000.0]))[0] == pytest.approx(0.9 + 3.0 * 1000**-exponent, abs=2e-3)
 
 
+@pytest.mark.slow
 def test_a_rising_curve_has_no_scale() -> None:
     law = fit_power_law([1, 10, 100], [[0.1], [0.2], [0.3]], 0)
     assert law.scale == 0.0
@@ -63,6 +64,7 @@ def test_more_votes_and_more_units_help(tmp_path: Path) -> None:
     assert again == result, "finished fits are taken up again"
 
 
+@pytest.mark.slow
 def test_too_few_prompts_are_refused(tmp_path: Path) -> None:
     config = TrainConfig(base=str(write_base(tmp_path / "base")), max_tokens=48, trunk=TRUNK)
     train = write_votes(tmp_path / "train.jsonl", 50, 1)

@@ -77,6 +77,7 @@ def test_a_teacher_must_know_the_models_and_the_family(teacher: Path, tmp_path: 
         taught(TrunkConfig(teacher=str(teacher)), BT, votes, None, tmp_path, quiet)
 
 
+@pytest.mark.slow
 def test_a_teacher_may_teach_some_sources_only(teacher: Path) -> None:
     votes = load_votes([teacher.parent / "held.jsonl"])
     source = np.where(votes.prompt % 2 == 0, "even", "odd")

@@ -86,6 +86,7 @@ def stored(tmp_path: Path) -> str:
     return str(config)
 
 
+@pytest.mark.slow
 def test_the_command_raises_the_alarm(stored: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["watch", "--config", stored, "--json"]) == 1
     report = json.loads(capsys.readouterr().out)
@@ -98,6 +99,7 @@ def test_the_command_raises_the_alarm(stored: str, capsys: pytest.CaptureFixture
     assert "no alarm" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_model_that_has_changed_raises_an_alarm(
     stored: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -71,6 +71,7 @@ def test_a_key_that_speaks_alone_moves_its_own_requests_only() -> None:
     assert list(layers(said(40, "loud"))) == ["key:loud"]
 
 
+@pytest.mark.slow
 def test_a_key_that_speaks_alone_moves_no_others_beside_a_judge_either() -> None:
     """Grades of a judge are of all; they do not carry the only key's feedback to the others."""
     judged = said(15, "", 0.8, 0.2, source="judge")
@@ -82,6 +83,7 @@ def test_a_key_that_speaks_alone_moves_no_others_beside_a_judge_either() -> None
     assert list(few) == ["key:loud"]
 
 
+@pytest.mark.slow
 def test_one_key_moves_the_others_by_no_more_than_its_share() -> None:
     """Two hundred answers against nine keys with ten each."""
     rules = RULES.model_copy(update={"own_layers_of": ["attacker"]})
@@ -132,6 +134,7 @@ def test_one_loud_key_does_not_empty_the_layer_of_a_profile() -> None:
     assert gap(found[ALL]) > 0.25
 
 
+@pytest.mark.slow
 def test_old_answers_fade() -> None:
     old = [
         Lesson((DAY - 240 + k % 3) * DAY_US, f"k{k % 2}", None, None, m, score=s)
@@ -177,6 +180,7 @@ def test_one_key_alone_cannot_make_a_model_seem_changed() -> None:
     assert gap(found.layer) < -0.5
 
 
+@pytest.mark.slow
 def test_nor_for_the_only_other_key() -> None:
     honest = said(12, "own")
     later = [replace(one, at_us=one.at_us + 2 * DAY_US) for one in said(100, "attacker", 0.0, 1.0)]

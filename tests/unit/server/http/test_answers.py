@@ -140,6 +140,7 @@ def test_bytes_are_bounded_together_and_each(answers: Answers) -> None:
     assert [one is not None for one in found] == [False, True, True]
 
 
+@pytest.mark.slow
 def test_many_answers_are_held_to_the_bounds(clock: Clock) -> None:
     answers = Answers(clock, Bounds(answers=100, bytes=200_000, bytes_each=20_000))
     for number in range(20_000):

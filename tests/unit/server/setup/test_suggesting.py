@@ -90,6 +90,7 @@ def test_a_vendors_list_is_followed() -> None:
     assert one.settings.providers["openai"].models == "auto"
 
 
+@pytest.mark.slow
 def test_a_price_is_guessed_only_for_ones_own_server() -> None:
     (far,) = candidates(["far=https://models.example.com/v1"], KEYS)
     (near,) = candidates(["near=http://127.0.0.1:9999/v1"], KEYS)

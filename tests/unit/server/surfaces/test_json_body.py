@@ -23,6 +23,7 @@ TREES = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(st.dictionaries(st.text(), TREES, max_size=5), st.booleans())
 def test_any_object_is_read_as_it_is(body: dict[str, Any], ascii_only: bool) -> None:
     try:

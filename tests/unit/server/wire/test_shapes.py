@@ -72,6 +72,7 @@ def test_a_list_may_be_whole_or_nothing() -> None:
     assert Each(WHOLE).fit([1, "x", 2]) == [1, 2]
 
 
+@pytest.mark.slow
 def test_words_and_parts_of_anything() -> None:
     assert [word(value) for value in ("x", None, 5, ["x"], {})] == ["x", "", "", "", ""]
     assert [part({"a": value}, "a") for value in ({"b": 1}, None, 5, [])] == [{"b": 1}, {}, {}, {}]

@@ -144,6 +144,7 @@ def test_a_model_without_a_price_is_named() -> None:
         played([line(leaderboard=BOARD)], config=CONFIG + more)
 
 
+@pytest.mark.slow
 def test_a_rule_is_compared_with_mixes_of_single_models(jobs: Comparison) -> None:
     cheap, dear = (jobs.singles[name] for name in ("cheap", "dear"))
     assert cheap.win_rate is not None

@@ -38,6 +38,7 @@ def test_biases_are_found() -> None:
     assert bias.n_verdicts == 2400
 
 
+@pytest.mark.slow
 def test_intervals_cover() -> None:
     inside = 0
     for seed in range(100):

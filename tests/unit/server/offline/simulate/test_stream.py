@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from p2l_model.types import Conversation
 from server.offline.simulate.predict import Belief
@@ -28,6 +29,7 @@ def world(n: int = 600) -> tuple[ScoreTable, np.ndarray]:
     return table, right
 
 
+@pytest.mark.slow
 def test_binding_budgets_are_spent_but_never_overspent() -> None:
     table, right = world()
     for result in run_streams(table, Belief(right, table.cost_usd), n_seeds=4)[1:4]:
