@@ -90,7 +90,6 @@ def exported(config: Path, capsys: pytest.CaptureFixture[str]) -> tuple[Any, Pat
     return json.loads(capsys.readouterr().out), out
 
 
-@pytest.mark.slow
 def test_an_export_has_every_request_of_a_session(
     config: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
