@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -80,6 +81,13 @@ class Run:
         said, _ = self.process.communicate(timeout=60)
         return said
 
+    def wait_for(self, condition: Callable[[], bool]) -> None:
+        """Waits until it holds, for half a minute at most."""
+        until = time.monotonic() + 30
+        while not condition():
+            assert time.monotonic() < until
+            time.sleep(0.01)
+
     def results(self) -> set[tuple[str, str, str]]:
         """Of each test its file, its name, and what became of it."""
         cases = ElementTree.parse(self._results).iter("testcase")
@@ -140,10 +148,18 @@ def test_last_is_killed(): os.kill(os.getpid(), signal.SIGKILL)
     assert "Traceback" not in said
 
 
+STOPS = {
+    "maxfail": (1, "stopping after 1 failure"),
+    "interrupt": (2, "KeyboardInterrupt"),
+    "terminate": (-signal.SIGTERM, ""),
+}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("how", ["maxfail", "interrupt"])
+@pytest.mark.parametrize("how", STOPS)
 def test_what_is_stopped_tears_down_what_it_has_set_up(tmp_path: Path, how: str) -> None:
-    """A failure with -x, or Ctrl-C, while another process is in the middle of a test."""
+    """A failure with -x, Ctrl-C, or the end of the first process, while others are in the middle of
+    a test."""
     waiting = """
 import os, pathlib, time
 def test_waits():
@@ -154,19 +170,20 @@ def test_waits():
 import os, pathlib, time
 def test_fails():
     while not pathlib.Path(os.environ["NOTES"], "waits").exists(): time.sleep(0.01)
-    assert FAILS
+    assert not FAILS
+    pathlib.Path(os.environ["NOTES"], "both").touch()
     time.sleep(100)
 """
-    files = {"waits": waiting, "fails": failing.replace("FAILS", str(how == "interrupt"))}
+    files = {"waits": waiting, "fails": failing.replace("FAILS", str(how == "maxfail"))}
     run = Run(tmp_path, files, "--workers", "2", "-x")
-    if how == "interrupt":
-        while not (run.notes / "waits").exists():
-            time.sleep(0.01)
-        run.process.send_signal(signal.SIGINT)
+    if how != "maxfail":
+        run.wait_for(lambda: (run.notes / "both").exists())
+        run.process.send_signal(signal.SIGINT if how == "interrupt" else signal.SIGTERM)
     said = run.end()
-    assert run.process.returncode == {"maxfail": 1, "interrupt": 2}[how]
-    assert {"maxfail": "stopping after 1 failure", "interrupt": "KeyboardInterrupt"}[how] in said
-    assert run.sessions() == (2, 2)
+    status, words = STOPS[how]
+    assert run.process.returncode == status
+    assert words in said
+    run.wait_for(lambda: run.sessions() == (2, 2))
 
 
 @pytest.mark.slow

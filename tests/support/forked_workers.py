@@ -11,6 +11,7 @@ survive a fork, the Makefile takes pytest-xdist.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import threading
@@ -31,6 +32,8 @@ from _pytest.runner import runtestprotocol
 
 _SECONDS_TO_CLEAN_UP: Final = 60.0
 _FORK: Final = get_context("fork")
+# of Linux: which signal a process gets when its parent dies
+_PR_SET_PDEATHSIG: Final = 1
 # in place of what a process says
 _ENDED: Final = object()
 
@@ -208,6 +211,7 @@ def _work(
     for connection in inherited:  # held open here, they would outlive their owners
         connection.close()
     os.setsid()  # Ctrl-C reaches the first process alone, which interrupts the others
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGINT)  # and so does its death
     _take_own_places(session.config, number)
     session.config.pluginmanager.register(_Child(parent))
     try:
