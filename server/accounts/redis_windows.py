@@ -158,6 +158,7 @@ class RedisWindows:
             except StorageError:
                 self._note_unsure(hold, specs)
                 raise
+            self._unsure.pop(hold, None)  # an earlier try of this one
             self._give_back_unsure()
             if answer[0] == b"ok":
                 granted = int(answer[1])

@@ -91,19 +91,32 @@ class RedisServer:
         return f"redis://127.0.0.1:{self.port}/0"
 
     def start(self) -> None:
+        """Starts it, and waits until it has loaded what it kept."""
+        self.begin()
+        deadline = time.monotonic() + _START_S
+        while time.monotonic() < deadline:
+            if self._answers():
+                return
+            time.sleep(0.02)
+        raise RuntimeError("redis-server did not start")
+
+    def begin(self, *options: str) -> None:
+        """Starts it and waits for nothing: it refuses connections, and then says LOADING."""
         keeps = ["--appendonly", "yes", "--appendfsync", "always"] if self._keeps else []
+        place = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
         self._process = subprocess.Popen(
-            ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", *keeps],
+            ["redis-server", *place, *keeps, *options],
             cwd=self._folder,
             stdout=subprocess.DEVNULL,
         )
-        deadline = time.monotonic() + _START_S
-        while time.monotonic() < deadline:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
-                    return
-            time.sleep(0.02)
-        raise RuntimeError("redis-server did not start")
+
+    def _answers(self) -> bool:
+        with socket.socket() as probe:
+            probe.settimeout(_START_S)
+            if probe.connect_ex(("127.0.0.1", self.port)) != 0:
+                return False
+            probe.sendall(b"PING\r\n")
+            return probe.recv(64).startswith(b"+PONG")
 
     def signal(self, number: int) -> None:
         self._process.send_signal(number)

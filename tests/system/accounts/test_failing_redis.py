@@ -135,6 +135,39 @@ async def test_what_could_not_be_settled_for_long_is_settled_in_the_end(
             assert [await left_in(windows, spec) for spec in BOTH] == [899_999] * 2
 
 
+@pytest.mark.slow
+async def test_while_redis_loads_it_cannot_be_reached_and_nothing_is_lost(tmp_path: Path) -> None:
+    """A Redis that has been restarted answers LOADING until it has read all that it kept."""
+    with redis_server(keeps=True) as server:
+        async with windows_at(server.url, tmp_path) as windows:
+            assert await windows.reserve("r1:1", BOTH, wanted(400_000)) == 400_000
+            async with Redis.from_url(server.url) as redis, redis.pipeline() as pipeline:
+                for number in range(20_000):
+                    pipeline.set(f"another's {number}", 1)
+                await pipeline.execute()
+            server.stop()
+            # of each command that is read again; clients are answered after every 1,024 of them
+            server.begin("--key-load-delay", "100")
+            refusal = "not yet"
+            while "BusyLoadingError" not in refusal:
+                refusal = await refusal_of(windows, "r2:1")
+                assert refusal, "it has loaded all before it was asked"
+            windows.settle("r1:1", BOTH, 100_000)
+            while refusal:
+                refusal = await refusal_of(windows, "r2:1")
+            await done(windows)
+            assert [await left_in(windows, spec) for spec in BOTH] == [899_999] * 2
+
+
+async def refusal_of(windows: RedisWindows, hold: str) -> str:
+    """What is said where nothing can be reserved; nothing where one nanodollar is."""
+    try:
+        assert await windows.reserve(hold, BOTH, wanted(1)) == 1
+    except StorageError as error:
+        return str(error)
+    return ""
+
+
 class Forwarder:
     """An address that stays while the server behind it changes, like a name in DNS: connections
     that are open stay where they are."""
