@@ -18,6 +18,7 @@ from fake_provider import Behaviour, FakeProvider, Fault
 from live_gateway import LiveGateway
 from merge import merged, sse_events
 from openai import OpenAI
+from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 KEY = "secret-canary-of-the-provider"
 MODEL = "gpt-5.6-sol"
@@ -812,6 +813,25 @@ def test_logprobs_where_the_model_does_not_reason(
     assert answer.json()["choices"][0]["logprobs"]["content"] == [logprob]
     assert last(provider)["include"] == ["message.output_text.logprobs"]
     assert last(provider)["top_logprobs"] == 2
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("said", [{}, {"top_logprobs": None}, {"top_logprobs": []}])
+def test_alternatives_are_a_list_although_the_provider_names_none(
+    client: httpx.Client, provider: FakeOpenAI, said: dict[str, Any], stream: bool
+) -> None:
+    logprob = {"token": "Hi", "logprob": -0.1, "bytes": [72, 105]}
+    part = {"type": "output_text", "text": "Hi", "annotations": [], "logprobs": [logprob | said]}
+    provider.script("gpt-4.1", Behaviour(blocks=({"type": "message", "content": [part]},)))
+    answer = post(client, model="gpt-4.1", logprobs=True, stream=stream)
+    chunks = sse_events(answer.text)[:-1] if stream else [answer.json()]
+    found = [told for chunk in chunks for choice in chunk["choices"]
+             for told in (choice["logprobs"] or {}).get("content") or ()]  # fmt: skip
+    assert found
+    assert {json.dumps(one) for one in found} == {json.dumps(logprob | {"top_logprobs": []})}
+    kind = ChatCompletionChunk if stream else ChatCompletion
+    for chunk in chunks:
+        kind.model_validate({k: v for k, v in chunk.items() if k != "p2l"}, strict=True)
 
 
 def test_errors_of_the_official_clients(

@@ -165,4 +165,11 @@ def _logprobs(output: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
         for said in item.get("content") or ()
         for logprob in said.get("logprobs") or ()
     ]
-    return {"content": found, "refusal": None} if found else None
+    return told_logprobs(found) if found else None
+
+
+def told_logprobs(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Log probabilities as a choice of a chat completion has them: alternatives are a list there,
+    and can be missing or null here."""
+    told = [one if one.get("top_logprobs") else {**one, "top_logprobs": []} for one in found]
+    return {"content": told, "refusal": None}

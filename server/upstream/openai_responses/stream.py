@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from server.upstream.errors import error_within
@@ -17,6 +17,7 @@ from server.upstream.openai_responses.reply import (
     head_of,
     text_of_call,
     thoughts_in,
+    told_logprobs,
     tool_call,
     usage_of,
 )
@@ -176,7 +177,7 @@ class ResponseChunks:
             if thought.item.get("id") not in self._kept:
                 yield self._detail(thought)
 
-    def _delta(self, delta: Chunk, logprobs: object = None) -> Chunk:
+    def _delta(self, delta: Chunk, logprobs: Sequence[Chunk] | None = None) -> Chunk:
         if not self._begun:
             # Not when the response is created: until there is content, another model can answer.
             self._begun = True
@@ -184,9 +185,13 @@ class ResponseChunks:
         return self._chunk(delta, logprobs=logprobs)
 
     def _chunk(
-        self, delta: Chunk, *, finish_reason: str | None = None, logprobs: object = None
+        self,
+        delta: Chunk,
+        *,
+        finish_reason: str | None = None,
+        logprobs: Sequence[Chunk] | None = None,
     ) -> Chunk:
-        told = {"content": logprobs, "refusal": None} if logprobs else None
+        told = told_logprobs(logprobs) if logprobs else None
         choice = {"index": 0, "delta": delta, "logprobs": told, "finish_reason": finish_reason}
         return {**self._head, "object": "chat.completion.chunk", "choices": [choice]}
 
