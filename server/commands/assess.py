@@ -6,9 +6,9 @@ import argparse
 import json
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from server.commands.datasets import graded_answers, prices_of
 from server.commands.flags import add_resamples, add_score_range
 from server.commands.outputs import print_table
 from server.commands.progress import progress_bars
@@ -56,12 +56,13 @@ def run(args: argparse.Namespace) -> int:
 
     if args.by is not None and args.clusters is not None:
         raise DataError("give --by or --clusters, not both: categories are either given or found")
-    scores = None if args.scores is None else _scores(args)
+    prices = {} if args.scores is None else prices_of(args)
+    table = None if args.scores is None else graded_answers(args.scores, prices, args)
     reader = load_reader(args)
     try:
         with progress_bars() as bars:
             found = _assess(args, reader, bars)
-            saving = None if scores is None else _saving(args, reader, *scores)
+            saving = None if table is None else _saving(args, reader, table, prices)
     finally:
         reader.engine.close()
     report = found.to_json(args.examples) | {"saving": saving}
@@ -96,15 +97,6 @@ def _assess(args: argparse.Namespace, reader: PromptReader, bars: Any) -> Assess
         study = study_found(corpus, reader, n_clusters, **options)
     board = overall(corpus, reader, **options)
     return assess(args.model, board, corpus, study, reader, seed=args.seed)
-
-
-def _scores(args: argparse.Namespace) -> tuple[ScoreTable, Mapping[str, TokenPrices]]:
-    from server.commands.datasets import score_range
-    from server.offline.simulate.table import load_prices, load_scores
-
-    prices = {} if args.prices is None else load_prices(Path(args.prices))
-    paths = [Path(path) for path in args.scores]
-    return load_scores(paths, prices, score_range(args.score_range)), prices
 
 
 def _saving(

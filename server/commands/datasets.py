@@ -1,11 +1,16 @@
-"""Finds the files that a --data argument means."""
+"""Finds the files that a --data argument means, and reads those of --scores and --prices."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import argparse
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from p2l_model.errors import DataError
+
+if TYPE_CHECKING:
+    from server.offline.simulate.table import ScoreTable, TokenPrices
 
 # Comparisons come first: where a dataset has both, its scores are the same answers again.
 _KINDS = ("comparisons", "scores")
@@ -37,6 +42,22 @@ def score_range(text: str | None) -> tuple[float, float]:
     if not low < high:
         raise DataError(f"--score-range {text} must be LO,HI with LO below HI, such as 1,10")
     return low, high
+
+
+def prices_of(args: argparse.Namespace) -> dict[str, TokenPrices]:
+    """The prices in the file of --prices; none without it. Raises DataError."""
+    from server.offline.simulate.table import load_prices
+
+    return {} if args.prices is None else load_prices(Path(args.prices))
+
+
+def graded_answers(
+    paths: Sequence[str], prices: Mapping[str, TokenPrices], args: argparse.Namespace
+) -> ScoreTable:
+    """The graded answers in files, by the range of --score-range. Raises DataError."""
+    from server.offline.simulate.table import load_scores
+
+    return load_scores([Path(path) for path in paths], prices, score_range(args.score_range))
 
 
 def _in_folder(path: Path, split: str) -> Path:

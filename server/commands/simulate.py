@@ -6,9 +6,11 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from server.commands.datasets import graded_answers, prices_of
 from server.commands.flags import (
     add_checkpoint,
     add_engine,
@@ -85,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
         return run_sessions(args)
     check_without_sessions(args)
     if args.local is not None:
-        return run_local(args, _table(args))
+        return run_local(args, _table(args, prices_of(args)))
     study = _study(args)
     pareto, found = study.pareto(), findings_of(study, args, with_settings=True)
     if args.out is not None:
@@ -106,9 +108,9 @@ def _study(args: argparse.Namespace) -> Study:
     from router.objective import Objective
     from server.offline.simulate.study import run_study
 
-    prices = _prices(args)
-    table = _table(args)
-    train = None if args.train_scores is None else _load(args.train_scores, prices, args)
+    prices = prices_of(args)
+    table = _table(args, prices)
+    train = None if args.train_scores is None else graded_answers(args.train_scores, prices, args)
     objective = None if args.objective is None else Objective(args.objective)
     reader = PromptReader.load(args.checkpoint, args.engine)
     try:
@@ -122,27 +124,14 @@ def _study(args: argparse.Namespace) -> Study:
         reader.engine.close()
 
 
-def _table(args: argparse.Namespace) -> ScoreTable:
+def _table(args: argparse.Namespace, prices: Mapping[str, TokenPrices]) -> ScoreTable:
     """The graded answers. Raises DataError, also for a baseline that they lack: whoever mistyped it
     is not told after minutes."""
     from server.offline.report.findings import check_baseline
 
-    table = _chosen(_load(args.scores, _prices(args), args), args)
+    table = _chosen(graded_answers(args.scores, prices, args), args)
     check_baseline(baseline_of(args), table.models)
     return table
-
-
-def _prices(args: argparse.Namespace) -> dict[str, TokenPrices]:
-    from server.offline.simulate.table import load_prices
-
-    return {} if args.prices is None else load_prices(Path(args.prices))
-
-
-def _load(paths: list[str], prices: dict[str, TokenPrices], args: argparse.Namespace) -> ScoreTable:
-    from server.commands.datasets import score_range
-    from server.offline.simulate.table import load_scores
-
-    return load_scores([Path(p) for p in paths], prices, score_range(args.score_range))
 
 
 def _chosen(table: ScoreTable, args: argparse.Namespace) -> ScoreTable:
