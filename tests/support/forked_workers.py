@@ -146,7 +146,9 @@ class _Parent:
         if reports is None:
             self._give_next(connection)
         else:
-            _show(session.items[worker.given.popleft()], reports)
+            config, item = session.config, session.items[worker.given.popleft()]
+            read = config.hook.pytest_report_from_serializable
+            _show(item, [read(config=config, data=data) for data in reports])
 
     def _bury(self, session: pytest.Session, connection: Connection) -> None:
         """A process has ended. What it leaves undone is given to a new one."""
@@ -179,13 +181,12 @@ def _next_of(connection: Connection) -> Any:
         return _ENDED
 
 
-def _of_death(item: pytest.Item, status: int | None) -> dict[str, Any]:
+def _of_death(item: pytest.Item, status: int | None) -> pytest.TestReport:
     """The report of a test whose process died. status: as multiprocessing has it."""
     ended = f"by signal {-status}" if status is not None and status < 0 else f"with status {status}"
-    report = pytest.TestReport(
+    return pytest.TestReport(
         item.nodeid, item.location, {}, "failed", f"the process of this test ended {ended}", "call"
     )
-    return _written(item, report)
 
 
 def _written(item: pytest.Item, report: pytest.TestReport) -> dict[str, Any]:
@@ -194,12 +195,11 @@ def _written(item: pytest.Item, report: pytest.TestReport) -> dict[str, Any]:
     return data
 
 
-def _show(item: pytest.Item, reports: Iterable[dict[str, Any]]) -> None:
+def _show(item: pytest.Item, reports: Iterable[pytest.TestReport]) -> None:
     """As pytest does when it runs a test itself."""
-    config, where = item.config, {"nodeid": item.nodeid, "location": item.location}
+    where = {"nodeid": item.nodeid, "location": item.location}
     item.ihook.pytest_runtest_logstart(**where)
-    for data in reports:
-        report = config.hook.pytest_report_from_serializable(config=config, data=data)
+    for report in reports:
         item.ihook.pytest_runtest_logreport(report=report)
     item.ihook.pytest_runtest_logfinish(**where)
 

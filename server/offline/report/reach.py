@@ -72,7 +72,6 @@ def reach(cost: FloatArray, score: FloatArray, wanted: float) -> Mix | None:
 def costs_of(cost: FloatArray, score: FloatArray, wanted: FloatArray) -> FloatArray:
     """The cost (K,) of each wanted score (K,), as `reach` has it; infinite where none does."""
     found = steps(cost, score)
-    top = found.score[-1]
-    wanted = np.where(wanted - SAME <= top, np.minimum(wanted, top), np.inf)
-    costs: FloatArray = np.interp(wanted, found.score, found.cost, right=np.inf)
+    reached = wanted <= found.score[-1] + SAME
+    costs: FloatArray = np.where(reached, np.interp(wanted, found.score, found.cost), np.inf)
     return costs
