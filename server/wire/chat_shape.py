@@ -3,7 +3,8 @@ other APIs."""
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 from server.wire.shapes import NUMBER, OBJECT, OBJECTS, TEXT, WHOLE, Each, Fields
 
@@ -31,3 +32,12 @@ _CHOICE: Final = Fields(
     (), delta=_MESSAGE, message=_MESSAGE, logprobs=Fields((), content=LOGPROBS), finish_reason=TEXT
 )
 COMPLETION: Final = Fields((), choices=Each(_CHOICE), usage=OBJECT, service_tier=TEXT)
+
+
+def with_lists(logprobs: Sequence[Mapping[str, Any]], *names: str) -> list[Mapping[str, Any]]:
+    """Log probabilities in which each of these fields is a list: a provider can leave it out, or
+    write null."""
+    missing = [name for name in names if any(one.get(name) is None for one in logprobs)]
+    if not missing:
+        return list(logprobs)
+    return [{**one, **{name: one.get(name) or [] for name in missing}} for one in logprobs]

@@ -11,6 +11,7 @@ from server.surfaces.responses.ids import new_id
 from server.surfaces.responses.tools import Toolbox
 from server.upstream.carried import carried
 from server.upstream.seal import sealed
+from server.wire.chat_shape import with_lists
 from server.wire.usage import openai_usage, parse_usage
 
 Item = dict[str, Any]
@@ -125,13 +126,9 @@ def to_response(
     return ended(answered, choice.get("finish_reason"), completion.get("usage"))
 
 
-def whole_logprobs(logprobs: Mapping[str, Any]) -> list[Item]:
+def whole_logprobs(logprobs: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """The log probabilities of a choice with the fields that this API always has."""
-    found = logprobs.get("content") or []
-    missing = [n for n in ("bytes", "top_logprobs") if any(one.get(n) is None for one in found)]
-    if not missing:
-        return list(found)
-    return [{**one, **{name: one.get(name) or [] for name in missing}} for one in found]
+    return with_lists(logprobs.get("content") or [], "bytes", "top_logprobs")
 
 
 def served_in(completion: Mapping[str, Any]) -> Item:

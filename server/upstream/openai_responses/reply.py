@@ -10,6 +10,7 @@ from server.upstream.errors import UpstreamError, UpstreamUnavailableError, erro
 from server.upstream.mending.calls import arguments_text
 from server.upstream.mending.words import new_completion_id
 from server.upstream.openai_responses.thoughts import Item, Thought, as_kept
+from server.wire.chat_shape import with_lists
 from server.wire.surface import Surface
 from server.wire.usage import openai_usage, parse_usage, stated
 
@@ -171,5 +172,4 @@ def _logprobs(output: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
 def told_logprobs(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Log probabilities as a choice of a chat completion has them: alternatives are a list there,
     and can be missing or null here."""
-    told = [one if one.get("top_logprobs") else {**one, "top_logprobs": []} for one in found]
-    return {"content": told, "refusal": None}
+    return {"content": with_lists(found, "top_logprobs"), "refusal": None}
